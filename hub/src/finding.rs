@@ -1,0 +1,86 @@
+//! The vocabulary: a finding, normalized from every form in which it arrives,
+//! and the targets that it names, each with its own account and Region.
+
+use std::collections::BTreeMap;
+
+use firebreak_spoke::resource::{AccountId, Partition, Region, Resource};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What GuardDuty says of a resource's part: it did something, or something
+/// was done to it. Absent for runtime findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ResourceRole {
+    /// The resource acted.
+    Actor,
+    /// The resource was acted on.
+    Target,
+}
+
+/// One resource that a finding names. Each target is decided on its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The resource, with the account and Region that own it.
+    pub resource: Resource,
+    /// Its part in what was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<ResourceRole>,
+    /// The tags that the finding carries. They are as old as the finding:
+    /// protection by tag reads the resource's present tags instead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// How Security Hub names the finding: what BatchUpdateFindings needs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SecurityHubId {
+    /// ASFF `Id`; for GuardDuty its finding's ARN.
+    pub id: String,
+    /// ASFF `ProductArn`.
+    pub product_arn: String,
+}
+
+/// One finding, the same whatever envelope and path brought it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// GuardDuty's finding id (also when Security Hub delivered it); for other
+    /// products the ASFF or OCSF id.
+    pub id: String,
+    /// `GuardDuty`, or the product's name.
+    pub product: String,
+    /// The finding type, such as `UnauthorizedAccess:EC2/SSHBruteForce`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// On GuardDuty's scale, 0.0 to 10.0.
+    pub severity: f64,
+    /// The title; empty where the form has none.
+    pub title: String,
+    /// The member account that the finding is about.
+    pub account: AccountId,
+    /// The Region that the finding is about.
+    pub region: Region,
+    /// Taken from an ARN or a partition field where there is one.
+    pub partition: Partition,
+    /// First seen, where the form says so.
+    pub created_at: Option<Timestamp>,
+    /// Last changed, where the form says so.
+    pub updated_at: Option<Timestamp>,
+    /// How often GuardDuty has seen it.
+    pub count: Option<u64>,
+    /// Generated for trying things out: never acted on.
+    pub sample: bool,
+    /// Archived or suppressed at its source: never acted on.
+    pub archived: bool,
+    /// Security Hub's workflow status (`NEW`, `NOTIFIED`, …) where known.
+    pub workflow_status: Option<String>,
+    /// What Security Hub calls it, where it can know it.
+    pub security_hub: Option<SecurityHubId>,
+    /// Every resource that it names; empty for a kind that names none.
+    pub targets: Vec<Target>,
+    /// The finding as its service wrote it, keys in the event's camelCase for
+    /// GuardDuty: what policies match beyond the normalized fields.
+    pub detail: Value,
+}

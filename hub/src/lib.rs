@@ -1,0 +1,3 @@
+//! Firebreak's hub: a finding in, a contained resource out.
+
+pub mod finding;

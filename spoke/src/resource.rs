@@ -1,0 +1,300 @@
+//! What is acted on: one AWS resource with the account, Region and partition
+//! that it belongs to. Parsed once at the edge; never guessed from a name alone.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An AWS account id: exactly twelve digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccountId(String);
+
+/// Why a text is no account id, Region or partition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct ParseError {
+    /// The text that was refused.
+    pub text: String,
+    /// What was expected, with its article.
+    pub expected: &'static str,
+}
+
+impl AccountId {
+    /// The twelve digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseError { text: text.to_owned(), expected: "an account id of twelve digits" })
+        }
+    }
+}
+
+/// A Region's code, such as `eu-central-1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Region(String);
+
+impl Region {
+    /// The code.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Region {
+    type Err = ParseError;
+
+    /// Accepts the form of a Region code, not a list of Regions: new ones
+    /// appear, and one that does not exist fails at its endpoint.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let parts: Vec<&str> = text.split('-').collect();
+        let words = parts.len() >= 3
+            && parts.iter().rev().skip(1).all(|part| {
+                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase())
+            });
+        let number = parts
+            .last()
+            .is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+        if words && number && text.len() <= 32 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseError { text: text.to_owned(), expected: "a Region code such as `us-east-1`" })
+        }
+    }
+}
+
+/// A partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`…
+/// Taken from an ARN or from the finding; never assumed where either says it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Partition(String);
+
+impl Partition {
+    /// The partition's name as it stands in ARNs.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The partition that a Region lies in, by the prefixes that AWS publishes
+    /// in its SDKs' partition metadata.
+    pub fn of_region(region: &Region) -> Self {
+        let name = match region.as_str() {
+            code if code.starts_with("cn-") => "aws-cn",
+            code if code.starts_with("us-gov-") => "aws-us-gov",
+            code if code.starts_with("eusc-") => "aws-eusc",
+            code if code.starts_with("us-iso-") => "aws-iso",
+            code if code.starts_with("us-isob-") => "aws-iso-b",
+            code if code.starts_with("eu-isoe-") => "aws-iso-e",
+            code if code.starts_with("us-isof-") => "aws-iso-f",
+            _ => "aws",
+        };
+        Self(name.to_owned())
+    }
+}
+
+impl FromStr for Partition {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let known = text == "aws"
+            || text.strip_prefix("aws-").is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            });
+        if known {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseError { text: text.to_owned(), expected: "a partition such as `aws`" })
+        }
+    }
+}
+
+macro_rules! text_type {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = ParseError;
+            fn try_from(text: String) -> Result<Self, ParseError> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+    )*};
+}
+text_type!(AccountId, Region, Partition);
+
+/// Who used credentials, as CloudTrail's `userIdentity.type` names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PrincipalType {
+    /// A user with long-term credentials.
+    #[serde(rename = "IAMUser")]
+    IamUser,
+    /// A session of a role.
+    AssumedRole,
+    /// A role itself.
+    Role,
+    /// A session of GetFederationToken.
+    FederatedUser,
+    /// The account's root user.
+    Root,
+    /// An Identity Center user.
+    IdentityCenterUser,
+    /// Another account.
+    #[serde(rename = "AWSAccount")]
+    AwsAccount,
+    /// An AWS service.
+    #[serde(rename = "AWSService")]
+    AwsService,
+    /// A type that this version does not know, as it was written.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl PrincipalType {
+    /// Reads the name that GuardDuty, CloudTrail and ASFF use.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "IAMUser" => Self::IamUser,
+            "AssumedRole" => Self::AssumedRole,
+            "Role" => Self::Role,
+            "FederatedUser" => Self::FederatedUser,
+            "Root" => Self::Root,
+            "IdentityCenterUser" => Self::IdentityCenterUser,
+            "AWSAccount" => Self::AwsAccount,
+            "AWSService" => Self::AwsService,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+/// The principal behind an access key. The name alone never identifies it:
+/// a user and a role may share one, and for a role's session
+/// `accessKeyDetails.userName` holds the *role's* name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Principal {
+    /// What kind of principal it is.
+    #[serde(rename = "type")]
+    pub kind: PrincipalType,
+    /// The user's or role's name, without path.
+    pub name: Option<String>,
+    /// The unique id: `AIDA…` for a user, `AROA…:session` for a role's session.
+    pub id: Option<String>,
+}
+
+/// What is acted on, by kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum ResourceKind {
+    /// An EC2 instance.
+    Instance {
+        /// `i-…`.
+        instance_id: String,
+    },
+    /// Credentials: a user's long-term key or a session's temporary one.
+    AccessKey {
+        /// `AKIA…` or `ASIA…`; absent where the finding names none.
+        access_key_id: Option<String>,
+        /// Whose key it is.
+        principal: Principal,
+    },
+    /// An IAM user.
+    User {
+        /// Its name, without path.
+        name: String,
+    },
+    /// An IAM role.
+    Role {
+        /// Its name, without path.
+        name: String,
+    },
+    /// An S3 bucket.
+    Bucket {
+        /// Its name.
+        name: String,
+    },
+    /// A kind that no action here acts on; policy still matches it and says so.
+    Other {
+        /// The type as the finding names it.
+        name: String,
+        /// Its id or ARN, where the finding has one.
+        id: Option<String>,
+    },
+}
+
+/// One resource, in its account and Region.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Resource {
+    /// The partition.
+    pub partition: Partition,
+    /// The account that owns the resource.
+    pub account: AccountId,
+    /// The Region in which the finding saw it; for the global services (IAM,
+    /// S3's names) it is not part of the identity.
+    pub region: Region,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: ResourceKind,
+}
+
+impl Resource {
+    /// The resource's identity: its ARN where AWS has one, otherwise a text of
+    /// the same form. Global resources have no Region in it, so a finding that
+    /// GuardDuty repeats in every Region names one and the same resource.
+    pub fn arn(&self) -> String {
+        let Self { partition, account, region, kind } = self;
+        match kind {
+            ResourceKind::Instance { instance_id } => {
+                format!("arn:{partition}:ec2:{region}:{account}:instance/{instance_id}")
+            }
+            ResourceKind::AccessKey { access_key_id: Some(id), .. } => {
+                format!("arn:{partition}:iam::{account}:access-key/{id}")
+            }
+            ResourceKind::AccessKey { access_key_id: None, principal } => {
+                let id = principal.id.as_deref().or(principal.name.as_deref()).unwrap_or("unknown");
+                format!("arn:{partition}:iam::{account}:principal/{id}")
+            }
+            ResourceKind::User { name } => format!("arn:{partition}:iam::{account}:user/{name}"),
+            ResourceKind::Role { name } => format!("arn:{partition}:iam::{account}:role/{name}"),
+            ResourceKind::Bucket { name } => format!("arn:{partition}:s3:::{name}"),
+            ResourceKind::Other { name, id } => {
+                let id = id.as_deref().unwrap_or("unknown");
+                if id.starts_with("arn:") {
+                    id.to_owned()
+                } else {
+                    format!("arn:{partition}:other:{region}:{account}:{name}/{id}")
+                }
+            }
+        }
+    }
+
+    /// The type's name in policies: GuardDuty's `resourceType` where it has one.
+    pub fn type_name(&self) -> &str {
+        match &self.kind {
+            ResourceKind::Instance { .. } => "Instance",
+            ResourceKind::AccessKey { .. } => "AccessKey",
+            ResourceKind::User { .. } => "User",
+            ResourceKind::Role { .. } => "Role",
+            ResourceKind::Bucket { .. } => "S3Bucket",
+            ResourceKind::Other { name, .. } => name,
+        }
+    }
+}
