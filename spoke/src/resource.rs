@@ -59,10 +59,11 @@ impl FromStr for Region {
     /// appear, and one that does not exist fails at its endpoint.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let parts: Vec<&str> = text.split('-').collect();
-        let words = parts.len() >= 3
-            && parts.iter().rev().skip(1).all(|part| {
-                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase())
-            });
+        let words =
+            parts.len() >= 3
+                && parts.iter().rev().skip(1).all(|part| {
+                    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase())
+                });
         let number = parts
             .last()
             .is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
@@ -109,7 +110,8 @@ impl FromStr for Partition {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let known = text == "aws"
             || text.strip_prefix("aws-").is_some_and(|rest| {
-                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+                !rest.is_empty()
+                    && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
             });
         if known {
             Ok(Self(text.to_owned()))
