@@ -1,4 +1,29 @@
 //! Firebreak's hub: a finding in, a contained resource out.
+//!
+//! One finding travels one way, and each stage has one type:
+//!
+//! ```text
+//! message → Finding(s) → Decision → Plan → Response (recorded) → StatusUpdate
+//! sources    finding     policy    plan    record, aws::ledger    status, aws::security_hub
+//! ```
+//!
+//! # Invariants
+//!
+//! - `sources`, `finding`, `organization`, `policy`, `plan`, `record` and
+//!   `status` are pure: values in, values out, no clock, network or globals.
+//! - `respond` is the one place where effects are ordered.
+//! - SDK names appear under `aws` only. What is done in a member account lives
+//!   in the spoke's actions.
 
+pub mod aws;
+pub mod cli;
 pub mod finding;
+pub mod lambda;
 pub mod organization;
+pub mod plan;
+pub mod policy;
+pub mod record;
+pub mod respond;
+pub mod settings;
+pub mod sources;
+pub mod status;

@@ -1,1 +1,24 @@
-fn main() {}
+//! The Lambda function: polls the runtime, hands each batch to the library.
+#![expect(clippy::disallowed_methods, reason = "a program's start is where the environment is read")]
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use firebreak_hub::aws::config;
+use firebreak_hub::lambda;
+use firebreak_hub::respond::Responder;
+use firebreak_hub::settings::Settings;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_current_span(false).init();
+    let settings = Settings::read(|name| std::env::var(name).ok())?;
+    let responder = Responder::new(&config::from_environment().await, settings);
+    let responder = &responder;
+    run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
+        let (response, _) = lambda::handle_batch(responder, event.payload).await;
+        Ok::<_, lambda_runtime::Error>(response)
+    }))
+    .await
+}

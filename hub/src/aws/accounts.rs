@@ -1,0 +1,269 @@
+//! Sessions of the spoke role: one AssumeRole for each purpose, cached.
+//!
+//! # Guarantees
+//!
+//! - A session is used only for the account that STS says it is of.
+//! - A reading session is shared by all findings of an account and may only
+//!   read. A changing session belongs to one response: SourceIdentity and
+//!   session tags carry its id, and its session policy allows no more than the
+//!   actions of its plan.
+//! - One AssumeRole at a time for the same session; refreshed five minutes
+//!   early; a refusal is remembered for a minute, so that a storm in an
+//!   account without a spoke role does not become a storm of AssumeRole.
+//!
+//! STS is called in the hub's own Region: tokens of a regional endpoint are
+//! valid in opt-in Regions too, where the account has them enabled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_sts::types::Tag;
+use firebreak_spoke::account::Account;
+use firebreak_spoke::error::{ActionError, Kind};
+use firebreak_spoke::pace::Pace;
+use firebreak_spoke::resource::{AccountId, Partition, Region, Resource};
+use jiff::Timestamp;
+use moka::future::Cache;
+use serde_json::json;
+
+use crate::aws::config;
+use crate::record::ResponseId;
+use crate::settings::Settings;
+
+/// What a session is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To read the state of any resource.
+    Observe,
+    /// To carry out or undo one response.
+    Change {
+        /// The response.
+        response: ResponseId,
+        /// The finding that it answers.
+        finding: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    partition: Partition,
+    account: AccountId,
+    region: Region,
+    policy: String,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Debug)]
+enum Session {
+    Open { account: Arc<Account>, renew_at: Timestamp },
+    Refused { error: ActionError, until: Timestamp },
+}
+
+/// The spoke sessions of one process.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    sts: aws_sdk_sts::Client,
+    config: SdkConfig,
+    settings: Arc<Settings>,
+    pace: Pace,
+    sessions: Cache<Key, Session>,
+}
+
+/// Role chaining: sessions last an hour at most (STS API reference, AssumeRole).
+const DURATION_SECONDS: i32 = 3_600;
+const RENEW_EARLY: Duration = Duration::from_secs(300);
+const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
+
+impl Accounts {
+    /// Sessions under the hub's own credentials in `config`.
+    pub fn new(config: &SdkConfig, settings: Arc<Settings>) -> Self {
+        Self {
+            sts: aws_sdk_sts::Client::new(config),
+            config: config.clone(),
+            pace: Pace::new(settings.rate_share, settings.concurrency),
+            settings,
+            sessions: Cache::builder()
+                .max_capacity(20_000)
+                .time_to_idle(Duration::from_secs(3_600))
+                .build(),
+        }
+    }
+
+    /// The clients for a resource, under a session that allows `actions` and
+    /// nothing more.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` when the spoke role is missing or does not admit the hub,
+    /// `Refused` when the session is of another account than the resource's,
+    /// `Transient` when STS could not be reached.
+    pub async fn open(
+        &self,
+        resource: &Resource,
+        actions: &[&str],
+        purpose: Purpose,
+    ) -> Result<Arc<Account>, ActionError> {
+        let key = Key {
+            partition: resource.partition.clone(),
+            account: resource.account.clone(),
+            region: resource.region.clone(),
+            policy: session_policy(actions),
+            purpose,
+        };
+        let now = config::now(&self.config);
+        if let Some(session) = self.sessions.get(&key).await {
+            match session {
+                Session::Open { account, renew_at } if now < renew_at => return Ok(account),
+                Session::Refused { error, until } if now < until => return Err(error),
+                // Whoever finds it stale removes it; the next line opens one anew, once.
+                Session::Open { .. } | Session::Refused { .. } => {
+                    self.sessions.invalidate(&key).await;
+                }
+            }
+        }
+        let opened = self.sessions.try_get_with(key.clone(), async {
+            match self.assume(&key).await {
+                Ok(session) => Ok(session),
+                Err(error) if error.kind == Kind::Transient => Err(error),
+                Err(error) => Ok(Session::Refused { error, until: now + REFUSAL_REMEMBERED }),
+            }
+        });
+        match opened.await {
+            Ok(Session::Open { account, .. }) => Ok(account),
+            Ok(Session::Refused { error, .. }) => Err(error),
+            Err(error) => Err(error.as_ref().clone()),
+        }
+    }
+
+    async fn assume(&self, key: &Key) -> Result<Session, ActionError> {
+        let Key { partition, account, region, policy, purpose } = key;
+        let role = &self.settings.spoke_role;
+        let role_arn = format!("arn:{partition}:iam::{account}:role/{role}");
+        let (source_identity, finding) = match purpose {
+            Purpose::Observe => ("firebreak-observe", None),
+            Purpose::Change { response, finding } => (response.as_str(), Some(finding)),
+        };
+        let mut request = self
+            .sts
+            .assume_role()
+            .role_arn(&role_arn)
+            .role_session_name(format!("firebreak-{source_identity}"))
+            .source_identity(source_identity)
+            .external_id(&self.settings.external_id)
+            .duration_seconds(DURATION_SECONDS)
+            .policy(policy);
+        if let Some(finding) = finding {
+            request = request
+                .tags(tag("firebreak:response", source_identity)?)
+                .tags(tag("firebreak:finding", &tag_value(finding))?);
+        }
+        let answer = request.send().await.map_err(|error| {
+            let error = ActionError::from_sdk("sts:AssumeRole", &error);
+            let help = match error.kind {
+                Kind::Denied => Some(format!(
+                    "deploy stacksets/spoke.yaml into {account}, and compare its external id and hub role with the hub's"
+                )),
+                Kind::NotApplicable
+                | Kind::Refused
+                | Kind::Gone
+                | Kind::Transient
+                | Kind::Failed => None,
+            };
+            let message = format!("cannot open a session of `{role_arn}`: {}", error.message);
+            ActionError { message, help, ..error }
+        })?;
+
+        // The session's own name says which account it is of: a target of one
+        // account must never be changed through a session of another.
+        let session = answer.assumed_role_user().map_or("", |user| user.arn());
+        let expected = format!("arn:{partition}:sts::{account}:assumed-role/");
+        if !session.starts_with(&expected) {
+            return Err(ActionError::new(
+                Kind::Refused,
+                format!("refused to use the session `{session}`: it is not of account {account}"),
+            ));
+        }
+        let Some(granted) = answer.credentials() else {
+            return Err(ActionError::new(Kind::Failed, "sts:AssumeRole answered no credentials"));
+        };
+        let credentials = Credentials::new(
+            granted.access_key_id(),
+            granted.secret_access_key(),
+            Some(granted.session_token().to_owned()),
+            None,
+            "firebreak-spoke",
+        );
+        let expires = Timestamp::from_second(granted.expiration().secs())
+            .map_err(|error| ActionError::new(Kind::Failed, format!("unreadable expiry: {error}")))?;
+        Ok(Session::Open {
+            account: Arc::new(Account::new(
+                &self.config,
+                &credentials,
+                account.clone(),
+                region.clone(),
+                partition.clone(),
+                self.pace.clone(),
+            )),
+            renew_at: expires - RENEW_EARLY,
+        })
+    }
+}
+
+/// A session policy is the intersection with the role's own: it can only narrow.
+/// Sorted, so that the same set of actions shares one session.
+fn session_policy(actions: &[&str]) -> String {
+    let mut actions: Vec<&str> = actions.to_vec();
+    actions.sort_unstable();
+    actions.dedup();
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }],
+    })
+    .to_string()
+}
+
+fn tag(key: &str, value: &str) -> Result<Tag, ActionError> {
+    Tag::builder().key(key).value(value).build().map_err(|error| {
+        ActionError::new(Kind::Failed, format!("cannot build the session tag `{key}`: {error}"))
+    })
+}
+
+/// Session tag values hold letters, digits, spaces and `_.:/=+-@`, 256 at most
+/// (STS API reference, Tag); ids of other products can hold more than that.
+fn tag_value(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_alphanumeric() || " _.:/=+-@".contains(char) { char } else { '_' })
+        .take(256)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_actions_in_another_order_give_the_same_session_policy() {
+        let policy = session_policy(&["ec2:DescribeTags", "ec2:CreateTags", "ec2:DescribeTags"]);
+        assert_eq!(policy, session_policy(&["ec2:CreateTags", "ec2:DescribeTags"]));
+        assert!(policy.contains(r#"["ec2:CreateTags","ec2:DescribeTags"]"#), "{policy}");
+    }
+
+    /// "Session policy <= 2048 characters" (STS API reference, AssumeRole).
+    #[test]
+    fn a_session_policy_for_every_action_there_is_fits_the_limit() {
+        let all: Vec<&str> = firebreak_spoke::actions::all()
+            .iter()
+            .flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes))
+            .copied()
+            .collect();
+        assert!(session_policy(&all).len() <= 2_048, "{}", session_policy(&all).len());
+    }
+
+    #[test]
+    fn a_tag_value_keeps_what_sts_takes() {
+        assert_eq!(tag_value("arn:aws:x/y#1"), "arn:aws:x/y_1");
+        assert_eq!(tag_value(&"a".repeat(300)).len(), 256);
+    }
+}

@@ -1,0 +1,9 @@
+//! All that touches AWS for the hub. SDK names appear below this folder only.
+
+pub mod accounts;
+pub mod config;
+pub mod error;
+pub mod ledger;
+pub mod organization;
+pub mod policies;
+pub mod security_hub;

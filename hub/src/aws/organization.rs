@@ -1,0 +1,121 @@
+//! An account's place, asked of AWS Organizations and kept for a while.
+//!
+//! One call where `DescribeAccount` returns `Paths`; where it does not (older
+//! endpoints, emulators) the path is climbed with `ListParents`. An account
+//! that Organizations does not know is an error, never a default, and is
+//! remembered for a minute.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_organizations::types::ParentType;
+use firebreak_spoke::resource::AccountId;
+use jiff::Timestamp;
+use moka::future::Cache;
+
+use crate::aws::config;
+use crate::aws::error::{HubError, failed};
+use crate::organization::{OuPath, Place};
+use crate::settings::Settings;
+
+#[derive(Clone, Debug)]
+struct Known {
+    place: Result<Place, HubError>,
+    until: Timestamp,
+}
+
+/// Places of accounts, cached; one look-up at a time for each account.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    client: aws_sdk_organizations::Client,
+    config: SdkConfig,
+    ttl: Duration,
+    places: Cache<AccountId, Known>,
+}
+
+const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
+
+impl Organization {
+    /// Looks places up under the hub's credentials, which must be those of the
+    /// management account or of a delegated administrator.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        Self {
+            client: aws_sdk_organizations::Client::new(config),
+            config: config.clone(),
+            ttl: settings.place_ttl,
+            places: Cache::builder().max_capacity(100_000).build(),
+        }
+    }
+
+    /// The account's place, at most the TTL old.
+    pub async fn place(&self, account: &AccountId) -> Result<Place, HubError> {
+        let now = config::now(&self.config);
+        if self.places.get(account).await.is_some_and(|known| known.until <= now) {
+            self.places.invalidate(account).await;
+        }
+        let known = self.places.try_get_with(account.clone(), async {
+            match self.look_up(account).await {
+                Ok(place) => Ok(Known { place: Ok(place), until: now + self.ttl }),
+                Err(error @ HubError::Transient(_)) => Err(error),
+                Err(error) => Ok(Known { place: Err(error), until: now + UNKNOWN_REMEMBERED }),
+            }
+        });
+        match known.await {
+            Ok(known) => known.place,
+            Err(error) => Err(error.as_ref().clone()),
+        }
+        .map_err(|error| error.context(format_args!("cannot place account {account}")))
+    }
+
+    async fn look_up(&self, account: &AccountId) -> Result<Place, HubError> {
+        let answer = self
+            .client
+            .describe_account()
+            .account_id(account.as_str())
+            .send()
+            .await
+            .map_err(|error| failed("organizations:DescribeAccount", &error))?;
+        let paths = answer.account().map(aws_sdk_organizations::types::Account::paths);
+        let ou_path = match paths.unwrap_or_default() {
+            [] => self.climb(account).await?,
+            [path] => path.parse().map_err(|error| HubError::Failed(format!("{error}")))?,
+            several => {
+                return Err(HubError::Failed(format!(
+                    "AWS Organizations gives it {} paths; policy needs exactly one",
+                    several.len()
+                )));
+            }
+        };
+        Ok(Place { account: account.clone(), ou_path })
+    }
+
+    async fn climb(&self, account: &AccountId) -> Result<OuPath, HubError> {
+        let mut ids = Vec::new();
+        let mut child = account.to_string();
+        // Five OUs and the root; one more step than that is a loop.
+        for _ in 0..7 {
+            let parents = self
+                .client
+                .list_parents()
+                .child_id(&child)
+                .send()
+                .await
+                .map_err(|error| failed("organizations:ListParents", &error))?;
+            let [parent] = parents.parents() else {
+                return Err(HubError::Failed(format!(
+                    "`{child}` has {} parents; every child has exactly one",
+                    parents.parents().len()
+                )));
+            };
+            let id = parent.id().unwrap_or_default().to_owned();
+            let is_root = parent.r#type() == Some(&ParentType::Root);
+            ids.push(id.clone());
+            if is_root {
+                ids.reverse();
+                return OuPath::new(ids).map_err(|error| HubError::Failed(error.to_string()));
+            }
+            child = id;
+        }
+        Err(HubError::Failed("no root found above it".to_owned()))
+    }
+}

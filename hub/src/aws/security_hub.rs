@@ -1,0 +1,159 @@
+//! Writes a response's status back to Security Hub.
+//!
+//! `BatchUpdateFindings` takes up to 100 findings with *one* update for all,
+//! in the finding's Region or, where there is an aggregator, in its home
+//! Region. It answers 200 with `UnprocessedFindings`: an update counts as made
+//! only when its finding is not among them. A note replaces the one before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use aws_config::SdkConfig;
+use aws_sdk_securityhub::types::{
+    AwsSecurityFindingIdentifier, NoteUpdate, WorkflowStatus, WorkflowUpdate,
+};
+use firebreak_spoke::resource::Region;
+
+use crate::aws::error::{HubError, failed};
+use crate::finding::SecurityHubId;
+use crate::settings::Settings;
+use crate::status::{StatusUpdate, Workflow};
+
+/// "Note.Text: 1 to 512 characters" (Security Hub API reference, NoteUpdate).
+const NOTE_CHARACTERS: usize = 512;
+/// "Map Entries: value up to 1024 characters" (same, BatchUpdateFindings).
+const FIELD_CHARACTERS: usize = 1_024;
+/// "Array Members: maximum number of 100 items" (same, FindingIdentifiers).
+const FINDINGS_PER_CALL: usize = 100;
+
+/// The write-back clients, one for each Region that findings are updated in.
+#[derive(Debug)]
+pub struct SecurityHub {
+    config: SdkConfig,
+    aggregator_region: Option<Region>,
+    clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
+}
+
+impl SecurityHub {
+    /// Updates findings under the hub's credentials, which must be the
+    /// delegated administrator's.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        Self {
+            config: config.clone(),
+            aggregator_region: settings.aggregator_region.clone(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Makes one update of findings that were raised in `region`.
+    ///
+    /// # Errors
+    ///
+    /// Names every finding that was not updated and why. `Transient` when all
+    /// of them may be tried again: `FindingNotFound` too, because a finding can
+    /// be imported minutes after GuardDuty's own event.
+    pub async fn update(
+        &self,
+        region: &Region,
+        findings: &[SecurityHubId],
+        update: &StatusUpdate,
+    ) -> Result<(), HubError> {
+        let client = self.client(self.aggregator_region.as_ref().unwrap_or(region));
+        for batch in findings.chunks(FINDINGS_PER_CALL) {
+            self.update_batch(&client, batch, update).await?;
+        }
+        Ok(())
+    }
+
+    async fn update_batch(
+        &self,
+        client: &aws_sdk_securityhub::Client,
+        findings: &[SecurityHubId],
+        update: &StatusUpdate,
+    ) -> Result<(), HubError> {
+        let mut request = client.batch_update_findings();
+        for finding in findings {
+            let identifier = AwsSecurityFindingIdentifier::builder()
+                .id(&finding.id)
+                .product_arn(&finding.product_arn)
+                .build();
+            request = request.finding_identifiers(identifier);
+        }
+        let note = NoteUpdate::builder()
+            .text(cut(&update.note, NOTE_CHARACTERS))
+            .updated_by("firebreak")
+            .build();
+        request = request.note(note);
+        if let Some(workflow) = update.workflow {
+            let status = match workflow {
+                Workflow::New => WorkflowStatus::New,
+                Workflow::Notified => WorkflowStatus::Notified,
+                Workflow::Resolved => WorkflowStatus::Resolved,
+            };
+            request = request.workflow(WorkflowUpdate::builder().status(status).build());
+        }
+        for (key, value) in &update.fields {
+            request = request.user_defined_fields(key, cut(value, FIELD_CHARACTERS));
+        }
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| failed("securityhub:BatchUpdateFindings", &error))?;
+
+        let mut transient = true;
+        let unprocessed: BTreeMap<&str, String> = answer
+            .unprocessed_findings()
+            .iter()
+            .map(|finding| {
+                let code = finding.error_code().unwrap_or("unknown");
+                transient &= matches!(
+                    code,
+                    "ConcurrentUpdateError" | "InternalFailure" | "FindingNotFound"
+                );
+                let id = finding.finding_identifier().and_then(|id| id.id()).unwrap_or("unknown");
+                (id, format!("{code}: {}", finding.error_message().unwrap_or("no reason given")))
+            })
+            .collect();
+        if unprocessed.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> =
+            unprocessed.iter().map(|(id, why)| format!("`{id}` ({why})")).collect();
+        let message =
+            format!("securityhub:BatchUpdateFindings did not update {}", list.join(", "));
+        Err(if transient { HubError::Transient(message) } else { HubError::Failed(message) })
+    }
+
+    fn client(&self, region: &Region) -> aws_sdk_securityhub::Client {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients
+            .entry(region.clone())
+            .or_insert_with(|| {
+                let config = aws_sdk_securityhub::config::Builder::from(&self.config)
+                    .region(aws_sdk_securityhub::config::Region::new(region.to_string()))
+                    .build();
+                aws_sdk_securityhub::Client::from_conf(config)
+            })
+            .clone()
+    }
+}
+
+/// Cuts a text to a number of characters, with an ellipsis where it was longer.
+fn cut(text: &str, characters: usize) -> String {
+    if text.chars().count() <= characters {
+        return text.to_owned();
+    }
+    text.chars().take(characters.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_at_characters_not_bytes() {
+        assert_eq!(cut("ééé", 3), "ééé");
+        assert_eq!(cut("éééé", 3), "éé…");
+        assert_eq!(cut(&"x".repeat(600), NOTE_CHARACTERS).chars().count(), 512);
+    }
+}

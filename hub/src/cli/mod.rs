@@ -1,0 +1,128 @@
+//! The command line: one file a command. Text for people on a terminal,
+//! `--output json` for programs.
+//!
+//! Exit codes: 0 fine, 1 a check failed, 2 usage or configuration, 3 AWS.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::aws::config;
+use crate::aws::error::HubError;
+use crate::respond::Responder;
+use crate::settings::Settings;
+
+pub mod actions;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod findings;
+pub mod policy;
+pub mod respond;
+pub mod responses;
+
+/// Contains AWS threats across an organization, under a policy that each
+/// organizational unit tunes; every step can be taken back.
+#[derive(Debug, Parser)]
+#[command(name = "firebreak", version, about)]
+pub struct Cli {
+    /// How results are written on standard output.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch a simulated organization being attacked, contained and restored.
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
+    /// Respond to findings from a file or standard input, as the Lambda function would.
+    Respond(respond::Arguments),
+    /// List, show and undo responses.
+    #[command(subcommand)]
+    Responses(responses::Command),
+    /// Explain and push policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Read findings.
+    #[command(subcommand)]
+    Findings(findings::Command),
+    /// List what Firebreak can do to a resource.
+    #[command(subcommand)]
+    Actions(actions::Command),
+}
+
+/// Why a command ended without doing what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A check failed; what failed has been printed.
+    #[error("{0}")]
+    Check(String),
+    /// Wrong usage or configuration.
+    #[error("{0}")]
+    Usage(String),
+    /// AWS, or the way to it.
+    #[error("{0}")]
+    Aws(#[from] HubError),
+    /// Standard output or a file.
+    #[error("cannot read or write: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Check(_) => 1,
+            Self::Usage(_) | Self::Io(_) => 2,
+            Self::Aws(_) => 3,
+        })
+    }
+}
+
+/// Runs the command that the arguments name.
+pub async fn run(cli: Cli) -> ExitCode {
+    let output = cli.output;
+    let result = match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::run(&arguments, output).await,
+        Command::Respond(arguments) => respond::run(&arguments, output).await,
+        Command::Responses(command) => responses::run(&command, output).await,
+        Command::Policy(command) => policy::run(&command, output).await,
+        Command::Findings(command) => findings::run(&command),
+        Command::Actions(command) => actions::run(&command, output),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            // Whoever read our output has seen enough.
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// A responder for the AWS credentials and settings of this environment.
+async fn responder() -> Result<Responder, Failure> {
+    let settings =
+        Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(Responder::new(&config::from_environment().await, settings))
+}
+
+/// The one place where the command line reads the environment.
+#[expect(clippy::disallowed_methods, reason = "settings are read once, at a command's start")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,112 @@
+//! `firebreak respond`: the Lambda function's code path, on a file.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Output, responder};
+use crate::lambda::{Handled, MessageError, handle_message};
+use crate::record::{Response, StepState};
+use crate::respond::{Outcome, Run};
+
+/// Which findings to respond to.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The event: any form in which findings arrive; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    event: PathBuf,
+    /// Show what would be done; record and change nothing.
+    #[arg(long)]
+    plan: bool,
+}
+
+/// Runs the command: 0 when every finding came to an end, 1 when one has to be tried again.
+pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let body = if arguments.event.as_os_str() == "-" {
+        let mut body = String::new();
+        std::io::stdin().read_to_string(&mut body)?;
+        body
+    } else {
+        std::fs::read_to_string(&arguments.event).map_err(|error| {
+            Failure::Usage(format!("cannot read `{}`: {error}", arguments.event.display()))
+        })?
+    };
+    let run = if arguments.plan { Run::Plan } else { Run::Act };
+    let handled = handle_message(&responder().await?, &body, run).await;
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => writeln!(out, "{:#}", json(&handled))?,
+        Output::Text => {
+            for outcome in &handled.outcomes {
+                write_outcome(&mut out, outcome)?;
+            }
+        }
+    }
+    if handled.errors.is_empty() {
+        return Ok(());
+    }
+    let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
+    let message = errors.join("\n");
+    let rejected = handled.errors.iter().all(|error| matches!(error, MessageError::Rejected(_)));
+    Err(if rejected {
+        Failure::Check(message)
+    } else {
+        Failure::Aws(crate::aws::error::HubError::Failed(message))
+    })
+}
+
+fn json(handled: &Handled) -> Value {
+    let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
+    json!({ "outcomes": handled.outcomes, "errors": errors })
+}
+
+/// Writes one outcome for people.
+pub fn write_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<()> {
+    let finding = &outcome.finding;
+    writeln!(
+        out,
+        "{} {} in {} {}",
+        finding.kind, finding.id, finding.account, finding.region
+    )?;
+    if let Some(resource) = &outcome.resource {
+        writeln!(out, "  target    {}", resource.arn())?;
+    }
+    if let Some(path) = &outcome.ou_path {
+        writeln!(out, "  OU path   {path}")?;
+    }
+    let word = match (&outcome.response, outcome.disposition) {
+        (Some(response), crate::respond::Disposition::Responded) => response.state.to_string(),
+        (_, disposition) => format!("{disposition:?}").to_lowercase(),
+    };
+    writeln!(out, "  outcome   {word}: {}", outcome.reason)?;
+    if let Some(response) = &outcome.response {
+        write_steps(out, response)?;
+    }
+    Ok(())
+}
+
+/// Writes the rule and the steps of a response for people.
+pub fn write_steps(out: &mut impl Write, response: &Response) -> std::io::Result<()> {
+    writeln!(out, "  rule      {}", response.rule)?;
+    writeln!(out, "  response  {} ({})", response.id, response.state)?;
+    for step in &response.steps {
+        let state = match step.state {
+            StepState::Planned => "planned",
+            StepState::Done => "done",
+            StepState::Failed => "failed",
+            StepState::Skipped => "skipped",
+            StepState::Undone => "undone",
+            StepState::Drifted => "drifted",
+        };
+        let detail = step.detail.replace('\n', "; ");
+        writeln!(out, "  {state:<9} {} {detail}", step.action)?;
+        for change in &step.changes {
+            writeln!(out, "              {}", change.what)?;
+            writeln!(out, "              - {}", change.before)?;
+            writeln!(out, "              + {}", change.after)?;
+        }
+    }
+    Ok(())
+}

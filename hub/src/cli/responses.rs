@@ -1,0 +1,181 @@
+//! `firebreak responses list | show | undo`.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use comfy_table::{ContentArrangement, Table, presets};
+use firebreak_spoke::resource::AccountId;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::to_value;
+
+use super::respond::write_steps;
+use super::{Failure, Output, responder};
+use crate::record::{Response, ResponseId, State};
+
+/// What to do with responses.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The latest responses, newest first.
+    List {
+        /// How far back, such as `7d` or `12h`.
+        #[arg(long, default_value = "7d", value_parser = duration)]
+        since: SignedDuration,
+        /// Only those in this account.
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// Only those in this state, such as `contained`.
+        #[arg(long, value_parser = state)]
+        state: Option<State>,
+    },
+    /// One response with its steps, the state before and after, and the reasons.
+    Show {
+        /// The response's id.
+        id: ResponseId,
+    },
+    /// Put back what a response changed; what somebody changed since is reported, not overwritten.
+    Undo {
+        /// The response's id.
+        id: ResponseId,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Runs the command.
+pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
+    let responder = responder().await?;
+    let mut out = std::io::stdout().lock();
+    match command {
+        Command::List { since, account, state } => {
+            let now = responder.now();
+            let from = now
+                .checked_sub(*since)
+                .map_err(|error| Failure::Usage(format!("--since reaches too far: {error}")))?;
+            let mut responses = responder.ledger.responses(from, now).await?;
+            responses.retain(|response| {
+                account.as_ref().is_none_or(|account| response.resource.account == *account)
+                    && state.is_none_or(|state| response.state == state)
+            });
+            list(&mut out, &responses, output)?;
+        }
+        Command::Show { id } => {
+            let response = responder.ledger.response(id).await?.ok_or_else(|| {
+                Failure::Check(format!(
+                    "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
+                ))
+            })?;
+            show(&mut out, &response, output)?;
+        }
+        Command::Undo { id, yes } => {
+            if !yes {
+                confirm(&format!("Undo {id}? The resource will be as exposed as before"))?;
+            }
+            let undone = responder.undo(id).await?;
+            show(&mut out, &undone, output)?;
+            if undone.state != State::Undone {
+                return Err(Failure::Check(undone.reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list(out: &mut impl Write, responses: &[Response], output: Output) -> Result<(), Failure> {
+    if output == Output::Json {
+        return write_json(out, &responses);
+    }
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(["response", "state", "recorded", "account", "target", "finding", "rule"]);
+    for response in responses {
+        table.add_row([
+            response.id.to_string(),
+            response.state.to_string(),
+            seconds(response.created),
+            response.resource.account.to_string(),
+            response.resource.arn(),
+            response.finding.kind.clone(),
+            response.rule.clone(),
+        ]);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}
+
+fn show(out: &mut impl Write, response: &Response, output: Output) -> Result<(), Failure> {
+    if output == Output::Json {
+        return write_json(out, response);
+    }
+    writeln!(out, "{} is {}: {}", response.id, response.state, response.reason)?;
+    writeln!(out, "  target    {}", response.resource.arn())?;
+    writeln!(out, "  OU path   {}", response.ou_path)?;
+    writeln!(out, "  finding   {} {}", response.finding.kind, response.finding.id)?;
+    writeln!(
+        out,
+        "  recorded  {}, last changed {}",
+        seconds(response.created),
+        seconds(response.updated)
+    )?;
+    write_steps(out, response)?;
+    Ok(())
+}
+
+fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<(), Failure> {
+    let value = to_value(value).map_err(std::io::Error::other)?;
+    writeln!(out, "{value:#}")?;
+    Ok(())
+}
+
+fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+fn confirm(question: &str) -> Result<(), Failure> {
+    eprint!("{question}. Go on? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::Check("nothing was changed: not confirmed".to_owned()))
+    }
+}
+
+/// Reads `90m`, `12h`, `7d` or `4w`.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("`{text}` is not a duration such as `90m`, `12h` or `7d`");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: i64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    let minutes = match unit {
+        'm' => 1,
+        'h' => 60,
+        'd' => 24 * 60,
+        'w' => 7 * 24 * 60,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(minutes).filter(|_| number > 0).map(SignedDuration::from_mins).ok_or_else(wrong)
+}
+
+fn state(text: &str) -> Result<State, String> {
+    State::ALL.into_iter().find(|state| state.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = State::ALL.into_iter().map(State::name).collect();
+        format!("`{text}` is not one of {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_their_unit_and_nothing_else_is() {
+        assert_eq!(duration("90m"), Ok(SignedDuration::from_mins(90)));
+        assert_eq!(duration("7d"), Ok(SignedDuration::from_hours(168)));
+        for text in ["", "7", "d", "-1d", "0h", "7y", "9999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A decision and what was observed become steps. Pure.
+
+use firebreak_spoke::actions::{self, Observation, Phase};
+use firebreak_spoke::error::{ActionError, Kind};
+use serde_json::Value;
+
+use crate::policy::ActionCall;
+use crate::record::{Step, StepState};
+
+/// One action of a decision with what reading the prior state gave.
+pub type Observed = (ActionCall, Result<Observation<Value>, ActionError>);
+
+/// Orders the steps by urgency, in the policy's order within a phase. What
+/// could not be observed is part of the plan as well, with the reason: nothing
+/// that policy asked for disappears from the record.
+pub fn steps(observed: Vec<Observed>) -> Vec<Step> {
+    let mut steps: Vec<Step> = observed.into_iter().map(step).collect();
+    steps.sort_by_key(|step| step.phase);
+    steps
+}
+
+fn step((call, observation): Observed) -> Step {
+    // Policy validation admits only actions that exist.
+    let phase = actions::find(&call.name).map_or(Phase::Collect, |entry| entry.about.phase);
+    let planned = |prior, changes, state, detail| Step {
+        action: call.name.clone(),
+        phase,
+        parameters: call.parameters.clone(),
+        prior,
+        changes,
+        state,
+        detail,
+    };
+    match observation {
+        Ok(Observation { prior, changes }) => {
+            planned(prior, changes, StepState::Planned, String::new())
+        }
+        Err(error) => {
+            let state = match error.kind {
+                Kind::NotApplicable => StepState::Skipped,
+                // Tried again when the response is carried out.
+                Kind::Transient => StepState::Planned,
+                Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => StepState::Failed,
+            };
+            planned(Value::Null, Vec::new(), state, error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str) -> ActionCall {
+        ActionCall { name: name.to_owned(), parameters: Value::Null }
+    }
+
+    #[test]
+    fn containing_steps_come_first_whatever_the_policy_s_order() {
+        let observation = || Ok(Observation { prior: Value::Bool(true), changes: Vec::new() });
+        let steps = steps(vec![
+            (call("tag-resource"), observation()),
+            (call("revoke-instance-credentials"), observation()),
+            (call("isolate-instance"), observation()),
+        ]);
+        let names: Vec<&str> = steps.iter().map(|step| step.action.as_str()).collect();
+        assert_eq!(names, ["revoke-instance-credentials", "isolate-instance", "tag-resource"]);
+    }
+
+    #[test]
+    fn what_could_not_be_observed_stays_in_the_plan_with_its_reason() {
+        let check = |kind, expected| {
+            let error = ActionError::new(kind, "why");
+            let steps = steps(vec![(call("isolate-instance"), Err(error))]);
+            assert_eq!((steps[0].state, steps[0].detail.as_str()), (expected, "why"));
+        };
+        check(Kind::NotApplicable, StepState::Skipped);
+        check(Kind::Transient, StepState::Planned);
+        check(Kind::Gone, StepState::Failed);
+        check(Kind::Denied, StepState::Failed);
+        check(Kind::Refused, StepState::Failed);
+    }
+}

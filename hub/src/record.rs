@@ -1,0 +1,452 @@
+//! The record of a response: its states, the legal transitions between them,
+//! and its steps. Pure; `aws::ledger` keeps it.
+//!
+//! The record is the one source of truth for status, audit and undo. It is
+//! written before anything changes and carries all prior state.
+
+use std::fmt;
+use std::str::FromStr;
+
+use firebreak_spoke::actions::{Change, Phase};
+use firebreak_spoke::resource::{AccountId, Region, Resource};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::finding::{Finding, SecurityHubId};
+use crate::organization::OuPath;
+
+/// The form of a record. A reader refuses a newer form than its own: acting on
+/// half of a record could undo half of a containment.
+pub const FORMAT: u32 = 1;
+
+/// The id of a response: `r-` and sixteen hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ResponseId(String);
+
+impl ResponseId {
+    /// A response is identified by its target, its rule and the containment
+    /// epoch, not by the message that caused it: whoever receives the same
+    /// finding again, by whichever path, arrives at the same id.
+    pub fn of(target: &str, rule: &str, epoch: u64) -> Self {
+        let mut hash = Sha256::new();
+        for part in [target, rule, &epoch.to_string()] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let digits: String =
+            hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("r-{digits}"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ResponseId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A text that is no response id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a response id: `r-` and sixteen hexadecimal digits")]
+pub struct ResponseIdError(String);
+
+impl FromStr for ResponseId {
+    type Err = ResponseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ResponseIdError> {
+        let digits = text.strip_prefix("r-").unwrap_or_default();
+        let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if digits.len() == 16 && digits.bytes().all(hexadecimal) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ResponseIdError(text.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for ResponseId {
+    type Error = ResponseIdError;
+
+    fn try_from(text: String) -> Result<Self, ResponseIdError> {
+        text.parse()
+    }
+}
+
+impl From<ResponseId> for String {
+    fn from(id: ResponseId) -> String {
+        id.0
+    }
+}
+
+/// Where a response stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Policy asks to watch only: what would have been done is recorded.
+    Observed,
+    /// Policy or a guardrail forbids to act: the reason is recorded.
+    Refused,
+    /// The plan is recorded and waits for a person.
+    AwaitingApproval,
+    /// The plan is being carried out under a lease.
+    Running,
+    /// Every containing step was verified by reading back.
+    Contained,
+    /// Every step was carried out, and none of them was one that contains.
+    Completed,
+    /// Some steps were verified, others failed.
+    PartiallyContained,
+    /// Nothing was contained.
+    Failed,
+    /// The prior state is being put back under a lease.
+    Undoing,
+    /// The prior state was put back, but for the drift that is recorded.
+    Undone,
+}
+
+impl State {
+    /// Every state, in the order of a response's life.
+    pub const ALL: [Self; 10] = [
+        Self::Observed,
+        Self::Refused,
+        Self::AwaitingApproval,
+        Self::Running,
+        Self::Contained,
+        Self::Completed,
+        Self::PartiallyContained,
+        Self::Failed,
+        Self::Undoing,
+        Self::Undone,
+    ];
+
+    /// Whether a response may go from this state to `next`.
+    pub fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Observed | Self::Refused | Self::Undone => false,
+            Self::AwaitingApproval => matches!(next, Self::Running | Self::Refused),
+            Self::Running => matches!(
+                next,
+                Self::Contained
+                    | Self::Completed
+                    | Self::PartiallyContained
+                    | Self::Failed
+                    | Self::Undoing
+            ),
+            Self::Contained | Self::Completed | Self::PartiallyContained | Self::Failed => {
+                next == Self::Undoing
+            }
+            Self::Undoing => matches!(next, Self::Undone | Self::PartiallyContained),
+        }
+    }
+
+    /// Whether the resource is, or may be, changed by this response.
+    pub fn holds_resource(self) -> bool {
+        match self {
+            Self::Running
+            | Self::Contained
+            | Self::Completed
+            | Self::PartiallyContained
+            | Self::Undoing => true,
+            Self::Observed
+            | Self::Refused
+            | Self::AwaitingApproval
+            | Self::Failed
+            | Self::Undone => false,
+        }
+    }
+
+    /// The word in records and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Refused => "refused",
+            Self::AwaitingApproval => "awaiting-approval",
+            Self::Running => "running",
+            Self::Contained => "contained",
+            Self::Completed => "completed",
+            Self::PartiallyContained => "partially-contained",
+            Self::Failed => "failed",
+            Self::Undoing => "undoing",
+            Self::Undone => "undone",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Recorded, not carried out.
+    Planned,
+    /// Carried out and verified by reading back.
+    Done,
+    /// Not carried out, or carried out and not confirmed; the detail says which.
+    Failed,
+    /// There was nothing for the action to do on this target; the detail says why.
+    Skipped,
+    /// Put back.
+    Undone,
+    /// Not put back as a whole: somebody changed the resource since.
+    Drifted,
+}
+
+/// One action of a response.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The action's name.
+    pub action: String,
+    /// When it runs.
+    pub phase: Phase,
+    /// Its parameters as policy gave them.
+    pub parameters: Value,
+    /// The state before, as the action recorded it; `null` when reading it failed.
+    pub prior: Value,
+    /// What changes, for people.
+    pub changes: Vec<Change>,
+    /// How it ended.
+    pub state: StepState,
+    /// What was seen or why it failed; empty while planned.
+    pub detail: String,
+}
+
+/// The finding that a response answers: what status, notes and lists need.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FindingSummary {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// On GuardDuty's scale, 0.0 to 10.0.
+    pub severity: f64,
+    /// Its title.
+    pub title: String,
+    /// The product that raised it.
+    pub product: String,
+    /// The account that it is about.
+    pub account: AccountId,
+    /// The Region that it is about.
+    pub region: Region,
+    /// What Security Hub calls it.
+    pub security_hub: Option<SecurityHubId>,
+}
+
+impl FindingSummary {
+    /// Keeps what the record needs of a finding; never the raw event.
+    pub fn of(finding: &Finding) -> Self {
+        Self {
+            id: finding.id.clone(),
+            kind: finding.kind.clone(),
+            severity: finding.severity,
+            title: finding.title.clone(),
+            product: finding.product.clone(),
+            account: finding.account.clone(),
+            region: finding.region.clone(),
+            security_hub: finding.security_hub.clone(),
+        }
+    }
+}
+
+/// The durable record of a plan being carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    /// See [`FORMAT`].
+    pub format: u32,
+    /// Its id.
+    pub id: ResponseId,
+    /// Counts the writes; every write is conditional on the one before, so a
+    /// stalled worker cannot write after its successor.
+    pub revision: u64,
+    /// Where it stands.
+    pub state: State,
+    /// Why it stands there, in a sentence.
+    pub reason: String,
+    /// What is acted on.
+    pub resource: Resource,
+    /// The OUs above the account when it was decided.
+    pub ou_path: OuPath,
+    /// The finding that caused it.
+    pub finding: FindingSummary,
+    /// The policy document and rule that decided, `<attach>/<rule>`; for a
+    /// refusal before any rule, the guardrail.
+    pub rule: String,
+    /// The containment epoch of this target and rule.
+    pub epoch: u64,
+    /// The steps, in the order in which they run.
+    pub steps: Vec<Step>,
+    /// When it was recorded first.
+    pub created: Timestamp,
+    /// When it was recorded last.
+    pub updated: Timestamp,
+    /// Until when its worker may be at it; afterwards another one resumes.
+    pub lease_until: Option<Timestamp>,
+}
+
+/// A transition that the states do not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("response `{id}` is {from} and cannot become {to}")]
+pub struct IllegalTransition {
+    /// The response.
+    pub id: ResponseId,
+    /// Its state.
+    pub from: State,
+    /// The state that was asked for.
+    pub to: State,
+}
+
+impl Response {
+    /// Moves to `next` at `now`, for the reason given, as one new revision.
+    pub fn become_state(
+        &mut self,
+        next: State,
+        reason: impl Into<String>,
+        now: Timestamp,
+    ) -> Result<(), IllegalTransition> {
+        if !self.state.may_become(next) {
+            return Err(IllegalTransition { id: self.id.clone(), from: self.state, to: next });
+        }
+        self.state = next;
+        self.reason = reason.into();
+        self.updated = now;
+        self.revision += 1;
+        if !matches!(next, State::Running | State::Undoing) {
+            self.lease_until = None;
+        }
+        Ok(())
+    }
+
+    /// What the steps amount to once all have ended. Containment is claimed
+    /// only when every containing step was verified and none failed.
+    pub fn result(&self) -> (State, String) {
+        let of = |wanted: StepState| -> Vec<&str> {
+            self.steps
+                .iter()
+                .filter(|step| step.state == wanted)
+                .map(|step| step.action.as_str())
+                .collect()
+        };
+        let contained = self
+            .steps
+            .iter()
+            .any(|step| step.phase == Phase::Contain && step.state == StepState::Done);
+        let (done, failed, skipped) =
+            (of(StepState::Done), of(StepState::Failed), of(StepState::Skipped));
+        let failures = || {
+            let reasons: Vec<&str> = self
+                .steps
+                .iter()
+                .filter(|step| step.state == StepState::Failed)
+                .map(|step| step.detail.as_str())
+                .collect();
+            reasons.join("; ")
+        };
+        match (contained, failed.is_empty()) {
+            (true, true) => (State::Contained, format!("verified: {}", done.join(", "))),
+            (true, false) => (
+                State::PartiallyContained,
+                format!("verified: {}; failed: {}", done.join(", "), failures()),
+            ),
+            (false, false) => (State::Failed, failures()),
+            (false, true) if done.is_empty() => (
+                State::Failed,
+                format!("no step applied to this target: skipped {}", skipped.join(", ")),
+            ),
+            (false, true) => (State::Completed, format!("carried out: {}", done.join(", "))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(steps: &[(Phase, StepState)]) -> Response {
+        let steps = steps
+            .iter()
+            .map(|(phase, state)| Step {
+                action: "some-action".into(),
+                phase: *phase,
+                parameters: Value::Null,
+                prior: Value::Null,
+                changes: Vec::new(),
+                state: *state,
+                detail: "denied".into(),
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "format": FORMAT, "id": "r-0123456789abcdef", "revision": 1, "state": "running",
+            "reason": "", "ou_path": "r-fb01/ou-fb01-prod1111", "rule": "r-fb01/isolate",
+            "epoch": 1, "steps": [], "created": "2026-01-01T00:00:00Z",
+            "updated": "2026-01-01T00:00:00Z", "lease_until": "2026-01-01T00:05:00Z",
+            "resource": {"partition": "aws", "account": "222222222222", "region": "eu-central-1",
+                "type": "Instance", "instanceId": "i-0abc"},
+            "finding": {"id": "f", "type": "t", "severity": 8.0, "title": "", "product": "GuardDuty",
+                "account": "222222222222", "region": "eu-central-1", "security_hub": null},
+        }))
+        .map(|response: Response| Response { steps, ..response })
+        .unwrap()
+    }
+
+    #[test]
+    fn containment_is_claimed_only_when_verified_and_nothing_failed() {
+        use Phase::{Collect, Contain};
+        use StepState::{Done, Failed, Skipped};
+        let check = |steps: &[(Phase, StepState)], expected| {
+            assert_eq!(response(steps).result().0, expected, "{steps:?}");
+        };
+        check(&[(Contain, Done), (Collect, Done)], State::Contained);
+        check(&[(Contain, Done), (Contain, Skipped)], State::Contained);
+        check(&[(Contain, Done), (Collect, Failed)], State::PartiallyContained);
+        check(&[(Contain, Failed), (Collect, Done)], State::Failed);
+        check(&[(Contain, Skipped)], State::Failed);
+        check(&[(Collect, Done)], State::Completed);
+        check(&[], State::Failed);
+    }
+
+    #[test]
+    fn an_ended_response_only_ever_goes_on_to_undo() {
+        for state in State::ALL {
+            for next in State::ALL {
+                let legal = state.may_become(next);
+                if matches!(state, State::Contained | State::PartiallyContained | State::Failed) {
+                    assert_eq!(legal, next == State::Undoing, "{state} -> {next}");
+                }
+                if matches!(state, State::Undone | State::Observed | State::Refused) {
+                    assert!(!legal, "{state} -> {next}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_transition_is_one_revision_and_ends_the_lease() {
+        let mut response = response(&[]);
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        response.become_state(State::Contained, "verified", now).unwrap();
+        assert_eq!((response.revision, response.lease_until, response.updated), (2, None, now));
+        assert!(response.become_state(State::Running, "", now).is_err());
+    }
+
+    #[test]
+    fn the_same_target_rule_and_epoch_give_the_same_id() {
+        let id = ResponseId::of("arn:aws:ec2:::instance/i-0abc", "r-fb01/isolate", 1);
+        assert_eq!(id, ResponseId::of("arn:aws:ec2:::instance/i-0abc", "r-fb01/isolate", 1));
+        assert_ne!(id, ResponseId::of("arn:aws:ec2:::instance/i-0abc", "r-fb01/isolate", 2));
+        assert_eq!(id.as_str().parse::<ResponseId>().unwrap(), id);
+        assert!("r-0ABC".parse::<ResponseId>().is_err());
+    }
+}

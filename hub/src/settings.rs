@@ -1,0 +1,135 @@
+//! What the hub is told by its environment, read once at the start.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use firebreak_spoke::resource::Region;
+
+/// The hub's settings. Every one has an environment variable of the same
+/// meaning; `docs/settings.md` lists them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The DynamoDB table: `FIREBREAK_TABLE`, default `firebreak`.
+    pub table: String,
+    /// The spoke role's name, with its path if it has one:
+    /// `FIREBREAK_SPOKE_ROLE`, default `FirebreakSpoke`.
+    pub spoke_role: String,
+    /// What the spoke role's trust policy asks for: `FIREBREAK_EXTERNAL_ID`.
+    pub external_id: String,
+    /// Security Hub's home Region, where it has an aggregator:
+    /// `FIREBREAK_AGGREGATOR_REGION`. Without it findings are updated in their own.
+    pub aggregator_region: Option<Region>,
+    /// The part of each documented API bucket that may be used, in percent:
+    /// `FIREBREAK_RATE_SHARE`, default 20.
+    pub rate_share: u32,
+    /// How many processes of the hub run at once, the function's maximum
+    /// concurrency: `FIREBREAK_CONCURRENCY`, default 1.
+    pub concurrency: NonZeroU32,
+    /// How long policies are kept before their version is asked for again.
+    pub policy_ttl: Duration,
+    /// How long an account's place is kept.
+    pub place_ttl: Duration,
+    /// How long a worker may be at one response before another resumes it.
+    pub lease: Duration,
+}
+
+/// A setting that is missing or that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable}: {why}\nhelp: {help}")]
+pub struct SettingsError {
+    variable: &'static str,
+    why: String,
+    help: &'static str,
+}
+
+impl Settings {
+    /// The defaults, with the external id that has none.
+    pub fn new(external_id: impl Into<String>) -> Self {
+        Self {
+            table: "firebreak".to_owned(),
+            spoke_role: "FirebreakSpoke".to_owned(),
+            external_id: external_id.into(),
+            aggregator_region: None,
+            rate_share: 20,
+            concurrency: NonZeroU32::MIN,
+            // A policy change takes effect everywhere within this time.
+            policy_ttl: Duration::from_secs(60),
+            // MoveAccount events are seen in the management account only.
+            place_ttl: Duration::from_secs(600),
+            // Lambda's longest run is 15 minutes; a function is given less.
+            lease: Duration::from_secs(300),
+        }
+    }
+
+    /// Reads `FIREBREAK_*` through `variable`, which is the process's
+    /// environment in programs and a table in tests.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let external_id = variable("FIREBREAK_EXTERNAL_ID").ok_or(SettingsError {
+            variable: "FIREBREAK_EXTERNAL_ID",
+            why: "is not set".to_owned(),
+            help: "set it to the ExternalId parameter that stacksets/spoke.yaml was deployed with",
+        })?;
+        let mut settings = Self::new(external_id);
+        if let Some(table) = variable("FIREBREAK_TABLE") {
+            settings.table = table;
+        }
+        if let Some(role) = variable("FIREBREAK_SPOKE_ROLE") {
+            settings.spoke_role = role;
+        }
+        if let Some(region) = variable("FIREBREAK_AGGREGATOR_REGION") {
+            settings.aggregator_region = Some(region.parse().map_err(|error| SettingsError {
+                variable: "FIREBREAK_AGGREGATOR_REGION",
+                why: format!("{error}"),
+                help: "set it to Security Hub's home Region, or leave it out",
+            })?);
+        }
+        if let Some(share) = variable("FIREBREAK_RATE_SHARE") {
+            settings.rate_share =
+                share.parse().ok().filter(|share| (1..=100).contains(share)).ok_or_else(|| {
+                    SettingsError {
+                        variable: "FIREBREAK_RATE_SHARE",
+                        why: format!("`{share}` is not a whole number from 1 to 100"),
+                        help: "10 to 20 percent leaves the members' own workloads alone",
+                    }
+                })?;
+        }
+        if let Some(concurrency) = variable("FIREBREAK_CONCURRENCY") {
+            settings.concurrency = concurrency.parse().map_err(|_| SettingsError {
+                variable: "FIREBREAK_CONCURRENCY",
+                why: format!("`{concurrency}` is not a whole number from 1 up"),
+                help: "set it to the event source's MaximumConcurrency",
+            })?;
+        }
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_missing_external_id_is_an_error_that_says_what_to_do() {
+        let error = read(&[]).unwrap_err().to_string();
+        assert!(error.starts_with("FIREBREAK_EXTERNAL_ID: is not set\nhelp: "), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_an_error_not_a_default() {
+        for (name, value) in [
+            ("FIREBREAK_AGGREGATOR_REGION", "Frankfurt"),
+            ("FIREBREAK_RATE_SHARE", "0"),
+            ("FIREBREAK_RATE_SHARE", "lots"),
+            ("FIREBREAK_CONCURRENCY", "0"),
+        ] {
+            let error = read(&[("FIREBREAK_EXTERNAL_ID", "x1"), (name, value)]).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+}

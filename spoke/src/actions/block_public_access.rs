@@ -1,0 +1,295 @@
+//! Blocks public access of a bucket or, by parameter, of its whole account.
+//! Flags are only ever raised. Undo restores the flags, or their absence.
+//!
+//! It breaks static websites and whatever else is public on purpose: that is
+//! for policy to decide.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+use crate::resource::ResourceKind;
+
+pub(super) struct BlockPublicAccess;
+
+/// What is blocked.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Parameters {
+    /// Block the whole account, not only the finding's bucket.
+    account: bool,
+}
+
+/// The four flags (S3 user guide, "Blocking public access").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "AWS's own four flags")]
+struct Flags {
+    block_public_acls: bool,
+    ignore_public_acls: bool,
+    block_public_policy: bool,
+    restrict_public_buckets: bool,
+}
+
+const ALL: Flags = Flags {
+    block_public_acls: true,
+    ignore_public_acls: true,
+    block_public_policy: true,
+    restrict_public_buckets: true,
+};
+
+impl fmt::Display for Flags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.block_public_acls, "BlockPublicAcls"),
+            (self.ignore_public_acls, "IgnorePublicAcls"),
+            (self.block_public_policy, "BlockPublicPolicy"),
+            (self.restrict_public_buckets, "RestrictPublicBuckets"),
+        ];
+        let raised: Vec<&str> =
+            names.into_iter().filter(|(raised, _)| *raised).map(|(_, name)| name).collect();
+        formatter.write_str(if raised.is_empty() { "no flag" } else { "" })?;
+        formatter.write_str(&raised.join(", "))
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Prior {
+    /// `None` when nothing was configured, which undo restores as such.
+    flags: Option<Flags>,
+}
+
+/// What carries the flags.
+#[derive(Clone, Copy)]
+enum Level<'a> {
+    Bucket(&'a str),
+    Account,
+}
+
+impl fmt::Display for Level<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket(name) => write!(formatter, "bucket `{name}`"),
+            Self::Account => formatter.write_str("the account"),
+        }
+    }
+}
+
+impl Action for BlockPublicAccess {
+    const ABOUT: About = About {
+        name: "block-public-access",
+        sentence: "Blocks public access of the bucket or, by parameter, of its whole account.",
+        resource_types: &["S3Bucket"],
+        reads: &["s3:GetAccountPublicAccessBlock", "s3:GetBucketPublicAccessBlock"],
+        writes: &["s3:PutAccountPublicAccessBlock", "s3:PutBucketPublicAccessBlock"],
+        reversible: true,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
+        let level = level(scope, parameters)?;
+        let flags = get(scope, level).await?;
+        let change = Change {
+            what: format!("public access block of {level}"),
+            before: flags.map_or_else(|| "none".to_owned(), |flags| flags.to_string()),
+            after: ALL.to_string(),
+        };
+        let changes = if flags == Some(ALL) { Vec::new() } else { vec![change] };
+        Ok(Observation { prior: Prior { flags }, changes })
+    }
+
+    async fn apply(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        _: &Prior,
+    ) -> Result<(), ActionError> {
+        put(scope, level(scope, parameters)?, ALL).await
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        _: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let level = level(scope, parameters)?;
+        Ok(match get(scope, level).await? {
+            Some(ALL) => Verdict::Holds(format!("all public access of {level} is blocked")),
+            Some(flags) => Verdict::Broken(format!("{level} has only {flags}")),
+            None => Verdict::Broken(format!("{level} has no public access block")),
+        })
+    }
+
+    async fn undo(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let level = level(scope, parameters)?;
+        let mut undone = Undone::default();
+        let present = match get(scope, level).await {
+            Ok(present) => present,
+            Err(error) if error.kind == Kind::Gone => {
+                undone.drift.push(format!("{level} does not exist any more"));
+                return Ok(undone);
+            }
+            Err(error) => return Err(error),
+        };
+        if present == prior.flags {
+            return Ok(undone);
+        }
+        if present != Some(ALL) {
+            let now = present.map_or_else(|| "none".to_owned(), |flags| flags.to_string());
+            undone.drift.push(format!("the public access block of {level} was changed to {now}"));
+            return Ok(undone);
+        }
+        match prior.flags {
+            Some(flags) => put(scope, level, flags).await?,
+            None => delete(scope, level).await?,
+        }
+        undone.restored.push(format!("the public access block of {level} is as before"));
+        Ok(undone)
+    }
+}
+
+fn level<'a>(scope: Scope<'a>, parameters: &Parameters) -> Result<Level<'a>, ActionError> {
+    match &scope.resource.kind {
+        ResourceKind::Bucket { .. } if parameters.account => Ok(Level::Account),
+        ResourceKind::Bucket { name } => Ok(Level::Bucket(name)),
+        ResourceKind::Instance { .. }
+        | ResourceKind::AccessKey { .. }
+        | ResourceKind::User { .. }
+        | ResourceKind::Role { .. }
+        | ResourceKind::Other { .. } => {
+            Err(ActionError::new(Kind::NotApplicable, "the target is no bucket"))
+        }
+    }
+}
+
+/// The two services have types of their own with the same four fields.
+macro_rules! configuration {
+    ($sdk:ident, $flags:expr) => {
+        $sdk::types::PublicAccessBlockConfiguration::builder()
+            .block_public_acls($flags.block_public_acls)
+            .ignore_public_acls($flags.ignore_public_acls)
+            .block_public_policy($flags.block_public_policy)
+            .restrict_public_buckets($flags.restrict_public_buckets)
+            .build()
+    };
+}
+
+macro_rules! flags {
+    ($configuration:expr) => {
+        $configuration.map(|it| Flags {
+            block_public_acls: it.block_public_acls.unwrap_or(false),
+            ignore_public_acls: it.ignore_public_acls.unwrap_or(false),
+            block_public_policy: it.block_public_policy.unwrap_or(false),
+            restrict_public_buckets: it.restrict_public_buckets.unwrap_or(false),
+        })
+    };
+}
+
+async fn get(scope: Scope<'_>, level: Level<'_>) -> Result<Option<Flags>, ActionError> {
+    let owner = scope.account.id.as_str();
+    let result = match level {
+        Level::Bucket(bucket) => {
+            let s3 = scope.account.s3().await;
+            let call = s3.get_public_access_block().bucket(bucket).expected_bucket_owner(owner);
+            call.send()
+                .await
+                .map(|answer| flags!(answer.public_access_block_configuration))
+                .map_err(|error| ActionError::from_sdk("s3:GetBucketPublicAccessBlock", &error))
+        }
+        Level::Account => {
+            let s3control = scope.account.s3control().await;
+            let call = s3control.get_public_access_block().account_id(owner);
+            call.send()
+                .await
+                .map(|answer| flags!(answer.public_access_block_configuration))
+                .map_err(|error| ActionError::from_sdk("s3:GetAccountPublicAccessBlock", &error))
+        }
+    };
+    match result {
+        Err(error) if error.has_code("NoSuchPublicAccessBlockConfiguration") => Ok(None),
+        result => result,
+    }
+}
+
+async fn put(scope: Scope<'_>, level: Level<'_>, flags: Flags) -> Result<(), ActionError> {
+    let owner = scope.account.id.as_str();
+    match level {
+        Level::Bucket(bucket) => {
+            let s3 = scope.account.s3().await;
+            let call = s3
+                .put_public_access_block()
+                .bucket(bucket)
+                .expected_bucket_owner(owner)
+                .public_access_block_configuration(configuration!(aws_sdk_s3, flags));
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("s3:PutBucketPublicAccessBlock", &error))
+        }
+        Level::Account => {
+            let s3control = scope.account.s3control().await;
+            let call = s3control
+                .put_public_access_block()
+                .account_id(owner)
+                .public_access_block_configuration(configuration!(aws_sdk_s3control, flags));
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| account_error(ActionError::from_sdk(PUT_ACCOUNT, &error)))
+        }
+    }
+}
+
+async fn delete(scope: Scope<'_>, level: Level<'_>) -> Result<(), ActionError> {
+    let owner = scope.account.id.as_str();
+    match level {
+        Level::Bucket(bucket) => {
+            let s3 = scope.account.s3().await;
+            let call = s3.delete_public_access_block().bucket(bucket).expected_bucket_owner(owner);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("s3:PutBucketPublicAccessBlock", &error))
+        }
+        Level::Account => {
+            let s3control = scope.account.s3control().await;
+            let call = s3control.delete_public_access_block().account_id(owner);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| account_error(ActionError::from_sdk(PUT_ACCOUNT, &error)))
+        }
+    }
+}
+
+const PUT_ACCOUNT: &str = "s3:PutAccountPublicAccessBlock";
+
+/// Where an organization policy manages the account's block, the account-level
+/// call fails (S3 user guide, "Managing block public access at the organization level").
+fn account_error(error: ActionError) -> ActionError {
+    if error.kind != Kind::Denied {
+        return error;
+    }
+    let help = "grant the spoke role s3:PutAccountPublicAccessBlock, unless an organization policy manages the account's public access block: then change it there".to_owned();
+    ActionError { help: Some(help), ..error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_named_as_aws_names_them() {
+        let one = Flags { block_public_acls: false, ignore_public_acls: false, ..ALL };
+        assert_eq!(one.to_string(), "BlockPublicPolicy, RestrictPublicBuckets");
+        let none = Flags {
+            block_public_acls: false,
+            ignore_public_acls: false,
+            block_public_policy: false,
+            restrict_public_buckets: false,
+        };
+        assert_eq!(none.to_string(), "no flag");
+    }
+}

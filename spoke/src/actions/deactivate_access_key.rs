@@ -1,0 +1,199 @@
+//! Turns an IAM user's access key off. Undo turns it on again only if it was on.
+//!
+//! Exactly the finding's key of exactly the finding's user: `UserName` is
+//! always passed, because without it IAM changes a key of the *caller*.
+//! Sessions that were got with the key live on: `revoke-sessions` ends them.
+
+use aws_sdk_iam::types::StatusType;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+use crate::pace::Class;
+use crate::resource::{Principal, PrincipalType, ResourceKind};
+
+pub(super) struct DeactivateAccessKey;
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Prior {
+    user: String,
+    access_key_id: String,
+    active: bool,
+}
+
+impl Action for DeactivateAccessKey {
+    const ABOUT: About = About {
+        name: "deactivate-access-key",
+        sentence: "Turns the IAM user's access key that the finding names off.",
+        resource_types: &["AccessKey"],
+        reads: &["iam:ListAccessKeys"],
+        writes: &["iam:UpdateAccessKey"],
+        reversible: true,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let (user, access_key_id) = key(&scope.resource.kind)?;
+        let active = status(scope, &user, &access_key_id).await?.ok_or_else(|| {
+            ActionError::new(
+                Kind::Gone,
+                format!("user `{user}` has no access key `{access_key_id}`"),
+            )
+        })?;
+        let change = Change {
+            what: format!("access key {access_key_id} of user {user}"),
+            before: "Active".to_owned(),
+            after: "Inactive".to_owned(),
+        };
+        let changes = if active { vec![change] } else { Vec::new() };
+        Ok(Observation { prior: Prior { user, access_key_id, active }, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        set(scope, prior, StatusType::Inactive).await
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let Prior { user, access_key_id, .. } = prior;
+        Ok(match status(scope, user, access_key_id).await? {
+            Some(true) => Verdict::Broken(format!("access key `{access_key_id}` is active")),
+            Some(false) => Verdict::Holds(format!("access key `{access_key_id}` is inactive")),
+            None => Verdict::Holds(format!("access key `{access_key_id}` does not exist any more")),
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let Prior { user, access_key_id, active } = prior;
+        let mut undone = Undone::default();
+        match status(scope, user, access_key_id).await? {
+            Some(false) if *active => {
+                set(scope, prior, StatusType::Active).await?;
+                undone.restored.push(format!("access key `{access_key_id}` is active again"));
+            }
+            Some(true) if !*active => undone.drift.push(format!(
+                "access key `{access_key_id}` was inactive before and is active now"
+            )),
+            Some(_) => {}
+            None => undone.drift.push(format!("access key `{access_key_id}` was deleted since")),
+        }
+        Ok(undone)
+    }
+}
+
+/// The user and key that a target names; for every other principal why not.
+fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
+    let ResourceKind::AccessKey { access_key_id, principal } = kind else {
+        return Err(ActionError::new(Kind::NotApplicable, "the target is no access key"));
+    };
+    let Principal { kind, name, .. } = principal;
+    let temporary = access_key_id.as_deref().is_some_and(|id| id.starts_with("ASIA"));
+    match (kind, name, access_key_id) {
+        (PrincipalType::AssumedRole | PrincipalType::Role | PrincipalType::FederatedUser, ..) => {
+            Err(not_applicable())
+        }
+        (PrincipalType::IamUser, ..) if temporary => Err(not_applicable()),
+        (PrincipalType::IamUser, Some(user), Some(id)) => Ok((user.clone(), id.clone())),
+        (PrincipalType::IamUser, ..) => Err(ActionError::new(
+            Kind::Refused,
+            "the finding does not name both the user and the access key",
+        )),
+        (PrincipalType::Root, ..) => Err(ActionError::new(
+            Kind::Refused,
+            "the access key is the root user's: nobody but root can turn it off",
+        )),
+        (
+            PrincipalType::IdentityCenterUser
+            | PrincipalType::AwsAccount
+            | PrincipalType::AwsService
+            | PrincipalType::Other(_),
+            ..,
+        ) => Err(ActionError::new(
+            Kind::Refused,
+            format!("a principal of type {kind:?} has no access key in this account"),
+        )),
+    }
+}
+
+fn not_applicable() -> ActionError {
+    ActionError::new(
+        Kind::NotApplicable,
+        "temporary credentials have no key to turn off: revoke-sessions ends them",
+    )
+}
+
+/// Whether the key is active; `None` when the user has no such key.
+async fn status(scope: Scope<'_>, user: &str, key: &str) -> Result<Option<bool>, ActionError> {
+    let mut marker = None;
+    loop {
+        let page = scope
+            .account
+            .iam(Class::IamRead)
+            .await
+            .list_access_keys()
+            .user_name(user)
+            .set_marker(marker)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("iam:ListAccessKeys", &error))?;
+        let found = page.access_key_metadata().iter().find(|it| it.access_key_id() == Some(key));
+        if let Some(found) = found {
+            return Ok(Some(found.status() == Some(&StatusType::Active)));
+        }
+        marker = page.marker().map(str::to_owned);
+        if !page.is_truncated() || marker.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+async fn set(scope: Scope<'_>, prior: &Prior, status: StatusType) -> Result<(), ActionError> {
+    scope
+        .account
+        .iam(Class::IamWrite)
+        .await
+        .update_access_key()
+        .user_name(&prior.user)
+        .access_key_id(&prior.access_key_id)
+        .status(status)
+        .send()
+        .await
+        .map(|_| ())
+        .map_err(|error| ActionError::from_sdk("iam:UpdateAccessKey", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_user_s_long_term_key_is_turned_off() {
+        let check = |kind: &str, id: &str, expected: Result<(), Kind>| {
+            let principal = Principal {
+                kind: PrincipalType::named(kind),
+                name: Some("deploy".to_owned()),
+                id: None,
+            };
+            let target = ResourceKind::AccessKey { access_key_id: Some(id.to_owned()), principal };
+            assert_eq!(key(&target).map(|_| ()).map_err(|error| error.kind), expected, "{kind} {id}");
+        };
+        check("IAMUser", "AKIAEXAMPLE", Ok(()));
+        check("IAMUser", "ASIAEXAMPLE", Err(Kind::NotApplicable));
+        check("AssumedRole", "ASIAEXAMPLE", Err(Kind::NotApplicable));
+        check("FederatedUser", "ASIAEXAMPLE", Err(Kind::NotApplicable));
+        check("Root", "AKIAEXAMPLE", Err(Kind::Refused));
+        check("AWSAccount", "AKIAEXAMPLE", Err(Kind::Refused));
+        check("SomethingNew", "AKIAEXAMPLE", Err(Kind::Refused));
+    }
+}

@@ -1,0 +1,308 @@
+//! The contract of an action, and the list of all actions. One file an action.
+//!
+//! # Contract
+//!
+//! - `observe` reads the prior state and never writes. What it returns is
+//!   recorded *before* anything changes: the plan is the undo log.
+//! - `apply` makes the change. It may run again after a crash, with the prior
+//!   state that was *recorded*: observing again would save our own change as
+//!   the original. Applying twice equals applying once.
+//! - `verify` reads back. Only what it confirms is called contained.
+//! - `undo` puts the prior state back. It tolerates that `apply` never ran or
+//!   stopped half way, and that it ran itself before. What somebody changed
+//!   since is left alone and reported as drift.
+//!
+//! A missing, terminated or foreign resource is reported and nothing is changed.
+
+use std::pin::Pin;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::account::Account;
+use crate::error::{ActionError, Kind};
+use crate::resource::Resource;
+
+mod block_public_access;
+mod deactivate_access_key;
+mod deny_sessions;
+mod isolate_instance;
+mod isolation_groups;
+mod protected;
+mod revoke_instance_credentials;
+mod revoke_sessions;
+mod tag_resource;
+
+/// When an action runs: what cuts the attacker off runs before what collects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Cuts the attacker off.
+    Contain,
+    /// Keeps what is contained from being changed or lost.
+    Protect,
+    /// Marks and collects.
+    Collect,
+}
+
+/// What an action says of itself. From this come the command line's list, the
+/// README's table, the session policies and the spoke role.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct About {
+    /// The name in policies.
+    pub name: &'static str,
+    /// One sentence, for runbooks.
+    pub sentence: &'static str,
+    /// The target types that it acts on, as policies name them.
+    pub resource_types: &'static [&'static str],
+    /// Every IAM action that it uses to read.
+    pub reads: &'static [&'static str],
+    /// Every IAM action that it uses to change, undo included.
+    pub writes: &'static [&'static str],
+    /// Whether undo restores the prior state.
+    pub reversible: bool,
+    /// When it runs.
+    pub phase: Phase,
+}
+
+/// Where and for what an action runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The clients. Only reads are allowed through those that `observe` gets.
+    pub account: &'a Account,
+    /// What is acted on.
+    pub resource: &'a Resource,
+    /// The id of the response, which names what the action creates.
+    pub response: &'a str,
+    /// The id of the finding that is answered.
+    pub finding: &'a str,
+    /// The present time.
+    pub now: Timestamp,
+    /// The name of the spoke role in use, which no action may touch.
+    pub spoke_role: &'a str,
+}
+
+/// One attribute, before and after: what a plan shows its reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The attribute, such as `eni-0abc security groups`.
+    pub what: String,
+    /// Its value as observed.
+    pub before: String,
+    /// The value that the action gives it.
+    pub after: String,
+}
+
+/// What `observe` found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation<P> {
+    /// The prior state: all that `apply`, `verify` and `undo` need.
+    pub prior: P,
+    /// What `apply` would change; empty where all is as it should be already.
+    pub changes: Vec<Change>,
+}
+
+/// What `verify` read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The resource is as the action leaves it; a sentence says what was seen.
+    Holds(String),
+    /// It is not; a sentence says what was seen instead.
+    Broken(String),
+}
+
+/// What `undo` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// What was put back.
+    pub restored: Vec<String>,
+    /// What somebody changed since, and so was left alone.
+    pub drift: Vec<String>,
+}
+
+/// One action. See the module's contract.
+pub trait Action {
+    /// What it says of itself.
+    const ABOUT: About;
+    /// What a policy may set. Unknown fields are refused.
+    type Parameters: DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
+    /// The state that undo needs.
+    type Prior: DeserializeOwned + Serialize + Send + Sync;
+
+    /// Reads the prior state.
+    fn observe(
+        scope: Scope<'_>,
+        parameters: &Self::Parameters,
+    ) -> impl Future<Output = Result<Observation<Self::Prior>, ActionError>> + Send;
+
+    /// Makes the change.
+    fn apply(
+        scope: Scope<'_>,
+        parameters: &Self::Parameters,
+        prior: &Self::Prior,
+    ) -> impl Future<Output = Result<(), ActionError>> + Send;
+
+    /// Reads back whether the change holds.
+    fn verify(
+        scope: Scope<'_>,
+        parameters: &Self::Parameters,
+        prior: &Self::Prior,
+    ) -> impl Future<Output = Result<Verdict, ActionError>> + Send;
+
+    /// Puts the prior state back.
+    fn undo(
+        scope: Scope<'_>,
+        parameters: &Self::Parameters,
+        prior: &Self::Prior,
+    ) -> impl Future<Output = Result<Undone, ActionError>> + Send;
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError>> + Send + 'a>>;
+
+/// An action as the list holds it: parameters and prior state as JSON, because
+/// that is how policies and records carry them.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// What the action says of itself.
+    pub about: About,
+    schema: fn() -> Value,
+    check: fn(&Value) -> Result<(), ActionError>,
+    observe: for<'a> fn(Scope<'a>, &'a Value) -> Answer<'a, Observation<Value>>,
+    apply: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, ()>,
+    verify: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Verdict>,
+    undo: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Undone>,
+}
+
+/// Every action, in the order in which lists show them.
+pub fn all() -> &'static [Entry] {
+    const ALL: &[Entry] = &[
+        entry::<isolate_instance::IsolateInstance>(),
+        entry::<revoke_instance_credentials::RevokeInstanceCredentials>(),
+        entry::<deactivate_access_key::DeactivateAccessKey>(),
+        entry::<revoke_sessions::RevokeSessions>(),
+        entry::<block_public_access::BlockPublicAccess>(),
+        entry::<tag_resource::TagResource>(),
+    ];
+    ALL
+}
+
+/// The action of this name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    all().iter().find(|entry| entry.about.name == name)
+}
+
+impl Entry {
+    /// The JSON Schema of the parameters.
+    pub fn schema(&self) -> Value {
+        (self.schema)()
+    }
+
+    /// Whether parameters from a policy are what the action takes; `null`
+    /// stands for none.
+    pub fn check_parameters(&self, parameters: &Value) -> Result<(), String> {
+        (self.check)(parameters).map_err(|error| error.message)
+    }
+
+    /// See [`Action::observe`]. A resource of another account than the
+    /// session's is refused before any call.
+    pub async fn observe(
+        &self,
+        scope: Scope<'_>,
+        parameters: &Value,
+    ) -> Result<Observation<Value>, ActionError> {
+        assert_account(scope)?;
+        (self.observe)(scope, parameters).await
+    }
+
+    /// See [`Action::apply`].
+    pub async fn apply(
+        &self,
+        scope: Scope<'_>,
+        parameters: &Value,
+        prior: &Value,
+    ) -> Result<(), ActionError> {
+        assert_account(scope)?;
+        (self.apply)(scope, parameters, prior).await
+    }
+
+    /// See [`Action::verify`].
+    pub async fn verify(
+        &self,
+        scope: Scope<'_>,
+        parameters: &Value,
+        prior: &Value,
+    ) -> Result<Verdict, ActionError> {
+        assert_account(scope)?;
+        (self.verify)(scope, parameters, prior).await
+    }
+
+    /// See [`Action::undo`].
+    pub async fn undo(
+        &self,
+        scope: Scope<'_>,
+        parameters: &Value,
+        prior: &Value,
+    ) -> Result<Undone, ActionError> {
+        assert_account(scope)?;
+        (self.undo)(scope, parameters, prior).await
+    }
+}
+
+fn assert_account(scope: Scope<'_>) -> Result<(), ActionError> {
+    let (session, target) = (&scope.account.id, &scope.resource.account);
+    if session == target {
+        return Ok(());
+    }
+    let arn = scope.resource.arn();
+    Err(ActionError::new(
+        Kind::Refused,
+        format!("refused to touch `{arn}`: the session is of account {session}, the target of {target}"),
+    ))
+}
+
+const fn entry<A: Action>() -> Entry {
+    Entry {
+        about: A::ABOUT,
+        schema: || schemars::schema_for!(A::Parameters).to_value(),
+        check: |parameters| read::<A::Parameters>("parameters", parameters).map(|_| ()),
+        observe: |scope, parameters| {
+            Box::pin(async move {
+                let parameters = read::<A::Parameters>("parameters", parameters)?;
+                let Observation { prior, changes } = A::observe(scope, &parameters).await?;
+                let prior = serde_json::to_value(prior).map_err(|error| {
+                    ActionError::new(Kind::Failed, format!("cannot record the prior state: {error}"))
+                })?;
+                Ok(Observation { prior, changes })
+            })
+        },
+        apply: |scope, parameters, prior| {
+            Box::pin(async move {
+                let parameters = read::<A::Parameters>("parameters", parameters)?;
+                A::apply(scope, &parameters, &read("recorded prior state", prior)?).await
+            })
+        },
+        verify: |scope, parameters, prior| {
+            Box::pin(async move {
+                let parameters = read::<A::Parameters>("parameters", parameters)?;
+                A::verify(scope, &parameters, &read("recorded prior state", prior)?).await
+            })
+        },
+        undo: |scope, parameters, prior| {
+            Box::pin(async move {
+                let parameters = read::<A::Parameters>("parameters", parameters)?;
+                A::undo(scope, &parameters, &read("recorded prior state", prior)?).await
+            })
+        },
+    }
+}
+
+/// Reads parameters or a prior state; `null` parameters are the defaults.
+fn read<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T, ActionError> {
+    let empty = Value::Object(serde_json::Map::new());
+    let value = if value.is_null() { &empty } else { value };
+    T::deserialize(value)
+        .map_err(|error| ActionError::new(Kind::Failed, format!("unreadable {what}: {error}")))
+}

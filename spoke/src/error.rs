@@ -1,0 +1,147 @@
+//! Why an action could not do its work, sorted by what the caller does about it.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// What kind of failure it is: each is handled in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The action has nothing to do on this kind of target; not a failure.
+    NotApplicable,
+    /// The action must not touch this target: protected, or not what it claims to be.
+    Refused,
+    /// The resource does not exist any more.
+    Gone,
+    /// IAM denies the spoke role a permission, or the session is not accepted.
+    Denied,
+    /// Throttled, timed out, unreachable, or in a passing state: worth another try.
+    Transient,
+    /// Anything else that AWS answered: another try would fail alike.
+    Failed,
+}
+
+/// One failure, told for its reader: what could not be done, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionError {
+    /// What the caller does about it.
+    pub kind: Kind,
+    /// The whole sentence, without a full stop.
+    pub message: String,
+    /// AWS's error code, where AWS answered with one.
+    pub code: Option<String>,
+    /// What the reader can do, where there is something.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for ActionError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(formatter, "\nhelp: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for ActionError {}
+
+impl ActionError {
+    /// A failure that AWS did not answer: found by the action itself.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), code: None, help: None }
+    }
+
+    /// Whether AWS answered with this error code.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// Reads an SDK error. `call` is the IAM action's name, such as
+    /// `ec2:DescribeInstances`, which names the missing permission as well.
+    pub fn from_sdk<E>(call: &str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let code = match error {
+            SdkError::ServiceError(service) => service.err().code().map(str::to_owned),
+            _ => None,
+        };
+        let kind = match (&code, error) {
+            (Some(code), _) => kind_of_code(code, status(error)),
+            (None, SdkError::ServiceError(_)) if status(error).is_some_and(|code| code < 500) => {
+                Kind::Failed
+            }
+            (None, SdkError::ConstructionFailure(_)) => Kind::Failed,
+            (None, _) => Kind::Transient,
+        };
+        let said = match error {
+            SdkError::ServiceError(service) => match (service.err().code(), service.err().message())
+            {
+                (Some(code), Some(text)) => format!("{code}: {text}"),
+                (Some(code), None) => code.to_owned(),
+                (None, _) => DisplayErrorContext(error).to_string(),
+            },
+            _ => DisplayErrorContext(error).to_string(),
+        };
+        let help = (kind == Kind::Denied).then(|| {
+            format!("grant the spoke role {call}: redeploy stacksets/spoke.yaml, and look for a service control policy that denies it")
+        });
+        Self { kind, message: format!("{call} failed: {said}"), code, help }
+    }
+}
+
+fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// Sorts AWS's error codes. Sources: the "Error codes" page of the EC2 API
+/// reference, the "Common errors" and per-action errors of the IAM, S3, S3
+/// Control and STS API references.
+fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
+    match code {
+        "InvalidInstanceID.NotFound"
+        | "InvalidInstanceID.Malformed"
+        | "InvalidNetworkInterfaceID.NotFound"
+        | "InvalidNetworkInterfaceId.NotFound"
+        | "InvalidGroup.NotFound"
+        | "InvalidAssociationID.NotFound"
+        | "NoSuchEntity"
+        | "NoSuchBucket" => Kind::Gone,
+        "UnauthorizedOperation"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthFailure"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "OptInRequired" => Kind::Denied,
+        "UnmodifiableEntity" => Kind::Refused,
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "SlowDown"
+        | "RequestTimeout"
+        | "RequestTimeoutException"
+        | "ServiceUnavailable"
+        | "Unavailable"
+        | "InternalError"
+        | "InternalFailure"
+        | "ServiceFailure"
+        | "ConcurrentModification"
+        | "EntityTemporarilyUnmodifiable"
+        | "OperationAborted"
+        | "IncorrectState"
+        | "IncorrectInstanceState"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired" => Kind::Transient,
+        _ if status.is_some_and(|status| status >= 500) => Kind::Transient,
+        _ => Kind::Failed,
+    }
+}

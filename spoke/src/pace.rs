@@ -1,0 +1,157 @@
+//! How fast one account is called: a share of the rates that AWS documents,
+//! because the members' own workloads draw on the same buckets.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock, Reference};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use crate::resource::{AccountId, Region};
+
+/// Calls that draw on one token bucket. For EC2 the classes and figures are
+/// those of "Request throttling for the Amazon EC2 API" (EC2 API reference);
+/// IAM, S3 and S3 Control publish none, so theirs are deliberately low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// EC2 Describe* with a filter or ids: bucket 100, refill 20/s.
+    Ec2Read,
+    /// EC2 mutations without a bucket of their own: bucket 50, refill 5/s.
+    Ec2Write,
+    /// ModifyNetworkInterfaceAttribute: bucket 100, refill 5/s.
+    NetworkInterface,
+    /// CreateTags, DeleteTags: bucket 100, refill 10/s.
+    Tags,
+    /// Associate- and DisassociateIamInstanceProfile: bucket 100, refill 5/s.
+    InstanceProfile,
+    /// IAM reads.
+    IamRead,
+    /// IAM writes: a few each second.
+    IamWrite,
+    /// S3's bucket-level settings.
+    S3,
+    /// S3 Control's account-level settings.
+    S3Control,
+}
+
+impl Class {
+    const ALL: [Self; 9] = [
+        Self::Ec2Read,
+        Self::Ec2Write,
+        Self::NetworkInterface,
+        Self::Tags,
+        Self::InstanceProfile,
+        Self::IamRead,
+        Self::IamWrite,
+        Self::S3,
+        Self::S3Control,
+    ];
+
+    /// The whole bucket: its size, and its refill in calls per second.
+    fn bucket(self) -> (u32, u32) {
+        match self {
+            Self::Ec2Read => (100, 20),
+            Self::Ec2Write => (50, 5),
+            Self::NetworkInterface | Self::InstanceProfile => (100, 5),
+            Self::Tags => (100, 10),
+            Self::IamRead => (50, 20),
+            Self::IamWrite => (25, 5),
+            Self::S3 | Self::S3Control => (50, 10),
+        }
+    }
+}
+
+/// Tokio's clock, so that paused time in tests moves the limiter too.
+#[derive(Clone, Debug)]
+struct TokioClock(tokio::time::Instant);
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Key = (AccountId, Region);
+type Limiter = RateLimiter<Key, DashMapStateStore<Key>, TokioClock, NoOpMiddleware<Duration>>;
+
+/// The limiters of one process, keyed by account and Region, one for each class.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    clock: TokioClock,
+    limiters: Arc<Vec<(Class, Limiter)>>,
+}
+
+impl Pace {
+    /// `share` is the part of each documented bucket that Firebreak may use, in
+    /// percent (10 to 20 leaves the members' workloads alone); it is divided by
+    /// `concurrency`, the number of processes that run at once. At least one
+    /// call in each second stays allowed, or nothing would ever be contained.
+    pub fn new(share: u32, concurrency: NonZeroU32) -> Self {
+        let clock = TokioClock(tokio::time::Instant::now());
+        let part = |whole: u32| {
+            let part = whole.saturating_mul(share) / 100 / concurrency;
+            NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN)
+        };
+        let limiters = Class::ALL
+            .into_iter()
+            .map(|class| {
+                let (bucket, refill) = class.bucket();
+                let quota = Quota::per_second(part(refill)).allow_burst(part(bucket));
+                let store = DashMapStateStore::default();
+                (class, RateLimiter::new(quota, store, clock.clone()))
+            })
+            .collect();
+        Self { clock, limiters: Arc::new(limiters) }
+    }
+
+    /// Waits until this account and Region may be called once more.
+    pub async fn permit(&self, account: &AccountId, region: &Region, class: Class) {
+        let key = (account.clone(), region.clone());
+        for (_, limiter) in self.limiters.iter().filter(|(of, _)| *of == class) {
+            while let Err(early) = limiter.check_key(&key) {
+                let wait = early.earliest_possible().duration_since(self.clock.now());
+                tokio::time::sleep(wait.into()).await;
+            }
+            // Keys of accounts that were quiet for a whole bucket cost memory
+            // and carry no information.
+            if limiter.len() > 4_096 {
+                limiter.retain_recent();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn seconds_for(calls: u32, account: &str, pace: &Pace) -> u64 {
+        let start = tokio::time::Instant::now();
+        let account: AccountId = account.parse().unwrap();
+        let region: Region = "eu-central-1".parse().unwrap();
+        for _ in 0..calls {
+            pace.permit(&account, &region, Class::Ec2Write).await;
+        }
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_account_waits_at_its_share_and_another_does_not() {
+        // 20 % of bucket 50 and refill 5/s: a burst of 10, then one a second.
+        let pace = Pace::new(20, NonZeroU32::MIN);
+        assert_eq!(seconds_for(10, "111111111111", &pace).await, 0);
+        assert_eq!(seconds_for(5, "111111111111", &pace).await, 5);
+        assert_eq!(seconds_for(10, "222222222222", &pace).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_of_less_than_one_call_still_lets_one_through_each_second() {
+        let pace = Pace::new(1, NonZeroU32::new(50).unwrap());
+        assert_eq!(seconds_for(4, "111111111111", &pace).await, 3);
+    }
+}

@@ -1,0 +1,140 @@
+//! A resource's present tags. The finding's copy is as old as the finding, and
+//! protection by tag must hold from the moment that somebody sets it.
+
+use std::collections::BTreeMap;
+
+use crate::account::Account;
+use crate::error::{ActionError, Kind};
+use crate::pace::Class;
+use crate::resource::{Principal, PrincipalType, Resource, ResourceKind};
+
+/// Every IAM action that reading tags uses.
+pub const READS: &[&str] =
+    &["ec2:DescribeTags", "iam:ListRoleTags", "iam:ListUserTags", "s3:GetBucketTagging"];
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// Reads the tags of a resource; for credentials those of the user or role
+/// behind them. `None` for a kind whose tags Firebreak cannot read: a policy
+/// that depends on them then refuses.
+///
+/// # Errors
+///
+/// `Gone` when an IAM principal or a bucket does not exist. EC2 answers no tags
+/// for an instance that does not exist.
+pub async fn current(account: &Account, resource: &Resource) -> Result<Option<Tags>, ActionError> {
+    match &resource.kind {
+        ResourceKind::Instance { instance_id } => instance(account, instance_id).await.map(Some),
+        ResourceKind::AccessKey { principal: Principal { kind, name: Some(name), .. }, .. } => {
+            match kind {
+                PrincipalType::IamUser => user(account, name).await.map(Some),
+                PrincipalType::AssumedRole | PrincipalType::Role => {
+                    role(account, name).await.map(Some)
+                }
+                PrincipalType::FederatedUser
+                | PrincipalType::Root
+                | PrincipalType::IdentityCenterUser
+                | PrincipalType::AwsAccount
+                | PrincipalType::AwsService
+                | PrincipalType::Other(_) => Ok(None),
+            }
+        }
+        ResourceKind::User { name } => user(account, name).await.map(Some),
+        ResourceKind::Role { name } => role(account, name).await.map(Some),
+        ResourceKind::Bucket { name } => bucket(account, name).await.map(Some),
+        ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Ok(None),
+    }
+}
+
+async fn instance(account: &Account, instance_id: &str) -> Result<Tags, ActionError> {
+    use aws_sdk_ec2::types::Filter;
+    let mut tags = Tags::new();
+    let mut next = None;
+    loop {
+        let page = account
+            .ec2(Class::Ec2Read)
+            .await
+            .describe_tags()
+            .filters(Filter::builder().name("resource-id").values(instance_id).build())
+            .set_next_token(next)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("ec2:DescribeTags", &error))?;
+        for tag in page.tags() {
+            if let (Some(key), Some(value)) = (tag.key(), tag.value()) {
+                tags.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            return Ok(tags);
+        }
+    }
+}
+
+async fn user(account: &Account, name: &str) -> Result<Tags, ActionError> {
+    let mut tags = Tags::new();
+    let mut marker = None;
+    loop {
+        let page = account
+            .iam(Class::IamRead)
+            .await
+            .list_user_tags()
+            .user_name(name)
+            .set_marker(marker)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("iam:ListUserTags", &error))?;
+        tags.extend(page.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())));
+        marker = page.marker().map(str::to_owned);
+        if !page.is_truncated() || marker.is_none() {
+            return Ok(tags);
+        }
+    }
+}
+
+async fn role(account: &Account, name: &str) -> Result<Tags, ActionError> {
+    let mut tags = Tags::new();
+    let mut marker = None;
+    loop {
+        let page = account
+            .iam(Class::IamRead)
+            .await
+            .list_role_tags()
+            .role_name(name)
+            .set_marker(marker)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("iam:ListRoleTags", &error))?;
+        tags.extend(page.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())));
+        marker = page.marker().map(str::to_owned);
+        if !page.is_truncated() || marker.is_none() {
+            return Ok(tags);
+        }
+    }
+}
+
+async fn bucket(account: &Account, name: &str) -> Result<Tags, ActionError> {
+    let answer = account
+        .s3()
+        .await
+        .get_bucket_tagging()
+        .bucket(name)
+        .expected_bucket_owner(account.id.as_str())
+        .send()
+        .await
+        .map_err(|error| ActionError::from_sdk("s3:GetBucketTagging", &error));
+    match answer {
+        Ok(tagging) => Ok(tagging
+            .tag_set()
+            .iter()
+            .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
+            .collect()),
+        Err(error) if error.has_code("NoSuchTagSet") => Ok(Tags::new()),
+        Err(error) if error.has_code("NoSuchBucket") => {
+            Err(ActionError { kind: Kind::Gone, ..error })
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,15 @@
+//! EC2: instances, interfaces, security groups, tags, instance profiles.
+
+pub mod answers;
+pub mod form;
+pub mod model;
+pub mod xml;
+
+/// An error as AWS codes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// AWS's error code.
+    pub code: String,
+    /// The message.
+    pub message: String,
+}
