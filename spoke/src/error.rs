@@ -61,6 +61,23 @@ impl ActionError {
         self.code.as_deref() == Some(code)
     }
 
+    /// One error for all that failed side by side; `None` when nothing did. A
+    /// passing failure is worth another try, whatever else failed beside it.
+    pub fn all(failed: Vec<Self>) -> Option<Self> {
+        let passing = failed.iter().find(|error| error.kind == Kind::Transient);
+        let Self { kind, code, .. } = passing.or(failed.first())?.clone();
+        let mut messages: Vec<String> = Vec::new();
+        let mut helps: Vec<String> = Vec::new();
+        for error in failed {
+            if !messages.contains(&error.message) {
+                messages.push(error.message);
+            }
+            helps.extend(error.help.filter(|help| !helps.contains(help)));
+        }
+        let help = (!helps.is_empty()).then(|| helps.join("; "));
+        Some(Self { kind, message: messages.join("; "), code, help })
+    }
+
     /// Reads an SDK error. `call` is the IAM action's name, such as
     /// `ec2:DescribeInstances`, which names the missing permission as well.
     pub fn from_sdk<E>(call: &str, error: &SdkError<E, HttpResponse>) -> Self
@@ -80,12 +97,13 @@ impl ActionError {
             (None, _) => Kind::Transient,
         };
         let said = match error {
-            SdkError::ServiceError(service) => match (service.err().code(), service.err().message())
-            {
-                (Some(code), Some(text)) => format!("{code}: {text}"),
-                (Some(code), None) => code.to_owned(),
-                (None, _) => DisplayErrorContext(error).to_string(),
-            },
+            SdkError::ServiceError(service) => {
+                match (service.err().code(), service.err().message()) {
+                    (Some(code), Some(text)) => format!("{code}: {text}"),
+                    (Some(code), None) => code.to_owned(),
+                    (None, _) => DisplayErrorContext(error).to_string(),
+                }
+            }
             _ => DisplayErrorContext(error).to_string(),
         };
         let help = (kind == Kind::Denied).then(|| {
@@ -109,6 +127,8 @@ fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
         | "InvalidNetworkInterfaceID.NotFound"
         | "InvalidNetworkInterfaceId.NotFound"
         | "InvalidGroup.NotFound"
+        | "InvalidGroupId.NotFound"
+        | "InvalidSecurityGroupID.NotFound"
         | "InvalidAssociationID.NotFound"
         | "NoSuchEntity"
         | "NoSuchBucket" => Kind::Gone,
@@ -143,5 +163,34 @@ fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
         | "RequestExpired" => Kind::Transient,
         _ if status.is_some_and(|status| status >= 500) => Kind::Transient,
         _ => Kind::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_failures_the_passing_one_decides_and_all_are_told() {
+        assert_eq!(ActionError::all(Vec::new()), None);
+        let failed = ActionError::new(Kind::Failed, "no");
+        let passing = ActionError::new(Kind::Transient, "not yet");
+        let all = ActionError::all(vec![failed.clone(), passing, failed]).unwrap();
+        assert_eq!((all.kind, all.message.as_str()), (Kind::Transient, "no; not yet"));
+    }
+
+    #[test]
+    fn codes_are_sorted_by_what_the_caller_does() {
+        let check = |code: &str, status: u16, expected: Kind| {
+            assert_eq!(kind_of_code(code, Some(status)), expected, "{code}");
+        };
+        check("InvalidInstanceID.NotFound", 400, Kind::Gone);
+        check("NoSuchEntity", 404, Kind::Gone);
+        check("UnauthorizedOperation", 403, Kind::Denied);
+        check("UnmodifiableEntity", 400, Kind::Refused);
+        check("RequestLimitExceeded", 503, Kind::Transient);
+        check("SomethingNew", 500, Kind::Transient);
+        check("SomethingNew", 400, Kind::Failed);
+        check("LimitExceeded", 409, Kind::Failed);
     }
 }

@@ -3,7 +3,9 @@
 
 pub mod account;
 pub mod actions;
+mod bucket;
 pub mod error;
+mod instance;
 pub mod pace;
 pub mod resource;
 pub mod tags;

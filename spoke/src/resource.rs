@@ -185,6 +185,21 @@ impl PrincipalType {
             other => Self::Other(other.to_owned()),
         }
     }
+
+    /// The name that GuardDuty, CloudTrail and ASFF use.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::IamUser => "IAMUser",
+            Self::AssumedRole => "AssumedRole",
+            Self::Role => "Role",
+            Self::FederatedUser => "FederatedUser",
+            Self::Root => "Root",
+            Self::IdentityCenterUser => "IdentityCenterUser",
+            Self::AwsAccount => "AWSAccount",
+            Self::AwsService => "AWSService",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// The principal behind an access key. The name alone never identifies it:
@@ -298,5 +313,47 @@ impl Resource {
             ResourceKind::Bucket { .. } => "S3Bucket",
             ResourceKind::Other { name, .. } => name,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_s_type_reads_back_as_it_was_written() {
+        for name in [
+            "IAMUser",
+            "AssumedRole",
+            "Role",
+            "FederatedUser",
+            "Root",
+            "IdentityCenterUser",
+            "AWSAccount",
+            "AWSService",
+            "SAMLUser",
+        ] {
+            let kind = PrincipalType::named(name);
+            assert_eq!(kind.name(), name);
+            let json = serde_json::to_value(&kind).unwrap();
+            assert_eq!(json, serde_json::Value::String(name.to_owned()));
+            assert_eq!(serde_json::from_value::<PrincipalType>(json).unwrap(), kind);
+        }
+    }
+
+    #[test]
+    fn regions_partitions_and_accounts_are_taken_by_their_form() {
+        let check = |text: &str, fits: bool| {
+            assert_eq!(text.parse::<Region>().is_ok(), fits, "{text}");
+        };
+        check("eu-central-1", true);
+        check("us-gov-west-1", true);
+        check("eu-central", false);
+        check("eu central 1", false);
+        check("", false);
+        assert!("111111111111".parse::<AccountId>().is_ok());
+        assert!("11111111111".parse::<AccountId>().is_err());
+        let region = "cn-north-1".parse().unwrap();
+        assert_eq!(Partition::of_region(&region).as_str(), "aws-cn");
     }
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
+use crate::error::ActionError;
 use crate::pace::Class;
 use crate::resource::{Principal, PrincipalType, Resource, ResourceKind};
+use crate::{bucket, instance};
 
 /// Every IAM action that reading tags uses.
 pub const READS: &[&str] =
-    &["ec2:DescribeTags", "iam:ListRoleTags", "iam:ListUserTags", "s3:GetBucketTagging"];
+    &["ec2:DescribeInstances", "iam:ListRoleTags", "iam:ListUserTags", "s3:GetBucketTagging"];
 
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
@@ -21,8 +22,9 @@ pub type Tags = BTreeMap<String, String>;
 ///
 /// # Errors
 ///
-/// `Gone` when an IAM principal or a bucket does not exist. EC2 answers no tags
-/// for an instance that does not exist.
+/// `Gone` when the resource does not exist any more or is terminated. That is
+/// why an instance is described: DescribeTags answers an empty list for one
+/// that never was, which reads like an instance that nobody protects.
 pub async fn current(account: &Account, resource: &Resource) -> Result<Option<Tags>, ActionError> {
     match &resource.kind {
         ResourceKind::Instance { instance_id } => instance(account, instance_id).await.map(Some),
@@ -48,29 +50,9 @@ pub async fn current(account: &Account, resource: &Resource) -> Result<Option<Ta
 }
 
 async fn instance(account: &Account, instance_id: &str) -> Result<Tags, ActionError> {
-    use aws_sdk_ec2::types::Filter;
-    let mut tags = Tags::new();
-    let mut next = None;
-    loop {
-        let page = account
-            .ec2(Class::Ec2Read)
-            .await
-            .describe_tags()
-            .filters(Filter::builder().name("resource-id").values(instance_id).build())
-            .set_next_token(next)
-            .send()
-            .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeTags", &error))?;
-        for tag in page.tags() {
-            if let (Some(key), Some(value)) = (tag.key(), tag.value()) {
-                tags.insert(key.to_owned(), value.to_owned());
-            }
-        }
-        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-        if next.is_none() {
-            return Ok(tags);
-        }
-    }
+    let instance = instance::describe(account, instance_id).await?;
+    let tags = instance.tags.unwrap_or_default().into_iter();
+    Ok(tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect())
 }
 
 async fn user(account: &Account, name: &str) -> Result<Tags, ActionError> {
@@ -124,7 +106,7 @@ async fn bucket(account: &Account, name: &str) -> Result<Tags, ActionError> {
         .expected_bucket_owner(account.id.as_str())
         .send()
         .await
-        .map_err(|error| ActionError::from_sdk("s3:GetBucketTagging", &error));
+        .map_err(|error| bucket::error("s3:GetBucketTagging", &error, account, name));
     match answer {
         Ok(tagging) => Ok(tagging
             .tag_set()
@@ -132,9 +114,6 @@ async fn bucket(account: &Account, name: &str) -> Result<Tags, ActionError> {
             .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
             .collect()),
         Err(error) if error.has_code("NoSuchTagSet") => Ok(Tags::new()),
-        Err(error) if error.has_code("NoSuchBucket") => {
-            Err(ActionError { kind: Kind::Gone, ..error })
-        }
         Err(error) => Err(error),
     }
 }

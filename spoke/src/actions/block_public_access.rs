@@ -1,5 +1,6 @@
 //! Blocks public access of a bucket or, by parameter, of its whole account.
-//! Flags are only ever raised. Undo restores the flags, or their absence.
+//! Flags are only ever raised: the result is all four, whatever was set before.
+//! Undo restores the flags, or their absence, unless somebody changed them.
 //!
 //! It breaks static websites and whatever else is public on purpose: that is
 //! for policy to decide.
@@ -10,10 +11,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use crate::bucket;
 use crate::error::{ActionError, Kind};
 use crate::resource::ResourceKind;
 
 pub(super) struct BlockPublicAccess;
+
+// The permissions to put are those to delete as well (Service Authorization
+// Reference, "Actions defined by Amazon S3").
+const GET_ACCOUNT: &str = "s3:GetAccountPublicAccessBlock";
+const GET_BUCKET: &str = "s3:GetBucketPublicAccessBlock";
+const PUT_ACCOUNT: &str = "s3:PutAccountPublicAccessBlock";
+const PUT_BUCKET: &str = "s3:PutBucketPublicAccessBlock";
 
 /// What is blocked.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -55,7 +64,7 @@ impl fmt::Display for Flags {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Prior {
     /// `None` when nothing was configured, which undo restores as such.
     flags: Option<Flags>,
@@ -82,8 +91,8 @@ impl Action for BlockPublicAccess {
         name: "block-public-access",
         sentence: "Blocks public access of the bucket or, by parameter, of its whole account.",
         resource_types: &["S3Bucket"],
-        reads: &["s3:GetAccountPublicAccessBlock", "s3:GetBucketPublicAccessBlock"],
-        writes: &["s3:PutAccountPublicAccessBlock", "s3:PutBucketPublicAccessBlock"],
+        reads: &[GET_ACCOUNT, GET_BUCKET],
+        writes: &[PUT_ACCOUNT, PUT_BUCKET],
         reversible: true,
         phase: Phase::Contain,
     };
@@ -141,17 +150,16 @@ impl Action for BlockPublicAccess {
             }
             Err(error) => return Err(error),
         };
-        if present == prior.flags {
-            return Ok(undone);
-        }
-        if present != Some(ALL) {
-            let now = present.map_or_else(|| "none".to_owned(), |flags| flags.to_string());
-            undone.drift.push(format!("the public access block of {level} was changed to {now}"));
-            return Ok(undone);
-        }
-        match prior.flags {
-            Some(flags) => put(scope, level, flags).await?,
-            None => delete(scope, level).await?,
+        match (present, prior.flags) {
+            (present, before) if present == before => return Ok(undone),
+            (Some(ALL), Some(before)) => put(scope, level, before).await?,
+            (Some(ALL), None) => delete(scope, level).await?,
+            (present, _) => {
+                let now = present.map_or_else(|| "none".to_owned(), |flags| flags.to_string());
+                let drift = format!("the public access block of {level} was changed to {now}");
+                undone.drift.push(drift);
+                return Ok(undone);
+            }
         }
         undone.restored.push(format!("the public access block of {level} is as before"));
         Ok(undone)
@@ -204,7 +212,7 @@ async fn get(scope: Scope<'_>, level: Level<'_>) -> Result<Option<Flags>, Action
             call.send()
                 .await
                 .map(|answer| flags!(answer.public_access_block_configuration))
-                .map_err(|error| ActionError::from_sdk("s3:GetBucketPublicAccessBlock", &error))
+                .map_err(|error| bucket::error(GET_BUCKET, &error, scope.account, bucket))
         }
         Level::Account => {
             let s3control = scope.account.s3control().await;
@@ -212,7 +220,7 @@ async fn get(scope: Scope<'_>, level: Level<'_>) -> Result<Option<Flags>, Action
             call.send()
                 .await
                 .map(|answer| flags!(answer.public_access_block_configuration))
-                .map_err(|error| ActionError::from_sdk("s3:GetAccountPublicAccessBlock", &error))
+                .map_err(|error| ActionError::from_sdk(GET_ACCOUNT, &error))
         }
     };
     match result {
@@ -232,7 +240,7 @@ async fn put(scope: Scope<'_>, level: Level<'_>, flags: Flags) -> Result<(), Act
                 .expected_bucket_owner(owner)
                 .public_access_block_configuration(configuration!(aws_sdk_s3, flags));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("s3:PutBucketPublicAccessBlock", &error))
+            result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, bucket))
         }
         Level::Account => {
             let s3control = scope.account.s3control().await;
@@ -253,7 +261,7 @@ async fn delete(scope: Scope<'_>, level: Level<'_>) -> Result<(), ActionError> {
             let s3 = scope.account.s3().await;
             let call = s3.delete_public_access_block().bucket(bucket).expected_bucket_owner(owner);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("s3:PutBucketPublicAccessBlock", &error))
+            result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, bucket))
         }
         Level::Account => {
             let s3control = scope.account.s3control().await;
@@ -263,8 +271,6 @@ async fn delete(scope: Scope<'_>, level: Level<'_>) -> Result<(), ActionError> {
         }
     }
 }
-
-const PUT_ACCOUNT: &str = "s3:PutAccountPublicAccessBlock";
 
 /// Where an organization policy manages the account's block, the account-level
 /// call fails (S3 user guide, "Managing block public access at the organization level").
@@ -291,5 +297,22 @@ mod tests {
             restrict_public_buckets: false,
         };
         assert_eq!(none.to_string(), "no flag");
+    }
+
+    #[test]
+    fn absence_and_flags_survive_their_record() {
+        let some = Flags { block_public_acls: false, ..ALL };
+        for flags in [None, Some(some)] {
+            let prior = Prior { flags };
+            let json = serde_json::to_value(&prior).unwrap();
+            assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
+        }
+    }
+
+    #[test]
+    fn a_denial_at_the_account_names_the_organization_policy_as_a_cause() {
+        let help = |kind| account_error(ActionError::new(kind, "said")).help;
+        assert!(help(Kind::Denied).unwrap().contains("organization policy"));
+        assert_eq!(help(Kind::Transient), None);
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct DeactivateAccessKey;
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {}
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Prior {
     user: String,
     access_key_id: String,
@@ -45,7 +45,7 @@ impl Action for DeactivateAccessKey {
         let active = status(scope, &user, &access_key_id).await?.ok_or_else(|| {
             ActionError::new(
                 Kind::Gone,
-                format!("user `{user}` has no access key `{access_key_id}`"),
+                format!("there is no user `{user}` with an access key `{access_key_id}`"),
             )
         })?;
         let change = Change {
@@ -58,6 +58,8 @@ impl Action for DeactivateAccessKey {
     }
 
     async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        // Also for a key that was off when it was observed: somebody may have
+        // turned it on while the plan waited for approval.
         set(scope, prior, StatusType::Inactive).await
     }
 
@@ -121,7 +123,10 @@ fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
             ..,
         ) => Err(ActionError::new(
             Kind::Refused,
-            format!("a principal of type {kind:?} has no access key in this account"),
+            format!(
+                "no access key of this account belongs to a principal of type `{}`",
+                kind.name()
+            ),
         )),
     }
 }
@@ -129,24 +134,21 @@ fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
 fn not_applicable() -> ActionError {
     ActionError::new(
         Kind::NotApplicable,
-        "temporary credentials have no key to turn off: revoke-sessions ends them",
+        "temporary credentials have no key to deactivate: revoke-sessions ends them",
     )
 }
 
-/// Whether the key is active; `None` when the user has no such key.
+/// Whether the key is active; `None` when the user has no such key, or is gone.
 async fn status(scope: Scope<'_>, user: &str, key: &str) -> Result<Option<bool>, ActionError> {
     let mut marker = None;
     loop {
-        let page = scope
-            .account
-            .iam(Class::IamRead)
-            .await
-            .list_access_keys()
-            .user_name(user)
-            .set_marker(marker)
-            .send()
-            .await
-            .map_err(|error| ActionError::from_sdk("iam:ListAccessKeys", &error))?;
+        let iam = scope.account.iam(Class::IamRead).await;
+        let page = iam.list_access_keys().user_name(user).set_marker(marker).send().await;
+        let page = match page.map_err(|error| ActionError::from_sdk("iam:ListAccessKeys", &error)) {
+            Ok(page) => page,
+            Err(error) if error.kind == Kind::Gone => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let found = page.access_key_metadata().iter().find(|it| it.access_key_id() == Some(key));
         if let Some(found) = found {
             return Ok(Some(found.status() == Some(&StatusType::Active)));
@@ -186,7 +188,11 @@ mod tests {
                 id: None,
             };
             let target = ResourceKind::AccessKey { access_key_id: Some(id.to_owned()), principal };
-            assert_eq!(key(&target).map(|_| ()).map_err(|error| error.kind), expected, "{kind} {id}");
+            assert_eq!(
+                key(&target).map(|_| ()).map_err(|error| error.kind),
+                expected,
+                "{kind} {id}"
+            );
         };
         check("IAMUser", "AKIAEXAMPLE", Ok(()));
         check("IAMUser", "ASIAEXAMPLE", Err(Kind::NotApplicable));
@@ -194,6 +200,28 @@ mod tests {
         check("FederatedUser", "ASIAEXAMPLE", Err(Kind::NotApplicable));
         check("Root", "AKIAEXAMPLE", Err(Kind::Refused));
         check("AWSAccount", "AKIAEXAMPLE", Err(Kind::Refused));
+        check("AWSService", "AKIAEXAMPLE", Err(Kind::Refused));
+        check("IdentityCenterUser", "AKIAEXAMPLE", Err(Kind::Refused));
         check("SomethingNew", "AKIAEXAMPLE", Err(Kind::Refused));
+    }
+
+    #[test]
+    fn a_key_is_never_guessed_from_half_of_its_name() {
+        let check = |name: Option<&str>, id: Option<&str>| {
+            let (name, id) = (name.map(str::to_owned), id.map(str::to_owned));
+            let principal = Principal { kind: PrincipalType::IamUser, name, id: None };
+            let target = ResourceKind::AccessKey { access_key_id: id, principal };
+            assert_eq!(key(&target).unwrap_err().kind, Kind::Refused, "{target:?}");
+        };
+        check(Some("deploy"), None);
+        check(None, Some("AKIAEXAMPLE"));
+    }
+
+    #[test]
+    fn the_prior_state_survives_its_record() {
+        let (user, access_key_id) = ("deploy".to_owned(), "AKIAEXAMPLE".to_owned());
+        let prior = Prior { user, access_key_id, active: true };
+        let json = serde_json::to_value(&prior).unwrap();
+        assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
     }
 }

@@ -1,12 +1,12 @@
 //! The inline policy that ends sessions, on a user or a role. One for each
-//! response, so that two responses never overwrite one another.
+//! response, so that two responses never overwrite one another: what stands
+//! under a response's name was put there by an earlier run of it.
 
-use aws_smithy_types::date_time::Format;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Scope;
+use super::{Scope, Undone};
 use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 
@@ -40,9 +40,9 @@ pub(super) enum Which<'a> {
 
 /// "As of now + 30 s": clocks differ, and a session that is being issued while
 /// the policy spreads must not slip through (IAM user guide, "Revoking IAM role
-/// temporary security credentials").
+/// temporary security credentials"). Whole seconds, as the policy has them.
 pub(super) fn cutoff(now: Timestamp) -> Timestamp {
-    now + SignedDuration::from_secs(30)
+    Timestamp::from_second(now.as_second().saturating_add(30)).unwrap_or(Timestamp::MAX)
 }
 
 pub(super) fn policy_name(response: &str) -> String {
@@ -54,8 +54,7 @@ pub(super) fn policy_name(response: &str) -> String {
 pub(super) fn document(which: &Which<'_>) -> Value {
     let condition = match which {
         Which::Before(cutoff) => {
-            let time = aws_smithy_types::DateTime::from_secs(cutoff.as_second());
-            let time = time.fmt(Format::DateTime).unwrap_or_default();
+            let time = cutoff.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             json!({ "DateLessThan": { "aws:TokenIssueTime": time } })
         }
         Which::UserId(id) => json!({ "StringEquals": { "aws:userid": id } }),
@@ -75,14 +74,19 @@ pub(super) fn document(which: &Which<'_>) -> Value {
 const ISSUED_BEFORE: &str = "/Statement/0/Condition/DateLessThan/aws:TokenIssueTime";
 const USER_ID: &str = "/Statement/0/Condition/StringEquals/aws:userid";
 
-/// Puts the policy, unless an earlier run of the same response put one that is
-/// as strong.
+/// Puts the policy. A moment that an earlier run of this response put is moved
+/// on, never back: sessions may have begun since.
 pub(super) async fn put(
     scope: Scope<'_>,
     holder: &Holder,
     which: &Which<'_>,
 ) -> Result<(), ActionError> {
-    if get(scope, holder).await?.is_some_and(|present| is_as_strong(&present, which)) {
+    let there = match which {
+        // The policy for one session is the same each time: no need to look.
+        Which::UserId(_) => false,
+        Which::Before(_) => is_in_force(scope, holder, which).await?,
+    };
+    if there {
         return Ok(());
     }
     let (name, text) = (policy_name(scope.response), document(which).to_string());
@@ -117,8 +121,18 @@ pub(super) async fn put(
     })
 }
 
-/// The policy that this response put, if it is there.
-pub(super) async fn get(scope: Scope<'_>, holder: &Holder) -> Result<Option<Value>, ActionError> {
+/// Whether this response's policy is there and ends what `which` asks for.
+pub(super) async fn is_in_force(
+    scope: Scope<'_>,
+    holder: &Holder,
+    which: &Which<'_>,
+) -> Result<bool, ActionError> {
+    Ok(get(scope, holder).await?.is_some_and(|present| is_as_strong(&present, which)))
+}
+
+/// The policy of this response's name, if it is there. IAM answers a missing
+/// policy and a missing user or role alike.
+async fn get(scope: Scope<'_>, holder: &Holder) -> Result<Option<Value>, ActionError> {
     let name = policy_name(scope.response);
     let iam = scope.account.iam(Class::IamRead).await;
     let text = match holder {
@@ -146,21 +160,18 @@ pub(super) async fn get(scope: Scope<'_>, holder: &Holder) -> Result<Option<Valu
     };
     // IAM returns documents URL-encoded (IAM API reference, GetRolePolicy).
     let text = percent_decode(&text);
-    // One that is no JSON is not ours: reported as drift, never overwritten.
+    // One that is no JSON is not ours: undo reports it as drift.
     Ok(Some(serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 
-/// Takes this response's policy away. Returns what was done, or the drift when
-/// somebody changed it.
-pub(super) async fn delete(
-    scope: Scope<'_>,
-    holder: &Holder,
-) -> Result<Result<Option<String>, String>, ActionError> {
+/// Takes this response's policy off, unless somebody changed it.
+pub(super) async fn take_off(scope: Scope<'_>, holder: &Holder) -> Result<Undone, ActionError> {
     let name = policy_name(scope.response);
     let described = holder.describe();
-    let Some(present) = get(scope, holder).await? else { return Ok(Ok(None)) };
+    let Some(present) = get(scope, holder).await? else { return Ok(Undone::default()) };
     if !is_ours(&present) {
-        return Ok(Err(format!("the inline policy `{name}` of {described} was changed since")));
+        let drift = vec![format!("the inline policy `{name}` of {described} was changed since")];
+        return Ok(Undone { drift, ..Undone::default() });
     }
     let iam = scope.account.iam(Class::IamWrite).await;
     let result = match holder {
@@ -182,8 +193,11 @@ pub(super) async fn delete(
             .map_err(|error| ActionError::from_sdk("iam:DeleteRolePolicy", &error)),
     };
     match result {
-        Ok(()) => Ok(Ok(Some(format!("took `{name}` off {described}")))),
-        Err(error) if error.kind == Kind::Gone => Ok(Ok(None)),
+        Ok(()) => {
+            let restored = vec![format!("the inline policy {name} of {described} is taken off")];
+            Ok(Undone { restored, ..Undone::default() })
+        }
+        Err(error) if error.kind == Kind::Gone => Ok(Undone::default()),
         Err(error) => Err(error),
     }
 }
@@ -220,11 +234,6 @@ fn is_as_strong(present: &Value, wanted: &Which<'_>) -> bool {
         }
 }
 
-/// Whether the policy that is there ends sessions at all: what reading back asks.
-pub(super) fn ends_sessions(present: &Value) -> bool {
-    is_ours(present)
-}
-
 fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
@@ -246,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_deny_names_the_moment_or_the_session_and_nothing_else() {
-        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let now: Timestamp = "2026-01-01T00:00:00.9Z".parse().unwrap();
         let before = document(&Which::Before(cutoff(now)));
         assert_eq!(
             before.pointer("/Statement/0/Condition"),
@@ -280,8 +289,25 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let before = document(&Which::Before(now));
         assert!(is_as_strong(&before, &Which::Before(now)));
-        assert!(!is_as_strong(&before, &Which::Before(now + SignedDuration::from_secs(1))));
+        assert!(!is_as_strong(&before, &Which::Before(cutoff(now))));
         assert!(!is_as_strong(&before, &Which::UserId("AROAEXAMPLE:i-0abc")));
+        let one = document(&Which::UserId("AROAEXAMPLE:i-0abc"));
+        assert!(is_as_strong(&one, &Which::UserId("AROAEXAMPLE:i-0abc")));
+        assert!(!is_as_strong(&one, &Which::UserId("AROAEXAMPLE:i-0def")));
+        assert!(!is_as_strong(&one, &Which::Before(now)));
+    }
+
+    #[test]
+    fn two_responses_have_policies_of_their_own() {
+        assert_ne!(policy_name("r-1"), policy_name("r-2"));
+    }
+
+    #[test]
+    fn a_user_and_a_role_of_one_name_stay_apart_in_the_record() {
+        for holder in [Holder::User("deploy".to_owned()), Holder::Role("deploy".to_owned())] {
+            let json = serde_json::to_value(&holder).unwrap();
+            assert_eq!(serde_json::from_value::<Holder>(json).unwrap(), holder);
+        }
     }
 
     #[test]

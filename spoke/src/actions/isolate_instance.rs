@@ -4,25 +4,29 @@
 //! Changing groups does not cut connections that are being tracked, so by
 //! default each interface first gets a group that allows everything (its flows
 //! become untracked) and then the empty one, which ends them (EC2 user guide,
-//! "Security group connection tracking"). That opens the host for a moment:
-//! the second step runs for every interface whatever became of the first, and
-//! a resumed response always ends in it.
+//! "Security group connection tracking"). That opens the host for a moment, so:
+//! nothing is opened before the group that closes it again is ready; the second
+//! step runs whatever became of the first; where it fails, the interface gets
+//! its own groups back rather than stay open; and a resumed response takes both
+//! steps again, which always ends closed.
 //!
 //! The groups are one pair for each VPC, made when first needed, verified and
 //! repaired when found. Undo deletes those that Firebreak made once no
-//! interface uses them.
+//! interface uses them. An interface that an AWS service made cannot be
+//! changed: the plan says so, and reading back reports it.
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{Filter, InstanceStateName, NetworkInterface};
 use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::isolation_groups::{self as groups, Found, ISOLATION, Purpose, TRANSIT};
+use super::interfaces::{self, Interface};
+use super::isolation_groups::{self as groups, Found, Purpose};
 use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
 use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use crate::instance;
 use crate::resource::ResourceKind;
 
 pub(super) struct IsolateInstance;
@@ -42,22 +46,28 @@ impl Default for Parameters {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Prior {
     instance_id: String,
     interfaces: Vec<Interface>,
     /// The pair of groups of each VPC, as far as it was there and clean.
     vpcs: BTreeMap<String, Found>,
+    observed: Timestamp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Interface {
-    id: String,
-    vpc: String,
-    /// In AWS's order.
-    groups: Vec<String>,
-    /// An AWS service made it: nobody else may change it.
-    requester_managed: bool,
+impl Prior {
+    /// The interfaces that can be changed.
+    fn changeable(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(|interface| !interface.requester_managed)
+    }
+
+    /// The VPCs of those, each once.
+    fn vpcs(&self) -> Vec<String> {
+        let mut vpcs: Vec<String> = self.changeable().map(|it| it.vpc.clone()).collect();
+        vpcs.sort();
+        vpcs.dedup();
+        vpcs
+    }
 }
 
 impl Action for IsolateInstance {
@@ -86,48 +96,40 @@ impl Action for IsolateInstance {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
         let ResourceKind::Instance { instance_id } = &scope.resource.kind else {
             return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
         };
-        let (state, interfaces, found) = futures::join!(
-            assert_present(scope, instance_id),
-            interfaces(scope, instance_id),
-            groups::find(scope, None)
+        let (present, interfaces, groups) = futures::join!(
+            instance::describe(scope.account, instance_id),
+            interfaces::of_instance(scope, instance_id),
+            groups::describe(scope, None)
         );
-        state?;
-        let interfaces = interfaces?;
-        let mut vpcs = found?;
+        present?;
+        let (interfaces, groups) = (interfaces?, groups?);
         if interfaces.is_empty() {
             return Err(ActionError::new(
                 Kind::Failed,
-                format!("instance `{instance_id}` has no network interface"),
+                format!("the instance `{instance_id}` has no network interface"),
             ));
         }
+        let mut vpcs = groups::clean(&groups);
         vpcs.retain(|vpc, _| interfaces.iter().any(|interface| interface.vpc == *vpc));
-        let isolated = |interface: &&Interface| {
-            vpcs.get(&interface.vpc)
-                .and_then(|found| found.isolation.as_ref())
-                .is_some_and(|group| interface.groups == [group.clone()])
-        };
-        let changes = interfaces
-            .iter()
-            .filter(|interface| !isolated(interface))
-            .map(|interface| Change {
-                what: format!("{} security groups", interface.id),
-                before: interface.groups.join(", "),
-                after: if interface.requester_managed {
-                    "cannot be changed: an AWS service made this interface".to_owned()
-                } else {
-                    let group = vpcs.get(&interface.vpc).and_then(|it| it.isolation.clone());
-                    group.map_or_else(
-                        || format!("{ISOLATION} (made or repaired in {})", interface.vpc),
-                        |id| format!("{ISOLATION} ({id})"),
-                    )
-                },
-            })
-            .collect();
-        let prior = Prior { instance_id: instance_id.clone(), interfaces, vpcs };
+        let prior =
+            Prior { instance_id: instance_id.clone(), interfaces, vpcs, observed: scope.now };
+        let mut changes: Vec<Change> =
+            prior.interfaces.iter().filter_map(|it| change(it, &prior.vpcs)).collect();
+        if !changes.is_empty() {
+            for vpc in prior.vpcs() {
+                changes.extend(groups::repairs(&groups, &vpc, Purpose::Isolation));
+                if parameters.cut_tracked_connections {
+                    changes.extend(groups::repairs(&groups, &vpc, Purpose::Transit));
+                }
+            }
+        }
         Ok(Observation { prior, changes })
     }
 
@@ -136,49 +138,24 @@ impl Action for IsolateInstance {
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        // A crash of an earlier run can only have left an interface open or
-        // isolated; taking both steps again is right in either case.
-        let each: Vec<&Interface> =
-            prior.interfaces.iter().filter(|interface| !interface.requester_managed).collect();
-        // The empty group is at hand before anything is opened.
-        let isolation = prepare(scope, prior, Purpose::Isolation).await;
-        let mut opened = Vec::new();
-        if parameters.cut_tracked_connections {
-            let closable = |it: &&Interface| isolation.get(&it.vpc).is_some_and(Result::is_ok);
-            let closable: Vec<&Interface> = each.iter().copied().filter(closable).collect();
-            let transit = prepare(scope, prior, Purpose::Transit).await;
-            let results = swap(scope, &closable, &transit, Purpose::Transit).await;
-            for (interface, result) in closable.into_iter().zip(results) {
-                match result {
-                    Ok(()) => opened.push(interface.id.as_str()),
-                    // One that could not be opened still has to be cut off.
-                    Err(error) => {
-                        tracing::warn!("tracked connections may outlive the isolation: {error}");
-                    }
-                }
+        let known = known_groups(scope, prior).await?;
+        let vpcs = prior.vpcs();
+        let transit = async {
+            if parameters.cut_tracked_connections {
+                Some(ready(scope, &vpcs, &known, Purpose::Transit).await)
+            } else {
+                None
             }
-        }
-        let results = swap(scope, &each, &isolation, Purpose::Isolation).await;
-        let mut failed = Vec::new();
-        for (interface, result) in each.into_iter().zip(results) {
-            let Err(error) = result else { continue };
-            if opened.contains(&interface.id.as_str()) {
-                // Never left open: its own groups are better than that.
-                if let Err(worse) = set_groups(scope, &interface.id, &interface.groups).await {
-                    tracing::error!("`{}` is left in {TRANSIT}: {worse}", interface.id);
-                }
-            }
-            failed.push(error);
-        }
-        // A passing failure is worth another try, whatever else failed.
-        let first = failed.iter().find(|error| error.kind == Kind::Transient).or(failed.first());
-        match first {
-            None => Ok(()),
-            Some(first) => {
-                let all: Vec<&str> = failed.iter().map(|error| error.message.as_str()).collect();
-                Err(ActionError { message: all.join("; "), ..first.clone() })
-            }
-        }
+        };
+        let (isolation, transit) =
+            futures::join!(ready(scope, &vpcs, &known, Purpose::Isolation), transit);
+        let ended = join_all(prior.changeable().map(|interface| {
+            let isolation = of_vpc(&isolation, interface);
+            let transit = transit.as_ref().map(|ready| of_vpc(ready, interface));
+            cut_off(scope, interface, isolation, transit)
+        }))
+        .await;
+        ActionError::all(ended.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
     }
 
     async fn verify(
@@ -186,199 +163,297 @@ impl Action for IsolateInstance {
         _: &Parameters,
         prior: &Prior,
     ) -> Result<Verdict, ActionError> {
-        let (present, found) =
-            futures::join!(interfaces(scope, &prior.instance_id), groups::find(scope, None));
-        let (present, found) = (present?, found?);
-        if present.is_empty() {
-            let gone = format!("instance `{}` has no network interface any more", prior.instance_id);
-            return Ok(Verdict::Holds(gone));
-        }
-        for interface in &present {
-            let isolation = found.get(&interface.vpc).and_then(|found| found.isolation.as_ref());
-            let Some(isolation) = isolation else {
-                let broken = format!("{} has no empty group {ISOLATION}", interface.vpc);
-                return Ok(Verdict::Broken(broken));
-            };
-            if interface.groups != [isolation.clone()] {
-                return Ok(Verdict::Broken(format!(
-                    "{} is in {}, not in {ISOLATION} ({isolation}) alone",
-                    interface.id,
-                    interface.groups.join(", ")
-                )));
-            }
-        }
-        Ok(Verdict::Holds(format!("{} interface(s) in {ISOLATION} alone", present.len())))
+        // Read by attachment, not by the ids in the record: an interface that
+        // was attached since is a way out.
+        let (present, groups) = futures::join!(
+            interfaces::of_instance(scope, &prior.instance_id),
+            groups::describe(scope, None)
+        );
+        Ok(judge(&prior.instance_id, &present?, &groups::clean(&groups?)))
     }
 
     async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        let mut undone = Undone::default();
-        let (present, ours) =
-            futures::join!(interfaces(scope, &prior.instance_id), groups::ids(scope, None));
-        let (present, ours) = (present?, ours?);
-        for before in prior.interfaces.iter().filter(|it| !it.requester_managed) {
-            let id = &before.id;
-            let Some(now) = present.iter().find(|interface| interface.id == *id) else {
-                undone.drift.push(format!("`{id}` is not attached to the instance any more"));
-                continue;
-            };
-            if now.groups == before.groups {
-                continue;
-            }
-            // What apply leaves, or a crash in its middle left.
-            let by_us = matches!(now.groups.as_slice(), [group] if ours.contains(group));
-            if !by_us {
-                let groups = now.groups.join(", ");
-                undone.drift.push(format!("`{id}` was put into {groups} since"));
-                continue;
-            }
-            match set_groups(scope, id, &before.groups).await {
-                Ok(()) => {
-                    let groups = before.groups.join(", ");
-                    undone.restored.push(format!("{id} is in {groups} again"));
+        // Read by id, not by attachment: an interface that was detached since
+        // still carries our group.
+        let ids: Vec<&str> = prior.changeable().map(|interface| interface.id.as_str()).collect();
+        let (present, groups) =
+            futures::join!(interfaces::by_id(scope, &ids), groups::describe(scope, None));
+        let (present, groups) = (present?, groups?);
+        let ours: Vec<&str> = groups.iter().filter_map(|group| group.group_id()).collect();
+        let ended = join_all(prior.changeable().map(|before| {
+            let now = present.iter().find(|interface| interface.id == before.id);
+            put_back(scope, before, now, &ours)
+        }))
+        .await;
+        let (mut undone, mut failed) = (Undone::default(), Vec::new());
+        for one in ended {
+            match one {
+                Ok(one) => {
+                    undone.restored.extend(one.restored);
+                    undone.drift.extend(one.drift);
                 }
-                Err(error) if error.has_code("InvalidGroup.NotFound") => undone.drift.push(
-                    format!("a group of `{id}` was deleted since: {}", error.message),
-                ),
-                Err(error) => return Err(error),
+                Err(error) => failed.push(error),
             }
         }
-        for vpc in vpcs_of(prior) {
-            undone.restored.extend(groups::delete_unused(scope, &vpc).await?);
+        if let Some(error) = ActionError::all(failed) {
+            return Err(error);
         }
+        undone.restored.extend(groups::delete_unused(scope, &groups, &prior.vpcs()).await?);
         Ok(undone)
     }
 }
 
-fn vpcs_of(prior: &Prior) -> Vec<String> {
-    let mut vpcs: Vec<String> = prior.interfaces.iter().map(|it| it.vpc.clone()).collect();
-    vpcs.sort();
-    vpcs.dedup();
-    vpcs
-}
-
-/// The group of this purpose in each VPC, by VPC, or why there is none.
-type Groups = BTreeMap<String, Result<String, ActionError>>;
-
-/// Makes the groups of this purpose ready: nothing to do for those that were
-/// found clean when the prior state was read.
-async fn prepare(scope: Scope<'_>, prior: &Prior, purpose: Purpose) -> Groups {
-    let groups = join_all(vpcs_of(prior).into_iter().map(|vpc| async move {
-        let known = prior.vpcs.get(&vpc).and_then(|found| found.of(purpose)).cloned();
-        let group = match known {
-            Some(group) => Ok(group),
-            None => groups::ensure(scope, &vpc, purpose).await,
-        };
-        (vpc, group)
-    }));
-    groups.await.into_iter().collect()
-}
-
-/// Puts every interface into its VPC's group, side by side.
-async fn swap(
-    scope: Scope<'_>,
-    interfaces: &[&Interface],
-    groups: &Groups,
-    purpose: Purpose,
-) -> Vec<Result<(), ActionError>> {
-    join_all(interfaces.iter().map(|interface| {
-        let group = groups.get(&interface.vpc).cloned();
-        async move {
-            let group = group.unwrap_or_else(|| {
-                let name = &interface.vpc;
-                Err(ActionError::new(Kind::Failed, format!("no group was prepared in {name}")))
-            })?;
-            match set_groups(scope, &interface.id, &[group]).await {
-                // Another response's undo deleted it after we had looked.
-                Err(error) if error.has_code("InvalidGroup.NotFound") => {
-                    let group = groups::ensure(scope, &interface.vpc, purpose).await?;
-                    set_groups(scope, &interface.id, &[group]).await
-                }
-                // Detached and deleted since: there is nothing to cut off.
-                Err(error) if error.kind == Kind::Gone => Ok(()),
-                result => result,
-            }
+/// What a plan says of one interface; `None` when it is isolated already.
+fn change(interface: &Interface, vpcs: &BTreeMap<String, Found>) -> Option<Change> {
+    let name = Purpose::Isolation.group_name();
+    let group = vpcs.get(&interface.vpc).and_then(|found| found.isolation.as_ref());
+    if group.is_some_and(|group| interface.groups == [group.clone()]) {
+        return None;
+    }
+    let after = match group {
+        _ if interface.requester_managed => {
+            "cannot be changed: an AWS service made this interface".to_owned()
         }
-    }))
-    .await
-}
-
-async fn assert_present(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
-    let answer = scope
-        .account
-        .ec2(Class::Ec2Read)
-        .await
-        .describe_instances()
-        .instance_ids(instance_id)
-        .send()
-        .await
-        .map_err(|error| ActionError::from_sdk("ec2:DescribeInstances", &error))?;
-    let instance = answer.reservations().iter().flat_map(|it| it.instances()).next();
-    let state = instance.and_then(|it| it.state()).and_then(|state| state.name());
-    let gone = |why: &str| {
-        Err(ActionError::new(Kind::Gone, format!("instance `{instance_id}` {why}")))
+        Some(group) => format!("{name} ({group})"),
+        None => format!("{name} (made or repaired in {})", interface.vpc),
     };
-    match state {
-        None => gone("does not exist"),
-        Some(InstanceStateName::Terminated) => gone("is terminated"),
-        Some(InstanceStateName::ShuttingDown) => gone("is shutting down"),
-        Some(_) => Ok(()),
-    }
+    let what = format!("{} security groups", interface.id);
+    Some(Change { what, before: interface.groups.join(", "), after })
 }
 
-async fn interfaces(scope: Scope<'_>, instance_id: &str) -> Result<Vec<Interface>, ActionError> {
-    let mut interfaces = Vec::new();
-    let mut next = None;
-    loop {
-        let page = scope
-            .account
-            .ec2(Class::Ec2Read)
-            .await
-            .describe_network_interfaces()
-            .filters(Filter::builder().name("attachment.instance-id").values(instance_id).build())
-            .set_next_token(next)
-            .send()
-            .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
-        interfaces.extend(page.network_interfaces().iter().filter_map(interface));
-        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-        if next.is_none() {
-            return Ok(interfaces);
+/// What reading back says: every interface that is attached now has exactly the
+/// clean isolation group of its VPC.
+fn judge(instance_id: &str, present: &[Interface], clean: &BTreeMap<String, Found>) -> Verdict {
+    let name = Purpose::Isolation.group_name();
+    let mut broken = Vec::new();
+    for interface in present {
+        let Interface { id, vpc, groups, requester_managed } = interface;
+        let Some(isolation) = clean.get(vpc).and_then(|found| found.isolation.as_ref()) else {
+            broken.push(format!("{id}: {vpc} has no group {name} without rules"));
+            continue;
+        };
+        if *groups == [isolation.clone()] {
+            continue;
         }
+        let why = if *requester_managed { ": an AWS service made it" } else { "" };
+        let groups = groups.join(", ");
+        broken.push(format!("{id} is in {groups}, not in {name} ({isolation}) alone{why}"));
+    }
+    if !broken.is_empty() {
+        Verdict::Broken(broken.join("; "))
+    } else if present.is_empty() {
+        Verdict::Holds(format!("the instance `{instance_id}` has no network interface any more"))
+    } else {
+        Verdict::Holds(format!("{} interface(s) in {name} alone", present.len()))
     }
 }
 
-fn interface(described: &NetworkInterface) -> Option<Interface> {
-    Some(Interface {
-        id: described.network_interface_id()?.to_owned(),
-        vpc: described.vpc_id()?.to_owned(),
-        groups: described
-            .groups()
-            .iter()
-            .filter_map(|group| group.group_id().map(str::to_owned))
-            .collect(),
-        requester_managed: described.requester_managed().unwrap_or(false),
+/// A plan may wait for its approval, and a resumed response is old: then the
+/// groups are looked at again, because somebody may have added a rule.
+const FRESH: SignedDuration = SignedDuration::from_secs(60);
+
+async fn known_groups(
+    scope: Scope<'_>,
+    prior: &Prior,
+) -> Result<BTreeMap<String, Found>, ActionError> {
+    if scope.now.duration_since(prior.observed) <= FRESH {
+        return Ok(prior.vpcs.clone());
+    }
+    Ok(groups::clean(&groups::describe(scope, None).await?))
+}
+
+type Ready = BTreeMap<String, Result<String, ActionError>>;
+
+/// The group of this purpose in each VPC: the known one, or one made now.
+async fn ready(
+    scope: Scope<'_>,
+    vpcs: &[String],
+    known: &BTreeMap<String, Found>,
+    purpose: Purpose,
+) -> Ready {
+    let ready = join_all(vpcs.iter().map(|vpc| async move {
+        let group = match known.get(vpc).and_then(|found| found.of(purpose)) {
+            Some(group) => Ok(group.clone()),
+            None => groups::ensure(scope, vpc, purpose).await,
+        };
+        (vpc.clone(), group)
+    }))
+    .await;
+    ready.into_iter().collect()
+}
+
+fn of_vpc(ready: &Ready, interface: &Interface) -> Result<String, ActionError> {
+    let vpc = &interface.vpc;
+    ready.get(vpc).cloned().unwrap_or_else(|| {
+        Err(ActionError::new(Kind::Failed, format!("no group was prepared in {vpc}")))
     })
 }
 
-/// Replaces an interface's groups: the list overwrites what was there.
-async fn set_groups(
+/// Takes one interface through both steps.
+async fn cut_off(
     scope: Scope<'_>,
-    interface: &str,
-    groups: &[String],
+    interface: &Interface,
+    isolation: Result<String, ActionError>,
+    transit: Option<Result<String, ActionError>>,
 ) -> Result<(), ActionError> {
-    scope
-        .account
-        .ec2(Class::NetworkInterface)
-        .await
-        .modify_network_interface_attribute()
-        .network_interface_id(interface)
-        .set_groups(Some(groups.to_vec()))
-        .send()
-        .await
-        .map(|_| ())
-        .map_err(|error| {
-            let error = ActionError::from_sdk("ec2:ModifyNetworkInterfaceAttribute", &error);
-            let message = format!("cannot change `{interface}`: {}", error.message);
-            ActionError { message, ..error }
-        })
+    let isolation = isolation?;
+    let through_transit = transit.is_some();
+    let opened = match transit {
+        Some(Ok(group)) => put(scope, interface, Purpose::Transit, group).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    let closed = put(scope, interface, Purpose::Isolation, isolation).await;
+    let id = &interface.id;
+    match (opened, closed) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Err(error), Ok(())) => {
+            let message = format!(
+                "`{id}` is isolated, but connections that were being tracked may live on: {}",
+                error.message
+            );
+            let help = error.help.clone().unwrap_or_else(|| {
+                "where such a group may not be made, set cut-tracked-connections: false".to_owned()
+            });
+            Err(ActionError { message, help: Some(help), ..error })
+        }
+        (_, Err(error)) if through_transit => {
+            // Whether the first step took effect is not known for certain.
+            let message = match interfaces::set_groups(scope, id, &interface.groups).await {
+                Ok(()) => format!("{}; it has its own groups again", error.message),
+                Err(back) => format!(
+                    "{}; it may be open to everyone, because its own groups could not be put back: {}",
+                    error.message, back.message
+                ),
+            };
+            Err(ActionError { message, ..error })
+        }
+        (_, Err(error)) => Err(error),
+    }
+}
+
+/// Puts an interface into one group alone.
+async fn put(
+    scope: Scope<'_>,
+    interface: &Interface,
+    purpose: Purpose,
+    group: String,
+) -> Result<(), ActionError> {
+    let mut result = interfaces::set_groups(scope, &interface.id, &[group]).await;
+    if result.as_ref().is_err_and(interfaces::lacks_group) {
+        // Another response's undo deleted it after we had looked.
+        let group = groups::ensure(scope, &interface.vpc, purpose).await?;
+        result = interfaces::set_groups(scope, &interface.id, &[group]).await;
+    }
+    match result {
+        Err(error) if interfaces::lacks_group(&error) => {
+            Err(ActionError { kind: Kind::Transient, ..error })
+        }
+        // Detached and deleted since: there is nothing to cut off.
+        Err(error) if error.kind == Kind::Gone => Ok(()),
+        result => result,
+    }
+}
+
+/// Gives one interface its groups back, unless somebody changed them since.
+async fn put_back(
+    scope: Scope<'_>,
+    before: &Interface,
+    now: Option<&Interface>,
+    ours: &[&str],
+) -> Result<Undone, ActionError> {
+    let Interface { id, groups, .. } = before;
+    let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
+    let Some(now) = now else { return drift(format!("`{id}` does not exist any more")) };
+    if now.groups == *groups {
+        return Ok(Undone::default());
+    }
+    // What apply leaves, or what a crash in its middle left.
+    let by_us = matches!(now.groups.as_slice(), [group] if ours.contains(&group.as_str()));
+    if !by_us {
+        return drift(format!("`{id}` was put into {} since", now.groups.join(", ")));
+    }
+    let groups_text = groups.join(", ");
+    match interfaces::set_groups(scope, id, groups).await {
+        Ok(()) => {
+            let restored = vec![format!("{id} is in {groups_text} again")];
+            Ok(Undone { restored, ..Undone::default() })
+        }
+        Err(error) if interfaces::lacks_group(&error) => drift(format!(
+            "`{id}` stays isolated, because of its groups {groups_text} one was deleted since: {}",
+            error.message
+        )),
+        Err(error) if error.kind == Kind::Gone => drift(format!("`{id}` does not exist any more")),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(id: &str, groups: &[&str], requester_managed: bool) -> Interface {
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        Interface { id: id.to_owned(), vpc: "vpc-1".to_owned(), groups, requester_managed }
+    }
+
+    fn vpcs(isolation: Option<&str>) -> BTreeMap<String, Found> {
+        let found = Found { isolation: isolation.map(str::to_owned), transit: None };
+        BTreeMap::from([("vpc-1".to_owned(), found)])
+    }
+
+    #[test]
+    fn a_plan_says_what_becomes_of_each_interface() {
+        let check = |interface: &Interface, isolation: Option<&str>, expected: Option<&str>| {
+            let after = change(interface, &vpcs(isolation)).map(|change| change.after);
+            assert_eq!(after.as_deref(), expected, "{interface:?}");
+        };
+        let own = interface("eni-1", &["sg-web"], false);
+        check(&own, Some("sg-iso"), Some("firebreak-isolation (sg-iso)"));
+        check(&own, None, Some("firebreak-isolation (made or repaired in vpc-1)"));
+        check(&interface("eni-1", &["sg-iso"], false), Some("sg-iso"), None);
+        // Its group has a rule, or another one stands beside it.
+        check(
+            &interface("eni-1", &["sg-iso"], false),
+            None,
+            Some("firebreak-isolation (made or repaired in vpc-1)"),
+        );
+        check(
+            &interface("eni-1", &["sg-iso", "sg-web"], false),
+            Some("sg-iso"),
+            Some("firebreak-isolation (sg-iso)"),
+        );
+        check(
+            &interface("eni-1", &["sg-web"], true),
+            Some("sg-iso"),
+            Some("cannot be changed: an AWS service made this interface"),
+        );
+    }
+
+    #[test]
+    fn isolation_holds_for_every_interface_or_not_at_all() {
+        let check = |present: &[Interface], isolation: Option<&str>, holds: bool| {
+            let verdict = judge("i-1", present, &vpcs(isolation));
+            assert_eq!(matches!(verdict, Verdict::Holds(_)), holds, "{verdict:?}");
+        };
+        let cut = interface("eni-1", &["sg-iso"], false);
+        check(std::slice::from_ref(&cut), Some("sg-iso"), true);
+        check(std::slice::from_ref(&cut), None, false);
+        check(&[cut.clone(), interface("eni-2", &["sg-web"], false)], Some("sg-iso"), false);
+        check(&[cut, interface("eni-2", &["sg-web"], true)], Some("sg-iso"), false);
+        check(&[interface("eni-1", &["sg-iso", "sg-web"], false)], Some("sg-iso"), false);
+        check(&[], None, true);
+    }
+
+    #[test]
+    fn the_prior_state_survives_its_record() {
+        let prior = Prior {
+            instance_id: "i-1".to_owned(),
+            interfaces: vec![interface("eni-1", &["sg-2", "sg-1"], false)],
+            vpcs: vpcs(Some("sg-iso")),
+            observed: Timestamp::UNIX_EPOCH,
+        };
+        let json = serde_json::to_value(&prior).unwrap();
+        assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
+    }
 }

@@ -1,37 +1,69 @@
 //! The two security groups of each VPC that isolate instances: found, checked,
 //! made, repaired and, when no interface uses them, deleted.
+//!
+//! Their names are Firebreak's: a rule that somebody adds to one is an opening
+//! in the isolation of every instance in it. It is taken off, the plan shows
+//! it, and no undo puts it back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup, Tag, TagSpecification,
 };
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
+use super::isolation_rules::{self, Direction};
+use super::{Change, Scope};
 use crate::error::{ActionError, Kind};
 use crate::pace::Class;
-
-/// The name of the group without rules.
-pub(super) const ISOLATION: &str = "firebreak-isolation";
-/// The name of the group that allows everything, through which an interface
-/// passes so that its flows become untracked.
-pub(super) const TRANSIT: &str = "firebreak-transit";
 
 /// What a group is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
+    /// No rule at all.
     Isolation,
+    /// Everything allowed, so that the flows of an interface become untracked.
     Transit,
 }
 
 impl Purpose {
-    fn name(self) -> &'static str {
+    /// The group's name in every VPC.
+    pub(super) fn group_name(self) -> &'static str {
         match self {
-            Self::Isolation => ISOLATION,
-            Self::Transit => TRANSIT,
+            Self::Isolation => "firebreak-isolation",
+            Self::Transit => "firebreak-transit",
         }
     }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::Isolation => "Firebreak: no traffic in or out. Do not add rules.",
+            Self::Transit => "Firebreak: passed through for a moment to cut tracked connections.",
+        }
+    }
+
+    /// What a group of this purpose still lacks or has too much.
+    fn mend(self, permissions: &[IpPermission]) -> Mend {
+        let open = everyone(permissions);
+        match self {
+            Self::Isolation => Mend { revoke: permissions.to_vec(), authorize: Vec::new() },
+            Self::Transit => Mend { revoke: open.others, authorize: open.missing },
+        }
+    }
+
+    fn is_clean(self, group: &SecurityGroup) -> bool {
+        Direction::BOTH.iter().all(|direction| {
+            let Mend { revoke, authorize } = self.mend(direction.permissions(group));
+            revoke.is_empty() && authorize.is_empty()
+        })
+    }
+}
+
+struct Mend {
+    revoke: Vec<IpPermission>,
+    authorize: Vec<IpPermission>,
 }
 
 /// The groups of one VPC that were there and as they should be.
@@ -50,98 +82,27 @@ impl Found {
     }
 }
 
-/// The clean groups by VPC: of one, or of all.
-pub(super) async fn find(
-    scope: Scope<'_>,
-    vpc: Option<&str>,
-) -> Result<BTreeMap<String, Found>, ActionError> {
-    let mut vpcs: BTreeMap<String, Found> = BTreeMap::new();
-    for group in describe(scope, vpc).await? {
-        let (Some(id), Some(vpc)) = (group.group_id(), group.vpc_id()) else { continue };
-        let found = vpcs.entry(vpc.to_owned()).or_default();
-        if group.group_name() == Some(ISOLATION) && is_empty(&group) {
-            found.isolation = Some(id.to_owned());
-        }
-        if group.group_name() == Some(TRANSIT) && allows_everything(&group) {
-            found.transit = Some(id.to_owned());
-        }
-    }
-    Ok(vpcs)
-}
-
-/// The ids of all groups of both names, clean or not: of one VPC, or of all.
-pub(super) async fn ids(scope: Scope<'_>, vpc: Option<&str>) -> Result<Vec<String>, ActionError> {
-    let groups = describe(scope, vpc).await?;
-    Ok(groups.iter().filter_map(|group| group.group_id().map(str::to_owned)).collect())
-}
-
-/// Makes the VPC's group of this purpose, or repairs it, and returns its id.
-pub(super) async fn ensure(
-    scope: Scope<'_>,
-    vpc: &str,
-    purpose: Purpose,
-) -> Result<String, ActionError> {
-    let id = match describe_one(scope, vpc, purpose).await? {
-        Some(group) => group.group_id().map(str::to_owned),
-        None => create(scope, vpc, purpose).await?,
-    };
-    // Read back in either case: a new group allows all egress, in IPv6 too
-    // where the VPC has it, and another worker may have made it meanwhile.
-    let group = describe_one(scope, vpc, purpose).await?;
-    let (Some(group), Some(id)) = (group, id) else {
-        let name = purpose.name();
-        return Err(ActionError::new(
-            Kind::Transient,
-            format!("the group `{name}` in {vpc} cannot be read yet"),
-        ));
-    };
-    match purpose {
-        Purpose::Isolation => clear(scope, &id, &group).await?,
-        Purpose::Transit => open(scope, &id, &group).await?,
-    }
-    Ok(id)
-}
-
-/// Deletes the VPC's groups that Firebreak made and no interface uses; says
-/// which. A group without our tag was made by the organization and stays.
-pub(super) async fn delete_unused(
-    scope: Scope<'_>,
-    vpc: &str,
-) -> Result<Vec<String>, ActionError> {
-    let mut deleted = Vec::new();
-    for group in describe(scope, Some(vpc)).await? {
-        let ours = group
-            .tags()
-            .iter()
-            .any(|tag| tag.key() == Some("firebreak") && tag.value() == Some("managed"));
-        let (true, Some(id)) = (ours, group.group_id()) else { continue };
-        let call = scope.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
-        let result = call.send().await.map(|_| ());
-        match result.map_err(|error| ActionError::from_sdk("ec2:DeleteSecurityGroup", &error)) {
-            Ok(()) => deleted.push(format!("the unused group {id} is deleted")),
-            // Another response still needs it, or deleted it.
-            Err(error) if error.has_code("DependencyViolation") || error.kind == Kind::Gone => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(deleted)
-}
-
-async fn describe(
+/// All groups of both names: in one VPC, or in all.
+pub(super) async fn describe(
     scope: Scope<'_>,
     vpc: Option<&str>,
 ) -> Result<Vec<SecurityGroup>, ActionError> {
+    let names = Filter::builder()
+        .name("group-name")
+        .values(Purpose::Isolation.group_name())
+        .values(Purpose::Transit.group_name())
+        .build();
+    let vpc = vpc.map(|vpc| Filter::builder().name("vpc-id").values(vpc).build());
+    let filters: Vec<Filter> = std::iter::once(names).chain(vpc).collect();
     let mut groups = Vec::new();
     let mut next = None;
     loop {
-        let names = Filter::builder().name("group-name").values(ISOLATION).values(TRANSIT).build();
-        let vpc = vpc.map(|vpc| Filter::builder().name("vpc-id").values(vpc).build());
         let page = scope
             .account
             .ec2(Class::Ec2Read)
             .await
             .describe_security_groups()
-            .set_filters(Some(std::iter::once(names).chain(vpc).collect()))
+            .set_filters(Some(filters.clone()))
             .set_next_token(next)
             .send()
             .await
@@ -154,154 +115,292 @@ async fn describe(
     }
 }
 
-async fn describe_one(
-    scope: Scope<'_>,
-    vpc: &str,
-    purpose: Purpose,
-) -> Result<Option<SecurityGroup>, ActionError> {
-    let groups = describe(scope, Some(vpc)).await?;
-    Ok(groups.into_iter().find(|group| group.group_name() == Some(purpose.name())))
+/// The groups among these that are as they should be, by VPC.
+pub(super) fn clean(groups: &[SecurityGroup]) -> BTreeMap<String, Found> {
+    let mut vpcs: BTreeMap<String, Found> = BTreeMap::new();
+    for group in groups {
+        let (Some(id), Some(vpc)) = (group.group_id(), group.vpc_id()) else { continue };
+        let found = vpcs.entry(vpc.to_owned()).or_default();
+        for (purpose, slot) in
+            [(Purpose::Isolation, &mut found.isolation), (Purpose::Transit, &mut found.transit)]
+        {
+            if group.group_name() == Some(purpose.group_name()) && purpose.is_clean(group) {
+                *slot = Some(id.to_owned());
+            }
+        }
+    }
+    vpcs
 }
 
-async fn create(
+/// What a plan says of the groups in a VPC whose rules have to be repaired.
+pub(super) fn repairs(groups: &[SecurityGroup], vpc: &str, purpose: Purpose) -> Vec<Change> {
+    let name = purpose.group_name();
+    groups
+        .iter()
+        .filter(|group| group.vpc_id() == Some(vpc) && group.group_name() == Some(name))
+        .filter(|group| !purpose.is_clean(group))
+        .map(|group| Change {
+            what: format!("rules of {name} ({}) in {vpc}", group.group_id().unwrap_or_default()),
+            before: format!(
+                "{} permission(s) in, {} out",
+                group.ip_permissions().len(),
+                group.ip_permissions_egress().len()
+            ),
+            after: match purpose {
+                Purpose::Isolation => "none".to_owned(),
+                Purpose::Transit => "all traffic in and out".to_owned(),
+            },
+        })
+        .collect()
+}
+
+/// How often, and how long after the one before, a group is looked for: EC2
+/// shows a new group after a moment only.
+const LOOKS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// Makes the VPC's group of this purpose, or repairs it, and returns its id.
+pub(super) async fn ensure(
     scope: Scope<'_>,
     vpc: &str,
     purpose: Purpose,
-) -> Result<Option<String>, ActionError> {
-    let description = match purpose {
-        Purpose::Isolation => "Firebreak: no traffic in or out. Do not add rules.",
-        Purpose::Transit => "Firebreak: passed through for a moment to cut tracked connections.",
-    };
+) -> Result<String, ActionError> {
+    create(scope, vpc, purpose).await?;
+    // Read back in every case: a new group allows all egress, in IPv6 too where
+    // the VPC has it, and another worker may have made it in the same moment.
+    for pause in LOOKS {
+        tokio::time::sleep(pause).await;
+        let groups = describe(scope, Some(vpc)).await?;
+        let of_purpose = |group: &&SecurityGroup| group.group_name() == Some(purpose.group_name());
+        let Some(group) = groups.iter().find(of_purpose) else { continue };
+        let Some(id) = group.group_id() else { continue };
+        // Boxed, so that the rare repair does not weigh on every isolation.
+        if Box::pin(mend(scope, id, group, purpose)).await? {
+            return Ok(id.to_owned());
+        }
+    }
+    let name = purpose.group_name();
+    Err(ActionError::new(Kind::Transient, format!("the group `{name}` in {vpc} is not ready yet")))
+}
+
+/// Makes the group unless it is there.
+async fn create(scope: Scope<'_>, vpc: &str, purpose: Purpose) -> Result<(), ActionError> {
     let tags = TagSpecification::builder()
         .resource_type(ResourceType::SecurityGroup)
-        .tags(Tag::builder().key("firebreak").value("managed").build())
+        .tags(Tag::builder().key(TAG_KEY).value(TAG_VALUE).build())
         .build();
     let call = scope
         .account
         .ec2(Class::Ec2Write)
         .await
         .create_security_group()
-        .group_name(purpose.name())
-        .description(description)
+        .group_name(purpose.group_name())
+        .description(purpose.description())
         .vpc_id(vpc)
         .tag_specifications(tags);
-    let result = call.send().await.map(|answer| answer.group_id);
+    let result = call.send().await.map(|_| ());
     match result.map_err(|error| ActionError::from_sdk("ec2:CreateSecurityGroup", &error)) {
-        Ok(id) => Ok(id),
-        // Another worker was faster; its group is the one.
-        Err(error) if error.has_code("InvalidGroup.Duplicate") => {
-            let group = describe_one(scope, vpc, purpose).await?;
-            Ok(group.and_then(|group| group.group_id))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes every rule off a group.
-async fn clear(scope: Scope<'_>, id: &str, group: &SecurityGroup) -> Result<(), ActionError> {
-    if !group.ip_permissions().is_empty() {
-        let call = scope.account.ec2(Class::Ec2Write).await.revoke_security_group_ingress();
-        let call = call.group_id(id).set_ip_permissions(Some(group.ip_permissions().to_vec()));
-        let result = call.send().await.map(|_| ());
-        let result = result
-            .map_err(|error| ActionError::from_sdk("ec2:RevokeSecurityGroupIngress", &error));
-        tolerate(result, "InvalidPermission.NotFound")?;
-    }
-    if !group.ip_permissions_egress().is_empty() {
-        let egress = group.ip_permissions_egress().to_vec();
-        let call = scope.account.ec2(Class::Ec2Write).await.revoke_security_group_egress();
-        let result =
-            call.group_id(id).set_ip_permissions(Some(egress)).send().await.map(|_| ());
-        let result =
-            result.map_err(|error| ActionError::from_sdk("ec2:RevokeSecurityGroupEgress", &error));
-        tolerate(result, "InvalidPermission.NotFound")?;
-    }
-    Ok(())
-}
-
-/// Allows all traffic both ways, in IPv4 and IPv6.
-async fn open(scope: Scope<'_>, id: &str, group: &SecurityGroup) -> Result<(), ActionError> {
-    let ingress = missing(group.ip_permissions());
-    if !ingress.is_empty() {
-        let call = scope.account.ec2(Class::Ec2Write).await.authorize_security_group_ingress();
-        let result =
-            call.group_id(id).set_ip_permissions(Some(ingress)).send().await.map(|_| ());
-        let result = result
-            .map_err(|error| ActionError::from_sdk("ec2:AuthorizeSecurityGroupIngress", &error));
-        tolerate(result, "InvalidPermission.Duplicate")?;
-    }
-    let egress = missing(group.ip_permissions_egress());
-    if !egress.is_empty() {
-        let call = scope.account.ec2(Class::Ec2Write).await.authorize_security_group_egress();
-        let result = call.group_id(id).set_ip_permissions(Some(egress)).send().await.map(|_| ());
-        let result = result
-            .map_err(|error| ActionError::from_sdk("ec2:AuthorizeSecurityGroupEgress", &error));
-        tolerate(result, "InvalidPermission.Duplicate")?;
-    }
-    Ok(())
-}
-
-/// What another worker did in the same moment is done.
-fn tolerate(result: Result<(), ActionError>, code: &str) -> Result<(), ActionError> {
-    match result {
-        Err(error) if error.has_code(code) => Ok(()),
+        Err(error) if error.has_code("InvalidGroup.Duplicate") => Ok(()),
         result => result,
     }
 }
 
-fn is_empty(group: &SecurityGroup) -> bool {
-    group.ip_permissions().is_empty() && group.ip_permissions_egress().is_empty()
+/// Gives a group the rules of its purpose, all calls side by side. `false` when
+/// somebody changed it in the same moment: then it has to be read again.
+async fn mend(
+    scope: Scope<'_>,
+    id: &str,
+    group: &SecurityGroup,
+    purpose: Purpose,
+) -> Result<bool, ActionError> {
+    let [ingress, egress] = Direction::BOTH.map(|direction| async move {
+        let Mend { revoke, authorize } = purpose.mend(direction.permissions(group));
+        let revoked = isolation_rules::revoke(scope, id, direction, revoke);
+        let authorized = isolation_rules::authorize(scope, id, direction, authorize);
+        let (revoked, authorized) = futures::try_join!(revoked, authorized)?;
+        Ok::<bool, ActionError>(revoked && authorized)
+    });
+    let (ingress, egress) = futures::try_join!(ingress, egress)?;
+    Ok(ingress && egress)
 }
 
-fn allows_everything(group: &SecurityGroup) -> bool {
-    missing(group.ip_permissions()).is_empty() && missing(group.ip_permissions_egress()).is_empty()
+const TAG_KEY: &str = "firebreak";
+const TAG_VALUE: &str = "managed";
+
+fn is_ours(group: &SecurityGroup) -> bool {
+    group.tags().iter().any(|tag| tag.key() == Some(TAG_KEY) && tag.value() == Some(TAG_VALUE))
+}
+
+/// Deletes those of these groups in these VPCs that Firebreak made and no
+/// interface uses; says which. A group without our tag was made by the
+/// organization and stays.
+pub(super) async fn delete_unused(
+    scope: Scope<'_>,
+    groups: &[SecurityGroup],
+    vpcs: &[String],
+) -> Result<Vec<String>, ActionError> {
+    let of_vpcs = |group: &&SecurityGroup| {
+        group.vpc_id().is_some_and(|vpc| vpcs.iter().any(|other| other == vpc))
+    };
+    let ours = groups.iter().filter(of_vpcs).filter(|group| is_ours(group));
+    let ids = ours.filter_map(SecurityGroup::group_id);
+    let ended = join_all(ids.map(|id| async move {
+        let call = scope.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
+        let result = call.send().await.map(|_| ());
+        match result.map_err(|error| ActionError::from_sdk("ec2:DeleteSecurityGroup", &error)) {
+            Ok(()) => Ok(Some(format!("the unused group {id} is deleted"))),
+            // Another response still needs it, or deleted it.
+            Err(error)
+                if error.has_code("DependencyViolation")
+                    || error.has_code("InvalidGroup.InUse")
+                    || error.kind == Kind::Gone =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }))
+    .await;
+    let (deleted, failed): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
+    match ActionError::all(failed.into_iter().filter_map(Result::err).collect()) {
+        Some(error) => Err(error),
+        None => Ok(deleted.into_iter().filter_map(Result::ok).flatten().collect()),
+    }
 }
 
 const EVERYONE_V4: &str = "0.0.0.0/0";
 const EVERYONE_V6: &str = "::/0";
 
-/// The permissions that are missing for all traffic with everyone.
-fn missing(permissions: &[IpPermission]) -> Vec<IpPermission> {
-    let all = || permissions.iter().filter(|it| it.ip_protocol() == Some("-1"));
-    let v4 = all().flat_map(IpPermission::ip_ranges).any(|it| it.cidr_ip() == Some(EVERYONE_V4));
-    let v6 =
-        all().flat_map(IpPermission::ipv6_ranges).any(|it| it.cidr_ipv6() == Some(EVERYONE_V6));
+/// What permissions have beside "all traffic with everyone", and lack of it.
+/// Only a group that says exactly that makes flows untracked for certain: they
+/// are tracked again where a narrower rule matches as well (EC2 user guide,
+/// "Security group connection tracking").
+struct Everyone {
+    others: Vec<IpPermission>,
+    missing: Vec<IpPermission>,
+}
+
+fn everyone(permissions: &[IpPermission]) -> Everyone {
+    let all = |builder: aws_sdk_ec2::types::builders::IpPermissionBuilder| {
+        builder.ip_protocol("-1").build()
+    };
+    let (mut v4, mut v6, mut others) = (false, false, Vec::new());
+    for permission in permissions {
+        if permission.ip_protocol() != Some("-1") {
+            others.push(permission.clone());
+            continue;
+        }
+        let mut rest = permission.clone();
+        if let Some(ranges) = &mut rest.ip_ranges {
+            v4 |= ranges.iter().any(|range| range.cidr_ip() == Some(EVERYONE_V4));
+            ranges.retain(|range| range.cidr_ip() != Some(EVERYONE_V4));
+        }
+        if let Some(ranges) = &mut rest.ipv6_ranges {
+            v6 |= ranges.iter().any(|range| range.cidr_ipv6() == Some(EVERYONE_V6));
+            ranges.retain(|range| range.cidr_ipv6() != Some(EVERYONE_V6));
+        }
+        let empty = rest.ip_ranges().is_empty()
+            && rest.ipv6_ranges().is_empty()
+            && rest.prefix_list_ids().is_empty()
+            && rest.user_id_group_pairs().is_empty();
+        if !empty {
+            others.push(rest);
+        }
+    }
     let mut missing = Vec::new();
     if !v4 {
         let range = IpRange::builder().cidr_ip(EVERYONE_V4).build();
-        missing.push(IpPermission::builder().ip_protocol("-1").ip_ranges(range).build());
+        missing.push(all(IpPermission::builder().ip_ranges(range)));
     }
     if !v6 {
         let range = Ipv6Range::builder().cidr_ipv6(EVERYONE_V6).build();
-        missing.push(IpPermission::builder().ip_protocol("-1").ipv6_ranges(range).build());
+        missing.push(all(IpPermission::builder().ipv6_ranges(range)));
     }
-    missing
+    Everyone { others, missing }
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::types::builders::{IpPermissionBuilder, SecurityGroupBuilder};
+    use aws_sdk_ec2::types::{PrefixListId, UserIdGroupPair};
+
     use super::*;
 
-    fn all_v4() -> IpPermission {
-        let range = IpRange::builder().cidr_ip(EVERYONE_V4).build();
-        IpPermission::builder().ip_protocol("-1").ip_ranges(range).build()
+    fn v4(block: &str) -> IpPermissionBuilder {
+        let range = IpRange::builder().cidr_ip(block).build();
+        IpPermission::builder().ip_protocol("-1").ip_ranges(range)
+    }
+
+    fn v6(block: &str) -> IpPermissionBuilder {
+        let range = Ipv6Range::builder().cidr_ipv6(block).build();
+        IpPermission::builder().ip_protocol("-1").ipv6_ranges(range)
+    }
+
+    fn group() -> SecurityGroupBuilder {
+        SecurityGroup::builder()
     }
 
     #[test]
-    fn a_new_group_s_default_egress_makes_it_not_empty() {
-        let group = SecurityGroup::builder().ip_permissions_egress(all_v4()).build();
-        assert!(!is_empty(&group));
-        assert!(is_empty(&SecurityGroup::builder().build()));
+    fn an_isolation_group_is_clean_without_any_rule_only() {
+        let check = |group: SecurityGroupBuilder, clean: bool| {
+            assert_eq!(Purpose::Isolation.is_clean(&group.clone().build()), clean, "{group:?}");
+        };
+        check(group(), true);
+        check(group().ip_permissions_egress(v4(EVERYONE_V4).build()), false);
+        check(group().ip_permissions_egress(v6(EVERYONE_V6).build()), false);
+        check(group().ip_permissions(v4("10.0.0.1/32").build()), false);
+        let list = PrefixListId::builder().prefix_list_id("pl-1").build();
+        let list = IpPermission::builder().ip_protocol("-1").prefix_list_ids(list).build();
+        check(group().ip_permissions_egress(list), false);
+        let pair = UserIdGroupPair::builder().group_id("sg-1").build();
+        let pair = IpPermission::builder().ip_protocol("tcp").user_id_group_pairs(pair).build();
+        check(group().ip_permissions(pair), false);
     }
 
     #[test]
-    fn what_a_transit_group_lacks_is_found_in_ipv4_and_ipv6() {
-        assert_eq!(missing(&[]).len(), 2);
-        assert_eq!(missing(&[all_v4()]).len(), 1);
+    fn a_transit_group_is_clean_with_everything_both_ways_and_nothing_else() {
+        let both =
+            || v4(EVERYONE_V4).ipv6_ranges(Ipv6Range::builder().cidr_ipv6(EVERYONE_V6).build());
+        let check = |group: SecurityGroupBuilder, clean: bool| {
+            assert_eq!(Purpose::Transit.is_clean(&group.clone().build()), clean, "{group:?}");
+        };
+        check(group(), false);
+        let open = || group().ip_permissions(both().build());
+        check(open(), false);
+        check(open().ip_permissions_egress(both().build()), true);
+        let apart = open()
+            .ip_permissions_egress(v4(EVERYONE_V4).build())
+            .ip_permissions_egress(v6(EVERYONE_V6).build());
+        check(apart.clone(), true);
+        check(apart.ip_permissions(v4("10.0.0.0/8").build()), false);
+    }
+
+    #[test]
+    fn mending_revokes_what_is_too_much_and_authorizes_what_is_missing() {
         let https = IpPermission::builder()
             .ip_protocol("tcp")
             .ip_ranges(IpRange::builder().cidr_ip(EVERYONE_V4).build())
             .build();
-        assert_eq!(missing(&[https]).len(), 2);
+        let range = IpRange::builder().cidr_ip("10.0.0.0/8").build();
+        let mixed = v4(EVERYONE_V4).ip_ranges(range).build();
+        let Mend { revoke, authorize } = Purpose::Transit.mend(&[https.clone(), mixed]);
+        assert_eq!(revoke, [https.clone(), v4("10.0.0.0/8").build()]);
+        assert_eq!(authorize, [v6(EVERYONE_V6).build()]);
+        let Mend { revoke, authorize } = Purpose::Isolation.mend(std::slice::from_ref(&https));
+        assert_eq!((revoke, authorize), (vec![https], Vec::new()));
+    }
+
+    #[test]
+    fn only_clean_groups_are_found_and_the_others_are_said_to_be_repaired() {
+        let named = |id: &str, purpose: Purpose| {
+            group().group_id(id).vpc_id("vpc-1").group_name(purpose.group_name())
+        };
+        let dirty = named("sg-2", Purpose::Transit).build();
+        let groups = [named("sg-1", Purpose::Isolation).build(), dirty];
+        let found = Found { isolation: Some("sg-1".to_owned()), transit: None };
+        assert_eq!(clean(&groups), BTreeMap::from([("vpc-1".to_owned(), found)]));
+        assert!(repairs(&groups, "vpc-1", Purpose::Isolation).is_empty());
+        let [change] = repairs(&groups, "vpc-1", Purpose::Transit).try_into().unwrap();
+        assert_eq!(change.what, "rules of firebreak-transit (sg-2) in vpc-1");
     }
 }

@@ -29,8 +29,11 @@ use crate::resource::Resource;
 mod block_public_access;
 mod deactivate_access_key;
 mod deny_sessions;
+mod instance_profile;
+mod interfaces;
 mod isolate_instance;
 mod isolation_groups;
+mod isolation_rules;
 mod protected;
 mod revoke_instance_credentials;
 mod revoke_sessions;
@@ -259,7 +262,9 @@ fn assert_account(scope: Scope<'_>) -> Result<(), ActionError> {
     let arn = scope.resource.arn();
     Err(ActionError::new(
         Kind::Refused,
-        format!("refused to touch `{arn}`: the session is of account {session}, the target of {target}"),
+        format!(
+            "refused to touch `{arn}`: the session is of account {session}, the target of {target}"
+        ),
     ))
 }
 
@@ -273,7 +278,10 @@ const fn entry<A: Action>() -> Entry {
                 let parameters = read::<A::Parameters>("parameters", parameters)?;
                 let Observation { prior, changes } = A::observe(scope, &parameters).await?;
                 let prior = serde_json::to_value(prior).map_err(|error| {
-                    ActionError::new(Kind::Failed, format!("cannot record the prior state: {error}"))
+                    ActionError::new(
+                        Kind::Failed,
+                        format!("cannot record the prior state: {error}"),
+                    )
                 })?;
                 Ok(Observation { prior, changes })
             })

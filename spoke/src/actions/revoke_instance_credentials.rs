@@ -1,20 +1,22 @@
 //! Makes an instance's role credentials useless: a deny on the role for this
-//! instance's sessions (or, by parameter, all of the role's), then the profile
-//! is taken off or replaced. Undo takes the deny off and puts the profile back.
+//! instance's sessions (or, by parameter, for all of the role's), then the
+//! instance profile is taken off or replaced. Undo takes the deny off and puts
+//! the profile back.
 //!
 //! The deny comes first: credentials from the instance metadata live up to six
 //! hours after the profile is gone (EC2 user guide, "IAM roles for Amazon EC2").
+//! Where it fails, the profile is still taken off, and both are told.
 
-use aws_sdk_ec2::types::{
-    Filter, IamInstanceProfileAssociationState as State, IamInstanceProfileSpecification,
-};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::deny_sessions::{self, Holder, Which};
+use super::instance_profile::{self as profile, Association};
 use super::protected::refuse_protected;
 use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
 use crate::error::{ActionError, Kind};
+use crate::instance;
 use crate::pace::Class;
 use crate::resource::ResourceKind;
 
@@ -28,7 +30,8 @@ pub(super) struct Parameters {
     sessions: Sessions,
     /// Take the instance profile off.
     disassociate_profile: bool,
-    /// Instead of none, give the instance this profile, such as one for SSM only.
+    /// Instead of none, give the instance this profile, by name or ARN, such as
+    /// one for Systems Manager only.
     replacement_profile: Option<String>,
 }
 
@@ -42,37 +45,61 @@ enum Sessions {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self {
-            sessions: Sessions::Instance,
-            disassociate_profile: true,
-            replacement_profile: None,
+        Self { sessions: Sessions::Instance, disassociate_profile: true, replacement_profile: None }
+    }
+}
+
+impl Parameters {
+    /// What becomes of this profile.
+    fn goal(&self, profile_arn: &str) -> Goal<'_> {
+        match &self.replacement_profile {
+            Some(named) if profile::is(profile_arn, named) => Goal::Keep,
+            Some(named) => Goal::Replace(named),
+            None if self.disassociate_profile => Goal::TakeOff,
+            None => Goal::Keep,
         }
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal<'a> {
+    Keep,
+    TakeOff,
+    Replace(&'a str),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Prior {
     instance_id: String,
     /// `None` when the instance had no profile.
     profile: Option<Profile>,
+    observed: Timestamp,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Profile {
     arn: String,
+    association_id: String,
     /// `None` for a profile without a role, which gives no credentials.
     role: Option<Role>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Role {
     name: String,
     id: String,
 }
 
-struct Association {
-    id: String,
-    profile_arn: String,
+impl Role {
+    fn holder(&self) -> Holder {
+        Holder::Role(self.name.clone())
+    }
+
+    /// `aws:userid` of an instance's session: the role's unique id and the
+    /// instance's id (IAM user guide, "Policy variables", principal key values).
+    fn user_id_of(&self, instance_id: &str) -> String {
+        format!("{}:{instance_id}", self.id)
+    }
 }
 
 impl Action for RevokeInstanceCredentials {
@@ -82,6 +109,7 @@ impl Action for RevokeInstanceCredentials {
         resource_types: &["Instance"],
         reads: &[
             "ec2:DescribeIamInstanceProfileAssociations",
+            "ec2:DescribeInstances",
             "iam:GetInstanceProfile",
             "iam:GetRolePolicy",
         ],
@@ -106,30 +134,22 @@ impl Action for RevokeInstanceCredentials {
         let ResourceKind::Instance { instance_id } = &scope.resource.kind else {
             return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
         };
-        let prior = |profile| Prior { instance_id: instance_id.clone(), profile };
-        let Some(association) = association(scope, instance_id).await? else {
-            return Ok(Observation { prior: prior(None), changes: Vec::new() });
+        let (present, association) = futures::join!(
+            instance::describe(scope.account, instance_id),
+            profile::association(scope, instance_id)
+        );
+        present?;
+        let profile = match association? {
+            Some(Association { id, profile_arn: arn }) => {
+                let role = role_of(scope, &arn).await?;
+                Some(Profile { arn, association_id: id, role })
+            }
+            None => None,
         };
-        let role = role(scope, &association.profile_arn).await?;
-        let mut changes = Vec::new();
-        if let Some(role) = &role {
-            let whose = match parameters.sessions {
-                Sessions::Instance => format!("sessions of {instance_id} as role {}", role.name),
-                Sessions::Role => format!("sessions of role {}", role.name),
-            };
-            let (before, after) = ("valid".to_owned(), "denied everything".to_owned());
-            changes.push(Change { what: whose, before, after });
-        }
-        let replaced = parameters.replacement_profile.clone();
-        if parameters.disassociate_profile || replaced.is_some() {
-            changes.push(Change {
-                what: format!("instance profile of {instance_id}"),
-                before: association.profile_arn.clone(),
-                after: replaced.unwrap_or_else(|| "none".to_owned()),
-            });
-        }
-        let profile = Profile { arn: association.profile_arn, role };
-        Ok(Observation { prior: prior(Some(profile)), changes })
+        let instance_id = instance_id.clone();
+        let prior = Prior { instance_id, profile, observed: scope.now };
+        let changes = changes(parameters, &prior);
+        Ok(Observation { prior, changes })
     }
 
     async fn apply(
@@ -138,24 +158,17 @@ impl Action for RevokeInstanceCredentials {
         prior: &Prior,
     ) -> Result<(), ActionError> {
         let Some(profile) = &prior.profile else { return Ok(()) };
-        if let Some(role) = &profile.role {
-            let user_id = session_id(role, prior);
-            let which = match parameters.sessions {
-                Sessions::Instance => Which::UserId(&user_id),
-                Sessions::Role => Which::Before(deny_sessions::cutoff(scope.now)),
-            };
-            deny_sessions::put(scope, &Holder::Role(role.name.clone()), &which).await?;
-        }
-        let Some(present) = association(scope, &prior.instance_id).await? else { return Ok(()) };
-        if present.profile_arn != profile.arn {
-            // Ours from an earlier run, or somebody's since: verify says which.
-            return Ok(());
-        }
-        match &parameters.replacement_profile {
-            Some(name) => replace(scope, &present.id, name).await,
-            None if parameters.disassociate_profile => disassociate(scope, &present.id).await,
+        let denied = match &profile.role {
+            Some(role) => {
+                let user_id = role.user_id_of(&prior.instance_id);
+                let which = which(parameters, &user_id, scope.now);
+                deny_sessions::put(scope, &role.holder(), &which).await
+            }
             None => Ok(()),
-        }
+        };
+        let changed = change_profile(scope, parameters, &prior.instance_id, profile).await;
+        let failed = [denied, changed].into_iter().filter_map(Result::err).collect();
+        ActionError::all(failed).map_or(Ok(()), Err)
     }
 
     async fn verify(
@@ -163,30 +176,18 @@ impl Action for RevokeInstanceCredentials {
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Verdict, ActionError> {
-        let Some(profile) = &prior.profile else {
-            return Ok(Verdict::Holds("the instance has no profile".to_owned()));
+        let denied = async {
+            let Some(role) = prior.profile.as_ref().and_then(|it| it.role.as_ref()) else {
+                return Ok(true);
+            };
+            let user_id = role.user_id_of(&prior.instance_id);
+            let which = which(parameters, &user_id, prior.observed);
+            deny_sessions::is_in_force(scope, &role.holder(), &which).await
         };
-        if let Some(role) = &profile.role {
-            let present = deny_sessions::get(scope, &Holder::Role(role.name.clone())).await?;
-            if !present.as_ref().is_some_and(deny_sessions::ends_sessions) {
-                let broken = format!("the deny policy is not on role `{}`", role.name);
-                return Ok(Verdict::Broken(broken));
-            }
-        }
-        let present = association(scope, &prior.instance_id).await?.map(|it| it.profile_arn);
-        let wanted = parameters.replacement_profile.as_deref();
-        let detached = match (&present, wanted) {
-            (None, None) => true,
-            (Some(arn), Some(name)) => arn == name || arn.ends_with(&format!("/{name}")),
-            (Some(_), None) => !parameters.disassociate_profile,
-            (None, Some(_)) => false,
-        };
-        Ok(if detached {
-            Verdict::Holds("the instance's credentials are denied everything".to_owned())
-        } else {
-            let present = present.unwrap_or_else(|| "none".to_owned());
-            Verdict::Broken(format!("the instance's profile is `{present}`"))
-        })
+        let (denied, present) =
+            futures::try_join!(denied, profile::association(scope, &prior.instance_id))?;
+        let present = present.map(|association| association.profile_arn);
+        Ok(judge(parameters, prior, denied, present.as_deref()))
     }
 
     async fn undo(
@@ -194,96 +195,100 @@ impl Action for RevokeInstanceCredentials {
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        let mut undone = Undone::default();
-        let Some(profile) = &prior.profile else { return Ok(undone) };
-        if let Some(role) = &profile.role {
-            match deny_sessions::delete(scope, &Holder::Role(role.name.clone())).await? {
-                Ok(restored) => undone.restored.extend(restored),
-                Err(drift) => undone.drift.push(drift),
+        let Some(profile) = &prior.profile else { return Ok(Undone::default()) };
+        let taken_off = async {
+            match &profile.role {
+                Some(role) => deny_sessions::take_off(scope, &role.holder()).await,
+                None => Ok(Undone::default()),
             }
-        }
-        let instance = &prior.instance_id;
-        let arn = &profile.arn;
-        match association(scope, instance).await? {
-            Some(present) if present.profile_arn == *arn => {}
-            Some(present) if is_replacement(&present.profile_arn, parameters) => {
-                replace(scope, &present.id, arn).await?;
-                undone.restored.push(format!("instance profile `{arn}` is back"));
-            }
-            Some(present) => undone.drift.push(format!(
-                "`{instance}` has been given the profile `{}` since",
-                present.profile_arn
-            )),
-            None => match associate(scope, instance, arn).await {
-                Ok(()) => undone.restored.push(format!("instance profile `{arn}` is back")),
-                Err(error) if error.kind == Kind::Gone => {
-                    undone.drift.push(format!("`{instance}` does not exist any more"));
-                }
-                Err(error) => return Err(error),
-            },
-        }
+        };
+        let (taken_off, put_back) = futures::join!(
+            taken_off,
+            put_back(scope, parameters, &prior.instance_id, &profile.arn)
+        );
+        let (mut undone, put_back) = (taken_off?, put_back?);
+        undone.restored.extend(put_back.restored);
+        undone.drift.extend(put_back.drift);
         Ok(undone)
     }
 }
 
-/// `aws:userid` of an instance's role session: the role's unique id and the
-/// instance's id (IAM user guide, "Policy variables", principal key values).
-fn session_id(role: &Role, prior: &Prior) -> String {
-    format!("{}:{}", role.id, prior.instance_id)
-}
-
-fn is_replacement(arn: &str, parameters: &Parameters) -> bool {
-    parameters
-        .replacement_profile
-        .as_deref()
-        .is_some_and(|name| arn == name || arn.ends_with(&format!("/{name}")))
-}
-
-async fn association(
-    scope: Scope<'_>,
-    instance_id: &str,
-) -> Result<Option<Association>, ActionError> {
-    let mut next = None;
-    loop {
-        let page = scope
-            .account
-            .ec2(Class::Ec2Read)
-            .await
-            .describe_iam_instance_profile_associations()
-            .filters(Filter::builder().name("instance-id").values(instance_id).build())
-            .set_next_token(next)
-            .send()
-            .await
-            .map_err(|error| {
-                ActionError::from_sdk("ec2:DescribeIamInstanceProfileAssociations", &error)
-            })?;
-        for found in page.iam_instance_profile_associations() {
-            let present = matches!(found.state(), Some(State::Associated | State::Associating));
-            let arn = found.iam_instance_profile().and_then(|profile| profile.arn());
-            if let (true, Some(id), Some(arn)) = (present, found.association_id(), arn) {
-                let (id, profile_arn) = (id.to_owned(), arn.to_owned());
-                return Ok(Some(Association { id, profile_arn }));
-            }
-        }
-        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-        if next.is_none() {
-            return Ok(None);
-        }
+fn which<'a>(parameters: &Parameters, user_id: &'a str, now: Timestamp) -> Which<'a> {
+    match parameters.sessions {
+        Sessions::Instance => Which::UserId(user_id),
+        Sessions::Role => Which::Before(deny_sessions::cutoff(now)),
     }
 }
 
-async fn role(scope: Scope<'_>, profile_arn: &str) -> Result<Option<Role>, ActionError> {
-    // GetInstanceProfile takes the name, the last part of the ARN's path.
-    let name = profile_arn.rsplit('/').next().unwrap_or(profile_arn);
-    let answer = scope
-        .account
-        .iam(Class::IamRead)
-        .await
-        .get_instance_profile()
-        .instance_profile_name(name)
-        .send()
-        .await
-        .map_err(|error| ActionError::from_sdk("iam:GetInstanceProfile", &error))?;
+fn changes(parameters: &Parameters, prior: &Prior) -> Vec<Change> {
+    let instance_id = &prior.instance_id;
+    let Some(profile) = &prior.profile else { return Vec::new() };
+    let sessions = profile.role.as_ref().map(|role| Change {
+        what: match parameters.sessions {
+            Sessions::Instance => format!("sessions of {instance_id} as role {}", role.name),
+            Sessions::Role => format!("sessions of role {}", role.name),
+        },
+        before: "valid".to_owned(),
+        after: match parameters.sessions {
+            Sessions::Instance => "denied everything".to_owned(),
+            Sessions::Role => "all that began before now are denied everything".to_owned(),
+        },
+    });
+    let after = match parameters.goal(&profile.arn) {
+        Goal::Keep => None,
+        Goal::TakeOff => Some("none".to_owned()),
+        Goal::Replace(named) => Some(named.to_owned()),
+    };
+    let profile = after.map(|after| Change {
+        what: format!("instance profile of {instance_id}"),
+        before: profile.arn.clone(),
+        after,
+    });
+    sessions.into_iter().chain(profile).collect()
+}
+
+/// What reading back says, from whether the deny is in force and the ARN of the
+/// profile that the instance has now.
+fn judge(parameters: &Parameters, prior: &Prior, denied: bool, present: Option<&str>) -> Verdict {
+    let instance_id = &prior.instance_id;
+    let Some(profile) = &prior.profile else {
+        return match present {
+            None => Verdict::Holds(format!("the instance `{instance_id}` has no profile")),
+            Some(arn) => Verdict::Broken(format!(
+                "the instance `{instance_id}` had no profile and was given `{arn}` since"
+            )),
+        };
+    };
+    if let (false, Some(role)) = (denied, &profile.role) {
+        return Verdict::Broken(format!("the deny policy is not on the role `{}`", role.name));
+    }
+    let as_wanted = match parameters.goal(&profile.arn) {
+        Goal::Keep => present.is_none_or(|arn| arn == profile.arn),
+        Goal::TakeOff => present.is_none(),
+        Goal::Replace(named) => present.is_some_and(|arn| profile::is(arn, named)),
+    };
+    let present = present.unwrap_or("none");
+    if as_wanted {
+        Verdict::Holds(format!(
+            "the credentials of `{instance_id}` are denied everything; its instance profile: {present}"
+        ))
+    } else {
+        Verdict::Broken(format!("the instance profile of `{instance_id}` is: {present}"))
+    }
+}
+
+/// The role in a profile, unless it must not be touched.
+async fn role_of(scope: Scope<'_>, profile_arn: &str) -> Result<Option<Role>, ActionError> {
+    let iam = scope.account.iam(Class::IamRead).await;
+    let call = iam.get_instance_profile().instance_profile_name(profile::name(profile_arn));
+    let answer = call.send().await;
+    let answer =
+        match answer.map_err(|error| ActionError::from_sdk("iam:GetInstanceProfile", &error)) {
+            Ok(answer) => answer,
+            // The association outlives its profile; the instance does exist.
+            Err(error) if error.kind == Kind::Gone => return Ok(None),
+            Err(error) => return Err(error),
+        };
     // A profile holds one role at most (IAM user guide, "Instance profiles").
     let Some(role) = answer.instance_profile().and_then(|profile| profile.roles().first()) else {
         return Ok(None);
@@ -292,56 +297,152 @@ async fn role(scope: Scope<'_>, profile_arn: &str) -> Result<Option<Role>, Actio
     Ok(Some(Role { name: role.role_name().to_owned(), id: role.role_id().to_owned() }))
 }
 
-fn specification(name_or_arn: &str) -> IamInstanceProfileSpecification {
-    let builder = IamInstanceProfileSpecification::builder();
-    if name_or_arn.starts_with("arn:") {
-        builder.arn(name_or_arn).build()
-    } else {
-        builder.name(name_or_arn).build()
+/// Takes the profile off or replaces it: first by the recorded association, and
+/// where that is gone by the present one, if it is of the same profile.
+async fn change_profile(
+    scope: Scope<'_>,
+    parameters: &Parameters,
+    instance_id: &str,
+    profile: &Profile,
+) -> Result<(), ActionError> {
+    let goal = parameters.goal(&profile.arn);
+    match reach(scope, goal, &profile.association_id).await {
+        Err(error) if error.kind == Kind::Gone => {}
+        result => return result,
+    }
+    match profile::association(scope, instance_id).await? {
+        Some(present) if present.profile_arn == profile.arn => {
+            reach(scope, goal, &present.id).await
+        }
+        // Our own of an earlier run, or somebody's since: reading back says which.
+        Some(_) | None => Ok(()),
     }
 }
 
-async fn associate(scope: Scope<'_>, instance: &str, profile: &str) -> Result<(), ActionError> {
-    scope
-        .account
-        .ec2(Class::InstanceProfile)
-        .await
-        .associate_iam_instance_profile()
-        .instance_id(instance)
-        .iam_instance_profile(specification(profile))
-        .send()
-        .await
-        .map(|_| ())
-        .map_err(|error| ActionError::from_sdk("ec2:AssociateIamInstanceProfile", &error))
+async fn reach(scope: Scope<'_>, goal: Goal<'_>, association: &str) -> Result<(), ActionError> {
+    match goal {
+        Goal::Keep => Ok(()),
+        Goal::TakeOff => profile::disassociate(scope, association).await,
+        Goal::Replace(named) => profile::replace(scope, association, named).await,
+    }
 }
 
-async fn disassociate(scope: Scope<'_>, association: &str) -> Result<(), ActionError> {
-    let result = scope
-        .account
-        .ec2(Class::InstanceProfile)
-        .await
-        .disassociate_iam_instance_profile()
-        .association_id(association)
-        .send()
-        .await
-        .map(|_| ())
-        .map_err(|error| ActionError::from_sdk("ec2:DisassociateIamInstanceProfile", &error));
+/// Gives the instance its profile back, unless somebody gave it another since.
+async fn put_back(
+    scope: Scope<'_>,
+    parameters: &Parameters,
+    instance_id: &str,
+    arn: &str,
+) -> Result<Undone, ActionError> {
+    let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
+    let goal = parameters.goal(arn);
+    if goal == Goal::Keep {
+        return Ok(Undone::default());
+    }
+    let (present, association) = futures::join!(
+        instance::describe(scope.account, instance_id),
+        profile::association(scope, instance_id)
+    );
+    match present {
+        Err(error) if error.kind == Kind::Gone => return drift(error.message),
+        present => present?,
+    };
+    let result = match association? {
+        Some(now) if now.profile_arn == arn => return Ok(Undone::default()),
+        Some(now) if matches!(goal, Goal::Replace(named) if profile::is(&now.profile_arn, named)) => {
+            profile::replace(scope, &now.id, arn).await
+        }
+        Some(now) => {
+            let given = now.profile_arn;
+            return drift(format!(
+                "`{instance_id}` was given the instance profile `{given}` since"
+            ));
+        }
+        // Taking it off may still be under way: EC2 then answers IncorrectState,
+        // which is worth another try.
+        None => profile::associate(scope, instance_id, arn).await,
+    };
     match result {
-        Err(error) if error.kind == Kind::Gone => Ok(()),
-        result => result,
+        Ok(()) => {
+            let restored = vec![format!("instance profile {arn} of {instance_id} is back")];
+            Ok(Undone { restored, ..Undone::default() })
+        }
+        Err(error) if profile::lacks_profile(&error) => {
+            drift(format!("the instance profile `{arn}` does not exist any more"))
+        }
+        Err(error) => Err(error),
     }
 }
 
-async fn replace(scope: Scope<'_>, association: &str, profile: &str) -> Result<(), ActionError> {
-    scope
-        .account
-        .ec2(Class::InstanceProfile)
-        .await
-        .replace_iam_instance_profile_association()
-        .association_id(association)
-        .iam_instance_profile(specification(profile))
-        .send()
-        .await
-        .map(|_| ())
-        .map_err(|error| ActionError::from_sdk("ec2:ReplaceIamInstanceProfileAssociation", &error))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEB: &str = "arn:aws:iam::111111111111:instance-profile/web";
+    const SSM: &str = "arn:aws:iam::111111111111:instance-profile/ssm-only";
+
+    fn prior(with_profile: bool) -> Prior {
+        let role = Some(Role { name: "web".to_owned(), id: "AROAEXAMPLE".to_owned() });
+        let (arn, association_id) = (WEB.to_owned(), "iip-assoc-1".to_owned());
+        Prior {
+            instance_id: "i-1".to_owned(),
+            profile: with_profile.then_some(Profile { arn, association_id, role }),
+            observed: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn parameters(yaml: serde_json::Value) -> Parameters {
+        serde_json::from_value(yaml).unwrap()
+    }
+
+    #[test]
+    fn reading_back_asks_for_the_deny_and_for_the_profile() {
+        let check = |parameters: &Parameters, denied: bool, present: Option<&str>, holds: bool| {
+            let verdict = judge(parameters, &prior(true), denied, present);
+            assert_eq!(matches!(verdict, Verdict::Holds(_)), holds, "{verdict:?}");
+        };
+        let off = Parameters::default();
+        check(&off, true, None, true);
+        check(&off, false, None, false);
+        check(&off, true, Some(WEB), false);
+        let replaced = parameters(serde_json::json!({ "replacement-profile": "ssm-only" }));
+        check(&replaced, true, Some(SSM), true);
+        check(&replaced, true, None, false);
+        check(&replaced, true, Some(WEB), false);
+        let kept = parameters(serde_json::json!({ "disassociate-profile": false }));
+        check(&kept, true, Some(WEB), true);
+        check(&kept, true, Some(SSM), false);
+    }
+
+    #[test]
+    fn an_instance_without_a_profile_needs_no_change() {
+        assert!(changes(&Parameters::default(), &prior(false)).is_empty());
+        let verdict = |present| judge(&Parameters::default(), &prior(false), true, present);
+        assert!(matches!(verdict(None), Verdict::Holds(_)));
+        assert!(matches!(verdict(Some(WEB)), Verdict::Broken(_)));
+    }
+
+    #[test]
+    fn a_plan_names_the_session_and_the_profile() {
+        let changes = changes(&Parameters::default(), &prior(true));
+        let read =
+            |change: &Change| format!("{}: {} -> {}", change.what, change.before, change.after);
+        assert_eq!(
+            changes.iter().map(read).collect::<Vec<_>>(),
+            [
+                "sessions of i-1 as role web: valid -> denied everything".to_owned(),
+                format!("instance profile of i-1: {WEB} -> none"),
+            ]
+        );
+        let role = prior(true).profile.unwrap().role.unwrap();
+        assert_eq!(role.user_id_of("i-1"), "AROAEXAMPLE:i-1");
+    }
+
+    #[test]
+    fn the_prior_state_survives_its_record() {
+        for prior in [prior(true), prior(false)] {
+            let json = serde_json::to_value(&prior).unwrap();
+            assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
+        }
+    }
 }

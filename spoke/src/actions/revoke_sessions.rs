@@ -5,6 +5,7 @@
 //! whoever uses the role: they sign in again. `only-this-session` hits just the
 //! session that the finding names.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,13 +31,14 @@ pub(super) struct Prior {
     holder: Holder,
     /// The session's `aws:userid`, when only this session ends.
     user_id: Option<String>,
+    observed: Timestamp,
 }
 
 impl Prior {
-    fn which(&self, scope: Scope<'_>) -> Which<'_> {
+    fn which(&self, now: Timestamp) -> Which<'_> {
         match &self.user_id {
             Some(id) => Which::UserId(id),
-            None => Which::Before(deny_sessions::cutoff(scope.now)),
+            None => Which::Before(deny_sessions::cutoff(now)),
         }
     }
 }
@@ -46,12 +48,12 @@ impl Action for RevokeSessions {
         name: "revoke-sessions",
         sentence: "Ends the sessions of the user or role, as of now, by an inline deny policy.",
         resource_types: &["AccessKey", "User", "Role"],
-        reads: &["iam:GetUser", "iam:GetRole", "iam:GetUserPolicy", "iam:GetRolePolicy"],
+        reads: &["iam:GetRole", "iam:GetRolePolicy", "iam:GetUser", "iam:GetUserPolicy"],
         writes: &[
-            "iam:PutUserPolicy",
-            "iam:PutRolePolicy",
-            "iam:DeleteUserPolicy",
             "iam:DeleteRolePolicy",
+            "iam:DeleteUserPolicy",
+            "iam:PutRolePolicy",
+            "iam:PutUserPolicy",
         ],
         reversible: true,
         phase: Phase::Contain,
@@ -83,11 +85,12 @@ impl Action for RevokeSessions {
                 None => "all that began before now are denied everything".to_owned(),
             },
         };
-        Ok(Observation { prior: Prior { holder, user_id }, changes: vec![change] })
+        let prior = Prior { holder, user_id, observed: scope.now };
+        Ok(Observation { prior, changes: vec![change] })
     }
 
     async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        deny_sessions::put(scope, &prior.holder, &prior.which(scope)).await
+        deny_sessions::put(scope, &prior.holder, &prior.which(scope.now)).await
     }
 
     async fn verify(
@@ -96,8 +99,9 @@ impl Action for RevokeSessions {
         prior: &Prior,
     ) -> Result<Verdict, ActionError> {
         let described = prior.holder.describe();
-        let present = deny_sessions::get(scope, &prior.holder).await?;
-        Ok(if present.as_ref().is_some_and(deny_sessions::ends_sessions) {
+        // Apply came after observe, so its moment is no earlier.
+        let which = prior.which(prior.observed);
+        Ok(if deny_sessions::is_in_force(scope, &prior.holder, &which).await? {
             Verdict::Holds(format!("the sessions of {described} are denied everything"))
         } else {
             Verdict::Broken(format!("the deny policy is not on {described}"))
@@ -105,12 +109,7 @@ impl Action for RevokeSessions {
     }
 
     async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        let mut undone = Undone::default();
-        match deny_sessions::delete(scope, &prior.holder).await? {
-            Ok(restored) => undone.restored.extend(restored),
-            Err(drift) => undone.drift.push(drift),
-        }
-        Ok(undone)
+        deny_sessions::take_off(scope, &prior.holder).await
     }
 }
 

@@ -1,5 +1,9 @@
 //! Tags what was answered with the finding and the response. Undo restores each
 //! tag's value or absence, unless somebody changed it since.
+//!
+//! Only the keys that it sets are ever written. A bucket's tags are one set that
+//! is replaced as a whole, so the present set is read right before each write
+//! and every other tag of it kept.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::protected::refuse_protected;
 use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use crate::bucket;
 use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 use crate::resource::ResourceKind;
@@ -39,7 +44,7 @@ impl Parameters {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Prior {
     /// The value before of each key that is set; absence is `null`.
     before: BTreeMap<String, Option<String>>,
@@ -51,7 +56,7 @@ impl Action for TagResource {
         sentence: "Tags the resource with the finding and the response.",
         resource_types: &["Instance", "User", "Role", "S3Bucket"],
         reads: &[
-            "ec2:DescribeTags",
+            "ec2:DescribeInstances",
             "iam:GetRole",
             "iam:ListRoleTags",
             "iam:ListUserTags",
@@ -64,7 +69,7 @@ impl Action for TagResource {
             "iam:TagUser",
             "iam:UntagRole",
             "iam:UntagUser",
-            "s3:PutBucketTagging",
+            PUT_BUCKET,
         ],
         reversible: true,
         phase: Phase::Collect,
@@ -76,22 +81,10 @@ impl Action for TagResource {
         scope: Scope<'_>,
         parameters: &Parameters,
     ) -> Result<Observation<Prior>, ActionError> {
-        refuse_protected_role(scope).await?;
-        let present = current(scope).await?;
-        let mut before = BTreeMap::new();
-        let mut changes = Vec::new();
-        for (key, value) in parameters.wanted(scope) {
-            let old = present.get(&key).cloned();
-            if old.as_ref() != Some(&value) {
-                changes.push(Change {
-                    what: format!("tag {key}"),
-                    before: old.clone().unwrap_or_else(|| "absent".to_owned()),
-                    after: value,
-                });
-            }
-            before.insert(key, old);
-        }
-        Ok(Observation { prior: Prior { before }, changes })
+        assert_taggable(&scope.resource.kind)?;
+        let (permitted, present) = futures::join!(refuse_protected_role(scope), current(scope));
+        permitted?;
+        Ok(compare(&present?, &parameters.wanted(scope)))
     }
 
     async fn apply(
@@ -135,35 +128,78 @@ impl Action for TagResource {
             }
             Err(error) => return Err(error),
         };
-        let wanted = parameters.wanted(scope);
-        let (mut restore, mut remove) = (Tags::new(), Vec::new());
-        for (key, before) in &prior.before {
-            let now = present.get(key);
-            if now == before.as_ref() {
-                continue;
-            }
-            if now != wanted.get(key) {
-                undone.drift.push(format!("the tag `{key}` was changed since"));
-                continue;
-            }
-            match before {
-                Some(value) => {
-                    restore.insert(key.clone(), value.clone());
-                }
-                None => remove.push(key.clone()),
-            }
-        }
+        let Reversal { restore, remove, drift } =
+            reverse(&present, &parameters.wanted(scope), prior);
         if !restore.is_empty() {
             put(scope, &restore).await?;
         }
         if !remove.is_empty() {
             delete(scope, &remove).await?;
         }
-        let keys: Vec<String> = restore.into_keys().chain(remove).collect();
+        let drift = drift.into_iter().map(|key| format!("the tag `{key}` was changed since"));
+        undone.drift.extend(drift);
+        let keys: Vec<String> = restore.into_keys().chain(remove.into_keys()).collect();
         if !keys.is_empty() {
             undone.restored.push(format!("the tags {} are as before", keys.join(", ")));
         }
         Ok(undone)
+    }
+}
+
+/// The value before of each wanted key, and what setting it changes.
+fn compare(present: &Tags, wanted: &Tags) -> Observation<Prior> {
+    let before = wanted.keys().map(|key| (key.clone(), present.get(key).cloned())).collect();
+    let changes = wanted
+        .iter()
+        .filter(|(key, value)| present.get(*key) != Some(*value))
+        .map(|(key, value)| Change {
+            what: format!("tag {key}"),
+            before: present.get(key).cloned().unwrap_or_else(|| "absent".to_owned()),
+            after: value.clone(),
+        })
+        .collect();
+    Observation { prior: Prior { before }, changes }
+}
+
+/// What undo does: values that come back, tags that go, and keys that somebody
+/// changed since, which are left alone.
+#[derive(Debug, Default, PartialEq)]
+struct Reversal {
+    restore: Tags,
+    /// With the value that we gave them.
+    remove: Tags,
+    drift: Vec<String>,
+}
+
+fn reverse(present: &Tags, wanted: &Tags, prior: &Prior) -> Reversal {
+    let mut reversal = Reversal::default();
+    for (key, before) in &prior.before {
+        let now = present.get(key);
+        if now == before.as_ref() {
+            continue;
+        }
+        match (now, before) {
+            (Some(now), Some(before)) if wanted.get(key) == Some(now) => {
+                reversal.restore.insert(key.clone(), before.clone());
+            }
+            (Some(now), None) if wanted.get(key) == Some(now) => {
+                reversal.remove.insert(key.clone(), now.clone());
+            }
+            (Some(_) | None, _) => reversal.drift.push(key.clone()),
+        }
+    }
+    reversal
+}
+
+/// Credentials are told apart from their user or role: a policy that wants the
+/// principal tagged names the principal.
+fn assert_taggable(kind: &ResourceKind) -> Result<(), ActionError> {
+    match kind {
+        ResourceKind::Instance { .. }
+        | ResourceKind::User { .. }
+        | ResourceKind::Role { .. }
+        | ResourceKind::Bucket { .. } => Ok(()),
+        ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Err(not_applicable()),
     }
 }
 
@@ -221,30 +257,34 @@ async fn put(scope: Scope<'_>, tags: &Tags) -> Result<(), ActionError> {
     }
 }
 
-async fn delete(scope: Scope<'_>, keys: &[String]) -> Result<(), ActionError> {
+async fn delete(scope: Scope<'_>, remove: &Tags) -> Result<(), ActionError> {
+    let keys = || remove.keys().cloned().collect();
     match &scope.resource.kind {
         ResourceKind::Instance { instance_id } => {
-            let tags = keys.iter().map(|key| Ec2Tag::builder().key(key).build()).collect();
+            // With the value, so that EC2 itself spares one that was changed in
+            // this moment (EC2 API reference, DeleteTags).
+            let tags =
+                remove.iter().map(|(key, value)| Ec2Tag::builder().key(key).value(value).build());
             let ec2 = scope.account.ec2(Class::Tags).await;
-            let call = ec2.delete_tags().resources(instance_id).set_tags(Some(tags));
+            let call = ec2.delete_tags().resources(instance_id).set_tags(Some(tags.collect()));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| ActionError::from_sdk("ec2:DeleteTags", &error))
         }
         ResourceKind::User { name } => {
             let iam = scope.account.iam(Class::IamWrite).await;
-            let call = iam.untag_user().user_name(name).set_tag_keys(Some(keys.to_vec()));
+            let call = iam.untag_user().user_name(name).set_tag_keys(Some(keys()));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| ActionError::from_sdk("iam:UntagUser", &error))
         }
         ResourceKind::Role { name } => {
             let iam = scope.account.iam(Class::IamWrite).await;
-            let call = iam.untag_role().role_name(name).set_tag_keys(Some(keys.to_vec()));
+            let call = iam.untag_role().role_name(name).set_tag_keys(Some(keys()));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| ActionError::from_sdk("iam:UntagRole", &error))
         }
         ResourceKind::Bucket { name } => {
             let mut all = current(scope).await?;
-            all.retain(|key, _| !keys.contains(key));
+            all.retain(|key, _| !remove.contains_key(key));
             put_bucket(scope, name, &all).await
         }
         ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Err(not_applicable()),
@@ -258,13 +298,13 @@ fn iam_tags(tags: &Tags) -> Result<Vec<IamTag>, ActionError> {
 }
 
 /// PutBucketTagging replaces the whole set; a bucket without tags has no set.
-async fn put_bucket(scope: Scope<'_>, bucket: &str, tags: &Tags) -> Result<(), ActionError> {
+async fn put_bucket(scope: Scope<'_>, name: &str, tags: &Tags) -> Result<(), ActionError> {
     let owner = scope.account.id.as_str();
     let s3 = scope.account.s3().await;
-    let result = if tags.is_empty() {
-        let call = s3.delete_bucket_tagging().bucket(bucket).expected_bucket_owner(owner);
+    if tags.is_empty() {
+        let call = s3.delete_bucket_tagging().bucket(name).expected_bucket_owner(owner);
         let result = call.send().await.map(|_| ());
-        result.map_err(|error| ActionError::from_sdk("s3:PutBucketTagging", &error))
+        result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, name))
     } else {
         let set: Vec<S3Tag> = tags
             .iter()
@@ -272,9 +312,65 @@ async fn put_bucket(scope: Scope<'_>, bucket: &str, tags: &Tags) -> Result<(), A
             .collect::<Result<_, _>>()?;
         let tagging = Tagging::builder().set_tag_set(Some(set)).build().map_err(unbuilt)?;
         let call =
-            s3.put_bucket_tagging().bucket(bucket).expected_bucket_owner(owner).tagging(tagging);
+            s3.put_bucket_tagging().bucket(name).expected_bucket_owner(owner).tagging(tagging);
         let result = call.send().await.map(|_| ());
-        result.map_err(|error| ActionError::from_sdk("s3:PutBucketTagging", &error))
-    };
-    result
+        result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, name))
+    }
+}
+
+/// The permission to put is the one to delete as well.
+const PUT_BUCKET: &str = "s3:PutBucketTagging";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(pairs: &[(&str, &str)]) -> Tags {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_plan_names_only_the_tags_that_change() {
+        let present = tags(&[("a", "1"), ("b", "1"), ("other", "x")]);
+        let Observation { prior, changes } =
+            compare(&present, &tags(&[("a", "1"), ("b", "2"), ("c", "3")]));
+        let read =
+            |change: &Change| format!("{}: {} -> {}", change.what, change.before, change.after);
+        let changes: Vec<String> = changes.iter().map(read).collect();
+        assert_eq!(changes, ["tag b: 1 -> 2", "tag c: absent -> 3"]);
+        let json = serde_json::to_value(&prior).unwrap();
+        assert_eq!(json, serde_json::json!({ "before": { "a": "1", "b": "1", "c": null } }));
+        assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
+    }
+
+    #[test]
+    fn undo_restores_values_and_absence_and_spares_what_was_changed() {
+        let wanted = tags(&[("value", "new"), ("absent", "new"), ("same", "s")]);
+        let before = tags(&[("value", "old"), ("same", "s")]);
+        let prior = compare(&before, &wanted).prior;
+        let check = |present: &[(&str, &str)],
+                     restore: &[(&str, &str)],
+                     remove: &[(&str, &str)],
+                     drift: &[&str]| {
+            let drift = drift.iter().map(|&key| key.to_owned()).collect();
+            let expected = Reversal { restore: tags(restore), remove: tags(remove), drift };
+            assert_eq!(reverse(&tags(present), &wanted, &prior), expected, "{present:?}");
+        };
+        let same = ("same", "s");
+        // After apply.
+        check(
+            &[("value", "new"), ("absent", "new"), same],
+            &[("value", "old")],
+            &[("absent", "new")],
+            &[],
+        );
+        // Before apply, or after another undo.
+        check(&[("value", "old"), same], &[], &[], &[]);
+        // Stopped half way.
+        check(&[("value", "old"), ("absent", "new"), same], &[], &[("absent", "new")], &[]);
+        // Somebody changed one and took the other off.
+        check(&[("value", "theirs"), same], &[], &[], &["value"]);
+        check(&[("absent", "theirs"), ("value", "old"), same], &[], &[], &["absent"]);
+        check(&[("value", "old")], &[], &[], &["same"]);
+    }
 }

@@ -1,0 +1,154 @@
+//! Which instance profile an instance has, and how it is changed. An
+//! association's id changes with every association, so profiles are compared
+//! by ARN.
+
+use aws_sdk_ec2::types::{
+    Filter, IamInstanceProfileAssociationState as State, IamInstanceProfileSpecification,
+};
+
+use super::Scope;
+use crate::error::ActionError;
+use crate::pace::Class;
+
+/// An instance's profile.
+pub(super) struct Association {
+    pub(super) id: String,
+    pub(super) profile_arn: String,
+}
+
+/// The instance's profile; one that is being taken off does not count.
+pub(super) async fn association(
+    scope: Scope<'_>,
+    instance_id: &str,
+) -> Result<Option<Association>, ActionError> {
+    let filter = Filter::builder().name("instance-id").values(instance_id).build();
+    let mut next = None;
+    loop {
+        let page = scope
+            .account
+            .ec2(Class::Ec2Read)
+            .await
+            .describe_iam_instance_profile_associations()
+            .filters(filter.clone())
+            .set_next_token(next)
+            .send()
+            .await
+            .map_err(|error| {
+                ActionError::from_sdk("ec2:DescribeIamInstanceProfileAssociations", &error)
+            })?;
+        for found in page.iam_instance_profile_associations() {
+            let present = matches!(found.state(), Some(State::Associated | State::Associating));
+            let arn = found.iam_instance_profile().and_then(|profile| profile.arn());
+            if let (true, Some(id), Some(arn)) = (present, found.association_id(), arn) {
+                let (id, profile_arn) = (id.to_owned(), arn.to_owned());
+                return Ok(Some(Association { id, profile_arn }));
+            }
+        }
+        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+/// The name in a profile's ARN, behind its path.
+pub(super) fn name(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+/// Whether a profile, by ARN, is the one that a policy names, by ARN or name.
+pub(super) fn is(arn: &str, named: &str) -> bool {
+    arn == named || (!named.starts_with("arn:") && name(arn) == named)
+}
+
+fn specification(name_or_arn: &str) -> IamInstanceProfileSpecification {
+    let builder = IamInstanceProfileSpecification::builder();
+    if name_or_arn.starts_with("arn:") {
+        builder.arn(name_or_arn).build()
+    } else {
+        builder.name(name_or_arn).build()
+    }
+}
+
+/// Gives an instance without a profile one.
+pub(super) async fn associate(
+    scope: Scope<'_>,
+    instance: &str,
+    profile: &str,
+) -> Result<(), ActionError> {
+    let call = scope
+        .account
+        .ec2(Class::InstanceProfile)
+        .await
+        .associate_iam_instance_profile()
+        .instance_id(instance)
+        .iam_instance_profile(specification(profile));
+    let result = call.send().await.map(|_| ());
+    result.map_err(|error| ActionError::from_sdk("ec2:AssociateIamInstanceProfile", &error))
+}
+
+/// Takes a profile off.
+pub(super) async fn disassociate(scope: Scope<'_>, association: &str) -> Result<(), ActionError> {
+    let call = scope
+        .account
+        .ec2(Class::InstanceProfile)
+        .await
+        .disassociate_iam_instance_profile()
+        .association_id(association);
+    let result = call.send().await.map(|_| ());
+    result.map_err(|error| ActionError::from_sdk("ec2:DisassociateIamInstanceProfile", &error))
+}
+
+/// Puts another profile in a profile's place.
+pub(super) async fn replace(
+    scope: Scope<'_>,
+    association: &str,
+    profile: &str,
+) -> Result<(), ActionError> {
+    let call = scope
+        .account
+        .ec2(Class::InstanceProfile)
+        .await
+        .replace_iam_instance_profile_association()
+        .association_id(association)
+        .iam_instance_profile(specification(profile));
+    let result = call.send().await.map(|_| ());
+    result
+        .map_err(|error| ActionError::from_sdk("ec2:ReplaceIamInstanceProfileAssociation", &error))
+}
+
+/// Whether EC2 refused because the profile itself does not exist any more.
+pub(super) fn lacks_profile(error: &ActionError) -> bool {
+    error.has_code("InvalidParameterValue") && {
+        let message = error.message.to_ascii_lowercase();
+        message.contains("instanceprofile") || message.contains("instance profile")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_profile_is_named_by_its_arn_or_its_name_behind_the_path() {
+        let arn = "arn:aws:iam::111111111111:instance-profile/team/web";
+        assert!(is(arn, arn));
+        assert!(is(arn, "web"));
+        assert!(!is(arn, "eb"));
+        assert!(!is(arn, "team/web"));
+        assert!(!is(arn, "arn:aws:iam::111111111111:instance-profile/web"));
+    }
+
+    #[test]
+    fn a_profile_that_was_deleted_is_told_from_other_bad_values() {
+        let check = |said: &str, expected: bool| {
+            let mut error = ActionError::new(Kind::Failed, said);
+            error.code = Some("InvalidParameterValue".to_owned());
+            assert_eq!(lacks_profile(&error), expected, "{said}");
+        };
+        check("Value (x) for parameter iamInstanceProfile.arn is invalid", true);
+        check("Invalid IAM Instance Profile ARN", true);
+        check("Value (x) for parameter groupId is invalid", false);
+    }
+}

@@ -1,0 +1,100 @@
+//! Network interfaces and their security groups.
+
+use aws_sdk_ec2::types::{Filter, NetworkInterface};
+use serde::{Deserialize, Serialize};
+
+use super::Scope;
+use crate::error::ActionError;
+use crate::pace::Class;
+
+/// What isolation needs to know of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Interface {
+    pub(super) id: String,
+    pub(super) vpc: String,
+    /// In AWS's order.
+    pub(super) groups: Vec<String>,
+    /// An AWS service made it: nobody else may change it.
+    pub(super) requester_managed: bool,
+}
+
+/// Every interface that is attached to the instance, in every VPC.
+pub(super) async fn of_instance(
+    scope: Scope<'_>,
+    instance_id: &str,
+) -> Result<Vec<Interface>, ActionError> {
+    describe(scope, "attachment.instance-id", &[instance_id]).await
+}
+
+/// Those of these interfaces that exist, attached or not.
+pub(super) async fn by_id(scope: Scope<'_>, ids: &[&str]) -> Result<Vec<Interface>, ActionError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    describe(scope, "network-interface-id", ids).await
+}
+
+async fn describe(
+    scope: Scope<'_>,
+    filter: &str,
+    values: &[&str],
+) -> Result<Vec<Interface>, ActionError> {
+    let values = values.iter().map(|&value| value.to_owned()).collect();
+    let filter = Filter::builder().name(filter).set_values(Some(values)).build();
+    let mut interfaces = Vec::new();
+    let mut next = None;
+    loop {
+        let page = scope
+            .account
+            .ec2(Class::Ec2Read)
+            .await
+            .describe_network_interfaces()
+            .filters(filter.clone())
+            .set_next_token(next)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
+        interfaces.extend(page.network_interfaces().iter().filter_map(read));
+        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            return Ok(interfaces);
+        }
+    }
+}
+
+fn read(described: &NetworkInterface) -> Option<Interface> {
+    let groups = described.groups().iter();
+    Some(Interface {
+        id: described.network_interface_id()?.to_owned(),
+        vpc: described.vpc_id()?.to_owned(),
+        groups: groups.filter_map(|group| group.group_id().map(str::to_owned)).collect(),
+        requester_managed: described.requester_managed().unwrap_or(false),
+    })
+}
+
+/// Replaces an interface's groups: the list overwrites what was there.
+pub(super) async fn set_groups(
+    scope: Scope<'_>,
+    interface: &str,
+    groups: &[String],
+) -> Result<(), ActionError> {
+    let call = scope
+        .account
+        .ec2(Class::NetworkInterface)
+        .await
+        .modify_network_interface_attribute()
+        .network_interface_id(interface)
+        .set_groups(Some(groups.to_vec()));
+    call.send().await.map(|_| ()).map_err(|error| {
+        let error = ActionError::from_sdk("ec2:ModifyNetworkInterfaceAttribute", &error);
+        let message = format!("cannot change the groups of `{interface}`: {}", error.message);
+        ActionError { message, ..error }
+    })
+}
+
+/// Whether a group, not the interface, is what does not exist.
+pub(super) fn lacks_group(error: &ActionError) -> bool {
+    ["InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidSecurityGroupID.NotFound"]
+        .iter()
+        .any(|code| error.has_code(code))
+}

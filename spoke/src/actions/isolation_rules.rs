@@ -1,0 +1,92 @@
+//! Takes rules off a security group and adds them, either way. A rule that is
+//! gone or there already, because another worker was faster, is no failure.
+
+use aws_sdk_ec2::types::{IpPermission, SecurityGroup};
+
+use super::Scope;
+use crate::error::{ActionError, Kind};
+use crate::pace::Class;
+
+/// Into the group or out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Ingress,
+    Egress,
+}
+
+impl Direction {
+    pub(super) const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The group's permissions this way.
+    pub(super) fn permissions(self, group: &SecurityGroup) -> &[IpPermission] {
+        match self {
+            Self::Ingress => group.ip_permissions(),
+            Self::Egress => group.ip_permissions_egress(),
+        }
+    }
+}
+
+/// Takes permissions off; none is no call. `false` when the group was changed
+/// meanwhile: EC2 then refuses them all, so it has to be read again.
+pub(super) async fn revoke(
+    scope: Scope<'_>,
+    group: &str,
+    direction: Direction,
+    permissions: Vec<IpPermission>,
+) -> Result<bool, ActionError> {
+    if permissions.is_empty() {
+        return Ok(true);
+    }
+    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+    let permissions = Some(permissions);
+    let result = match direction {
+        Direction::Ingress => {
+            let call = ec2.revoke_security_group_ingress().group_id(group);
+            let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("ec2:RevokeSecurityGroupIngress", &error))
+        }
+        Direction::Egress => {
+            let call = ec2.revoke_security_group_egress().group_id(group);
+            let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("ec2:RevokeSecurityGroupEgress", &error))
+        }
+    };
+    settle(result, "InvalidPermission.NotFound")
+}
+
+/// Adds permissions; none is no call. `false` as for [`revoke`].
+pub(super) async fn authorize(
+    scope: Scope<'_>,
+    group: &str,
+    direction: Direction,
+    permissions: Vec<IpPermission>,
+) -> Result<bool, ActionError> {
+    if permissions.is_empty() {
+        return Ok(true);
+    }
+    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+    let permissions = Some(permissions);
+    let result = match direction {
+        Direction::Ingress => {
+            let call = ec2.authorize_security_group_ingress().group_id(group);
+            let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
+            let name = "ec2:AuthorizeSecurityGroupIngress";
+            result.map_err(|error| ActionError::from_sdk(name, &error))
+        }
+        Direction::Egress => {
+            let call = ec2.authorize_security_group_egress().group_id(group);
+            let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
+            let name = "ec2:AuthorizeSecurityGroupEgress";
+            result.map_err(|error| ActionError::from_sdk(name, &error))
+        }
+    };
+    settle(result, "InvalidPermission.Duplicate")
+}
+
+fn settle(result: Result<(), ActionError>, raced: &str) -> Result<bool, ActionError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.has_code(raced) || error.kind == Kind::Gone => Ok(false),
+        Err(error) => Err(error),
+    }
+}
