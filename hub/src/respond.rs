@@ -39,7 +39,7 @@ use crate::aws::security_hub::SecurityHub;
 use crate::finding::{Finding, Target};
 use crate::organization::OuPath;
 use crate::plan;
-use crate::policy::{ActionCall, Decision, Mode, Tags};
+use crate::policy::{Decision, Mode, Tags};
 use crate::record::{FORMAT, FindingSummary, Response, ResponseId, State, Step, StepState};
 use crate::settings::Settings;
 use crate::status;
@@ -217,13 +217,13 @@ impl Responder {
             let expected = with(&Tags::Known(target.tags.clone()));
             let (tags, observed) = futures::join!(
                 self.tags(resource),
-                self.observe(resource, finding, &expected.actions)
+                self.observe(finding, resource, seen, &expected)
             );
             let decision = with(&tags?);
-            if decision.actions == expected.actions {
+            if decision.actions == expected.actions && decision.rule == expected.rule {
                 (decision, observed)
             } else {
-                let observed = self.observe(resource, finding, &decision.actions).await;
+                let observed = self.observe(finding, resource, seen, &decision).await;
                 (decision, observed)
             }
         } else {
@@ -267,11 +267,11 @@ impl Responder {
         }
 
         let now = self.now();
-        let epoch = seen.entries.get(&rule).map_or(1, |entry| entry.epoch + 1);
+        let (id, epoch) = next_response(seen, resource, &rule);
         let arn = resource.arn();
         let response = Response {
             format: FORMAT,
-            id: ResponseId::of(&arn, &rule, epoch),
+            id,
             revision: 1,
             state,
             reason,
@@ -299,8 +299,8 @@ impl Responder {
             unsent: is_unsent(&response),
         };
         // The session is opened beside the claim; without the claim it is not used.
-        let session = self.changing_session(&response);
         let (claimed, session) = if state == State::Running {
+            let session = self.changing_session(&response);
             futures::join!(self.ledger.claim(seen, &response, &entry), session)
         } else {
             (self.ledger.claim(seen, &response, &entry).await, Ok(None))
@@ -345,14 +345,20 @@ impl Responder {
     /// Reads the prior state for every action, side by side.
     async fn observe(
         &self,
-        resource: &Resource,
         finding: &Finding,
-        calls: &[ActionCall],
+        resource: &Resource,
+        seen: &TargetItem,
+        decision: &Decision,
     ) -> Vec<plan::Observed> {
-        let each = calls.iter().map(|call| async move {
+        let Some(rule) = decision.rule_key().filter(|_| decision.acts()) else {
+            return Vec::new();
+        };
+        let (id, _) = next_response(seen, resource, &rule);
+        let id = id.as_str();
+        let each = decision.actions.iter().map(|call| async move {
             let observation = async {
                 let account = self.reading_session(resource).await?;
-                let scope = self.scope(&account, resource, "not-recorded-yet", &finding.id);
+                let scope = self.scope(&account, resource, id, &finding.id);
                 find(&call.name)?.observe(scope, &call.parameters).await
             };
             (call.clone(), observation.await)
@@ -809,6 +815,12 @@ fn known(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Known {
         }
     }
     Known::New
+}
+
+/// The id and epoch that the next response of this rule on this target has.
+fn next_response(seen: &TargetItem, resource: &Resource, rule: &str) -> (ResponseId, u64) {
+    let epoch = seen.entries.get(rule).map_or(1, |entry| entry.epoch + 1);
+    (ResponseId::of(&resource.arn(), rule, epoch), epoch)
 }
 
 /// In which state a decision is recorded first; `None` for one that is not.

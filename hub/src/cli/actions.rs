@@ -33,7 +33,7 @@ fn list(output: Output) -> Result<(), Failure> {
         Output::Text => {
             let mut table = Table::new();
             table
-                .load_preset(presets::NOTHING)
+                .load_style(presets::NOTHING)
                 .set_content_arrangement(ContentArrangement::Dynamic)
                 .set_header(["action", "acts on", "phase", "undo", "what it does"]);
             for entry in actions::all() {

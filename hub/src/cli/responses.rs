@@ -87,7 +87,7 @@ fn list(out: &mut impl Write, responses: &[Response], output: Output) -> Result<
     }
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["response", "state", "recorded", "account", "target", "finding", "rule"]);
     for response in responses {
@@ -133,7 +133,8 @@ fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-fn confirm(question: &str) -> Result<(), Failure> {
+/// Asks on the terminal; anything but yes is a no.
+pub fn confirm(question: &str) -> Result<(), Failure> {
     eprint!("{question}. Go on? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

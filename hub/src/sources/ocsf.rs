@@ -1,0 +1,145 @@
+//! OCSF, the form of the new Security Hub ("Findings Imported V2").
+
+use std::collections::BTreeMap;
+
+use firebreak_spoke::resource::{AccountId, Partition, Region, Resource, ResourceKind};
+use serde_json::Value;
+
+use super::fields::{arn, elements, first_text, moment, tags, text};
+use super::sample::holds_sample_id;
+use super::{Findings, Outside, Rejection};
+use crate::finding::{Finding, Target};
+
+pub(super) fn recognizes(value: &Value) -> bool {
+    value.get("class_uid").is_some() || value.get("finding_info").is_some()
+}
+
+pub(super) fn read(value: &Value, outside: &Outside, findings: &mut Findings) {
+    findings.push(finding(value, outside));
+}
+
+fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
+    let uid = first_text(value, &[&["finding_info", "uid"], &["metadata", "uid"]]);
+    let outside =
+        Outside { message_id: outside.inside("", uid.clone()).message_id, ..outside.clone() };
+    let missing = |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
+    let uid = uid.ok_or_else(|| missing("finding_info.uid"))?;
+    let account =
+        text(value, &["cloud", "account", "uid"]).ok_or_else(|| missing("cloud.account.uid"))?;
+    let account: AccountId = account
+        .parse()
+        .map_err(|error| outside.reject(format!("{error}"), Some("cloud.account.uid")))?;
+    let region = text(value, &["cloud", "region"])
+        .or_else(|| outside.region.clone())
+        .ok_or_else(|| missing("cloud.region"))?;
+    let region: Region =
+        region.parse().map_err(|error| outside.reject(format!("{error}"), Some("cloud.region")))?;
+    let product_uid = text(value, &["metadata", "product", "uid"]).unwrap_or_default();
+    let partition = text(value, &["cloud", "cloud_partition"])
+        .or_else(|| arn(&product_uid).map(|[partition, ..]| partition.to_owned()))
+        .and_then(|partition| partition.parse().ok())
+        .unwrap_or_else(|| Partition::of_region(&region));
+    let guardduty = product_uid.ends_with("product/aws/guardduty")
+        || text(value, &["metadata", "product", "name"]).is_some_and(|name| name == "GuardDuty");
+    let first_type = elements(value, &["finding_info", "types"])
+        .into_iter()
+        .find_map(|kind| kind.as_str().map(str::to_owned));
+    let kind = first_type
+        .or_else(|| text(value, &["compliance", "control"]))
+        .or_else(|| text(value, &["finding_info", "title"]))
+        .ok_or_else(|| missing("finding_info.types"))?;
+    let severity = severity(value).ok_or_else(|| missing("severity_id"))?;
+    let archived = text(value, &["status"])
+        .is_some_and(|status| matches!(status.as_str(), "Suppressed" | "Archived" | "Resolved"));
+    let title = text(value, &["finding_info", "title"]).unwrap_or_default();
+    Ok(Finding {
+        id: match uid.rsplit_once("/finding/") {
+            Some((_, id)) if guardduty => id.to_owned(),
+            _ => uid,
+        },
+        product: if guardduty {
+            "GuardDuty".to_owned()
+        } else {
+            text(value, &["metadata", "product", "name"])
+                .unwrap_or_else(|| product_uid.rsplit('/').next().unwrap_or("unknown").to_owned())
+        },
+        kind,
+        severity,
+        sample: title.starts_with("[SAMPLE]")
+            || value.get("resources").is_some_and(holds_sample_id),
+        title,
+        created_at: first_moment(value, &["created_time_dt", "created_time"]),
+        updated_at: first_moment(value, &["modified_time_dt", "modified_time"]),
+        count: super::fields::count(value, &["count"]),
+        archived,
+        workflow_status: None,
+        // BatchUpdateFindings knows ASFF ids only.
+        security_hub: None,
+        targets: targets(value, &partition, &account, &region),
+        account,
+        region,
+        partition,
+        detail: value.clone(),
+    })
+}
+
+fn first_moment(value: &Value, names: &[&str]) -> Option<jiff::Timestamp> {
+    names.iter().find_map(|name| moment(value, &["finding_info", name]))
+}
+
+/// `severity_id` 1 to 6, Informational to Fatal, as the middle of GuardDuty's bands.
+fn severity(value: &Value) -> Option<f64> {
+    match super::fields::count(value, &["severity_id"])? {
+        0 | 1 => Some(0.0),
+        2 => Some(2.0),
+        3 => Some(5.0),
+        4 => Some(8.0),
+        5 => Some(9.5),
+        6 => Some(10.0),
+        _ => None,
+    }
+}
+
+fn targets(
+    value: &Value,
+    partition: &Partition,
+    account: &AccountId,
+    region: &Region,
+) -> Vec<Target> {
+    elements(value, &["resources"])
+        .into_iter()
+        .map(|resource| {
+            let uid = text(resource, &["uid"]);
+            let name = text(resource, &["type"]).unwrap_or_else(|| "unknown".to_owned());
+            let parts = uid.as_deref().and_then(arn);
+            let owner = text(resource, &["owner", "account", "uid"])
+                .and_then(|text| text.parse().ok())
+                .or_else(|| parts.and_then(|[_, _, _, account, _]| account.parse().ok()));
+            let own_region = text(resource, &["region"]).and_then(|text| text.parse().ok());
+            let last = uid.as_deref().map(|uid| uid.rsplit(['/', ':']).next().unwrap_or(uid));
+            let kind = match (name.as_str(), last.filter(|last| !last.is_empty())) {
+                ("AWS::EC2::Instance" | "AwsEc2Instance", Some(last)) => {
+                    ResourceKind::Instance { instance_id: last.to_owned() }
+                }
+                ("AWS::S3::Bucket" | "AwsS3Bucket", Some(last)) => {
+                    ResourceKind::Bucket { name: last.to_owned() }
+                }
+                ("AWS::IAM::User" | "AwsIamUser", Some(last)) => {
+                    ResourceKind::User { name: last.to_owned() }
+                }
+                ("AWS::IAM::Role" | "AwsIamRole", Some(last)) => {
+                    ResourceKind::Role { name: last.to_owned() }
+                }
+                _ => ResourceKind::Other { name, id: uid.clone() },
+            };
+            let resource_ = Resource {
+                partition: partition.clone(),
+                account: owner.unwrap_or_else(|| account.clone()),
+                region: own_region.unwrap_or_else(|| region.clone()),
+                kind,
+            };
+            let tags: BTreeMap<String, String> = tags(resource, &["tags"]);
+            Target { resource: resource_, role: None, tags }
+        })
+        .collect()
+}

@@ -1,0 +1,4 @@
+//! IAM: users, keys, roles, policies, instance profiles.
+
+pub mod answers;
+pub mod model;

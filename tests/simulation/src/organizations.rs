@@ -1,0 +1,165 @@
+//! AWS Organizations: the tree, and the calls that read it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::wire::ServiceError;
+
+/// The organization's tree.
+#[derive(Clone, Debug, Default)]
+pub struct Organizations {
+    /// `o-…`.
+    pub id: String,
+    /// `r-…`.
+    pub root: String,
+    /// The management account.
+    pub management: String,
+    /// Accounts that may call as delegated administrators.
+    pub delegated: Vec<String>,
+    /// OUs by id: parent and name.
+    pub units: BTreeMap<String, (String, String)>,
+    /// Accounts by id.
+    pub accounts: BTreeMap<String, Member>,
+    /// Whether DescribeAccount leaves `Paths` out, as older endpoints do.
+    pub without_paths: bool,
+    /// Whether lists begin with an empty page that has a NextToken, as AWS's may.
+    pub empty_first_page: bool,
+}
+
+/// An account of the organization.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The root or OU that holds it.
+    pub parent: String,
+    /// Its name.
+    pub name: String,
+    /// `ACTIVE`, `SUSPENDED`, …
+    pub state: String,
+}
+
+impl Organizations {
+    /// The ids from the root down to what holds an account or OU.
+    pub fn ancestors(&self, child: &str) -> Vec<String> {
+        let mut ids = Vec::new();
+        let mut at = self.parent(child);
+        while let Some(id) = at {
+            at = self.parent(&id);
+            ids.push(id);
+        }
+        ids.reverse();
+        ids
+    }
+
+    fn parent(&self, child: &str) -> Option<String> {
+        let unit = self.units.get(child).map(|(parent, _)| parent);
+        unit.or(self.accounts.get(child).map(|account| &account.parent)).cloned()
+    }
+}
+
+fn error(code: &str, message: impl Into<String>) -> ServiceError {
+    ServiceError::new(400, code, message)
+}
+
+/// Answers a call; `None` for one that is not modelled.
+pub fn answer(
+    organizations: &Organizations,
+    account: &str,
+    operation: &str,
+    input: &Value,
+) -> Option<Result<Value, ServiceError>> {
+    let allowed = account == organizations.management
+        || organizations.delegated.iter().any(|id| id == account);
+    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
+    let answer = match operation {
+        "DescribeOrganization" => Ok(json!({ "Organization": {
+            "Id": organizations.id, "MasterAccountId": organizations.management,
+        }})),
+        "DescribeAccount" => describe_account(organizations, text("AccountId")),
+        "ListParents" => list_parents(organizations, text("ChildId")),
+        "ListRoots" => Ok(json!({ "Roots": [{ "Id": organizations.root, "Name": "Root" }] })),
+        "DescribeOrganizationalUnit" => {
+            let id = text("OrganizationalUnitId");
+            organizations
+                .units
+                .get(id)
+                .map(|(_, name)| json!({ "OrganizationalUnit": { "Id": id, "Name": name } }))
+                .ok_or_else(|| {
+                    error("OrganizationalUnitNotFoundException", format!("no unit {id}"))
+                })
+        }
+        "ListAccounts" => {
+            let all = organizations.accounts.keys().map(|id| describe(organizations, id));
+            page(organizations, input, "Accounts", all.collect())
+        }
+        _ => return None,
+    };
+    if !allowed {
+        return Some(Err(error(
+            "AccessDeniedException",
+            "You don't have permissions to access this resource: only the management account and delegated administrators do.",
+        )));
+    }
+    Some(answer)
+}
+
+fn describe(organizations: &Organizations, id: &str) -> Value {
+    let Some(account) = organizations.accounts.get(id) else { return Value::Null };
+    let management = &organizations.management;
+    let organization = &organizations.id;
+    let mut described = json!({
+        "Id": id,
+        "Arn": format!("arn:aws:organizations::{management}:account/{organization}/{id}"),
+        "Name": account.name,
+        "State": account.state,
+    });
+    if let (false, Some(object)) = (organizations.without_paths, described.as_object_mut()) {
+        let path = organizations.ancestors(id).join("/");
+        object.insert("Paths".to_owned(), json!([format!("{organization}/{path}/{id}/")]));
+    }
+    described
+}
+
+fn describe_account(organizations: &Organizations, id: &str) -> Result<Value, ServiceError> {
+    if organizations.accounts.contains_key(id) {
+        return Ok(json!({ "Account": describe(organizations, id) }));
+    }
+    Err(error(
+        "AccountNotFoundException",
+        "You specified an account that doesn't exist in this organization.",
+    ))
+}
+
+fn list_parents(organizations: &Organizations, child: &str) -> Result<Value, ServiceError> {
+    let Some(parent) = organizations.parent(child) else {
+        return Err(error("ChildNotFoundException", format!("no child {child}")));
+    };
+    let kind = if parent == organizations.root { "ROOT" } else { "ORGANIZATIONAL_UNIT" };
+    Ok(json!({ "Parents": [{ "Id": parent, "Type": kind }] }))
+}
+
+/// Pages of 20 (Organizations API reference), after an empty one when asked for.
+fn page(
+    organizations: &Organizations,
+    input: &Value,
+    name: &str,
+    all: Vec<Value>,
+) -> Result<Value, ServiceError> {
+    let token = input.get("NextToken").and_then(Value::as_str);
+    let start: usize = match token {
+        None if organizations.empty_first_page => {
+            return Ok(json!({ name: [], "NextToken": "0" }));
+        }
+        None => 0,
+        Some(token) => token
+            .parse()
+            .map_err(|_| error("InvalidInputException", "You provided an invalid NextToken"))?,
+    };
+    let page: Vec<Value> = all.iter().skip(start).take(20).cloned().collect();
+    let next = start + page.len();
+    if next < all.len() {
+        Ok(json!({ name: page, "NextToken": next.to_string() }))
+    } else {
+        Ok(json!({ name: page }))
+    }
+}

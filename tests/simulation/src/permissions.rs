@@ -1,0 +1,305 @@
+//! What a call needs, and whether its caller has it.
+
+use serde_json::Value;
+
+use crate::caller::Caller;
+use crate::policy::{Context, NotModelled, Question, Verdict, evaluate};
+use crate::state::State;
+use crate::wire::HttpRequest;
+
+/// One permission that a call needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// The IAM action.
+    pub action: String,
+    /// The resource's ARN, or `*`.
+    pub resource: String,
+}
+
+/// Why a caller may not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The access key is unknown, inactive or its token does not fit.
+    #[error("the credentials are not valid: {0}")]
+    Credentials(&'static str),
+    /// The session's time is over.
+    #[error("the session has expired")]
+    Expired,
+    /// A statement denies, or none allows.
+    #[error("{caller} is not authorized to perform {action} on {resource}: {why}")]
+    Policy {
+        /// The caller's ARN.
+        caller: String,
+        /// The action.
+        action: String,
+        /// The resource.
+        resource: String,
+        /// `explicit deny` or `no allow`, and where.
+        why: &'static str,
+    },
+    /// A policy uses what the simulation does not model.
+    #[error("{0}")]
+    NotModelled(#[from] NotModelled),
+}
+
+/// The unique id of the caller, as `aws:userid` has it.
+pub fn user_id(state: &State, caller: &Caller) -> String {
+    match caller {
+        Caller::User { account, name } => state
+            .accounts
+            .get(account)
+            .and_then(|it| it.iam.users.get(name))
+            .map_or_else(String::new, |user| user.identity.id.clone()),
+        Caller::Role(session) => format!("{}:{}", session.role_id, session.name),
+        Caller::Anonymous => "anonymous".to_owned(),
+    }
+}
+
+/// The ARN that policies name: a role's, not its session's.
+pub fn principal_arn(state: &State, caller: &Caller) -> String {
+    match caller {
+        Caller::Role(session) => {
+            let path = state
+                .accounts
+                .get(&session.account)
+                .and_then(|it| it.iam.roles.get(&session.role))
+                .map_or("/", |role| role.identity.path.as_str());
+            format!("arn:aws:iam::{}:role{path}{}", session.account, session.role)
+        }
+        Caller::User { .. } | Caller::Anonymous => caller.arn(),
+    }
+}
+
+/// The condition keys that come with a caller.
+pub fn principal_context(state: &State, caller: &Caller) -> Context {
+    let mut context = Context::new();
+    let mut add = |key: &str, value: String| {
+        context.insert(key.to_owned(), vec![value]);
+    };
+    add("aws:userid", user_id(state, caller));
+    add("aws:principalarn", principal_arn(state, caller));
+    add("aws:principalaccount", caller.account().to_owned());
+    if state.accounts.contains_key(caller.account()) {
+        add("aws:principalorgid", state.organizations.id.clone());
+    }
+    if let Caller::Role(session) = caller {
+        // Long-term keys carry no time of issue (IAM user guide, "AWS global
+        // condition context keys").
+        add("aws:tokenissuetime", session.issued.to_string());
+        for (key, value) in &session.tags {
+            add(&format!("aws:principaltag/{}", key.to_ascii_lowercase()), value.clone());
+        }
+        if let Some(identity) = &session.source_identity {
+            add("aws:sourceidentity", identity.clone());
+        }
+    }
+    context
+}
+
+/// Whether the caller has one permission.
+pub fn authorize(
+    state: &State,
+    caller: &Caller,
+    region: &str,
+    needed: &Needed,
+) -> Result<(), Denied> {
+    let Needed { action, resource } = needed;
+    let refuse = |why: &'static str| {
+        let (action, resource) = (action.clone(), resource.clone());
+        Err(Denied::Policy { caller: caller.arn(), action, resource, why })
+    };
+    let (identity, session): (Vec<Value>, Option<&Value>) = match caller {
+        Caller::Anonymous => return refuse("the request is not signed"),
+        Caller::User { account, name } => {
+            let user = state.accounts.get(account).and_then(|it| it.iam.users.get(name));
+            let policies = user.map(|user| user.identity.policies());
+            (policies.unwrap_or_default(), None)
+        }
+        Caller::Role(session) => {
+            let account = state.accounts.get(&session.account);
+            let role = account.and_then(|it| it.iam.roles.get(&session.role));
+            // A role that was deleted and made anew is another role.
+            let role = role.filter(|role| role.identity.id == session.role_id);
+            let policies = role.map(|role| role.identity.policies());
+            (policies.unwrap_or_default(), session.policy.as_ref())
+        }
+    };
+    let mut context = principal_context(state, caller);
+    context.insert("aws:requestedregion".to_owned(), vec![region.to_owned()]);
+    let question = Question { action, resource, context: &context };
+    match evaluate(&identity, &question)? {
+        Verdict::Allow => {}
+        Verdict::ExplicitDeny => return refuse("an identity policy denies it explicitly"),
+        Verdict::ImplicitDeny => return refuse("no identity policy allows it"),
+    }
+    if let Some(policy) = session {
+        match evaluate([policy], &question)? {
+            Verdict::Allow => {}
+            Verdict::ExplicitDeny => return refuse("the session policy denies it explicitly"),
+            Verdict::ImplicitDeny => return refuse("no session policy allows it"),
+        }
+    }
+    Ok(())
+}
+
+/// The permissions that a call needs. `operation` is the API's name of it.
+pub fn needed(
+    state: &State,
+    service: &str,
+    operation: &str,
+    account: &str,
+    region: &str,
+    request: &HttpRequest,
+) -> Vec<Needed> {
+    let one = |action: String, resource: String| vec![Needed { action, resource }];
+    match service {
+        "sts" if operation == "GetCallerIdentity" => Vec::new(),
+        "ec2" => ec2(state, operation, account, region, request),
+        "iam" => one(format!("iam:{operation}"), iam_resource(state, account, request)),
+        "sts" => {
+            let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
+            let role = form.get("RoleArn").unwrap_or("*").to_owned();
+            let mut needed = one(format!("sts:{operation}"), role.clone());
+            if !form.structures("Tags.member").is_empty() {
+                needed.extend(one("sts:TagSession".to_owned(), role.clone()));
+            }
+            if form.get("SourceIdentity").is_some() {
+                needed.extend(one("sts:SetSourceIdentity".to_owned(), role));
+            }
+            needed
+        }
+        "dynamodb" => dynamodb(operation, account, region, request),
+        "s3" => one(s3_action(operation).to_owned(), s3_resource(request)),
+        "s3-control" => {
+            let action = match operation {
+                "GetPublicAccessBlock" => "s3:GetAccountPublicAccessBlock",
+                _ => "s3:PutAccountPublicAccessBlock",
+            };
+            one(action.to_owned(), "*".to_owned())
+        }
+        _ => one(format!("{service}:{operation}"), "*".to_owned()),
+    }
+}
+
+fn dynamodb(operation: &str, account: &str, region: &str, request: &HttpRequest) -> Vec<Needed> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let arn = |table: &str| format!("arn:aws:dynamodb:{region}:{account}:table/{table}");
+    if operation == "TransactWriteItems" {
+        // Each item needs the permission of its own kind of write.
+        let items = body.get("TransactItems").and_then(Value::as_array);
+        return items
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object)
+            .flatten()
+            .map(|(kind, item)| {
+                let table = item.get("TableName").and_then(Value::as_str).unwrap_or_default();
+                let action = match kind.as_str() {
+                    "Put" => "dynamodb:PutItem",
+                    "Update" => "dynamodb:UpdateItem",
+                    "Delete" => "dynamodb:DeleteItem",
+                    _ => "dynamodb:ConditionCheckItem",
+                };
+                Needed { action: action.to_owned(), resource: arn(table) }
+            })
+            .collect();
+    }
+    let table = body.get("TableName").and_then(Value::as_str).unwrap_or_default();
+    let resource = match body.get("IndexName").and_then(Value::as_str) {
+        Some(index) => format!("{}/index/{index}", arn(table)),
+        None => arn(table),
+    };
+    vec![Needed { action: format!("dynamodb:{operation}"), resource }]
+}
+
+fn ec2(
+    state: &State,
+    operation: &str,
+    account: &str,
+    region: &str,
+    request: &HttpRequest,
+) -> Vec<Needed> {
+    let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
+    let arn = |kind: &str, id: &str| format!("arn:aws:ec2:{region}:{account}:{kind}/{id}");
+    let mut needed = Vec::new();
+    let mut add = |action: &str, resource: String| {
+        needed.push(Needed { action: action.to_owned(), resource });
+    };
+    let action = format!("ec2:{operation}");
+    if operation.starts_with("Describe") {
+        // EC2's reads know no resources (Service Authorization Reference).
+        add(&action, "*".to_owned());
+        return needed;
+    }
+    let mut found = false;
+    for (parameter, kind) in [
+        ("InstanceId", "instance"),
+        ("NetworkInterfaceId", "network-interface"),
+        ("GroupId", "security-group"),
+        ("VpcId", "vpc"),
+    ] {
+        if let Some(id) = form.get(parameter) {
+            add(&action, arn(kind, id));
+            found = true;
+        }
+    }
+    for id in form.list("SecurityGroupId") {
+        add(&action, arn("security-group", id));
+    }
+    for id in form.list("ResourceId") {
+        add(&action, arn("*", id).replace("/*/", "/"));
+        found = true;
+    }
+    if !found {
+        add(&action, "*".to_owned());
+    }
+    if operation == "CreateSecurityGroup" && !form.structures("TagSpecification").is_empty() {
+        add("ec2:CreateTags", arn("security-group", "*"));
+    }
+    if operation.ends_with("IamInstanceProfile") || operation.starts_with("ReplaceIam") {
+        let named = form.get("IamInstanceProfile.Arn").or(form.get("IamInstanceProfile.Name"));
+        if let Some(profile) = named {
+            let name = profile.rsplit('/').next().unwrap_or(profile);
+            let iam = state.accounts.get(account).map(|it| &it.iam);
+            let role = iam.and_then(|iam| iam.profiles.get(name)?.role.clone());
+            if let Some(role) = role {
+                add("iam:PassRole", format!("arn:aws:iam::{account}:role/{role}"));
+            }
+        }
+    }
+    needed
+}
+
+fn iam_resource(state: &State, account: &str, request: &HttpRequest) -> String {
+    let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
+    let iam = state.accounts.get(account).map(|it| &it.iam);
+    if let Some(name) = form.get("RoleName") {
+        let role = iam.and_then(|iam| iam.roles.get(name));
+        let path = role.map_or("/", |role| role.identity.path.as_str());
+        return format!("arn:aws:iam::{account}:role{path}{name}");
+    }
+    if let Some(name) = form.get("UserName") {
+        let user = iam.and_then(|iam| iam.users.get(name));
+        let path = user.map_or("/", |user| user.identity.path.as_str());
+        return format!("arn:aws:iam::{account}:user{path}{name}");
+    }
+    match form.get("InstanceProfileName") {
+        Some(name) => format!("arn:aws:iam::{account}:instance-profile/{name}"),
+        None => "*".to_owned(),
+    }
+}
+
+fn s3_action(operation: &str) -> &'static str {
+    match operation {
+        "GetPublicAccessBlock" => "s3:GetBucketPublicAccessBlock",
+        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => "s3:PutBucketPublicAccessBlock",
+        "GetBucketTagging" => "s3:GetBucketTagging",
+        "PutBucketTagging" | "DeleteBucketTagging" => "s3:PutBucketTagging",
+        "GetBucketLocation" => "s3:GetBucketLocation",
+        _ => "s3:ListBucket",
+    }
+}
+
+fn s3_resource(request: &HttpRequest) -> String {
+    format!("arn:aws:s3:::{}", crate::router::bucket(request))
+}

@@ -1,0 +1,310 @@
+//! From a request to its answer: service, caller, permission, dispatch.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::caller::Caller;
+use crate::ec2::form::Form;
+use crate::permissions::{self, Denied, Needed};
+use crate::s3::answers as s3;
+use crate::security_hub::answers as security_hub;
+use crate::state::State;
+use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
+use crate::{ec2, iam, organizations, sts};
+
+/// What a request turned out to be.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// The service's name in IAM actions; `s3-control` for S3 Control.
+    pub service: String,
+    /// The Region of the credential scope.
+    pub region: String,
+    /// The API's name of the operation.
+    pub operation: String,
+    /// How it is written.
+    pub protocol: Protocol,
+    /// The access key id, where the request is signed.
+    pub access_key_id: Option<String>,
+}
+
+/// Takes a request apart; `Err` for one that nobody here answers.
+pub fn route(request: &HttpRequest) -> Result<Routed, String> {
+    // Credential=AKIA…/20260101/us-east-1/ec2/aws4_request
+    let scope: Option<Vec<String>> = request
+        .header("authorization")
+        .and_then(|header| header.split("Credential=").nth(1))
+        .and_then(|rest| rest.split([',', ' ']).next())
+        .map(|scope| scope.split('/').map(str::to_owned).collect());
+    let (access_key_id, region, service) = match scope.as_deref() {
+        Some([key, _, region, service, _]) => {
+            (Some(key.clone()), region.clone(), service.clone())
+        }
+        // Unsigned: only S3 answers nobody in particular.
+        _ if request.host.contains(".s3") || request.host.starts_with("s3") => {
+            (None, s3_region(&request.host), "s3".to_owned())
+        }
+        _ => return Err("the request is not signed".to_owned()),
+    };
+    let control = request.host.contains("s3-control")
+        || request.path.starts_with("/v20180820/")
+        || request.header("x-amz-account-id").is_some() && service == "s3";
+    let service = if service == "s3" && control { "s3-control".to_owned() } else { service };
+    let (protocol, operation) = match service.as_str() {
+        "ec2" => (Protocol::Ec2, query_action(request)),
+        "iam" | "sts" => (Protocol::Query, query_action(request)),
+        "organizations" | "dynamodb" => {
+            let target = request.header("x-amz-target").unwrap_or_default();
+            (Protocol::Json, target.rsplit('.').next().map(str::to_owned))
+        }
+        "securityhub" => {
+            let operation = security_hub::operation(&request.method, &request.path);
+            (Protocol::RestJson, operation.map(str::to_owned))
+        }
+        "s3" | "s3-control" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
+        other => return Err(format!("the simulation does not model the service {other}")),
+    };
+    let operation = operation.ok_or_else(|| {
+        let HttpRequest { method, path, .. } = request;
+        format!("the simulation does not model {service}: {method} {path}")
+    })?;
+    Ok(Routed { service, region, operation, protocol, access_key_id })
+}
+
+fn query_action(request: &HttpRequest) -> Option<String> {
+    Form::new(wire::form(&request.text())).get("Action").map(str::to_owned)
+}
+
+fn s3_region(host: &str) -> String {
+    let after = host.split("s3.").nth(1).unwrap_or_default();
+    let region = after.split('.').next().unwrap_or_default();
+    if region.contains('-') { region.to_owned() } else { "us-east-1".to_owned() }
+}
+
+fn s3_operation(request: &HttpRequest) -> Option<&'static str> {
+    let block = request.has_query("publicAccessBlock")
+        || request.path.ends_with("/configuration/publicAccessBlock");
+    let tagging = request.has_query("tagging");
+    match request.method.as_str() {
+        "GET" if block => Some("GetPublicAccessBlock"),
+        "PUT" if block => Some("PutPublicAccessBlock"),
+        "DELETE" if block => Some("DeletePublicAccessBlock"),
+        "GET" if tagging => Some("GetBucketTagging"),
+        "PUT" if tagging => Some("PutBucketTagging"),
+        "DELETE" if tagging => Some("DeleteBucketTagging"),
+        "GET" if request.has_query("location") => Some("GetBucketLocation"),
+        "GET" if request.has_query("list-type") => Some("ListObjectsV2"),
+        "HEAD" => Some("HeadBucket"),
+        _ => None,
+    }
+}
+
+/// The bucket of an S3 request, by virtual host or by path.
+pub fn bucket(request: &HttpRequest) -> String {
+    let host = &request.host;
+    for mark in [".s3.", ".s3-"] {
+        if let Some((bucket, _)) = host.split_once(mark) {
+            return bucket.to_owned();
+        }
+    }
+    request.path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned()
+}
+
+/// Who signed a request, if the credentials are good.
+pub fn authenticate(
+    state: &State,
+    access_key_id: Option<&str>,
+    token: Option<&str>,
+    now: Timestamp,
+) -> Result<Caller, Denied> {
+    let Some(id) = access_key_id else { return Ok(Caller::Anonymous) };
+    let caller = state.caller(id).ok_or(Denied::Credentials("nobody has this access key"))?;
+    match &caller {
+        Caller::Role(session) => {
+            if token != Some(session.token.as_str()) {
+                return Err(Denied::Credentials("the session token does not fit"));
+            }
+            if now >= session.expires {
+                return Err(Denied::Expired);
+            }
+        }
+        Caller::User { account, name } => {
+            let user = state.accounts.get(account).and_then(|it| it.iam.users.get(name));
+            match user.and_then(|user| user.keys.get(id)) {
+                Some(true) => {}
+                Some(false) => return Err(Denied::Credentials("the access key is inactive")),
+                None => return Err(Denied::Credentials("the access key was deleted")),
+            }
+        }
+        Caller::Anonymous => {}
+    }
+    Ok(caller)
+}
+
+/// A refusal, coded as the service codes it.
+pub fn refusal(service: &str, denied: &Denied) -> ServiceError {
+    let message = denied.to_string();
+    let (status, code) = match (denied, service) {
+        (Denied::NotModelled(_), _) => (500, "NotModelled"),
+        (Denied::Expired, "ec2") => (400, "RequestExpired"),
+        (Denied::Expired, "dynamodb" | "organizations" | "securityhub") => {
+            (400, "ExpiredTokenException")
+        }
+        (Denied::Expired, _) => (403, "ExpiredToken"),
+        (Denied::Credentials(_), "ec2") => (401, "AuthFailure"),
+        (Denied::Credentials(_), "s3" | "s3-control") => (403, "InvalidAccessKeyId"),
+        (Denied::Credentials(_), "sts" | "iam") => (403, "InvalidClientTokenId"),
+        (Denied::Credentials(_), _) => (400, "UnrecognizedClientException"),
+        (Denied::Policy { .. }, "ec2") => (403, "UnauthorizedOperation"),
+        (Denied::Policy { .. }, "sts" | "iam" | "s3" | "s3-control") => (403, "AccessDenied"),
+        (Denied::Policy { .. }, _) => (400, "AccessDeniedException"),
+    };
+    ServiceError::new(status, code, message)
+}
+
+/// Checks every permission that a call needs.
+pub fn authorize(
+    state: &State,
+    caller: &Caller,
+    routed: &Routed,
+    request: &HttpRequest,
+) -> Result<(), Denied> {
+    let Routed { service, region, operation, .. } = routed;
+    let account = caller.account();
+    for needed in permissions::needed(state, service, operation, account, region, request) {
+        if service == "s3" {
+            bucket_policy(state, caller, region, &needed, request)?;
+        } else {
+            permissions::authorize(state, caller, region, &needed)?;
+        }
+    }
+    Ok(())
+}
+
+/// A bucket may be read by everyone; otherwise only its own account's
+/// principals with a permission of theirs get at it.
+fn bucket_policy(
+    state: &State,
+    caller: &Caller,
+    region: &str,
+    needed: &Needed,
+    request: &HttpRequest,
+) -> Result<(), Denied> {
+    let name = bucket(request);
+    if needed.action == "s3:ListBucket" && state.s3.anyone_can_read(&name) {
+        return Ok(());
+    }
+    let owner = state.s3.buckets.get(&name).map(|bucket| bucket.account.as_str());
+    if owner.is_some_and(|owner| owner != caller.account()) {
+        let Needed { action, resource } = needed.clone();
+        let why = "the bucket belongs to another account";
+        return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
+    }
+    permissions::authorize(state, caller, region, needed)
+}
+
+/// Lets the service answer.
+pub fn dispatch(
+    state: &mut State,
+    caller: &Caller,
+    routed: &Routed,
+    request: &HttpRequest,
+    now: Timestamp,
+) -> HttpResponse {
+    let Routed { service, region, operation, protocol, .. } = routed;
+    let account = caller.account().to_owned();
+    let not_modelled = || {
+        let message = format!("the simulation does not model {service}:{operation}");
+        wire::error(*protocol, &ServiceError::new(501, "NotModelled", message))
+    };
+    let json_body = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
+    let form = || Form::new(wire::form(&request.text()));
+    let json = |answer: Result<Value, ServiceError>| match answer {
+        Ok(value) => wire::json(&value),
+        Err(error) => wire::error(*protocol, &error),
+    };
+    match service.as_str() {
+        "sts" => match sts::answer(state, caller, region, now, operation, &form()) {
+            Some(Ok(inner)) => wire::query(operation, &inner),
+            Some(Err(error)) => wire::error(*protocol, &error),
+            None => not_modelled(),
+        },
+        "iam" => {
+            let caller_user = match caller {
+                Caller::User { name, .. } => Some(name.clone()),
+                Caller::Role(_) | Caller::Anonymous => None,
+            };
+            let caller_user = caller_user.as_deref();
+            let place = iam::answers::Place { account: &account, caller_user };
+            match iam::answers::answer(state.iam(&account), place, operation, &form()) {
+                Some(Ok(inner)) => wire::query(operation, &inner),
+                Some(Err(error)) => wire::error(*protocol, &error),
+                None => not_modelled(),
+            }
+        }
+        "ec2" => {
+            let profiles = state.iam(&account).profiles.clone();
+            let profile = |named: &str| {
+                let name = named.rsplit('/').next().unwrap_or(named);
+                let found = profiles.get(name)?;
+                let arn = format!("arn:aws:iam::{account}:instance-profile/{name}");
+                Some((arn, found.id.clone()))
+            };
+            let place = ec2::answers::Place { account: &account, profile: &profile };
+            match ec2::answers::answer(state.ec2(&account, region), place, operation, &form()) {
+                Some(Ok(inner)) => wire::ec2(operation, &inner),
+                Some(Err(refused)) => {
+                    let status = if refused.code == "RequestLimitExceeded" { 503 } else { 400 };
+                    let error = ServiceError::new(status, refused.code, refused.message);
+                    wire::error(*protocol, &error)
+                }
+                None => not_modelled(),
+            }
+        }
+        "organizations" => {
+            let input = json_body();
+            match organizations::answer(&state.organizations, &account, operation, &input) {
+                Some(answer) => json(answer),
+                None => not_modelled(),
+            }
+        }
+        "securityhub" => {
+            let now = now.to_string();
+            let place = security_hub::Place { account: &account, region, now: &now };
+            let answer =
+                security_hub::answer(&mut state.security_hub, place, operation, &json_body());
+            json(answer.map_err(|it| ServiceError::new(it.status, it.code, it.message)))
+        }
+        "s3" | "s3-control" => {
+            let body = request.text();
+            let control = service == "s3-control";
+            let subject = if control { control_account(request) } else { bucket(request) };
+            if control && subject != account {
+                let message = "Access Denied: the account is another";
+                return wire::error(*protocol, &ServiceError::new(403, "AccessDenied", message));
+            }
+            let expected_owner = request.header("x-amz-expected-bucket-owner");
+            let (subject, body) = (subject.as_str(), body.as_str());
+            let call = s3::Call { operation, subject, expected_owner, region, body };
+            let answer = if control {
+                s3::answer_control(&mut state.s3, &call)
+            } else {
+                s3::answer(&mut state.s3, &call)
+            };
+            match answer {
+                Some(Ok((status, body))) => wire::rest_xml(status, body),
+                Some(Err(error)) => {
+                    let error = ServiceError::new(error.status, error.code, error.message);
+                    wire::error(*protocol, &error)
+                }
+                None => not_modelled(),
+            }
+        }
+        _ => not_modelled(),
+    }
+}
+
+fn control_account(request: &HttpRequest) -> String {
+    request
+        .header("x-amz-account-id")
+        .map_or_else(|| request.host.split('.').next().unwrap_or_default().to_owned(), str::to_owned)
+}

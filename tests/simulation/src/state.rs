@@ -1,0 +1,72 @@
+//! All that the simulated organization is, as plain data.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::caller::{Caller, Session};
+use crate::ec2::model::Ec2;
+use crate::iam::model::Iam;
+use crate::organizations::Organizations;
+use crate::s3::model::S3;
+use crate::security_hub::model::SecurityHub;
+
+/// The whole organization.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The tree of OUs and accounts.
+    pub organizations: Organizations,
+    /// What each account holds.
+    pub accounts: BTreeMap<String, Account>,
+    /// S3, whose bucket names are one space.
+    pub s3: S3,
+    /// Security Hub.
+    pub security_hub: SecurityHub,
+    /// Users' access keys: account and user by id.
+    pub keys: BTreeMap<String, (String, String)>,
+    /// Sessions by their access key id.
+    pub sessions: BTreeMap<String, Session>,
+    /// Regions that have to be enabled, and the accounts that did.
+    pub opt_in_regions: BTreeMap<String, Vec<String>>,
+    /// An account that STS falsely claims for sessions, by the account asked
+    /// for: to test that nobody believes a session unseen.
+    pub misdirected_sessions: BTreeMap<String, String>,
+    next: u64,
+}
+
+/// What one account holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Account {
+    /// IAM, which is global.
+    pub iam: Iam,
+    /// EC2 by Region.
+    pub ec2: BTreeMap<String, Ec2>,
+}
+
+impl State {
+    /// A number that never comes back.
+    pub fn unique(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// An account's EC2 in a Region, empty at first.
+    pub fn ec2(&mut self, account: &str, region: &str) -> &mut Ec2 {
+        let account = self.accounts.entry(account.to_owned()).or_default();
+        account.ec2.entry(region.to_owned()).or_default()
+    }
+
+    /// An account's IAM.
+    pub fn iam(&mut self, account: &str) -> &mut Iam {
+        &mut self.accounts.entry(account.to_owned()).or_default().iam
+    }
+
+    /// Who owns an access key id; `None` for one that nobody was given.
+    pub fn caller(&self, access_key_id: &str) -> Option<Caller> {
+        if let Some(session) = self.sessions.get(access_key_id) {
+            return Some(Caller::Role(Box::new(session.clone())));
+        }
+        let (account, name) = self.keys.get(access_key_id)?;
+        Some(Caller::User { account: account.clone(), name: name.clone() })
+    }
+}
