@@ -52,8 +52,9 @@ pub enum Disposition {
     Nothing,
     /// Handled before; nothing was changed.
     Repeat,
-    /// Another finding's response of the same rule holds the target already.
-    AlreadyContained,
+    /// Another finding's response of the same rule holds the target, or waits
+    /// for approval, already.
+    AlreadyHeld,
     /// A response ended, or waits; its state says how.
     Responded,
     /// `--plan`: what would be done; nothing was recorded or changed.
@@ -239,10 +240,10 @@ impl Responder {
             return Ok(Some(finished(Disposition::Nothing, decision.reason())));
         };
         if let Some(entry) = seen.entries.get(&rule)
-            && entry.state.holds_resource()
+            && (entry.state.holds_resource() || entry.state == State::AwaitingApproval)
             && decision.acts()
         {
-            let reason = format!("response `{}` holds this target already", entry.response);
+            let reason = format!("response `{}` is {} already", entry.response, entry.state);
             if run == Run::Act {
                 let mut entry = entry.clone();
                 entry.findings.insert(finding.id.clone(), finding.updated_at);
@@ -250,7 +251,7 @@ impl Responder {
                     return Ok(None);
                 }
             }
-            return Ok(Some(finished(Disposition::AlreadyContained, reason)));
+            return Ok(Some(finished(Disposition::AlreadyHeld, reason)));
         }
         let steps = plan::steps(observed);
         let (state, reason) = match opening_state(&decision, &steps) {

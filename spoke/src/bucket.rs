@@ -23,11 +23,12 @@ where
     tell(call, ActionError::from_sdk(call, error), account.id.as_str(), bucket)
 }
 
-/// Within one account S3 names the permission that is missing ("is not
-/// authorized to perform"); a bare "Access Denied" is what an owner other than
-/// the expected one gets (S3 user guide, "Verifying bucket ownership").
+/// S3 names the kind of policy that lacks a permission or denies it; a bare
+/// "Access Denied" is what an owner other than the expected one gets (S3 user
+/// guide, "Verifying bucket ownership" and "Troubleshoot access denied errors").
 fn tell(call: &str, error: ActionError, account: &str, bucket: &str) -> ActionError {
-    if error.kind != Kind::Denied || error.message.contains("not authorized") {
+    let told = ["identity-based policy", "session policy", "service control policy"];
+    if error.kind != Kind::Denied || told.iter().any(|policy| error.message.contains(policy)) {
         return error;
     }
     let message = format!(
@@ -51,7 +52,8 @@ mod tests {
             assert_eq!(error.kind, expected, "{said}");
         };
         check(Kind::Denied, "AccessDenied: Access Denied", Kind::Refused);
-        let detailed = "AccessDenied: User: arn is not authorized to perform: s3:X";
+        let detailed = "AccessDenied: User: arn is not authorized to perform: s3:X on resource: \
+                        data because no identity-based policy allows the s3:X action";
         check(Kind::Denied, detailed, Kind::Denied);
         check(Kind::Gone, "NoSuchBucket", Kind::Gone);
         check(Kind::Transient, "SlowDown", Kind::Transient);

@@ -140,21 +140,33 @@ impl Action for IsolateInstance {
     ) -> Result<(), ActionError> {
         let known = known_groups(scope, prior).await?;
         let vpcs = prior.vpcs();
-        let transit = async {
-            if parameters.cut_tracked_connections {
-                Some(ready(scope, &vpcs, &known, Purpose::Transit).await)
-            } else {
-                None
-            }
+        let mut purposes = vec![Purpose::Isolation];
+        if parameters.cut_tracked_connections {
+            purposes.push(Purpose::Transit);
+        }
+        let lacks = |vpc: &String| {
+            let found = known.get(vpc);
+            purposes.iter().any(|purpose| found.is_none_or(|found| found.of(*purpose).is_none()))
         };
-        let (isolation, transit) =
-            futures::join!(ready(scope, &vpcs, &known, Purpose::Isolation), transit);
+        if vpcs.iter().any(lacks) {
+            // No group is made for an instance that is gone.
+            instance::describe(scope.account, &prior.instance_id).await?;
+        }
+        let groups = join_all(purposes.iter().map(|it| ready(scope, &vpcs, &known, *it))).await;
+        let mut groups = groups.into_iter();
+        let (isolation, transit) = (groups.next().unwrap_or_default(), groups.next());
         let ended = join_all(prior.changeable().map(|interface| {
             let isolation = of_vpc(&isolation, interface);
             let transit = transit.as_ref().map(|ready| of_vpc(ready, interface));
             cut_off(scope, interface, isolation, transit)
         }))
         .await;
+        let all_gone = !ended.is_empty() && ended.iter().all(|end| matches!(end, Ok(Cut::Gone)));
+        if all_gone {
+            let message =
+                format!("the instance `{}` has none of its interfaces any more", prior.instance_id);
+            return Err(ActionError::new(Kind::Gone, message));
+        }
         ActionError::all(ended.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
     }
 
@@ -289,25 +301,34 @@ fn of_vpc(ready: &Ready, interface: &Interface) -> Result<String, ActionError> {
     })
 }
 
+/// What became of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Done,
+    /// Detached and deleted since: there is nothing to cut off.
+    Gone,
+}
+
 /// Takes one interface through both steps.
 async fn cut_off(
     scope: Scope<'_>,
     interface: &Interface,
     isolation: Result<String, ActionError>,
     transit: Option<Result<String, ActionError>>,
-) -> Result<(), ActionError> {
+) -> Result<Cut, ActionError> {
     let isolation = isolation?;
     let through_transit = transit.is_some();
     let opened = match transit {
         Some(Ok(group)) => put(scope, interface, Purpose::Transit, group).await,
         Some(Err(error)) => Err(error),
-        None => Ok(()),
+        None => Ok(Cut::Done),
     };
     let closed = put(scope, interface, Purpose::Isolation, isolation).await;
     let id = &interface.id;
     match (opened, closed) {
-        (Ok(()), Ok(())) => Ok(()),
-        (Err(error), Ok(())) => {
+        (_, Ok(Cut::Gone)) => Ok(Cut::Gone),
+        (Ok(_), Ok(Cut::Done)) => Ok(Cut::Done),
+        (Err(error), Ok(Cut::Done)) => {
             let message = format!(
                 "`{id}` is isolated, but connections that were being tracked may live on: {}",
                 error.message
@@ -338,7 +359,7 @@ async fn put(
     interface: &Interface,
     purpose: Purpose,
     group: String,
-) -> Result<(), ActionError> {
+) -> Result<Cut, ActionError> {
     let mut result = interfaces::set_groups(scope, &interface.id, &[group]).await;
     if result.as_ref().is_err_and(interfaces::lacks_group) {
         // Another response's undo deleted it after we had looked.
@@ -349,9 +370,8 @@ async fn put(
         Err(error) if interfaces::lacks_group(&error) => {
             Err(ActionError { kind: Kind::Transient, ..error })
         }
-        // Detached and deleted since: there is nothing to cut off.
-        Err(error) if error.kind == Kind::Gone => Ok(()),
-        result => result,
+        Err(error) if error.kind == Kind::Gone => Ok(Cut::Gone),
+        result => result.map(|()| Cut::Done),
     }
 }
 
