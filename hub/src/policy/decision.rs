@@ -100,13 +100,13 @@ impl Decision {
         let guardrails: String =
             self.guardrails.iter().map(|it| format!("; {}", it.effect)).collect();
         match (&self.outcome, &self.rule) {
-            (
-                Outcome::Nothing(why) | Outcome::Refused(why) | Outcome::TagsUnknown(why),
-                _,
-            ) => why.clone(),
+            (Outcome::Nothing(why) | Outcome::Refused(why) | Outcome::TagsUnknown(why), _) => {
+                why.clone()
+            }
             (Outcome::Follow, Some(RuleRef { document, rule, .. })) => {
                 let actions: Vec<&str> = self.actions.iter().map(|it| it.name.as_str()).collect();
-                let actions = if actions.is_empty() { "nothing".into() } else { actions.join(", ") };
+                let actions =
+                    if actions.is_empty() { "nothing".into() } else { actions.join(", ") };
                 let mode = self.mode.name();
                 format!("rule `{rule}` of {document} says {mode}: {actions}{guardrails}")
             }

@@ -104,14 +104,7 @@ fn diagnostic(
 ) -> Diagnostic {
     let index = usize::try_from(line.saturating_sub(1)).unwrap_or_default();
     let source = if line == 0 { "" } else { text.lines().nth(index).unwrap_or_default() };
-    Diagnostic {
-        file: file.to_owned(),
-        line,
-        column,
-        message,
-        help,
-        source: source.to_owned(),
-    }
+    Diagnostic { file: file.to_owned(), line, column, message, help, source: source.to_owned() }
 }
 
 /// The written form with the place of each part.

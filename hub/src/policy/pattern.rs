@@ -151,7 +151,13 @@ fn alternatives(value: &Value, path: &str) -> Result<Option<Vec<Node>>, PatternE
         return Ok(None);
     }
     let operators = [
-        "exists", "equals-ignore-case", "prefix", "suffix", "anything-but", "numeric", "cidr",
+        "exists",
+        "equals-ignore-case",
+        "prefix",
+        "suffix",
+        "anything-but",
+        "numeric",
+        "cidr",
         "wildcard",
     ];
     let mut nodes = Vec::new();
@@ -340,9 +346,10 @@ fn anything_but(operand: &Value, path: &str) -> Result<Matcher, PatternError> {
             let tests = operands.iter().map(|operand| text_test(operator, operand, path));
             Ok(Matcher::AnythingButText(tests.collect::<Result<_, _>>()?))
         }
-        Value::Null | Value::Bool(_) => {
-            fail(path, "it takes texts, numbers or one of prefix, suffix, equals-ignore-case, wildcard")
-        }
+        Value::Null | Value::Bool(_) => fail(
+            path,
+            "it takes texts, numbers or one of prefix, suffix, equals-ignore-case, wildcard",
+        ),
     }
 }
 
@@ -355,9 +362,10 @@ impl Node {
             return elements.iter().any(|element| self.matches(Some(element)));
         }
         let object = event.and_then(Value::as_object);
-        self.fields.iter().all(|(name, field)| {
-            field.matches(object.and_then(|object| object.get(name)))
-        }) && self.any_of.as_ref().is_none_or(|nodes| nodes.iter().any(|it| it.matches(event)))
+        self.fields
+            .iter()
+            .all(|(name, field)| field.matches(object.and_then(|object| object.get(name))))
+            && self.any_of.as_ref().is_none_or(|nodes| nodes.iter().any(|it| it.matches(event)))
     }
 
     fn first_mismatch(&self, event: Option<&Value>, path: &str) -> Option<String> {
@@ -482,7 +490,11 @@ pub(super) struct Glob(Vec<Piece>);
 
 impl Glob {
     pub(super) fn new(text: &str) -> Self {
-        Self(text.chars().map(|char| if char == '*' { Piece::Star } else { Piece::Char(char) }).collect())
+        Self(
+            text.chars()
+                .map(|char| if char == '*' { Piece::Star } else { Piece::Char(char) })
+                .collect(),
+        )
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {

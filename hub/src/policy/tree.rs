@@ -31,9 +31,10 @@ pub(super) type Step<'a> = (&'a str, Option<&'a Document>);
 impl Policy {
     /// Builds the tree of checked documents, one for each point.
     pub fn new(documents: Vec<Document>) -> Self {
-        let uses_detail = documents.iter().flat_map(|it| &it.rules).any(|rule| {
-            rule.when.as_ref().is_some_and(|when| when.depends_on("detail"))
-        });
+        let uses_detail = documents
+            .iter()
+            .flat_map(|it| &it.rules)
+            .any(|rule| rule.when.as_ref().is_some_and(|when| when.depends_on("detail")));
         let documents = documents
             .into_iter()
             .map(|document| (document.attach.clone(), Attached::Sound(Box::new(document))))
@@ -212,12 +213,7 @@ fn apply_ceilings(decision: &mut Decision, way: &[Step<'_>]) {
     }
 }
 
-fn apply_protections(
-    decision: &mut Decision,
-    way: &[Step<'_>],
-    target: &Target,
-    tags: &Tags,
-) {
+fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target, tags: &Tags) {
     // A protection that is certain is the better reason than a lack of tags.
     let mut unknown = None;
     for (point, document) in way {
@@ -247,7 +243,11 @@ fn apply_protections(
                 if let Some(set) = held {
                     let keys: Vec<&str> = set.iter().map(|(key, _)| key.as_str()).collect();
                     let keys = keys.join(", ");
-                    return refuse(decision, point, format!("the tag {keys} is protected by {point}"));
+                    return refuse(
+                        decision,
+                        point,
+                        format!("the tag {keys} is protected by {point}"),
+                    );
                 }
             }
             Tags::None => {}

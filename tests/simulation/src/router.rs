@@ -36,9 +36,7 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
         .and_then(|rest| rest.split([',', ' ']).next())
         .map(|scope| scope.split('/').map(str::to_owned).collect());
     let (access_key_id, region, service) = match scope.as_deref() {
-        Some([key, _, region, service, _]) => {
-            (Some(key.clone()), region.clone(), service.clone())
-        }
+        Some([key, _, region, service, _]) => (Some(key.clone()), region.clone(), service.clone()),
         // Unsigned: only S3 answers nobody in particular.
         _ if request.host.contains(".s3") || request.host.starts_with("s3") => {
             (None, s3_region(&request.host), "s3".to_owned())
@@ -304,7 +302,8 @@ pub fn dispatch(
 }
 
 fn control_account(request: &HttpRequest) -> String {
-    request
-        .header("x-amz-account-id")
-        .map_or_else(|| request.host.split('.').next().unwrap_or_default().to_owned(), str::to_owned)
+    request.header("x-amz-account-id").map_or_else(
+        || request.host.split('.').next().unwrap_or_default().to_owned(),
+        str::to_owned,
+    )
 }
