@@ -28,7 +28,8 @@ fn is_pascal_case(value: &Value) -> bool {
 }
 
 fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
-    let detail = if is_pascal_case(value) { camel_case(value) } else { value.clone() };
+    let mut detail = if is_pascal_case(value) { camel_case(value) } else { value.clone() };
+    expand_additional_info(&mut detail);
     let id = text(&detail, &["id"]);
     let outside =
         Outside { message_id: outside.inside("", id.clone()).message_id, ..outside.clone() };
@@ -82,6 +83,22 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         security_hub: Some(security_hub),
         detail,
     })
+}
+
+/// GetFindings has the additional information as JSON in a text, events have it
+/// as fields beside that text: policies match fields.
+fn expand_additional_info(detail: &mut Value) {
+    let Some(info) = detail.pointer_mut("/service/additionalInfo").and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    let text = info.get("value").and_then(Value::as_str);
+    let fields = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if let Some(Value::Object(fields)) = fields {
+        for (key, value) in fields {
+            info.entry(key).or_insert(value);
+        }
+    }
 }
 
 /// `ThreatPurpose:ResourceTypeAffected/…` (GuardDuty user guide, "Finding format").
