@@ -58,7 +58,8 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
             let operation = security_hub::operation(&request.method, &request.path);
             (Protocol::RestJson, operation.map(str::to_owned))
         }
-        "s3" | "s3-control" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
+        "s3" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
+        "s3-control" => (Protocol::RestXmlWrapped, s3_operation(request).map(str::to_owned)),
         other => return Err(format!("the simulation does not model the service {other}")),
     };
     let operation = operation.ok_or_else(|| {
