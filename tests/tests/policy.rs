@@ -1,6 +1,8 @@
 //! Policy documents: mistakes told at their place, decisions that keep their
 //! guarantees, and other people's pattern cases where they are at hand.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -551,6 +551,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better without references")]
     fn check(pattern: Value, event: Value, expected: bool) {
         let parsed = Pattern::parse(&pattern).unwrap();
         assert_eq!(parsed.matches(&event), expected, "{pattern} on {event}");

@@ -131,7 +131,7 @@ impl Policy {
                 return Decision::nothing(format!("no policy document covers {}", place.ou_path));
             }
             Ok(None) => return Decision::nothing("no rule matches this target"),
-            Err(unknown) => return unknown,
+            Err(unknown) => return *unknown,
         };
         let mut decision = follow(document, rule, target);
         apply_ceilings(&mut decision, &way);
@@ -155,7 +155,7 @@ fn find<'a>(
     way: &[Step<'a>],
     event: &Value,
     tags: &Tags,
-) -> Result<Option<(&'a Document, &'a Rule)>, Decision> {
+) -> Result<Option<(&'a Document, &'a Rule)>, Box<Decision>> {
     for (_, document) in way {
         let Some(document) = document else { continue };
         for rule in &document.rules {
@@ -165,11 +165,11 @@ fn find<'a>(
             {
                 let name = &rule.name;
                 let why = format!("rule `{name}` looks at the tags, which are unknown: {reason}");
-                return Err(Decision {
+                return Err(Box::new(Decision {
                     outcome: Outcome::TagsUnknown(why),
                     rule: Some(reference(document, rule)),
                     ..Decision::nothing("")
-                });
+                }));
             }
             if when.matches(event) {
                 return Ok(Some((document, rule)));
