@@ -408,10 +408,8 @@ impl Responder {
         if needed.is_empty() {
             return Ok(None);
         }
-        let purpose = Purpose::Change {
-            response: response.id.clone(),
-            finding: response.finding.id.clone(),
-        };
+        let purpose =
+            Purpose::Change { response: response.id.clone(), finding: response.finding.id.clone() };
         self.accounts.open(&response.resource, &needed, purpose).await.map(Some)
     }
 
@@ -458,9 +456,10 @@ impl Responder {
             if phase == Phase::Contain && contained && interrupted.is_none() {
                 contained_after = Some(received.elapsed());
             }
-            let more = response.steps.iter().any(|step| {
-                step.phase > phase && step.state == StepState::Planned
-            });
+            let more = response
+                .steps
+                .iter()
+                .any(|step| step.phase > phase && step.state == StepState::Planned);
             if more {
                 response.revision += 1;
                 response.updated = self.now();
@@ -538,11 +537,7 @@ impl Responder {
         })
     }
 
-    async fn take_lease(
-        &self,
-        response: &mut Response,
-        entry: &mut Entry,
-    ) -> Result<(), HubError> {
+    async fn take_lease(&self, response: &mut Response, entry: &mut Entry) -> Result<(), HubError> {
         let now = self.now();
         response.revision += 1;
         response.updated = now;
@@ -586,15 +581,14 @@ impl Responder {
             return Ok(None);
         };
         let findings = std::slice::from_ref(id);
-        self.security_hub
-            .update(&response.finding.region, findings, &update)
-            .await
-            .map_err(|error| {
+        self.security_hub.update(&response.finding.region, findings, &update).await.map_err(
+            |error| {
                 error.context(format_args!(
                     "`{}` is {}, but Security Hub was not told",
                     response.id, response.state
                 ))
-            })?;
+            },
+        )?;
         entry.unsent = false;
         let arn = response.resource.arn();
         let seen = self.ledger.target(&arn).await?;

@@ -26,6 +26,29 @@ impl AccountId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The id as a finding writes it. One that is not twelve digits (a
+    /// placeholder, a digit too many) is no account of anybody's: it can be
+    /// read and explained, and [`Self::is_real`] keeps it from being acted on.
+    pub fn as_written(text: &str) -> Result<Self, ParseError> {
+        word(text, "an account id").map(Self)
+    }
+
+    /// Whether it has the form of an account id.
+    pub fn is_real(&self) -> bool {
+        self.0.parse::<Self>().is_ok()
+    }
+}
+
+/// Letters, digits, dashes and underscores: what may stand in an ARN without
+/// changing what the ARN says.
+fn word(text: &str, expected: &'static str) -> Result<String, ParseError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(ParseError { text: text.to_owned(), expected })
+    }
 }
 
 impl FromStr for AccountId {
@@ -49,6 +72,17 @@ impl Region {
     /// The code.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The Region as a finding writes it, whatever its form: one that does not
+    /// exist has no endpoint, so nothing can be done in it.
+    pub fn as_written(text: &str) -> Result<Self, ParseError> {
+        word(text, "a Region").map(Self)
+    }
+
+    /// AWS's pseudo Region of the global services, for findings that name none.
+    pub fn global() -> Self {
+        Self("aws-global".to_owned())
     }
 }
 

@@ -195,8 +195,9 @@ impl Accounts {
             None,
             "firebreak-spoke",
         );
-        let expires = Timestamp::from_second(granted.expiration().secs())
-            .map_err(|error| ActionError::new(Kind::Failed, format!("unreadable expiry: {error}")))?;
+        let expires = Timestamp::from_second(granted.expiration().secs()).map_err(|error| {
+            ActionError::new(Kind::Failed, format!("unreadable expiry: {error}"))
+        })?;
         Ok(Session::Open {
             account: Arc::new(Account::new(
                 &self.config,

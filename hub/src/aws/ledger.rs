@@ -120,13 +120,9 @@ impl Ledger {
         entry: &Entry,
     ) -> Result<Written, HubError> {
         let arn = response.resource.arn();
-        let update = self
-            .entry_update(&arn, &response.rule, entry)?
-            .condition_expression(if seen.revision == 0 {
-                "attribute_not_exists(pk)"
-            } else {
-                "revision = :seen"
-            });
+        let update = self.entry_update(&arn, &response.rule, entry)?.condition_expression(
+            if seen.revision == 0 { "attribute_not_exists(pk)" } else { "revision = :seen" },
+        );
         let update = if seen.revision == 0 {
             update
         } else {
@@ -151,9 +147,9 @@ impl Ledger {
         match answer {
             Ok(_) => Ok(Written::Yes),
             Err(error)
-                if error.as_service_error().is_some_and(|error| {
-                    error.is_conditional_check_failed_exception()
-                }) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
             {
                 Ok(Written::Lost)
             }
@@ -201,9 +197,9 @@ impl Ledger {
         match answer {
             Ok(_) => Ok(Written::Yes),
             Err(error)
-                if error.as_service_error().is_some_and(|error| {
-                    error.is_conditional_check_failed_exception()
-                }) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
             {
                 Ok(Written::Lost)
             }
@@ -374,8 +370,7 @@ fn read_response(
         .get("body")
         .and_then(|body| body.as_s().ok())
         .ok_or_else(|| unreadable(name, "it has no `body`"))?;
-    let response: Response =
-        serde_json::from_str(json).map_err(|error| unreadable(name, error))?;
+    let response: Response = serde_json::from_str(json).map_err(|error| unreadable(name, error))?;
     if response.format > FORMAT {
         return Err(unreadable(
             name,

@@ -68,6 +68,9 @@ impl Organization {
     }
 
     async fn look_up(&self, account: &AccountId) -> Result<Place, HubError> {
+        if !account.is_real() {
+            return Err(HubError::Failed(format!("`{account}` is no account id")));
+        }
         let answer = self
             .client
             .describe_account()

@@ -106,10 +106,8 @@ impl SecurityHub {
             .iter()
             .map(|finding| {
                 let code = finding.error_code().unwrap_or("unknown");
-                transient &= matches!(
-                    code,
-                    "ConcurrentUpdateError" | "InternalFailure" | "FindingNotFound"
-                );
+                transient &=
+                    matches!(code, "ConcurrentUpdateError" | "InternalFailure" | "FindingNotFound");
                 let id = finding.finding_identifier().and_then(|id| id.id()).unwrap_or("unknown");
                 (id, format!("{code}: {}", finding.error_message().unwrap_or("no reason given")))
             })
@@ -119,8 +117,7 @@ impl SecurityHub {
         }
         let list: Vec<String> =
             unprocessed.iter().map(|(id, why)| format!("`{id}` ({why})")).collect();
-        let message =
-            format!("securityhub:BatchUpdateFindings did not update {}", list.join(", "));
+        let message = format!("securityhub:BatchUpdateFindings did not update {}", list.join(", "));
         Err(if transient { HubError::Transient(message) } else { HubError::Failed(message) })
     }
 

@@ -1,5 +1,8 @@
 //! The Lambda function: polls the runtime, hands each batch to the library.
-#![expect(clippy::disallowed_methods, reason = "a program's start is where the environment is read")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program's start is where the environment is read"
+)]
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_hub::aws::config;

@@ -33,11 +33,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
         Command::Parse { paths, detail } => {
             let mut out = std::io::stdout().lock();
             let unreadable = parse(paths, *detail, &mut out)?;
-            if unreadable.is_empty() {
-                Ok(())
-            } else {
-                Err(Failure::Check(unreadable.join("\n")))
-            }
+            if unreadable.is_empty() { Ok(()) } else { Err(Failure::Check(unreadable.join("\n"))) }
         }
     }
 }

@@ -181,11 +181,8 @@ async fn push(paths: &[PathBuf], yes: bool) -> Result<(), Failure> {
         .map_err(|error| Failure::Check(format!("cannot write a document as JSON: {error}")))?;
     let responder = responder().await?;
     let before = responder.policies.version().await?;
-    let old = if before.number == 0 {
-        Vec::new()
-    } else {
-        responder.policies.documents(&before).await?
-    };
+    let old =
+        if before.number == 0 { Vec::new() } else { responder.policies.documents(&before).await? };
     let mut out = std::io::stdout().lock();
     let mut changed = 0;
     for line in differences(&old, &documents) {
@@ -203,10 +200,11 @@ async fn push(paths: &[PathBuf], yes: bool) -> Result<(), Failure> {
         }
         super::responses::confirm("Put this in force for the whole organization")?;
     }
-    let version = responder.policies.push(&documents, &before).await.map_err(|error| match error {
-        HubError::Failed(why) => Failure::Check(why),
-        HubError::Transient(why) => Failure::Aws(HubError::Transient(why)),
-    })?;
+    let version =
+        responder.policies.push(&documents, &before).await.map_err(|error| match error {
+            HubError::Failed(why) => Failure::Check(why),
+            HubError::Transient(why) => Failure::Aws(HubError::Transient(why)),
+        })?;
     writeln!(out, "version {} is in force: {} document(s)", version.number, documents.len())?;
     Ok(())
 }

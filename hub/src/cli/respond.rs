@@ -65,11 +65,7 @@ fn json(handled: &Handled) -> Value {
 /// Writes one outcome for people.
 pub fn write_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<()> {
     let finding = &outcome.finding;
-    writeln!(
-        out,
-        "{} {} in {} {}",
-        finding.kind, finding.id, finding.account, finding.region
-    )?;
+    writeln!(out, "{} {} in {} {}", finding.kind, finding.id, finding.account, finding.region)?;
     if let Some(resource) = &outcome.resource {
         writeln!(out, "  target    {}", resource.arn())?;
     }

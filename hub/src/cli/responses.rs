@@ -157,7 +157,11 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         'w' => 7 * 24 * 60,
         _ => return Err(wrong()),
     };
-    number.checked_mul(minutes).filter(|_| number > 0).map(SignedDuration::from_mins).ok_or_else(wrong)
+    number
+        .checked_mul(minutes)
+        .filter(|_| number > 0)
+        .map(SignedDuration::from_mins)
+        .ok_or_else(wrong)
 }
 
 fn state(text: &str) -> Result<State, String> {

@@ -26,23 +26,21 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let asff_id = text(value, &["Id"]);
     let outside =
         Outside { message_id: outside.inside("", asff_id.clone()).message_id, ..outside.clone() };
-    let missing = |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
+    let missing =
+        |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
     let asff_id = asff_id.ok_or_else(|| missing("Id"))?;
     let product_arn = text(value, &["ProductArn"]).ok_or_else(|| missing("ProductArn"))?;
     let account = text(value, &["AwsAccountId"]).ok_or_else(|| missing("AwsAccountId"))?;
-    let account: AccountId = account
-        .parse()
-        .map_err(|error| outside.reject(format!("{error}"), Some("AwsAccountId")))?;
-    let region = text(value, &["Region"])
-        .or_else(|| text(value, &["Resources", "Region"]))
-        .or_else(|| arn(&asff_id).map(|[_, _, region, ..]| region.to_owned()))
-        .filter(|region| !region.is_empty())
-        .or_else(|| arn(&product_arn).map(|[_, _, region, ..]| region.to_owned()))
-        .filter(|region| !region.is_empty())
-        .or_else(|| outside.region.clone())
-        .ok_or_else(|| missing("Region"))?;
-    let region: Region =
-        region.parse().map_err(|error| outside.reject(format!("{error}"), Some("Region")))?;
+    let account = AccountId::as_written(&account)
+        .map_err(|error| outside.reject(error.to_string(), Some("AwsAccountId")))?;
+    let of_arn = |text: &str| arn(text).map(|[_, _, region, ..]| region.to_owned());
+    let region = super::fields::region([
+        text(value, &["Region"]),
+        text(value, &["Resources", "Region"]),
+        of_arn(&asff_id),
+        of_arn(&product_arn),
+        outside.region.clone(),
+    ]);
     let partition = arn(&product_arn)
         .and_then(|[partition, ..]| partition.parse().ok())
         .unwrap_or_else(|| Partition::of_region(&region));
@@ -160,12 +158,12 @@ struct Home<'a> {
 }
 
 fn targets(value: &Value, home: &Home<'_>) -> Vec<Target> {
-    let role = match text(value, &["ProductFields", "aws/guardduty/service/resourceRole"]).as_deref()
-    {
-        Some("ACTOR") => Some(ResourceRole::Actor),
-        Some("TARGET") => Some(ResourceRole::Target),
-        _ => None,
-    };
+    let role =
+        match text(value, &["ProductFields", "aws/guardduty/service/resourceRole"]).as_deref() {
+            Some("ACTOR") => Some(ResourceRole::Actor),
+            Some("TARGET") => Some(ResourceRole::Target),
+            _ => None,
+        };
     let mut targets: Vec<Target> = Vec::new();
     for resource in elements(value, &["Resources"]) {
         let id = text(resource, &["Id"]).unwrap_or_default();
@@ -211,9 +209,8 @@ fn kind_of(resource: &Value, id: &str, finding: &Value) -> ResourceKind {
 
 fn access_key(resource: &Value, last: &str, finding: &Value) -> ResourceKind {
     let details = at(resource, &["Details", "AwsIamAccessKey"]).unwrap_or(&Value::Null);
-    let field = |name: &str| {
-        text(finding, &["ProductFields", &format!("aws/guardduty/service/{name}")])
-    };
+    let field =
+        |name: &str| text(finding, &["ProductFields", &format!("aws/guardduty/service/{name}")]);
     let kind = text(details, &["PrincipalType"]).or_else(|| field("userType"));
     let principal = Principal {
         kind: PrincipalType::named(kind.as_deref().unwrap_or("unknown")),
@@ -233,9 +230,18 @@ mod tests {
     #[test]
     fn guardduty_s_type_is_restored_at_the_first_dash_of_its_last_part() {
         for (written, expected) in [
-            ("TTPs/Initial Access/UnauthorizedAccess:EC2-SSHBruteForce", "UnauthorizedAccess:EC2/SSHBruteForce"),
-            ("TTPs/Command and Control/Backdoor:EC2-C&CActivity.B!DNS", "Backdoor:EC2/C&CActivity.B!DNS"),
-            ("Effects/Data Exposure/Policy:S3-BucketBlockPublicAccessDisabled", "Policy:S3/BucketBlockPublicAccessDisabled"),
+            (
+                "TTPs/Initial Access/UnauthorizedAccess:EC2-SSHBruteForce",
+                "UnauthorizedAccess:EC2/SSHBruteForce",
+            ),
+            (
+                "TTPs/Command and Control/Backdoor:EC2-C&CActivity.B!DNS",
+                "Backdoor:EC2/C&CActivity.B!DNS",
+            ),
+            (
+                "Effects/Data Exposure/Policy:S3-BucketBlockPublicAccessDisabled",
+                "Policy:S3/BucketBlockPublicAccessDisabled",
+            ),
             ("TTPs/Discovery/Recon:EC2/PortProbe", "Recon:EC2/PortProbe"),
         ] {
             assert_eq!(kind(&json!({ "Types": [written] }), true).as_deref(), Some(expected));

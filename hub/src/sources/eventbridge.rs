@@ -27,7 +27,8 @@ pub(super) fn read(event: &Value, outside: &Outside, findings: &mut Findings) {
     };
     match kind.as_str() {
         "GuardDuty Finding" => guardduty::read(detail, &inside, findings),
-        "Security Hub Findings - Imported" | "Security Hub Findings - Custom Action" => {
+        // `… - Imported`, `… - Custom Action`, and without either from older exports.
+        security_hub if security_hub.starts_with("Security Hub Findings") => {
             each(detail, &inside, findings, asff::read);
         }
         "Findings Imported V2" => each(detail, &inside, findings, ocsf::read),

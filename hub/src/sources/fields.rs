@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use firebreak_spoke::resource::Region;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -83,6 +84,17 @@ pub(super) fn moment(value: &Value, path: &[&str]) -> Option<Timestamp> {
         return Timestamp::from_duration(seconds).ok();
     }
     format!("{}Z", text.replacen(' ', "T", 1)).parse().ok()
+}
+
+/// The first Region that has a Region's form, else the first that is written at
+/// all, else the pseudo Region of the global services: none of the latter has
+/// an endpoint, so a finding without a Region can be read but not acted on.
+pub(super) fn region<const N: usize>(candidates: [Option<String>; N]) -> Region {
+    let written: Vec<String> =
+        candidates.into_iter().flatten().filter(|text| !text.is_empty()).collect();
+    let real = written.iter().find_map(|text| text.parse().ok());
+    real.or_else(|| written.iter().find_map(|text| Region::as_written(text).ok()))
+        .unwrap_or_else(Region::global)
 }
 
 /// Tags: a list of `Key`/`key`/`name` with `Value`/`value`, or a map.

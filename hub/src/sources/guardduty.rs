@@ -23,20 +23,18 @@ pub(super) fn read(value: &Value, outside: &Outside, findings: &mut Findings) {
 
 /// Whether the keys are those of GetFindings.
 fn is_pascal_case(value: &Value) -> bool {
-    ["Id", "Type", "AccountId", "Resource", "Service"]
-        .iter()
-        .any(|key| value.get(key).is_some())
+    ["Id", "Type", "AccountId", "Resource", "Service"].iter().any(|key| value.get(key).is_some())
         && value.get("type").is_none()
 }
 
 fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
-    let detail = if is_pascal_case(value) { camel_case(value) } else { value.clone() };
+    let mut detail = if is_pascal_case(value) { camel_case(value) } else { value.clone() };
+    expand_additional_info(&mut detail);
     let id = text(&detail, &["id"]);
-    let outside = Outside {
-        message_id: outside.inside("", id.clone()).message_id,
-        ..outside.clone()
-    };
-    let missing = |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
+    let outside =
+        Outside { message_id: outside.inside("", id.clone()).message_id, ..outside.clone() };
+    let missing =
+        |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
     let id = id.ok_or_else(|| missing("id"))?;
     let kind = text(&detail, &["type"]).ok_or_else(|| missing("type"))?;
     if !is_finding_type(&kind) {
@@ -44,18 +42,17 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         return Err(outside.reject(reason, Some("type")));
     }
     let account = text(&detail, &["accountId"]).ok_or_else(|| missing("accountId"))?;
-    let account: AccountId = account
-        .parse()
-        .map_err(|error| outside.reject(format!("{error}"), Some("accountId")))?;
+    let account = AccountId::as_written(&account)
+        .map_err(|error| outside.reject(error.to_string(), Some("accountId")))?;
     let arn_text = text(&detail, &["arn"]).unwrap_or_default();
     let parts = arn(&arn_text);
-    let region = text(&detail, &["region"])
-        .or_else(|| parts.map(|[_, _, region, ..]| region.to_owned()))
-        .filter(|region| !region.is_empty())
-        .or_else(|| outside.region.clone())
-        .ok_or_else(|| missing("region"))?;
-    let region: Region =
-        region.parse().map_err(|error| outside.reject(format!("{error}"), Some("region")))?;
+    // The finding's own word first, then its ARN's, then the bus's.
+    let regions = [
+        text(&detail, &["region"]),
+        parts.map(|[_, _, region, ..]| region.to_owned()),
+        outside.region.clone(),
+    ];
+    let region = super::fields::region(regions);
     let partition = text(&detail, &["partition"])
         .or_else(|| parts.map(|[partition, ..]| partition.to_owned()))
         .and_then(|partition| partition.parse().ok())
@@ -88,13 +85,29 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     })
 }
 
+/// GetFindings has the additional information as JSON in a text, events have it
+/// as fields beside that text: policies match fields.
+fn expand_additional_info(detail: &mut Value) {
+    let Some(info) = detail.pointer_mut("/service/additionalInfo").and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    let text = info.get("value").and_then(Value::as_str);
+    let fields = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if let Some(Value::Object(fields)) = fields {
+        for (key, value) in fields {
+            info.entry(key).or_insert(value);
+        }
+    }
+}
+
 /// `ThreatPurpose:ResourceTypeAffected/…` (GuardDuty user guide, "Finding format").
 fn is_finding_type(text: &str) -> bool {
     text.split_once(':').is_some_and(|(purpose, rest)| {
         !purpose.is_empty()
-            && rest.split_once('/').is_some_and(|(resource, name)| {
-                !resource.is_empty() && !name.is_empty()
-            })
+            && rest
+                .split_once('/')
+                .is_some_and(|(resource, name)| !resource.is_empty() && !name.is_empty())
     })
 }
 
@@ -108,7 +121,8 @@ fn security_hub(
     id: &str,
 ) -> SecurityHubId {
     let detector = first_text(detail, &[&["service", "detectorId"]]).unwrap_or_default();
-    let built = format!("arn:{partition}:guardduty:{region}:{account}:detector/{detector}/finding/{id}");
+    let built =
+        format!("arn:{partition}:guardduty:{region}:{account}:detector/{detector}/finding/{id}");
     let own = arn(arn_text).is_some_and(|[_, service, _, _, resource]| {
         service == "guardduty" && resource.contains("/finding/")
     });
@@ -124,7 +138,9 @@ mod tests {
 
     #[test]
     fn finding_types_have_their_three_parts() {
-        for kind in ["Recon:EC2/PortProbe", "AttackSequence:IAM/X", "Backdoor:EC2/C&CActivity.B!DNS"] {
+        for kind in
+            ["Recon:EC2/PortProbe", "AttackSequence:IAM/X", "Backdoor:EC2/C&CActivity.B!DNS"]
+        {
             assert!(is_finding_type(kind), "{kind}");
         }
         for kind in ["foo", "Recon:EC2", ":EC2/x", "IsolateEc2Findings", "Software and Checks/x"] {

@@ -55,12 +55,12 @@ pub(super) fn targets(
     let home = Home { partition, account, region, role };
     let Some(resource) = detail.get("resource") else { return Vec::new() };
     let mut targets = match resource_type {
-        "Instance" => vec![
-            instance(resource, &home).unwrap_or_else(|| home.other("Instance", None)),
-        ],
-        "AccessKey" => vec![
-            access_key(resource, &home).unwrap_or_else(|| home.other("AccessKey", None)),
-        ],
+        "Instance" => {
+            vec![instance(resource, &home).unwrap_or_else(|| home.other("Instance", None))]
+        }
+        "AccessKey" => {
+            vec![access_key(resource, &home).unwrap_or_else(|| home.other("AccessKey", None))]
+        }
         "S3Bucket" | "S3Object" => buckets(resource, &home),
         "AttackSequence" => Vec::new(),
         other => vec![home.other(other, other_id(resource, other))],

@@ -16,7 +16,11 @@ pub(super) fn camel_case(value: &Value) -> Value {
 }
 
 /// `AccountId` is `accountId`, `IPv6Addresses` is `ipv6Addresses`, `ARN` is `arn`.
+/// What is no field's name, such as `AWS::S3::Bucket`, stays as it is.
 fn camel(key: &str) -> String {
+    if !key.chars().all(|char| char.is_ascii_alphanumeric()) {
+        return key.to_owned();
+    }
     let chars: Vec<char> = key.chars().collect();
     let capitals = chars.iter().take_while(|char| char.is_uppercase()).count();
     // The last capital of several begins the next word, if one follows.
@@ -47,6 +51,7 @@ mod tests {
             ("Ipv6Addresses", "ipv6Addresses"),
             ("AWSApiCallAction", "awsApiCallAction"),
             ("already", "already"),
+            ("AWS::S3::Bucket", "AWS::S3::Bucket"),
         ] {
             assert_eq!(camel(pascal), expected);
         }

@@ -15,7 +15,8 @@ pub(super) fn read(value: &Value, outside: &Outside, findings: &mut Findings) {
         (_, None) => return,
     };
     if elements.is_empty() {
-        findings.push(Err(outside.reject("the list is empty", Some(name).filter(|it| !it.is_empty()))));
+        findings
+            .push(Err(outside.reject("the list is empty", Some(name).filter(|it| !it.is_empty()))));
     }
     for (index, element) in elements.iter().enumerate() {
         read_value(element, &outside.inside(&format!("{name}[{index}]"), None), findings);

@@ -22,18 +22,15 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let uid = first_text(value, &[&["finding_info", "uid"], &["metadata", "uid"]]);
     let outside =
         Outside { message_id: outside.inside("", uid.clone()).message_id, ..outside.clone() };
-    let missing = |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
+    let missing =
+        |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
     let uid = uid.ok_or_else(|| missing("finding_info.uid"))?;
     let account =
         text(value, &["cloud", "account", "uid"]).ok_or_else(|| missing("cloud.account.uid"))?;
-    let account: AccountId = account
-        .parse()
-        .map_err(|error| outside.reject(format!("{error}"), Some("cloud.account.uid")))?;
-    let region = text(value, &["cloud", "region"])
-        .or_else(|| outside.region.clone())
-        .ok_or_else(|| missing("cloud.region"))?;
-    let region: Region =
-        region.parse().map_err(|error| outside.reject(format!("{error}"), Some("cloud.region")))?;
+    let account = AccountId::as_written(&account)
+        .map_err(|error| outside.reject(error.to_string(), Some("cloud.account.uid")))?;
+    let regions = [text(value, &["cloud", "region"]), outside.region.clone()];
+    let region = super::fields::region(regions);
     let product_uid = text(value, &["metadata", "product", "uid"]).unwrap_or_default();
     let partition = text(value, &["cloud", "cloud_partition"])
         .or_else(|| arn(&product_uid).map(|[partition, ..]| partition.to_owned()))

@@ -239,33 +239,46 @@ pub(super) async fn delete_unused(
     groups: &[SecurityGroup],
     vpcs: &[String],
 ) -> Result<Vec<String>, ActionError> {
-    let of_vpcs = |group: &&SecurityGroup| {
-        group.vpc_id().is_some_and(|vpc| vpcs.iter().any(|other| other == vpc))
-    };
-    let ours = groups.iter().filter(of_vpcs).filter(|group| is_ours(group));
-    let ids = ours.filter_map(SecurityGroup::group_id);
-    let ended = join_all(ids.map(|id| async move {
-        let call = scope.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
-        let result = call.send().await.map(|_| ());
-        match result.map_err(|error| ActionError::from_sdk("ec2:DeleteSecurityGroup", &error)) {
-            Ok(()) => Ok(Some(format!("the unused group {id} is deleted"))),
-            // Another response still needs it, or deleted it.
-            Err(error)
-                if error.has_code("DependencyViolation")
-                    || error.has_code("InvalidGroup.InUse")
-                    || error.kind == Kind::Gone =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }))
-    .await;
+    let ended = join_all(vpcs.iter().map(|vpc| delete_pair(scope, groups, vpc))).await;
     let (deleted, failed): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
     match ActionError::all(failed.into_iter().filter_map(Result::err).collect()) {
         Some(error) => Err(error),
         None => Ok(deleted.into_iter().filter_map(Result::ok).flatten().collect()),
     }
+}
+
+/// One VPC's pair. The isolation group goes first: while an instance is in it,
+/// the transit group stays as well, though no interface is ever left in that
+/// one, so that the next isolation finds both.
+async fn delete_pair(
+    scope: Scope<'_>,
+    groups: &[SecurityGroup],
+    vpc: &str,
+) -> Result<Vec<String>, ActionError> {
+    let mut deleted = Vec::new();
+    for purpose in [Purpose::Isolation, Purpose::Transit] {
+        let ours = groups.iter().find(|group| {
+            group.vpc_id() == Some(vpc)
+                && group.group_name() == Some(purpose.group_name())
+                && is_ours(group)
+        });
+        let Some(id) = ours.and_then(SecurityGroup::group_id) else { continue };
+        let call = scope.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
+        let result = call.send().await.map(|_| ());
+        match result.map_err(|error| ActionError::from_sdk("ec2:DeleteSecurityGroup", &error)) {
+            Ok(()) => deleted.push(format!("the unused group {id} is deleted")),
+            Err(error) if error.kind == Kind::Gone => {}
+            // Another response still needs it.
+            Err(error)
+                if error.has_code("DependencyViolation")
+                    || error.has_code("InvalidGroup.InUse") =>
+            {
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(deleted)
 }
 
 const EVERYONE_V4: &str = "0.0.0.0/0";

@@ -66,7 +66,8 @@ impl Fault {
 
     /// Whether the fault hits this call; counts it.
     pub fn hits(&mut self, service: &str, operation: &str, account: &str, region: &str) -> bool {
-        let matches = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|it| it == is);
+        let matches =
+            |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|it| it == is);
         let all = matches(&self.service, service)
             && matches(&self.operation, operation)
             && matches(&self.account, account)

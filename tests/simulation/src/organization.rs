@@ -377,9 +377,9 @@ impl Organization {
             router::authenticate(state, access_key_id.as_deref(), token.as_deref(), began)
         });
         let account = caller.as_ref().map(|it| it.account().to_owned()).unwrap_or_default();
-        let effect = lock(&self.0.faults)
-            .iter_mut()
-            .find_map(|fault| fault.hits(service, operation, &account, region).then(|| fault.effect.clone()));
+        let effect = lock(&self.0.faults).iter_mut().find_map(|fault| {
+            fault.hits(service, operation, &account, region).then(|| fault.effect.clone())
+        });
         let slower = match &effect {
             Some(Effect::Slow(by)) => *by,
             _ => Duration::ZERO,
@@ -428,9 +428,7 @@ impl Organization {
                 record(Err("crashed before"));
                 return Err(Unanswered::Crashed);
             }
-            Some(
-                Effect::LostAnswer | Effect::Malformed | Effect::Slow(_) | Effect::CrashAfter,
-            )
+            Some(Effect::LostAnswer | Effect::Malformed | Effect::Slow(_) | Effect::CrashAfter)
             | None => {}
         }
         let now = self.now();
@@ -463,8 +461,7 @@ impl Organization {
         now: Timestamp,
     ) -> HttpResponse {
         let Routed { service, protocol, .. } = routed;
-        let refused =
-            |denied: &Denied| wire::error(*protocol, &router::refusal(service, denied));
+        let refused = |denied: &Denied| wire::error(*protocol, &router::refusal(service, denied));
         let caller = match caller {
             Ok(caller) => caller,
             Err(denied) => return refused(denied),
@@ -475,7 +472,8 @@ impl Organization {
             {
                 return refused(&denied);
             }
-            let tables = lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
+            let tables =
+                lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
             return tables.answer(request, now).await;
         }
         self.edit(|state| match router::authorize(state, caller, routed, request) {
@@ -506,8 +504,7 @@ impl HttpConnector for Connector {
     fn call(&self, request: SdkRequest) -> HttpConnectorFuture {
         let organization = self.0.clone();
         HttpConnectorFuture::new(async move {
-            let request = read(&request)
-                .map_err(|error| ConnectorError::user(error.into()))?;
+            let request = read(&request).map_err(|error| ConnectorError::user(error.into()))?;
             match organization.answer(request).await {
                 Ok(response) => write(response),
                 Err(why) => Err(ConnectorError::io(why.into())),

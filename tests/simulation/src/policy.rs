@@ -77,7 +77,14 @@ fn texts(value: Option<&Value>) -> Vec<String> {
 
 fn applies(statement: &Value, question: &Question<'_>) -> Result<bool, NotModelled> {
     let known = [
-        "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition", "Principal",
+        "Sid",
+        "Effect",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
+        "Principal",
     ];
     if let Some(key) =
         statement.as_object().and_then(|it| it.keys().find(|key| !known.contains(&key.as_str())))
@@ -173,9 +180,9 @@ fn condition_holds(
     context: &Context,
 ) -> Result<bool, NotModelled> {
     let key = key.to_ascii_lowercase();
-    let known = KNOWN_KEYS.iter().any(|known| {
-        key == *known || (known.ends_with('/') && key.starts_with(known))
-    });
+    let known = KNOWN_KEYS
+        .iter()
+        .any(|known| key == *known || (known.ends_with('/') && key.starts_with(known)));
     if !known {
         return Err(NotModelled(format!("the condition key {key}")));
     }

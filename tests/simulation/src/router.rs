@@ -36,9 +36,7 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
         .and_then(|rest| rest.split([',', ' ']).next())
         .map(|scope| scope.split('/').map(str::to_owned).collect());
     let (access_key_id, region, service) = match scope.as_deref() {
-        Some([key, _, region, service, _]) => {
-            (Some(key.clone()), region.clone(), service.clone())
-        }
+        Some([key, _, region, service, _]) => (Some(key.clone()), region.clone(), service.clone()),
         // Unsigned: only S3 answers nobody in particular.
         _ if request.host.contains(".s3") || request.host.starts_with("s3") => {
             (None, s3_region(&request.host), "s3".to_owned())
@@ -60,7 +58,8 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
             let operation = security_hub::operation(&request.method, &request.path);
             (Protocol::RestJson, operation.map(str::to_owned))
         }
-        "s3" | "s3-control" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
+        "s3" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
+        "s3-control" => (Protocol::RestXmlWrapped, s3_operation(request).map(str::to_owned)),
         other => return Err(format!("the simulation does not model the service {other}")),
     };
     let operation = operation.ok_or_else(|| {
@@ -304,7 +303,8 @@ pub fn dispatch(
 }
 
 fn control_account(request: &HttpRequest) -> String {
-    request
-        .header("x-amz-account-id")
-        .map_or_else(|| request.host.split('.').next().unwrap_or_default().to_owned(), str::to_owned)
+    request.header("x-amz-account-id").map_or_else(
+        || request.host.split('.').next().unwrap_or_default().to_owned(),
+        str::to_owned,
+    )
 }

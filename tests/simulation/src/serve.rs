@@ -70,8 +70,7 @@ async fn answer(
     match organization.answer(request).await {
         Ok(answer) => {
             let mut response = Response::new(Full::new(Bytes::from(answer.body)));
-            *response.status_mut() =
-                http::StatusCode::from_u16(answer.status).unwrap_or_default();
+            *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or_default();
             *response.headers_mut() = answer.headers;
             Ok(response)
         }

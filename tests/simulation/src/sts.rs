@@ -48,7 +48,10 @@ fn denied(caller: &Caller, action: &str, role_arn: &str) -> ServiceError {
     ServiceError::new(
         403,
         "AccessDenied",
-        format!("User: {} is not authorized to perform: {action} on resource: {role_arn}", caller.arn()),
+        format!(
+            "User: {} is not authorized to perform: {action} on resource: {role_arn}",
+            caller.arn()
+        ),
     )
 }
 
@@ -58,7 +61,9 @@ fn check_text(name: &str, text: &str, shortest: usize, longest: usize) -> Result
     if (shortest..=longest).contains(&text.len()) && text.chars().all(allowed) {
         Ok(())
     } else {
-        Err(invalid(format!("1 validation error detected: Value '{text}' at '{name}' failed to satisfy its length or pattern")))
+        Err(invalid(format!(
+            "1 validation error detected: Value '{text}' at '{name}' failed to satisfy its length or pattern"
+        )))
     }
 }
 
@@ -110,11 +115,15 @@ fn request(form: &Form, caller: &Caller) -> Result<Request, ServiceError> {
             ServiceError::new(400, "MalformedPolicyDocument", "The policy is not valid JSON")
         })?),
     };
-    let seconds: i64 =
-        form.get("DurationSeconds").map_or(Ok(3_600), str::parse).map_err(|_| invalid("DurationSeconds"))?;
+    let seconds: i64 = form
+        .get("DurationSeconds")
+        .map_or(Ok(3_600), str::parse)
+        .map_err(|_| invalid("DurationSeconds"))?;
     // Role chaining: an hour at most (IAM user guide, "Role chaining").
     if seconds > 3_600 && matches!(caller, Caller::Role(_)) {
-        return Err(invalid("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"));
+        return Err(invalid(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
+        ));
     }
     Ok(Request {
         account: (*account).to_owned(),

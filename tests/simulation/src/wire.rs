@@ -63,6 +63,8 @@ pub enum Protocol {
     RestJson,
     /// REST with XML bodies.
     RestXml,
+    /// The same with errors wrapped in `ErrorResponse`: S3 Control.
+    RestXmlWrapped,
 }
 
 /// An error as a service codes it.
@@ -128,7 +130,7 @@ pub fn error(protocol: Protocol, error: &ServiceError) -> HttpResponse {
             "text/xml;charset=UTF-8",
             format!("<Response><Errors><Error><Code>{code}</Code><Message>{escaped}</Message></Error></Errors><RequestID>{REQUEST_ID}</RequestID></Response>").into_bytes(),
         ),
-        Protocol::Query => response(
+        Protocol::Query | Protocol::RestXmlWrapped => response(
             *status,
             "text/xml",
             format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escaped}</Message></Error><RequestId>{REQUEST_ID}</RequestId></ErrorResponse>").into_bytes(),

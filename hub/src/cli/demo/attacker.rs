@@ -5,21 +5,20 @@ use super::world::{Attack, Member, World};
 
 /// One thing, and whether it works.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ability {
+pub(super) struct Ability {
     /// What, in words.
-    pub what: &'static str,
+    pub(super) what: &'static str,
     /// Whether it works.
-    pub works: bool,
+    pub(super) works: bool,
 }
 
 /// What an attacker who has done this attack on a member can do now.
-pub fn abilities(world: &World, member: &Member, attack: Attack) -> Vec<Ability> {
+pub(super) fn abilities(world: &World, member: &Member, attack: Attack) -> Vec<Ability> {
     let Member { account, region, instance, bucket, .. } = member;
     let organization = &world.organization;
     let arn = format!("arn:aws:s3:::{bucket}");
-    let reads = |credentials| {
-        organization.attempt(credentials, region, "s3:ListBucket", &arn).is_ok()
-    };
+    let reads =
+        |credentials| organization.attempt(credentials, region, "s3:ListBucket", &arn).is_ok();
     let ability = |what, works| Ability { what, works };
     match attack {
         Attack::Instance => {

@@ -53,10 +53,8 @@ pub fn example_policy() -> Result<Policy, Failure> {
 pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let began = tokio::time::Instant::now();
     let accounts = usize::try_from(arguments.accounts).unwrap_or(usize::MAX);
-    let options = Options {
-        latency: Duration::from_millis(arguments.latency_ms),
-        ..Options::default()
-    };
+    let options =
+        Options { latency: Duration::from_millis(arguments.latency_ms), ..Options::default() };
     let world = World::new(accounts, options);
     let before = snapshots(&world);
     let responder = world.responder(&example_policy()?).await?;
@@ -131,7 +129,6 @@ async fn play(
     Ok(Shown {
         number,
         unit: member.unit.clone(),
-        attack,
         calls: world.organization.call_count() - calls_before,
         security_hub_status: world.security_hub_status(&finding),
         could,
@@ -162,8 +159,11 @@ async fn undo_all(
         }
     }
     let after = snapshots(world);
-    let differing: Vec<&String> =
-        before.iter().filter(|(account, state)| after.get(*account) != Some(*state)).map(|it| it.0).collect();
+    let differing: Vec<&String> = before
+        .iter()
+        .filter(|(account, state)| after.get(*account) != Some(*state))
+        .map(|it| it.0)
+        .collect();
     report.undone(undone, &failed, &differing)?;
     Ok(failed.is_empty() && differing.is_empty())
 }

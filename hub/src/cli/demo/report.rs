@@ -7,37 +7,35 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::attacker::Ability;
-use super::world::{Attack, UNITS};
+use super::world::UNITS;
 use crate::cli::{Failure, Output};
 use crate::record::{Response, State, StepState};
 use crate::respond::{Disposition, Outcome};
 
 /// One finding and what became of it.
 #[derive(Debug)]
-pub struct Shown {
+pub(super) struct Shown {
     /// The finding's place in the order.
-    pub number: usize,
+    pub(super) number: usize,
     /// The OU of its account.
-    pub unit: String,
-    /// The attack.
-    pub attack: Attack,
+    pub(super) unit: String,
     /// How many AWS calls it took.
-    pub calls: usize,
+    pub(super) calls: usize,
     /// Security Hub's workflow status afterwards.
-    pub security_hub_status: Option<String>,
+    pub(super) security_hub_status: Option<String>,
     /// What the attacker could do before.
-    pub could: Vec<Ability>,
+    pub(super) could: Vec<Ability>,
     /// What the attacker can do afterwards.
-    pub can: Vec<Ability>,
+    pub(super) can: Vec<Ability>,
     /// What became of it; `None` when it was not handled.
-    pub outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
     /// Why it was not handled.
-    pub errors: Vec<String>,
+    pub(super) errors: Vec<String>,
 }
 
 /// The report as it grows.
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     output: Output,
     accounts: usize,
     total: usize,
@@ -62,7 +60,7 @@ const WRITTEN_IN_FULL: usize = 100;
 
 impl Report {
     /// A report of `total` findings in `accounts` accounts.
-    pub fn new(output: Output, accounts: usize, total: usize) -> Self {
+    pub(super) fn new(output: Output, accounts: usize, total: usize) -> Self {
         let bar = output == Output::Json || total > WRITTEN_IN_FULL;
         let progress = bar.then(|| {
             let bar = ProgressBar::new(total as u64);
@@ -86,7 +84,7 @@ impl Report {
     }
 
     /// Writes what is about to happen.
-    pub fn begin(&self) -> Result<(), Failure> {
+    pub(super) fn begin(&self) -> Result<(), Failure> {
         if self.output == Output::Text {
             let names: Vec<&str> = UNITS.iter().map(|(_, name)| *name).collect();
             let (accounts, total) = (self.accounts, self.total);
@@ -100,7 +98,7 @@ impl Report {
     }
 
     /// Takes one finding in and shows it.
-    pub fn finding(&mut self, shown: Shown) -> Result<(), Failure> {
+    pub(super) fn finding(&mut self, shown: Shown) -> Result<(), Failure> {
         let word = word(&shown);
         match word.as_str() {
             "contained" | "already-held" => self.counts.contained += 1,
@@ -126,7 +124,7 @@ impl Report {
     }
 
     /// Shows what was undone.
-    pub fn undone(
+    pub(super) fn undone(
         &mut self,
         undone: usize,
         failed: &[String],
@@ -149,7 +147,7 @@ impl Report {
     }
 
     /// Writes the summary; an error when anything was not as the policies say.
-    pub fn end(self, undo_exact: bool, took: Duration) -> Result<(), Failure> {
+    pub(super) fn end(self, undo_exact: bool, took: Duration) -> Result<(), Failure> {
         if let Some(bar) = &self.progress {
             bar.finish_and_clear();
         }
@@ -213,10 +211,10 @@ fn wrong(shown: &Shown, word: &str) -> Option<String> {
     };
     let number = shown.number + 1;
     if !expected.contains(&word) {
-        let why = shown.outcome.as_ref().map_or_else(
-            || shown.errors.join("; "),
-            |outcome| outcome.reason.clone(),
-        );
+        let why = shown
+            .outcome
+            .as_ref()
+            .map_or_else(|| shown.errors.join("; "), |outcome| outcome.reason.clone());
         let expected = expected.join(" or ");
         return Some(format!("finding {number}: {word} instead of {expected}: {why}"));
     }
@@ -273,11 +271,7 @@ fn write_finding(shown: &Shown, word: &str, total: usize) -> Result<(), Failure>
         return Ok(());
     };
     let finding = &outcome.finding;
-    writeln!(
-        out,
-        "{number}/{total} {} in {} {}",
-        finding.kind, finding.account, finding.region
-    )?;
+    writeln!(out, "{number}/{total} {} in {} {}", finding.kind, finding.account, finding.region)?;
     let unit = UNITS.iter().find(|(id, _)| *id == shown.unit).map_or("?", |(_, name)| name);
     let path = outcome.ou_path.as_ref().map(ToString::to_string).unwrap_or_default();
     writeln!(out, "   OU        {unit} ({path})")?;
@@ -309,11 +303,7 @@ fn write_finding(shown: &Shown, word: &str, total: usize) -> Result<(), Failure>
     Ok(())
 }
 
-fn write_abilities(
-    out: &mut impl Write,
-    when: &str,
-    abilities: &[Ability],
-) -> Result<(), Failure> {
+fn write_abilities(out: &mut impl Write, when: &str, abilities: &[Ability]) -> Result<(), Failure> {
     let told: Vec<String> = abilities
         .iter()
         .map(|it| format!("{}: {}", it.what, if it.works { "YES" } else { "no" }))

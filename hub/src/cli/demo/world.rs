@@ -116,8 +116,7 @@ impl World {
     /// The SDK configuration of the hub's function.
     pub async fn hub_config(&self) -> Result<SdkConfig, HubError> {
         let session = self.organization.role_session(HUB, HUB_ROLE, "firebreak");
-        let region: Region =
-            HOME.parse().map_err(|error| HubError::Failed(format!("{error}")))?;
+        let region: Region = HOME.parse().map_err(|error| HubError::Failed(format!("{error}")))?;
         let (client, time) = (self.organization.http_client(), self.organization.time_source());
         Ok(config::with_http_client(client, session, time, &region).await)
     }
@@ -231,12 +230,7 @@ pub fn add_spoke_role(organization: &Organization, account: &str) {
     organization.add_role(account, "/", SPOKE_ROLE, trust, allow(&json!(permitted), &json!("*")));
 }
 
-fn add_resources(
-    organization: &Organization,
-    index: usize,
-    unit: &str,
-    account: &str,
-) -> Member {
+fn add_resources(organization: &Organization, index: usize, unit: &str, account: &str) -> Member {
     let region = REGIONS.get(index / UNITS.len() % REGIONS.len()).copied().unwrap_or(HOME);
     let services = json!({ "Statement": [{
         "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" },

@@ -100,7 +100,8 @@ fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
         (Some((b'*', rest)), _) => {
-            wildcard(rest, text) || text.split_first().is_some_and(|(_, text)| wildcard(pattern, text))
+            wildcard(rest, text)
+                || text.split_first().is_some_and(|(_, text)| wildcard(pattern, text))
         }
         (Some((b'?', rest)), Some((_, text))) => wildcard(rest, text),
         (Some((one, rest)), Some((other, text))) => one == other && wildcard(rest, text),
@@ -424,11 +425,16 @@ fn resource_type(id: &str) -> &'static str {
 fn describe_associations(ec2: &Ec2, form: &Form) -> Answer {
     let not_found = "InvalidAssociationID.NotFound";
     let ids = wanted(form, "AssociationId", &ec2.associations, not_found)?;
-    let ids = select(form, ids, |_, _| None, |id, name| match name {
-        "instance-id" => Some(vec![ec2.associations.get(id)?.instance.clone()]),
-        "state" => Some(vec!["associated".to_owned()]),
-        _ => None,
-    })?;
+    let ids = select(
+        form,
+        ids,
+        |_, _| None,
+        |id, name| match name {
+            "instance-id" => Some(vec![ec2.associations.get(id)?.instance.clone()]),
+            "state" => Some(vec!["associated".to_owned()]),
+            _ => None,
+        },
+    )?;
     let (ids, next) = page(form, &ids)?;
     let mut out = String::new();
     xml::set(&mut out, "iamInstanceProfileAssociationSet", ids, |out, id| {
@@ -486,10 +492,7 @@ fn delete_security_group(ec2: &mut Ec2, form: &Form) -> Answer {
         other != id && group.ingress.iter().chain(&group.egress).any(|rule| rule.peer == peer)
     });
     if used || named {
-        return Err(refuse(
-            "DependencyViolation",
-            format!("resource {id} has a dependent object"),
-        ));
+        return Err(refuse("DependencyViolation", format!("resource {id} has a dependent object")));
     }
     ec2.groups.remove(id);
     ec2.tags.remove(id);
@@ -573,8 +576,7 @@ fn revoke(ec2: &mut Ec2, form: &Form, direction: Direction) -> Answer {
 
 fn modify_network_interface_attribute(ec2: &mut Ec2, form: &Form) -> Answer {
     let id = required(form, "NetworkInterfaceId")?;
-    let groups: Vec<String> =
-        form.list("SecurityGroupId").into_iter().map(str::to_owned).collect();
+    let groups: Vec<String> = form.list("SecurityGroupId").into_iter().map(str::to_owned).collect();
     let Some(interface) = ec2.interfaces.get(id) else {
         return Err(refuse(
             "InvalidNetworkInterfaceID.NotFound",
@@ -689,7 +691,9 @@ fn associate(ec2: &mut Ec2, place: Place<'_>, form: &Form) -> Answer {
         Some(state) => {
             return Err(refuse(
                 "IncorrectInstanceState",
-                format!("The instance '{instance}' is not in the running or stopped states but {state}"),
+                format!(
+                    "The instance '{instance}' is not in the running or stopped states but {state}"
+                ),
             ));
         }
     }
@@ -712,7 +716,10 @@ fn one_association(ec2: &Ec2, id: &str, state: &str) -> String {
 }
 
 fn association_not_found(id: &str) -> Refusal {
-    refuse("InvalidAssociationID.NotFound", format!("An invalid association-id of '{id}' was given"))
+    refuse(
+        "InvalidAssociationID.NotFound",
+        format!("An invalid association-id of '{id}' was given"),
+    )
 }
 
 fn disassociate(ec2: &mut Ec2, form: &Form) -> Answer {

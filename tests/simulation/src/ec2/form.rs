@@ -72,8 +72,7 @@ mod tests {
             ("Filter.1.Value.1", "vpc-1"),
             ("Filter.1.Value.2", "vpc-2"),
         ];
-        let form =
-            Form::new(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec());
+        let form = Form::new(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec());
         assert_eq!(form.list("GroupId"), ["sg-1", "sg-2"]);
         let values = vec!["vpc-1".to_owned(), "vpc-2".to_owned()];
         assert_eq!(form.filters(), [("vpc-id".to_owned(), values)]);

@@ -183,7 +183,8 @@ impl Ec2 {
     /// Attaches one more interface to an instance; returns the interface's id.
     pub fn attach_interface(&mut self, instance: &str, vpc: &str, groups: &[&str]) -> String {
         let id = self.new_id("eni");
-        let attached = |interface: &&NetworkInterface| interface.instance.as_deref() == Some(instance);
+        let attached =
+            |interface: &&NetworkInterface| interface.instance.as_deref() == Some(instance);
         let device_index = self.interfaces.values().filter(attached).count();
         let host = self.next % 250 + 4;
         let interface = NetworkInterface {
@@ -238,9 +239,11 @@ impl Ec2 {
             self.instances.get(instance).is_some_and(|instance| instance.state == "running");
         running
             && self.interfaces_of(instance).any(|(_, interface)| {
-                interface.groups.iter().filter_map(|id| self.groups.get(id)).any(|group| {
-                    group.egress.iter().any(|rule| opens_to_everyone(&rule.peer))
-                })
+                interface
+                    .groups
+                    .iter()
+                    .filter_map(|id| self.groups.get(id))
+                    .any(|group| group.egress.iter().any(|rule| opens_to_everyone(&rule.peer)))
             })
     }
 
@@ -251,9 +254,11 @@ impl Ec2 {
         running
             && self.interfaces_of(instance).any(|(_, interface)| {
                 interface.public_ip.is_some()
-                    && interface.groups.iter().filter_map(|id| self.groups.get(id)).any(|group| {
-                        group.ingress.iter().any(|rule| opens_to_everyone(&rule.peer))
-                    })
+                    && interface
+                        .groups
+                        .iter()
+                        .filter_map(|id| self.groups.get(id))
+                        .any(|group| group.ingress.iter().any(|rule| opens_to_everyone(&rule.peer)))
             })
     }
 }

@@ -194,9 +194,10 @@ fn update_access_key(iam: &mut Iam, place: Place<'_>, form: &Form) -> Answer {
 
 fn put_policy(iam: &mut Iam, action: &str, form: &Form) -> Answer {
     let name = required(form, "PolicyName")?.to_owned();
-    let document: Value = serde_json::from_str(required(form, "PolicyDocument")?).map_err(|_| {
-        ServiceError::new(400, "MalformedPolicyDocument", "Syntax errors in policy.")
-    })?;
+    let document: Value =
+        serde_json::from_str(required(form, "PolicyDocument")?).map_err(|_| {
+            ServiceError::new(400, "MalformedPolicyDocument", "Syntax errors in policy.")
+        })?;
     let (identity, limit) = identity(iam, action, form)?;
     modifiable(identity)?;
     let before = identity.inline.insert(name.clone(), document);
@@ -296,8 +297,7 @@ fn tag(iam: &mut Iam, action: &str, form: &Form) -> Answer {
 }
 
 fn untag(iam: &mut Iam, action: &str, form: &Form) -> Answer {
-    let keys: Vec<String> =
-        form.list("TagKeys.member").into_iter().map(str::to_owned).collect();
+    let keys: Vec<String> = form.list("TagKeys.member").into_iter().map(str::to_owned).collect();
     let (identity, _) = identity(iam, action, form)?;
     modifiable(identity)?;
     identity.tags.retain(|key, _| !keys.contains(key));

@@ -104,11 +104,12 @@ fn answer_bucket(bucket: &mut Bucket, call: &Call<'_>) -> Answer {
             bucket.tags = None;
             Ok((204, String::new()))
         }
-        "GetBucketLocation" => Ok((
-            200,
-            format!("<LocationConstraint>{}</LocationConstraint>", bucket.region),
-        )),
-        "ListObjectsV2" => Ok((200, "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>".to_owned())),
+        "GetBucketLocation" => {
+            Ok((200, format!("<LocationConstraint>{}</LocationConstraint>", bucket.region)))
+        }
+        "ListObjectsV2" => {
+            Ok((200, "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>".to_owned()))
+        }
         _ => Ok((200, String::new())),
     }
 }
@@ -192,7 +193,9 @@ fn leaves(body: &str) -> Result<Vec<(String, String)>, Refusal> {
             Event::Text(part) => text.push_str(&part.xml10_content()),
             Event::GeneralRef(reference) => {
                 let reference = reference.xml10_content();
-                text.push_str(quick_xml::escape::resolve_xml_entity(&reference).unwrap_or_default());
+                text.push_str(
+                    quick_xml::escape::resolve_xml_entity(&reference).unwrap_or_default(),
+                );
             }
             Event::End(end) => {
                 if end.local_name().as_ref() == name {

@@ -53,10 +53,9 @@ impl S3 {
     /// ("the most restrictive combination", S3 user guide, "Blocking public access").
     pub fn anyone_can_read(&self, bucket: &str) -> bool {
         let Some(bucket) = self.buckets.get(bucket) else { return false };
-        let blocks = [bucket.public_access_block, self.account_blocks.get(&bucket.account).copied()];
-        let blocked = |flag: fn(&PublicAccessBlock) -> bool| {
-            blocks.iter().flatten().any(flag)
-        };
+        let blocks =
+            [bucket.public_access_block, self.account_blocks.get(&bucket.account).copied()];
+        let blocked = |flag: fn(&PublicAccessBlock) -> bool| blocks.iter().flatten().any(flag);
         (bucket.public_acl && !blocked(|block| block.ignore_public_acls))
             || (bucket.public_policy && !blocked(|block| block.restrict_public_buckets))
     }

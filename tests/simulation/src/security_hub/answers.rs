@@ -181,7 +181,9 @@ fn passes(filters: &Map<String, Value>, finding: &Value) -> Result<bool, Refusal
                 format!("/{name}")
             }
             "WorkflowStatus" => "/Workflow/Status".to_owned(),
-            other => return Err(invalid(format!("the simulation does not model the filter {other}"))),
+            other => {
+                return Err(invalid(format!("the simulation does not model the filter {other}")));
+            }
         };
         let value = finding.pointer(&pointer).and_then(Value::as_str).unwrap_or_default();
         let mut any = false;

@@ -1,0 +1,469 @@
+//! What the laws are tried on: each action on each kind of target, with the
+//! parameters that make a difference.
+
+use firebreak_simulation::Organization;
+use firebreak_simulation::s3::model::{Bucket, PublicAccessBlock};
+use firebreak_simulation::state::State;
+use firebreak_spoke::resource::{Principal, PrincipalType, Resource, ResourceKind};
+use serde_json::{Value, json};
+
+use crate::stage::{ACCOUNT, REGION, allow};
+
+/// One action on one kind of target.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) action: &'static str,
+    pub(crate) parameters: Value,
+    pub(crate) arrange: fn(&Organization) -> ResourceKind,
+    /// Somebody changes what the action changed.
+    pub(crate) disturb: fn(&mut State, &Resource),
+    /// What was disturbed.
+    pub(crate) witness: fn(&mut State, &Resource) -> Value,
+    /// The resource goes.
+    pub(crate) remove: fn(&mut State, &Resource),
+    /// Whether the recorded plan still has something to end when the resource
+    /// is gone: an instance's stolen credentials outlive it.
+    pub(crate) outlives: bool,
+}
+
+fn two_vpcs(organization: &Organization) -> ResourceKind {
+    let instance_id = organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let (one, two) = (ec2.add_vpc(false), ec2.add_vpc(true));
+        let (web, admin) = (ec2.add_group(&one, "web"), ec2.add_group(&one, "admin"));
+        let backup = ec2.add_group(&two, "backup");
+        let id = ec2.add_instance(&one, &[&web, &admin]);
+        ec2.attach_interface(&id, &one, &[&admin]);
+        ec2.attach_interface(&id, &two, &[&backup]);
+        id
+    });
+    ResourceKind::Instance { instance_id }
+}
+
+pub(crate) fn instance_id(resource: &Resource) -> String {
+    match &resource.kind {
+        ResourceKind::Instance { instance_id } => instance_id.clone(),
+        other => panic!("no instance: {other:?}"),
+    }
+}
+
+pub(crate) fn first_interface(state: &mut State, resource: &Resource) -> String {
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    ec2.interfaces_of(&instance_id(resource)).next().unwrap().0.clone()
+}
+
+fn regroup(state: &mut State, resource: &Resource) {
+    let id = first_interface(state, resource);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    let vpc = ec2.interfaces[&id].vpc.clone();
+    let group = ec2.add_group(&vpc, "forensics");
+    ec2.interfaces.get_mut(&id).unwrap().groups = vec![group];
+}
+
+fn interface_groups(state: &mut State, resource: &Resource) -> Value {
+    let id = first_interface(state, resource);
+    json!(state.ec2(ACCOUNT, REGION).interfaces[&id].groups)
+}
+
+fn forget_instance(state: &mut State, resource: &Resource) {
+    let id = instance_id(resource);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    ec2.terminate(&id);
+    ec2.instances.remove(&id);
+    ec2.tags.remove(&id);
+}
+
+fn with_profile(organization: &Organization) -> ResourceKind {
+    organization.add_role(ACCOUNT, "/", "web", json!({}), allow(&["s3:GetObject"]));
+    organization.add_role(
+        ACCOUNT,
+        "/",
+        "ssm",
+        json!({}),
+        allow(&["ssm:UpdateInstanceInformation"]),
+    );
+    let (arn, id) = organization.add_profile(ACCOUNT, "web", "web");
+    organization.add_profile(ACCOUNT, "ssm-only", "ssm");
+    organization.add_profile(ACCOUNT, "theirs", "ssm");
+    let instance_id = organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpc = ec2.add_vpc(false);
+        let group = ec2.add_group(&vpc, "web");
+        let instance = ec2.add_instance(&vpc, &[&group]);
+        ec2.associate(&instance, &arn, &id);
+        instance
+    });
+    ResourceKind::Instance { instance_id }
+}
+
+fn give_profile(state: &mut State, resource: &Resource) {
+    let id = instance_id(resource);
+    let arn = format!("arn:aws:iam::{ACCOUNT}:instance-profile/theirs");
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    ec2.associations.retain(|_, association| association.instance != id);
+    ec2.associate(&id, &arn, "AIPATHEIRS");
+}
+
+fn profile(state: &mut State, resource: &Resource) -> Value {
+    let id = instance_id(resource);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    let found = ec2.associations.values().find(|association| association.instance == id);
+    json!(found.map(|association| &association.profile_arn))
+}
+
+const INLINE: &str = "FirebreakRevokeSessions-r-0001";
+
+fn edit_role_policy(state: &mut State, _: &Resource) {
+    let role = state.iam(ACCOUNT).roles.get_mut("web").unwrap();
+    role.identity.inline.insert(INLINE.to_owned(), allow(&["s3:*"]));
+}
+
+fn role_policy(state: &mut State, _: &Resource) -> Value {
+    json!(state.iam(ACCOUNT).roles["web"].identity.inline)
+}
+
+fn edit_user_policy(state: &mut State, _: &Resource) {
+    let user = state.iam(ACCOUNT).users.get_mut("web").unwrap();
+    user.identity.inline.insert(INLINE.to_owned(), allow(&["s3:*"]));
+}
+
+fn user_policy(state: &mut State, _: &Resource) -> Value {
+    json!(state.iam(ACCOUNT).users["web"].identity.inline)
+}
+
+/// A user and a role of one and the same name.
+fn namesakes(organization: &Organization) -> String {
+    organization.add_role(ACCOUNT, "/", "web", json!({}), allow(&["s3:GetObject"]));
+    organization.add_user(ACCOUNT, "web", allow(&["s3:GetObject"]))
+}
+
+fn user_key(organization: &Organization) -> ResourceKind {
+    let access_key_id = Some(namesakes(organization));
+    let id = organization.edit(|state| state.iam(ACCOUNT).users["web"].identity.id.clone());
+    let name = Some("web".to_owned());
+    let principal = Principal { kind: PrincipalType::IamUser, name, id: Some(id) };
+    ResourceKind::AccessKey { access_key_id, principal }
+}
+
+fn role_session(organization: &Organization) -> ResourceKind {
+    namesakes(organization);
+    let id = organization.edit(|state| state.iam(ACCOUNT).roles["web"].identity.id.clone());
+    let (name, id) = (Some("web".to_owned()), Some(format!("{id}:somebody")));
+    let principal = Principal { kind: PrincipalType::AssumedRole, name, id };
+    ResourceKind::AccessKey { access_key_id: Some("ASIAEXAMPLE".to_owned()), principal }
+}
+
+fn user(organization: &Organization) -> ResourceKind {
+    namesakes(organization);
+    ResourceKind::User { name: "web".to_owned() }
+}
+
+fn role(organization: &Organization) -> ResourceKind {
+    namesakes(organization);
+    ResourceKind::Role { name: "web".to_owned() }
+}
+
+fn delete_key(state: &mut State, _: &Resource) {
+    state.iam(ACCOUNT).users.get_mut("web").unwrap().keys.clear();
+}
+
+fn keys(state: &mut State, _: &Resource) -> Value {
+    json!(state.iam(ACCOUNT).users["web"].keys)
+}
+
+fn forget_user(state: &mut State, _: &Resource) {
+    state.iam(ACCOUNT).users.remove("web");
+}
+
+fn forget_role(state: &mut State, _: &Resource) {
+    state.iam(ACCOUNT).roles.remove("web");
+}
+
+const SOME: PublicAccessBlock = PublicAccessBlock {
+    block_public_acls: true,
+    ignore_public_acls: false,
+    block_public_policy: true,
+    restrict_public_buckets: false,
+};
+
+fn add_bucket(
+    organization: &Organization,
+    public_access_block: Option<PublicAccessBlock>,
+    tags: Option<&[(&str, &str)]>,
+) -> ResourceKind {
+    let name = "data".to_owned();
+    let owned = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    };
+    let bucket = Bucket {
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        public_access_block,
+        tags: tags.map(owned),
+        public_acl: true,
+        public_policy: true,
+    };
+    organization.edit(|state| state.s3.buckets.insert(name.clone(), bucket));
+    ResourceKind::Bucket { name }
+}
+
+fn bucket_without(organization: &Organization) -> ResourceKind {
+    add_bucket(organization, None, None)
+}
+
+fn bucket_with(organization: &Organization) -> ResourceKind {
+    let tags = [("aws:cloudformation:stack-name", "data"), ("team", "a<b")];
+    add_bucket(organization, Some(SOME), Some(&tags))
+}
+
+fn bucket_in_blocked_account(organization: &Organization) -> ResourceKind {
+    organization.edit(|state| state.s3.account_blocks.insert(ACCOUNT.to_owned(), SOME));
+    add_bucket(organization, None, None)
+}
+
+fn lower_bucket(state: &mut State, _: &Resource) {
+    let none = PublicAccessBlock::default();
+    state.s3.buckets.get_mut("data").unwrap().public_access_block = Some(none);
+}
+
+fn bucket_block(state: &mut State, _: &Resource) -> Value {
+    json!(state.s3.buckets["data"].public_access_block)
+}
+
+fn lower_account(state: &mut State, _: &Resource) {
+    state.s3.account_blocks.insert(ACCOUNT.to_owned(), PublicAccessBlock::default());
+}
+
+fn account_block(state: &mut State, _: &Resource) -> Value {
+    json!(state.s3.account_blocks)
+}
+
+fn forget_bucket(state: &mut State, _: &Resource) {
+    state.s3.buckets.remove("data");
+}
+
+fn nothing(_: &mut State, _: &Resource) {}
+
+const KEY: &str = "firebreak:finding";
+
+fn retag(state: &mut State, resource: &Resource) {
+    let theirs = (KEY.to_owned(), "theirs".to_owned());
+    match &resource.kind {
+        ResourceKind::Instance { instance_id } => {
+            let tags = state.ec2(ACCOUNT, REGION).tags.entry(instance_id.clone()).or_default();
+            tags.extend([theirs]);
+        }
+        ResourceKind::User { name } => {
+            state.iam(ACCOUNT).users.get_mut(name).unwrap().identity.tags.extend([theirs]);
+        }
+        ResourceKind::Role { name } => {
+            state.iam(ACCOUNT).roles.get_mut(name).unwrap().identity.tags.extend([theirs]);
+        }
+        ResourceKind::Bucket { name } => {
+            let bucket = state.s3.buckets.get_mut(name).unwrap();
+            bucket.tags.get_or_insert_default().extend([theirs]);
+        }
+        other => panic!("not tagged: {other:?}"),
+    }
+}
+
+fn tag(state: &mut State, resource: &Resource) -> Value {
+    match &resource.kind {
+        ResourceKind::Instance { instance_id } => {
+            json!(state.ec2(ACCOUNT, REGION).tags[instance_id].get(KEY))
+        }
+        ResourceKind::User { name } => {
+            json!(state.iam(ACCOUNT).users[name].identity.tags.get(KEY))
+        }
+        ResourceKind::Role { name } => {
+            json!(state.iam(ACCOUNT).roles[name].identity.tags.get(KEY))
+        }
+        ResourceKind::Bucket { name } => json!(state.s3.buckets[name].tags.as_ref().unwrap()[KEY]),
+        other => panic!("not tagged: {other:?}"),
+    }
+}
+
+pub(crate) fn tagged_instance(organization: &Organization) -> ResourceKind {
+    let kind = two_vpcs(organization);
+    let ResourceKind::Instance { instance_id } = &kind else { panic!("no instance") };
+    organization.edit(|state| {
+        let tags = state.ec2(ACCOUNT, REGION).tags.entry(instance_id.clone()).or_default();
+        tags.insert("Name".to_owned(), "web".to_owned());
+        tags.insert(KEY.to_owned(), "an older one".to_owned());
+    });
+    kind
+}
+
+/// Every case.
+pub(crate) fn cases() -> Vec<Case> {
+    [isolations(), instance_credentials(), principals(), public_access(), tags()].concat()
+}
+
+fn isolation() -> Case {
+    Case {
+        name: "isolate-instance",
+        action: "isolate-instance",
+        parameters: Value::Null,
+        arrange: two_vpcs,
+        disturb: regroup,
+        witness: interface_groups,
+        remove: forget_instance,
+        outlives: false,
+    }
+}
+
+fn isolations() -> Vec<Case> {
+    let without = Case {
+        name: "isolate-instance without cutting tracked connections",
+        parameters: json!({ "cut-tracked-connections": false }),
+        ..isolation()
+    };
+    vec![isolation(), without]
+}
+
+fn instance_credentials() -> Vec<Case> {
+    let revoke = Case {
+        name: "revoke-instance-credentials",
+        action: "revoke-instance-credentials",
+        arrange: with_profile,
+        disturb: give_profile,
+        witness: profile,
+        outlives: true,
+        ..isolation()
+    };
+    vec![
+        Case {
+            name: "revoke-instance-credentials of the whole role",
+            parameters: json!({ "sessions": "role" }),
+            ..revoke.clone()
+        },
+        Case {
+            name: "revoke-instance-credentials with a replacement",
+            parameters: json!({ "replacement-profile": "ssm-only" }),
+            ..revoke.clone()
+        },
+        Case {
+            name: "revoke-instance-credentials keeping the profile",
+            parameters: json!({ "disassociate-profile": false }),
+            disturb: edit_role_policy,
+            witness: role_policy,
+            ..revoke.clone()
+        },
+        revoke,
+    ]
+}
+
+fn principals() -> Vec<Case> {
+    let key = Case {
+        name: "deactivate-access-key",
+        action: "deactivate-access-key",
+        arrange: user_key,
+        disturb: delete_key,
+        witness: keys,
+        remove: forget_user,
+        ..isolation()
+    };
+    let of_role = Case {
+        name: "revoke-sessions of a role's session",
+        action: "revoke-sessions",
+        arrange: role_session,
+        disturb: edit_role_policy,
+        witness: role_policy,
+        remove: forget_role,
+        ..isolation()
+    };
+    let of_user = Case {
+        name: "revoke-sessions of a user",
+        arrange: user,
+        disturb: edit_user_policy,
+        witness: user_policy,
+        remove: forget_user,
+        ..of_role.clone()
+    };
+    vec![
+        key,
+        Case {
+            name: "revoke-sessions, only this one",
+            parameters: json!({ "only-this-session": true }),
+            ..of_role.clone()
+        },
+        Case { name: "revoke-sessions of a user's key", arrange: user_key, ..of_user.clone() },
+        Case { name: "revoke-sessions of a role", arrange: role, ..of_role.clone() },
+        of_role,
+        of_user,
+    ]
+}
+
+fn public_access() -> Vec<Case> {
+    let bucket = Case {
+        name: "block-public-access of a bucket without a block",
+        action: "block-public-access",
+        arrange: bucket_without,
+        disturb: lower_bucket,
+        witness: bucket_block,
+        remove: forget_bucket,
+        ..isolation()
+    };
+    let account = Case {
+        name: "block-public-access of an account without a block",
+        parameters: json!({ "account": true }),
+        disturb: lower_account,
+        witness: account_block,
+        remove: nothing,
+        ..bucket.clone()
+    };
+    vec![
+        Case {
+            name: "block-public-access of a bucket with some flags",
+            arrange: bucket_with,
+            ..bucket.clone()
+        },
+        bucket,
+        Case {
+            name: "block-public-access of an account with some flags",
+            arrange: bucket_in_blocked_account,
+            ..account.clone()
+        },
+        account,
+    ]
+}
+
+fn tags() -> Vec<Case> {
+    let instance = Case {
+        name: "tag-resource on an instance",
+        action: "tag-resource",
+        arrange: tagged_instance,
+        disturb: retag,
+        witness: tag,
+        ..isolation()
+    };
+    let bucket = Case {
+        name: "tag-resource on a bucket without tags",
+        arrange: bucket_without,
+        remove: forget_bucket,
+        ..instance.clone()
+    };
+    vec![
+        Case {
+            name: "tag-resource on a user",
+            arrange: user,
+            remove: forget_user,
+            ..instance.clone()
+        },
+        Case {
+            name: "tag-resource on a role",
+            arrange: role,
+            remove: forget_role,
+            ..instance.clone()
+        },
+        Case { name: "tag-resource on a bucket with tags", arrange: bucket_with, ..bucket.clone() },
+        bucket,
+        instance,
+    ]
+}
+
+/// The case of this name.
+pub(crate) fn case(name: &str) -> Case {
+    cases().into_iter().find(|case| case.name == name).unwrap()
+}

@@ -1,0 +1,16 @@
+//! The laws that every action obeys, each exercised against the simulated
+//! organization with exactly the permissions that the action declares. A new
+//! action gets a case in `cases` and obeys them all, or this fails.
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod stops;
+#[cfg(test)]
+mod targets;

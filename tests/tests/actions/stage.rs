@@ -1,0 +1,121 @@
+//! One action on one resource in a simulated account, with sessions that may do
+//! exactly what the action declares: one its reads, one its writes too.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use firebreak_hub::aws::config;
+use firebreak_simulation::{Options, Organization};
+use firebreak_spoke::account::Account;
+use firebreak_spoke::actions::{self, Entry, Observation, Scope, Undone, Verdict};
+use firebreak_spoke::error::ActionError;
+use firebreak_spoke::pace::Pace;
+use firebreak_spoke::resource::{Region, Resource, ResourceKind};
+use serde_json::{Value, json};
+
+use crate::cases::Case;
+
+pub(crate) const ACCOUNT: &str = "111111111111";
+pub(crate) const REGION: &str = "eu-central-1";
+pub(crate) const SPOKE: &str = "FirebreakSpoke";
+pub(crate) const READER: &str = "FirebreakReader";
+
+pub(crate) struct Stage {
+    pub(crate) organization: Organization,
+    pub(crate) resource: Resource,
+    pub(crate) entry: &'static Entry,
+    pub(crate) parameters: Value,
+    pub(crate) reader: Account,
+    pub(crate) spoke: Account,
+    pub(crate) before: Value,
+}
+
+pub(crate) fn allow(actions: &[&str]) -> Value {
+    json!({ "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }] })
+}
+
+pub(crate) fn resource(kind: ResourceKind) -> Resource {
+    Resource {
+        partition: "aws".parse().unwrap(),
+        account: ACCOUNT.parse().unwrap(),
+        region: REGION.parse().unwrap(),
+        kind,
+    }
+}
+
+pub(crate) fn empty(latency: Duration) -> Organization {
+    let options = Options { latency, throttling: false, ..Options::default() };
+    let organization = Organization::new("o-aa111bb222", "r-a1b2", "999999999999", options);
+    organization.add_account("r-a1b2", ACCOUNT, "workload");
+    organization
+}
+
+pub(crate) async fn session(organization: &Organization, role: &str) -> Account {
+    let region: Region = REGION.parse().unwrap();
+    let credentials = organization.role_session(ACCOUNT, role, "firebreak");
+    let sdk = config::with_http_client(
+        organization.http_client(),
+        credentials.clone(),
+        organization.time_source(),
+        &region,
+    )
+    .await;
+    let pace = Pace::new(100, NonZeroU32::MIN);
+    let (account, partition) = (ACCOUNT.parse().unwrap(), "aws".parse().unwrap());
+    Account::new(&sdk, &credentials, account, region, partition, pace)
+}
+
+impl Stage {
+    pub(crate) async fn of(case: &Case) -> Self {
+        Self::with(case, empty(Duration::ZERO)).await
+    }
+
+    pub(crate) async fn with(case: &Case, organization: Organization) -> Self {
+        let entry = actions::find(case.action).unwrap();
+        let about = entry.about;
+        let writes: Vec<&str> = about.reads.iter().chain(about.writes).copied().collect();
+        organization.add_role(ACCOUNT, "/", READER, json!({}), allow(about.reads));
+        organization.add_role(ACCOUNT, "/", SPOKE, json!({}), allow(&writes));
+        let resource = resource((case.arrange)(&organization));
+        let reader = session(&organization, READER).await;
+        let spoke = session(&organization, SPOKE).await;
+        let before = organization.snapshot(ACCOUNT);
+        let parameters = case.parameters.clone();
+        Self { organization, resource, entry, parameters, reader, spoke, before }
+    }
+
+    pub(crate) fn scope<'a>(&'a self, account: &'a Account) -> Scope<'a> {
+        Scope {
+            account,
+            resource: &self.resource,
+            response: "r-0001",
+            finding: "finding-0001",
+            now: self.organization.now(),
+            spoke_role: SPOKE,
+        }
+    }
+
+    pub(crate) async fn observe(&self) -> Result<Observation<Value>, ActionError> {
+        self.entry.observe(self.scope(&self.reader), &self.parameters).await
+    }
+
+    pub(crate) async fn apply(&self, prior: &Value) -> Result<(), ActionError> {
+        self.entry.apply(self.scope(&self.spoke), &self.parameters, prior).await
+    }
+
+    pub(crate) async fn verify(&self, prior: &Value) -> Verdict {
+        self.entry.verify(self.scope(&self.reader), &self.parameters, prior).await.unwrap()
+    }
+
+    pub(crate) async fn undo(&self, prior: &Value) -> Result<Undone, ActionError> {
+        self.entry.undo(self.scope(&self.spoke), &self.parameters, prior).await
+    }
+
+    pub(crate) fn snapshot(&self) -> Value {
+        self.organization.snapshot(ACCOUNT)
+    }
+}
+
+pub(crate) fn holds(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Holds(_))
+}
