@@ -41,8 +41,9 @@ impl ActionFacts {
                     Some(entry) => entry.check_parameters(parameters),
                     None => Err(format!("there is no action `{name}`")),
                 },
-                parameters: |name| {
-                    firebreak_spoke::actions::find(name).map_or(Value::Bool(true), |it| it.schema())
+                parameters: |name| match firebreak_spoke::actions::find(name) {
+                    Some(entry) => entry.schema(),
+                    None => Value::Bool(true),
                 },
             })
             .collect()

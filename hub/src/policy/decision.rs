@@ -157,8 +157,8 @@ impl Decision {
         }
         let actions: Vec<&str> = self.actions.iter().map(|it| it.name.as_str()).collect();
         let actions = if actions.is_empty() { "no action".into() } else { actions.join(", ") };
-        let guardrails: String =
-            self.guardrails.iter().map(|it| format!("; {}", it.effect)).collect();
-        format!("rule `{rule}` of {document} says {}: {actions}{guardrails}", self.mode.name())
+        let says = format!("rule `{rule}` of {document} says {}: {actions}", self.mode.name());
+        let guardrails = self.guardrails.iter().map(|guardrail| guardrail.effect.as_str());
+        std::iter::once(says.as_str()).chain(guardrails).collect::<Vec<_>>().join("; ")
     }
 }

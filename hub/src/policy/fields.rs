@@ -4,7 +4,7 @@
 
 use super::node::{Content, Entry, Node};
 use super::reader::Mistake;
-use super::spelling::nearest;
+use super::spelling::suggestion;
 
 /// One field of what patterns match.
 struct Field<'a> {
@@ -105,25 +105,26 @@ fn check_object(node: &Node, what: &str, fields: &[Field<'_>], mistakes: &mut Ve
             Some((name, rest)) => (name, Some(rest)),
             None => (entry.key.as_str(), None),
         };
-        match (fields.iter().find(|field| field.name == name), rest) {
-            (None, _) => mistakes.push(unknown(entry, what, fields)),
-            (Some(field), None) => check_field(&entry.node, field, mistakes),
-            (Some(Field { holds: Holds::Object(fields), .. }), Some(rest)) => {
+        let found = fields.iter().find(|field| field.name == name);
+        match (found.map(|field| (field, &field.holds)), rest) {
+            (Some((field, _)), None) => check_field(&entry.node, field, mistakes),
+            (Some((_, Holds::Object(fields))), Some(rest)) => {
                 let entry = Entry { key: rest.to_owned(), ..entry.clone() };
                 let node = Node { place: entry.place, content: Content::Map(vec![entry]) };
                 check_object(&node, name, fields, mistakes);
             }
-            (Some(Field { holds: Holds::Tags | Holds::Anything, .. }), Some(_)) => {}
-            (Some(_), Some(_)) => mistakes.push(unknown(entry, what, fields)),
+            (Some((_, Holds::Tags | Holds::Anything)), Some(_)) => {}
+            (Some((_, Holds::Text | Holds::Number | Holds::Bool)), Some(_)) | (None, _) => {
+                mistakes.push(unknown(entry, what, fields));
+            }
         }
     }
 }
 
 fn unknown(entry: &Entry, what: &str, fields: &[Field<'_>]) -> Mistake {
-    let help = match nearest(&entry.key, fields.iter().map(|field| field.name)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "what the service wrote beyond these fields is under `detail`".to_owned(),
-    };
+    let help = suggestion(&entry.key, fields.iter().map(|field| field.name), || {
+        "what the service wrote beyond these fields is under `detail`".to_owned()
+    });
     let message = format!("`{what}` has no field `{}`: this would never match", entry.key);
     Mistake { place: entry.place, message, help: Some(help) }
 }

@@ -12,7 +12,7 @@ use super::fields;
 use super::keys::{DOCUMENT, Key, LATER, PROTECT, RULE};
 use super::node::{Content, Entry, Node, Place};
 use super::pattern::{Glob, Pattern};
-use super::spelling::nearest;
+use super::spelling::suggestion;
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl<'n> Reader<'_> {
     fn document(&mut self, node: &'n Node, file: &str) -> Option<Document> {
         let keys = self.keys(node, "a document", DOCUMENT)?;
         if let Some(version) = keys.get("version")
-            && version.to_json() != Value::from(1)
+            && version.to_json() != 1
         {
             let message = format!("version 1 is known, not {}", version.describe());
             self.mistake(version.place, message, None);
@@ -107,13 +107,9 @@ impl<'n> Reader<'_> {
             let help = "it is refused, not skipped: a guardrail that is skipped would be none";
             return self.mistake(entry.place, message, Some(help));
         }
-        let help = match nearest(name, table.iter().map(|key| key.name)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                let names: Vec<&str> = table.iter().map(|key| key.name).collect();
-                format!("it has {}", names.join(", "))
-            }
-        };
+        let names: Vec<&str> = table.iter().map(|key| key.name).collect();
+        let help =
+            suggestion(name, names.iter().copied(), || format!("it has {}", names.join(", ")));
         self.mistake(entry.place, format!("{what} has no key `{name}`"), Some(&help));
     }
 
@@ -153,10 +149,8 @@ impl<'n> Reader<'_> {
         let text = self.text(node, "a mode")?;
         let found = Mode::ALL.into_iter().find(|mode| mode.name() == text);
         if found.is_none() {
-            let help = match nearest(text, Mode::ALL.map(Mode::name)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("it is one of {}", Mode::ALL.map(Mode::name).join(", ")),
-            };
+            let names = Mode::ALL.map(Mode::name);
+            let help = suggestion(text, names, || format!("it is one of {}", names.join(", ")));
             self.mistake(node.place, format!("`{text}` is no mode"), Some(&help));
         }
         found
@@ -296,11 +290,10 @@ impl<'n> Reader<'_> {
         };
         let actions = self.actions;
         let Some(facts) = actions.iter().find(|facts| facts.name == *name) else {
-            let near = nearest(name, actions.iter().map(|facts| facts.name.as_str()));
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "`firebreak actions list` shows what there is".to_owned(),
-            };
+            let names = actions.iter().map(|facts| facts.name.as_str());
+            let help = suggestion(name, names, || {
+                "`firebreak actions list` shows what there is".to_owned()
+            });
             self.mistake(node.place, format!("there is no action `{name}`"), Some(&help));
             return None;
         };

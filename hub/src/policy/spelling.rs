@@ -1,10 +1,16 @@
 //! What somebody may have meant.
 
-/// The candidate that is nearest by edits, if it is near at all.
-pub(super) fn nearest<'a>(
+/// The help for a word that is none of the candidates.
+pub(super) fn suggestion<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+    otherwise: impl FnOnce() -> String,
+) -> String {
+    nearest(word, candidates).map_or_else(otherwise, |near| format!("did you mean `{near}`?"))
+}
+
+/// The candidate that is nearest by edits, if it is near at all.
+fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (edits(word, candidate), candidate))

@@ -58,7 +58,7 @@ impl Policy {
         self.attached
             .entry(point)
             .and_modify(|there| {
-                *there = Attached::Broken("two documents are attached to it".into())
+                *there = Attached::Broken("two documents are attached to it".into());
             })
             .or_insert(attached);
     }
