@@ -220,12 +220,12 @@ fn event_patterns() {
     check(
         &when("      type:\n        - Recon\n        - { prefx: Recon }\n"),
         &[
-            "8:13: `type.[1].prefx`: this is no operator; there are prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, exists, cidr",
+            "8:13: `type[1].prefx`: this is no operator; there are prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, exists, cidr",
         ],
     );
     check(
         &when("      severity: [{ numeric: [\"=>\", 7] }]\n"),
-        &["6:20: `severity.[0].numeric`: `=>` is not one of <, <=, =, >=, >"],
+        &["6:20: `severity[0].numeric`: `=>` is not one of <, <=, =, >=, >"],
     );
 }
 

@@ -280,10 +280,10 @@ impl<'n> Reader<'_> {
     }
 
     fn then(&mut self, node: &Node, irreversible: bool) -> Option<Then> {
-        let (name, parameters) = match &node.content {
-            Content::Text(name) => (name, Value::Null),
+        let (name, place, parameters) = match &node.content {
+            Content::Text(name) => (name, node.place, Value::Null),
             Content::Map(entries) => match entries.as_slice() {
-                [Entry { key, node, .. }] => (key, node.to_json()),
+                [Entry { key, place, node }] => (key, *place, node.to_json()),
                 _ => return self.no_action(node),
             },
             _ => return self.no_action(node),
@@ -294,15 +294,15 @@ impl<'n> Reader<'_> {
             let help = suggestion(name, names, || {
                 "`firebreak actions list` shows what there is".to_owned()
             });
-            self.mistake(node.place, format!("there is no action `{name}`"), Some(&help));
+            self.mistake(place, format!("there is no action `{name}`"), Some(&help));
             return None;
         };
         if let Err(why) = (facts.check)(name, &parameters) {
-            self.mistake(node.place, format!("`{name}` does not take this: {why}"), None);
+            self.mistake(place, format!("`{name}` does not take this: {why}"), None);
         }
         if !facts.reversible && !irreversible {
             let help = "add `irreversible: allow` to the rule if that is meant";
-            self.mistake(node.place, format!("`{name}` cannot be undone"), Some(help));
+            self.mistake(place, format!("`{name}` cannot be undone"), Some(help));
         }
         let call = ActionCall { name: name.clone(), parameters };
         Some(Then { call, resource_types: facts.resource_types.clone() })

@@ -32,12 +32,24 @@ pub struct Pattern {
 
 /// Why a value is no pattern, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{reason}", if path.is_empty() { String::new() } else { format!("`{}`: ", path.join(".")) })]
+#[error("{}{reason}", written(path))]
 pub struct PatternError {
     /// The keys down to the mistake; the place in a list is written as `[1]`.
     pub path: Vec<String>,
     /// What is wrong.
     pub reason: String,
+}
+
+/// A path as people write it, such as `type[1].prefix`, and a colon.
+fn written(path: &[String]) -> String {
+    let mut written = String::new();
+    for key in path {
+        if !written.is_empty() && !key.starts_with('[') {
+            written.push('.');
+        }
+        written.push_str(key);
+    }
+    if written.is_empty() { written } else { format!("`{written}`: ") }
 }
 
 /// What a pattern looks at.
