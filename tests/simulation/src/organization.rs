@@ -356,7 +356,8 @@ impl Organization {
             Err(Unanswered::Unreachable) => Err("connection refused"),
             Err(Unanswered::LostAnswer) => Err("connection reset before the answer"),
             Err(Unanswered::Crashed) => {
-                self.0.crashed.notify_waiters();
+                // Kept for whoever waits next: the crash may come before the wait.
+                self.0.crashed.notify_one();
                 std::future::pending().await
             }
         }

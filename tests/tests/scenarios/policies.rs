@@ -1,0 +1,222 @@
+//! Modes, inheritance, protections: what policy says is what happens.
+
+use firebreak_hub::cli::demo::world::{Attack, event};
+use firebreak_hub::policy::Mode;
+use firebreak_hub::record::State;
+use firebreak_hub::respond::Disposition;
+use firebreak_simulation::Options;
+use jiff::SignedDuration;
+
+use crate::stage::{deliver_to, policy, stage, stage_with};
+
+#[tokio::test(start_paused = true)]
+async fn each_mode_does_what_it_says_and_no_more() {
+    let stage = stage().await;
+    for (unit, state, status) in [
+        ("production", State::AwaitingApproval, "NOTIFIED"),
+        ("observe", State::Observed, "NEW"),
+        ("security", State::Refused, "NEW"),
+    ] {
+        let member = stage.member(unit, 1);
+        let before = stage.snapshot(member);
+        for (number, attack) in Attack::ALL.into_iter().enumerate() {
+            let finding = stage.finding(attack, member, number + 1);
+            let delivered = stage.deliver(&finding).await;
+            assert_eq!(delivered.state(), state, "{unit} {attack:?}");
+            assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some(status));
+        }
+        assert_eq!(stage.snapshot(member), before, "{unit}");
+    }
+    assert!(stage.changes().iter().all(|call| call == "securityhub:BatchUpdateFindings"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn off_leaves_no_trace() {
+    let documents = policy(&["attach: r-fb01\nrules:\n  - { name: nothing, mode: off }\n"]);
+    let stage = stage_with(documents, Options::default()).await;
+    let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+    let delivered = stage.deliver(&finding).await;
+    assert_eq!(delivered.disposition(), Disposition::Nothing);
+    assert!(delivered.outcome().response.is_none());
+    assert!(stage.changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_s_own_document_comes_first_and_cannot_pass_a_ceiling_above() {
+    let account = "attach: \"200000000001\"\nrules:\n  - { name: own, mode: auto, then: [isolate-instance] }\n";
+    let unit = |ceiling| {
+        format!(
+            "attach: ou-fb01-sandbox1\nceiling: {ceiling}\nrules:\n  - {{ name: units, mode: observe }}\n"
+        )
+    };
+    for (ceiling, state, mode) in [
+        ("auto", State::Contained, Mode::Auto),
+        ("approve", State::AwaitingApproval, Mode::Approve),
+        ("observe", State::Observed, Mode::Observe),
+    ] {
+        let documents = policy(&[account, &unit(ceiling)]);
+        let stage = stage_with(documents, Options::default()).await;
+        let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+        let delivered = stage.deliver(&finding).await;
+        let decision = delivered.outcome().decision.as_ref().unwrap();
+        assert_eq!(decision.rule.as_ref().unwrap().rule, "own");
+        assert_eq!((delivered.state(), decision.mode), (state, mode), "{ceiling}");
+        assert_eq!(decision.guardrails.len(), usize::from(ceiling != "auto"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_set_after_the_finding_protects_all_the_same() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let finding = stage.finding(Attack::Instance, member, 1);
+    stage.world.organization.edit(|state| {
+        let ec2 = state.ec2(&member.account, &member.region);
+        let tags = ec2.tags.entry(member.instance.clone()).or_default();
+        tags.insert("firebreak".to_owned(), "exempt".to_owned());
+    });
+    let delivered = stage.deliver(&finding).await;
+    assert_eq!(delivered.state(), State::Refused);
+    assert!(delivered.response().reason.contains("tag"), "{}", delivered.response().reason);
+    assert!(stage.reaches_internet(member));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_role_s_sessions_are_refused() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let mut finding = Attack::RoleSession.finding(member, 1);
+    finding["resource"]["accessKeyDetails"]["userName"] = "BreakGlassAdmin".into();
+    let allow = serde_json::json!({ "Statement": [] });
+    stage.world.organization.add_role(
+        &member.account,
+        "/",
+        "BreakGlassAdmin",
+        allow.clone(),
+        allow,
+    );
+    stage.world.import(&finding);
+    let delivered = stage.deliver(&finding).await;
+    assert_eq!(delivered.state(), State::Refused);
+    assert!(stage.changes().iter().all(|call| call == "securityhub:BatchUpdateFindings"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_and_archived_findings_cost_no_call() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    for (pointer, value) in [
+        ("/service/archived", serde_json::json!(true)),
+        ("/service/additionalInfo", serde_json::json!({ "sample": true })),
+    ] {
+        let mut finding = Attack::Instance.finding(member, 1);
+        *finding.pointer_mut(pointer).unwrap() = value;
+        let delivered = stage.deliver(&finding).await;
+        assert_eq!(delivered.disposition(), Disposition::Nothing, "{pointer}");
+    }
+    assert_eq!(stage.calls().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_moved_is_decided_by_its_new_place_once_the_old_one_is_stale() {
+    let stage = stage().await;
+    let member = stage.member("observe", 1).clone();
+    let finding = stage.finding(Attack::Instance, &member, 1);
+    assert_eq!(stage.deliver(&finding).await.state(), State::Observed);
+    stage.world.organization.move_account(&member.account, "ou-fb01-sandbox1");
+    stage.world.organization.advance(SignedDuration::from_mins(11));
+    let mut finding = finding;
+    finding["updatedAt"] = "2026-01-01T02:00:00.000Z".into();
+    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_climbed_where_describe_account_has_no_paths() {
+    let stage = stage().await;
+    stage.world.organization.edit(|state| state.organizations.without_paths = true);
+    let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+    let delivered = stage.deliver(&finding).await;
+    assert_eq!(delivered.response().ou_path.to_string(), "r-fb01/ou-fb01-sandbox1");
+    assert!(stage.calls().iter().any(|call| call.operation == "ListParents"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_organizations_does_not_know_fails_closed_and_is_remembered() {
+    let stage = stage().await;
+    let mut finding = Attack::Instance.finding(stage.member("sandbox", 0), 1);
+    finding["accountId"] = "999999999999".into();
+    for _ in 0..3 {
+        let error = stage.deliver(&finding).await.error();
+        assert!(error.contains("cannot place account 999999999999"), "{error}");
+    }
+    assert!(stage.changes().is_empty());
+    let asked = stage.calls().iter().filter(|call| call.operation == "DescribeAccount").count();
+    assert_eq!(asked, 1, "an unknown account is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_nothing_is_done_and_the_message_goes_back() {
+    let stage = stage().await;
+    let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+    // A hub whose table is there but holds no policy.
+    let mut settings = stage.world.settings();
+    "firebreak-empty".clone_into(&mut settings.table);
+    stage.world.organization.edit(|state| {
+        let role = state.iam("100000000002").roles.get_mut("FirebreakHub").unwrap();
+        role.identity.attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());
+    });
+    let config = stage.world.hub_config().await.unwrap();
+    let responder = firebreak_hub::respond::Responder::new(&config, settings);
+    responder.ledger.create_table().await.unwrap();
+    let event = event(&finding).to_string();
+    let error = deliver_to(&responder, &event).await.error();
+    assert!(error.contains("no policy is in force"), "{error}");
+    assert!(stage.reaches_internet(stage.member("sandbox", 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_stored_document_stops_what_it_governs_and_nothing_else() {
+    let stage = stage().await;
+    let before = stage.responder.policies.version().await.unwrap();
+    let mut documents = stage.responder.policies.documents(&before).await.unwrap();
+    for document in &mut documents {
+        if document.attach == "ou-fb01-sandbox1" {
+            document.json = "{\"attach\":\"ou-fb01-sandbox1\",\"budgets\":[]}".to_owned();
+        }
+    }
+    stage.responder.policies.push(&documents, &before).await.unwrap();
+    let sandbox = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+    let delivered = stage.deliver(&sandbox).await;
+    assert_eq!(delivered.state(), State::Refused);
+    assert!(delivered.response().reason.contains("broken"), "{}", delivered.response().reason);
+    let production = stage.finding(Attack::Instance, stage.member("production", 0), 2);
+    assert_eq!(stage.deliver(&production).await.state(), State::AwaitingApproval);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_pushes_at_once_one_loses_and_changes_nothing() {
+    let stage = stage().await;
+    let before = stage.responder.policies.version().await.unwrap();
+    let documents = stage.responder.policies.documents(&before).await.unwrap();
+    stage.responder.policies.push(&documents[..1], &before).await.unwrap();
+    let error = stage.responder.policies.push(&documents[..2], &before).await.unwrap_err();
+    assert!(error.to_string().contains("another push"), "{error}");
+    let now = stage.responder.policies.version().await.unwrap();
+    assert_eq!(stage.responder.policies.documents(&now).await.unwrap(), documents[..1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_takes_effect_within_the_ttl() {
+    let stage = stage().await;
+    let other = stage.another_responder().await;
+    let message = |nth, number| {
+        event(&stage.finding(Attack::Instance, stage.member("sandbox", nth), number)).to_string()
+    };
+    assert_eq!(deliver_to(&other, &message(0, 1)).await.state(), State::Contained);
+    let before = stage.responder.policies.version().await.unwrap();
+    let off = policy(&["attach: r-fb01\nceiling: off\n"]);
+    let documents = [off.documents()[0].to_stored().unwrap()];
+    stage.responder.policies.push(&documents, &before).await.unwrap();
+    stage.world.organization.advance(SignedDuration::from_secs(61));
+    assert_eq!(deliver_to(&other, &message(1, 2)).await.disposition(), Disposition::Nothing);
+}

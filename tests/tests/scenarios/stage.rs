@@ -1,0 +1,141 @@
+//! An organization with a responder, and ways to deliver findings to it.
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use firebreak_hub::cli::demo::example_policy;
+use firebreak_hub::cli::demo::world::{Attack, Member, World, event};
+use firebreak_hub::lambda::{self, Handled};
+use firebreak_hub::policy::{ActionFacts, Policy, read_files};
+use firebreak_hub::record::{Response, State};
+use firebreak_hub::respond::{Disposition, Outcome, Responder};
+use firebreak_simulation::{CallRecord, Options};
+use serde_json::{Value, json};
+
+pub struct Stage {
+    pub world: World,
+    pub responder: Responder,
+}
+
+/// What became of one message.
+pub struct Delivered {
+    pub failed: bool,
+    pub handled: Handled,
+}
+
+impl Delivered {
+    /// The one outcome of a message that was acknowledged.
+    pub fn outcome(&self) -> &Outcome {
+        assert!(!self.failed, "{:?}", self.handled.errors);
+        assert_eq!(self.handled.outcomes.len(), 1, "{:?}", self.handled.outcomes);
+        &self.handled.outcomes[0]
+    }
+
+    /// The record of the one outcome.
+    pub fn response(&self) -> &Response {
+        let outcome = self.outcome();
+        outcome.response.as_ref().unwrap_or_else(|| panic!("no response: {outcome:?}"))
+    }
+
+    pub fn state(&self) -> State {
+        self.response().state
+    }
+
+    pub fn disposition(&self) -> Disposition {
+        self.outcome().disposition
+    }
+
+    /// Why a message was not acknowledged.
+    pub fn error(&self) -> String {
+        assert!(self.failed, "{:?}", self.handled.outcomes);
+        let errors: Vec<String> = self.handled.errors.iter().map(ToString::to_string).collect();
+        errors.join("; ")
+    }
+}
+
+/// Twelve accounts under the example policies.
+pub async fn stage() -> Stage {
+    stage_with(example_policy().unwrap(), Options::default()).await
+}
+
+pub async fn stage_with(policy: Policy, options: Options) -> Stage {
+    let world = World::new(12, options);
+    let responder = world.responder(&policy).await.unwrap();
+    Stage { world, responder }
+}
+
+/// A policy of documents written in a test, on top of none.
+pub fn policy(documents: &[&str]) -> Policy {
+    let files: Vec<(String, String)> = documents
+        .iter()
+        .enumerate()
+        .map(|(index, text)| (format!("{index}.yaml"), (*text).to_owned()))
+        .collect();
+    read_files(&files, &ActionFacts::all()).unwrap_or_else(|diagnostics| {
+        panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
+}
+
+impl Stage {
+    /// A member of an OU: `sandbox`, `production`, `security` or `observe`; the
+    /// second of the sandboxes has an instance with three interfaces in two VPCs.
+    pub fn member(&self, unit: &str, nth: usize) -> &Member {
+        let index = ["sandbox", "production", "security", "observe"]
+            .iter()
+            .position(|name| *name == unit)
+            .unwrap();
+        &self.world.members[index + 4 * nth]
+    }
+
+    /// A finding that Security Hub knows as well.
+    pub fn finding(&self, attack: Attack, member: &Member, number: usize) -> Value {
+        let finding = attack.finding(member, number);
+        self.world.import(&finding);
+        finding
+    }
+
+    /// Delivers a GuardDuty finding as EventBridge and SQS do.
+    pub async fn deliver(&self, finding: &Value) -> Delivered {
+        self.deliver_message(&event(finding).to_string()).await
+    }
+
+    pub async fn deliver_message(&self, body: &str) -> Delivered {
+        deliver_to(&self.responder, body).await
+    }
+
+    /// A second process of the hub, with caches of its own.
+    pub async fn another_responder(&self) -> Responder {
+        Responder::new(&self.world.hub_config().await.unwrap(), self.world.settings())
+    }
+
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.world.organization.calls()
+    }
+
+    /// The calls that change something outside the hub's own table.
+    pub fn changes(&self) -> Vec<String> {
+        self.calls()
+            .into_iter()
+            .filter(|call| call.mutating && call.service != "dynamodb")
+            .map(|call| format!("{}:{}", call.service, call.operation))
+            .collect()
+    }
+
+    pub fn snapshot(&self, member: &Member) -> Value {
+        self.world.organization.snapshot(&member.account)
+    }
+
+    pub fn reaches_internet(&self, member: &Member) -> bool {
+        self.world.organization.edit(|state| {
+            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
+        })
+    }
+}
+
+pub async fn deliver_to(responder: &Responder, body: &str) -> Delivered {
+    let batch: SqsEvent = serde_json::from_value(json!({ "Records": [{
+        "messageId": "m-1", "eventSource": "aws:sqs", "body": body,
+    }]}))
+    .unwrap();
+    let (response, handled) = lambda::handle_batch(responder, batch).await;
+    let (_, handled) = handled.into_iter().next().unwrap();
+    Delivered { failed: !response.batch_item_failures.is_empty(), handled }
+}
