@@ -37,7 +37,7 @@ use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
 use crate::aws::security_hub::SecurityHub;
 use crate::finding::{Finding, Target};
-use crate::organization::OuPath;
+use crate::organization::{OuPath, Place};
 use crate::plan;
 use crate::policy::{Decision, Mode, Tags};
 use crate::record::{FORMAT, FindingSummary, Response, ResponseId, State, Step, StepState};
@@ -207,30 +207,7 @@ impl Responder {
     ) -> Result<Option<Outcome>, HubError> {
         let resource = &target.resource;
         let place = self.organization.place(&resource.account).await?;
-        let policy = self.policies.current().await?;
-        let with = |tags: &Tags| policy.decide(finding, target, &place, tags);
-
-        // A decision that no tag can change needs no look-up of tags.
-        let without_tags = with(&Tags::Unknown { reason: "not looked up yet".to_owned() });
-        let (decision, observed) = if without_tags.depends_on_tags() || without_tags.acts() {
-            // The prior state is read beside the tags, for what the finding's
-            // own copy of the tags leads to: nearly always the final decision.
-            let expected = with(&Tags::Known(target.tags.clone()));
-            let (tags, observed) = futures::join!(
-                self.tags(resource),
-                self.observe(finding, resource, seen, &expected)
-            );
-            let decision = with(&tags?);
-            if decision.actions == expected.actions && decision.rule == expected.rule {
-                (decision, observed)
-            } else {
-                let observed = self.observe(finding, resource, seen, &decision).await;
-                (decision, observed)
-            }
-        } else {
-            (without_tags, Vec::new())
-        };
-
+        let (decision, observed) = self.decision(finding, target, &place, seen).await?;
         let finished = |disposition, reason: String| Outcome {
             ou_path: Some(place.ou_path.clone()),
             decision: Some(decision.clone()),
@@ -254,9 +231,8 @@ impl Responder {
             return Ok(Some(finished(Disposition::AlreadyHeld, reason)));
         }
         let steps = plan::steps(observed);
-        let (state, reason) = match opening_state(&decision, &steps) {
-            Some(opening) => opening,
-            None => return Ok(Some(finished(Disposition::Nothing, decision.reason()))),
+        let Some((state, reason)) = opening_state(&decision, &steps) else {
+            return Ok(Some(finished(Disposition::Nothing, decision.reason())));
         };
         if let Some(entry) = seen.entries.get(&rule)
             && entry.state == state
@@ -326,6 +302,37 @@ impl Responder {
         outcome.written_back = self.write_back(&response, &mut entry).await?;
         outcome.response = Some(response);
         Ok(Some(outcome))
+    }
+
+    /// What policy says in the light of the target's present tags, and the
+    /// prior state for the actions that it leads to.
+    async fn decision(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        place: &Place,
+        seen: &TargetItem,
+    ) -> Result<(Decision, Vec<plan::Observed>), HubError> {
+        let resource = &target.resource;
+        let policy = self.policies.current().await?;
+        let with = |tags: &Tags| policy.decide(finding, target, place, tags);
+
+        // A decision that no tag can change needs no look-up of tags.
+        let without_tags = with(&Tags::Unknown { reason: "not looked up yet".to_owned() });
+        if !without_tags.depends_on_tags() && !without_tags.acts() {
+            return Ok((without_tags, Vec::new()));
+        }
+        // The prior state is read beside the tags, for what the finding's own
+        // copy of the tags leads to: nearly always the final decision.
+        let expected = with(&Tags::Known(target.tags.clone()));
+        let (tags, observed) =
+            futures::join!(self.tags(resource), self.observe(finding, resource, seen, &expected));
+        let decision = with(&tags?);
+        if decision.actions == expected.actions && decision.rule == expected.rule {
+            return Ok((decision, observed));
+        }
+        let observed = self.observe(finding, resource, seen, &decision).await;
+        Ok((decision, observed))
     }
 
     async fn tags(&self, resource: &Resource) -> Result<Tags, HubError> {

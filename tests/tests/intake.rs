@@ -1,6 +1,8 @@
 //! Intake on whole messages: own fixtures in every envelope, and other
 //! people's findings where they are at hand.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

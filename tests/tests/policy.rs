@@ -1,6 +1,8 @@
 //! Policy over findings as they arrive, and its commands. Mistakes in documents,
 //! the laws of decisions and the pattern cases are tested beside the code.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -307,10 +307,7 @@ impl Ledger {
             .transact_items(TransactWriteItem::builder().put(put.build().map_err(unbuilt)?).build())
             .send()
             .await;
-        let error = match answer {
-            Ok(_) => return Ok(Written::Yes),
-            Err(error) => error,
-        };
+        let Err(error) = answer else { return Ok(Written::Yes) };
         let lost = match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 let mut codes = cancelled.cancellation_reasons().iter().filter_map(|it| it.code());

@@ -12,12 +12,15 @@ use winterbaume_dynamodb::DynamoDbService;
 
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
 
+/// When a transaction was answered, its request's body, and the answer.
+type Answered = (Timestamp, Vec<u8>, HttpResponse);
+
 /// One account's tables in every Region.
 #[derive(Default)]
 pub struct DynamoDb {
     service: DynamoDbService,
     /// Answers to transactions by token, with the request's body.
-    tokens: Mutex<HashMap<String, (Timestamp, Vec<u8>, HttpResponse)>>,
+    tokens: Mutex<HashMap<String, Answered>>,
 }
 
 impl std::fmt::Debug for DynamoDb {

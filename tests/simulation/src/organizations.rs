@@ -90,7 +90,7 @@ pub fn answer(
         }
         "ListAccounts" => {
             let all = organizations.accounts.keys().map(|id| describe(organizations, id));
-            page(organizations, input, "Accounts", all.collect())
+            page(organizations, input, "Accounts", &all.collect::<Vec<_>>())
         }
         _ => return None,
     };
@@ -143,7 +143,7 @@ fn page(
     organizations: &Organizations,
     input: &Value,
     name: &str,
-    all: Vec<Value>,
+    all: &[Value],
 ) -> Result<Value, ServiceError> {
     let token = input.get("NextToken").and_then(Value::as_str);
     let start: usize = match token {

@@ -10,41 +10,41 @@ use firebreak_hub::respond::{Disposition, Outcome, Responder};
 use firebreak_simulation::{CallRecord, Options};
 use serde_json::{Value, json};
 
-pub struct Stage {
-    pub world: World,
-    pub responder: Responder,
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) responder: Responder,
 }
 
 /// What became of one message.
-pub struct Delivered {
-    pub failed: bool,
-    pub handled: Handled,
+pub(crate) struct Delivered {
+    pub(crate) failed: bool,
+    pub(crate) handled: Handled,
 }
 
 impl Delivered {
     /// The one outcome of a message that was acknowledged.
-    pub fn outcome(&self) -> &Outcome {
+    pub(crate) fn outcome(&self) -> &Outcome {
         assert!(!self.failed, "{:?}", self.handled.errors);
         assert_eq!(self.handled.outcomes.len(), 1, "{:?}", self.handled.outcomes);
         &self.handled.outcomes[0]
     }
 
     /// The record of the one outcome.
-    pub fn response(&self) -> &Response {
+    pub(crate) fn response(&self) -> &Response {
         let outcome = self.outcome();
         outcome.response.as_ref().unwrap_or_else(|| panic!("no response: {outcome:?}"))
     }
 
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.response().state
     }
 
-    pub fn disposition(&self) -> Disposition {
+    pub(crate) fn disposition(&self) -> Disposition {
         self.outcome().disposition
     }
 
     /// Why a message was not acknowledged.
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         assert!(self.failed, "{:?}", self.handled.outcomes);
         let errors: Vec<String> = self.handled.errors.iter().map(ToString::to_string).collect();
         errors.join("; ")
@@ -52,18 +52,18 @@ impl Delivered {
 }
 
 /// Twelve accounts under the example policies.
-pub async fn stage() -> Stage {
+pub(crate) async fn stage() -> Stage {
     stage_with(example_policy().unwrap(), Options::default()).await
 }
 
-pub async fn stage_with(policy: Policy, options: Options) -> Stage {
+pub(crate) async fn stage_with(policy: Policy, options: Options) -> Stage {
     let world = World::new(12, options);
     let responder = world.responder(&policy).await.unwrap();
     Stage { world, responder }
 }
 
 /// A policy of documents written in a test, on top of none.
-pub fn policy(documents: &[&str]) -> Policy {
+pub(crate) fn policy(documents: &[&str]) -> Policy {
     let files: Vec<(String, String)> = documents
         .iter()
         .enumerate()
@@ -77,7 +77,7 @@ pub fn policy(documents: &[&str]) -> Policy {
 impl Stage {
     /// A member of an OU: `sandbox`, `production`, `security` or `observe`; the
     /// second of the sandboxes has an instance with three interfaces in two VPCs.
-    pub fn member(&self, unit: &str, nth: usize) -> &Member {
+    pub(crate) fn member(&self, unit: &str, nth: usize) -> &Member {
         let index = ["sandbox", "production", "security", "observe"]
             .iter()
             .position(|name| *name == unit)
@@ -86,32 +86,32 @@ impl Stage {
     }
 
     /// A finding that Security Hub knows as well.
-    pub fn finding(&self, attack: Attack, member: &Member, number: usize) -> Value {
+    pub(crate) fn finding(&self, attack: Attack, member: &Member, number: usize) -> Value {
         let finding = attack.finding(member, number);
         self.world.import(&finding);
         finding
     }
 
     /// Delivers a GuardDuty finding as EventBridge and SQS do.
-    pub async fn deliver(&self, finding: &Value) -> Delivered {
+    pub(crate) async fn deliver(&self, finding: &Value) -> Delivered {
         self.deliver_message(&event(finding).to_string()).await
     }
 
-    pub async fn deliver_message(&self, body: &str) -> Delivered {
+    pub(crate) async fn deliver_message(&self, body: &str) -> Delivered {
         deliver_to(&self.responder, body).await
     }
 
     /// A second process of the hub, with caches of its own.
-    pub async fn another_responder(&self) -> Responder {
+    pub(crate) async fn another_responder(&self) -> Responder {
         Responder::new(&self.world.hub_config().await.unwrap(), self.world.settings())
     }
 
-    pub fn calls(&self) -> Vec<CallRecord> {
+    pub(crate) fn calls(&self) -> Vec<CallRecord> {
         self.world.organization.calls()
     }
 
     /// The calls that change something outside the hub's own table.
-    pub fn changes(&self) -> Vec<String> {
+    pub(crate) fn changes(&self) -> Vec<String> {
         self.calls()
             .into_iter()
             .filter(|call| call.mutating && call.service != "dynamodb")
@@ -119,18 +119,18 @@ impl Stage {
             .collect()
     }
 
-    pub fn snapshot(&self, member: &Member) -> Value {
+    pub(crate) fn snapshot(&self, member: &Member) -> Value {
         self.world.organization.snapshot(&member.account)
     }
 
-    pub fn reaches_internet(&self, member: &Member) -> bool {
+    pub(crate) fn reaches_internet(&self, member: &Member) -> bool {
         self.world.organization.edit(|state| {
             state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
         })
     }
 }
 
-pub async fn deliver_to(responder: &Responder, body: &str) -> Delivered {
+pub(crate) async fn deliver_to(responder: &Responder, body: &str) -> Delivered {
     let batch: SqsEvent = serde_json::from_value(json!({ "Records": [{
         "messageId": "m-1", "eventSource": "aws:sqs", "body": body,
     }]}))

@@ -67,7 +67,7 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
         let attack = Attack::ALL.get(index / UNITS.len() % Attack::ALL.len());
         let attack = *attack.ok_or_else(|| unknown(index))?;
         let shown = play(&world, &responder, member, attack, index, number).await?;
-        report.finding(shown)?;
+        report.finding(&shown)?;
     }
     let exact = undo_all(&world, &responder, &before, &mut report).await?;
     report.end(exact, began.elapsed())

@@ -98,8 +98,8 @@ impl Report {
     }
 
     /// Takes one finding in and shows it.
-    pub(super) fn finding(&mut self, shown: Shown) -> Result<(), Failure> {
-        let word = word(&shown);
+    pub(super) fn finding(&mut self, shown: &Shown) -> Result<(), Failure> {
+        let word = word(shown);
         match word.as_str() {
             "contained" | "already-held" => self.counts.contained += 1,
             "awaiting-approval" => self.counts.awaiting_approval += 1,
@@ -108,17 +108,17 @@ impl Report {
             _ => self.counts.failed += 1,
         }
         self.calls += shown.calls;
-        if let Some(wrong) = wrong(&shown, &word) {
+        if let Some(wrong) = wrong(shown, &word) {
             self.wrong.push(wrong);
         }
         if let Some(bar) = &self.progress {
             bar.inc(1);
         }
         if self.in_full() {
-            write_finding(&shown, &word, self.total)?;
+            write_finding(shown, &word, self.total)?;
         }
         if self.output == Output::Json {
-            self.findings.push(describe(&shown, &word));
+            self.findings.push(describe(shown, &word));
         }
         Ok(())
     }

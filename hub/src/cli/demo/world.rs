@@ -241,7 +241,7 @@ fn add_resources(organization: &Organization, index: usize, unit: &str, account:
     let (arn, id) = organization.add_profile(account, "web-server", "web-server");
     let instance = organization.edit(|state| {
         let ec2 = state.ec2(account, region);
-        let vpc = ec2.add_vpc(index % 2 == 0);
+        let vpc = ec2.add_vpc(index.is_multiple_of(2));
         let web = ec2.add_group(&vpc, "web");
         if let Some(group) = ec2.groups.get_mut(&web) {
             group.ingress.insert(Rule::tcp(443, "0.0.0.0/0"));

@@ -187,7 +187,7 @@ fn leaves(body: &str) -> Result<Vec<(String, String)>, Refusal> {
     loop {
         match reader.read_event().map_err(|_| malformed())? {
             Event::Start(start) => {
-                name = start.local_name().as_ref().to_owned();
+                start.local_name().as_ref().clone_into(&mut name);
                 text.clear();
             }
             Event::Text(part) => text.push_str(&part.xml10_content()),
@@ -197,10 +197,8 @@ fn leaves(body: &str) -> Result<Vec<(String, String)>, Refusal> {
                     quick_xml::escape::resolve_xml_entity(&reference).unwrap_or_default(),
                 );
             }
-            Event::End(end) => {
-                if end.local_name().as_ref() == name {
-                    leaves.push((std::mem::take(&mut name), std::mem::take(&mut text)));
-                }
+            Event::End(end) if end.local_name().as_ref() == name => {
+                leaves.push((std::mem::take(&mut name), std::mem::take(&mut text)));
             }
             Event::Eof => return Ok(leaves),
             _ => {}

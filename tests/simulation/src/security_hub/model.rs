@@ -95,10 +95,7 @@ impl SecurityHub {
                     }
                     object.insert(name.clone(), note);
                 }
-                "UserDefinedFields" => {
-                    object.insert(name.clone(), value.clone());
-                }
-                "Workflow" => {
+                "UserDefinedFields" | "Workflow" => {
                     object.insert(name.clone(), value.clone());
                 }
                 _ => {}
