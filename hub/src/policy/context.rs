@@ -1,10 +1,11 @@
-//! What patterns match: the normalized finding and its target as one event.
+//! What patterns match: the finding, its target and the target's place.
 
 use std::collections::BTreeMap;
 
-use firebreak_spoke::resource::{Principal, PrincipalType, ResourceKind};
+use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::{Map, Value, json};
 
+use super::pattern::Event;
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
 
@@ -22,77 +23,96 @@ pub enum Tags {
     },
 }
 
-/// Builds the event. `detail` is copied only where a pattern looks at it.
-pub(super) fn event(
-    finding: &Finding,
-    target: &Target,
-    place: &Place,
-    tags: &Tags,
-    with_detail: bool,
-) -> Value {
-    let resource = &target.resource;
-    let mut described = Map::new();
-    described.insert("type".to_owned(), json!(resource.type_name()));
-    described.insert("arn".to_owned(), json!(resource.arn()));
-    described.insert("account".to_owned(), json!(resource.account));
-    described.insert("region".to_owned(), json!(resource.region));
-    if let Some(role) = target.role {
-        described.insert("role".to_owned(), json!(role));
-    }
-    if let ResourceKind::AccessKey { access_key_id, principal } = &resource.kind {
-        described.insert("principal".to_owned(), json!(principal));
-        described.insert("accessKeyId".to_owned(), json!(access_key_id));
-    }
-    let mut event = Map::new();
-    let mut put = |name: &str, value: Value| {
-        event.insert(name.to_owned(), value);
-    };
-    put("id", json!(finding.id));
-    put("type", json!(finding.kind));
-    put("product", json!(finding.product));
-    put("severity", json!(finding.severity));
-    put("title", json!(finding.title));
-    put("account", json!(finding.account));
-    put("region", json!(finding.region));
-    put("partition", json!(finding.partition));
-    put("ouPath", json!(place.ou_path.ids()));
-    put("resource", Value::Object(described));
-    if let Some(count) = finding.count {
-        put("count", json!(count));
-    }
-    if let Tags::Known(tags) = tags {
-        put("tags", json!(tags));
-    }
-    if with_detail {
-        put("detail", finding.detail.clone());
-    }
-    Value::Object(event)
+/// The event that a target is, built once for all rules. The finding's
+/// original is borrowed: it can be large, and few rules look at it.
+pub(super) struct Context<'a> {
+    fields: Map<String, Value>,
+    detail: &'a Value,
+    tags: KnownTags,
 }
 
-/// The ARN of the user or role behind a target; `Err` where there is one whose
-/// name is not known.
-pub(super) fn principal_arn(target: &Target) -> Result<Option<String>, &'static str> {
-    let resource = &target.resource;
-    let (partition, account) = (&resource.partition, &resource.account);
-    let arn = |kind: &str, name: &str| format!("arn:{partition}:iam::{account}:{kind}/{name}");
-    match &resource.kind {
-        ResourceKind::User { name } => Ok(Some(arn("user", name))),
-        ResourceKind::Role { name } => Ok(Some(arn("role", name))),
-        ResourceKind::AccessKey { principal: Principal { kind, name, .. }, .. } => {
-            match (kind, name) {
-                (PrincipalType::IamUser, Some(name)) => Ok(Some(arn("user", name))),
-                (PrincipalType::AssumedRole | PrincipalType::Role, Some(name)) => {
-                    Ok(Some(arn("role", name)))
-                }
-                (PrincipalType::Root, _) => {
-                    Ok(Some(format!("arn:{partition}:iam::{account}:root")))
-                }
-                (PrincipalType::FederatedUser, Some(name)) => Ok(Some(arn("federated-user", name))),
-                _ => Err("the finding does not say whose credentials they are"),
-            }
+enum KnownTags {
+    Known(Value),
+    None,
+    Unknown,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(finding: &'a Finding, target: &Target, place: &Place, tags: &Tags) -> Self {
+        let mut fields = Map::new();
+        let mut put = |name: &str, value: Value| {
+            fields.insert(name.to_owned(), value);
+        };
+        put("id", json!(finding.id));
+        put("type", json!(finding.kind));
+        put("severity", json!(finding.severity));
+        put("title", json!(finding.title));
+        put("product", json!(finding.product));
+        put("account", json!(finding.account));
+        put("region", json!(finding.region));
+        put("partition", json!(finding.partition));
+        put("sample", json!(finding.sample));
+        put("ouPath", json!(place.ou_path.ids()));
+        put("resource", Value::Object(resource(target)));
+        if let Some(count) = finding.count {
+            put("count", json!(count));
         }
-        ResourceKind::Instance { .. }
-        | ResourceKind::Bucket { .. }
-        | ResourceKind::Other { .. } => Ok(None),
+        if let Some(status) = &finding.workflow_status {
+            put("workflowStatus", json!(status));
+        }
+        let tags = match tags {
+            Tags::Known(tags) => KnownTags::Known(json!(tags)),
+            Tags::None => KnownTags::None,
+            Tags::Unknown { .. } => KnownTags::Unknown,
+        };
+        Self { fields, detail: &finding.detail, tags }
     }
+
+    pub(super) fn field(&self, name: &str) -> Event<'_> {
+        match (name, &self.tags) {
+            ("detail", _) => Event::Value(self.detail),
+            ("tags", KnownTags::Known(tags)) => Event::Value(tags),
+            ("tags", KnownTags::None) => Event::Absent,
+            ("tags", KnownTags::Unknown) => Event::Unknown,
+            (name, _) => self.fields.get(name).map_or(Event::Absent, Event::Value),
+        }
+    }
+}
+
+fn resource(target: &Target) -> Map<String, Value> {
+    let Resource { account, region, kind, .. } = &target.resource;
+    let mut fields = Map::new();
+    let mut put = |name: &str, value: Value| {
+        fields.insert(name.to_owned(), value);
+    };
+    put("type", json!(target.resource.type_name()));
+    put("arn", json!(target.resource.arn()));
+    put("account", json!(account));
+    put("region", json!(region));
+    if let Some(role) = target.role {
+        put("role", json!(role));
+    }
+    let id = match kind {
+        ResourceKind::Instance { instance_id } => Some(instance_id),
+        ResourceKind::AccessKey { access_key_id, .. } => access_key_id.as_ref(),
+        ResourceKind::User { name }
+        | ResourceKind::Role { name }
+        | ResourceKind::Bucket { name } => Some(name),
+        ResourceKind::Other { id, .. } => id.as_ref(),
+    };
+    if let Some(id) = id {
+        put("id", json!(id));
+    }
+    if let ResourceKind::AccessKey { principal, .. } = kind {
+        let parts = [("name", &principal.name), ("id", &principal.id)];
+        let mut described = Map::new();
+        described.insert("type".to_owned(), json!(principal.kind));
+        described.extend(
+            parts
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.into(), json!(value.as_ref()?)))),
+        );
+        put("principal", Value::Object(described));
+    }
+    fields
 }

@@ -2,7 +2,39 @@
 
 use serde::Serialize;
 
-use super::document::{ActionCall, Mode};
+use super::actions::ActionCall;
+use super::document::Mode;
+
+/// How a decision came out. All but `Follow` mean that nothing is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Do what the mode says with the actions.
+    Follow,
+    /// Nothing: the finding was generated for trying things out.
+    Sample,
+    /// Nothing: the finding is archived or suppressed at its source.
+    Archived,
+    /// Nothing: no document is attached to the account or above it.
+    NoDocument,
+    /// Nothing: no rule matches.
+    NoRule,
+    /// Nothing: the mode is off, by the rule or by a ceiling.
+    Off,
+    /// Nothing: no action of the rule acts on such a target.
+    NoAction,
+    /// Refused: a protection holds.
+    Protected,
+    /// Refused: a document that governs the target cannot be read.
+    Broken,
+    /// Refused: the answer depends on tags that are not known.
+    TagsUnknown,
+    /// Refused: principals are protected, and whose credentials these are is
+    /// not known.
+    PrincipalUnknown,
+    /// Refused: the place is another account's than the target's.
+    WrongPlace,
+}
 
 /// The rule that decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,7 +47,8 @@ pub struct RuleRef {
     pub rule: String,
 }
 
-/// A guardrail that changed the outcome.
+/// A ceiling, a protection or a broken document that changed the outcome, or
+/// would have if the mode were stronger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Guardrail {
     /// Where its document is attached.
@@ -24,47 +57,53 @@ pub struct Guardrail {
     pub effect: String,
 }
 
-/// What is to be done.
+/// An action of the rule that is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", content = "why")]
-pub enum Outcome {
-    /// What the mode and the actions say.
-    Follow,
-    /// Nothing; why.
-    Nothing(String),
-    /// A guardrail, or what cannot be known, forbids to act; why.
-    Refused(String),
-    /// Refused because it depends on tags that are not known; why.
-    TagsUnknown(String),
+pub struct LeftOut {
+    /// Its name.
+    pub action: String,
+    /// Why, in a sentence.
+    pub why: String,
 }
 
 /// What policy says for one target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
-    /// What is to be done.
+    /// How it came out.
     pub outcome: Outcome,
-    /// How far, after all ceilings.
+    /// Why nothing is done or it is refused, in a sentence; empty for `Follow`.
+    pub why: String,
+    /// How far, after all ceilings; `off` unless the outcome is `Follow`.
     pub mode: Mode,
-    /// The actions that fit the target, in the rule's order.
+    /// The actions that fit the target, in the rule's order. They are carried
+    /// out only if [`Decision::acts`] says so.
     pub actions: Vec<ActionCall>,
-    /// Actions of the rule that do not act on this type of target.
-    pub not_applicable: Vec<String>,
+    /// Actions of the rule that do not fit the target.
+    pub left_out: Vec<LeftOut>,
     /// The rule that decided, where one did.
     pub rule: Option<RuleRef>,
-    /// Every guardrail that changed the outcome.
+    /// Every guardrail that played a part.
     pub guardrails: Vec<Guardrail>,
 }
 
 impl Decision {
-    pub(super) fn nothing(why: impl Into<String>) -> Self {
+    pub(super) fn without_rule(outcome: Outcome, why: impl Into<String>) -> Self {
         Self {
-            outcome: Outcome::Nothing(why.into()),
+            outcome,
+            why: why.into(),
             mode: Mode::Off,
             actions: Vec::new(),
-            not_applicable: Vec::new(),
+            left_out: Vec::new(),
             rule: None,
             guardrails: Vec::new(),
         }
+    }
+
+    /// Turns the decision into one under which nothing is changed.
+    pub(super) fn stop(&mut self, outcome: Outcome, why: impl Into<String>) {
+        self.outcome = outcome;
+        self.why = why.into();
+        self.mode = Mode::Off;
     }
 
     /// Whether something is to be changed, now or once approved.
@@ -76,41 +115,50 @@ impl Decision {
 
     /// Whether acting is forbidden by a guardrail or by what cannot be known.
     pub fn is_refused(&self) -> bool {
-        matches!(self.outcome, Outcome::Refused(_) | Outcome::TagsUnknown(_))
+        match self.outcome {
+            Outcome::Protected
+            | Outcome::Broken
+            | Outcome::TagsUnknown
+            | Outcome::PrincipalUnknown
+            | Outcome::WrongPlace => true,
+            Outcome::Follow
+            | Outcome::Sample
+            | Outcome::Archived
+            | Outcome::NoDocument
+            | Outcome::NoRule
+            | Outcome::Off
+            | Outcome::NoAction => false,
+        }
     }
 
     /// Whether knowing the tags would change it.
     pub fn depends_on_tags(&self) -> bool {
-        matches!(self.outcome, Outcome::TagsUnknown(_))
+        self.outcome == Outcome::TagsUnknown
     }
 
     /// Under what a response is kept: the rule that decided, or the guardrail
     /// that refused before any did. `None` where nothing is to be recorded.
     pub fn rule_key(&self) -> Option<String> {
-        match (&self.outcome, &self.rule, self.guardrails.last()) {
-            (Outcome::Nothing(_), ..) => None,
-            (_, Some(RuleRef { document, rule, .. }), _) => Some(format!("{document}/{rule}")),
-            (_, None, Some(guardrail)) => Some(format!("{}/guardrail", guardrail.document)),
-            (_, None, None) => Some("guardrail".to_owned()),
+        if self.outcome != Outcome::Follow && !self.is_refused() {
+            return None;
         }
+        Some(match (&self.rule, self.guardrails.last()) {
+            (Some(RuleRef { document, rule, .. }), _) => format!("{document}/{rule}"),
+            (None, Some(guardrail)) => format!("{}/guardrail", guardrail.document),
+            (None, None) => "guardrail".to_owned(),
+        })
     }
 
     /// The reason, in a sentence.
     pub fn reason(&self) -> String {
-        let guardrails: String =
-            self.guardrails.iter().map(|it| format!("; {}", it.effect)).collect();
-        match (&self.outcome, &self.rule) {
-            (Outcome::Nothing(why) | Outcome::Refused(why) | Outcome::TagsUnknown(why), _) => {
-                why.clone()
-            }
-            (Outcome::Follow, Some(RuleRef { document, rule, .. })) => {
-                let actions: Vec<&str> = self.actions.iter().map(|it| it.name.as_str()).collect();
-                let actions =
-                    if actions.is_empty() { "nothing".into() } else { actions.join(", ") };
-                let mode = self.mode.name();
-                format!("rule `{rule}` of {document} says {mode}: {actions}{guardrails}")
-            }
-            (Outcome::Follow, None) => "no rule".to_owned(),
+        let Some(RuleRef { document, rule, .. }) = &self.rule else { return self.why.clone() };
+        if self.outcome != Outcome::Follow {
+            return self.why.clone();
         }
+        let actions: Vec<&str> = self.actions.iter().map(|it| it.name.as_str()).collect();
+        let actions = if actions.is_empty() { "no action".into() } else { actions.join(", ") };
+        let says = format!("rule `{rule}` of {document} says {}: {actions}", self.mode.name());
+        let guardrails = self.guardrails.iter().map(|guardrail| guardrail.effect.as_str());
+        std::iter::once(says.as_str()).chain(guardrails).collect::<Vec<_>>().join("; ")
     }
 }

@@ -4,36 +4,67 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::context::Tags;
-use super::decision::Decision;
-use super::tree::Policy;
+use super::context::{Context, Tags};
+use super::decide::nearest_rule;
+use super::decision::{Decision, Outcome};
+use super::document::Mode;
+use super::pattern::{Event, Verdict};
+use super::tree::{BrokenDocument, Policy};
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
-
-/// One point on the way up, and what was found there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Walked {
-    /// The account, OU or root.
-    pub point: String,
-    /// The file of the document that is attached to it.
-    pub file: Option<String>,
-    /// Its ceiling.
-    pub ceiling: Option<super::Mode>,
-    /// Each rule and, unless it matched, the first field that failed.
-    pub rules: Vec<(String, Option<String>)>,
-}
 
 /// A decision with the walk that led to it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     /// The target's ARN.
     pub target: String,
-    /// The OUs above its account.
+    /// The finding's type.
+    pub finding: String,
+    /// The OUs above the target's account.
     pub ou_path: String,
     /// From the account up.
-    pub walk: Vec<Walked>,
+    pub walk: Vec<WalkStep>,
     /// The decision.
     pub decision: Decision,
+}
+
+/// One point on the way up, and what was found there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WalkStep {
+    /// The account, OU or root.
+    pub point: String,
+    /// The file of the document that is attached to it.
+    pub file: Option<String>,
+    /// Its ceiling.
+    pub ceiling: Option<Mode>,
+    /// How many protections it has.
+    pub protections: usize,
+    /// Its rules that were looked at, in order. What stands after the rule
+    /// that decided was not.
+    pub rules: Vec<RuleSeen>,
+    /// Why its document cannot be read.
+    pub broken: Option<String>,
+}
+
+/// One rule and how it fared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleSeen {
+    /// Its name.
+    pub rule: String,
+    /// How it fared.
+    pub result: Seen,
+}
+
+/// How a rule fared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// It matches and decides.
+    Matches,
+    /// This field, the first that does, keeps it from matching.
+    FailsAt(String),
+    /// It depends on tags that are not known.
+    DependsOnTags,
 }
 
 impl Policy {
@@ -45,32 +76,66 @@ impl Policy {
         place: &Place,
         tags: &Tags,
     ) -> Explanation {
-        let decision = self.decide(finding, target, place, tags);
-        let event = self.event(finding, target, place, tags);
-        let mut matched = false;
-        let walk = self.way_up(place).unwrap_or_default().into_iter().map(|(point, document)| {
-            let mut rules = Vec::new();
-            // What comes after the rule that matched was not looked at.
-            for rule in document.iter().flat_map(|it| &it.rules) {
-                if matched {
-                    break;
-                }
-                let failed = rule.when.as_ref().and_then(|when| when.first_mismatch(&event));
-                matched = failed.is_none();
-                rules.push((rule.name.clone(), failed));
-            }
-            Walked {
-                point: point.to_owned(),
-                file: document.map(|it| it.file.clone()),
-                ceiling: document.and_then(|it| it.ceiling),
-                rules,
-            }
-        });
         Explanation {
             target: target.resource.arn(),
+            finding: finding.kind.clone(),
             ou_path: place.ou_path.to_string(),
-            walk: walk.collect(),
-            decision,
+            walk: self.walk(&Context::new(finding, target, place, tags), place),
+            decision: self.decide(finding, target, place, tags),
+        }
+    }
+
+    fn walk(&self, context: &Context<'_>, place: &Place) -> Vec<WalkStep> {
+        let way = match self.way_up(place) {
+            Ok(way) => way,
+            Err(BrokenDocument { point, why }) => {
+                return vec![WalkStep { broken: Some(why.to_owned()), ..WalkStep::new(point) }];
+            }
+        };
+        let mut walk: Vec<WalkStep> = way
+            .iter()
+            .map(|(point, document)| {
+                let Some(document) = document else { return WalkStep::new(point) };
+                let protect = &document.protect;
+                WalkStep {
+                    file: Some(document.file.clone()),
+                    ceiling: document.ceiling,
+                    protections: protect.tags.len()
+                        + protect.principals.len()
+                        + protect.resources.len()
+                        + protect.accounts.len(),
+                    ..WalkStep::new(point)
+                }
+            })
+            .collect();
+        let field = |name: &str| context.field(name);
+        nearest_rule(&way, context, |step, rule, verdict| {
+            let result = match verdict {
+                Verdict::Yes => Seen::Matches,
+                Verdict::Unknown => Seen::DependsOnTags,
+                Verdict::No => {
+                    let failed = rule.when.as_ref();
+                    let failed = failed.and_then(|when| when.mismatch(Event::Object(&field)));
+                    Seen::FailsAt(failed.unwrap_or_default())
+                }
+            };
+            if let Some(step) = walk.get_mut(step) {
+                step.rules.push(RuleSeen { rule: rule.name.clone(), result });
+            }
+        });
+        walk
+    }
+}
+
+impl WalkStep {
+    fn new(point: &str) -> Self {
+        Self {
+            point: point.to_owned(),
+            file: None,
+            ceiling: None,
+            protections: 0,
+            rules: Vec::new(),
+            broken: None,
         }
     }
 }
@@ -78,31 +143,52 @@ impl Policy {
 impl fmt::Display for Explanation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{}", self.target)?;
-        for (depth, walked) in self.walk.iter().enumerate() {
-            let indent = "  ".repeat(depth);
-            let file = walked.file.as_deref().unwrap_or("no document");
-            write!(formatter, "{indent}└ {} ({file})", walked.point)?;
-            if let Some(ceiling) = walked.ceiling {
-                write!(formatter, ", ceiling {}", ceiling.name())?;
-            }
-            writeln!(formatter)?;
-            for (rule, failed) in &walked.rules {
-                match failed {
-                    Some(field) => {
-                        writeln!(formatter, "{indent}    ✗ {rule}: `{field}` does not match")?;
-                    }
-                    None => writeln!(formatter, "{indent}    ✓ {rule}")?,
-                }
-            }
+        writeln!(formatter, "{}", self.finding)?;
+        for (depth, step) in self.walk.iter().enumerate() {
+            write_step(formatter, depth, step)?;
         }
-        for guardrail in &self.decision.guardrails {
+        let Decision { outcome, mode, left_out, guardrails, .. } = &self.decision;
+        for left_out in left_out {
+            writeln!(formatter, "- {} is left out: {}", left_out.action, left_out.why)?;
+        }
+        for guardrail in guardrails {
             writeln!(formatter, "! {}", guardrail.effect)?;
         }
-        let word = match (&self.decision.outcome, self.decision.is_refused()) {
-            (_, true) => "refused",
-            (super::Outcome::Nothing(_), _) => "nothing",
-            _ => self.decision.mode.name(),
+        let word = match outcome {
+            Outcome::Follow => mode.name(),
+            _ if self.decision.is_refused() => "refused",
+            _ => "nothing",
         };
         write!(formatter, "= {word}: {}", self.decision.reason())
     }
+}
+
+fn write_step(formatter: &mut fmt::Formatter<'_>, depth: usize, step: &WalkStep) -> fmt::Result {
+    let indent = "  ".repeat(depth);
+    let WalkStep { point, file, ceiling, protections, rules, broken } = step;
+    write!(formatter, "{indent}└ {point}")?;
+    match (broken, file) {
+        (Some(why), _) => write!(formatter, " is broken: {why}")?,
+        (None, Some(file)) => write!(formatter, " ({file})")?,
+        (None, None) => write!(formatter, " (no document)")?,
+    }
+    if let Some(ceiling) = ceiling {
+        write!(formatter, ", ceiling {}", ceiling.name())?;
+    }
+    if *protections > 0 {
+        write!(formatter, ", {protections} protection(s)")?;
+    }
+    writeln!(formatter)?;
+    for RuleSeen { rule, result } in rules {
+        match result {
+            Seen::Matches => writeln!(formatter, "{indent}    ✓ {rule}")?,
+            Seen::FailsAt(field) => {
+                writeln!(formatter, "{indent}    ✗ {rule}: `{field}` does not match")?;
+            }
+            Seen::DependsOnTags => {
+                writeln!(formatter, "{indent}    ? {rule}: it depends on the tags")?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,9 @@
 //! attached to the organization's tree. Pure: no clock, no network, no globals.
 //!
 //! ```text
-//! files / stored JSON → Document (checked) → Policy → decide → Decision
+//! files ────────┐
+//!               ├→ Node → Document (checked) → Policy → decide → Decision
+//! stored JSON ──┘
 //! ```
 //!
 //! # Guarantees
@@ -13,20 +15,39 @@
 //!   tighten. A document below cannot weaken one above.
 //! - What cannot be known refuses: a broken document, tags that cannot be read
 //!   though policy depends on them, a principal without a name.
+//! - What a document says and this version does not know is refused, never
+//!   skipped: a guardrail that is ignored would be one that is not there.
 //! - The decision does not depend on the order in which documents were loaded.
 
+mod actions;
+mod arn;
 mod context;
+mod decide;
 mod decision;
 mod diagnostics;
 mod document;
 mod explain;
+mod fields;
+mod keys;
+mod node;
 mod pattern;
+mod reader;
+mod spelling;
 mod tree;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod mistakes;
+#[cfg(test)]
+mod testing;
+
+pub use actions::{ActionCall, ActionFacts};
 pub use context::Tags;
-pub use decision::{Decision, Guardrail, Outcome, RuleRef};
+pub use decision::{Decision, Guardrail, LeftOut, Outcome, RuleRef};
 pub use diagnostics::{Diagnostic, read_files};
-pub use document::{ActionCall, ActionFacts, Document, Mode, StoredDocument, schema};
-pub use explain::{Explanation, Walked};
+pub use document::{Document, Mode, StoredDocument};
+pub use explain::{Explanation, RuleSeen, Seen, WalkStep};
+pub use keys::schema;
 pub use pattern::{Pattern, PatternError};
 pub use tree::Policy;

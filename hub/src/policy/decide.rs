@@ -1,0 +1,239 @@
+//! The decision: the nearest matching rule, then every guardrail above it.
+
+use super::arn::{Behind, behind};
+use super::context::{Context, Tags};
+use super::decision::{Decision, Guardrail, LeftOut, Outcome, RuleRef};
+use super::document::{Document, Mode, Protect, Rule};
+use super::pattern::{Event, Verdict};
+use super::tree::{BrokenDocument, Policy, Step};
+use crate::finding::{Finding, Target};
+use crate::organization::Place;
+
+impl Policy {
+    /// Decides what to do about one target of a finding.
+    pub fn decide(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        place: &Place,
+        tags: &Tags,
+    ) -> Decision {
+        if finding.sample {
+            let why = "a sample finding is never acted on";
+            return Decision::without_rule(Outcome::Sample, why);
+        }
+        if finding.archived {
+            let why = "an archived or suppressed finding is never acted on";
+            return Decision::without_rule(Outcome::Archived, why);
+        }
+        let account = &target.resource.account;
+        if place.account != *account {
+            let why = format!("the target is in {account}, the place is {}'s", place.account);
+            return Decision::without_rule(Outcome::WrongPlace, why);
+        }
+        let way = match self.way_up(place) {
+            Ok(way) => way,
+            Err(BrokenDocument { point, why }) => {
+                let why = format!("the policy document of {point} is broken: {why}");
+                let mut decision = Decision::without_rule(Outcome::Broken, why.clone());
+                decision.guardrails.push(guardrail(point, why));
+                return decision;
+            }
+        };
+        if way.iter().all(|(_, document)| document.is_none()) {
+            let why = format!("no policy document covers {account} in {}", place.ou_path);
+            return Decision::without_rule(Outcome::NoDocument, why);
+        }
+        let context = Context::new(finding, target, place, tags);
+        let mut decision = match nearest_rule(&way, &context, |_, _, _| {}) {
+            Found::Rule(document, rule) => follow(document, rule, target),
+            Found::Nothing => {
+                return Decision::without_rule(Outcome::NoRule, "no rule matches this target");
+            }
+            Found::DependsOnTags(document, rule) => {
+                let why = format!("rule `{}` looks at the tags, {}", rule.name, unknown(tags));
+                let mut decision = Decision::without_rule(Outcome::TagsUnknown, why);
+                decision.rule = Some(reference(document, rule));
+                return decision;
+            }
+        };
+        lower_to_ceilings(&mut decision, &way);
+        let rule = decision.rule.as_ref().map_or("", |rule| &rule.rule);
+        match decision.mode {
+            Mode::Off => {
+                let why = format!("rule `{rule}` is off here");
+                decision.stop(Outcome::Off, why);
+            }
+            Mode::Approve | Mode::Auto if decision.actions.is_empty() => {
+                let kind = target.resource.type_name();
+                let why = format!("rule `{rule}` has no action for a target of type {kind}");
+                decision.stop(Outcome::NoAction, why);
+            }
+            Mode::Observe | Mode::Approve | Mode::Auto => {
+                apply_protections(&mut decision, &way, target, tags);
+            }
+        }
+        decision
+    }
+}
+
+/// What the search for a rule came to.
+pub(super) enum Found<'a> {
+    Rule(&'a Document, &'a Rule),
+    /// It may match or not: it must not be skipped for a later, weaker one.
+    DependsOnTags(&'a Document, &'a Rule),
+    Nothing,
+}
+
+/// The nearest rule that matches: from the account up, and within a document
+/// from the top. Each rule that is looked at is shown to `see` with the number
+/// of its step on the way.
+pub(super) fn nearest_rule<'a>(
+    way: &[Step<'a>],
+    context: &Context<'_>,
+    mut see: impl FnMut(usize, &'a Rule, Verdict),
+) -> Found<'a> {
+    let field = |name: &str| context.field(name);
+    for (step, (_, document)) in way.iter().enumerate() {
+        let Some(document) = document else { continue };
+        for rule in &document.rules {
+            let verdict = match &rule.when {
+                Some(when) => when.verdict(Event::Object(&field)),
+                None => Verdict::Yes,
+            };
+            see(step, rule, verdict);
+            match verdict {
+                Verdict::Yes => return Found::Rule(document, rule),
+                Verdict::Unknown => return Found::DependsOnTags(document, rule),
+                Verdict::No => {}
+            }
+        }
+    }
+    Found::Nothing
+}
+
+fn reference(document: &Document, rule: &Rule) -> RuleRef {
+    RuleRef {
+        document: document.attach.clone(),
+        file: document.file.clone(),
+        rule: rule.name.clone(),
+    }
+}
+
+fn guardrail(point: &str, effect: String) -> Guardrail {
+    Guardrail { document: point.to_owned(), effect }
+}
+
+fn unknown(tags: &Tags) -> String {
+    match tags {
+        Tags::Unknown { reason } => format!("which are unknown: {reason}"),
+        Tags::Known(_) | Tags::None => "which are known".to_owned(),
+    }
+}
+
+fn follow(document: &Document, rule: &Rule, target: &Target) -> Decision {
+    let kind = target.resource.type_name();
+    let mut decision = Decision::without_rule(Outcome::Follow, "");
+    decision.mode = rule.mode;
+    decision.rule = Some(reference(document, rule));
+    for then in &rule.then {
+        if then.resource_types.iter().any(|it| it == kind) {
+            decision.actions.push(then.call.clone());
+        } else {
+            let types = then.resource_types.join(", ");
+            let why = format!("it acts on {types}, not on a target of type {kind}");
+            decision.left_out.push(LeftOut { action: then.call.name.clone(), why });
+        }
+    }
+    decision
+}
+
+fn lower_to_ceilings(decision: &mut Decision, way: &[Step<'_>]) {
+    for (point, document) in way {
+        let ceiling = document.and_then(|document| document.ceiling);
+        if let Some(ceiling) = ceiling.filter(|ceiling| *ceiling < decision.mode) {
+            let (from, to) = (decision.mode.name(), ceiling.name());
+            let effect = format!("the ceiling of {point} lowers {from} to {to}");
+            decision.guardrails.push(guardrail(point, effect));
+            decision.mode = ceiling;
+        }
+    }
+}
+
+/// Refuses if a protection holds on the way, or if whether one holds cannot be
+/// known. A rule that only observes changes nothing, so it is told instead.
+fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target, tags: &Tags) {
+    let who = behind(target);
+    let all = || way.iter().filter_map(|(point, it)| Some((*point, &(*it)?.protect)));
+    let certain = all().find_map(|(point, protect)| {
+        Some((point, Outcome::Protected, protection(point, protect, target, &who, tags)?))
+    });
+    let found = certain.or_else(|| {
+        all().find_map(|(point, protect)| {
+            let (outcome, why) = doubt(point, protect, &who, tags)?;
+            Some((point, outcome, why))
+        })
+    });
+    let Some((point, outcome, why)) = found else { return };
+    if decision.mode == Mode::Observe {
+        if outcome == Outcome::Protected {
+            let effect = format!("{why}: a stronger mode would be refused");
+            decision.guardrails.push(guardrail(point, effect));
+        }
+    } else {
+        decision.guardrails.push(guardrail(point, why.clone()));
+        decision.stop(outcome, why);
+    }
+}
+
+/// The protection of one document that holds for the target, in a sentence.
+fn protection(
+    point: &str,
+    protect: &Protect,
+    target: &Target,
+    who: &Behind,
+    tags: &Tags,
+) -> Option<String> {
+    let account = &target.resource.account;
+    if protect.accounts.contains(account) {
+        return Some(format!("account {account} is protected by {point}"));
+    }
+    let by = |arn: &str, text: &str| format!("`{arn}` is protected by {point} as `{text}`");
+    if !protect.resources.is_empty() {
+        let arn = target.resource.arn();
+        if let Some(pattern) = protect.resources.iter().find(|it| it.matches(&arn)) {
+            return Some(by(&arn, &pattern.text));
+        }
+    }
+    // Who protects a user or role as a resource means its credentials as well.
+    if let Behind::Principal(arn) = who {
+        let mut patterns = protect.principals.iter().chain(&protect.resources);
+        if let Some(pattern) = patterns.find(|it| it.matches(arn)) {
+            return Some(by(arn, &pattern.text));
+        }
+    }
+    let Tags::Known(tags) = tags else { return None };
+    let set = protect.tags.iter().find(|set| {
+        set.iter().all(|(key, value)| tags.get(key).is_some_and(|present| value.matches(present)))
+    })?;
+    let held: Vec<String> =
+        set.iter().filter_map(|(key, _)| Some(format!("{key}={}", tags.get(key)?))).collect();
+    Some(format!("the tag {} is protected by {point}", held.join(", ")))
+}
+
+/// Why it cannot be known whether a protection of one document holds.
+fn doubt(point: &str, protect: &Protect, who: &Behind, tags: &Tags) -> Option<(Outcome, String)> {
+    if *who == Behind::Unknown && !protect.principals.is_empty() {
+        let why = format!(
+            "{point} protects principals, and the finding does not say whose credentials these are"
+        );
+        return Some((Outcome::PrincipalUnknown, why));
+    }
+    match tags {
+        Tags::Unknown { .. } if !protect.tags.is_empty() => {
+            let why = format!("{point} protects by tag, and the target has tags {}", unknown(tags));
+            Some((Outcome::TagsUnknown, why))
+        }
+        Tags::Unknown { .. } | Tags::Known(_) | Tags::None => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! What the tests of policy share: findings, targets and documents in brief.
+
+use firebreak_spoke::resource::{Principal, PrincipalType, Resource, ResourceKind};
+use serde_json::json;
+
+use super::{ActionFacts, Document, Policy, read_files};
+use crate::finding::{Finding, Target};
+use crate::organization::Place;
+
+pub(super) const ACCOUNT: &str = "111111111111";
+pub(super) const OU_PATH: &str = "r-ab12/ou-ab12-work1111/ou-ab12-prod1111";
+
+pub(super) fn place() -> Place {
+    place_at(OU_PATH)
+}
+
+pub(super) fn place_at(ou_path: &str) -> Place {
+    Place { account: ACCOUNT.parse().unwrap(), ou_path: ou_path.parse().unwrap() }
+}
+
+pub(super) fn target(kind: ResourceKind) -> Target {
+    Target {
+        resource: Resource {
+            partition: "aws".parse().unwrap(),
+            account: ACCOUNT.parse().unwrap(),
+            region: "eu-west-1".parse().unwrap(),
+            kind,
+        },
+        role: None,
+        tags: std::collections::BTreeMap::new(),
+    }
+}
+
+pub(super) fn instance() -> Target {
+    target(ResourceKind::Instance { instance_id: "i-0abc".to_owned() })
+}
+
+pub(super) fn key_of(kind: PrincipalType, name: Option<&str>) -> Target {
+    let principal = Principal { kind, name: name.map(str::to_owned), id: None };
+    target(ResourceKind::AccessKey { access_key_id: Some("AKIA1".to_owned()), principal })
+}
+
+pub(super) fn finding(target: &Target) -> Finding {
+    Finding {
+        id: "f-1".to_owned(),
+        product: "GuardDuty".to_owned(),
+        kind: "UnauthorizedAccess:EC2/SSHBruteForce".to_owned(),
+        severity: 8.0,
+        title: String::new(),
+        account: ACCOUNT.parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        partition: "aws".parse().unwrap(),
+        created_at: None,
+        updated_at: None,
+        count: Some(3),
+        sample: false,
+        archived: false,
+        workflow_status: None,
+        security_hub: None,
+        targets: vec![target.clone()],
+        detail: json!({"service": {"action": {"actionType": "NETWORK_CONNECTION"}}}),
+    }
+}
+
+/// Actions of every sort that policy tells apart.
+pub(super) fn actions() -> Vec<ActionFacts> {
+    let action = |name: &str, resource_types: &[&str], reversible| ActionFacts {
+        name: name.to_owned(),
+        resource_types: resource_types.iter().map(|it| (*it).to_owned()).collect(),
+        reversible,
+        check: |_, parameters| match parameters.get("wrong") {
+            Some(_) => Err("unknown field `wrong`".to_owned()),
+            None => Ok(()),
+        },
+        parameters: |_| json!({"type": "object"}),
+    };
+    vec![
+        action("isolate-instance", &["Instance"], true),
+        action("terminate-instance", &["Instance"], false),
+        action("deactivate-access-key", &["AccessKey", "User"], true),
+        action("revoke-sessions", &["AccessKey", "User", "Role"], true),
+    ]
+}
+
+pub(super) fn files(texts: &[&str]) -> Vec<(String, String)> {
+    let name = |index| format!("{index}.yaml");
+    texts.iter().enumerate().map(|(index, text)| (name(index), (*text).to_owned())).collect()
+}
+
+/// Documents, each in the YAML of a file.
+pub(super) fn policy(texts: &[&str]) -> Policy {
+    read_files(&files(texts), &actions()).unwrap_or_else(|diagnostics| {
+        let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        panic!("{}", told.join("\n"))
+    })
+}
+
+pub(super) fn documents(texts: &[&str]) -> Vec<Document> {
+    policy(texts).documents().into_iter().cloned().collect()
+}
