@@ -39,7 +39,7 @@ use crate::aws::security_hub::SecurityHub;
 use crate::finding::{Finding, Target};
 use crate::organization::{OuPath, Place};
 use crate::plan;
-use crate::policy::{Decision, Mode, Tags};
+use crate::policy::{Decision, Mode, Policy, Tags};
 use crate::record::{FORMAT, FindingSummary, Response, ResponseId, State, Step, StepState};
 use crate::settings::Settings;
 use crate::status;
@@ -325,13 +325,15 @@ impl Responder {
         // The prior state is read beside the tags, for what the finding's own
         // copy of the tags leads to: nearly always the final decision.
         let expected = with(&Tags::Known(target.tags.clone()));
-        let (tags, observed) =
-            futures::join!(self.tags(resource), self.observe(finding, resource, seen, &expected));
+        let (tags, observed) = futures::join!(
+            self.tags(resource),
+            self.observe(finding, resource, seen, &expected, (&policy, place))
+        );
         let decision = with(&tags?);
         if decision.actions == expected.actions && decision.rule == expected.rule {
             return Ok((decision, observed));
         }
-        let observed = self.observe(finding, resource, seen, &decision).await;
+        let observed = self.observe(finding, resource, seen, &decision, (&policy, place)).await;
         Ok((decision, observed))
     }
 
@@ -357,6 +359,7 @@ impl Responder {
         resource: &Resource,
         seen: &TargetItem,
         decision: &Decision,
+        (policy, place): (&Policy, &Place),
     ) -> Vec<plan::Observed> {
         let Some(rule) = decision.rule_key().filter(|_| decision.acts()) else {
             return Vec::new();
@@ -367,7 +370,16 @@ impl Responder {
             let observation = async {
                 let account = self.reading_session(resource).await?;
                 let scope = self.scope(&account, resource, id, &finding.id);
-                find(&call.name)?.observe(scope, &call.parameters).await
+                let action = find(&call.name)?;
+                let observation = action.observe(scope, &call.parameters).await?;
+                // Whom the action changes besides the target is known only now.
+                for arn in action.touches(scope, &observation.prior)? {
+                    if let Some(why) = policy.protects(&arn, place) {
+                        let message = format!("{} is refused: {why}", call.name);
+                        return Err(ActionError::new(Kind::Refused, message));
+                    }
+                }
+                Ok(observation)
             };
             (call.clone(), observation.await)
         });

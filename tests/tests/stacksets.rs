@@ -75,7 +75,8 @@ fn the_readme_s_table_of_actions_is_the_program_s() {
         let about = &entry.about;
         let undo = if about.reversible { "yes" } else { "no" };
         let types = about.resource_types.join(", ");
-        table += &format!("| `{}` | {types} | {} | {undo} |\n", about.name, about.sentence);
+        let row = format!("| `{}` | {types} | {} | {undo} |\n", about.name, about.sentence);
+        table.push_str(&row);
     }
     let now = format!("{before}<!-- actions -->\n{table}<!-- /actions -->{after}");
     if std::env::var_os("UPDATE").is_some() {

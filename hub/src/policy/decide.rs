@@ -186,6 +186,22 @@ fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target,
     }
 }
 
+impl Policy {
+    /// Why a user or role may not be touched though it is not the target itself,
+    /// such as the role behind an instance; `None` when it may.
+    pub fn protects(&self, principal_arn: &str, place: &Place) -> Option<String> {
+        // A broken document on the way has refused the decision already.
+        let way = self.way_up(place).ok()?;
+        way.iter().filter_map(|(point, it)| Some((*point, &(*it)?.protect))).find_map(
+            |(point, protect)| {
+                let mut patterns = protect.principals.iter().chain(&protect.resources);
+                let pattern = patterns.find(|it| it.matches(principal_arn))?;
+                Some(format!("`{principal_arn}` is protected by {point} as `{}`", pattern.text))
+            },
+        )
+    }
+}
+
 /// The protection of one document that holds for the target, in a sentence.
 fn protection(
     point: &str,

@@ -155,6 +155,12 @@ pub trait Action {
         prior: &Self::Prior,
     ) -> impl Future<Output = Result<Verdict, ActionError>> + Send;
 
+    /// The ARNs of users and roles that it changes besides the target, so that
+    /// whoever protects them by policy is heard.
+    fn touches(_scope: Scope<'_>, _prior: &Self::Prior) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Puts the prior state back.
     fn undo(
         scope: Scope<'_>,
@@ -177,6 +183,7 @@ pub struct Entry {
     apply: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, ()>,
     verify: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Verdict>,
     undo: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Undone>,
+    touches: fn(Scope<'_>, &Value) -> Result<Vec<String>, ActionError>,
 }
 
 /// Every action, in the order in which lists show them.
@@ -218,6 +225,11 @@ impl Entry {
     ) -> Result<Observation<Value>, ActionError> {
         assert_account(scope)?;
         (self.observe)(scope, parameters).await
+    }
+
+    /// See [`Action::touches`].
+    pub fn touches(&self, scope: Scope<'_>, prior: &Value) -> Result<Vec<String>, ActionError> {
+        (self.touches)(scope, prior)
     }
 
     /// See [`Action::apply`].
@@ -304,6 +316,7 @@ const fn entry<A: Action>() -> Entry {
                 A::undo(scope, &parameters, &read("recorded prior state", prior)?).await
             })
         },
+        touches: |scope, prior| Ok(A::touches(scope, &read("recorded prior state", prior)?)),
     }
 }
 

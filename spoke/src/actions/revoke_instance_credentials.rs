@@ -15,6 +15,7 @@ use super::deny_sessions::{self, Holder, Which};
 use super::instance_profile::{self as profile, Association};
 use super::protected::refuse_protected;
 use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use crate::account::Account;
 use crate::error::{ActionError, Kind};
 use crate::instance;
 use crate::pace::Class;
@@ -188,6 +189,14 @@ impl Action for RevokeInstanceCredentials {
             futures::try_join!(denied, profile::association(scope, &prior.instance_id))?;
         let present = present.map(|association| association.profile_arn);
         Ok(judge(parameters, prior, denied, present.as_deref()))
+    }
+
+    fn touches(scope: Scope<'_>, prior: &Prior) -> Vec<String> {
+        let role = prior.profile.as_ref().and_then(|profile| profile.role.as_ref());
+        let Account { partition, id, .. } = scope.account;
+        role.map(|role| format!("arn:{partition}:iam::{id}:role/{}", role.name))
+            .into_iter()
+            .collect()
     }
 
     async fn undo(

@@ -102,6 +102,27 @@ async fn a_protected_role_s_sessions_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_role_behind_an_instance_is_protected_and_the_instance_is_cut_off() {
+    let documents = policy(&[
+        "attach: r-fb01\nprotect: { principals: [\"arn:*:iam::*:role/web-*\"] }\nrules:\n  - { name: a, mode: auto, then: [isolate-instance, revoke-instance-credentials] }\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let member = stage.member("sandbox", 0).clone();
+    let role = || {
+        stage
+            .world
+            .organization
+            .edit(|state| state.iam(&member.account).roles["web-server"].clone())
+    };
+    let before = role();
+    let delivered = stage.deliver(&stage.finding(Attack::Instance, &member, 1)).await;
+    assert_eq!(delivered.state(), State::PartiallyContained);
+    assert!(delivered.response().reason.contains("protected by r-fb01"));
+    assert!(!stage.reaches_internet(&member));
+    assert_eq!(role(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn samples_and_archived_findings_cost_no_call() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
