@@ -23,7 +23,7 @@ pub mod responses;
 /// Contains AWS threats across an organization, under a policy that each
 /// organizational unit tunes; every step can be taken back.
 #[derive(Debug, Parser)]
-#[command(name = "firebreak", version, about)]
+#[command(name = "firebreak", version)]
 pub struct Cli {
     /// How results are written on standard output.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]

@@ -1,0 +1,228 @@
+//! Carrying out what is planned, phase by phase, and going on where a worker stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firebreak_spoke::account::Account;
+use firebreak_spoke::actions::{self, Phase, Scope, Verdict};
+use firebreak_spoke::error::{ActionError, Kind};
+use futures::future::join_all;
+use tracing::{info, warn};
+
+use super::Responder;
+use super::outcome::{Disposition, Outcome, outcome};
+use super::write_back::is_unsent;
+use crate::aws::error::HubError;
+use crate::aws::ledger::{Entry, Written};
+use crate::finding::{Finding, Target};
+use crate::record::{Response, State, Step, StepState};
+
+/// How often a verification is read before it counts as broken: IAM and EC2
+/// are eventually consistent.
+const VERIFICATIONS: u32 = 4;
+const BETWEEN_VERIFICATIONS: Duration = Duration::from_millis(1_500);
+
+impl Responder {
+    /// Carries out what is planned, phase by phase, and records how each ended.
+    pub(super) async fn carry_out(
+        &self,
+        mut response: Response,
+        entry: &mut Entry,
+        session: Result<Option<Arc<Account>>, ActionError>,
+        received: tokio::time::Instant,
+    ) -> Result<(Response, Option<Duration>), HubError> {
+        let mut contained_after = None;
+        let mut interrupted = None;
+        for phase in [Phase::Contain, Phase::Protect, Phase::Collect] {
+            let in_phase =
+                |step: &&mut Step| step.phase == phase && step.state == StepState::Planned;
+            let (id, finding) = (response.id.clone(), response.finding.id.clone());
+            let resource = response.resource.clone();
+            let steps: Vec<&mut Step> = response.steps.iter_mut().filter(in_phase).collect();
+            if steps.is_empty() {
+                continue;
+            }
+            let ended = join_all(steps.into_iter().map(|step| async {
+                match &session {
+                    Ok(Some(account)) => {
+                        let scope = self.scope(account, &resource, id.as_str(), &finding);
+                        carry_out_step(scope, step).await
+                    }
+                    Ok(None) => Ok(()),
+                    Err(error) if error.kind == Kind::Transient => Err(error.clone()),
+                    Err(error) => {
+                        step.state = StepState::Failed;
+                        step.detail = error.to_string();
+                        Ok(())
+                    }
+                }
+            }))
+            .await;
+            interrupted = interrupted.or(ended.into_iter().find_map(Result::err));
+            let contained = response
+                .steps
+                .iter()
+                .any(|step| step.phase == Phase::Contain && step.state == StepState::Done);
+            if phase == Phase::Contain && contained && interrupted.is_none() {
+                contained_after = Some(received.elapsed());
+            }
+            let more = response
+                .steps
+                .iter()
+                .any(|step| step.phase > phase && step.state == StepState::Planned);
+            if more {
+                response.revision += 1;
+                response.updated = self.now();
+                if self.ledger.record(&response).await? == Written::Lost {
+                    return Err(fenced(&response));
+                }
+            }
+        }
+        if let Some(error) = interrupted {
+            // The lease ends now, so that the next delivery resumes at once.
+            response.revision += 1;
+            response.updated = self.now();
+            response.lease_until = Some(response.updated);
+            entry.lease_until = response.lease_until;
+            if self.ledger.record_with_entry(&response, entry).await? == Written::Lost {
+                return Err(fenced(&response));
+            }
+            warn!(response.id = %response.id, "interrupted `{}`: {error}", response.id);
+            return Err(HubError::Transient(error.to_string()));
+        }
+        let (state, reason) = response.result();
+        self.end(&mut response, entry, state, reason).await?;
+        Ok((response, contained_after))
+    }
+
+    pub(super) async fn end(
+        &self,
+        response: &mut Response,
+        entry: &mut Entry,
+        state: State,
+        reason: String,
+    ) -> Result<(), HubError> {
+        response
+            .become_state(state, reason, self.now())
+            .map_err(|error| HubError::Failed(error.to_string()))?;
+        entry.state = state;
+        entry.lease_until = response.lease_until;
+        entry.unsent = is_unsent(response);
+        match self.ledger.record_with_entry(response, entry).await? {
+            Written::Yes => Ok(()),
+            Written::Lost => Err(fenced(response)),
+        }
+    }
+
+    /// Goes on where a worker stopped, from what it recorded.
+    pub(super) async fn resume(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        rule: &str,
+        mut entry: Entry,
+        received: tokio::time::Instant,
+    ) -> Result<Outcome, HubError> {
+        let mut response = self.load(&entry.response).await?;
+        if response.state == State::Undoing {
+            let undone = self.undo_claimed(response, entry).await?;
+            let reason = format!("resumed the undo of `{}`: {}", undone.id, undone.reason);
+            let resource = Some(&target.resource);
+            let outcome = outcome(finding, resource, Disposition::Repeat, reason);
+            return Ok(Outcome { response: Some(undone), ..outcome });
+        }
+        self.take_lease(&mut response, &mut entry).await?;
+        info!(response.id = %response.id, "resumed `{}` of rule `{rule}`", response.id);
+        let session = self.changing_session(&response).await;
+        let (response, contained_after) =
+            self.carry_out(response, &mut entry, session, received).await?;
+        let written_back = self.write_back(&response, &mut entry).await?;
+        let resource = Some(&target.resource);
+        Ok(Outcome {
+            ou_path: Some(response.ou_path.clone()),
+            contained_after,
+            written_back,
+            response: Some(response.clone()),
+            ..outcome(finding, resource, Disposition::Responded, response.reason)
+        })
+    }
+
+    pub(super) async fn take_lease(
+        &self,
+        response: &mut Response,
+        entry: &mut Entry,
+    ) -> Result<(), HubError> {
+        let now = self.now();
+        response.revision += 1;
+        response.updated = now;
+        response.lease_until = Some(now + self.settings.lease);
+        entry.lease_until = response.lease_until;
+        match self.ledger.record_with_entry(response, entry).await? {
+            Written::Yes => Ok(()),
+            Written::Lost => Err(fenced(response)),
+        }
+    }
+}
+
+/// Observes if the record has no prior state yet, applies, verifies. An error
+/// is a passing one: the step stays planned for the next delivery.
+async fn carry_out_step(scope: Scope<'_>, step: &mut Step) -> Result<(), ActionError> {
+    match try_step(scope, step).await {
+        Ok(Verdict::Holds(seen)) => {
+            step.state = StepState::Done;
+            step.detail = seen;
+            Ok(())
+        }
+        Ok(Verdict::Broken(seen)) => {
+            step.state = StepState::Failed;
+            step.detail = format!("{} did not hold: {seen}", step.action);
+            Ok(())
+        }
+        Err(error) => match error.kind {
+            Kind::Transient => Err(error),
+            Kind::NotApplicable => {
+                step.state = StepState::Skipped;
+                step.detail = error.to_string();
+                Ok(())
+            }
+            Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => {
+                step.state = StepState::Failed;
+                step.detail = error.to_string();
+                Ok(())
+            }
+        },
+    }
+}
+
+async fn try_step(scope: Scope<'_>, step: &mut Step) -> Result<Verdict, ActionError> {
+    let action = find(&step.action)?;
+    if step.prior.is_null() {
+        // Only a step whose prior state could not be read when the plan was
+        // made; it was never applied, so this is still the state before.
+        let observation = action.observe(scope, &step.parameters).await?;
+        step.prior = observation.prior;
+        step.changes = observation.changes;
+    }
+    if !step.changes.is_empty() {
+        action.apply(scope, &step.parameters, &step.prior).await?;
+    }
+    let mut tries = 1;
+    loop {
+        let verdict = action.verify(scope, &step.parameters, &step.prior).await?;
+        if matches!(verdict, Verdict::Holds(_)) || tries == VERIFICATIONS {
+            return Ok(verdict);
+        }
+        tries += 1;
+        tokio::time::sleep(BETWEEN_VERIFICATIONS).await;
+    }
+}
+
+pub(super) fn find(name: &str) -> Result<&'static actions::Entry, ActionError> {
+    actions::find(name).ok_or_else(|| {
+        ActionError::new(Kind::Failed, format!("this version has no action `{name}`"))
+    })
+}
+
+pub(super) fn fenced(response: &Response) -> HubError {
+    HubError::Transient(format!("another worker took response `{}` over", response.id))
+}

@@ -1,0 +1,94 @@
+//! What is known before anything is decided: of the finding itself, and of its
+//! target. Pure.
+
+use firebreak_spoke::resource::Resource;
+use jiff::Timestamp;
+
+use crate::aws::ledger::{Entry, TargetItem};
+use crate::finding::Finding;
+use crate::policy::{Decision, Mode};
+use crate::record::{ResponseId, State, Step};
+
+/// What is known of a finding at its target.
+pub(super) enum Known {
+    /// Nothing that keeps it from being decided.
+    New,
+    /// It was handled, under this rule.
+    Handled { rule: String, entry: Entry },
+    /// A worker is at this target.
+    UnderWay { response: ResponseId },
+    /// A worker was at it, and its lease has run out.
+    Abandoned { rule: String, entry: Entry },
+}
+
+/// What the finding itself says against acting on it, before any call.
+pub(super) fn ignored(finding: &Finding) -> Option<String> {
+    if finding.sample {
+        return Some("a sample finding is never acted on".to_owned());
+    }
+    if finding.archived {
+        return Some("an archived or suppressed finding is never acted on".to_owned());
+    }
+    // Our own updates come back as events with another status than NEW; so do
+    // an analyst's.
+    finding
+        .workflow_status
+        .as_deref()
+        .filter(|status| *status != "NEW")
+        .map(|status| format!("its workflow status is {status}: somebody is at it already"))
+}
+
+pub(super) fn known(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Known {
+    for (rule, entry) in &seen.entries {
+        if matches!(entry.state, State::Running | State::Undoing) {
+            if entry.lease_until.is_some_and(|until| until > now) {
+                return Known::UnderWay { response: entry.response.clone() };
+            }
+            return Known::Abandoned { rule: rule.clone(), entry: entry.clone() };
+        }
+    }
+    for (rule, entry) in &seen.entries {
+        let Some(handled) = entry.findings.get(&finding.id) else { continue };
+        let settled = match entry.state {
+            // What was not contained is decided anew when the finding is seen
+            // again: somebody may have mended what stood in the way.
+            State::Observed | State::Refused | State::Failed => *handled >= finding.updated_at,
+            // After an undo the same finding is held off for good.
+            State::AwaitingApproval
+            | State::Running
+            | State::Contained
+            | State::Completed
+            | State::PartiallyContained
+            | State::Undoing
+            | State::Undone => true,
+        };
+        if settled {
+            return Known::Handled { rule: rule.clone(), entry: entry.clone() };
+        }
+    }
+    Known::New
+}
+
+/// The id and epoch that the next response of this rule on this target has.
+pub(super) fn next_response(
+    seen: &TargetItem,
+    resource: &Resource,
+    rule: &str,
+) -> (ResponseId, u64) {
+    let epoch = seen.entries.get(rule).map_or(1, |entry| entry.epoch + 1);
+    (ResponseId::of(&resource.arn(), rule, epoch), epoch)
+}
+
+/// In which state a decision is recorded first; `None` for one that is not.
+pub(super) fn opening_state(decision: &Decision, steps: &[Step]) -> Option<(State, String)> {
+    if decision.is_refused() {
+        return Some((State::Refused, decision.reason()));
+    }
+    match decision.mode {
+        Mode::Off => None,
+        Mode::Observe => Some((State::Observed, decision.reason())),
+        Mode::Approve => Some((State::AwaitingApproval, decision.reason())),
+        Mode::Auto if steps.is_empty() => None,
+        Mode::Auto => Some((State::Running, decision.reason())),
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading a member account: tags and prior state, under the sessions that are
+//! opened for it. Nothing here changes anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use firebreak_spoke::account::Account;
+use firebreak_spoke::actions::{self, Scope};
+use firebreak_spoke::error::{ActionError, Kind};
+use firebreak_spoke::resource::Resource;
+use firebreak_spoke::tags;
+use futures::future::join_all;
+
+use super::Responder;
+use super::carry_out::find;
+use super::known::next_response;
+use crate::aws::accounts::Purpose;
+use crate::aws::error::HubError;
+use crate::aws::ledger::TargetItem;
+use crate::finding::{Finding, Target};
+use crate::organization::Place;
+use crate::plan;
+use crate::policy::{Decision, Policy, Tags};
+use crate::record::{Response, StepState};
+
+impl Responder {
+    /// What policy says in the light of the target's present tags, and the
+    /// prior state for the actions that it leads to.
+    pub(super) async fn decision(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        place: &Place,
+        seen: &TargetItem,
+    ) -> Result<(Decision, Vec<plan::Observed>), HubError> {
+        let resource = &target.resource;
+        let policy = self.policies.current().await?;
+        let with = |tags: &Tags| policy.decide(finding, target, place, tags);
+
+        // A decision that no tag can change needs no look-up of tags.
+        let without_tags = with(&Tags::Unknown { reason: "not looked up yet".to_owned() });
+        if !without_tags.depends_on_tags() && !without_tags.acts() {
+            return Ok((without_tags, Vec::new()));
+        }
+        // The prior state is read beside the tags, for what the finding's own
+        // copy of the tags leads to: nearly always the final decision.
+        let expected = with(&Tags::Known(target.tags.clone()));
+        let (tags, observed) = futures::join!(
+            self.tags(resource),
+            self.observe(finding, resource, seen, &expected, (&policy, place))
+        );
+        let decision = with(&tags?);
+        if decision.actions == expected.actions && decision.rule == expected.rule {
+            return Ok((decision, observed));
+        }
+        let observed = self.observe(finding, resource, seen, &decision, (&policy, place)).await;
+        Ok((decision, observed))
+    }
+
+    pub(super) async fn tags(&self, resource: &Resource) -> Result<Tags, HubError> {
+        let read = async {
+            let account = self.reading_session(resource).await?;
+            tags::current(&account, resource).await
+        };
+        match read.await {
+            Ok(Some(tags)) => Ok(Tags::Known(tags)),
+            Ok(None) => Ok(Tags::None),
+            // Nothing is left to protect; the actions report the loss.
+            Err(error) if error.kind == Kind::Gone => Ok(Tags::Known(BTreeMap::new())),
+            Err(error) if error.kind == Kind::Transient => Err(HubError::from(error)),
+            Err(error) => Ok(Tags::Unknown { reason: error.to_string() }),
+        }
+    }
+
+    /// Reads the prior state for every action, side by side.
+    pub(super) async fn observe(
+        &self,
+        finding: &Finding,
+        resource: &Resource,
+        seen: &TargetItem,
+        decision: &Decision,
+        (policy, place): (&Policy, &Place),
+    ) -> Vec<plan::Observed> {
+        let Some(rule) = decision.rule_key().filter(|_| decision.acts()) else {
+            return Vec::new();
+        };
+        let (id, _) = next_response(seen, resource, &rule);
+        let id = id.as_str();
+        let each = decision.actions.iter().map(|call| async move {
+            let observation = async {
+                let account = self.reading_session(resource).await?;
+                let scope = self.scope(&account, resource, id, &finding.id);
+                let action = find(&call.name)?;
+                let observation = action.observe(scope, &call.parameters).await?;
+                // Whom the action changes besides the target is known only now.
+                for arn in action.touches(scope, &observation.prior)? {
+                    if let Some(why) = policy.protects(&arn, place) {
+                        let message = format!("{} is refused: {why}", call.name);
+                        return Err(ActionError::new(Kind::Refused, message));
+                    }
+                }
+                Ok(observation)
+            };
+            (call.clone(), observation.await)
+        });
+        join_all(each).await
+    }
+
+    pub(super) fn scope<'a>(
+        &'a self,
+        account: &'a Account,
+        resource: &'a Resource,
+        response: &'a str,
+        finding: &'a str,
+    ) -> Scope<'a> {
+        let spoke_role = &self.settings.spoke_role;
+        Scope { account, resource, response, finding, now: self.now(), spoke_role }
+    }
+
+    /// The session that every finding of an account shares, which only reads.
+    pub(super) async fn reading_session(
+        &self,
+        resource: &Resource,
+    ) -> Result<Arc<Account>, ActionError> {
+        let kind = resource.type_name();
+        let reads: Vec<&str> = actions::all()
+            .iter()
+            .filter(|entry| entry.about.resource_types.contains(&kind))
+            .flat_map(|entry| entry.about.reads)
+            .chain(tags::READS)
+            .copied()
+            .collect();
+        self.accounts.open(resource, &reads, Purpose::Observe).await
+    }
+
+    /// The session of one response: what its steps need and nothing more.
+    /// `None` when no step changes anything.
+    pub(super) async fn changing_session(
+        &self,
+        response: &Response,
+    ) -> Result<Option<Arc<Account>>, ActionError> {
+        let needed: Vec<&str> = response
+            .steps
+            .iter()
+            .filter(|step| !matches!(step.state, StepState::Skipped))
+            .filter_map(|step| actions::find(&step.action))
+            .flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes))
+            .copied()
+            .collect();
+        if needed.is_empty() {
+            return Ok(None);
+        }
+        let purpose =
+            Purpose::Change { response: response.id.clone(), finding: response.finding.id.clone() };
+        self.accounts.open(&response.resource, &needed, purpose).await.map(Some)
+    }
+}
