@@ -1,6 +1,7 @@
 //! DynamoDB, for the account that owns a table: winterbaume's model, with what
 //! it lacks in front: idempotency of transactions by their client token, and
-//! the limit of an item's size.
+//! the limit of an item's size. It does not return the item on a failed
+//! condition, so a request for it is refused; reserved words are not checked.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +38,11 @@ impl DynamoDb {
     pub async fn answer(&self, request: &HttpRequest, now: Timestamp) -> HttpResponse {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         if let Some(error) = too_large(&body) {
+            return wire::error(Protocol::Json, &error);
+        }
+        if String::from_utf8_lossy(&request.body).contains("ReturnValuesOnConditionCheckFailure") {
+            let message = "the simulation does not model ReturnValuesOnConditionCheckFailure";
+            let error = ServiceError::new(501, "NotModelled", message);
             return wire::error(Protocol::Json, &error);
         }
         let token = body.get("ClientRequestToken").and_then(Value::as_str).map(str::to_owned);

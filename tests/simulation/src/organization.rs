@@ -274,7 +274,7 @@ impl Organization {
             let id = Some(credentials.access_key_id());
             let caller = router::authenticate(state, id, credentials.session_token(), now)?;
             let needed = Needed { action: action.to_owned(), resource: resource.to_owned() };
-            permissions::authorize(state, &caller, region, &needed)
+            permissions::authorize(state, &caller, region, &needed, now)
         })
     }
 
@@ -469,7 +469,7 @@ impl Organization {
         };
         if service == "dynamodb" {
             if let Err(denied) =
-                self.edit(|state| router::authorize(state, caller, routed, request))
+                self.edit(|state| router::authorize(state, caller, routed, request, now))
             {
                 return refused(&denied);
             }
@@ -477,7 +477,7 @@ impl Organization {
                 lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
             return tables.answer(request, now).await;
         }
-        self.edit(|state| match router::authorize(state, caller, routed, request) {
+        self.edit(|state| match router::authorize(state, caller, routed, request, now) {
             Ok(()) => router::dispatch(state, caller, routed, request, now),
             Err(denied) => refused(&denied),
         })

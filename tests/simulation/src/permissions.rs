@@ -1,5 +1,6 @@
 //! What a call needs, and whether its caller has it.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::caller::Caller;
@@ -102,6 +103,7 @@ pub fn authorize(
     caller: &Caller,
     region: &str,
     needed: &Needed,
+    now: Timestamp,
 ) -> Result<(), Denied> {
     let Needed { action, resource } = needed;
     let refuse = |why: &'static str| {
@@ -111,13 +113,13 @@ pub fn authorize(
     let (identity, session): (Vec<Value>, Option<&Value>) = match caller {
         Caller::Anonymous => return refuse("the request is not signed"),
         Caller::User { account, name } => {
-            let user = state.accounts.get(account).and_then(|it| it.iam.users.get(name));
+            let user = state.effective_iam(account, now).and_then(|iam| iam.users.get(name));
             let policies = user.map(|user| user.identity.policies());
             (policies.unwrap_or_default(), None)
         }
         Caller::Role(session) => {
-            let account = state.accounts.get(&session.account);
-            let role = account.and_then(|it| it.iam.roles.get(&session.role));
+            let iam = state.effective_iam(&session.account, now);
+            let role = iam.and_then(|iam| iam.roles.get(&session.role));
             // A role that was deleted and made anew is another role.
             let role = role.filter(|role| role.identity.id == session.role_id);
             let policies = role.map(|role| role.identity.policies());

@@ -127,7 +127,7 @@ pub fn authenticate(
             }
         }
         Caller::User { account, name } => {
-            let user = state.accounts.get(account).and_then(|it| it.iam.users.get(name));
+            let user = state.effective_iam(account, now).and_then(|iam| iam.users.get(name));
             match user.and_then(|user| user.keys.get(id)) {
                 Some(true) => {}
                 Some(false) => return Err(Denied::Credentials("the access key is inactive")),
@@ -166,14 +166,15 @@ pub fn authorize(
     caller: &Caller,
     routed: &Routed,
     request: &HttpRequest,
+    now: Timestamp,
 ) -> Result<(), Denied> {
     let Routed { service, region, operation, .. } = routed;
     let account = caller.account();
     for needed in permissions::needed(state, service, operation, account, region, request) {
         if service == "s3" {
-            bucket_policy(state, caller, region, &needed, request)?;
+            bucket_policy(state, caller, region, &needed, request, now)?;
         } else {
-            permissions::authorize(state, caller, region, &needed)?;
+            permissions::authorize(state, caller, region, &needed, now)?;
         }
     }
     Ok(())
@@ -187,6 +188,7 @@ fn bucket_policy(
     region: &str,
     needed: &Needed,
     request: &HttpRequest,
+    now: Timestamp,
 ) -> Result<(), Denied> {
     let name = bucket(request);
     if needed.action == "s3:ListBucket" && state.s3.anyone_can_read(&name) {
@@ -198,7 +200,7 @@ fn bucket_policy(
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
     }
-    permissions::authorize(state, caller, region, needed)
+    permissions::authorize(state, caller, region, needed, now)
 }
 
 /// Lets the service answer.
@@ -234,8 +236,14 @@ pub fn dispatch(
             };
             let caller_user = caller_user.as_deref();
             let place = iam::answers::Place { account: &account, caller_user };
+            let before = state.iam(&account).clone();
             match iam::answers::answer(state.iam(&account), place, operation, &form()) {
-                Some(Ok(inner)) => wire::query(operation, &inner),
+                Some(Ok(inner)) => {
+                    if *state.iam(&account) != before {
+                        state.remember_iam(&account, before, now);
+                    }
+                    wire::query(operation, &inner)
+                }
                 Some(Err(error)) => wire::error(*protocol, &error),
                 None => not_modelled(),
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::caller::{Caller, Session};
@@ -31,6 +32,10 @@ pub struct State {
     /// An account that STS falsely claims for sessions, by the account asked
     /// for: to test that nobody believes a session unseen.
     pub misdirected_sessions: BTreeMap<String, String>,
+    /// How long IAM's changes take until they bite; they are read back at once.
+    pub iam_delay: SignedDuration,
+    /// Each account's IAM before each of its changes, with the change's time.
+    pub iam_before: BTreeMap<String, Vec<(Timestamp, Iam)>>,
     next: u64,
 }
 
@@ -59,6 +64,25 @@ impl State {
     /// An account's IAM.
     pub fn iam(&mut self, account: &str) -> &mut Iam {
         &mut self.accounts.entry(account.to_owned()).or_default().iam
+    }
+
+    /// IAM as authorization sees it: changes that are younger than the delay do
+    /// not bite yet (IAM user guide, "Eventual consistency").
+    pub fn effective_iam(&self, account: &str, now: Timestamp) -> Option<&Iam> {
+        let young = self.iam_before.get(account).and_then(|changes| {
+            changes.iter().find(|(changed, _)| *changed + self.iam_delay > now)
+        });
+        match young {
+            Some((_, before)) => Some(before),
+            None => self.accounts.get(account).map(|held| &held.iam),
+        }
+    }
+
+    /// Remembers an account's IAM as it was before a change at `now`.
+    pub fn remember_iam(&mut self, account: &str, before: Iam, now: Timestamp) {
+        if self.iam_delay.is_positive() {
+            self.iam_before.entry(account.to_owned()).or_default().push((now, before));
+        }
     }
 
     /// Who owns an access key id; `None` for one that nobody was given.

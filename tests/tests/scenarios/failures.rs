@@ -166,3 +166,24 @@ async fn the_failure_of_each_read_leaves_everything_as_it_was() {
         assert_eq!(again.state(), State::Contained, "{operation}");
     }
 }
+
+/// "About 4 s measured until a deny bites": what was read back is true, and it
+/// bites when IAM has spread it.
+#[tokio::test(start_paused = true)]
+async fn iam_s_delay_is_over_before_the_cutoff_that_allows_for_it() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0).clone();
+    let organization = &stage.world.organization;
+    organization.edit(|state| state.iam_delay = SignedDuration::from_secs(4));
+    let finding = stage.finding(Attack::RoleSession, &member, 1);
+    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+    let arn = format!("arn:aws:s3:::{}", member.bucket);
+    let reads = |session: &aws_credential_types::Credentials| {
+        organization.attempt(session, &member.region, "s3:ListBucket", &arn).is_ok()
+    };
+    // A session that is issued while the deny spreads does not slip through.
+    let late = organization.role_session(&member.account, &member.user, "late");
+    assert!(reads(&member.role_session) && reads(&late));
+    organization.advance(SignedDuration::from_secs(5));
+    assert!(!reads(&member.role_session) && !reads(&late));
+}
