@@ -1,6 +1,7 @@
 //! EC2: instances, interfaces, security groups, tags, instance profiles.
 
 pub mod answers;
+mod describe;
 pub mod form;
 pub mod model;
 pub mod xml;
