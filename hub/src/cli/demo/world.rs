@@ -206,7 +206,8 @@ fn add_hub_role(organization: &Organization) {
     organization.add_role(HUB, "/", HUB_ROLE, trust, policy);
 }
 
-/// The spoke role, as stacksets/spoke.yaml deploys it.
+/// The spoke role with the permissions of stacksets/spoke.yaml. Unlike there it
+/// names the hub's role as principal, and `iam:PassRole` has no condition.
 pub fn add_spoke_role(organization: &Organization, account: &str) {
     let mut permitted: Vec<&str> = actions::all()
         .iter()
