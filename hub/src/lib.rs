@@ -18,7 +18,9 @@
 pub mod aws;
 pub mod cli;
 pub mod finding;
+pub mod finding_types;
 pub mod lambda;
+pub mod metrics;
 pub mod organization;
 pub mod plan;
 pub mod policy;

@@ -29,6 +29,7 @@ use moka::future::Cache;
 use serde_json::json;
 
 use crate::aws::config;
+use crate::aws::error::{HubError, failed};
 use crate::record::ResponseId;
 use crate::settings::Settings;
 
@@ -89,6 +90,16 @@ impl Accounts {
                 .time_to_idle(Duration::from_secs(3_600))
                 .build(),
         }
+    }
+
+    /// Who the hub's own credentials belong to. Needs no permission.
+    pub async fn caller(&self) -> Result<String, HubError> {
+        let answer = self.sts.get_caller_identity().send().await;
+        let answer = answer.map_err(|error| failed("sts:GetCallerIdentity", &error))?;
+        answer
+            .arn()
+            .map(str::to_owned)
+            .ok_or_else(|| HubError::Failed("sts:GetCallerIdentity gave no ARN".to_owned()))
     }
 
     /// The clients for a resource, under a session that allows `actions` and

@@ -5,6 +5,7 @@
 //! that Organizations does not know is an error, never a default, and is
 //! remembered for a minute.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -32,6 +33,12 @@ pub struct Organization {
     ttl: Duration,
     places: Cache<AccountId, Known>,
 }
+
+/// The OUs above each account.
+pub type Paths = BTreeMap<AccountId, OuPath>;
+
+/// Up to how many accounts are asked for one by one.
+const ASKED_ONE_BY_ONE: usize = 40;
 
 const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
 
@@ -80,7 +87,7 @@ impl Organization {
             .map_err(|error| failed("organizations:DescribeAccount", &error))?;
         let paths = answer.account().map(aws_sdk_organizations::types::Account::paths);
         let ou_path = match paths.unwrap_or_default() {
-            [] => self.climb(account).await?,
+            [] => self.climb(account.as_str()).await?,
             [path] => path.parse().map_err(|error| HubError::Failed(format!("{error}")))?,
             several => {
                 return Err(HubError::Failed(format!(
@@ -92,9 +99,80 @@ impl Organization {
         Ok(Place { account: account.clone(), ou_path })
     }
 
-    async fn climb(&self, account: &AccountId) -> Result<OuPath, HubError> {
+    /// Where many accounts are. Few are asked for one by one; for more the
+    /// organization's list is read, which costs a call for twenty accounts.
+    pub async fn places(&self, accounts: &BTreeSet<AccountId>) -> Result<Paths, HubError> {
+        let mut paths = Paths::new();
+        if accounts.len() > ASKED_ONE_BY_ONE {
+            let mut pages = self.client.list_accounts().into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| failed("organizations:ListAccounts", &error))?;
+                for account in page.accounts() {
+                    if let (Some(Ok(id)), [path]) = (account.id().map(str::parse), account.paths())
+                        && let Ok(path) = path.parse()
+                    {
+                        paths.insert(id, path);
+                    }
+                }
+            }
+        }
+        for account in accounts {
+            if paths.contains_key(account) {
+                continue;
+            }
+            match self.place(account).await {
+                Ok(place) => {
+                    paths.insert(account.clone(), place.ou_path);
+                }
+                Err(HubError::Failed(why)) => tracing::debug!("{account} is left out: {why}"),
+                Err(error @ HubError::Transient(_)) => return Err(error),
+            }
+        }
+        Ok(paths)
+    }
+
+    /// The path of a root, an OU or an account, itself included if it is no
+    /// account. `None` for one that Organizations does not know.
+    pub async fn path_of(&self, point: &str) -> Result<Option<OuPath>, HubError> {
+        let path = if let Ok(account) = point.parse::<AccountId>() {
+            self.place(&account).await.map(|place| place.ou_path)
+        } else if point.starts_with("r-") {
+            self.roots().await.and_then(|roots| {
+                if roots.iter().any(|root| root == point) {
+                    path(vec![point.to_owned()])
+                } else {
+                    Err(HubError::Failed(format!("the organization's root is {}", roots.join(", "))))
+                }
+            })
+        } else {
+            self.climb(point).await.and_then(|above| {
+                path(above.ids().iter().cloned().chain([point.to_owned()]).collect())
+            })
+        };
+        match path {
+            Ok(path) => Ok(Some(path)),
+            Err(HubError::Failed(why)) => {
+                tracing::debug!("no path to `{point}`: {why}");
+                Ok(None)
+            }
+            Err(error @ HubError::Transient(_)) => Err(error),
+        }
+    }
+
+    async fn roots(&self) -> Result<Vec<String>, HubError> {
+        let answer = self
+            .client
+            .list_roots()
+            .send()
+            .await
+            .map_err(|error| failed("organizations:ListRoots", &error))?;
+        Ok(answer.roots().iter().filter_map(|root| root.id().map(str::to_owned)).collect())
+    }
+
+    /// The path above an account or OU.
+    async fn climb(&self, child: &str) -> Result<OuPath, HubError> {
         let mut ids = Vec::new();
-        let mut child = account.to_string();
+        let mut child = child.to_owned();
         // Five OUs and the root; one more step than that is a loop.
         for _ in 0..7 {
             let parents = self
@@ -115,10 +193,14 @@ impl Organization {
             ids.push(id.clone());
             if is_root {
                 ids.reverse();
-                return OuPath::new(ids).map_err(|error| HubError::Failed(error.to_string()));
+                return path(ids);
             }
             child = id;
         }
         Err(HubError::Failed("no root found above it".to_owned()))
     }
+}
+
+fn path(ids: Vec<String>) -> Result<OuPath, HubError> {
+    OuPath::new(ids).map_err(|error| HubError::Failed(error.to_string()))
 }

@@ -3,18 +3,24 @@
 //!
 //! | pk | sk | what |
 //! |---|---|---|
-//! | `policy` | `current` | the version in force, and the `pk` of its documents |
-//! | `policy#<version>-<digest>` | `document#<attach>` | one document, as JSON |
+//! | `policy` | `current` | the version in force |
+//! | `policy` | `version#<number>` | one for each push: who, when, why, and the `pk` of its documents |
+//! | `policy#<number>-<digest>` | `document#<attach>` | one document: its file's name and text |
 //!
-//! A push writes all documents of the new version and then moves the pointer
-//! in one conditional write: readers see the old policy or the new one, never
-//! a mixture, and of two pushes at once one loses and changes nothing. The
-//! digest of the contents keeps a push that was cut off out of the next one.
+//! A push writes all documents of the new version, and then the version and
+//! the pointer to it in one transaction: readers see the old policy or the new
+//! one, never a mixture, and of two pushes at once one loses and changes
+//! nothing. The digest of the contents keeps a push that was cut off out of
+//! the next one. Versions stay, so that any of them can be put in force again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
@@ -24,6 +30,14 @@ use crate::aws::error::{HubError, failed};
 use crate::policy::{Policy, StoredDocument};
 use crate::settings::Settings;
 
+type Item = HashMap<String, AttributeValue>;
+
+/// DynamoDB keeps items of at most 400 KB; keys and the file's name need some.
+const LONGEST_DOCUMENT: usize = 380 * 1024;
+
+/// How many documents are written side by side.
+const SIDE_BY_SIDE: usize = 16;
+
 #[derive(Clone, Debug)]
 struct Loaded {
     version: Version,
@@ -32,11 +46,28 @@ struct Loaded {
 }
 
 /// A pushed policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     /// Counts the pushes, from 1; 0 when none was ever made.
     pub number: u64,
+    /// Who pushed it, as GetCallerIdentity names it.
+    pub by: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Why, in the pusher's words.
+    pub note: String,
+    /// How many documents it has.
+    pub documents: usize,
     key: String,
+}
+
+/// Who pushes, and why.
+#[derive(Clone, Debug)]
+pub struct Author {
+    /// The ARN that GetCallerIdentity gives.
+    pub by: String,
+    /// Why, in words; may be empty.
+    pub note: String,
 }
 
 /// The policy that is in force, kept for the settings' TTL.
@@ -85,109 +116,228 @@ impl Policies {
         Ok(policy)
     }
 
+    /// The policy that was read last, however old; none before the first
+    /// finding. For metrics, which must not cost a call.
+    pub async fn last_read(&self) -> Option<Arc<Policy>> {
+        self.loaded.lock().await.as_ref().map(|loaded| loaded.policy.clone())
+    }
+
     /// The version in force.
     pub async fn version(&self) -> Result<Version, HubError> {
         let answer = self
             .client
             .get_item()
             .table_name(&self.settings.table)
-            .key("pk", AttributeValue::S("policy".to_owned()))
-            .key("sk", AttributeValue::S("current".to_owned()))
+            .key("pk", text("policy"))
+            .key("sk", text("current"))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| failed("dynamodb:GetItem", &error))?;
-        let Some(item) = answer.item else {
-            return Ok(Version { number: 0, key: String::new() });
-        };
-        let number = item.get("version").and_then(|number| number.as_n().ok()?.parse().ok());
-        let key = item.get("documents").and_then(|key| key.as_s().ok()).cloned();
-        number.zip(key).map(|(number, key)| Version { number, key }).ok_or_else(|| {
-            HubError::Failed("the policy's pointer has no `version` or no `documents`".to_owned())
-        })
+        answer.item.map_or_else(|| Ok(Version::default()), |item| version_of(&item))
+    }
+
+    /// Every version that was ever pushed, the newest first.
+    pub async fn history(&self) -> Result<Vec<Version>, HubError> {
+        let query = self
+            .client
+            .query()
+            .key_condition_expression("pk = :policy AND begins_with(sk, :version)")
+            .expression_attribute_values(":policy", text("policy"))
+            .expression_attribute_values(":version", text("version#"))
+            .scan_index_forward(false);
+        self.items(query).await?.iter().map(version_of).collect()
     }
 
     /// Every document of a version, as stored.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` when there are fewer or more than were pushed: a guardrail may
+    /// be missing.
     pub async fn documents(&self, version: &Version) -> Result<Vec<StoredDocument>, HubError> {
-        let mut documents = Vec::new();
-        let mut pages = self
+        let documents = self.documents_left(version).await?;
+        if documents.len() == version.documents {
+            return Ok(documents);
+        }
+        Err(HubError::Failed(format!(
+            "version {} has {} document(s), and {} are there\nhelp: somebody changed the table: put a whole version in force with `firebreak policy rollback`",
+            version.number,
+            version.documents,
+            documents.len()
+        )))
+    }
+
+    /// The documents of a version that are there, whole or not: what a new
+    /// version is compared with.
+    pub async fn documents_left(&self, version: &Version) -> Result<Vec<StoredDocument>, HubError> {
+        if version.number == 0 {
+            return Ok(Vec::new());
+        }
+        let query = self
             .client
             .query()
-            .table_name(&self.settings.table)
             .key_condition_expression("pk = :version")
-            .expression_attribute_values(":version", AttributeValue::S(version.key.clone()))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| failed("dynamodb:Query", &error))?;
-            let text = |name: &str| {
-                item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
-            };
-            let attach = text("sk").trim_start_matches("document#").to_owned();
-            documents.push(StoredDocument { attach, file: text("file"), json: text("body") });
-        }
+            .expression_attribute_values(":version", text(&version.key));
+        let items = self.items(query).await?;
+        let documents = items
+            .iter()
+            .map(|item| {
+                let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+                let attach = text("sk")
+                    .map(|sk| sk.trim_start_matches("document#").to_owned())
+                    .unwrap_or_default();
+                // Without a text it is read as an empty document, which is broken.
+                let (file, text) = (text("file").unwrap_or_default(), text("text"));
+                StoredDocument { attach, file, text: text.unwrap_or_default() }
+            })
+            .collect();
         Ok(documents)
+    }
+
+    async fn items(&self, query: QueryFluentBuilder) -> Result<Vec<Item>, HubError> {
+        let mut items = Vec::new();
+        let query = query.table_name(&self.settings.table).consistent_read(true);
+        let mut pages = query.into_paginator().items().send();
+        while let Some(item) = pages.next().await {
+            items.push(item.map_err(|error| failed("dynamodb:Query", &error))?);
+        }
+        Ok(items)
     }
 
     /// Puts a policy in force as the version after `before`.
     ///
     /// # Errors
     ///
-    /// `Failed` when another push came between; nothing is in force of this one.
+    /// `Failed` when another push came between, with who made it; nothing is in
+    /// force of this one.
     pub async fn push(
         &self,
         documents: &[StoredDocument],
         before: &Version,
+        author: &Author,
     ) -> Result<Version, HubError> {
-        let number = before.number + 1;
-        let version = Version { number, key: format!("policy#{number}-{}", digest(documents)) };
-        for document in documents {
-            self.client
-                .put_item()
-                .table_name(&self.settings.table)
-                .item("pk", AttributeValue::S(version.key.clone()))
-                .item("sk", AttributeValue::S(format!("document#{}", document.attach)))
-                .item("file", AttributeValue::S(document.file.clone()))
-                .item("body", AttributeValue::S(document.json.clone()))
-                .send()
-                .await
-                .map_err(|error| failed("dynamodb:PutItem", &error))?;
+        if let Some(long) = documents.iter().find(|it| it.text.len() > LONGEST_DOCUMENT) {
+            return Err(HubError::Failed(format!(
+                "`{}` has {} bytes, and DynamoDB keeps {LONGEST_DOCUMENT} in one item\nhelp: move rules to the OUs that they are about",
+                long.file,
+                long.text.len()
+            )));
         }
+        let number = before.number + 1;
+        let version = Version {
+            number,
+            by: author.by.clone(),
+            at: Some(config::now(&self.config)),
+            note: author.note.clone(),
+            documents: documents.len(),
+            key: format!("policy#{number}-{}", digest(documents)),
+        };
+        futures::stream::iter(documents)
+            .map(|document| self.write(&version, document))
+            .buffer_unordered(SIDE_BY_SIDE)
+            .try_collect::<Vec<()>>()
+            .await?;
+        let record = self
+            .version_put(&version, &format!("version#{number:012}"))
+            .condition_expression("attribute_not_exists(pk)");
         let pointer = self
-            .client
-            .put_item()
-            .table_name(&self.settings.table)
-            .item("pk", AttributeValue::S("policy".to_owned()))
-            .item("sk", AttributeValue::S("current".to_owned()))
-            .item("version", AttributeValue::N(number.to_string()))
-            .item("documents", AttributeValue::S(version.key.clone()))
-            .item("pushed", AttributeValue::S(config::now(&self.config).to_string()))
-            .condition_expression("attribute_not_exists(pk) OR #version = :before")
-            .expression_attribute_names("#version", "version")
+            .version_put(&version, "current")
+            .condition_expression("attribute_not_exists(pk) OR #number = :before")
+            .expression_attribute_names("#number", "number")
             .expression_attribute_values(":before", AttributeValue::N(before.number.to_string()));
-        pointer.send().await.map_err(|error| {
-            let refused = error
-                .as_service_error()
-                .is_some_and(|error| error.is_conditional_check_failed_exception());
-            if refused {
-                HubError::Failed(format!(
-                    "another push made version {number} meanwhile; yours is not in force\nhelp: look at it with `firebreak policy explain`, then push again"
-                ))
+        let mut transaction = self.client.transact_write_items();
+        for put in [record, pointer] {
+            let put = put.build().map_err(|error| HubError::Failed(error.to_string()))?;
+            transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
+        }
+        if let Err(error) = transaction.send().await {
+            let refused = error.as_service_error().is_some_and(|error| {
+                error.is_transaction_canceled_exception()
+            });
+            return Err(if refused {
+                self.lost(before).await
             } else {
-                failed("dynamodb:PutItem", &error)
-            }
-        })?;
+                failed("dynamodb:TransactWriteItems", &error)
+            });
+        }
         *self.loaded.lock().await = None;
         Ok(version)
     }
+
+    /// Why a push did not take place, where its condition failed.
+    async fn lost(&self, before: &Version) -> HubError {
+        match self.version().await {
+            Err(error) => error.context("the push was refused, and why cannot be read"),
+            Ok(now) if now.number == before.number => HubError::Transient(
+                "DynamoDB canceled the push, and nobody else pushed; nothing is in force of it"
+                    .to_owned(),
+            ),
+            Ok(now) => HubError::Failed(format!(
+                "version {} was pushed meanwhile by {}; yours is not in force\nhelp: look at it with `firebreak policy diff`, then push again",
+                now.number, now.by
+            )),
+        }
+    }
+
+    async fn write(&self, version: &Version, document: &StoredDocument) -> Result<(), HubError> {
+        self.client
+            .put_item()
+            .table_name(&self.settings.table)
+            .item("pk", text(&version.key))
+            .item("sk", text(&format!("document#{}", document.attach)))
+            .item("file", text(&document.file))
+            .item("text", text(&document.text))
+            .send()
+            .await
+            .map_err(|error| failed("dynamodb:PutItem", &error))?;
+        Ok(())
+    }
+
+    fn version_put(&self, version: &Version, sk: &str) -> PutBuilder {
+        let at = version.at.map(|at| at.to_string()).unwrap_or_default();
+        Put::builder()
+            .table_name(&self.settings.table)
+            .item("pk", text("policy"))
+            .item("sk", text(sk))
+            .item("number", AttributeValue::N(version.number.to_string()))
+            .item("by", text(&version.by))
+            .item("at", text(&at))
+            .item("note", text(&version.note))
+            .item("count", AttributeValue::N(version.documents.to_string()))
+            .item("documents", text(&version.key))
+    }
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn version_of(item: &Item) -> Result<Version, HubError> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok());
+    let version = || {
+        Some(Version {
+            number: number("number")?.parse().ok()?,
+            by: text("by")?,
+            at: Some(text("at")?.parse().ok()?),
+            note: text("note")?,
+            documents: number("count")?.parse().ok()?,
+            key: text("documents")?,
+        })
+    };
+    version().ok_or_else(|| {
+        HubError::Failed(format!(
+            "the policy's item `{}` lacks a part or has one of the wrong form\nhelp: somebody changed the table: `firebreak policy history` shows what is left",
+            text("sk").unwrap_or_default()
+        ))
+    })
 }
 
 fn digest(documents: &[StoredDocument]) -> String {
     let mut hash = Sha256::new();
     for document in documents {
-        for part in [&document.attach, &document.json] {
+        for part in [&document.attach, &document.file, &document.text] {
             hash.update(part.as_bytes());
             hash.update([0]);
         }

@@ -1,4 +1,4 @@
-//! Writes a response's status back to Security Hub.
+//! Writes a response's status back to Security Hub, and reads its findings.
 //!
 //! `BatchUpdateFindings` takes up to 100 findings with *one* update for all,
 //! in the finding's Region or, where there is an aggregator, in its home
@@ -6,13 +6,21 @@
 //! only when its finding is not among them. A note replaces the one before.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_securityhub::types::{
-    AwsSecurityFindingIdentifier, NoteUpdate, WorkflowStatus, WorkflowUpdate,
+    AwsSecurityFindingFilters, AwsSecurityFindingIdentifier, DateFilter, NoteUpdate,
+    WorkflowStatus, WorkflowUpdate,
 };
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use firebreak_spoke::resource::Region;
+use jiff::Timestamp;
 
 use crate::aws::error::{HubError, failed};
 use crate::finding::SecurityHubId;
@@ -25,6 +33,10 @@ const NOTE_CHARACTERS: usize = 512;
 const FIELD_CHARACTERS: usize = 1_024;
 /// "Array Members: maximum number of 100 items" (same, FindingIdentifiers).
 const FINDINGS_PER_CALL: usize = 100;
+/// "MaxResults: maximum value of 100" (same, GetFindings).
+const FINDINGS_PER_PAGE: i32 = 100;
+/// GetFindings is limited to 3 calls a second (Security Hub user guide, "Quotas").
+const BETWEEN_PAGES: Duration = Duration::from_millis(340);
 
 /// The write-back clients, one for each Region that findings are updated in.
 #[derive(Debug)]
@@ -63,6 +75,45 @@ impl SecurityHub {
             self.update_batch(&client, batch, update).await?;
         }
         Ok(())
+    }
+
+    /// Reads every finding that was updated since, page by page, as Security Hub
+    /// writes them. `each` gets the text of a page's answer.
+    pub async fn findings_since(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        mut each: impl FnMut(String),
+    ) -> Result<(), HubError> {
+        let client = match &self.aggregator_region {
+            Some(region) => self.client(region),
+            None => aws_sdk_securityhub::Client::new(&self.config),
+        };
+        let range = DateFilter::builder().start(from.to_string()).end(to.to_string()).build();
+        let filters = AwsSecurityFindingFilters::builder().updated_at(range).build();
+        let mut pace = tokio::time::interval(BETWEEN_PAGES);
+        let mut token = None;
+        loop {
+            pace.tick().await;
+            let text = AnswerText::default();
+            let answer = client
+                .get_findings()
+                .filters(filters.clone())
+                .max_results(FINDINGS_PER_PAGE)
+                .set_next_token(token)
+                .customize()
+                .interceptor(text.clone())
+                .send()
+                .await
+                .map_err(|error| failed("securityhub:GetFindings", &error))?;
+            if !answer.findings().is_empty() {
+                each(text.take());
+            }
+            token = answer.next_token().map(str::to_owned);
+            if token.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     async fn update_batch(
@@ -132,6 +183,35 @@ impl SecurityHub {
                 aws_sdk_securityhub::Client::from_conf(config)
             })
             .clone()
+    }
+}
+
+/// The text of an answer. The SDK's own types leave out what they do not know,
+/// and cannot be written as JSON again.
+#[derive(Clone, Debug, Default)]
+struct AnswerText(Arc<Mutex<String>>);
+
+impl AnswerText {
+    fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Intercept for AnswerText {
+    fn name(&self) -> &'static str {
+        "AnswerText"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let bytes = context.response().body().bytes().unwrap_or_default();
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *text = String::from_utf8_lossy(bytes).into_owned();
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_hub::aws::config;
-use firebreak_hub::lambda;
+use firebreak_hub::{lambda, metrics};
 use firebreak_hub::respond::Responder;
 use firebreak_hub::settings::Settings;
 use lambda_runtime::{LambdaEvent, run, service_fn};
@@ -21,6 +21,10 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let responder = &responder;
     run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let (response, _) = lambda::handle_batch(responder, event.payload).await;
+        if let Some(policy) = responder.policies.last_read().await {
+            // CloudWatch takes metrics out of lines that are theirs alone.
+            println!("{}", metrics::broken_documents(&policy, responder.now()));
+        }
         Ok::<_, lambda_runtime::Error>(response)
     }))
     .await

@@ -1,15 +1,13 @@
 //! `firebreak findings parse`: what Firebreak reads in a finding, or why it
 //! rejects it.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::{Failure, inputs};
 use crate::finding::Finding;
 use crate::sources::{self, Rejection};
 
@@ -47,12 +45,12 @@ fn parse(
     let mut unreadable = Vec::new();
     let mut files = Vec::new();
     for path in paths {
-        if let Err(error) = collect(path, &mut files) {
+        if let Err(error) = inputs::collect(path, &mut files) {
             unreadable.push(format!("cannot read `{}`: {error}", path.display()));
         }
     }
     for file in files {
-        match text(&file) {
+        match inputs::text(&file) {
             Ok(text) => {
                 for line in lines(&file, &text, detail) {
                     writeln!(out, "{line}")?;
@@ -62,35 +60,6 @@ fn parse(
         }
     }
     Ok(unreadable)
-}
-
-/// The files below a path, in the order of their names.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if path.as_os_str() != "-" && path.is_dir() {
-        let mut entries: Vec<PathBuf> = std::fs::read_dir(path)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        entries.sort();
-        for entry in entries {
-            collect(&entry, files)?;
-        }
-    } else {
-        files.push(path.to_owned());
-    }
-    Ok(())
-}
-
-fn text(path: &Path) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut bytes)?;
-    } else if path.extension().is_some_and(|extension| extension == "gz") {
-        GzDecoder::new(File::open(path)?).read_to_end(&mut bytes)?;
-    } else {
-        File::open(path)?.read_to_end(&mut bytes)?;
-    }
-    // What is no UTF-8 is no JSON either: it is rejected with a reason, as an input.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// One line for the findings of an input, and one for each part that was rejected.

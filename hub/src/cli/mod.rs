@@ -16,6 +16,7 @@ pub mod actions;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod findings;
+mod inputs;
 pub mod policy;
 pub mod respond;
 pub mod responses;
@@ -51,7 +52,7 @@ enum Command {
     /// List, show and undo responses.
     #[command(subcommand)]
     Responses(responses::Command),
-    /// Explain and push policies.
+    /// Write policies, try them out, put them in force.
     #[command(subcommand)]
     Policy(policy::Command),
     /// Read findings.
@@ -65,9 +66,12 @@ enum Command {
 /// Why a command ended without doing what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// A check failed; what failed has been printed.
+    /// A check failed.
     #[error("{0}")]
     Check(String),
+    /// The answer is on standard output, and it is no.
+    #[error("no")]
+    No,
     /// Wrong usage or configuration.
     #[error("{0}")]
     Usage(String),
@@ -82,7 +86,7 @@ pub enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Check(_) => 1,
+            Self::Check(_) | Self::No => 1,
             Self::Usage(_) | Self::Io(_) => 2,
             Self::Aws(_) => 3,
         })
@@ -107,6 +111,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             // Whoever read our output has seen enough.
             ExitCode::SUCCESS
         }
+        Err(failure @ Failure::No) => failure.exit_code(),
         Err(failure) => {
             eprintln!("error: {failure}");
             failure.exit_code()

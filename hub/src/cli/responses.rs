@@ -146,7 +146,7 @@ pub fn confirm(question: &str) -> Result<(), Failure> {
 }
 
 /// Reads `90m`, `12h`, `7d` or `4w`.
-fn duration(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
     let wrong = || format!("`{text}` is not a duration such as `90m`, `12h` or `7d`");
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let number: i64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;

@@ -1,11 +1,13 @@
 //! The decision: the nearest matching rule, then every guardrail above it.
 
 use super::arn::{Behind, behind};
+use super::budget::{Budget, BudgetRef};
 use super::context::{Context, Tags};
 use super::decision::{Decision, Guardrail, LeftOut, Outcome, RuleRef};
-use super::document::{Document, Mode, Protect, Rule};
+use super::document::{Document, Extends, Mode, Protect, Rule};
 use super::pattern::{Event, Verdict};
 use super::tree::{BrokenDocument, Policy, Step};
+use super::variables;
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
 
@@ -46,7 +48,7 @@ impl Policy {
         }
         let context = Context::new(finding, target, place, tags);
         let mut decision = match nearest_rule(&way, &context, |_, _, _| {}) {
-            Found::Rule(document, rule) => follow(document, rule, target),
+            Found::Rule(document, rule) => follow(document, rule, finding, target),
             Found::Nothing => {
                 return Decision::without_rule(Outcome::NoRule, "no rule matches this target");
             }
@@ -72,6 +74,9 @@ impl Policy {
             Mode::Observe | Mode::Approve | Mode::Auto => {
                 apply_protections(&mut decision, &way, target, tags);
             }
+        }
+        if decision.acts() {
+            decision.budgets = budgets(&way);
         }
         decision
     }
@@ -108,6 +113,9 @@ pub(super) fn nearest_rule<'a>(
                 Verdict::No => {}
             }
         }
+        if document.extends == Extends::None {
+            break;
+        }
     }
     Found::Nothing
 }
@@ -131,14 +139,21 @@ fn unknown(tags: &Tags) -> String {
     }
 }
 
-fn follow(document: &Document, rule: &Rule, target: &Target) -> Decision {
+fn follow(document: &Document, rule: &Rule, finding: &Finding, target: &Target) -> Decision {
     let kind = target.resource.type_name();
     let mut decision = Decision::without_rule(Outcome::Follow, "");
     decision.mode = rule.mode;
     decision.rule = Some(reference(document, rule));
+    decision.approve = rule.approve.clone();
+    decision.expires = rule.expires;
+    decision.confirm = rule.confirm;
     for then in &rule.then {
         if then.resource_types.iter().any(|it| it == kind) {
-            decision.actions.push(then.call.clone());
+            let mut call = then.call.clone();
+            if then.has_variables {
+                call.parameters = variables::fill(&call.parameters, finding, target);
+            }
+            decision.actions.push(call);
         } else {
             let types = then.resource_types.join(", ");
             let why = format!("it acts on {types}, not on a target of type {kind}");
@@ -150,14 +165,20 @@ fn follow(document: &Document, rule: &Rule, target: &Target) -> Decision {
 
 fn lower_to_ceilings(decision: &mut Decision, way: &[Step<'_>]) {
     for (point, document) in way {
-        let ceiling = document.and_then(|document| document.ceiling);
-        if let Some(ceiling) = ceiling.filter(|ceiling| *ceiling < decision.mode) {
-            let (from, to) = (decision.mode.name(), ceiling.name());
-            let effect = format!("the ceiling of {point} lowers {from} to {to}");
-            decision.guardrails.push(guardrail(point, effect));
-            decision.mode = ceiling;
+        if let Some(ceiling) = document.and_then(|document| document.ceiling) {
+            decision.lower(ceiling, point, &format!("the ceiling of {point}"));
         }
     }
+}
+
+/// The budgets of every document on the way.
+fn budgets(way: &[Step<'_>]) -> Vec<BudgetRef> {
+    let each = way.iter().filter_map(|(point, document)| Some((*point, (*document)?)));
+    each.flat_map(|(point, document)| {
+        let reference = |budget: &Budget| BudgetRef { document: point.to_owned(), budget: *budget };
+        document.budgets.iter().map(reference)
+    })
+    .collect()
 }
 
 /// Refuses if a protection holds on the way, or if whether one holds cannot be

@@ -3,10 +3,12 @@
 use serde::Serialize;
 
 use super::actions::ActionCall;
-use super::document::Mode;
+use super::budget::BudgetRef;
+use super::document::{Approve, Mode};
+use super::window::Window;
 
 /// How a decision came out. All but `Follow` mean that nothing is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Do what the mode says with the actions.
@@ -34,6 +36,42 @@ pub enum Outcome {
     PrincipalUnknown,
     /// Refused: the place is another account's than the target's.
     WrongPlace,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Follow,
+        Self::Sample,
+        Self::Archived,
+        Self::NoDocument,
+        Self::NoRule,
+        Self::Off,
+        Self::NoAction,
+        Self::Protected,
+        Self::Broken,
+        Self::TagsUnknown,
+        Self::PrincipalUnknown,
+        Self::WrongPlace,
+    ];
+
+    /// The word in tests of policies and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Follow => "follow",
+            Self::Sample => "sample",
+            Self::Archived => "archived",
+            Self::NoDocument => "no-document",
+            Self::NoRule => "no-rule",
+            Self::Off => "off",
+            Self::NoAction => "no-action",
+            Self::Protected => "protected",
+            Self::Broken => "broken",
+            Self::TagsUnknown => "tags-unknown",
+            Self::PrincipalUnknown => "principal-unknown",
+            Self::WrongPlace => "wrong-place",
+        }
+    }
 }
 
 /// The rule that decided.
@@ -84,6 +122,18 @@ pub struct Decision {
     pub rule: Option<RuleRef>,
     /// Every guardrail that played a part.
     pub guardrails: Vec<Guardrail>,
+    /// The budgets of every document on the way that acting would draw on,
+    /// the nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetRef>,
+    /// How approval goes, where the mode is or becomes approve.
+    pub approve: Approve,
+    /// After which time the containment is undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Window>,
+    /// Whether the rule asks that the finding be confirmed with its service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<bool>,
 }
 
 impl Decision {
@@ -96,7 +146,26 @@ impl Decision {
             left_out: Vec::new(),
             rule: None,
             guardrails: Vec::new(),
+            budgets: Vec::new(),
+            approve: Approve::default(),
+            expires: None,
+            confirm: None,
         }
+    }
+
+    /// Lowers the mode, if it is stronger, and says by what.
+    pub fn lower(&mut self, mode: Mode, by: &str, why: &str) {
+        if mode < self.mode {
+            let effect = format!("{why} lowers {} to {}", self.mode.name(), mode.name());
+            self.guardrails.push(Guardrail { document: by.to_owned(), effect });
+            self.mode = mode;
+        }
+    }
+
+    /// Makes a decision that would overdraw a budget ask a person.
+    pub fn overdraw(&mut self, spent: &BudgetRef) {
+        let why = format!("the budget of {}, {}, is spent and", spent.document, spent.budget);
+        self.lower(Mode::Approve, &spent.document, &why);
     }
 
     /// Turns the decision into one under which nothing is changed.

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::actions::ActionFacts;
+use super::ancestry::Sketch;
+use super::document::Document;
 use super::node::{Node, Place};
 use super::reader::{self, Mistake};
+use super::suite::Case;
 use super::tree::Policy;
+use crate::organization::OuPath;
 
 /// One mistake in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,26 +38,48 @@ pub fn read_files(
     files: &[(String, String)],
     actions: &[ActionFacts],
 ) -> Result<Policy, Vec<Diagnostic>> {
+    read_files_within(files, actions, &BTreeMap::new())
+}
+
+/// Reads files as [`read_files`] does, knowing the organization's tree: the
+/// points above each attach point, the root first.
+pub fn read_files_within(
+    files: &[(String, String)],
+    actions: &[ActionFacts],
+    above: &BTreeMap<String, OuPath>,
+) -> Result<Policy, Vec<Diagnostic>> {
+    let trees: Vec<(&str, &str, Result<Node, Diagnostic>)> = files
+        .iter()
+        .map(|(file, text)| {
+            let node = Node::from_yaml(text).map_err(|error| not_yaml(file, text, &error));
+            (file.as_str(), text.as_str(), node)
+        })
+        .collect();
+    let sketches: Vec<Sketch<'_>> = trees
+        .iter()
+        .filter_map(|(file, _, node)| Sketch::of(file, node.as_ref().ok()?))
+        .collect();
     let mut documents = Vec::new();
     let mut diagnostics = Vec::new();
-    let mut attached: BTreeMap<String, &str> = BTreeMap::new();
-    for (file, text) in files {
-        let node = match Node::from_yaml(text) {
+    let mut attached: BTreeMap<&str, &str> = BTreeMap::new();
+    for (file, text, node) in &trees {
+        let node = match node {
             Ok(node) => node,
-            Err(error) => {
-                diagnostics.push(not_yaml(file, text, &error));
+            Err(diagnostic) => {
+                diagnostics.push(diagnostic.clone());
                 continue;
             }
         };
         let mut mistakes = Vec::new();
-        if let Some((attach, place)) = reader::attach(&node)
-            && let Some(other) = attached.insert(attach.to_owned(), file)
+        if let Some((attach, place)) = reader::text_at(node, "attach")
+            && let Some(other) = attached.insert(attach, file)
         {
             let message = format!("`{attach}` has a document already, in {other}");
             let help = "one point of the tree has one document: put the rules together";
             mistakes.push(Mistake { place, message, help: Some(help.to_owned()) });
         }
-        match reader::document(&node, file, actions) {
+        mistakes.extend(Sketch::of(file, node).and_then(|it| it.above_ceilings(&sketches, above)));
+        match reader::document(node, file, text, actions) {
             Ok(document) => documents.push(document),
             Err(found) => mistakes.extend(found),
         }
@@ -61,6 +87,42 @@ pub fn read_files(
         diagnostics.extend(mistakes.into_iter().map(|it| diagnostic(file, text, it)));
     }
     if diagnostics.is_empty() { Ok(Policy::new(documents)) } else { Err(diagnostics) }
+}
+
+/// Reads files of policy tests, each a name and its text; every mistake of
+/// every file comes back in one go.
+pub fn read_tests(
+    files: &[(String, String)],
+    actions: &[ActionFacts],
+) -> Result<Vec<Case>, Vec<Diagnostic>> {
+    let mut cases = Vec::new();
+    let mut diagnostics = Vec::new();
+    for (file, text) in files {
+        let read = Node::from_yaml(text)
+            .map_err(|error| vec![not_yaml(file, text, &error)])
+            .and_then(|node| {
+                reader::suite(&node, file, actions).map_err(|mistakes| {
+                    mistakes.into_iter().map(|mistake| diagnostic(file, text, mistake)).collect()
+                })
+            });
+        match read {
+            Ok(read) => cases.extend(read),
+            Err(found) => diagnostics.extend(found),
+        }
+    }
+    if diagnostics.is_empty() { Ok(cases) } else { Err(diagnostics) }
+}
+
+/// Reads one document by itself.
+pub(super) fn read_document(
+    file: &str,
+    text: &str,
+    actions: &[ActionFacts],
+) -> Result<Document, Vec<Diagnostic>> {
+    let node = Node::from_yaml(text).map_err(|error| vec![not_yaml(file, text, &error)])?;
+    reader::document(&node, file, text, actions).map_err(|mistakes| {
+        mistakes.into_iter().map(|mistake| diagnostic(file, text, mistake)).collect()
+    })
 }
 
 fn not_yaml(file: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
@@ -86,6 +148,15 @@ fn diagnostic(file: &str, text: &str, mistake: Mistake) -> Diagnostic {
         help,
         source: source.trim_end().to_owned(),
         length: usize::try_from(length).unwrap_or_default(),
+    }
+}
+
+impl Diagnostic {
+    /// Place, message and help, for where only one line fits.
+    pub fn in_one_line(&self) -> String {
+        let Self { line, column, message, help, .. } = self;
+        let help = help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("line {line}:{column}: {message}{help}")
     }
 }
 

@@ -1,15 +1,15 @@
 //! A policy document that was read and checked, and the form it is stored in.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use firebreak_spoke::resource::AccountId;
 
 use super::actions::{ActionCall, ActionFacts};
 use super::arn::ArnPattern;
-use super::node::Node;
+use super::budget::Budget;
+use super::diagnostics::read_document;
 use super::pattern::{Glob, Pattern};
-use super::reader;
+use super::window::Window;
 
 /// How far a rule goes. Each mode is stronger than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,6 +40,67 @@ impl Mode {
     }
 }
 
+/// Whether rules above a document are looked at where none of its own matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Extends {
+    /// They are.
+    #[default]
+    Parent,
+    /// They are not. Ceilings, protections and budgets above hold all the same.
+    None,
+}
+
+impl Extends {
+    pub(super) const ALL: [Self; 2] = [Self::Parent, Self::None];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Parent => "parent",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What happens to a plan that nobody approved in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Otherwise {
+    /// People are told again, and the plan waits on.
+    #[default]
+    Notify,
+    /// It is carried out.
+    Act,
+    /// It is dropped.
+    Deny,
+}
+
+impl Otherwise {
+    pub(super) const ALL: [Self; 3] = [Self::Notify, Self::Act, Self::Deny];
+
+    /// The word in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Notify => "notify",
+            Self::Act => "act",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// How approval of a plan goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Approve {
+    /// How long the plan waits; without one, for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<Window>,
+    /// What happens then.
+    pub otherwise: Otherwise,
+    /// Who approves, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<String>,
+}
+
 /// A policy document, attached to one point of the organization's tree.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -50,9 +111,11 @@ pub struct Document {
     /// The strongest mode allowed here and below.
     pub ceiling: Option<Mode>,
     pub(super) protect: Protect,
+    pub(super) budgets: Vec<Budget>,
+    pub(super) extends: Extends,
     pub(super) rules: Vec<Rule>,
-    /// The document as it was written: what is stored.
-    pub(super) written: Value,
+    /// The document as it was written, comments and all: what is stored.
+    pub(super) text: String,
 }
 
 /// What is never touched at a document's point and below it.
@@ -73,6 +136,9 @@ pub(super) struct Rule {
     pub(super) when: Option<Pattern>,
     pub(super) mode: Mode,
     pub(super) then: Vec<Then>,
+    pub(super) approve: Approve,
+    pub(super) expires: Option<Window>,
+    pub(super) confirm: Option<bool>,
 }
 
 /// An action of a rule, with the target types that it acts on.
@@ -80,39 +146,48 @@ pub(super) struct Rule {
 pub(super) struct Then {
     pub(super) call: ActionCall,
     pub(super) resource_types: Vec<String>,
+    pub(super) reversible: bool,
+    /// Whether a variable stands in its parameters.
+    pub(super) has_variables: bool,
 }
 
-/// A document as DynamoDB keeps it.
+/// A document as DynamoDB keeps it: the file's own text, so that there is one
+/// truth and `policy pull` gives back what was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDocument {
     /// Where it is attached.
     pub attach: String,
     /// The file that it came from.
     pub file: String,
-    /// The document as JSON.
-    pub json: String,
+    /// The file's text.
+    pub text: String,
 }
 
 impl Document {
     /// As DynamoDB keeps it.
-    pub fn to_stored(&self) -> Result<StoredDocument, serde_json::Error> {
-        let json = serde_json::to_string(&self.written)?;
-        Ok(StoredDocument { attach: self.attach.clone(), file: self.file.clone(), json })
+    pub fn to_stored(&self) -> StoredDocument {
+        let Self { attach, file, text, .. } = self;
+        StoredDocument { attach: attach.clone(), file: file.clone(), text: text.clone() }
     }
 
     /// Reads what DynamoDB keeps as strictly as a file is read: an older
     /// program that finds a key it does not know must not skip it, because the
     /// key may be a guardrail. The error says what is wrong.
     pub fn from_stored(stored: &StoredDocument, actions: &[ActionFacts]) -> Result<Self, String> {
-        let json: Value = serde_json::from_str(&stored.json).map_err(|it| it.to_string())?;
-        let read = reader::document(&Node::from_json(&json), &stored.file, actions);
-        let document = read.map_err(|mistakes| {
-            let messages: Vec<String> = mistakes.into_iter().map(|it| it.message).collect();
-            messages.join("; ")
-        })?;
+        let document =
+            read_document(&stored.file, &stored.text, actions).map_err(|diagnostics| {
+                let messages: Vec<String> =
+                    diagnostics.into_iter().map(|it| it.in_one_line()).collect();
+                messages.join("; ")
+            })?;
         if document.attach != stored.attach {
             return Err(format!("it says that it is attached to `{}`", document.attach));
         }
         Ok(document)
+    }
+
+    /// The names of its rules, in order.
+    pub fn rule_names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.name.as_str())
     }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::budget::Budget;
 use super::context::{Context, Tags};
 use super::decide::nearest_rule;
 use super::decision::{Decision, Outcome};
-use super::document::Mode;
+use super::document::{Approve, Extends, Mode};
 use super::pattern::{Event, Verdict};
 use super::tree::{BrokenDocument, Policy};
+use super::window::Window;
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
 
@@ -39,6 +41,10 @@ pub struct WalkStep {
     pub ceiling: Option<Mode>,
     /// How many protections it has.
     pub protections: usize,
+    /// Its budgets.
+    pub budgets: Vec<Budget>,
+    /// Whether it keeps the rules above it from being looked at.
+    pub extends: Extends,
     /// Its rules that were looked at, in order. What stands after the rule
     /// that decided was not.
     pub rules: Vec<RuleSeen>,
@@ -104,6 +110,8 @@ impl Policy {
                         + protect.principals.len()
                         + protect.resources.len()
                         + protect.accounts.len(),
+                    budgets: document.budgets.clone(),
+                    extends: document.extends,
                     ..WalkStep::new(point)
                 }
             })
@@ -134,6 +142,8 @@ impl WalkStep {
             file: None,
             ceiling: None,
             protections: 0,
+            budgets: Vec::new(),
+            extends: Extends::Parent,
             rules: Vec::new(),
             broken: None,
         }
@@ -147,12 +157,23 @@ impl fmt::Display for Explanation {
         for (depth, step) in self.walk.iter().enumerate() {
             write_step(formatter, depth, step)?;
         }
-        let Decision { outcome, mode, left_out, guardrails, .. } = &self.decision;
+        let Decision { outcome, mode, left_out, guardrails, approve, expires, .. } = &self.decision;
         for left_out in left_out {
             writeln!(formatter, "- {} is left out: {}", left_out.action, left_out.why)?;
         }
         for guardrail in guardrails {
             writeln!(formatter, "! {}", guardrail.effect)?;
+        }
+        for budget in &self.decision.budgets {
+            writeln!(formatter, "# counts against {} of {}", budget.budget, budget.document)?;
+        }
+        if self.decision.acts() {
+            write_terms(formatter, *mode, approve, *expires)?;
+        }
+        if *mode == Mode::Auto {
+            for (_, what) in self.decision.not_carried_out() {
+                writeln!(formatter, "# {what} lowers auto to approve when it comes to it")?;
+            }
         }
         let word = match outcome {
             Outcome::Follow => mode.name(),
@@ -163,9 +184,28 @@ impl fmt::Display for Explanation {
     }
 }
 
+/// How long a plan waits and a containment lasts.
+fn write_terms(
+    formatter: &mut fmt::Formatter<'_>,
+    mode: Mode,
+    approve: &Approve,
+    expires: Option<Window>,
+) -> fmt::Result {
+    if mode == Mode::Approve {
+        if let Some(within) = approve.within {
+            let otherwise = approve.otherwise.name();
+            writeln!(formatter, "# waits {within} for a person, otherwise {otherwise}")?;
+        }
+        if let Some(approvers) = &approve.approvers {
+            writeln!(formatter, "# approvers: {approvers}")?;
+        }
+    }
+    expires.map_or(Ok(()), |expires| writeln!(formatter, "# is undone after {expires}"))
+}
+
 fn write_step(formatter: &mut fmt::Formatter<'_>, depth: usize, step: &WalkStep) -> fmt::Result {
     let indent = "  ".repeat(depth);
-    let WalkStep { point, file, ceiling, protections, rules, broken } = step;
+    let WalkStep { point, file, ceiling, protections, budgets, extends, rules, broken } = step;
     write!(formatter, "{indent}└ {point}")?;
     match (broken, file) {
         (Some(why), _) => write!(formatter, " is broken: {why}")?,
@@ -177,6 +217,12 @@ fn write_step(formatter: &mut fmt::Formatter<'_>, depth: usize, step: &WalkStep)
     }
     if *protections > 0 {
         write!(formatter, ", {protections} protection(s)")?;
+    }
+    for budget in budgets {
+        write!(formatter, ", {budget}")?;
+    }
+    if *extends == Extends::None {
+        write!(formatter, ", extends none: no rule above it is looked at")?;
     }
     writeln!(formatter)?;
     for RuleSeen { rule, result } in rules {

@@ -9,7 +9,7 @@ use super::testing::{
     ACCOUNT, OU_PATH, actions, documents, finding, instance, key_of, place, place_at, policy,
     target,
 };
-use super::{Decision, Document, Mode, Outcome, Policy, StoredDocument, Tags};
+use super::{Decision, Document, Mode, Outcome, Policy, Spent, StoredDocument, Tags};
 use crate::finding::Target;
 
 /// The root, the OU below it and the account's own OU, nearest last.
@@ -196,29 +196,71 @@ fn a_place_of_another_account_is_refused() {
     assert_eq!(decision.outcome, Outcome::WrongPlace);
 }
 
+#[test]
+fn a_decision_carries_the_terms_of_its_rule_and_the_budgets_above() {
+    let act = format!(
+        "attach: {PROD}\nbudgets: [{{ actions: 2, per: 30m, by: account }}]\nrules:\n  - name: act\n    mode: auto\n    approve: {{ within: 30m, otherwise: deny, approvers: on call }}\n    then: [isolate-instance: {{ right: \"${{account.id}} ${{region}}\" }}]\n    expires: 72h\n    confirm: false\n"
+    );
+    let root = "attach: r-ab12\nbudgets: [{ actions: 20, per: 1d }]\n";
+    let decision = check(&[root, &act], &instance(), &Tags::None, Outcome::Follow, Mode::Auto);
+    assert_eq!(decision.actions[0].parameters["right"], "111111111111 eu-west-1");
+    assert_eq!(decision.approve.approvers.as_deref(), Some("on call"));
+    assert_eq!(decision.expires.unwrap().to_string(), "3d");
+    assert_eq!(decision.confirm, Some(false));
+    let budgets: Vec<String> =
+        decision.budgets.iter().map(|it| format!("{}: {}", it.document, it.budget)).collect();
+    assert_eq!(
+        budgets,
+        ["ou-ab12-prod1111: 2 action(s) per 30m by account", "r-ab12: 20 action(s) per 1d"]
+    );
+}
+
+#[test]
+fn what_would_overdraw_a_budget_asks_a_person_and_the_window_slides() {
+    let policy = policy(&[&acting(ROOT, "budgets: [{ actions: 2, per: 1h }, { actions: 1, per: 1h, by: action }]")]);
+    let decide = || policy.decide(&finding(&instance()), &instance(), &place(), &Tags::None);
+    let mut spent = Spent::default();
+    let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut modes = Vec::new();
+    for minutes in [0, 30, 59, 60, 61] {
+        let mut decision = decide();
+        let now = start + jiff::SignedDuration::from_mins(minutes);
+        if let Err(budget) = spent.take(&decision.draws(&place()), now) {
+            decision.overdraw(budget);
+        }
+        modes.push(decision.mode);
+        if minutes == 30 {
+            assert!(decision.reason().contains(
+                "the budget of r-ab12, 1 action(s) per 1h by action, is spent and lowers auto to approve"
+            ), "{}", decision.reason());
+        }
+    }
+    assert_eq!(modes, [Mode::Auto, Mode::Approve, Mode::Approve, Mode::Auto, Mode::Approve]);
+}
+
 fn stored(texts: &[&str]) -> Vec<StoredDocument> {
-    documents(texts).iter().map(|document| document.to_stored().unwrap()).collect()
+    documents(texts).iter().map(|document| document.to_stored()).collect()
 }
 
 #[test]
 fn a_stored_document_reads_back_as_it_was() {
     let text = acting(PROD, "ceiling: approve\nprotect: { tags: [{ a: b }] }");
     for stored in stored(&[&text]) {
-        assert!(stored.json.contains("\"version\":1"), "{}", stored.json);
+        assert_eq!(stored.text, text);
         let back = Document::from_stored(&stored, &actions()).unwrap();
-        assert_eq!(back.to_stored().unwrap(), stored);
+        assert_eq!(back.to_stored(), stored);
     }
 }
 
 #[test]
 fn a_broken_stored_document_refuses_what_it_governs_and_nothing_else() {
     let sound = "attach: r-ab12\nrules:\n  - { name: act, mode: auto, then: [isolate-instance] }\n";
-    let check = |attach: &str, json: &str, outcome| {
+    let check = |attach: &str, text: &str, outcome| {
         let mut documents = stored(&[sound]);
         documents.push(StoredDocument {
             attach: attach.to_owned(),
             file: "f.yaml".to_owned(),
-            json: json.to_owned(),
+            text: text.to_owned(),
         });
         let policy = Policy::from_stored(documents);
         let decision = policy.decide(&finding(&instance()), &instance(), &place(), &Tags::None);
@@ -226,15 +268,16 @@ fn a_broken_stored_document_refuses_what_it_governs_and_nothing_else() {
         let explanation = policy.explain(&finding(&instance()), &instance(), &place(), &Tags::None);
         assert_eq!(explanation.to_string().contains("is broken"), outcome == Outcome::Broken);
     };
-    for json in [
+    for text in [
         "",
         "{}",
-        r#"{"version": 1, "attach": "r-ab12"}"#,
-        r#"{"version": 2, "attach": "ou-ab12-prod1111"}"#,
-        r#"{"version": 1, "attach": "ou-ab12-prod1111", "budgets": []}"#,
+        "version: 1\nattach: r-ab12\n",
+        "version: 2\nattach: ou-ab12-prod1111\n",
+        "attach: ou-ab12-prod1111\nkey-to-come: 1\n",
+        "attach: ou-ab12-prod1111\nrules: [\n",
     ] {
-        check(PROD, json, Outcome::Broken);
-        check("ou-ab12-other111", json, Outcome::Follow);
+        check(PROD, text, Outcome::Broken);
+        check("ou-ab12-other111", text, Outcome::Follow);
     }
 }
 
@@ -280,6 +323,8 @@ UnauthorizedAccess:EC2/SSHBruteForce
 struct Sketch {
     ceiling: Option<Mode>,
     protects: bool,
+    budget: Option<u32>,
+    extends_none: bool,
     rules: Vec<(bool, Mode)>,
 }
 
@@ -289,12 +334,17 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 fn sketch() -> impl Strategy<Value = Option<Sketch>> {
     let rules = prop::collection::vec((any::<bool>(), mode()), 0..3);
-    let document = (prop::option::of(mode()), prop::bool::weighted(0.2), rules);
-    prop::option::of(document.prop_map(|(ceiling, protects, rules)| Sketch {
-        ceiling,
-        protects,
-        rules,
-    }))
+    let guardrails = (
+        prop::option::of(mode()),
+        prop::bool::weighted(0.2),
+        prop::option::of(1..9_u32),
+        prop::bool::weighted(0.2),
+    );
+    let sketch = (guardrails, rules).prop_map(|(guardrails, rules)| {
+        let (ceiling, protects, budget, extends_none) = guardrails;
+        Sketch { ceiling, protects, budget, extends_none, rules }
+    });
+    prop::option::of(sketch)
 }
 
 fn write(attach: &str, sketch: &Sketch) -> String {
@@ -302,6 +352,10 @@ fn write(attach: &str, sketch: &Sketch) -> String {
     lines.extend(sketch.ceiling.map(|ceiling| format!("ceiling: {}", ceiling.name())));
     if sketch.protects {
         lines.push("protect: { tags: [{ firebreak: exempt }] }".to_owned());
+    }
+    lines.extend(sketch.budget.map(|it| format!("budgets: [{{ actions: {it}, per: 1h }}]")));
+    if sketch.extends_none {
+        lines.push("extends: none".to_owned());
     }
     lines.push("rules:".to_owned());
     for (index, (matches, mode)) in sketch.rules.iter().enumerate() {
@@ -357,6 +411,35 @@ proptest! {
     }
 
     #[test]
+    fn no_document_below_enlarges_a_budget_or_leaves_one_out(
+        sketches in prop::collection::vec(sketch(), 5),
+    ) {
+        let decided = decision(tree(&sketches), OU_PATH, &[]);
+        let stand = POINTS.iter().take(4).zip(&sketches);
+        let expected: BTreeMap<&str, u32> =
+            stand.filter_map(|(point, it)| Some((*point, it.as_ref()?.budget?))).collect();
+        let carried: BTreeMap<&str, u32> =
+            decided.budgets.iter().map(|it| (it.document.as_str(), it.budget.actions)).collect();
+        prop_assert_eq!(carried, if decided.acts() { expected } else { BTreeMap::new() });
+    }
+
+    #[test]
+    fn no_rule_above_a_document_that_extends_none_decides(
+        sketches in prop::collection::vec(sketch(), 5),
+    ) {
+        let decided = decision(tree(&sketches), OU_PATH, &[]);
+        // From the account up; POINTS goes from the root down.
+        let way: Vec<(&str, &Option<Sketch>)> =
+            POINTS.iter().take(4).copied().zip(&sketches).rev().collect();
+        let last = way.iter().position(|(_, it)| it.as_ref().is_some_and(|it| it.extends_none));
+        let looked_at: Vec<&str> =
+            way.iter().take(last.map_or(way.len(), |it| it + 1)).map(|(point, _)| *point).collect();
+        if let Some(rule) = &decided.rule {
+            prop_assert!(looked_at.contains(&rule.document.as_str()), "{decided:#?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_never_does_more_than_what_is(
         sketches in prop::collection::vec(sketch(), 5),
     ) {
@@ -401,7 +484,7 @@ proptest! {
         sketches in prop::collection::vec(sketch(), 5),
     ) {
         let documents = tree(&sketches);
-        let stored = documents.iter().map(|it| it.to_stored().unwrap()).collect();
+        let stored = documents.iter().map(|it| it.to_stored()).collect();
         let expected = decision(documents, OU_PATH, &[]);
         let target = instance();
         let decided =

@@ -20,20 +20,31 @@
 //! - The decision does not depend on the order in which documents were loaded.
 
 mod actions;
+mod ancestry;
 mod arn;
+mod backtest;
+mod budget;
+mod change;
 mod context;
 mod decide;
 mod decision;
 mod diagnostics;
 mod document;
+mod effect;
 mod explain;
 mod fields;
+mod import;
 mod keys;
 mod node;
+mod not_yet;
 mod pattern;
 mod reader;
 mod spelling;
+mod suite;
+mod supposed;
 mod tree;
+mod variables;
+mod window;
 
 #[cfg(test)]
 mod laws;
@@ -43,11 +54,18 @@ mod mistakes;
 mod testing;
 
 pub use actions::{ActionCall, ActionFacts};
+pub use backtest::{Backtest, Changed, Replayed, Row, Side, Tripped, replay};
+pub use budget::{Budget, BudgetRef, CountedBy, Draw, Spent};
+pub use change::{EffectiveChange, Point, effective_changes};
 pub use context::Tags;
 pub use decision::{Decision, Guardrail, LeftOut, Outcome, RuleRef};
-pub use diagnostics::{Diagnostic, read_files};
-pub use document::{Document, Mode, StoredDocument};
+pub use diagnostics::{Diagnostic, read_files, read_files_within, read_tests};
+pub use document::{Approve, Document, Extends, Mode, Otherwise, StoredDocument};
+pub use effect::Effect;
 pub use explain::{Explanation, RuleSeen, Seen, WalkStep};
-pub use keys::schema;
+pub use import::{Imported, import_gd_actions};
+pub use keys::{schema, test_schema};
 pub use pattern::{Pattern, PatternError};
+pub use suite::{Case, CaseResult, Difference, Given};
 pub use tree::Policy;
+pub use window::Window;

@@ -16,7 +16,7 @@ pub(super) struct Place {
     pub(super) length: u64,
 }
 
-/// A part of a document. Without a file, as in a stored one, places are zero.
+/// A part of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) place: Place,
@@ -49,28 +49,6 @@ impl Node {
         serde_saphyr::from_str_with_options::<Spanned<Content>>(text, options).map(Self::from)
     }
 
-    /// Takes a stored document, which has no places.
-    pub(super) fn from_json(value: &Value) -> Self {
-        let content = match value {
-            Value::Null => Content::Null,
-            Value::Bool(bool) => Content::Bool(*bool),
-            Value::Number(number) => Content::Number(number.clone()),
-            Value::String(text) => Content::Text(text.clone()),
-            Value::Array(values) => Content::List(values.iter().map(Self::from_json).collect()),
-            Value::Object(object) => Content::Map(
-                object
-                    .iter()
-                    .map(|(key, value)| Entry {
-                        key: key.clone(),
-                        place: Place::default(),
-                        node: Self::from_json(value),
-                    })
-                    .collect(),
-            ),
-        };
-        Self { place: Place::default(), content }
-    }
-
     pub(super) fn to_json(&self) -> Value {
         match &self.content {
             Content::Null => Value::Null,
@@ -85,6 +63,12 @@ impl Node {
                     .collect::<Map<_, _>>(),
             ),
         }
+    }
+
+    /// What a key of a map holds.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        let Content::Map(entries) = &self.content else { return None };
+        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
     /// What stands here, for a message.
@@ -222,13 +206,5 @@ mod tests {
         check(&["when", "type", "[1]", "prefix"], 3, 15, 6);
         // What is not there has the place of what is nearest.
         check(&["when", "type", "[1]", "suffix"], 3, 13, 1);
-    }
-
-    #[test]
-    fn a_stored_document_reads_as_its_file_did() {
-        let node = Node::from_yaml("a: [1, 2.5, null, true, x]\nb: { c: -1 }\n").unwrap();
-        let json = json!({"a": [1, 2.5, null, true, "x"], "b": {"c": -1}});
-        assert_eq!(node.to_json(), json);
-        assert_eq!(Node::from_json(&json).to_json(), json);
     }
 }

@@ -3,7 +3,8 @@
 use firebreak_spoke::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use serde_json::json;
 
-use super::{ActionFacts, Document, Policy, read_files};
+use super::diagnostics::read_document;
+use super::{ActionFacts, Document, Policy};
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
 
@@ -69,10 +70,13 @@ pub(super) fn actions() -> Vec<ActionFacts> {
         resource_types: resource_types.iter().map(|it| (*it).to_owned()).collect(),
         reversible,
         check: |_, parameters| match parameters.get("wrong") {
-            Some(_) => Err("unknown field `wrong`".to_owned()),
+            Some(_) => Err("`wrong` is wrong".to_owned()),
             None => Ok(()),
         },
-        parameters: |_| json!({"type": "object"}),
+        parameters: |name| match name {
+            "isolate-instance" => json!({"properties": {"right": {}, "wrong": {}}}),
+            _ => json!({"type": "object"}),
+        },
     };
     vec![
         action("isolate-instance", &["Instance"], true),
@@ -87,14 +91,18 @@ pub(super) fn files(texts: &[&str]) -> Vec<(String, String)> {
     texts.iter().enumerate().map(|(index, text)| (name(index), (*text).to_owned())).collect()
 }
 
-/// Documents, each in the YAML of a file.
+/// Documents, each in the YAML of a file and read by itself: as they are when
+/// several hands have pushed them, or a file's checks were not run.
 pub(super) fn policy(texts: &[&str]) -> Policy {
-    read_files(&files(texts), &actions()).unwrap_or_else(|diagnostics| {
-        let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        panic!("{}", told.join("\n"))
-    })
+    Policy::new(documents(texts))
 }
 
 pub(super) fn documents(texts: &[&str]) -> Vec<Document> {
-    policy(texts).documents().into_iter().cloned().collect()
+    let read = |(file, text): (String, String)| {
+        read_document(&file, &text, &actions()).unwrap_or_else(|diagnostics| {
+            let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+            panic!("{}", told.join("\n"))
+        })
+    };
+    files(texts).into_iter().map(read).collect()
 }

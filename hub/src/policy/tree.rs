@@ -77,6 +77,25 @@ impl Policy {
         documents
     }
 
+    /// The sound documents as DynamoDB keeps them.
+    pub fn to_stored(&self) -> Vec<StoredDocument> {
+        self.documents().into_iter().map(Document::to_stored).collect()
+    }
+
+    /// The broken documents: the point of each, and why it cannot be read.
+    pub fn broken(&self) -> Vec<(&str, &str)> {
+        let mut broken: Vec<(&str, &str)> = self
+            .attached
+            .iter()
+            .filter_map(|(point, attached)| match attached {
+                Attached::Sound(_) => None,
+                Attached::Broken(why) => Some((point.as_str(), why.as_str())),
+            })
+            .collect();
+        broken.sort_unstable();
+        broken
+    }
+
     /// The way up from an account to the root, each point with its document.
     pub(super) fn way_up<'a>(
         &'a self,

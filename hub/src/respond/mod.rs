@@ -54,8 +54,9 @@ pub struct Responder {
     pub policies: Policies,
     /// Places of accounts.
     pub organization: Organization,
+    /// Findings and their status.
+    pub security_hub: SecurityHub,
     accounts: Accounts,
-    security_hub: SecurityHub,
     settings: Arc<Settings>,
     config: SdkConfig,
 }
@@ -244,6 +245,11 @@ impl Responder {
             .response(id)
             .await?
             .ok_or_else(|| HubError::Failed(format!("there is no response `{id}`")))
+    }
+
+    /// Who the hub's credentials belong to, as GetCallerIdentity names it.
+    pub async fn caller(&self) -> Result<String, HubError> {
+        self.accounts.caller().await
     }
 
     /// The present time by the configuration's clock.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::aws::config;
 use crate::aws::error::HubError;
+use crate::aws::policies::Author;
 use crate::policy::Policy;
 use crate::respond::Responder;
 use crate::settings::Settings;
@@ -39,12 +40,17 @@ pub const UNITS: [(&str, &str); 4] = [
 ];
 
 /// The policy documents that the demo pushes: the repository's own examples.
-pub const DOCUMENTS: [(&str, &str); 5] = [
+pub const DOCUMENTS: [(&str, &str); 7] = [
     ("policies/root.yaml", include_str!("../../../../policies/root.yaml")),
     ("policies/sandbox.yaml", include_str!("../../../../policies/sandbox.yaml")),
     ("policies/production.yaml", include_str!("../../../../policies/production.yaml")),
     ("policies/security.yaml", include_str!("../../../../policies/security.yaml")),
     ("policies/observe.yaml", include_str!("../../../../policies/observe.yaml")),
+    ("policies/suspended.yaml", include_str!("../../../../policies/suspended.yaml")),
+    (
+        "policies/exception-payments-lab.yaml",
+        include_str!("../../../../policies/exception-payments-lab.yaml"),
+    ),
 ];
 
 /// What an account holds.
@@ -87,6 +93,8 @@ impl World {
         for (id, name) in UNITS {
             organization.add_ou("r-fb01", id, name);
         }
+        organization.add_ou("r-fb01", "ou-fb01-suspend1", "suspended");
+        organization.add_account("ou-fb01-sandbox1", "111122223333", "payments-lab");
         let mut members = Vec::new();
         for index in 0..accounts {
             let (unit, name) = unit_of(index);
@@ -134,14 +142,10 @@ impl World {
     pub async fn responder(&self, policy: &Policy) -> Result<Responder, HubError> {
         let responder = Responder::new(&self.hub_config().await?, self.settings());
         responder.ledger.create_table().await?;
-        let documents: Vec<_> = policy
-            .documents()
-            .into_iter()
-            .map(|document| document.to_stored())
-            .collect::<Result<_, _>>()
-            .map_err(|error| HubError::Failed(error.to_string()))?;
+        let documents = policy.to_stored();
         let before = responder.policies.version().await?;
-        responder.policies.push(&documents, &before).await?;
+        let author = Author { by: MANAGEMENT.to_owned(), note: "the examples".to_owned() };
+        responder.policies.push(&documents, &before, &author).await?;
         self.organization.forget_calls();
         Ok(responder)
     }
@@ -186,7 +190,10 @@ fn add_hub_role(organization: &Organization) {
         },
         {
             "Effect": "Allow",
-            "Action": ["organizations:DescribeAccount", "organizations:ListParents"],
+            "Action": [
+                "organizations:DescribeAccount", "organizations:ListParents",
+                "organizations:ListRoots", "organizations:ListAccounts",
+            ],
             "Resource": "*",
         },
         {
@@ -197,7 +204,7 @@ fn add_hub_role(organization: &Organization) {
             ],
             "Resource": [table.clone(), format!("{table}/index/*")],
         },
-        { "Effect": "Allow", "Action": "securityhub:BatchUpdateFindings", "Resource": "*" },
+        { "Effect": "Allow", "Action": ["securityhub:BatchUpdateFindings", "securityhub:GetFindings"], "Resource": "*" },
     ]});
     let trust = json!({ "Statement": [{
         "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" },

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::super::spelling::suggestion;
 use super::leaf::{Block, Comparison, Matcher};
 use super::text::{Glob, TextTest};
 use super::{Field, Node, PatternError};
@@ -178,7 +179,12 @@ fn text_test(operator: &str, operand: &Value, path: Path<'_>) -> Parsed<TextTest
             Ok(glob) => Ok(TextTest::Wildcard(glob)),
             Err(why) => path.fail(why),
         },
-        _ => path.fail(format!("this is no operator; there are {}", OPERATORS.join(", "))),
+        _ => {
+            let help = suggestion(operator, OPERATORS, || {
+                format!("there are {}", OPERATORS.join(", "))
+            });
+            path.fail(format!("this is no operator; {help}"))
+        }
     }
 }
 

@@ -44,6 +44,13 @@ fn starts_ignoring_case(
     Some(text.count())
 }
 
+/// How many wildcards may stand before the same character. EventBridge limits
+/// "fewer repeating character sequences after a wildcard character" without
+/// saying how many; its user guide's example of a refused one has five. A
+/// pattern that is refused there is refused here, so that one tried out in
+/// either place means the same in both.
+const MOST_ALIKE: usize = 4;
+
 /// A text in which `*` stands for any run of characters, an empty one too:
 /// EventBridge's `wildcard`, ARN patterns and protected tag values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +95,20 @@ impl Glob {
             }
         }
         let mut parts = parts.into_iter();
-        Ok(Self { start: parts.next().unwrap_or_default(), rest: parts.collect() })
+        let glob = Self { start: parts.next().unwrap_or_default(), rest: parts.collect() };
+        if glob.most_alike() > MOST_ALIKE {
+            return Err("EventBridge refuses this as too complex: let fewer `*` stand before the same character");
+        }
+        Ok(glob)
+    }
+
+    /// How many `*` stand before the same character, at most.
+    fn most_alike(&self) -> usize {
+        let first = |part: &String| part.chars().next();
+        let counts = self.rest.iter().filter_map(first).map(|char| {
+            self.rest.iter().filter(|part| part.starts_with(char)).count()
+        });
+        counts.max().unwrap_or_default()
     }
 
     /// Whether the whole text fits. Taking each part at its first place is

@@ -1,5 +1,6 @@
 //! Security Hub's calls, as its API reference has them.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::model::{Key, SecurityHub};
@@ -176,6 +177,12 @@ fn get_findings(hub: &SecurityHub, place: Place<'_>, input: &Value) -> Answer {
 /// String filters: values of one field are alternatives, fields all must pass.
 fn passes(filters: &Map<String, Value>, finding: &Value) -> Result<bool, Refusal> {
     for (name, alternatives) in filters {
+        if name == "UpdatedAt" {
+            if !within(alternatives, finding.get("UpdatedAt"))? {
+                return Ok(false);
+            }
+            continue;
+        }
         let pointer = match name.as_str() {
             "Id" | "ProductArn" | "AwsAccountId" | "RecordState" | "GeneratorId" => {
                 format!("/{name}")
@@ -205,6 +212,22 @@ fn passes(filters: &Map<String, Value>, finding: &Value) -> Result<bool, Refusal
         }
     }
     Ok(true)
+}
+
+/// A date filter with a start and an end, both included.
+fn within(ranges: &Value, updated: Option<&Value>) -> Result<bool, Refusal> {
+    let time = |value: Option<&Value>| -> Result<Timestamp, Refusal> {
+        let text = value.and_then(Value::as_str).unwrap_or_default();
+        text.parse().map_err(|_| invalid(format!("Invalid parameter: `{text}` is no timestamp")))
+    };
+    let updated = time(updated)?;
+    for range in ranges.as_array().into_iter().flatten() {
+        let (start, end) = (time(range.get("Start"))?, time(range.get("End"))?);
+        if (start..=end).contains(&updated) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn batch_import(hub: &mut SecurityHub, place: Place<'_>, input: &Value) -> Answer {

@@ -1,18 +1,24 @@
 //! Reads a document's tree and collects every mistake in it.
 
-use std::collections::BTreeSet;
+mod call;
+mod case;
+mod rule;
+
+use std::fmt::Display;
+use std::str::FromStr;
 
 use firebreak_spoke::resource::AccountId;
-use serde_json::Value;
 
-use super::actions::{ActionCall, ActionFacts};
+use super::actions::ActionFacts;
 use super::arn::{ArnPattern, NoArnPattern};
-use super::document::{Document, Mode, Protect, Rule, Then};
-use super::fields;
-use super::keys::{DOCUMENT, Key, LATER, PROTECT, RULE};
+use super::budget::{Budget, CountedBy};
+use super::document::{Document, Extends, Mode, Protect};
+use super::keys::{BUDGET, DOCUMENT, Key, PROTECT};
 use super::node::{Content, Entry, Node, Place};
-use super::pattern::{Glob, Pattern};
+use super::pattern::Glob;
 use super::spelling::suggestion;
+use super::suite::Case;
+use super::window::Window;
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,26 +28,37 @@ pub(super) struct Mistake {
     pub(super) help: Option<String>,
 }
 
-/// Reads one document.
+/// Reads one document from its tree; `text` is what the tree was read from.
 pub(super) fn document(
     node: &Node,
     file: &str,
+    text: &str,
     actions: &[ActionFacts],
 ) -> Result<Document, Vec<Mistake>> {
     let mut reader = Reader { actions, mistakes: Vec::new() };
-    let document = reader.document(node, file);
+    let document = reader.document(node, file, text);
     match document {
         Some(document) if reader.mistakes.is_empty() => Ok(document),
         _ => Err(reader.mistakes),
     }
 }
 
-/// The attach point that a tree names, even where other parts are mistaken.
-pub(super) fn attach(node: &Node) -> Option<(&str, Place)> {
-    let Content::Map(entries) = &node.content else { return None };
-    let entry = entries.iter().find(|entry| entry.key == "attach")?;
-    match &entry.node.content {
-        Content::Text(text) => Some((text, entry.node.place)),
+/// Reads a file of policy tests from its tree.
+pub(super) fn suite(
+    node: &Node,
+    file: &str,
+    actions: &[ActionFacts],
+) -> Result<Vec<Case>, Vec<Mistake>> {
+    let mut reader = Reader { actions, mistakes: Vec::new() };
+    let cases = reader.suite(node, file);
+    if reader.mistakes.is_empty() { Ok(cases) } else { Err(reader.mistakes) }
+}
+
+/// The text under a key of a document, even where other parts are mistaken.
+pub(super) fn text_at<'n>(node: &'n Node, key: &str) -> Option<(&'n str, Place)> {
+    let found = node.get(key)?;
+    match &found.content {
+        Content::Text(text) => Some((text, found.place)),
         _ => None,
     }
 }
@@ -59,23 +76,38 @@ impl<'n> Reader<'_> {
         self.mistakes.push(Mistake { place, message: message.into(), help });
     }
 
-    fn document(&mut self, node: &'n Node, file: &str) -> Option<Document> {
+    fn document(&mut self, node: &'n Node, file: &str, text: &str) -> Option<Document> {
         let keys = self.keys(node, "a document", DOCUMENT)?;
+        self.version(&keys);
+        let attach = keys.get("attach").and_then(|node| self.attach_point(node));
+        let ceiling = keys.get("ceiling").and_then(|node| self.mode(node));
+        let protect = keys.get("protect").map(|node| self.protect(node)).unwrap_or_default();
+        let budgets = keys.get("budgets").map(|node| self.list(node, "`budgets`"));
+        let budgets =
+            budgets.unwrap_or_default().iter().filter_map(|node| self.budget(node)).collect();
+        let extends = keys
+            .get("extends")
+            .and_then(|node| self.one_of(node, "a value of `extends`", &Extends::ALL, Extends::name));
+        let rules = keys.get("rules").map(|node| self.rules(node)).unwrap_or_default();
+        Some(Document {
+            attach: attach?,
+            file: file.to_owned(),
+            ceiling,
+            protect,
+            budgets,
+            extends: extends.unwrap_or_default(),
+            rules,
+            text: text.to_owned(),
+        })
+    }
+
+    fn version(&mut self, keys: &Keys<'_>) {
         if let Some(version) = keys.get("version")
             && version.to_json() != 1
         {
             let message = format!("version 1 is known, not {}", version.describe());
             self.mistake(version.place, message, None);
         }
-        let attach = keys.get("attach").and_then(|node| self.attach_point(node));
-        let ceiling = keys.get("ceiling").and_then(|node| self.mode(node));
-        let protect = keys.get("protect").map(|node| self.protect(node)).unwrap_or_default();
-        let rules = keys.get("rules").map(|node| self.rules(node)).unwrap_or_default();
-        let mut written = node.to_json();
-        if let Some(object) = written.as_object_mut() {
-            object.insert("version".to_owned(), Value::from(1));
-        }
-        Some(Document { attach: attach?, file: file.to_owned(), ceiling, protect, rules, written })
     }
 
     /// The keys of a map, of which only those of the table may be there.
@@ -102,11 +134,6 @@ impl<'n> Reader<'_> {
 
     fn unknown_key(&mut self, entry: &Entry, what: &str, table: &[Key]) {
         let name = &entry.key;
-        if LATER.contains(&name.as_str()) {
-            let message = format!("`{name}` is not in this version of Firebreak");
-            let help = "it is refused, not skipped: a guardrail that is skipped would be none";
-            return self.mistake(entry.place, message, Some(help));
-        }
         let names: Vec<&str> = table.iter().map(|key| key.name).collect();
         let help =
             suggestion(name, names.iter().copied(), || format!("it has {}", names.join(", ")));
@@ -146,14 +173,88 @@ impl<'n> Reader<'_> {
     }
 
     fn mode(&mut self, node: &'n Node) -> Option<Mode> {
-        let text = self.text(node, "a mode")?;
-        let found = Mode::ALL.into_iter().find(|mode| mode.name() == text);
+        self.one_of(node, "a mode", &Mode::ALL, Mode::name)
+    }
+
+    /// A text that has a form of its own, such as an account id.
+    fn parsed<T: FromStr<Err: Display>>(&mut self, node: &'n Node, what: &str) -> Option<T> {
+        let text = self.text(node, what)?;
+        match text.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.mistake(node.place, error.to_string(), None);
+                None
+            }
+        }
+    }
+
+    /// One of a few words.
+    fn one_of<T: Copy>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        all: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let text = self.text(node, what)?;
+        let found = all.iter().copied().find(|it| name(*it) == text);
         if found.is_none() {
-            let names = Mode::ALL.map(Mode::name);
-            let help = suggestion(text, names, || format!("it is one of {}", names.join(", ")));
-            self.mistake(node.place, format!("`{text}` is no mode"), Some(&help));
+            let names: Vec<&str> = all.iter().copied().map(name).collect();
+            let help = suggestion(text, names.iter().copied(), || {
+                format!("it is one of {}", names.join(", "))
+            });
+            self.mistake(node.place, format!("`{text}` is not {what}"), Some(&help));
         }
         found
+    }
+
+    fn window(&mut self, node: &'n Node, what: &str) -> Option<Window> {
+        let help = "write it as in 30m, 72h or 7d: from a minute to 30 days";
+        let Content::Text(text) = &node.content else {
+            let message = format!("{what} is a window of time, not {}", node.describe());
+            self.mistake(node.place, message, Some(help));
+            return None;
+        };
+        match Window::parse(text) {
+            Ok(window) => Some(window),
+            Err(why) => {
+                self.mistake(node.place, format!("{what}: `{text}` {why}"), Some(help));
+                None
+            }
+        }
+    }
+
+    fn bool(&mut self, node: &Node, what: &str) -> Option<bool> {
+        if let Content::Bool(bool) = &node.content {
+            return Some(*bool);
+        }
+        let message = format!("{what} is true or false, not {}", node.describe());
+        self.mistake(node.place, message, None);
+        None
+    }
+
+    fn budget(&mut self, node: &'n Node) -> Option<Budget> {
+        let keys = self.keys(node, "a budget", BUDGET)?;
+        let actions = keys.get("actions").and_then(|node| self.count(node));
+        let per = keys.get("per").and_then(|node| self.window(node, "`per`"));
+        let by = keys
+            .get("by")
+            .and_then(|node| self.one_of(node, "a value of `by`", &CountedBy::ALL, CountedBy::name));
+        Some(Budget { actions: actions?, per: per?, by })
+    }
+
+    fn count(&mut self, node: &Node) -> Option<u32> {
+        let count = match &node.content {
+            Content::Number(number) => number.as_u64().and_then(|it| u32::try_from(it).ok()),
+            _ => None,
+        };
+        if let Some(count @ 1..) = count {
+            return Some(count);
+        }
+        let message = format!("`actions` is a whole number from 1 up, not {}", node.describe());
+        let help = "where nothing may be done without a person, set `ceiling: approve`";
+        self.mistake(node.place, message, Some(help));
+        None
     }
 
     fn protect(&mut self, node: &'n Node) -> Protect {
@@ -172,7 +273,7 @@ impl<'n> Reader<'_> {
             protect.resources.extend(self.arn(node, ArnPattern::resource));
         }
         for node in keys.get("accounts").map(|it| self.list(it, "`accounts`")).unwrap_or_default() {
-            protect.accounts.extend(self.account(node));
+            protect.accounts.extend(self.parsed::<AccountId>(node, "an account id"));
         }
         protect
     }
@@ -208,111 +309,6 @@ impl<'n> Reader<'_> {
                 None
             }
         }
-    }
-
-    fn account(&mut self, node: &Node) -> Option<AccountId> {
-        let text = self.text(node, "an account id")?;
-        match text.parse() {
-            Ok(account) => Some(account),
-            Err(error) => {
-                self.mistake(node.place, error.to_string(), None);
-                None
-            }
-        }
-    }
-
-    fn rules(&mut self, node: &'n Node) -> Vec<Rule> {
-        let mut names = BTreeSet::new();
-        let nodes = self.list(node, "`rules`");
-        nodes.iter().filter_map(|node| self.rule(node, &mut names)).collect()
-    }
-
-    fn rule(&mut self, node: &'n Node, names: &mut BTreeSet<&'n str>) -> Option<Rule> {
-        let keys = self.keys(node, "a rule", RULE)?;
-        let name = keys.get("name").and_then(|node| self.rule_name(node, names));
-        let when = keys.get("when").and_then(|node| self.when(node));
-        let mode = keys.get("mode").and_then(|node| self.mode(node));
-        let irreversible = keys.get("irreversible").is_some_and(|node| self.allow(node));
-        let calls = keys.get("then").map(|node| self.list(node, "`then`")).unwrap_or_default();
-        let then = calls.iter().filter_map(|node| self.then(node, irreversible)).collect();
-        if calls.is_empty() && matches!(mode, Some(Mode::Approve | Mode::Auto)) {
-            let help = "name actions under `then`, or use mode observe";
-            self.mistake(node.place, "a rule that acts needs actions", Some(help));
-        }
-        Some(Rule { name: name?, when, mode: mode?, then })
-    }
-
-    fn rule_name(&mut self, node: &'n Node, names: &mut BTreeSet<&'n str>) -> Option<String> {
-        let name = self.text(node, "a rule's name")?;
-        // Responses are kept under `<attach>/<name>`, in keys that use `#`.
-        if name.is_empty() || name.contains(['/', '#']) {
-            let message = format!("`{name}` is no rule name");
-            self.mistake(node.place, message, Some("write words with dashes, without / and #"));
-        }
-        if !names.insert(name) {
-            let message = format!("a rule named `{name}` stands above already");
-            let help = "responses are kept under the rule's name: give it another";
-            self.mistake(node.place, message, Some(help));
-        }
-        Some(name.to_owned())
-    }
-
-    fn when(&mut self, node: &Node) -> Option<Pattern> {
-        match Pattern::parse(&node.to_json()) {
-            Ok(pattern) => {
-                self.mistakes.extend(fields::check(node));
-                Some(pattern)
-            }
-            Err(error) => {
-                self.mistake(node.place_of(&error.path), error.to_string(), None);
-                None
-            }
-        }
-    }
-
-    fn allow(&mut self, node: &Node) -> bool {
-        let allowed = matches!(&node.content, Content::Text(text) if text == "allow");
-        if !allowed {
-            let message = format!("`irreversible` is `allow` or left out, not {}", node.describe());
-            self.mistake(node.place, message, None);
-        }
-        allowed
-    }
-
-    fn then(&mut self, node: &Node, irreversible: bool) -> Option<Then> {
-        let (name, place, parameters) = match &node.content {
-            Content::Text(name) => (name, node.place, Value::Null),
-            Content::Map(entries) => match entries.as_slice() {
-                [Entry { key, place, node }] => (key, *place, node.to_json()),
-                _ => return self.no_action(node),
-            },
-            _ => return self.no_action(node),
-        };
-        let actions = self.actions;
-        let Some(facts) = actions.iter().find(|facts| facts.name == *name) else {
-            let names = actions.iter().map(|facts| facts.name.as_str());
-            let help = suggestion(name, names, || {
-                "`firebreak actions list` shows what there is".to_owned()
-            });
-            self.mistake(place, format!("there is no action `{name}`"), Some(&help));
-            return None;
-        };
-        if let Err(why) = (facts.check)(name, &parameters) {
-            self.mistake(place, format!("`{name}` does not take this: {why}"), None);
-        }
-        if !facts.reversible && !irreversible {
-            let help = "add `irreversible: allow` to the rule if that is meant";
-            self.mistake(place, format!("`{name}` cannot be undone"), Some(help));
-        }
-        let call = ActionCall { name: name.clone(), parameters };
-        Some(Then { call, resource_types: facts.resource_types.clone() })
-    }
-
-    fn no_action(&mut self, node: &Node) -> Option<Then> {
-        let message = format!("an action is expected here, not {}", node.describe());
-        let help = "write `- isolate-instance`, or the name with its parameters below it";
-        self.mistake(node.place, message, Some(help));
-        None
     }
 }
 

@@ -1,0 +1,37 @@
+//! Files of findings, packed or not.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+
+/// The files below a path, in the order of their names.
+pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if path.as_os_str() != "-" && path.is_dir() {
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        entries.sort();
+        for entry in entries {
+            collect(&entry, files)?;
+        }
+    } else {
+        files.push(path.to_owned());
+    }
+    Ok(())
+}
+
+/// A file's text; `-` is standard input.
+pub(super) fn text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut bytes)?;
+    } else if path.extension().is_some_and(|extension| extension == "gz") {
+        GzDecoder::new(File::open(path)?).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.read_to_end(&mut bytes)?;
+    }
+    // What is no UTF-8 is no JSON either: it is rejected with a reason, as an input.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,167 @@
+//! `firebreak policy backtest`: stored findings, replayed through the present
+//! and the proposed policy.
+
+mod html;
+mod replay;
+mod text;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use firebreak_spoke::resource::AccountId;
+use jiff::SignedDuration;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::replay::Replayer;
+use super::super::{Failure, Output, responder, responses};
+use super::files;
+use crate::aws::organization::Paths;
+use crate::organization::OuPath;
+use crate::policy::{Backtest, Policy};
+use crate::respond::Responder;
+
+/// What to replay, and through which policies.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Files and folders of policy documents: the policy that is proposed.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Findings in any form in which they arrive: files, folders, one JSON value or
+    /// one a line, `.gz` unpacked; `-` is standard input.
+    #[arg(long, value_name = "PATH", required_unless_present = "from_security_hub")]
+    findings: Vec<PathBuf>,
+    /// Read findings from Security Hub.
+    #[arg(long)]
+    from_security_hub: bool,
+    /// How far back in Security Hub, such as `30d` or `12h`.
+    #[arg(long, default_value = "30d", requires = "from_security_hub", value_parser = responses::duration)]
+    since: SignedDuration,
+    /// Compare with these policy files instead of the policy in force.
+    #[arg(long, value_name = "PATH")]
+    against: Vec<PathBuf>,
+    /// Where accounts are, instead of asking AWS Organizations: the answer of `aws
+    /// organizations list-accounts`, or a map from account ids to paths.
+    #[arg(long, value_name = "FILE", conflicts_with = "ou_path")]
+    places: Option<PathBuf>,
+    /// Decide as if every account were at this path.
+    #[arg(long)]
+    ou_path: Option<OuPath>,
+    /// Write a page with charts as well.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// All that a backtest says.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// What is compared with.
+    compared_with: String,
+    /// How many findings were read.
+    findings: usize,
+    /// How many parts of the input are no finding that could be acted on.
+    rejected: usize,
+    /// The first of their reasons.
+    rejections: Vec<String>,
+    /// Findings in accounts that have no place: nothing is decided for them.
+    unplaced: BTreeMap<String, usize>,
+    #[serde(flatten)]
+    backtest: Backtest,
+}
+
+/// Runs the command.
+pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let Arguments { paths, against, places, ou_path, html, .. } = arguments;
+    let after = files::load(paths)?;
+    let placed = places.is_some() || ou_path.is_some();
+    // Wholly offline where files say it all.
+    let online = arguments.from_security_hub || against.is_empty() || !placed;
+    let responder = if online { Some(responder().await?) } else { None };
+    let (before, compared_with) = present(responder.as_ref(), against).await?;
+    let mut replayer = Replayer::new(&arguments.findings)?;
+    if let (true, Some(responder)) = (arguments.from_security_hub, &responder) {
+        replayer.read_security_hub(responder, arguments.since).await?;
+    }
+    let lookup: Box<dyn Fn(&AccountId) -> Option<OuPath> + Sync> = match (ou_path, places) {
+        (Some(ou_path), _) => {
+            let ou_path = ou_path.clone();
+            Box::new(move |_| Some(ou_path.clone()))
+        }
+        (None, Some(file)) => {
+            let paths = read_places(file)?;
+            Box::new(move |account| paths.get(account).cloned())
+        }
+        (None, None) => {
+            let Some(responder) = &responder else {
+                return Err(Failure::Usage("--places or --ou-path is missing".to_owned()));
+            };
+            let accounts = replayer.accounts()?;
+            let paths: Paths = responder.organization.places(&accounts).await?;
+            Box::new(move |account| paths.get(account).cloned())
+        }
+    };
+    let report = replayer.run((&before, &after), &lookup, compared_with)?;
+    if let Some(file) = html {
+        std::fs::write(file, html::page(&report).into_string()).map_err(|error| {
+            Failure::Usage(format!("cannot write `{}`: {error}", file.display()))
+        })?;
+    }
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => writeln!(out, "{:#}", json!(report))?,
+        Output::Text => text::write(&mut out, &report)?,
+    }
+    Ok(())
+}
+
+async fn present(
+    responder: Option<&Responder>,
+    against: &[PathBuf],
+) -> Result<(Arc<Policy>, String), Failure> {
+    match responder {
+        Some(responder) if against.is_empty() => {
+            let version = responder.policies.version().await?;
+            let documents = responder.policies.documents_left(&version).await?;
+            let name = match version.number {
+                0 => "no policy: none is in force".to_owned(),
+                number => format!("version {number}, in force"),
+            };
+            Ok((Arc::new(Policy::from_stored(documents)), name))
+        }
+        _ => {
+            let names: Vec<String> =
+                against.iter().map(|path| path.display().to_string()).collect();
+            Ok((Arc::new(files::load(against)?), names.join(", ")))
+        }
+    }
+}
+
+/// Reads `{"Accounts": [{"Id": …, "Paths": [ … ]}]}`, or a map from ids to paths.
+fn read_places(file: &Path) -> Result<Paths, Failure> {
+    let wrong = |why: String| Failure::Usage(format!("`{}`: {why}", file.display()));
+    let value: Value = serde_json::from_str(&files::text(file)?)
+        .map_err(|error| wrong(format!("this is no JSON: {error}")))?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let pairs: Option<Vec<(String, String)>> = match value.get("Accounts") {
+        Some(Value::Array(accounts)) => accounts
+            .iter()
+            .map(|account| Some((text(account.get("Id")?)?, text(account.get("Paths")?.get(0)?)?)))
+            .collect(),
+        _ => value.as_object().and_then(|map| {
+            map.iter().map(|(id, path)| Some((id.clone(), text(path)?))).collect()
+        }),
+    };
+    let pairs = pairs.ok_or_else(|| {
+        wrong("accounts with `Id` and `Paths` are expected, or a map from ids to paths".to_owned())
+    })?;
+    pairs
+        .into_iter()
+        .map(|(id, path)| {
+            let account = id.parse().map_err(|error| wrong(format!("{error}")))?;
+            Ok((account, path.parse().map_err(|error| wrong(format!("{error}")))?))
+        })
+        .collect()
+}

@@ -1,0 +1,218 @@
+//! Reads stored findings and decides about them, side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use firebreak_spoke::resource::AccountId;
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::SignedDuration;
+use rayon::prelude::*;
+use serde::de::IgnoredAny;
+
+use super::super::super::{Failure, inputs};
+use super::Report;
+use crate::organization::OuPath;
+use crate::policy::{Backtest, Policy, Replayed, replay};
+use crate::respond::Responder;
+use crate::sources;
+
+/// How much is read before it is decided: enough for every core, and no more
+/// in memory than that.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// How many reasons for rejections are kept.
+const REASONS: usize = 20;
+
+/// Stored findings, as texts.
+pub(super) struct Replayer {
+    files: Vec<PathBuf>,
+    /// What was read from elsewhere than files.
+    texts: Vec<String>,
+}
+
+/// What came of one piece of text.
+#[derive(Default)]
+struct Piece {
+    findings: usize,
+    rejected: Vec<String>,
+    replayed: Vec<Replayed>,
+    unplaced: Vec<AccountId>,
+}
+
+impl Replayer {
+    pub(super) fn new(paths: &[PathBuf]) -> Result<Self, Failure> {
+        let mut files = Vec::new();
+        for path in paths {
+            inputs::collect(path, &mut files).map_err(|error| {
+                Failure::Usage(format!("cannot read `{}`: {error}", path.display()))
+            })?;
+        }
+        let mut replayer = Self { files, texts: Vec::new() };
+        // Standard input can be read once, and findings may be gone through twice.
+        if replayer.files.iter().any(|file| file.as_os_str() == "-") {
+            replayer.files.retain(|file| file.as_os_str() != "-");
+            replayer.texts.push(inputs::text(&PathBuf::from("-"))?);
+        }
+        Ok(replayer)
+    }
+
+    pub(super) async fn read_security_hub(
+        &mut self,
+        responder: &Responder,
+        since: SignedDuration,
+    ) -> Result<(), Failure> {
+        let to = responder.now();
+        let from = to
+            .checked_sub(since)
+            .map_err(|error| Failure::Usage(format!("--since reaches too far: {error}")))?;
+        let bar = spinner("pages read from Security Hub");
+        let each = |text| {
+            self.texts.push(text);
+            bar.inc(1);
+        };
+        responder.security_hub.findings_since(from, to, each).await?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// The accounts of every finding.
+    pub(super) fn accounts(&self) -> Result<BTreeSet<AccountId>, Failure> {
+        let mut accounts = BTreeSet::new();
+        self.go_through("looking for accounts", |text| {
+            let findings = sources::read(text);
+            let targets = findings.iter().flatten().flat_map(|finding| &finding.targets);
+            targets.map(|target| target.resource.account.clone()).collect::<BTreeSet<_>>()
+        }, |found| accounts.extend(found))?;
+        Ok(accounts)
+    }
+
+    /// Decides about every finding by both policies.
+    pub(super) fn run(
+        &self,
+        policies: (&Policy, &Policy),
+        ou_path: &(dyn Fn(&AccountId) -> Option<OuPath> + Sync),
+        compared_with: String,
+    ) -> Result<Report, Failure> {
+        let mut all = Piece::default();
+        let (mut rejected, mut unplaced) = (0, BTreeMap::new());
+        let decide = |text: &str| {
+            let mut piece = Piece::default();
+            for read in sources::read(text) {
+                match read {
+                    Ok(finding) => {
+                        let (replayed, unplaced) = replay(&finding, policies, ou_path);
+                        piece.findings += 1;
+                        piece.replayed.extend(replayed);
+                        piece.unplaced.extend(unplaced);
+                    }
+                    Err(rejection) => piece.rejected.push(rejection.to_string()),
+                }
+            }
+            piece
+        };
+        self.go_through("replaying", decide, |piece| {
+            all.findings += piece.findings;
+            all.replayed.extend(piece.replayed);
+            rejected += piece.rejected.len();
+            let left = REASONS.saturating_sub(all.rejected.len());
+            all.rejected.extend(piece.rejected.into_iter().take(left));
+            for account in piece.unplaced {
+                *unplaced.entry(account.to_string()).or_default() += 1;
+            }
+        })?;
+        Ok(Report {
+            compared_with,
+            findings: all.findings,
+            rejected,
+            rejections: all.rejected,
+            unplaced,
+            backtest: Backtest::tally(all.replayed),
+        })
+    }
+
+    /// Hands every piece of every text to `each`, side by side, and what comes
+    /// of it to `collect`, in order.
+    fn go_through<T: Send>(
+        &self,
+        what: &str,
+        each: impl Fn(&str) -> T + Sync,
+        mut collect: impl FnMut(T),
+    ) -> Result<(), Failure> {
+        let bar = spinner(what);
+        let mut batch: Vec<String> = Vec::new();
+        let mut bytes = 0;
+        let mut decide = |texts: &[String]| {
+            let pieces: Vec<&str> = texts.iter().flat_map(|text| pieces(text)).collect();
+            let done: Vec<T> = pieces
+                .par_iter()
+                .map(|piece| {
+                    let done = each(piece);
+                    bar.inc(1);
+                    done
+                })
+                .collect();
+            done.into_iter().for_each(&mut collect);
+        };
+        for text in &self.texts {
+            decide(std::slice::from_ref(text));
+        }
+        for file in &self.files {
+            let text = inputs::text(file).map_err(|error| {
+                Failure::Usage(format!("cannot read `{}`: {error}", file.display()))
+            })?;
+            bytes += text.len();
+            batch.push(text);
+            if bytes >= BATCH_BYTES {
+                decide(&batch);
+                batch.clear();
+                bytes = 0;
+            }
+        }
+        decide(&batch);
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
+
+/// The lines of a text that has a JSON value on each, or the whole of another.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first_is_whole = lines
+        .next()
+        .is_some_and(|line| serde_json::from_str::<IgnoredAny>(line).is_ok());
+    if first_is_whole && lines.next().is_some() {
+        text.lines().filter(|line| !line.trim().is_empty()).collect()
+    } else {
+        vec![text]
+    }
+}
+
+/// Progress on standard error; none where nobody looks.
+fn spinner(what: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(what.to_owned());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} ({per_sec})") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_each_line_is_a_piece_of_its_own() {
+        assert_eq!(pieces("{\"a\": 1}\n\n{\"a\": 2}\n"), ["{\"a\": 1}", "{\"a\": 2}"]);
+        assert_eq!(pieces("{\n\"a\": 1}\n"), ["{\n\"a\": 1}\n"]);
+        assert_eq!(pieces("{\"a\": 1}\n"), ["{\"a\": 1}\n"]);
+        assert_eq!(pieces(""), [""]);
+        // One line that is cut off leaves the others whole.
+        assert_eq!(pieces("{\"a\": 1}\n{\"a\"\n{\"a\": 3}"), ["{\"a\": 1}", "{\"a\"", "{\"a\": 3}"]);
+    }
+}

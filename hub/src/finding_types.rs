@@ -1,0 +1,56 @@
+//! The GuardDuty finding types that are in use, with the resources that they
+//! name and their default severities, where these vary all of them. Facts from
+//! the GuardDuty user guide, "GuardDuty finding types", autumn 2026.
+
+/// One finding type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FindingType {
+    /// Its name, such as `Recon:EC2/Portscan`.
+    pub name: &'static str,
+    /// The types of the resources that it names, as policies call them.
+    pub resource_types: Vec<&'static str>,
+    /// Its default severities on GuardDuty's scale, one within each level.
+    pub severities: Vec<f64>,
+}
+
+/// Every type, by name.
+pub fn all() -> Vec<FindingType> {
+    include_str!("finding_types.txt").lines().filter_map(read).collect()
+}
+
+fn read(line: &'static str) -> Option<FindingType> {
+    let mut parts = line.split(' ');
+    let (name, resources, levels) = (parts.next()?, parts.next()?, parts.next()?);
+    if name == "#" {
+        return None;
+    }
+    let severities = levels.split(',').filter_map(|level| match level {
+        "low" => Some(2.0),
+        "medium" => Some(5.0),
+        "high" => Some(8.0),
+        "critical" => Some(9.0),
+        _ => None,
+    });
+    Some(FindingType {
+        name,
+        resource_types: resources.split(',').collect(),
+        severities: severities.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_a_finding_type() {
+        let all = all();
+        assert_eq!(all.len(), include_str!("finding_types.txt").lines().count() - 1);
+        for finding_type in &all {
+            assert!(finding_type.name.contains(":"), "{finding_type:?}");
+            assert!(!finding_type.resource_types.is_empty(), "{finding_type:?}");
+            assert!(!finding_type.severities.is_empty(), "{finding_type:?}");
+        }
+        assert!(all.is_sorted_by(|one, other| one.name < other.name));
+    }
+}

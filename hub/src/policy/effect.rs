@@ -1,0 +1,79 @@
+//! What a decision comes to, short enough to count and to compare: two
+//! decisions with the same effect do the same, whichever rule they come from.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::decision::{Decision, Outcome};
+use super::document::Mode;
+
+/// What a decision comes to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Effect {
+    /// `auto`, `approve`, `observe`, `refused` or `nothing`.
+    pub mode: &'static str,
+    /// What is done, each action with its parameters.
+    pub actions: Vec<String>,
+    /// How it came out, where that is not `follow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// What else is asked for, such as an end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<String>,
+}
+
+impl Effect {
+    /// Of a decision.
+    pub fn of(decision: &Decision) -> Self {
+        let follows = decision.outcome == Outcome::Follow;
+        let mode = match decision.outcome {
+            Outcome::Follow => decision.mode.name(),
+            _ if decision.is_refused() => "refused",
+            _ => "nothing",
+        };
+        let actions = decision.actions.iter().filter(|_| follows).map(|call| {
+            if call.parameters.is_null() {
+                call.name.clone()
+            } else {
+                format!("{} {}", call.name, call.parameters)
+            }
+        });
+        Self {
+            mode,
+            actions: actions.collect(),
+            outcome: (!follows).then_some(decision.outcome),
+            terms: if decision.acts() { terms(decision) } else { Vec::new() },
+        }
+    }
+}
+
+fn terms(decision: &Decision) -> Vec<String> {
+    let Decision { mode, approve, expires, confirm, .. } = decision;
+    let mut terms = Vec::new();
+    if let (Mode::Approve, Some(within)) = (mode, approve.within) {
+        terms.push(format!("within {within}, otherwise {}", approve.otherwise.name()));
+    }
+    terms.extend(expires.map(|expires| format!("undone after {expires}")));
+    match confirm {
+        Some(true) => terms.push("once confirmed".to_owned()),
+        Some(false) => terms.push("unconfirmed".to_owned()),
+        None => {}
+    }
+    terms
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.mode)?;
+        match self.outcome {
+            Some(outcome) => write!(formatter, " ({})", outcome.name())?,
+            None if self.actions.is_empty() => {}
+            None => write!(formatter, ": {}", self.actions.join(", "))?,
+        }
+        if self.terms.is_empty() {
+            return Ok(());
+        }
+        write!(formatter, " ({})", self.terms.join("; "))
+    }
+}

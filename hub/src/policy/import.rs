@@ -1,0 +1,288 @@
+//! Dome9 CloudBots' `GD_ACTIONS` turned into a policy document: a map from
+//! exact finding types to `AUTO: bot parameters | AUTO: bot`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::actions::{ActionCall, ActionFacts};
+use super::document::Mode;
+
+/// CloudBots' bots for resources that GuardDuty names, and the action here that
+/// does what each is for. Some of these actions may come with a later version.
+const BOTS: &[(&str, &str)] = &[
+    ("ec2_create_snapshot", "snapshot-volumes"),
+    ("ec2_detach_instance_role", "revoke-instance-credentials"),
+    ("ec2_quarantine_instance", "isolate-instance"),
+    ("ec2_release_eips", "disassociate-addresses"),
+    ("ec2_stop_instance", "stop-instance"),
+    ("ec2_terminate_instance", "terminate-instance"),
+    // Deactivated, not deleted: that can be undone.
+    ("iam_delete_access_key", "deactivate-access-key"),
+    ("iam_quarantine_role", "deny-all"),
+    ("iam_quarantine_user", "deny-all"),
+    ("iam_revoke_access_key", "deactivate-access-key"),
+    ("iam_role_attach_policy", "attach-policy"),
+    ("iam_user_attach_policy", "attach-policy"),
+    ("iam_user_deactivate_unused_access_key", "deactivate-access-key"),
+    ("iam_user_disable_console_password", "disable-console-access"),
+    ("iam_user_force_password_change", "force-password-change"),
+    ("lambda_disable", "stop-function"),
+    ("rds_quarantine_instance", "isolate-database"),
+    ("s3_block_all_public_access", "block-public-access"),
+    ("s3_block_public_access", "block-public-access"),
+    ("tag_ec2_resource", "tag-resource"),
+];
+
+/// What an import came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// The document, in YAML; `None` when nothing could be imported.
+    pub document: Option<String>,
+    /// What could not be imported, and why.
+    pub errors: Vec<String>,
+}
+
+/// What a finding type leads to: the chain of bots, each as an action.
+type Chain = Vec<ActionCall>;
+
+/// Turns a `GD_ACTIONS` map into a document for an attach point. `text` is the
+/// map as JSON, or an environment that holds it.
+pub fn import_gd_actions(
+    text: &str,
+    attach: &str,
+    mode: Mode,
+    actions: &[ActionFacts],
+) -> Imported {
+    let mut errors = Vec::new();
+    let map = match gd_actions(text) {
+        Ok(map) => map,
+        Err(error) => return Imported { document: None, errors: vec![error] },
+    };
+    let mut chains: BTreeMap<String, (Chain, Vec<&str>)> = BTreeMap::new();
+    for (finding_type, tags) in &map {
+        let Some(tags) = tags.as_str() else {
+            errors.push(format!("{finding_type}: a text is expected, not {tags}"));
+            continue;
+        };
+        let mut chain = Chain::new();
+        for tag in tags.split('|') {
+            match call(tag, actions) {
+                Ok(call) if chain.iter().any(|there| there.name == call.name) => {
+                    errors.push(format!(
+                        "{finding_type}: `{}`: `{}` is in this chain already",
+                        tag.trim(),
+                        call.name
+                    ));
+                }
+                Ok(call) => {
+                    if actions.iter().any(|it| it.name == call.name && !it.reversible) {
+                        errors.push(format!(
+                            "{finding_type}: `{}` cannot be undone: add `irreversible: allow` to its rule if that is meant",
+                            call.name
+                        ));
+                    }
+                    chain.push(call);
+                }
+                Err(why) => errors.push(format!("{finding_type}: `{}`: {why}", tag.trim())),
+            }
+        }
+        if !chain.is_empty() {
+            let key = json!(chain).to_string();
+            chains.entry(key).or_insert_with(|| (chain, Vec::new())).1.push(finding_type);
+        }
+    }
+    let document = (!chains.is_empty()).then(|| {
+        write_document(attach, mode, chains.into_values().collect(), &errors)
+    });
+    Imported { document, errors }
+}
+
+fn gd_actions(text: &str) -> Result<Map<String, Value>, String> {
+    let object = |text: &str| match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(other) => Err(format!("a JSON object is expected, not {other}")),
+        Err(error) => Err(format!("this is no JSON: {error}")),
+    };
+    let map = object(text)?;
+    match map.get("GD_ACTIONS") {
+        Some(Value::String(text)) => object(text).map_err(|error| format!("GD_ACTIONS: {error}")),
+        Some(Value::Object(map)) => Ok(map.clone()),
+        Some(other) => Err(format!("GD_ACTIONS: a JSON object is expected, not {other}")),
+        None => Ok(map),
+    }
+}
+
+/// One `AUTO: bot parameters` as an action. CloudBots counts a tag when it
+/// matches `^AUTO:\s.+`, and splits it at spaces.
+fn call(tag: &str, actions: &[ActionFacts]) -> Result<ActionCall, String> {
+    let rest = tag.trim().strip_prefix("AUTO:").ok_or("CloudBots reads only what begins with AUTO:")?;
+    if !rest.starts_with(char::is_whitespace) {
+        return Err("CloudBots wants a space after AUTO:".to_owned());
+    }
+    let mut words = rest.split_whitespace();
+    let bot = words.next().ok_or("no bot is named")?;
+    let parameters: Vec<&str> = words.collect();
+    let (_, name) = BOTS
+        .iter()
+        .find(|(known, _)| *known == bot)
+        .ok_or_else(|| format!("`{bot}` has no counterpart: it needs fields that no GuardDuty finding has, or changes what no finding is about"))?;
+    if !actions.iter().any(|facts| facts.name == *name) {
+        return Err(format!("`{bot}` would be `{name}`, which this version does not have"));
+    }
+    let parameters = translate(bot, &parameters)?;
+    Ok(ActionCall { name: (*name).to_owned(), parameters })
+}
+
+fn translate(bot: &str, parameters: &[&str]) -> Result<Value, String> {
+    let filled = |text: &str| text.replace("$ACCOUNT_ID", "${account.id}");
+    match (bot, parameters) {
+        (_, []) if bot != "tag_ec2_resource" => Ok(Value::Null),
+        ("tag_ec2_resource", [key, value]) => {
+            let tags = Map::from_iter([(filled(key), json!(filled(value)))]);
+            Ok(json!({ "tags": tags }))
+        }
+        ("tag_ec2_resource", _) => Err("it takes a key and a value".to_owned()),
+        ("iam_role_attach_policy" | "iam_user_attach_policy", [parameter]) => parameter
+            .strip_prefix("policy_arn=")
+            .map(|arn| json!({ "policy-arn": filled(arn) }))
+            .ok_or_else(|| "it takes policy_arn=…".to_owned()),
+        // The number of days says when a key counts as unused; a finding says
+        // that it is used by somebody else.
+        ("iam_user_deactivate_unused_access_key", [_]) => Ok(Value::Null),
+        (_, parameters) => Err(format!("its parameters have no counterpart: {}", parameters.join(" "))),
+    }
+}
+
+fn write_document(
+    attach: &str,
+    mode: Mode,
+    chains: Vec<(Chain, Vec<&str>)>,
+    errors: &[String],
+) -> String {
+    let mut text = String::from("# Imported from a GD_ACTIONS map.\n");
+    for error in errors {
+        text.push_str(&format!("# not imported: {error}\n"));
+    }
+    // JSON's texts are YAML's as well.
+    let quoted = |text: &str| json!(text).to_string();
+    let mut names = BTreeMap::new();
+    let mut lines = || -> Result<(), std::fmt::Error> {
+        writeln!(text, "version: 1\nattach: {}\nrules:", quoted(attach))?;
+        for (chain, finding_types) in &chains {
+            let words: Vec<&str> = chain.iter().map(|call| call.name.as_str()).collect();
+            let name = words.join("-and-");
+            let times: &mut usize = names.entry(name.clone()).or_default();
+            *times += 1;
+            match *times {
+                1 => writeln!(text, "  - name: {name}")?,
+                times => writeln!(text, "  - name: {name}-{times}")?,
+            }
+            writeln!(text, "    when:\n      type:")?;
+            for finding_type in finding_types {
+                writeln!(text, "        - {}", quoted(finding_type))?;
+            }
+            writeln!(text, "    mode: {}\n    then:", mode.name())?;
+            for call in chain {
+                match &call.parameters {
+                    Value::Null => writeln!(text, "      - {}", call.name)?,
+                    parameters => writeln!(text, "      - {}: {parameters}", call.name)?,
+                }
+            }
+        }
+        Ok(())
+    };
+    // Writing to a text does not fail.
+    if lines().is_err() {
+        text.push_str("# the rest could not be written\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ActionFacts, read_files};
+    use super::*;
+
+    fn import(map: &Value) -> Imported {
+        import_gd_actions(&map.to_string(), "ou-ab12-prod1111", Mode::Auto, &ActionFacts::all())
+    }
+
+    #[test]
+    fn a_chain_of_bots_becomes_a_rule_and_types_with_the_same_chain_share_it() {
+        let imported = import(&json!({
+            "Backdoor:EC2/C&CActivity.B!DNS": "AUTO: ec2_quarantine_instance | AUTO: tag_ec2_resource owner $ACCOUNT_ID",
+            "Trojan:EC2/DropPoint": "AUTO: ec2_quarantine_instance|AUTO: tag_ec2_resource owner $ACCOUNT_ID",
+            "UnauthorizedAccess:IAMUser/MaliciousIPCaller": "AUTO: iam_user_deactivate_unused_access_key 90",
+        }));
+        assert_eq!(imported.errors, Vec::<String>::new());
+        let text = imported.document.unwrap();
+        assert_eq!(
+            text,
+            "\
+# Imported from a GD_ACTIONS map.
+version: 1
+attach: \"ou-ab12-prod1111\"
+rules:
+  - name: deactivate-access-key
+    when:
+      type:
+        - \"UnauthorizedAccess:IAMUser/MaliciousIPCaller\"
+    mode: auto
+    then:
+      - deactivate-access-key
+  - name: isolate-instance-and-tag-resource
+    when:
+      type:
+        - \"Backdoor:EC2/C&CActivity.B!DNS\"
+        - \"Trojan:EC2/DropPoint\"
+    mode: auto
+    then:
+      - isolate-instance
+      - tag-resource: {\"tags\":{\"owner\":\"${account.id}\"}}
+"
+        );
+        let read = read_files(&[("import.yaml".to_owned(), text)], &ActionFacts::all());
+        assert!(read.is_ok(), "{read:?}");
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_an_error_and_stands_in_the_document() {
+        let imported = import(&json!({
+            "a:EC2/x": "AUTO: ec2_quarantine_instance | AUTO: sg_delete",
+            "a:EC2/y": "AUTO:ec2_quarantine_instance",
+            "a:EC2/z": "ec2_quarantine_instance",
+            "a:EC2/v": "AUTO: ec2_quarantine_instance now",
+            "a:EC2/u": "AUTO: ec2_quarantine_instance | AUTO: ec2_quarantine_instance",
+            "a:EC2/t": 1,
+        }));
+        let told = imported.errors.join("\n");
+        for part in [
+            "a:EC2/x: `AUTO: sg_delete`: `sg_delete` has no counterpart",
+            "a:EC2/y: `AUTO:ec2_quarantine_instance`: CloudBots wants a space",
+            "a:EC2/z: `ec2_quarantine_instance`: CloudBots reads only",
+            "a:EC2/v: `AUTO: ec2_quarantine_instance now`: its parameters have no counterpart: now",
+            "`isolate-instance` is in this chain already",
+            "a:EC2/t: a text is expected, not 1",
+        ] {
+            assert!(told.contains(part), "{part}\n{told}");
+        }
+        assert_eq!(imported.errors.len(), 6);
+        let document = imported.document.unwrap();
+        assert_eq!(document.matches("# not imported: ").count(), 6);
+    }
+
+    #[test]
+    fn the_map_may_stand_in_an_environment_and_must_be_a_map() {
+        let map = json!({ "a:EC2/x": "AUTO: ec2_quarantine_instance" });
+        let inside = import(&json!({ "GD_ACTIONS": map.to_string() }));
+        assert_eq!(inside, import(&map));
+        assert_eq!(import(&json!({ "GD_ACTIONS": map })), inside);
+        for text in ["[]", "{", "{\"GD_ACTIONS\": \"[]\"}", "{\"GD_ACTIONS\": 1}"] {
+            let imported =
+                import_gd_actions(text, "r-ab12", Mode::Auto, &ActionFacts::all());
+            assert_eq!((imported.document, imported.errors.len()), (None, 1), "{text}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Reads the actions of a rule and their parameters.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::super::actions::{ActionCall, ActionFacts};
+use super::super::document::Then;
+use super::super::node::{Content, Entry, Node, Place};
+use super::super::spelling::suggestion;
+use super::super::variables;
+use super::Reader;
+
+impl<'n> Reader<'_> {
+    /// Reads the actions of one rule. `matched` is what resource types the rule
+    /// matches, where it names them.
+    pub(super) fn calls(
+        &mut self,
+        nodes: &'n [Node],
+        irreversible: bool,
+        matched: Option<&[&str]>,
+    ) -> Vec<Then> {
+        let mut names = BTreeSet::new();
+        let mut calls = Vec::new();
+        for node in nodes {
+            let Some((name, place, parameters)) = self.name(node) else { continue };
+            if !names.insert(name) {
+                let message = format!("`{name}` stands in this rule already");
+                self.mistake(place, message, Some("an action runs once for a target"));
+            }
+            calls.extend(self.call(name, place, parameters, irreversible, matched));
+        }
+        calls
+    }
+
+    /// An action's name, its place, and what stands under it.
+    fn name(&mut self, node: &'n Node) -> Option<(&'n str, Place, Option<&'n Node>)> {
+        match &node.content {
+            Content::Text(name) => return Some((name, node.place, None)),
+            Content::Map(entries) => {
+                if let [Entry { key, place, node }] = entries.as_slice() {
+                    return Some((key, *place, Some(node)));
+                }
+            }
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) => {}
+        }
+        let message = format!("an action is expected here, not {}", node.describe());
+        let help = "write `- isolate-instance`, or the name with its parameters below it";
+        self.mistake(node.place, message, Some(help));
+        None
+    }
+
+    fn call(
+        &mut self,
+        name: &str,
+        place: Place,
+        parameters: Option<&Node>,
+        irreversible: bool,
+        matched: Option<&[&str]>,
+    ) -> Option<Then> {
+        let actions = self.actions;
+        let Some(facts) = actions.iter().find(|facts| facts.name == *name) else {
+            let names = actions.iter().map(|facts| facts.name.as_str());
+            let help = suggestion(name, names, || {
+                "`firebreak actions list` shows what there is".to_owned()
+            });
+            self.mistake(place, format!("there is no action `{name}`"), Some(&help));
+            return None;
+        };
+        if !facts.reversible && !irreversible {
+            let help = "add `irreversible: allow` to the rule if that is meant";
+            self.mistake(place, format!("`{name}` cannot be undone"), Some(help));
+        }
+        if let Some(matched) = matched
+            && !facts.resource_types.iter().any(|it| matched.contains(&it.as_str()))
+        {
+            let message = format!(
+                "`{name}` acts on {}, and this rule matches {} only",
+                facts.resource_types.join(", "),
+                matched.join(", ")
+            );
+            let help = "it would never run here: give it a rule that matches what it acts on";
+            self.mistake(place, message, Some(help));
+        }
+        let given = parameters.map_or(Value::Null, Node::to_json);
+        if let Some(parameters) = parameters {
+            self.parameters(facts, place, parameters);
+        }
+        Some(Then {
+            has_variables: variables::any(&given),
+            call: ActionCall { name: name.to_owned(), parameters: given },
+            resource_types: facts.resource_types.clone(),
+            reversible: facts.reversible,
+        })
+    }
+
+    /// Parameters as the action's own schema has them.
+    fn parameters(&mut self, facts: &ActionFacts, place: Place, node: &Node) {
+        let before = self.mistakes.len();
+        self.variables(node);
+        let schema = (facts.parameters)(&facts.name);
+        let known: Vec<&str> = match schema.get("properties").and_then(Value::as_object) {
+            Some(properties) => properties.keys().map(String::as_str).collect(),
+            None => Vec::new(),
+        };
+        if let Content::Map(entries) = &node.content {
+            for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+                let help = suggestion(&entry.key, known.iter().copied(), || {
+                    if known.is_empty() {
+                        "it takes none".to_owned()
+                    } else {
+                        format!("it takes {}", known.join(", "))
+                    }
+                });
+                let message = format!("`{}` takes no `{}`", facts.name, entry.key);
+                self.mistake(entry.place, message, Some(&help));
+            }
+        }
+        if self.mistakes.len() > before {
+            return;
+        }
+        let filled = variables::fill_with_samples(&node.to_json());
+        if let Err(why) = (facts.check)(&facts.name, &filled) {
+            // A map has no place of its own that could be underlined.
+            let place = match &node.content {
+                Content::Map(entries) => entries.first().map_or(place, |entry| entry.node.place),
+                _ => node.place,
+            };
+            self.mistake(place, format!("`{}` does not take this: {why}", facts.name), None);
+        }
+    }
+
+    /// Every `${…}` in the texts of parameters.
+    fn variables(&mut self, node: &Node) {
+        match &node.content {
+            Content::Text(text) => {
+                let all = || variables::NAMES.map(|(name, _)| name);
+                for name in variables::names(text) {
+                    let Some(name) = name else {
+                        let message = format!("`{text}` opens a variable and does not close it");
+                        self.mistake(node.place, message, Some("write it as in ${account.id}"));
+                        continue;
+                    };
+                    if !all().contains(&name) {
+                        let help = suggestion(name, all(), || {
+                            format!("there are {}", all().join(", "))
+                        });
+                        let message = format!("there is no variable `${{{name}}}`");
+                        self.mistake(node.place, message, Some(&help));
+                    }
+                }
+            }
+            Content::List(nodes) => nodes.iter().for_each(|node| self.variables(node)),
+            Content::Map(entries) => entries.iter().for_each(|entry| self.variables(&entry.node)),
+            Content::Null | Content::Bool(_) | Content::Number(_) => {}
+        }
+    }
+}
