@@ -1,13 +1,11 @@
-//! Policy over findings as they arrive, and its commands. Mistakes in documents,
-//! the laws of decisions and the pattern cases are tested beside the code.
+//! Policy over findings as they arrive. Mistakes in documents and the laws of
+//! decisions are tested beside the code, the commands in `command_line`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use assert_cmd::cargo::cargo_bin;
 use firebreak_hub::cli::demo::example_policy;
 use firebreak_hub::finding::Finding;
 use firebreak_hub::organization::Place;
@@ -116,33 +114,4 @@ fn the_explanation_is_a_walk_from_the_account_up() {
     {
         assert!(text.contains(line), "{text}");
     }
-}
-
-#[test]
-fn the_commands_check_and_explain_offline() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let run = |arguments: &[&str]| {
-        let output = Command::new(cargo_bin("firebreak"))
-            .current_dir(&root)
-            .args(arguments)
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
-    };
-    let (code, out, err) = run(&["policy", "check", "policies"]);
-    assert_eq!((code, out.contains("5 document(s) are sound")), (Some(0), true), "{out}{err}");
-    let event = "tests/fixtures/findings/guardduty-instance.json";
-    let path = "r-fb01/ou-fb01-sandbox1";
-    let explain =
-        ["policy", "explain", "--event", event, "--policies", "policies", "--ou-path", path];
-    let (code, out, err) = run(&explain);
-    assert_eq!((code, out.contains("= auto:")), (Some(0), true), "{out}{err}");
-    let mut exempt = explain.to_vec();
-    exempt.extend(["--tag", "firebreak=exempt", "--output", "json"]);
-    let (_, out, _) = run(&exempt);
-    let explained: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(explained[0]["decision"]["outcome"], "protected", "{out}");
-    let (code, _, err) = run(&["policy", "check", "no-such-folder"]);
-    assert_eq!(code, Some(2), "{err}");
 }

@@ -141,7 +141,10 @@ impl Organization {
                 if roots.iter().any(|root| root == point) {
                     path(vec![point.to_owned()])
                 } else {
-                    Err(HubError::Failed(format!("the organization's root is {}", roots.join(", "))))
+                    Err(HubError::Failed(format!(
+                        "the organization's root is {}",
+                        roots.join(", ")
+                    )))
                 }
             })
         } else {

@@ -252,32 +252,39 @@ impl Policies {
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
         if let Err(error) = transaction.send().await {
-            let refused = error.as_service_error().is_some_and(|error| {
-                error.is_transaction_canceled_exception()
-            });
-            return Err(if refused {
-                self.lost(before).await
-            } else {
-                failed("dynamodb:TransactWriteItems", &error)
-            });
+            let refused = error
+                .as_service_error()
+                .is_some_and(|error| error.is_transaction_canceled_exception());
+            if !refused {
+                return Err(failed("dynamodb:TransactWriteItems", &error));
+            }
+            self.lost(before, &version).await?;
         }
         *self.loaded.lock().await = None;
         Ok(version)
     }
 
-    /// Why a push did not take place, where its condition failed.
-    async fn lost(&self, before: &Version) -> HubError {
-        match self.version().await {
-            Err(error) => error.context("the push was refused, and why cannot be read"),
-            Ok(now) if now.number == before.number => HubError::Transient(
+    /// Why a push did not take place, where its condition failed; `Ok` when it
+    /// did, and only the answer was lost.
+    async fn lost(&self, before: &Version, pushed: &Version) -> Result<(), HubError> {
+        let now = self
+            .version()
+            .await
+            .map_err(|error| error.context("the push was refused, and why cannot be read"))?;
+        if now.key == pushed.key {
+            return Ok(());
+        }
+        Err(if now.number == before.number {
+            HubError::Transient(
                 "DynamoDB canceled the push, and nobody else pushed; nothing is in force of it"
                     .to_owned(),
-            ),
-            Ok(now) => HubError::Failed(format!(
+            )
+        } else {
+            HubError::Failed(format!(
                 "version {} was pushed meanwhile by {}; yours is not in force\nhelp: look at it with `firebreak policy diff`, then push again",
                 now.number, now.by
-            )),
-        }
+            ))
+        })
     }
 
     async fn write(&self, version: &Version, document: &StoredDocument) -> Result<(), HubError> {

@@ -6,9 +6,9 @@
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_hub::aws::config;
-use firebreak_hub::{lambda, metrics};
 use firebreak_hub::respond::Responder;
 use firebreak_hub::settings::Settings;
+use firebreak_hub::{lambda, metrics};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use tracing_subscriber::EnvFilter;
 

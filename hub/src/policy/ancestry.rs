@@ -50,7 +50,8 @@ impl<'n> Sketch<'n> {
             ceiling.name(),
             above.file
         );
-        let help = format!("a ceiling can only be lowered: write {}, or leave it out", ceiling.name());
+        let help =
+            format!("a ceiling can only be lowered: write {}, or leave it out", ceiling.name());
         Some(Mistake { place, message, help: Some(help) })
     }
 

@@ -208,8 +208,7 @@ impl Backtest {
             }
             backtest.targets += 1;
             let unit = row.ou_path.ids().last().map_or("", String::as_str);
-            for (side, (mode, decided)) in
-                effects.iter().zip([&row.before, &row.after]).enumerate()
+            for (side, (mode, decided)) in effects.iter().zip([&row.before, &row.after]).enumerate()
             {
                 let mut count = |action| {
                     let both = counts.entry((unit, mode, action)).or_default();

@@ -55,10 +55,8 @@ pub fn read_files_within(
             (file.as_str(), text.as_str(), node)
         })
         .collect();
-    let sketches: Vec<Sketch<'_>> = trees
-        .iter()
-        .filter_map(|(file, _, node)| Sketch::of(file, node.as_ref().ok()?))
-        .collect();
+    let sketches: Vec<Sketch<'_>> =
+        trees.iter().filter_map(|(file, _, node)| Sketch::of(file, node.as_ref().ok()?)).collect();
     let mut documents = Vec::new();
     let mut diagnostics = Vec::new();
     let mut attached: BTreeMap<&str, &str> = BTreeMap::new();

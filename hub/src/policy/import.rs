@@ -93,9 +93,8 @@ pub fn import_gd_actions(
             chains.entry(key).or_insert_with(|| (chain, Vec::new())).1.push(finding_type);
         }
     }
-    let document = (!chains.is_empty()).then(|| {
-        write_document(attach, mode, chains.into_values().collect(), &errors)
-    });
+    let document = (!chains.is_empty())
+        .then(|| write_document(attach, mode, chains.into_values().collect(), &errors));
     Imported { document, errors }
 }
 
@@ -117,7 +116,8 @@ fn gd_actions(text: &str) -> Result<Map<String, Value>, String> {
 /// One `AUTO: bot parameters` as an action. CloudBots counts a tag when it
 /// matches `^AUTO:\s.+`, and splits it at spaces.
 fn call(tag: &str, actions: &[ActionFacts]) -> Result<ActionCall, String> {
-    let rest = tag.trim().strip_prefix("AUTO:").ok_or("CloudBots reads only what begins with AUTO:")?;
+    let rest =
+        tag.trim().strip_prefix("AUTO:").ok_or("CloudBots reads only what begins with AUTO:")?;
     if !rest.starts_with(char::is_whitespace) {
         return Err("CloudBots wants a space after AUTO:".to_owned());
     }
@@ -151,7 +151,9 @@ fn translate(bot: &str, parameters: &[&str]) -> Result<Value, String> {
         // The number of days says when a key counts as unused; a finding says
         // that it is used by somebody else.
         ("iam_user_deactivate_unused_access_key", [_]) => Ok(Value::Null),
-        (_, parameters) => Err(format!("its parameters have no counterpart: {}", parameters.join(" "))),
+        (_, parameters) => {
+            Err(format!("its parameters have no counterpart: {}", parameters.join(" ")))
+        }
     }
 }
 
@@ -280,8 +282,7 @@ rules:
         assert_eq!(inside, import(&map));
         assert_eq!(import(&json!({ "GD_ACTIONS": map })), inside);
         for text in ["[]", "{", "{\"GD_ACTIONS\": \"[]\"}", "{\"GD_ACTIONS\": 1}"] {
-            let imported =
-                import_gd_actions(text, "r-ab12", Mode::Auto, &ActionFacts::all());
+            let imported = import_gd_actions(text, "r-ab12", Mode::Auto, &ActionFacts::all());
             assert_eq!((imported.document, imported.errors.len()), (None, 1), "{text}");
         }
     }

@@ -217,7 +217,10 @@ fn a_decision_carries_the_terms_of_its_rule_and_the_budgets_above() {
 
 #[test]
 fn what_would_overdraw_a_budget_asks_a_person_and_the_window_slides() {
-    let policy = policy(&[&acting(ROOT, "budgets: [{ actions: 2, per: 1h }, { actions: 1, per: 1h, by: action }]")]);
+    let policy = policy(&[&acting(
+        ROOT,
+        "budgets: [{ actions: 2, per: 1h }, { actions: 1, per: 1h, by: action }]",
+    )]);
     let decide = || policy.decide(&finding(&instance()), &instance(), &place(), &Tags::None);
     let mut spent = Spent::default();
     let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();

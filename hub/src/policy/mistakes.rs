@@ -43,7 +43,10 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
         one("a truth value for a mode", rule("    mode: true\n")),
         (
             "a ceiling above the root's",
-            vec![document("ceiling: approve\n"), "attach: ou-ab12-prod1111\nceiling: auto\n".into()],
+            vec![
+                document("ceiling: approve\n"),
+                "attach: ou-ab12-prod1111\nceiling: auto\n".into(),
+            ],
         ),
         one("extends what is not there", document("extends: grandparent\n")),
         one("one set of tags without its list", document("protect:\n  tags: { a: b }\n")),
@@ -63,7 +66,10 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
         one("a window too short", document("budgets:\n  - { actions: 20, per: 30s }\n")),
         one("a window too long", document("budgets:\n  - { actions: 20, per: 90d }\n")),
         one("a number for a window", document("budgets:\n  - { actions: 20, per: 60 }\n")),
-        one("a budget by what is not counted", document("budgets:\n  - { actions: 2, per: 1h, by: accounts }\n")),
+        one(
+            "a budget by what is not counted",
+            document("budgets:\n  - { actions: 2, per: 1h, by: accounts }\n"),
+        ),
         one("a rule without a mode", rule("    wehn: {}\n")),
         one("a rule that acts without actions", rule("    mode: auto\n")),
         one("two rules of one name", rule("    mode: observe\n  - name: a\n    mode: observe\n")),
@@ -83,11 +89,16 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
         one("a variable misspelt", then("isolate-instance: { right: \"${acount.id}\" }")),
         one("a variable that is not closed", then("isolate-instance: { right: \"${region\" }")),
         one("a list for an action", then("[isolate-instance]")),
-        one("an action twice", rule("    mode: auto\n    then: [isolate-instance, isolate-instance]\n")),
+        one(
+            "an action twice",
+            rule("    mode: auto\n    then: [isolate-instance, isolate-instance]\n"),
+        ),
         one("an action that cannot be undone", then("terminate-instance")),
         one(
             "an end of what cannot be undone",
-            rule("    mode: auto\n    then: [terminate-instance]\n    irreversible: allow\n    expires: 2h\n"),
+            rule(
+                "    mode: auto\n    then: [terminate-instance]\n    irreversible: allow\n    expires: 2h\n",
+            ),
         ),
         one("true for allow", acting("    irreversible: true\n")),
         one(
@@ -95,7 +106,10 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
             acting("    when: { resource: { type: [AccessKey, User] } }\n"),
         ),
         one("a value without its list", when("      type: Recon\n")),
-        one("an operator misspelt", when("      type:\n        - Recon\n        - { prefx: Recon }\n")),
+        one(
+            "an operator misspelt",
+            when("      type:\n        - Recon\n        - { prefx: Recon }\n"),
+        ),
         one("a comparison turned around", when("      severity: [{ numeric: [\"=>\", 7] }]\n")),
         one("a wildcard too complex", when("      type: [{ wildcard: \"*:*:*:*:*:x\" }]\n")),
         one("a field misspelt", when("      severty: [7]\n")),
@@ -104,12 +118,19 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
         one("a number where a text is", when("      account: [111111111111]\n")),
         one("a text where a number is", when("      severity: [\"7\"]\n")),
         one("an object taken for a value", when("      resource: [Instance]\n")),
-        one("a field misspelt in an alternative", when("      $or:\n        - { type: [x] }\n        - { typo: [x] }\n")),
+        one(
+            "a field misspelt in an alternative",
+            when("      $or:\n        - { type: [x] }\n        - { typo: [x] }\n"),
+        ),
         one("no YAML", "attach: [r-ab12\n".to_owned()),
         one("a key twice", document("ceiling: off\nceiling: auto\n")),
         (
             "every mistake of every file in one run",
-            vec!["attach: x\nceiling: y\nrules: z\n".into(), "attach: [\n".into(), document("rule: []\n")],
+            vec![
+                "attach: x\nceiling: y\nrules: z\n".into(),
+                "attach: [\n".into(),
+                document("rule: []\n"),
+            ],
         ),
     ]
 }
@@ -171,7 +192,8 @@ fn a_child_s_ceiling_is_compared_with_those_that_are_known_to_stand_above() {
                 ((*file).to_owned(), format!("attach: {attach}\nceiling: {ceiling}\n"))
             })
             .collect();
-        let tree = tree.iter().map(|(id, path)| ((*id).to_owned(), path.parse().unwrap())).collect();
+        let tree =
+            tree.iter().map(|(id, path)| ((*id).to_owned(), path.parse().unwrap())).collect();
         let read = super::read_files_within(&files, &actions(), &tree);
         read.err().map_or(0, |diagnostics| diagnostics.len())
     };
@@ -184,6 +206,9 @@ fn a_child_s_ceiling_is_compared_with_those_that_are_known_to_stand_above() {
     let both = |prod_file| [("work.yaml", work, "approve"), (prod_file, prod, "auto")];
     assert_eq!(ceilings(&both("prod.yaml"), &[]), 0);
     assert_eq!(ceilings(&both("work/prod.yaml"), &[]), 1);
-    assert_eq!(ceilings(&both("prod.yaml"), &[(prod, "r-ab12/ou-ab12-work1111/ou-ab12-prod1111")]), 1);
+    assert_eq!(
+        ceilings(&both("prod.yaml"), &[(prod, "r-ab12/ou-ab12-work1111/ou-ab12-prod1111")]),
+        1
+    );
     assert_eq!(ceilings(&both("work/prod.yaml"), &[(prod, "r-ab12/ou-ab12-prod1111")]), 0);
 }

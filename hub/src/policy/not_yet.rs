@@ -25,7 +25,8 @@ impl Decision {
             .budgets
             .iter()
             .map(|it| {
-                let what = format!("the budget of {}, which this version does not count,", it.document);
+                let what =
+                    format!("the budget of {}, which this version does not count,", it.document);
                 (it.document.clone(), what)
             })
             .collect();

@@ -89,15 +89,16 @@ pub struct Difference {
 impl Case {
     /// Decides about the finding, which the caller has read where it is in a file.
     pub fn run(&self, policy: &Policy, finding: &Finding) -> CaseResult {
-        let result = |differences: Vec<Difference>, error: Option<String>, explanation| CaseResult {
-            file: self.file.clone(),
-            line: self.line,
-            name: self.name.clone(),
-            passed: differences.is_empty() && error.is_none(),
-            differences,
-            error,
-            explanation,
-        };
+        let result =
+            |differences: Vec<Difference>, error: Option<String>, explanation| CaseResult {
+                file: self.file.clone(),
+                line: self.line,
+                name: self.name.clone(),
+                passed: differences.is_empty() && error.is_none(),
+                differences,
+                error,
+                explanation,
+            };
         let (target, place) = match self.target(finding).and_then(|target| {
             let place = self.place(policy, &target)?;
             Ok((target, place))
@@ -173,11 +174,14 @@ impl Expect {
         compare("outcome", self.outcome.map(|it| it.name().into()), decision.outcome.name().into());
         compare("mode", self.mode.map(|it| it.name().into()), decision.mode.name().into());
         compare("rule", self.rule.clone(), rule.map_or_else(none, |it| it.rule.clone()));
-        compare("document", self.document.clone(), rule.map_or_else(none, |it| it.document.clone()));
+        compare(
+            "document",
+            self.document.clone(),
+            rule.map_or_else(none, |it| it.document.clone()),
+        );
         if let Some(expected) = &self.actions {
             let follows = decision.outcome == Outcome::Follow;
-            let decided: Vec<&ActionCall> =
-                decision.actions.iter().filter(|_| follows).collect();
+            let decided: Vec<&ActionCall> = decision.actions.iter().filter(|_| follows).collect();
             let same = expected.len() == decided.len()
                 && expected.iter().zip(&decided).all(|(expected, decided)| {
                     expected.name == decided.name
@@ -185,7 +189,11 @@ impl Expect {
                             || expected.parameters == decided.parameters)
                 });
             if !same {
-                compare("actions", Some(list(&mut expected.iter())), list(&mut decided.into_iter()));
+                compare(
+                    "actions",
+                    Some(list(&mut expected.iter())),
+                    list(&mut decided.into_iter()),
+                );
             }
         }
         differences

@@ -1,13 +1,14 @@
 //! Modes, inheritance, protections: what policy says is what happens.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use firebreak_hub::cli::demo::world::{Attack, event};
 use firebreak_hub::policy::Mode;
 use firebreak_hub::record::State;
 use firebreak_hub::respond::Disposition;
-use firebreak_simulation::Options;
+use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
-use crate::stage::{deliver_to, policy, stage, stage_with};
+use crate::stage::{author, deliver_to, policy, stage, stage_with};
 
 #[tokio::test(start_paused = true)]
 async fn each_mode_does_what_it_says_and_no_more() {
@@ -202,10 +203,10 @@ async fn a_broken_stored_document_stops_what_it_governs_and_nothing_else() {
     let mut documents = stage.responder.policies.documents(&before).await.unwrap();
     for document in &mut documents {
         if document.attach == "ou-fb01-sandbox1" {
-            document.json = "{\"attach\":\"ou-fb01-sandbox1\",\"budgets\":[]}".to_owned();
+            document.text.push_str("key-to-come: 1\n");
         }
     }
-    stage.responder.policies.push(&documents, &before).await.unwrap();
+    stage.responder.policies.push(&documents, &before, &author()).await.unwrap();
     let sandbox = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     let delivered = stage.deliver(&sandbox).await;
     assert_eq!(delivered.state(), State::Refused);
@@ -219,9 +220,10 @@ async fn of_two_pushes_at_once_one_loses_and_changes_nothing() {
     let stage = stage().await;
     let before = stage.responder.policies.version().await.unwrap();
     let documents = stage.responder.policies.documents(&before).await.unwrap();
-    stage.responder.policies.push(&documents[..1], &before).await.unwrap();
-    let error = stage.responder.policies.push(&documents[..2], &before).await.unwrap_err();
-    assert!(error.to_string().contains("another push"), "{error}");
+    stage.responder.policies.push(&documents[..1], &before, &author()).await.unwrap();
+    let error =
+        stage.responder.policies.push(&documents[..2], &before, &author()).await.unwrap_err();
+    assert!(error.to_string().contains("pushed meanwhile by alice; yours is not"), "{error}");
     let now = stage.responder.policies.version().await.unwrap();
     assert_eq!(stage.responder.policies.documents(&now).await.unwrap(), documents[..1]);
 }
@@ -236,8 +238,117 @@ async fn a_push_takes_effect_within_the_ttl() {
     assert_eq!(deliver_to(&other, &message(0, 1)).await.state(), State::Contained);
     let before = stage.responder.policies.version().await.unwrap();
     let off = policy(&["attach: r-fb01\nceiling: off\n"]);
-    let documents = [off.documents()[0].to_stored().unwrap()];
-    stage.responder.policies.push(&documents, &before).await.unwrap();
+    let documents = [off.documents()[0].to_stored()];
+    stage.responder.policies.push(&documents, &before, &author()).await.unwrap();
     stage.world.organization.advance(SignedDuration::from_secs(61));
     assert_eq!(deliver_to(&other, &message(1, 2)).await.disposition(), Disposition::Nothing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_version_does_not_carry_out_asks_a_person() {
+    for terms in
+        ["    expires: 72h\n", "    confirm: true\n", "budgets: [{ actions: 20, per: 1h }]\n"]
+    {
+        let documents = policy(&[&format!(
+            "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance]\n{terms}"
+        )]);
+        let stage = stage_with(documents, Options::default()).await;
+        let member = stage.member("sandbox", 0);
+        let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
+        assert_eq!(delivered.state(), State::AwaitingApproval, "{terms}");
+        let reason = &delivered.response().reason;
+        assert!(reason.contains("which this version does not"), "{reason}");
+        assert!(stage.reaches_internet(member));
+    }
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [isolate-instance], confirm: false }\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_lost_a_document_is_not_followed() {
+    let stage = stage().await;
+    stage.world.organization.advance(SignedDuration::from_secs(61));
+    // As if somebody had deleted the root's guardrails from the table itself.
+    let config = stage.world.hub_config().await.unwrap();
+    let table = aws_sdk_dynamodb::Client::new(&config);
+    let key = |value: &str| AttributeValue::S(value.to_owned());
+    let current = table.get_item().table_name("firebreak").key("pk", key("policy"));
+    let current = current.key("sk", key("current")).send().await.unwrap().item.unwrap();
+    let put = table.put_item().table_name("firebreak").set_item(Some(current));
+    put.item("count", AttributeValue::N("8".to_owned())).send().await.unwrap();
+    let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+    let error = stage.deliver(&finding).await.error();
+    assert!(error.contains("8 document(s), and 7 are there"), "{error}");
+    assert!(stage.reaches_internet(stage.member("sandbox", 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn variables_in_parameters_are_what_the_finding_says() {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [tag-resource: { tags: { seen: \"${finding.id} in ${account.id} ${region} ${partition}\" } }]\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let member = stage.member("sandbox", 0);
+    let finding = stage.finding(Attack::Instance, member, 1);
+    assert_eq!(stage.deliver(&finding).await.state(), State::Completed);
+    let tag = stage.world.organization.edit(|state| {
+        state.ec2(&member.account, &member.region).tags[&member.instance]["seen"].clone()
+    });
+    let id = finding["id"].as_str().unwrap();
+    assert_eq!(tag, format!("{id} in {} {} aws", member.account, member.region));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_tells_who_pushed_what_and_keeps_every_version() {
+    let stage = stage().await;
+    let policies = &stage.responder.policies;
+    let first = policies.version().await.unwrap();
+    let documents = policies.documents(&first).await.unwrap();
+    let second = policies.push(&documents[..2], &first, &author()).await.unwrap();
+    let history = policies.history().await.unwrap();
+    assert_eq!(history, [second.clone(), first.clone()]);
+    assert_eq!(
+        (second.by.as_str(), second.note.as_str(), second.documents),
+        ("alice", "a test", 2)
+    );
+    assert_eq!(policies.documents(&first).await.unwrap(), documents);
+    // A document that DynamoDB could not keep is refused before anything is written.
+    let mut long = documents.clone();
+    long[0].text = "#".repeat(400_000);
+    let error = policies.push(&long, &second, &author()).await.unwrap_err();
+    assert!(error.to_string().contains("bytes"), "{error}");
+    assert_eq!(policies.version().await.unwrap(), second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_of_a_push_may_fail_and_the_old_policy_stays_in_force() {
+    let stage = stage().await;
+    let policies = &stage.responder.policies;
+    let before = policies.version().await.unwrap();
+    let documents = policies.documents(&before).await.unwrap();
+    for operation in ["PutItem", "TransactWriteItems"] {
+        let broken = Effect::Error { status: 400, code: "ValidationException".to_owned() };
+        stage.world.organization.inject(Fault::always(operation, broken));
+        let error = policies.push(&documents[..1], &before, &author()).await.unwrap_err();
+        assert!(error.to_string().contains(operation), "{error}");
+        stage.world.organization.clear_faults();
+        assert_eq!(policies.version().await.unwrap(), before);
+        assert_eq!(policies.documents(&before).await.unwrap(), documents);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_whose_answer_is_lost_is_made_once() {
+    let stage = stage().await;
+    let policies = &stage.responder.policies;
+    let before = policies.version().await.unwrap();
+    let documents = policies.documents(&before).await.unwrap();
+    stage.world.organization.inject(Fault::once("TransactWriteItems", Effect::LostAnswer));
+    let pushed = policies.push(&documents[..1], &before, &author()).await.unwrap();
+    assert_eq!(policies.version().await.unwrap(), pushed);
+    assert_eq!(policies.history().await.unwrap().len(), 2);
 }

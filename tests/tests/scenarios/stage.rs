@@ -1,6 +1,7 @@
 //! An organization with a responder, and ways to deliver findings to it.
 
 use aws_lambda_events::event::sqs::SqsEvent;
+use firebreak_hub::aws::policies::Author;
 use firebreak_hub::cli::demo::example_policy;
 use firebreak_hub::cli::demo::world::{Attack, Member, World, event};
 use firebreak_hub::lambda::{self, Handled};
@@ -72,6 +73,11 @@ pub(crate) fn policy(documents: &[&str]) -> Policy {
     read_files(&files, &ActionFacts::all()).unwrap_or_else(|diagnostics| {
         panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })
+}
+
+/// Who pushes policies in a test.
+pub(crate) fn author() -> Author {
+    Author { by: "alice".to_owned(), note: "a test".to_owned() }
 }
 
 impl Stage {

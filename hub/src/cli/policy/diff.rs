@@ -114,10 +114,7 @@ pub(super) async fn compare(
             None => unknown_points.push(id.to_owned()),
         }
     }
-    let policies = (
-        &Policy::from_stored(before.clone()),
-        &Policy::from_stored(documents.to_vec()),
-    );
+    let policies = (&Policy::from_stored(before.clone()), &Policy::from_stored(documents.to_vec()));
     Ok(Differences {
         version: version.number,
         documents: document_changes(&before, documents),
@@ -162,7 +159,10 @@ impl Differences {
             writeln!(out, "{attach} ({file}) {change}\n{lines}")?;
         }
         for point in &self.unknown_points {
-            writeln!(out, "! AWS Organizations knows no `{point}`: its document governs nothing\n")?;
+            writeln!(
+                out,
+                "! AWS Organizations knows no `{point}`: its document governs nothing\n"
+            )?;
         }
         if !self.documents.is_empty() && self.decisions.is_empty() {
             writeln!(out, "No decision changes for a finding type that is known.")?;
@@ -174,8 +174,7 @@ impl Differences {
                 last = point;
             }
             let more = finding_types.len().saturating_sub(NAMED);
-            let named: Vec<&str> =
-                finding_types.iter().take(NAMED).map(String::as_str).collect();
+            let named: Vec<&str> = finding_types.iter().take(NAMED).map(String::as_str).collect();
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             writeln!(out, "  {} finding type(s): {}{more}", finding_types.len(), named.join(", "))?;
             writeln!(out, "    - {before}\n    + {after}")?;

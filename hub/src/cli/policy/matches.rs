@@ -40,8 +40,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
 /// Reads JSON that stands in the argument itself, or in the file that it names.
 fn json_or_file(name: &str, argument: &str) -> Result<Value, Failure> {
     let here = argument.trim_start().starts_with(['{', '[', '"']);
-    let text =
-        if here { argument.to_owned() } else { files::text(&PathBuf::from(argument))? };
+    let text = if here { argument.to_owned() } else { files::text(&PathBuf::from(argument))? };
     let place = if here { format!("--{name}") } else { format!("`{argument}`") };
     serde_json::from_str(&text)
         .map_err(|error| Failure::Usage(format!("{place} is no JSON: {error}")))

@@ -21,7 +21,11 @@ pub(in crate::policy) const SUITE: &[Key] = &[
 pub(in crate::policy) const CASE: &[Key] = &[
     required("name", "What has to hold, in words.", Shape::Text),
     required("given", "A finding at a place.", Shape::Map(GIVEN)),
-    required("expect", "What has to be decided; what is left out may be anything.", Shape::Map(EXPECT)),
+    required(
+        "expect",
+        "What has to be decided; what is left out may be anything.",
+        Shape::Map(EXPECT),
+    ),
 ];
 
 /// The keys under `given`.
@@ -33,7 +37,11 @@ pub(in crate::policy) const GIVEN: &[Key] = &[
     ),
     key("target", "Which of the finding's resources is meant, by a part of its ARN.", Shape::Text),
     key("account", "Decide as if the resource were in this account.", Shape::Text),
-    key("ou-path", "Where the account is, the root's id first; without it directly below the root.", Shape::Text),
+    key(
+        "ou-path",
+        "Where the account is, the root's id first; without it directly below the root.",
+        Shape::Text,
+    ),
     key("tags", "The resource's present tags, instead of the finding's.", Shape::Tags),
 ];
 
@@ -52,7 +60,11 @@ pub(in crate::policy) const FINDING: &[Key] = &[
 
 /// The keys of its resource.
 pub(in crate::policy) const RESOURCE: &[Key] = &[
-    required("type", "Instance, AccessKey, User, Role, S3Bucket, or the service's name for it.", Shape::Text),
+    required(
+        "type",
+        "Instance, AccessKey, User, Role, S3Bucket, or the service's name for it.",
+        Shape::Text,
+    ),
     key("id", "Instance id, access key id, or the name of a user, role or bucket.", Shape::Text),
     key("role", "ACTOR or TARGET.", Shape::OneOf(|| vec!["ACTOR", "TARGET"])),
     key("principal", "Of an access key: whose credentials they are.", Shape::Map(PRINCIPAL)),
@@ -67,7 +79,11 @@ pub(in crate::policy) const PRINCIPAL: &[Key] = &[
 
 /// The keys under `expect`.
 pub(in crate::policy) const EXPECT: &[Key] = &[
-    key("outcome", "How the decision comes out.", Shape::OneOf(|| Outcome::ALL.map(Outcome::name).to_vec())),
+    key(
+        "outcome",
+        "How the decision comes out.",
+        Shape::OneOf(|| Outcome::ALL.map(Outcome::name).to_vec()),
+    ),
     key("mode", "How far, after all ceilings.", Shape::Mode),
     key("actions", "What is done, in order; without parameters any will do.", Shape::Actions),
     key("rule", "The rule that decides, or none.", Shape::Text),

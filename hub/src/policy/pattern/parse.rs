@@ -180,9 +180,8 @@ fn text_test(operator: &str, operand: &Value, path: Path<'_>) -> Parsed<TextTest
             Err(why) => path.fail(why),
         },
         _ => {
-            let help = suggestion(operator, OPERATORS, || {
-                format!("there are {}", OPERATORS.join(", "))
-            });
+            let help =
+                suggestion(operator, OPERATORS, || format!("there are {}", OPERATORS.join(", ")));
             path.fail(format!("this is no operator; {help}"))
         }
     }

@@ -97,7 +97,9 @@ impl Glob {
         let mut parts = parts.into_iter();
         let glob = Self { start: parts.next().unwrap_or_default(), rest: parts.collect() };
         if glob.most_alike() > MOST_ALIKE {
-            return Err("EventBridge refuses this as too complex: let fewer `*` stand before the same character");
+            return Err(
+                "EventBridge refuses this as too complex: let fewer `*` stand before the same character",
+            );
         }
         Ok(glob)
     }
@@ -105,9 +107,11 @@ impl Glob {
     /// How many `*` stand before the same character, at most.
     fn most_alike(&self) -> usize {
         let first = |part: &String| part.chars().next();
-        let counts = self.rest.iter().filter_map(first).map(|char| {
-            self.rest.iter().filter(|part| part.starts_with(char)).count()
-        });
+        let counts = self
+            .rest
+            .iter()
+            .filter_map(first)
+            .map(|char| self.rest.iter().filter(|part| part.starts_with(char)).count());
         counts.max().unwrap_or_default()
     }
 

@@ -142,9 +142,8 @@ impl<'n> Reader<'_> {
                         continue;
                     };
                     if !all().contains(&name) {
-                        let help = suggestion(name, all(), || {
-                            format!("there are {}", all().join(", "))
-                        });
+                        let help =
+                            suggestion(name, all(), || format!("there are {}", all().join(", ")));
                         let message = format!("there is no variable `${{{name}}}`");
                         self.mistake(node.place, message, Some(&help));
                     }

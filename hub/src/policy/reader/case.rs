@@ -30,7 +30,8 @@ impl<'n> Reader<'_> {
         let given = self.keys(keys.get("given")?, "`given`", GIVEN)?;
         let account = given.get("account").and_then(|node| self.parsed(node, "`account`"));
         let finding = given.get("finding").and_then(|node| self.given(node, account.as_ref()));
-        let ou_path = given.get("ou-path").and_then(|node| self.parsed::<OuPath>(node, "`ou-path`"));
+        let ou_path =
+            given.get("ou-path").and_then(|node| self.parsed::<OuPath>(node, "`ou-path`"));
         let target = given.get("target").and_then(|node| self.text(node, "`target`"));
         let tags = given.get("tags").and_then(|node| self.present_tags(node));
         Some(Case {
@@ -89,7 +90,12 @@ impl<'n> Reader<'_> {
                 ResourceRole::Actor => "ACTOR",
                 ResourceRole::Target => "TARGET",
             };
-            self.one_of(node, "a value of `role`", &[ResourceRole::Actor, ResourceRole::Target], name)
+            self.one_of(
+                node,
+                "a value of `role`",
+                &[ResourceRole::Actor, ResourceRole::Target],
+                name,
+            )
         });
         let principal = resource.get("principal").and_then(|node| self.principal(node));
         let mut resource = supposed::resource(resource_type?, id, &account?, &region?);

@@ -85,9 +85,9 @@ impl<'n> Reader<'_> {
         let budgets = keys.get("budgets").map(|node| self.list(node, "`budgets`"));
         let budgets =
             budgets.unwrap_or_default().iter().filter_map(|node| self.budget(node)).collect();
-        let extends = keys
-            .get("extends")
-            .and_then(|node| self.one_of(node, "a value of `extends`", &Extends::ALL, Extends::name));
+        let extends = keys.get("extends").and_then(|node| {
+            self.one_of(node, "a value of `extends`", &Extends::ALL, Extends::name)
+        });
         let rules = keys.get("rules").map(|node| self.rules(node)).unwrap_or_default();
         Some(Document {
             attach: attach?,
@@ -237,9 +237,9 @@ impl<'n> Reader<'_> {
         let keys = self.keys(node, "a budget", BUDGET)?;
         let actions = keys.get("actions").and_then(|node| self.count(node));
         let per = keys.get("per").and_then(|node| self.window(node, "`per`"));
-        let by = keys
-            .get("by")
-            .and_then(|node| self.one_of(node, "a value of `by`", &CountedBy::ALL, CountedBy::name));
+        let by = keys.get("by").and_then(|node| {
+            self.one_of(node, "a value of `by`", &CountedBy::ALL, CountedBy::name)
+        });
         Some(Budget { actions: actions?, per: per?, by })
     }
 

@@ -42,9 +42,9 @@ impl<'n> Reader<'_> {
     fn approve(&mut self, node: &'n Node) -> Approve {
         let Some(keys) = self.keys(node, "`approve`", APPROVE) else { return Approve::default() };
         let within = keys.get("within").and_then(|node| self.window(node, "`within`"));
-        let otherwise = keys
-            .get("otherwise")
-            .and_then(|node| self.one_of(node, "a value of `otherwise`", &Otherwise::ALL, Otherwise::name));
+        let otherwise = keys.get("otherwise").and_then(|node| {
+            self.one_of(node, "a value of `otherwise`", &Otherwise::ALL, Otherwise::name)
+        });
         if let (Some(otherwise), None) = (keys.get("otherwise"), keys.get("within")) {
             let help = "say with `within` how long the plan waits";
             self.mistake(otherwise.place, "`otherwise` without `within` never comes", Some(help));
@@ -65,8 +65,9 @@ impl<'n> Reader<'_> {
             self.mistake(node.place, message, Some(help));
         }
         if let Some(within) = approve.within.filter(|within| *within >= expires) {
-            let message =
-                format!("the containment would expire after {expires}, the approval after {within}");
+            let message = format!(
+                "the containment would expire after {expires}, the approval after {within}"
+            );
             let help = "let it expire later than the plan may wait";
             self.mistake(node.place, message, Some(help));
         }

@@ -150,9 +150,9 @@ fn read_places(file: &Path) -> Result<Paths, Failure> {
             .iter()
             .map(|account| Some((text(account.get("Id")?)?, text(account.get("Paths")?.get(0)?)?)))
             .collect(),
-        _ => value.as_object().and_then(|map| {
-            map.iter().map(|(id, path)| Some((id.clone(), text(path)?))).collect()
-        }),
+        _ => value
+            .as_object()
+            .and_then(|map| map.iter().map(|(id, path)| Some((id.clone(), text(path)?))).collect()),
     };
     let pairs = pairs.ok_or_else(|| {
         wrong("accounts with `Id` and `Paths` are expected, or a map from ids to paths".to_owned())

@@ -80,11 +80,15 @@ impl Replayer {
     /// The accounts of every finding.
     pub(super) fn accounts(&self) -> Result<BTreeSet<AccountId>, Failure> {
         let mut accounts = BTreeSet::new();
-        self.go_through("looking for accounts", |text| {
-            let findings = sources::read(text);
-            let targets = findings.iter().flatten().flat_map(|finding| &finding.targets);
-            targets.map(|target| target.resource.account.clone()).collect::<BTreeSet<_>>()
-        }, |found| accounts.extend(found))?;
+        self.go_through(
+            "looking for accounts",
+            |text| {
+                let findings = sources::read(text);
+                let targets = findings.iter().flatten().flat_map(|finding| &finding.targets);
+                targets.map(|target| target.resource.account.clone()).collect::<BTreeSet<_>>()
+            },
+            |found| accounts.extend(found),
+        )?;
         Ok(accounts)
     }
 
@@ -179,9 +183,8 @@ impl Replayer {
 /// The lines of a text that has a JSON value on each, or the whole of another.
 fn pieces(text: &str) -> Vec<&str> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    let first_is_whole = lines
-        .next()
-        .is_some_and(|line| serde_json::from_str::<IgnoredAny>(line).is_ok());
+    let first_is_whole =
+        lines.next().is_some_and(|line| serde_json::from_str::<IgnoredAny>(line).is_ok());
     if first_is_whole && lines.next().is_some() {
         text.lines().filter(|line| !line.trim().is_empty()).collect()
     } else {
@@ -213,6 +216,9 @@ mod tests {
         assert_eq!(pieces("{\"a\": 1}\n"), ["{\"a\": 1}\n"]);
         assert_eq!(pieces(""), [""]);
         // One line that is cut off leaves the others whole.
-        assert_eq!(pieces("{\"a\": 1}\n{\"a\"\n{\"a\": 3}"), ["{\"a\": 1}", "{\"a\"", "{\"a\": 3}"]);
+        assert_eq!(
+            pieces("{\"a\": 1}\n{\"a\"\n{\"a\": 3}"),
+            ["{\"a\": 1}", "{\"a\"", "{\"a\": 3}"]
+        );
     }
 }

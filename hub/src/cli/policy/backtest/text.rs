@@ -31,7 +31,13 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> std::io::Result<()
     }
     let mut table = table(&["OU", "mode", "action", "before", "after"]);
     for Row { unit, mode, action, before, after } in counts {
-        table.add_row([unit.clone(), mode.clone(), action.clone(), before.to_string(), after.to_string()]);
+        table.add_row([
+            unit.clone(),
+            mode.clone(),
+            action.clone(),
+            before.to_string(),
+            after.to_string(),
+        ]);
     }
     for column in [3, 4] {
         if let Some(column) = table.column_mut(column) {

@@ -1,0 +1,10 @@
+//! The command line as a user runs it, against the simulated organization
+//! served on a loopback address.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+
+mod backtest;
+mod offline;
+mod policies;
+mod responses;
+mod served;
