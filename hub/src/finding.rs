@@ -19,6 +19,16 @@ pub enum ResourceRole {
     Target,
 }
 
+impl ResourceRole {
+    /// As findings write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Actor => "ACTOR",
+            Self::Target => "TARGET",
+        }
+    }
+}
+
 /// One resource that a finding names. Each target is decided on its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {

@@ -8,10 +8,11 @@ use firebreak_spoke::resource::AccountId;
 use serde::{Deserialize, Serialize};
 
 /// The path from the root to the OU that holds an account: the root's id, then
-/// OU ids from the top down. Ids, not names, because OUs can be renamed.
+/// OU ids from the top down, with slashes between them. Ids, not names, because
+/// OUs can be renamed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct OuPath(Vec<String>);
+pub struct OuPath(String);
 
 /// Why a text is no path of OUs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,7 @@ pub struct OuPathError {
 
 impl OuPath {
     /// Builds a path from ids, the root first.
-    pub fn new(ids: Vec<String>) -> Result<Self, OuPathError> {
+    pub fn new(ids: &[&str]) -> Result<Self, OuPathError> {
         let wrong = |why| Err(OuPathError { text: ids.join("/"), why });
         let Some((root, ous)) = ids.split_first() else {
             return wrong("it is empty; it starts with the root's id, `r-…`");
@@ -39,11 +40,21 @@ impl OuPath {
         if ous.len() > 5 {
             return wrong("AWS Organizations nests OUs at most five deep");
         }
-        Ok(Self(ids))
+        Ok(Self(ids.join("/")))
     }
 
     /// The ids, the root first.
-    pub fn ids(&self) -> &[String] {
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The root or OU that holds the account.
+    pub fn unit(&self) -> &str {
+        self.ids().next_back().unwrap_or_default()
+    }
+
+    /// The path as it is written, ids with slashes between them.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -54,21 +65,20 @@ impl FromStr for OuPath {
     /// Reads `r-a1b2/ou-…/ou-…`, and AWS's own form of it in `Account.Paths`
     /// and `aws:PrincipalOrgPaths`: `o-…/r-…/ou-…/123456789012/`.
     fn from_str(text: &str) -> Result<Self, OuPathError> {
-        let mut ids: Vec<String> =
-            text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let mut ids: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
         if ids.first().is_some_and(|id| id.starts_with("o-")) {
             ids.remove(0);
         }
         if ids.last().is_some_and(|id| id.parse::<AccountId>().is_ok()) {
             ids.pop();
         }
-        Self::new(ids).map_err(|error| OuPathError { text: text.to_owned(), ..error })
+        Self::new(&ids).map_err(|error| OuPathError { text: text.to_owned(), ..error })
     }
 }
 
 impl fmt::Display for OuPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0.join("/"))
+        formatter.write_str(&self.0)
     }
 }
 
@@ -82,7 +92,7 @@ impl TryFrom<String> for OuPath {
 
 impl From<OuPath> for String {
     fn from(path: OuPath) -> String {
-        path.to_string()
+        path.0
     }
 }
 
@@ -103,7 +113,8 @@ mod tests {
     #[test]
     fn a_path_of_account_paths_loses_organization_and_account() {
         let path: OuPath = "o-aa111bb222/r-a1b2/ou-a1b2-prod1111/222222222222/".parse().unwrap();
-        assert_eq!(path.ids(), ["r-a1b2", "ou-a1b2-prod1111"]);
+        assert_eq!(path.ids().collect::<Vec<_>>(), ["r-a1b2", "ou-a1b2-prod1111"]);
+        assert_eq!(path.unit(), "ou-a1b2-prod1111");
         assert_eq!(path.to_string(), "r-a1b2/ou-a1b2-prod1111");
     }
 

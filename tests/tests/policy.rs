@@ -47,7 +47,7 @@ fn the_nearest_matching_rule_decides_and_order_counts_within_a_document() {
     ]);
     let rule = |path: &str| {
         let decision = decide(&policy, "guardduty-instance.json", path, &known(&[]));
-        decision.rule.map(|rule| rule.rule)
+        decision.rule.map(|rule| rule.rule.clone())
     };
     assert_eq!(rule("r-fb01/ou-fb01-prod1111").as_deref(), Some("first"));
     assert_eq!(rule("r-fb01/ou-fb01-prod1111/ou-fb01-team1111").as_deref(), Some("first"));

@@ -139,7 +139,7 @@ impl Organization {
         } else if point.starts_with("r-") {
             self.roots().await.and_then(|roots| {
                 if roots.iter().any(|root| root == point) {
-                    path(vec![point.to_owned()])
+                    path(&[point])
                 } else {
                     Err(HubError::Failed(format!(
                         "the organization's root is {}",
@@ -148,9 +148,9 @@ impl Organization {
                 }
             })
         } else {
-            self.climb(point).await.and_then(|above| {
-                path(above.ids().iter().cloned().chain([point.to_owned()]).collect())
-            })
+            self.climb(point)
+                .await
+                .and_then(|above| path(&above.ids().chain([point]).collect::<Vec<_>>()))
         };
         match path {
             Ok(path) => Ok(Some(path)),
@@ -196,7 +196,7 @@ impl Organization {
             ids.push(id.clone());
             if is_root {
                 ids.reverse();
-                return path(ids);
+                return path(&ids.iter().map(String::as_str).collect::<Vec<_>>());
             }
             child = id;
         }
@@ -204,6 +204,6 @@ impl Organization {
     }
 }
 
-fn path(ids: Vec<String>) -> Result<OuPath, HubError> {
+fn path(ids: &[&str]) -> Result<OuPath, HubError> {
     OuPath::new(ids).map_err(|error| HubError::Failed(error.to_string()))
 }

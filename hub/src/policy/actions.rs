@@ -1,6 +1,8 @@
 //! What policy has to know of the actions: a value, so that policy itself
 //! carries nothing out.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ pub struct ActionFacts {
     /// Its name.
     pub name: String,
     /// The target types that it acts on.
-    pub resource_types: Vec<String>,
+    pub resource_types: Arc<[String]>,
     /// Whether it can be undone.
     pub reversible: bool,
     /// Whether these are parameters of the action of this name.

@@ -60,7 +60,7 @@ impl<'n> Sketch<'n> {
             return false;
         }
         if let Some(path) = tree.get(below.attach) {
-            return path.ids().iter().any(|id| id == self.attach);
+            return path.ids().any(|id| id == self.attach);
         }
         let root = self.attach.strip_prefix("r-");
         let ou = below.attach.strip_prefix("ou-").and_then(|rest| rest.split('-').next());

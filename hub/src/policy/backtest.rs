@@ -207,7 +207,7 @@ impl Backtest {
                 continue;
             }
             backtest.targets += 1;
-            let unit = row.ou_path.ids().last().map_or("", String::as_str);
+            let unit = row.ou_path.unit();
             for (side, (mode, decided)) in effects.iter().zip([&row.before, &row.after]).enumerate()
             {
                 let mut count = |action| {

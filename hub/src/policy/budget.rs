@@ -100,9 +100,7 @@ fn draws_on(reference: &BudgetRef, decision: &Decision, place: &Place) -> Vec<Dr
     match budget.by {
         None => vec![draw("", all)],
         Some(CountedBy::Account) => vec![draw(place.account.as_str(), all)],
-        Some(CountedBy::Ou) => {
-            vec![draw(place.ou_path.ids().last().map_or("", String::as_str), all)]
-        }
+        Some(CountedBy::Ou) => vec![draw(place.ou_path.unit(), all)],
         Some(CountedBy::Rule) => vec![draw(&decision.rule_key().unwrap_or_default(), all)],
         Some(CountedBy::Action) => {
             decision.actions.iter().map(|call| draw(&call.name, 1)).collect()

@@ -1,11 +1,12 @@
 //! What patterns match: the finding, its target and the target's place.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use firebreak_spoke::resource::{Resource, ResourceKind};
-use serde_json::{Map, Value, json};
+use firebreak_spoke::resource::{Principal, ResourceKind};
 
-use super::pattern::Event;
+use super::gate::Seen;
+use super::pattern::{Event, Fields};
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
 
@@ -23,96 +24,114 @@ pub enum Tags {
     },
 }
 
-/// The event that a target is, built once for all rules. The finding's
-/// original is borrowed: it can be large, and few rules look at it.
+/// The event that a target is. Nothing is copied: each field is looked up
+/// where it is, because most rules look at few of them.
 pub(super) struct Context<'a> {
-    fields: Map<String, Value>,
-    detail: &'a Value,
-    tags: KnownTags,
+    finding: &'a Finding,
+    place: &'a Place,
+    resource: ResourceFields<'a>,
+    tags: &'a Tags,
 }
 
-enum KnownTags {
-    Known(Value),
-    None,
-    Unknown,
+/// The fields of `resource`.
+struct ResourceFields<'a> {
+    target: &'a Target,
+    /// Put together when it is asked for.
+    arn: OnceCell<String>,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(finding: &'a Finding, target: &Target, place: &Place, tags: &Tags) -> Self {
-        let mut fields = Map::new();
-        let mut put = |name: &str, value: Value| {
-            fields.insert(name.to_owned(), value);
-        };
-        put("id", json!(finding.id));
-        put("type", json!(finding.kind));
-        put("severity", json!(finding.severity));
-        put("title", json!(finding.title));
-        put("product", json!(finding.product));
-        put("account", json!(finding.account));
-        put("region", json!(finding.region));
-        put("partition", json!(finding.partition));
-        put("sample", json!(finding.sample));
-        put("ouPath", json!(place.ou_path.ids()));
-        put("resource", Value::Object(resource(target)));
-        if let Some(count) = finding.count {
-            put("count", json!(count));
-        }
-        if let Some(status) = &finding.workflow_status {
-            put("workflowStatus", json!(status));
-        }
-        let tags = match tags {
-            Tags::Known(tags) => KnownTags::Known(json!(tags)),
-            Tags::None => KnownTags::None,
-            Tags::Unknown { .. } => KnownTags::Unknown,
-        };
-        Self { fields, detail: &finding.detail, tags }
+    pub(super) fn new(
+        finding: &'a Finding,
+        target: &'a Target,
+        place: &'a Place,
+        tags: &'a Tags,
+    ) -> Self {
+        let resource = ResourceFields { target, arn: OnceCell::new() };
+        Self { finding, place, resource, tags }
     }
 
-    pub(super) fn field(&self, name: &str) -> Event<'_> {
-        match (name, &self.tags) {
-            ("detail", _) => Event::Value(self.detail),
-            ("tags", KnownTags::Known(tags)) => Event::Value(tags),
-            ("tags", KnownTags::None) => Event::Absent,
-            ("tags", KnownTags::Unknown) => Event::Unknown,
-            (name, _) => self.fields.get(name).map_or(Event::Absent, Event::Value),
+    /// What rules are asked first.
+    pub(super) fn seen(&self) -> Seen {
+        Seen::of(&self.finding.kind, self.finding.severity)
+    }
+}
+
+impl Fields for Context<'_> {
+    fn field(&self, name: &str) -> Event<'_> {
+        let Self { finding, place, resource, tags } = self;
+        match name {
+            "id" => Event::Text(&finding.id),
+            "type" => Event::Text(&finding.kind),
+            "severity" => Event::Number(finding.severity),
+            "title" => Event::Text(&finding.title),
+            "product" => Event::Text(&finding.product),
+            "account" => Event::Text(finding.account.as_str()),
+            "region" => Event::Text(finding.region.as_str()),
+            "partition" => Event::Text(finding.partition.as_str()),
+            "count" => finding.count.map_or(Event::Absent, Event::Count),
+            "sample" => Event::Bool(finding.sample),
+            "workflowStatus" => text(finding.workflow_status.as_ref()),
+            "ouPath" => Event::Path(place.ou_path.as_str()),
+            "resource" => Event::Object(resource),
+            "tags" => match tags {
+                Tags::Known(tags) => Event::Object(tags),
+                Tags::None => Event::Absent,
+                Tags::Unknown { .. } => Event::Unknown,
+            },
+            "detail" => Event::Value(&finding.detail),
+            _ => Event::Absent,
         }
     }
 }
 
-fn resource(target: &Target) -> Map<String, Value> {
-    let Resource { account, region, kind, .. } = &target.resource;
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| {
-        fields.insert(name.to_owned(), value);
-    };
-    put("type", json!(target.resource.type_name()));
-    put("arn", json!(target.resource.arn()));
-    put("account", json!(account));
-    put("region", json!(region));
-    if let Some(role) = target.role {
-        put("role", json!(role));
+impl Fields for ResourceFields<'_> {
+    fn field(&self, name: &str) -> Event<'_> {
+        let Target { resource, role, .. } = self.target;
+        match name {
+            "type" => Event::Text(resource.type_name()),
+            "arn" => Event::Text(self.arn.get_or_init(|| resource.arn())),
+            "account" => Event::Text(resource.account.as_str()),
+            "region" => Event::Text(resource.region.as_str()),
+            "role" => role.map_or(Event::Absent, |role| Event::Text(role.name())),
+            "id" => match &resource.kind {
+                ResourceKind::Instance { instance_id } => Event::Text(instance_id),
+                ResourceKind::AccessKey { access_key_id, .. } => text(access_key_id.as_ref()),
+                ResourceKind::User { name }
+                | ResourceKind::Role { name }
+                | ResourceKind::Bucket { name } => Event::Text(name),
+                ResourceKind::Other { id, .. } => text(id.as_ref()),
+            },
+            "principal" => match &resource.kind {
+                ResourceKind::AccessKey { principal, .. } => Event::Object(principal),
+                ResourceKind::Instance { .. }
+                | ResourceKind::User { .. }
+                | ResourceKind::Role { .. }
+                | ResourceKind::Bucket { .. }
+                | ResourceKind::Other { .. } => Event::Absent,
+            },
+            _ => Event::Absent,
+        }
     }
-    let id = match kind {
-        ResourceKind::Instance { instance_id } => Some(instance_id),
-        ResourceKind::AccessKey { access_key_id, .. } => access_key_id.as_ref(),
-        ResourceKind::User { name }
-        | ResourceKind::Role { name }
-        | ResourceKind::Bucket { name } => Some(name),
-        ResourceKind::Other { id, .. } => id.as_ref(),
-    };
-    if let Some(id) = id {
-        put("id", json!(id));
+}
+
+impl Fields for Principal {
+    fn field(&self, name: &str) -> Event<'_> {
+        match name {
+            "type" => Event::Text(self.kind.name()),
+            "name" => text(self.name.as_ref()),
+            "id" => text(self.id.as_ref()),
+            _ => Event::Absent,
+        }
     }
-    if let ResourceKind::AccessKey { principal, .. } = kind {
-        let parts = [("name", &principal.name), ("id", &principal.id)];
-        let mut described = Map::new();
-        described.insert("type".to_owned(), json!(principal.kind));
-        described.extend(
-            parts
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.into(), json!(value.as_ref()?)))),
-        );
-        put("principal", Value::Object(described));
+}
+
+impl Fields for BTreeMap<String, String> {
+    fn field(&self, name: &str) -> Event<'_> {
+        text(self.get(name))
     }
-    fields
+}
+
+fn text(text: Option<&String>) -> Event<'_> {
+    text.map_or(Event::Absent, |text| Event::Text(text))
 }

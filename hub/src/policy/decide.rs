@@ -3,7 +3,7 @@
 use super::arn::{Behind, behind};
 use super::budget::{Budget, BudgetRef};
 use super::context::{Context, Tags};
-use super::decision::{Decision, Guardrail, LeftOut, Outcome, RuleRef};
+use super::decision::{Decision, Guardrail, LeftOut, Outcome};
 use super::document::{Document, Extends, Mode, Protect, Rule};
 use super::pattern::{Event, Verdict};
 use super::tree::{BrokenDocument, Policy, Step};
@@ -42,25 +42,26 @@ impl Policy {
                 return decision;
             }
         };
-        if way.iter().all(|(_, document)| document.is_none()) {
+        if way.iter().all(|step| step.there.is_none()) {
             let why = format!("no policy document covers {account} in {}", place.ou_path);
             return Decision::without_rule(Outcome::NoDocument, why);
         }
         let context = Context::new(finding, target, place, tags);
-        let mut decision = match nearest_rule(&way, &context, |_, _, _| {}) {
-            Found::Rule(document, rule) => follow(document, rule, finding, target),
+        let mut decision = match self.nearest_rule(&way, &context, |_, _, _| {}) {
+            Found::Rule(rule) => follow(rule, finding, target),
             Found::Nothing => {
                 return Decision::without_rule(Outcome::NoRule, "no rule matches this target");
             }
-            Found::DependsOnTags(document, rule) => {
-                let why = format!("rule `{}` looks at the tags, {}", rule.name, unknown(tags));
+            Found::DependsOnTags(rule) => {
+                let why =
+                    format!("rule `{}` looks at the tags, {}", rule.reference.rule, unknown(tags));
                 let mut decision = Decision::without_rule(Outcome::TagsUnknown, why);
-                decision.rule = Some(reference(document, rule));
+                decision.rule = Some(rule.reference.clone());
                 return decision;
             }
         };
         lower_to_ceilings(&mut decision, &way);
-        let rule = decision.rule.as_ref().map_or("", |rule| &rule.rule);
+        let rule = decision.rule.as_ref().map_or("", |rule| rule.rule.as_str());
         match decision.mode {
             Mode::Off => {
                 let why = format!("rule `{rule}` is off here");
@@ -84,47 +85,47 @@ impl Policy {
 
 /// What the search for a rule came to.
 pub(super) enum Found<'a> {
-    Rule(&'a Document, &'a Rule),
+    Rule(&'a Rule),
     /// It may match or not: it must not be skipped for a later, weaker one.
-    DependsOnTags(&'a Document, &'a Rule),
+    DependsOnTags(&'a Rule),
     Nothing,
 }
 
-/// The nearest rule that matches: from the account up, and within a document
-/// from the top. Each rule that is looked at is shown to `see` with the number
-/// of its step on the way.
-pub(super) fn nearest_rule<'a>(
-    way: &[Step<'a>],
-    context: &Context<'_>,
-    mut see: impl FnMut(usize, &'a Rule, Verdict),
-) -> Found<'a> {
-    let field = |name: &str| context.field(name);
-    for (step, (_, document)) in way.iter().enumerate() {
-        let Some(document) = document else { continue };
-        for rule in &document.rules {
-            let verdict = match &rule.when {
-                Some(when) => when.verdict(Event::Object(&field)),
-                None => Verdict::Yes,
-            };
-            see(step, rule, verdict);
-            match verdict {
-                Verdict::Yes => return Found::Rule(document, rule),
-                Verdict::Unknown => return Found::DependsOnTags(document, rule),
-                Verdict::No => {}
+impl Policy {
+    /// The nearest rule that matches: from the account up, and within a document
+    /// from the top. Each rule that is looked at is shown to `see` by the number
+    /// of its step on the way and its own number there.
+    pub(super) fn nearest_rule<'a>(
+        &self,
+        way: &[Step<'a>],
+        context: &Context<'_>,
+        mut see: impl FnMut(usize, usize, Verdict),
+    ) -> Found<'a> {
+        let seen = context.seen();
+        for (step, Step { there, .. }) in way.iter().enumerate() {
+            let Some((outline, document)) = there else { continue };
+            for number in 0..outline.rules {
+                if !self.gates.may_match(outline.first_gate + number, &seen) {
+                    see(step, number, Verdict::No);
+                    continue;
+                }
+                let Some(rule) = document.rules.get(number) else { continue };
+                let verdict = match &rule.when {
+                    Some(when) => when.verdict(Event::Object(context)),
+                    None => Verdict::Yes,
+                };
+                see(step, number, verdict);
+                match verdict {
+                    Verdict::Yes => return Found::Rule(rule),
+                    Verdict::Unknown => return Found::DependsOnTags(rule),
+                    Verdict::No => {}
+                }
+            }
+            if outline.extends == Extends::None {
+                break;
             }
         }
-        if document.extends == Extends::None {
-            break;
-        }
-    }
-    Found::Nothing
-}
-
-fn reference(document: &Document, rule: &Rule) -> RuleRef {
-    RuleRef {
-        document: document.attach.clone(),
-        file: document.file.clone(),
-        rule: rule.name.clone(),
+        Found::Nothing
     }
 }
 
@@ -139,11 +140,11 @@ fn unknown(tags: &Tags) -> String {
     }
 }
 
-fn follow(document: &Document, rule: &Rule, finding: &Finding, target: &Target) -> Decision {
+fn follow(rule: &Rule, finding: &Finding, target: &Target) -> Decision {
     let kind = target.resource.type_name();
     let mut decision = Decision::without_rule(Outcome::Follow, "");
     decision.mode = rule.mode;
-    decision.rule = Some(reference(document, rule));
+    decision.rule = Some(rule.reference.clone());
     decision.approve = rule.approve.clone();
     decision.expires = rule.expires;
     decision.confirm = rule.confirm;
@@ -164,28 +165,39 @@ fn follow(document: &Document, rule: &Rule, finding: &Finding, target: &Target) 
 }
 
 fn lower_to_ceilings(decision: &mut Decision, way: &[Step<'_>]) {
-    for (point, document) in way {
-        if let Some(ceiling) = document.and_then(|document| document.ceiling) {
+    for Step { point, there } in way {
+        if let Some(ceiling) = there.and_then(|(outline, _)| outline.ceiling)
+            && ceiling < decision.mode
+        {
             decision.lower(ceiling, point, &format!("the ceiling of {point}"));
         }
     }
 }
 
+/// The documents on the way that have protections or budgets.
+fn guardrails<'a>(way: &[Step<'a>]) -> impl Iterator<Item = (&'a str, &'a Document)> {
+    way.iter().filter_map(|step| {
+        let (outline, document) = step.there?;
+        outline.has_guardrails.then_some((step.point, document))
+    })
+}
+
 /// The budgets of every document on the way.
 fn budgets(way: &[Step<'_>]) -> Vec<BudgetRef> {
-    let each = way.iter().filter_map(|(point, document)| Some((*point, (*document)?)));
-    each.flat_map(|(point, document)| {
-        let reference = |budget: &Budget| BudgetRef { document: point.to_owned(), budget: *budget };
-        document.budgets.iter().map(reference)
-    })
-    .collect()
+    guardrails(way)
+        .flat_map(|(point, document)| {
+            let reference =
+                |budget: &Budget| BudgetRef { document: point.to_owned(), budget: *budget };
+            document.budgets.iter().map(reference)
+        })
+        .collect()
 }
 
 /// Refuses if a protection holds on the way, or if whether one holds cannot be
 /// known. A rule that only observes changes nothing, so it is told instead.
 fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target, tags: &Tags) {
     let who = behind(target);
-    let all = || way.iter().filter_map(|(point, it)| Some((*point, &(*it)?.protect)));
+    let all = || guardrails(way).map(|(point, document)| (point, &document.protect));
     let certain = all().find_map(|(point, protect)| {
         Some((point, Outcome::Protected, protection(point, protect, target, &who, tags)?))
     });
@@ -213,13 +225,11 @@ impl Policy {
     pub fn protects(&self, principal_arn: &str, place: &Place) -> Option<String> {
         // A broken document on the way has refused the decision already.
         let way = self.way_up(place).ok()?;
-        way.iter().filter_map(|(point, it)| Some((*point, &(*it)?.protect))).find_map(
-            |(point, protect)| {
-                let mut patterns = protect.principals.iter().chain(&protect.resources);
-                let pattern = patterns.find(|it| it.matches(principal_arn))?;
-                Some(format!("`{principal_arn}` is protected by {point} as `{}`", pattern.text))
-            },
-        )
+        guardrails(&way).find_map(|(point, Document { protect, .. })| {
+            let mut patterns = protect.principals.iter().chain(&protect.resources);
+            let pattern = patterns.find(|it| it.matches(principal_arn))?;
+            Some(format!("`{principal_arn}` is protected by {point} as `{}`", pattern.text))
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What policy says for one target, with the reason.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::actions::ActionCall;
@@ -76,6 +78,7 @@ impl Outcome {
 
 /// The rule that decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(Default))]
 pub struct RuleRef {
     /// Where its document is attached.
     pub document: String,
@@ -119,7 +122,7 @@ pub struct Decision {
     /// Actions of the rule that do not fit the target.
     pub left_out: Vec<LeftOut>,
     /// The rule that decided, where one did.
-    pub rule: Option<RuleRef>,
+    pub rule: Option<Arc<RuleRef>>,
     /// Every guardrail that played a part.
     pub guardrails: Vec<Guardrail>,
     /// The budgets of every document on the way that acting would draw on,
@@ -211,7 +214,7 @@ impl Decision {
         if self.outcome != Outcome::Follow && !self.is_refused() {
             return None;
         }
-        Some(match (&self.rule, self.guardrails.last()) {
+        Some(match (self.rule.as_deref(), self.guardrails.last()) {
             (Some(RuleRef { document, rule, .. }), _) => format!("{document}/{rule}"),
             (None, Some(guardrail)) => format!("{}/guardrail", guardrail.document),
             (None, None) => "guardrail".to_owned(),
@@ -220,7 +223,9 @@ impl Decision {
 
     /// The reason, in a sentence.
     pub fn reason(&self) -> String {
-        let Some(RuleRef { document, rule, .. }) = &self.rule else { return self.why.clone() };
+        let Some(RuleRef { document, rule, .. }) = self.rule.as_deref() else {
+            return self.why.clone();
+        };
         if self.outcome != Outcome::Follow {
             return self.why.clone();
         }

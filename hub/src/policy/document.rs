@@ -1,5 +1,7 @@
 //! A policy document that was read and checked, and the form it is stored in.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use firebreak_spoke::resource::AccountId;
@@ -7,15 +9,18 @@ use firebreak_spoke::resource::AccountId;
 use super::actions::{ActionCall, ActionFacts};
 use super::arn::ArnPattern;
 use super::budget::Budget;
+use super::decision::RuleRef;
 use super::diagnostics::read_document;
 use super::pattern::{Glob, Pattern};
 use super::window::Window;
 
 /// How far a rule goes. Each mode is stronger than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Default))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Nothing, and no record.
+    #[cfg_attr(test, default)]
     Off,
     /// Record what would have been decided.
     Observe,
@@ -130,8 +135,10 @@ pub(super) struct Protect {
 
 /// One rule.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Rule {
-    pub(super) name: String,
+    /// Its name and its document's, shared with every decision that it makes.
+    pub(super) reference: Arc<RuleRef>,
     /// `None` matches everything.
     pub(super) when: Option<Pattern>,
     pub(super) mode: Mode,
@@ -145,7 +152,8 @@ pub(super) struct Rule {
 #[derive(Clone, Debug)]
 pub(super) struct Then {
     pub(super) call: ActionCall,
-    pub(super) resource_types: Vec<String>,
+    /// Shared by all rules with this action.
+    pub(super) resource_types: Arc<[String]>,
     pub(super) reversible: bool,
     /// Whether a variable stands in its parameters.
     pub(super) has_variables: bool,
@@ -186,8 +194,18 @@ impl Document {
         Ok(document)
     }
 
+    /// Whether it has protections or budgets.
+    pub(super) fn has_guardrails(&self) -> bool {
+        let Protect { tags, principals, resources, accounts } = &self.protect;
+        let protects = !(tags.is_empty()
+            && principals.is_empty()
+            && resources.is_empty()
+            && accounts.is_empty());
+        protects || !self.budgets.is_empty()
+    }
+
     /// The names of its rules, in order.
     pub fn rule_names(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(|rule| rule.name.as_str())
+        self.rules.iter().map(|rule| rule.reference.rule.as_str())
     }
 }

@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use super::budget::Budget;
 use super::context::{Context, Tags};
-use super::decide::nearest_rule;
 use super::decision::{Decision, Outcome};
 use super::document::{Approve, Extends, Mode};
 use super::pattern::{Event, Verdict};
-use super::tree::{BrokenDocument, Policy};
+use super::tree::{BrokenDocument, Policy, Step};
 use super::window::Window;
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
@@ -100,8 +99,8 @@ impl Policy {
         };
         let mut walk: Vec<WalkStep> = way
             .iter()
-            .map(|(point, document)| {
-                let Some(document) = document else { return WalkStep::new(point) };
+            .map(|Step { point, there }| {
+                let Some((_, document)) = there else { return WalkStep::new(point) };
                 let protect = &document.protect;
                 WalkStep {
                     file: Some(document.file.clone()),
@@ -116,19 +115,22 @@ impl Policy {
                 }
             })
             .collect();
-        let field = |name: &str| context.field(name);
-        nearest_rule(&way, context, |step, rule, verdict| {
+        self.nearest_rule(&way, context, |step, number, verdict| {
+            let document = way.get(step).and_then(|step| step.there).map(|(_, document)| document);
+            let Some(rule) = document.and_then(|document| document.rules.get(number)) else {
+                return;
+            };
             let result = match verdict {
                 Verdict::Yes => Seen::Matches,
                 Verdict::Unknown => Seen::DependsOnTags,
                 Verdict::No => {
                     let failed = rule.when.as_ref();
-                    let failed = failed.and_then(|when| when.mismatch(Event::Object(&field)));
+                    let failed = failed.and_then(|when| when.mismatch(Event::Object(context)));
                     Seen::FailsAt(failed.unwrap_or_default())
                 }
             };
             if let Some(step) = walk.get_mut(step) {
-                step.rules.push(RuleSeen { rule: rule.name.clone(), result });
+                step.rules.push(RuleSeen { rule: rule.reference.rule.clone(), result });
             }
         });
         walk

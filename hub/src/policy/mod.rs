@@ -33,6 +33,7 @@ mod document;
 mod effect;
 mod explain;
 mod fields;
+mod gate;
 mod import;
 mod keys;
 mod node;

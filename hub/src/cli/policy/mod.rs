@@ -86,7 +86,7 @@ fn check(paths: &[PathBuf], output: Output) -> Result<(), Failure> {
     match output {
         Output::Text => writeln!(out, "{} document(s) are sound", documents.len())?,
         Output::Json => {
-            let describe = |document: &&Document| {
+            let describe = |document: &Document| {
                 let rules: Vec<&str> = document.rule_names().collect();
                 json!({ "attach": document.attach, "file": document.file, "rules": rules })
             };

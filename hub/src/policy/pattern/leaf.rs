@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use super::super::gate::Pairs;
+use super::Event;
 use super::text::TextTest;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -34,34 +36,58 @@ pub(super) struct Block {
     bits: u8,
 }
 
+/// A single value of the event.
+#[derive(Clone, Copy)]
+enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(&'a str),
+}
+
 impl Matcher {
-    /// `None` stands for a field that the event lacks.
-    pub(super) fn holds(&self, value: Option<&Value>) -> bool {
+    /// Whether it holds for a field; for a list, whether for one element.
+    pub(super) fn holds(&self, event: Event<'_>) -> bool {
         if let Self::Exists(wanted) = self {
-            return value.is_some_and(has_leaf) == *wanted;
+            return has_leaf(event) == *wanted;
         }
-        match value {
-            None | Some(Value::Object(_)) => false,
-            Some(Value::Array(elements)) => {
-                elements.iter().any(|element| self.holds(Some(element)))
+        match event {
+            Event::Absent | Event::Unknown | Event::Object(_) => false,
+            Event::Text(text) => self.holds_for(Scalar::Text(text)),
+            Event::Number(number) => self.holds_for(Scalar::Number(number)),
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "JSON's numbers are compared as f64 too"
+            )]
+            Event::Count(count) => self.holds_for(Scalar::Number(count as f64)),
+            Event::Bool(bool) => self.holds_for(Scalar::Bool(bool)),
+            Event::Path(path) => path.split('/').any(|text| self.holds_for(Scalar::Text(text))),
+            Event::Value(Value::Array(elements)) => {
+                elements.iter().any(|element| self.holds(Event::Value(element)))
             }
-            Some(value) => self.holds_for(value),
+            Event::Value(value) => Scalar::of(value).is_some_and(|scalar| self.holds_for(scalar)),
         }
     }
 
-    fn holds_for(&self, value: &Value) -> bool {
+    fn holds_for(&self, value: Scalar<'_>) -> bool {
+        let text = match value {
+            Scalar::Text(text) => Some(text),
+            Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) => None,
+        };
         match self {
             Self::Exact(wanted) => same(wanted, value),
-            Self::Text(test) => value.as_str().is_some_and(|text| test.holds(text)),
+            Self::Text(test) => text.is_some_and(|text| test.holds(text)),
             Self::AnythingBut(excluded) => !excluded.iter().any(|it| same(it, value)),
             Self::AnythingButText(tests) => {
-                !value.as_str().is_some_and(|text| tests.iter().any(|test| test.holds(text)))
+                !text.is_some_and(|text| tests.iter().any(|test| test.holds(text)))
             }
-            Self::Numeric(comparisons) => value.as_f64().is_some_and(|value| {
-                comparisons.iter().all(|(comparison, number)| comparison.holds(value, *number))
-            }),
-            Self::Cidr(block) => value
-                .as_str()
+            Self::Numeric(comparisons) => match value {
+                Scalar::Number(value) => {
+                    comparisons.iter().all(|(comparison, number)| comparison.holds(value, *number))
+                }
+                Scalar::Null | Scalar::Bool(_) | Scalar::Text(_) => false,
+            },
+            Self::Cidr(block) => text
                 .and_then(|text| text.parse().ok())
                 .is_some_and(|address| block.contains(address)),
             Self::Exists(wanted) => *wanted,
@@ -69,20 +95,81 @@ impl Matcher {
     }
 }
 
+impl Matcher {
+    /// The numbers between which it can hold.
+    pub(super) fn numbers(&self) -> (f64, f64) {
+        let any = (f64::NEG_INFINITY, f64::INFINITY);
+        match self {
+            Self::Exact(Value::Number(number)) => {
+                number.as_f64().map_or(any, |number| (number, number))
+            }
+            Self::Numeric(comparisons) => {
+                comparisons.iter().fold(any, |(low, high), (comparison, number)| match comparison {
+                    Comparison::Less | Comparison::LessOrEqual => (low, high.min(*number)),
+                    Comparison::Equal => (low.max(*number), high.min(*number)),
+                    Comparison::Greater | Comparison::GreaterOrEqual => (low.max(*number), high),
+                })
+            }
+            Self::Exact(_)
+            | Self::Text(_)
+            | Self::AnythingBut(_)
+            | Self::AnythingButText(_)
+            | Self::Exists(_)
+            | Self::Cidr(_) => any,
+        }
+    }
+
+    /// The pairs of characters without which it cannot hold.
+    pub(super) fn pairs(&self) -> Pairs {
+        match self {
+            Self::Exact(Value::String(text)) => Pairs::in_text(text),
+            Self::Text(test) => test.pairs(),
+            Self::Exact(_)
+            | Self::AnythingBut(_)
+            | Self::AnythingButText(_)
+            | Self::Numeric(_)
+            | Self::Exists(_)
+            | Self::Cidr(_) => Pairs::default(),
+        }
+    }
+}
+
+impl<'a> Scalar<'a> {
+    fn of(value: &'a Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(Self::Null),
+            Value::Bool(bool) => Some(Self::Bool(*bool)),
+            Value::Number(number) => number.as_f64().map(Self::Number),
+            Value::String(text) => Some(Self::Text(text)),
+            Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+}
+
 /// `exists` looks at leaves only: an object is none, and an empty list has none.
-fn has_leaf(value: &Value) -> bool {
-    match value {
-        Value::Object(_) => false,
-        Value::Array(elements) => elements.iter().any(has_leaf),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+fn has_leaf(event: Event<'_>) -> bool {
+    match event {
+        Event::Absent | Event::Unknown | Event::Object(_) | Event::Value(Value::Object(_)) => false,
+        Event::Text(_) | Event::Number(_) | Event::Count(_) | Event::Bool(_) | Event::Path(_) => {
+            true
+        }
+        Event::Value(Value::Array(elements)) => {
+            elements.iter().any(|element| has_leaf(Event::Value(element)))
+        }
+        Event::Value(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
     }
 }
 
 /// Numbers are equal by value: 300, 300.0 and 3.0e2 are the same.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one.as_f64(), other.as_f64()) {
-        (Some(one), Some(other)) => one.partial_cmp(&other) == Some(Ordering::Equal),
-        _ => one == other,
+fn same(wanted: &Value, value: Scalar<'_>) -> bool {
+    match (wanted, value) {
+        (Value::String(wanted), Scalar::Text(text)) => wanted == text,
+        (Value::Number(wanted), Scalar::Number(number)) => wanted
+            .as_f64()
+            .is_some_and(|wanted| wanted.partial_cmp(&number) == Some(Ordering::Equal)),
+        (Value::Bool(wanted), Scalar::Bool(bool)) => *wanted == bool,
+        (Value::Null, Scalar::Null) => true,
+        _ => false,
     }
 }
 

@@ -20,6 +20,7 @@ mod cases;
 
 use serde_json::{Map, Value};
 
+use super::gate::Pairs;
 use leaf::Matcher;
 pub(super) use text::Glob;
 
@@ -61,8 +62,24 @@ pub(super) enum Event<'a> {
     Unknown,
     /// A value of the event.
     Value(&'a Value),
+    /// A text, as if it were a JSON string.
+    Text(&'a str),
+    /// A number, as if it were a JSON number.
+    Number(f64),
+    /// A whole number.
+    Count(u64),
+    /// A truth value.
+    Bool(bool),
+    /// Texts with slashes between them, as if they were a JSON array.
+    Path(&'a str),
     /// An object whose fields are looked up where they are, not copied.
-    Object(&'a dyn Fn(&str) -> Event<'a>),
+    Object(&'a dyn Fields),
+}
+
+/// An object of the event that is no JSON.
+pub(super) trait Fields {
+    /// What stands under a name.
+    fn field(&self, name: &str) -> Event<'_>;
 }
 
 /// Whether a pattern matches an event of which a part may be unknown.
@@ -119,6 +136,31 @@ impl Pattern {
         self.mismatch(Event::Value(event))
     }
 
+    /// The severities between which it can match.
+    pub(super) fn severities(&self) -> (f64, f64) {
+        let any = (f64::NEG_INFINITY, f64::INFINITY);
+        let Some(matchers) = self.leaf("severity") else { return any };
+        matchers
+            .iter()
+            .map(Matcher::numbers)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(lowest, highest), (low, high)| {
+                (lowest.min(low), highest.max(high))
+            })
+    }
+
+    /// For each alternative of the type the pairs that have to be in it; `None`
+    /// where it does not look at the type.
+    pub(super) fn pairs_of_type(&self) -> Option<Vec<Pairs>> {
+        self.leaf("type").map(|matchers| matchers.iter().map(Matcher::pairs).collect())
+    }
+
+    fn leaf(&self, name: &str) -> Option<&[Matcher]> {
+        self.root.fields.iter().find_map(|(field, below)| match below {
+            Field::Leaf(matchers) if field == name => Some(matchers.as_slice()),
+            Field::Leaf(_) | Field::Object(_) => None,
+        })
+    }
+
     pub(super) fn verdict(&self, event: Event<'_>) -> Verdict {
         if !self.root.holds(event, Assume::Matches) {
             Verdict::No
@@ -140,15 +182,16 @@ impl<'a> Event<'a> {
             Self::Absent => Self::Absent,
             Self::Unknown => Self::Unknown,
             Self::Value(value) => value.get(name).map_or(Self::Absent, Self::Value),
-            Self::Object(field) => field(name),
+            Self::Text(_) | Self::Number(_) | Self::Count(_) | Self::Bool(_) | Self::Path(_) => {
+                Self::Absent
+            }
+            Self::Object(object) => object.field(name),
         };
+        let Self::Absent = found else { return found };
         // EventBridge joins nested keys with dots: `a.b` is also `b` within `a`.
-        match (found, name.split_once('.')) {
-            (Self::Absent, Some((first, rest))) => match self.get(first) {
-                Self::Absent => Self::Absent,
-                below => below.get(rest),
-            },
-            (found, _) => found,
+        match name.split_once('.').map(|(first, rest)| (self.get(first), rest)) {
+            None | Some((Self::Absent, _)) => Self::Absent,
+            Some((below, rest)) => below.get(rest),
         }
     }
 
@@ -182,7 +225,8 @@ impl Node {
             match field {
                 Field::Object(node) => node.holds_dotted(object, &path),
                 Field::Leaf(matchers) => {
-                    matchers.iter().any(|matcher| matcher.holds(object.get(&path)))
+                    let value = object.get(&path).map_or(Event::Absent, Event::Value);
+                    matchers.iter().any(|matcher| matcher.holds(value))
                 }
             }
         }) && self.one_holds(|node| node.holds_dotted(object, path))
@@ -218,12 +262,7 @@ impl Field {
                     || event.dotted(name).is_some_and(|object| node.holds_dotted(object, name))
             }
             (Self::Object(node), value) => node.holds(value, assume),
-            (Self::Leaf(matchers), Event::Value(value)) => {
-                matchers.iter().any(|matcher| matcher.holds(Some(value)))
-            }
-            (Self::Leaf(matchers), Event::Absent | Event::Object(_)) => {
-                matchers.iter().any(|matcher| matcher.holds(None))
-            }
+            (Self::Leaf(matchers), value) => matchers.iter().any(|matcher| matcher.holds(value)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Tests of one text: prefix, suffix, ignoring case, and `*`.
 
+use super::super::gate::Pairs;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TextTest {
     Prefix(String),
@@ -25,6 +27,21 @@ impl TextTest {
                 starts_ignoring_case(text.chars(), other.chars()).is_some_and(|rest| rest == 0)
             }
             Self::Wildcard(glob) => glob.matches(text),
+        }
+    }
+}
+
+impl TextTest {
+    /// The pairs of characters without which it cannot hold.
+    pub(super) fn pairs(&self) -> Pairs {
+        match self {
+            Self::Prefix(text) | Self::Suffix(text) => Pairs::in_text(text),
+            Self::Wildcard(glob) => {
+                glob.rest.iter().fold(Pairs::in_text(&glob.start), |pairs, part| pairs.and(part))
+            }
+            Self::PrefixIgnoreCase(_) | Self::SuffixIgnoreCase(_) | Self::EqualsIgnoreCase(_) => {
+                Pairs::default()
+            }
         }
     }
 }
@@ -119,13 +136,30 @@ impl Glob {
     /// enough, so a hostile pattern costs no more than length times length.
     pub(in crate::policy) fn matches(&self, text: &str) -> bool {
         let Some((end, middle)) = self.rest.split_last() else { return text == self.start };
-        let Some(mut left) = text.strip_prefix(&self.start) else { return false };
+        let Some(left) = text.strip_prefix(&self.start) else { return false };
+        let mut left = left.as_bytes();
         for part in middle {
-            let Some((_, after)) = left.split_once(part) else { return false };
+            let Some(after) = after(left, part.as_bytes()) else { return false };
             left = after;
         }
-        left.ends_with(end)
+        left.ends_with(end.as_bytes())
     }
+}
+
+/// What stands behind the first place of a part. Texts here are short: looking
+/// at every place is faster than preparing a cleverer search.
+fn after<'t>(text: &'t [u8], part: &[u8]) -> Option<&'t [u8]> {
+    let Some(first) = part.first() else { return Some(text) };
+    let mut left = text;
+    while left.len() >= part.len() {
+        let skipped = left.iter().position(|byte| byte == first)?;
+        left = left.get(skipped..)?;
+        if let Some(rest) = left.strip_prefix(part) {
+            return Some(rest);
+        }
+        left = left.get(1..)?;
+    }
+    None
 }
 
 #[cfg(test)]

@@ -86,16 +86,8 @@ impl<'n> Reader<'_> {
         let resource_type = resource.get("type").and_then(|node| self.text(node, "`type`"));
         let id = resource.get("id").and_then(|node| self.text(node, "`id`"));
         let role = resource.get("role").and_then(|node| {
-            let name = |role| match role {
-                ResourceRole::Actor => "ACTOR",
-                ResourceRole::Target => "TARGET",
-            };
-            self.one_of(
-                node,
-                "a value of `role`",
-                &[ResourceRole::Actor, ResourceRole::Target],
-                name,
-            )
+            let roles = [ResourceRole::Actor, ResourceRole::Target];
+            self.one_of(node, "a value of `role`", &roles, ResourceRole::name)
         });
         let principal = resource.get("principal").and_then(|node| self.principal(node));
         let mut resource = supposed::resource(resource_type?, id, &account?, &region?);

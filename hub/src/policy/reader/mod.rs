@@ -88,7 +88,8 @@ impl<'n> Reader<'_> {
         let extends = keys.get("extends").and_then(|node| {
             self.one_of(node, "a value of `extends`", &Extends::ALL, Extends::name)
         });
-        let rules = keys.get("rules").map(|node| self.rules(node)).unwrap_or_default();
+        let point = attach.as_deref().unwrap_or_default();
+        let rules = keys.get("rules").map(|node| self.rules(node, point, file));
         Some(Document {
             attach: attach?,
             file: file.to_owned(),
@@ -96,7 +97,7 @@ impl<'n> Reader<'_> {
             protect,
             budgets,
             extends: extends.unwrap_or_default(),
-            rules,
+            rules: rules.unwrap_or_default(),
             text: text.to_owned(),
         })
     }

@@ -1,7 +1,9 @@
 //! Reads the rules of a document.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::super::decision::RuleRef;
 use super::super::document::{Approve, Mode, Otherwise, Rule, Then};
 use super::super::fields;
 use super::super::keys::{APPROVE, RULE};
@@ -11,13 +13,20 @@ use super::super::window::Window;
 use super::Reader;
 
 impl<'n> Reader<'_> {
-    pub(super) fn rules(&mut self, node: &'n Node) -> Vec<Rule> {
+    /// Reads the rules of the document at an attach point, from a file.
+    pub(super) fn rules(&mut self, node: &'n Node, attach: &str, file: &str) -> Vec<Rule> {
         let mut names = BTreeSet::new();
         let nodes = self.list(node, "`rules`");
-        nodes.iter().filter_map(|node| self.rule(node, &mut names)).collect()
+        let reference = |rule| RuleRef { document: attach.to_owned(), file: file.to_owned(), rule };
+        nodes.iter().filter_map(|node| self.rule(node, &mut names, reference)).collect()
     }
 
-    fn rule(&mut self, node: &'n Node, names: &mut BTreeSet<&'n str>) -> Option<Rule> {
+    fn rule(
+        &mut self,
+        node: &'n Node,
+        names: &mut BTreeSet<&'n str>,
+        reference: impl Fn(String) -> RuleRef,
+    ) -> Option<Rule> {
         let keys = self.keys(node, "a rule", RULE)?;
         let name = keys.get("name").and_then(|node| self.rule_name(node, names));
         let when = keys.get("when").and_then(|node| self.when(node));
@@ -36,7 +45,8 @@ impl<'n> Reader<'_> {
             let help = "name actions under `then`, or use mode observe";
             self.mistake(node.place, "a rule that acts needs actions", Some(help));
         }
-        Some(Rule { name: name?, when, mode: mode?, then, approve, expires, confirm })
+        let reference = Arc::new(reference(name?));
+        Some(Rule { reference, when, mode: mode?, then, approve, expires, confirm })
     }
 
     fn approve(&mut self, node: &'n Node) -> Approve {
