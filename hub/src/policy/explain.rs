@@ -196,13 +196,13 @@ fn write_terms(
     if mode == Mode::Approve {
         if let Some(within) = approve.within {
             let otherwise = approve.otherwise.name();
-            writeln!(formatter, "# waits {within} for a person, otherwise {otherwise}")?;
+            writeln!(formatter, "# approval: within {within}, otherwise {otherwise}")?;
         }
         if let Some(approvers) = &approve.approvers {
             writeln!(formatter, "# approvers: {approvers}")?;
         }
     }
-    expires.map_or(Ok(()), |expires| writeln!(formatter, "# is undone after {expires}"))
+    expires.map_or(Ok(()), |expires| writeln!(formatter, "# expires after {expires}"))
 }
 
 fn write_step(formatter: &mut fmt::Formatter<'_>, depth: usize, step: &WalkStep) -> fmt::Result {
