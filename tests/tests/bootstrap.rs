@@ -1,11 +1,13 @@
 //! The unmodified Lambda function: the `bootstrap` binary against a stub of the
 //! Lambda runtime API, with the simulated organization on a loopback address.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 #![expect(clippy::disallowed_methods, reason = "a test's servers end with it")]
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -122,6 +124,7 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
 
     let session = world.organization.role_session(HUB, "FirebreakHub", "function");
     let binary = cargo_bin("bootstrap");
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("function.log");
     let function = Command::new(&binary)
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", api.to_string())
@@ -137,7 +140,7 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
         .env("AWS_SESSION_TOKEN", session.session_token().unwrap())
         .env("FIREBREAK_EXTERNAL_ID", "firebreak-demo")
         .env("FIREBREAK_AGGREGATOR_REGION", HOME)
-        .stdout(Stdio::null())
+        .stdout(File::create(&log).unwrap())
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| {
@@ -157,4 +160,14 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
     });
     assert!(!reaches);
     assert_eq!(world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
+
+    // CloudWatch takes the metric from a line of the log.
+    let log = std::fs::read_to_string(log).unwrap();
+    let metrics: Vec<Value> = log
+        .lines()
+        .filter(|line| line.contains("CloudWatchMetrics"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(metrics.len(), 1, "{log}");
+    assert_eq!(metrics[0]["BrokenPolicyDocuments"], 0);
 }

@@ -109,6 +109,7 @@ impl Organization {
                 let page = page.map_err(|error| failed("organizations:ListAccounts", &error))?;
                 for account in page.accounts() {
                     if let (Some(Ok(id)), [path]) = (account.id().map(str::parse), account.paths())
+                        && accounts.contains(&id)
                         && let Ok(path) = path.parse()
                     {
                         paths.insert(id, path);

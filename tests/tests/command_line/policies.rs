@@ -6,6 +6,7 @@ use std::fs;
 use firebreak_hub::aws::policies::Author;
 use firebreak_hub::cli::demo::world::{Attack, event};
 use firebreak_hub::respond::Responder;
+use firebreak_simulation::{Effect, Fault};
 use serde_json::Value;
 
 use crate::offline::folder;
@@ -168,4 +169,22 @@ fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
     assert!(pushed.contains("nothing to push"), "{pushed}");
     let output = served.run(&["policy", "pull", to, "--version", "9"], "");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn a_push_that_cannot_tell_who_pushes_or_what_it_changes_is_not_made() {
+    let served = served();
+    for (operation, asked) in
+        [("GetCallerIdentity", "sts"), ("ListParents", "organizations"), ("GetItem", "dynamodb")]
+    {
+        let down = Effect::Error { status: 500, code: "ServiceException".to_owned() };
+        served.world.organization.inject(Fault::always(operation, down));
+        let output = served.run(&["policy", "push", "policies", "--yes"], "");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{operation}: {error}");
+        assert!(error.contains(asked) && error.contains(operation), "{error}");
+        served.world.organization.clear_faults();
+        let history = served.text(&["policy", "history"], "");
+        assert_eq!(history, "no policy was ever pushed\n", "{operation}");
+    }
 }

@@ -237,20 +237,26 @@ impl Backend {
     }
 
     pub(crate) async fn table(&self, name: &str) {
+        self.table_with_keys(name, &["pk"]).await;
+    }
+
+    /// Makes a table with these keys, all strings: the first is the hash key.
+    pub(crate) async fn table_with_keys(&self, name: &str, keys: &[&str]) {
         use aws_sdk_dynamodb::types::{
             AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
         };
-        let attribute = AttributeDefinition::builder()
-            .attribute_name("pk")
-            .attribute_type(ScalarAttributeType::S)
-            .build()
-            .unwrap();
-        let key = KeySchemaElement::builder()
-            .attribute_name("pk")
-            .key_type(KeyType::Hash)
-            .build()
-            .unwrap();
-        let call = self.dynamodb().create_table().table_name(name).attribute_definitions(attribute);
-        call.key_schema(key).billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+        let mut call = self.dynamodb().create_table().table_name(name);
+        for (number, key) in keys.iter().enumerate() {
+            let attribute = AttributeDefinition::builder()
+                .attribute_name(*key)
+                .attribute_type(ScalarAttributeType::S)
+                .build()
+                .unwrap();
+            let kind = if number == 0 { KeyType::Hash } else { KeyType::Range };
+            let key =
+                KeySchemaElement::builder().attribute_name(*key).key_type(kind).build().unwrap();
+            call = call.attribute_definitions(attribute).key_schema(key);
+        }
+        call.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
     }
 }

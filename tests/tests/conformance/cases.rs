@@ -285,6 +285,21 @@ pub(crate) const CASES: &[Case] = &[
             item["made"].as_n().unwrap().clone()
         }
     ),
+    case!("dynamodb: begins_with over a sort key, the last first", "v#2 v#1", None, |backend| {
+        backend.table_with_keys("versions", &["pk", "sk"]).await;
+        let dynamodb = backend.dynamodb();
+        for sk in ["current", "v#1", "v#2", "w#3"] {
+            let put = dynamodb.put_item().table_name("versions").item("pk", text("a"));
+            put.item("sk", text(sk)).send().await.unwrap();
+        }
+        let query = dynamodb.query().table_name("versions").scan_index_forward(false);
+        let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :sk)");
+        let query = query.expression_attribute_values(":pk", text("a"));
+        let answer = query.expression_attribute_values(":sk", text("v#")).send().await.unwrap();
+        let found: Vec<&str> =
+            answer.items().iter().map(|item| item["sk"].as_s().unwrap().as_str()).collect();
+        found.join(" ")
+    }),
     case!("sts: the caller's account", "123456789012", None, |backend| {
         let answer = backend.sts().get_caller_identity().send().await.unwrap();
         answer.account().unwrap().to_owned()

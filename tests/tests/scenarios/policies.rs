@@ -1,11 +1,14 @@
 //! Modes, inheritance, protections: what policy says is what happens.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use firebreak_hub::cli::demo::world::{Attack, event};
 use firebreak_hub::policy::Mode;
 use firebreak_hub::record::State;
 use firebreak_hub::respond::Disposition;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_spoke::resource::AccountId;
 use jiff::SignedDuration;
 
 use crate::stage::{author, deliver_to, policy, stage, stage_with};
@@ -351,4 +354,88 @@ async fn a_push_whose_answer_is_lost_is_made_once() {
     let pushed = policies.push(&documents[..1], &before, &author()).await.unwrap();
     assert_eq!(policies.version().await.unwrap(), pushed);
     assert_eq!(policies.history().await.unwrap().len(), 2);
+}
+
+fn down() -> Effect {
+    Effect::Error { status: 500, code: "ServiceException".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tree_is_asked_for_each_attach_point_and_what_is_not_in_it_is_none() {
+    let stage = stage().await;
+    let organization = &stage.responder.organization;
+    let path = async |id: &str| organization.path_of(id).await.unwrap().map(|it| it.to_string());
+    assert_eq!(path("r-fb01").await.as_deref(), Some("r-fb01"));
+    assert_eq!(path("ou-fb01-prod1111").await.as_deref(), Some("r-fb01/ou-fb01-prod1111"));
+    assert_eq!(path("111122223333").await.as_deref(), Some("r-fb01/ou-fb01-sandbox1"));
+    for unknown in ["r-zz99", "ou-fb01-nowhere1", "999999999999"] {
+        assert_eq!(path(unknown).await, None, "{unknown}");
+    }
+    // Not to know is not the same as not to be told.
+    for (operation, id) in [("ListRoots", "r-fb01"), ("ListParents", "ou-fb01-prod1111")] {
+        stage.world.organization.inject(Fault::always(operation, down()));
+        let error = organization.path_of(id).await.unwrap_err();
+        assert!(error.to_string().contains(operation), "{error}");
+        stage.world.organization.clear_faults();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_places_of_many_accounts_are_listed_and_not_asked_for_one_by_one() {
+    let stage = stage().await;
+    let organization = &stage.responder.organization;
+    let mut accounts: BTreeSet<AccountId> =
+        stage.world.members.iter().map(|member| member.account.parse().unwrap()).collect();
+    assert_eq!(organization.places(&accounts).await.unwrap().len(), accounts.len());
+    assert!(stage.calls().iter().all(|call| call.operation == "DescribeAccount"));
+    for number in 0..50_u64 {
+        let account = format!("{:012}", 300_000_000_000 + number);
+        stage.world.organization.add_account("ou-fb01-prod1111", &account, "one of many");
+        accounts.insert(account.parse().unwrap());
+    }
+    let gone: AccountId = "999999999999".parse().unwrap();
+    accounts.insert(gone.clone());
+    stage.world.organization.forget_calls();
+    let places = organization.places(&accounts).await.unwrap();
+    assert_eq!(places.len(), accounts.len() - 1);
+    assert!(!places.contains_key(&gone));
+    let asked = |name: &str| stage.calls().iter().filter(|call| call.operation == name).count();
+    assert!(asked("ListAccounts") >= 4, "twenty a page");
+    assert_eq!(asked("DescribeAccount"), 1, "only for the one that is not listed");
+    stage.world.organization.inject(Fault::always("ListAccounts", down()));
+    let error = organization.places(&accounts).await.unwrap_err();
+    assert!(error.to_string().contains("ListAccounts"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_are_read_to_the_last_page_or_not_at_all() {
+    let stage = stage().await;
+    for number in 0..250 {
+        stage.finding(Attack::Instance, stage.member("sandbox", 0), number);
+    }
+    let (from, to) = ("2025-01-01T00:00:00Z".parse().unwrap(), stage.responder.now());
+    let hub = &stage.responder.security_hub;
+    let mut pages = Vec::new();
+    hub.findings_since(from, to, |page| pages.push(page)).await.unwrap();
+    assert_eq!(pages.len(), 3);
+    let read: usize = pages.iter().map(|page| firebreak_hub::sources::read(page).len()).sum();
+    assert_eq!(read, 250);
+    let before = "2025-12-31T00:00:00Z".parse().unwrap();
+    let mut none = 0;
+    hub.findings_since(from, before, |_| none += 1).await.unwrap();
+    assert_eq!(none, 0);
+    let fault = Fault { after: 2, ..Fault::always("GetFindings", down()) };
+    stage.world.organization.inject(fault);
+    let error = hub.findings_since(from, to, |_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("GetFindings"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_pushes_is_asked_of_sts() {
+    let stage = stage().await;
+    let caller = stage.responder.caller().await.unwrap();
+    assert_eq!(caller, "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak");
+    stage.world.organization.inject(Fault::always("GetCallerIdentity", down()));
+    let error = stage.responder.caller().await.unwrap_err();
+    assert!(error.to_string().contains("sts:GetCallerIdentity"), "{error}");
 }
