@@ -47,7 +47,7 @@ mod tests {
         let all = all();
         assert_eq!(all.len(), include_str!("finding_types.txt").lines().count() - 1);
         for finding_type in &all {
-            assert!(finding_type.name.contains(":"), "{finding_type:?}");
+            assert!(finding_type.name.contains(':'), "{finding_type:?}");
             assert!(!finding_type.resource_types.is_empty(), "{finding_type:?}");
             assert!(!finding_type.severities.is_empty(), "{finding_type:?}");
         }

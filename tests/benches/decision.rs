@@ -44,7 +44,7 @@ fn paths() -> Vec<Vec<String>> {
         };
         // Four levels of four are 340; the others hang below the fourth.
         if path.len() > DEPTH {
-            path = paths[84 + number % 256].clone();
+            path.clone_from(&paths[84 + number % 256]);
         }
         path.push(ou(number));
         paths.push(path);

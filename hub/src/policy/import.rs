@@ -2,7 +2,6 @@
 //! exact finding types to `AUTO: bot parameters | AUTO: bot`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
@@ -94,7 +93,7 @@ pub fn import_gd_actions(
         }
     }
     let document = (!chains.is_empty())
-        .then(|| write_document(attach, mode, chains.into_values().collect(), &errors));
+        .then(|| write_document(attach, mode, &chains.into_values().collect::<Vec<_>>(), &errors));
     Imported { document, errors }
 }
 
@@ -160,46 +159,33 @@ fn translate(bot: &str, parameters: &[&str]) -> Result<Value, String> {
 fn write_document(
     attach: &str,
     mode: Mode,
-    chains: Vec<(Chain, Vec<&str>)>,
+    chains: &[(Chain, Vec<&str>)],
     errors: &[String],
 ) -> String {
-    let mut text = String::from("# Imported from a GD_ACTIONS map.\n");
-    for error in errors {
-        text.push_str(&format!("# not imported: {error}\n"));
-    }
     // JSON's texts are YAML's as well.
     let quoted = |text: &str| json!(text).to_string();
-    let mut names = BTreeMap::new();
-    let mut lines = || -> Result<(), std::fmt::Error> {
-        writeln!(text, "version: 1\nattach: {}\nrules:", quoted(attach))?;
-        for (chain, finding_types) in &chains {
-            let words: Vec<&str> = chain.iter().map(|call| call.name.as_str()).collect();
-            let name = words.join("-and-");
-            let times: &mut usize = names.entry(name.clone()).or_default();
-            *times += 1;
-            match *times {
-                1 => writeln!(text, "  - name: {name}")?,
-                times => writeln!(text, "  - name: {name}-{times}")?,
-            }
-            writeln!(text, "    when:\n      type:")?;
-            for finding_type in finding_types {
-                writeln!(text, "        - {}", quoted(finding_type))?;
-            }
-            writeln!(text, "    mode: {}\n    then:", mode.name())?;
-            for call in chain {
-                match &call.parameters {
-                    Value::Null => writeln!(text, "      - {}", call.name)?,
-                    parameters => writeln!(text, "      - {}: {parameters}", call.name)?,
-                }
-            }
-        }
-        Ok(())
-    };
-    // Writing to a text does not fail.
-    if lines().is_err() {
-        text.push_str("# the rest could not be written\n");
+    let mut lines = vec!["# Imported from a GD_ACTIONS map.".to_owned()];
+    lines.extend(errors.iter().map(|error| format!("# not imported: {error}")));
+    lines.push(format!("version: 1\nattach: {}\nrules:", quoted(attach)));
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    for (chain, finding_types) in chains {
+        let words: Vec<&str> = chain.iter().map(|call| call.name.as_str()).collect();
+        let name = words.join("-and-");
+        let times = names.entry(name.clone()).or_default();
+        *times += 1;
+        lines.push(match *times {
+            1 => format!("  - name: {name}"),
+            times => format!("  - name: {name}-{times}"),
+        });
+        lines.push("    when:\n      type:".to_owned());
+        lines.extend(finding_types.iter().map(|it| format!("        - {}", quoted(it))));
+        lines.push(format!("    mode: {}\n    then:", mode.name()));
+        lines.extend(chain.iter().map(|call| match &call.parameters {
+            Value::Null => format!("      - {}", call.name),
+            parameters => format!("      - {}: {parameters}", call.name),
+        }));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ fn document(lines: &str) -> String {
     format!("attach: r-ab12\n{lines}")
 }
 
-/// A name for each mistake, and the documents that make it.
-fn cases() -> Vec<(&'static str, Vec<String>)> {
+/// A name for each mistake in a document's own keys, and the documents that make it.
+fn cases_of_documents() -> Vec<(&'static str, Vec<String>)> {
     let one = |name, text: String| (name, vec![text]);
     vec![
         one("no attach point", "ceiling: auto\n".to_owned()),
@@ -70,6 +70,13 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
             "a budget by what is not counted",
             document("budgets:\n  - { actions: 2, per: 1h, by: accounts }\n"),
         ),
+    ]
+}
+
+/// The same for rules.
+fn cases_of_rules() -> Vec<(&'static str, Vec<String>)> {
+    let one = |name, text: String| (name, vec![text]);
+    vec![
         one("a rule without a mode", rule("    wehn: {}\n")),
         one("a rule that acts without actions", rule("    mode: auto\n")),
         one("two rules of one name", rule("    mode: observe\n  - name: a\n    mode: observe\n")),
@@ -105,6 +112,13 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
             "an action that the rule's resources never have",
             acting("    when: { resource: { type: [AccessKey, User] } }\n"),
         ),
+    ]
+}
+
+/// The same for patterns and files as a whole.
+fn cases_of_patterns_and_files() -> Vec<(&'static str, Vec<String>)> {
+    let one = |name, text: String| (name, vec![text]);
+    vec![
         one("a value without its list", when("      type: Recon\n")),
         one(
             "an operator misspelt",
@@ -137,15 +151,16 @@ fn cases() -> Vec<(&'static str, Vec<String>)> {
 
 #[test]
 fn every_mistake_is_told_at_its_place_with_what_to_do() {
-    let mut told = String::new();
-    for (name, texts) in cases() {
+    let mut told = Vec::new();
+    let cases = [cases_of_documents(), cases_of_rules(), cases_of_patterns_and_files()];
+    for (name, texts) in cases.concat() {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let diagnostics = read_files(&files(&texts), &actions()).unwrap_err();
         assert!(diagnostics.iter().all(|it| it.line > 0), "{name}: {diagnostics:#?}");
         let diagnostics: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        told.push_str(&format!("## {name}\n\n{}\n\n", diagnostics.join("\n\n")));
+        told.push(format!("## {name}\n\n{}", diagnostics.join("\n\n")));
     }
-    insta::assert_snapshot!("mistakes", told);
+    insta::assert_snapshot!("mistakes", told.join("\n\n"));
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Case {
         if let Some(ou_path) = self.ou_path.clone() {
             return Ok(Place { account, ou_path });
         }
-        let points = policy.documents().into_iter().map(|document| document.attach.as_str());
+        let points = policy.documents().iter().map(|document| document.attach.as_str());
         let roots: Vec<&str> = points.filter(|point| point.starts_with("r-")).collect();
         let [root] = roots.as_slice() else {
             return Err("without `ou-path` there has to be one document at a root".to_owned());

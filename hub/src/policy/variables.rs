@@ -61,16 +61,10 @@ fn replace_text<'a>(text: &str, lookup: &impl Fn(&str) -> Option<&'a str>) -> St
     let mut filled = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         // The reader admits only names that are known.
-        match part.split_once('}').and_then(|(name, rest)| Some((lookup(name)?, rest))) {
-            Some((value, rest)) => {
-                filled.push_str(value);
-                filled.push_str(rest);
-            }
-            None => {
-                filled.push_str("${");
-                filled.push_str(part);
-            }
-        }
+        let known = part.split_once('}').and_then(|(name, rest)| Some((lookup(name)?, rest)));
+        let (value, rest) = known.unwrap_or(("${", part));
+        filled.push_str(value);
+        filled.push_str(rest);
     }
     filled
 }

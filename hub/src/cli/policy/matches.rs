@@ -1,7 +1,7 @@
 //! `firebreak policy match`: whether a pattern matches an event.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
 /// Reads JSON that stands in the argument itself, or in the file that it names.
 fn json_or_file(name: &str, argument: &str) -> Result<Value, Failure> {
     let here = argument.trim_start().starts_with(['{', '[', '"']);
-    let text = if here { argument.to_owned() } else { files::text(&PathBuf::from(argument))? };
+    let text = if here { argument.to_owned() } else { files::text(Path::new(argument))? };
     let place = if here { format!("--{name}") } else { format!("`{argument}`") };
     serde_json::from_str(&text)
         .map_err(|error| Failure::Usage(format!("{place} is no JSON: {error}")))
@@ -74,7 +74,7 @@ struct Case {
     expect: Value,
 }
 
-fn compare(file: &PathBuf) -> Result<(), Failure> {
+fn compare(file: &Path) -> Result<(), Failure> {
     let cases: Vec<Case> = serde_json::from_str(&files::text(file)?)
         .map_err(|error| Failure::Usage(format!("`{}`: {error}", file.display())))?;
     let mut out = std::io::stdout().lock();

@@ -71,9 +71,9 @@ pub(super) fn run_all(cases: &[Case], policy: &Policy) -> Vec<CaseResult> {
 /// Reads the one finding of a file that a test names.
 fn finding(test: &str, name: &str) -> Result<Finding, String> {
     let path = Path::new(test).parent().unwrap_or(Path::new("")).join(name);
-    let text = std::fs::read_to_string(&path)
+    let message = std::fs::read_to_string(&path)
         .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-    let mut findings: Vec<Finding> = sources::read(&text)
+    let mut findings: Vec<Finding> = sources::read(&message)
         .into_iter()
         .collect::<Result<_, _>>()
         .map_err(|rejection| format!("`{}`: {rejection}", path.display()))?;

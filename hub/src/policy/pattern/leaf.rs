@@ -76,7 +76,7 @@ impl Matcher {
         };
         match self {
             Self::Exact(wanted) => same(wanted, value),
-            Self::Text(test) => text.is_some_and(|text| test.holds(text)),
+            Self::Text(wanted) => text.is_some_and(|text| wanted.holds(text)),
             Self::AnythingBut(excluded) => !excluded.iter().any(|it| same(it, value)),
             Self::AnythingButText(tests) => {
                 !text.is_some_and(|text| tests.iter().any(|test| test.holds(text)))
@@ -150,13 +150,15 @@ impl<'a> Scalar<'a> {
 fn has_leaf(event: Event<'_>) -> bool {
     match event {
         Event::Absent | Event::Unknown | Event::Object(_) | Event::Value(Value::Object(_)) => false,
-        Event::Text(_) | Event::Number(_) | Event::Count(_) | Event::Bool(_) | Event::Path(_) => {
-            true
-        }
         Event::Value(Value::Array(elements)) => {
             elements.iter().any(|element| has_leaf(Event::Value(element)))
         }
-        Event::Value(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
+        Event::Text(_)
+        | Event::Number(_)
+        | Event::Count(_)
+        | Event::Bool(_)
+        | Event::Path(_)
+        | Event::Value(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
     }
 }
 

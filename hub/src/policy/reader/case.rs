@@ -97,8 +97,8 @@ impl<'n> Reader<'_> {
             *whose = principal;
         }
         let mut finding = supposed::finding(kind?, severity?, resource);
-        finding.title = title.unwrap_or_default().to_owned();
-        finding.product = product.unwrap_or("GuardDuty").to_owned();
+        title.unwrap_or_default().clone_into(&mut finding.title);
+        product.unwrap_or("GuardDuty").clone_into(&mut finding.product);
         finding.sample = sample.unwrap_or_default();
         finding.archived = archived.unwrap_or_default();
         finding.detail = keys.get("detail").map(Node::to_json).unwrap_or_default();

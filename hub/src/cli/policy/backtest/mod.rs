@@ -55,6 +55,9 @@ pub struct Arguments {
     html: Option<PathBuf>,
 }
 
+/// Where an account is, if that is known.
+type Lookup = dyn Fn(&AccountId) -> Option<OuPath> + Sync;
+
 /// All that a backtest says.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -85,7 +88,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     if let (true, Some(responder)) = (arguments.from_security_hub, &responder) {
         replayer.read_security_hub(responder, arguments.since).await?;
     }
-    let lookup: Box<dyn Fn(&AccountId) -> Option<OuPath> + Sync> = match (ou_path, places) {
+    let lookup: Box<Lookup> = match (ou_path, places) {
         (Some(ou_path), _) => {
             let ou_path = ou_path.clone();
             Box::new(move |_| Some(ou_path.clone()))

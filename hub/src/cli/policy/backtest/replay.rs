@@ -12,8 +12,7 @@ use rayon::prelude::*;
 use serde::de::IgnoredAny;
 
 use super::super::super::{Failure, inputs};
-use super::Report;
-use crate::organization::OuPath;
+use super::{Lookup, Report};
 use crate::policy::{Backtest, Policy, Replayed, replay};
 use crate::respond::Responder;
 use crate::sources;
@@ -96,7 +95,7 @@ impl Replayer {
     pub(super) fn run(
         &self,
         policies: (&Policy, &Policy),
-        ou_path: &(dyn Fn(&AccountId) -> Option<OuPath> + Sync),
+        ou_path: &Lookup,
         compared_with: String,
     ) -> Result<Report, Failure> {
         let mut all = Piece::default();
