@@ -294,6 +294,29 @@ fn two_documents_for_one_point_break_it() {
 }
 
 #[test]
+fn an_explanation_says_what_is_not_carried_out_and_the_decision_then_asks() {
+    let root = acting(ROOT, "budgets: [{ actions: 2, per: 1h }]");
+    let explain = |texts: &[&str]| {
+        policy(texts).explain(&finding(&instance()), &instance(), &place(), &known(&[]))
+    };
+    let explanation = explain(&[&root]);
+    let told = explanation.to_string();
+    assert!(told.contains("# counts against 2 action(s) per 1h of r-ab12"), "{told}");
+    assert!(told.contains("which this version does not count, lowers auto to approve"), "{told}");
+    let mut decision = explanation.decision;
+    decision.ask_a_person_instead();
+    assert_eq!(decision.mode, Mode::Approve);
+    // Who asks already has nothing to add, and who observes draws on nothing.
+    assert!(
+        explain(&[&root, "attach: ou-ab12-prod1111\nceiling: approve\n"])
+            .asks_because_of
+            .is_empty()
+    );
+    let observed = explain(&[&root, "attach: ou-ab12-prod1111\nceiling: observe\n"]);
+    assert!(observed.decision.budgets.is_empty());
+}
+
+#[test]
 fn an_explanation_shows_the_walk() {
     let texts = [
         "attach: r-ab12\nceiling: approve\nprotect: { tags: [{ a: b }] }\nrules:\n  - { name: watch, mode: observe }\n",

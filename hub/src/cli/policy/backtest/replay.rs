@@ -66,7 +66,7 @@ impl Replayer {
         let from = to
             .checked_sub(since)
             .map_err(|error| Failure::Usage(format!("--since reaches too far: {error}")))?;
-        let bar = spinner("pages read from Security Hub");
+        let bar = bar("pages read from Security Hub", SPINNER);
         let each = |text| {
             self.texts.push(text);
             bar.inc(1);
@@ -143,11 +143,12 @@ impl Replayer {
         each: impl Fn(&str) -> T + Sync,
         mut collect: impl FnMut(T),
     ) -> Result<(), Failure> {
-        let bar = spinner(what);
+        let bar = bar(what, BAR);
         let mut batch: Vec<String> = Vec::new();
         let mut bytes = 0;
         let mut decide = |texts: &[String]| {
             let pieces: Vec<&str> = texts.iter().flat_map(|text| pieces(text)).collect();
+            bar.inc_length(pieces.len() as u64);
             let done: Vec<T> = pieces
                 .par_iter()
                 .map(|piece| {
@@ -191,13 +192,17 @@ fn pieces(text: &str) -> Vec<&str> {
     }
 }
 
+/// How progress looks where the end is known so far, and where it is not.
+const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec})";
+const SPINNER: &str = "{spinner} {human_pos} {msg}";
+
 /// Progress on standard error; none where nobody looks.
-fn spinner(what: &str) -> ProgressBar {
+fn bar(what: &str, look: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new_spinner().with_message(what.to_owned());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} ({per_sec})") {
+    let bar = ProgressBar::new(0).with_message(what.to_owned());
+    if let Ok(style) = ProgressStyle::with_template(look) {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(100));
