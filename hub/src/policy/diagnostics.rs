@@ -123,10 +123,25 @@ pub(super) fn read_document(
     })
 }
 
+/// What the parser says in terms of its own, and what its reader has to know.
+const NOT_YAML: [(&str, &str, &str); 3] = [
+    (
+        "multiple YAML documents",
+        "a second YAML document begins here",
+        "give each document a file of its own",
+    ),
+    ("non-finite float", "this number is too large for any comparison", "write a smaller one"),
+    ("found a tab", "YAML does not allow a tab here or on the next line", "indent with spaces"),
+];
+
 fn not_yaml(file: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
     let place = error.location().map(Place::from).unwrap_or_default();
     let whole = error.without_snippet().to_string();
     let first = whole.lines().next().unwrap_or_default();
+    if let Some((_, message, help)) = NOT_YAML.iter().find(|(said, ..)| first.contains(said)) {
+        let (message, help) = ((*message).to_owned(), Some((*help).to_owned()));
+        return diagnostic(file, text, Mistake { place, message, help });
+    }
     // The place stands before the message already, and the parser's options are
     // not the reader's business.
     let end = [" at line ", ", set "].into_iter().filter_map(|text| first.find(text)).min();

@@ -137,6 +137,10 @@ fn cases_of_patterns_and_files() -> Vec<(&'static str, Vec<String>)> {
             when("      $or:\n        - { type: [x] }\n        - { typo: [x] }\n"),
         ),
         one("no YAML", "attach: [r-ab12\n".to_owned()),
+        one("two documents in a file", document("---\nattach: ou-ab12-prod1111\n")),
+        one("a tab", document("\tceiling: off\n")),
+        one("a number beyond all", when("      severity: [{ numeric: [\">\", 1e400] }]\n")),
+        one("nothing but a comment", "# to come\n".to_owned()),
         one("a key twice", document("ceiling: off\nceiling: auto\n")),
         (
             "every mistake of every file in one run",
