@@ -36,8 +36,12 @@ impl AccountId {
 
     /// Whether it has the form of an account id.
     pub fn is_real(&self) -> bool {
-        self.0.parse::<Self>().is_ok()
+        is_account_id(&self.0)
     }
+}
+
+fn is_account_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Letters, digits, dashes and underscores: what may stand in an ARN without
@@ -55,7 +59,7 @@ impl FromStr for AccountId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if is_account_id(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(ParseError { text: text.to_owned(), expected: "an account id of twelve digits" })

@@ -1,6 +1,6 @@
 //! ARN patterns of protections, and the ARN of the principal behind a target.
 
-use firebreak_spoke::resource::{Principal, PrincipalType, ResourceKind};
+use firebreak_spoke::resource::{AccountId, Principal, PrincipalType, ResourceKind};
 
 use super::pattern::Glob;
 use crate::finding::Target;
@@ -21,26 +21,45 @@ pub(super) struct NoArnPattern {
 const PRINCIPAL_HELP: &str = "write it as in arn:*:iam::*:role/BreakGlass*";
 
 impl ArnPattern {
-    /// Reads a pattern of any resource; `*` alone is every resource.
+    /// Reads a pattern of any resource; `*` alone is every resource. One that
+    /// could never match is refused: a protection that protects nothing is
+    /// worse than none.
     pub(super) fn resource(text: &str) -> Result<Self, NoArnPattern> {
-        if text != "*" && parts(text).is_none() {
-            return Err(NoArnPattern {
-                why: "an ARN has six parts with colons between them",
-                help: "write it as in arn:*:s3:::backup-*, or `*` for everything",
-            });
+        if text == "*" {
+            return Ok(Self { text: text.to_owned(), glob: Glob::new(text) });
         }
-        Ok(Self { text: text.to_owned(), glob: Glob::new(text) })
+        let refuse = |why, help| Err(NoArnPattern { why, help });
+        let Some(Parts { service, resource, .. }) = parts(text) else {
+            return refuse(
+                "an ARN has six parts with colons between them",
+                "write it as in arn:*:s3:::backup-*, or `*` for everything",
+            );
+        };
+        if service == "iam" || service == "sts" {
+            return Self::principal(text);
+        }
+        if service == "s3" && resource.contains('/') {
+            return refuse(
+                "what is acted on are buckets, not the objects in them",
+                "protect the bucket, as in arn:*:s3:::backup-*",
+            );
+        }
+        if service == "ec2" && !resource.contains(['/', '*']) {
+            return refuse(
+                "an EC2 resource has its type before a slash",
+                "write it as in arn:*:ec2:*:*:instance/i-0123456789abcdef0",
+            );
+        }
+        Self::placed(text)
     }
 
-    /// Reads a pattern of users and roles. One that could never match is
-    /// refused: a protection that protects nothing is worse than none.
+    /// Reads a pattern of users and roles; what could never match is refused.
     pub(super) fn principal(text: &str) -> Result<Self, NoArnPattern> {
         let refuse = |why, help| Err(NoArnPattern { why, help });
-        let accepted = Ok(Self { text: text.to_owned(), glob: Glob::new(text) });
         if text == "*" {
-            return accepted;
+            return Ok(Self { text: text.to_owned(), glob: Glob::new(text) });
         }
-        let Some((service, resource)) = parts(text) else {
+        let Some(Parts { service, region, resource, .. }) = parts(text) else {
             return refuse("an ARN has six parts with colons between them", PRINCIPAL_HELP);
         };
         let (kind, name) = resource.split_once('/').unwrap_or((resource, "*"));
@@ -61,7 +80,23 @@ impl ArnPattern {
                 "leave the path out: a name is unique in its account whatever its path",
             );
         }
-        accepted
+        if !region.is_empty() && region != "*" {
+            return refuse("users and roles have no Region", PRINCIPAL_HELP);
+        }
+        Self::placed(text)
+    }
+
+    /// Checks the account of a pattern that is sound otherwise.
+    fn placed(text: &str) -> Result<Self, NoArnPattern> {
+        let account = parts(text).map_or("", |parts| parts.account);
+        let whole = account.parse::<AccountId>().is_ok();
+        if !whole && !account.is_empty() && account != "aws" && !account.contains('*') {
+            return Err(NoArnPattern {
+                why: "its account is no account id of twelve digits",
+                help: "write twelve digits, or * for any account",
+            });
+        }
+        Ok(Self { text: text.to_owned(), glob: Glob::new(text) })
     }
 
     pub(super) fn matches(&self, arn: &str) -> bool {
@@ -69,13 +104,24 @@ impl ArnPattern {
     }
 }
 
-/// The service and the resource of an ARN or of a pattern of ARNs.
-fn parts(text: &str) -> Option<(&str, &str)> {
+/// The parts of an ARN or of a pattern of ARNs.
+struct Parts<'a> {
+    service: &'a str,
+    region: &'a str,
+    account: &'a str,
+    resource: &'a str,
+}
+
+fn parts(text: &str) -> Option<Parts<'_>> {
     let mut parts = text.splitn(6, ':');
-    let arn = parts.next()?;
-    let (_partition, service) = (parts.next()?, parts.next()?);
-    let (_region, _account, resource) = (parts.next()?, parts.next()?, parts.next()?);
-    (arn == "arn" && !service.is_empty() && !resource.is_empty()).then_some((service, resource))
+    let (arn, _partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+    let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+    (arn == "arn" && !service.is_empty() && !resource.is_empty()).then_some(Parts {
+        service,
+        region,
+        account,
+        resource,
+    })
 }
 
 /// Whose credentials or identity a target is.
@@ -152,6 +198,9 @@ mod tests {
         check("arn:*:s3:::backup", false);
         check("arn:*:iam::*:group/Admins", false);
         check("arn:*:iam::*:role/ops/BreakGlass", false);
+        check("arn:aws:iam:us-east-1:111111111111:role/x", false);
+        check("arn:aws:iam::1111:role/x", false);
+        check("arn:*:iam:*:1111*:role/x", true);
     }
 
     #[test]
@@ -162,7 +211,14 @@ mod tests {
         check("*", true);
         check("arn:*:s3:::backup-*", true);
         check("arn:aws:ec2:eu-west-1:111111111111:instance/i-0abc", true);
+        check("arn:*:iam::*:role/App", true);
+        check("arn:aws:rds:*:111111111111:db:orders", true);
         check("backup-*", false);
+        check("arn:*:iam::*:role/ops/App", false);
+        check("arn:*:sts::*:assumed-role/App/*", false);
+        check("arn:*:s3:::reports/*", false);
+        check("arn:aws:ec2:eu-west-1:111111111111:i-0abc", false);
+        check("arn:aws:ec2:eu-west-1:1111:instance/i-0abc", false);
         check("arn:aws:s3:backup", false);
     }
 }

@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 use super::budget::{BudgetRef, Draw, Spent};
 use super::context::Tags;
 use super::effect::Effect;
+use super::not_yet::Budgets;
 use super::tree::Policy;
 use crate::finding::Finding;
 use crate::organization::{OuPath, Place};
@@ -62,7 +63,8 @@ pub fn replay(
         let place = Place { account: account.clone(), ou_path };
         let tags = Tags::Known(target.tags.clone());
         let decide = |policy: &Policy| {
-            let decision = policy.decide(finding, target, &place, &tags);
+            let mut decision = policy.as_written(finding, target, &place, &tags);
+            decision.ask_a_person_instead(Budgets::Counted);
             Decided {
                 effect: Effect::of(&decision),
                 actions: decision.actions.iter().map(|call| call.name.clone()).collect(),
@@ -89,10 +91,10 @@ pub fn replay(
 /// What both policies would have done.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Backtest {
-    /// How many targets were decided, repeats not counted.
+    /// How many decisions were made, repeats not counted.
     pub targets: usize,
-    /// How many updates of a finding were left out because the same target had
-    /// been decided for an earlier one.
+    /// How many updates of a finding were left out because nothing changed for
+    /// the same target since it was seen last.
     pub repeats: usize,
     /// For each OU, mode and action: how often before and after.
     pub counts: Vec<Row>,
@@ -109,7 +111,8 @@ pub struct Backtest {
 pub struct Row {
     /// The root or OU directly above the accounts.
     pub unit: String,
-    /// `auto`, `approve`, `observe`, `refused` or `nothing`.
+    /// `auto`, `approve`, `observe`, `refused`, `nothing`, or `held` for a target
+    /// that a response to another finding holds already.
     pub mode: String,
     /// The action; empty for the number of decisions.
     pub action: String,
@@ -174,6 +177,9 @@ fn as_text<S: Serializer>(effect: &Effect, serializer: S) -> Result<S::Ok, S::Er
     serializer.collect_str(effect)
 }
 
+/// What another finding comes to of a target that a response holds already.
+const HELD: &str = "held";
+
 /// How many accounts and resources are named.
 const MOST: usize = 10;
 
@@ -197,19 +203,23 @@ impl Backtest {
         });
         let mut backtest = Self::default();
         let mut counts: BTreeMap<(&str, &str, &str), [usize; 2]> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
+        let mut seen: BTreeMap<(&str, &str), [&str; 2]> = BTreeMap::new();
         let (mut before, mut after) = (Tally::default(), Tally::default());
         for row in &replayed {
-            let first = seen.insert((row.finding.as_str(), row.target.as_str()));
-            let effects = [before.add(row, &row.before), after.add(row, &row.after)];
-            if !first {
+            let last = seen.get(&(row.finding.as_str(), row.target.as_str())).copied();
+            let modes = [
+                before.add(row, &row.before, last.map(|[mode, _]| mode)),
+                after.add(row, &row.after, last.map(|[_, mode]| mode)),
+            ];
+            seen.insert((&row.finding, &row.target), modes);
+            // An update that changes nothing is handled already.
+            if last == Some(modes) {
                 backtest.repeats += 1;
                 continue;
             }
             backtest.targets += 1;
             let unit = row.ou_path.unit();
-            for (side, (mode, decided)) in effects.iter().zip([&row.before, &row.after]).enumerate()
-            {
+            for (side, (mode, decided)) in modes.iter().zip([&row.before, &row.after]).enumerate() {
                 let mut count = |action| {
                     let both = counts.entry((unit, mode, action)).or_default();
                     if let Some(count) = both.get_mut(side) {
@@ -217,12 +227,12 @@ impl Backtest {
                     }
                 };
                 count("");
-                if !matches!(*mode, "refused" | "nothing" | "held") {
+                if !matches!(*mode, "refused" | "nothing" | HELD) {
                     decided.actions.iter().for_each(|action| count(action));
                 }
             }
-            if effects[0] != effects[1] || row.before.effect != row.after.effect {
-                backtest.changed.push(row.changed(effects));
+            if modes[0] != modes[1] || row.before.effect != row.after.effect {
+                backtest.changed.push(row.changed(modes));
             }
         }
         backtest.counts = counts
@@ -259,16 +269,27 @@ impl Replayed {
 
 impl<'a> Tally<'a> {
     /// Counts one decision; returns the mode that it comes to in the light of
-    /// what came before.
-    fn add(&mut self, row: &'a Replayed, decided: &'a Decided) -> &'static str {
+    /// what came before. `last` is what it came to when the same finding was
+    /// seen last at this target.
+    fn add(
+        &mut self,
+        row: &'a Replayed,
+        decided: &'a Decided,
+        last: Option<&'static str>,
+    ) -> &'static str {
         let mode = decided.effect.mode;
         let (true, Some(rule)) = (decided.acts, decided.rule.as_deref()) else { return mode };
-        *self.resources.entry(&row.target).or_default() += 1;
         if !self.held.insert((&row.target, rule)) {
+            // Its own response is not somebody else's.
+            if let Some(last @ ("auto" | "approve" | HELD)) = last {
+                return last;
+            }
             self.held_again += 1;
-            return "held";
+            *self.resources.entry(&row.target).or_default() += 1;
+            return HELD;
         }
         self.responses += 1;
+        *self.resources.entry(&row.target).or_default() += 1;
         *self.accounts.entry(row.account.as_str()).or_default() += 1;
         if mode != "auto" {
             return mode;

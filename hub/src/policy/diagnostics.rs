@@ -99,7 +99,7 @@ pub fn read_tests(
         let read = Node::from_yaml(text)
             .map_err(|error| vec![not_yaml(file, text, &error)])
             .and_then(|node| {
-                reader::suite(&node, file, actions).map_err(|mistakes| {
+                reader::suite(&node, file, text, actions).map_err(|mistakes| {
                     mistakes.into_iter().map(|mistake| diagnostic(file, text, mistake)).collect()
                 })
             });

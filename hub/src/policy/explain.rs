@@ -27,10 +27,6 @@ pub struct Explanation {
     pub walk: Vec<WalkStep>,
     /// The decision.
     pub decision: Decision,
-    /// What the decision rests on and this version does not carry out: because
-    /// of it a person is asked where the mode is auto.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub asks_because_of: Vec<String>,
 }
 
 /// One point on the way up, and what was found there.
@@ -85,15 +81,12 @@ impl Policy {
         place: &Place,
         tags: &Tags,
     ) -> Explanation {
-        let decision = self.decide(finding, target, place, tags);
-        let not_carried_out = decision.not_carried_out().into_iter().map(|(_, what)| what);
         Explanation {
             target: target.resource.arn(),
             finding: finding.kind.clone(),
             ou_path: place.ou_path.to_string(),
             walk: self.walk(&Context::new(finding, target, place, tags), place),
-            asks_because_of: not_carried_out.filter(|_| decision.mode == Mode::Auto).collect(),
-            decision,
+            decision: self.decide(finding, target, place, tags),
         }
     }
 
@@ -178,9 +171,6 @@ impl fmt::Display for Explanation {
         }
         if self.decision.acts() {
             write_terms(formatter, *mode, approve, *expires)?;
-        }
-        for what in &self.asks_because_of {
-            writeln!(formatter, "# {what} lowers auto to approve when it comes to it")?;
         }
         let word = match outcome {
             Outcome::Follow => mode.name(),

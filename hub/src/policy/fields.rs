@@ -2,9 +2,11 @@
 //! or on a number where the field holds a text, would never match and nobody
 //! would know: it is a mistake in the document.
 
+use firebreak_spoke::resource::AccountId;
+
 use super::node::{Content, Entry, Node};
 use super::reader::Mistake;
-use super::spelling::suggestion;
+use super::spelling::{edits, suggestion};
 
 /// One field of what patterns match.
 struct Field<'a> {
@@ -133,7 +135,7 @@ fn check_field(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
     let name = field.name;
     let is_map = matches!(node.content, Content::Map(_));
     match &field.holds {
-        Holds::Anything => {}
+        Holds::Anything if is_map => {}
         Holds::Object(fields) if is_map => check_object(node, name, fields, mistakes),
         Holds::Tags if is_map => {
             let Content::Map(entries) = &node.content else { return };
@@ -141,7 +143,7 @@ fn check_field(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
                 check_leaf(&entry.node, &text(&entry.key, field.about), mistakes);
             }
         }
-        Holds::Object(_) | Holds::Tags => {
+        Holds::Object(_) | Holds::Tags | Holds::Anything => {
             let help = format!("look at a field of it, as in {name}: {{ … }}");
             mistakes.push(mistake(node, format!("`{name}` is no single value"), help));
         }
@@ -166,17 +168,79 @@ fn check_leaf(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
                 (fits_text(alternative), "texts")
             }
         };
-        if !fits {
-            let message =
-                format!("`{name}` holds {kind}, and {} would never match", alternative.describe());
-            let help = match &alternative.content {
-                Content::Number(number) => format!("write it in quotes: \"{number}\""),
-                Content::Text(text) => format!("write it without quotes: {text}"),
-                _ => format!("it is {about}"),
-            };
-            mistakes.push(mistake(alternative, message, help));
+        if fits {
+            mistakes.extend(value(alternative, field));
+            continue;
         }
+        let what = match operator(alternative) {
+            Some(operator) => format!("this `{operator}`"),
+            None => alternative.describe(),
+        };
+        let always = operator(alternative) == Some("anything-but");
+        let verdict = if always { "always" } else { "never" };
+        let message = format!("`{name}` holds {kind}, and {what} would {verdict} match");
+        let help = match &alternative.content {
+            Content::Number(number) => format!("write it in quotes: \"{number}\""),
+            Content::Text(text) => format!("write it without quotes: {text}"),
+            _ => format!("it is {about}"),
+        };
+        mistakes.push(mistake(alternative, message, help));
     }
+}
+
+/// The mistake of a value that a field of its kind can hold and this field
+/// never does.
+fn value(node: &Node, field: &Field<'_>) -> Option<Mistake> {
+    let name = field.name;
+    let never = |what: &str, help: String| {
+        Some(mistake(node, format!("`{name}` is never {what}: this would never match"), help))
+    };
+    match (name, &node.content) {
+        ("sample", Content::Bool(true)) => never("true", format!("it is {}", field.about)),
+        ("severity", _) => {
+            let highest = beyond(node)?;
+            never(&format!("above {highest}"), "GuardDuty's scale ends at 10".to_owned())
+        }
+        ("account", Content::Text(text)) if text.parse::<AccountId>().is_err() => {
+            never(&format!("`{text}`"), "an account id has twelve digits".to_owned())
+        }
+        ("ouPath", Content::Text(text)) if text.contains('/') => {
+            never(&format!("`{text}`"), "it is a list of ids: write one of them".to_owned())
+        }
+        ("workflowStatus" | "role", Content::Text(text)) if text.to_uppercase() != *text => {
+            never(&format!("`{text}`"), format!("write {}", text.to_uppercase()))
+        }
+        // Of other services' types only they know; a slip of the pen is told.
+        ("type", Content::Text(text)) if !text.contains(':') => {
+            let near = TYPES.iter().find(|known| *known != text && edits(known, text) <= 2)?;
+            let taken = TYPES.contains(&text.as_str());
+            if taken {
+                return None;
+            }
+            never(&format!("`{text}`"), format!("did you mean `{near}`?"))
+        }
+        _ => None,
+    }
+}
+
+/// The resource types of targets that actions act on.
+const TYPES: [&str; 5] = ["Instance", "AccessKey", "User", "Role", "S3Bucket"];
+
+/// A number above the scale of severities that has to be reached.
+fn beyond(node: &Node) -> Option<f64> {
+    let number = |node: &Node| match &node.content {
+        Content::Number(number) => number.as_f64().filter(|number| *number > 10.0),
+        _ => None,
+    };
+    let Some(Content::List(parts)) = node.get("numeric").map(|it| &it.content) else {
+        return number(node);
+    };
+    parts.chunks(2).find_map(|pair| match pair {
+        [Node { content: Content::Text(sign), .. }, limit] if !sign.starts_with('<') => {
+            number(limit)
+        }
+        _ => None,
+    })
 }
 
 fn operator(node: &Node) -> Option<&str> {
@@ -186,21 +250,38 @@ fn operator(node: &Node) -> Option<&str> {
     }
 }
 
-fn fits_number(node: &Node) -> bool {
+/// What an operator such as `anything-but` excludes.
+fn operands(node: &Node) -> &[Node] {
     match &node.content {
-        Content::Number(_) => true,
-        Content::Map(_) => {
-            matches!(operator(node), Some("numeric" | "exists" | "anything-but"))
-        }
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) => false,
+        Content::Map(entries) => match entries.first().map(|entry| &entry.node) {
+            Some(Node { content: Content::List(nodes), .. }) => nodes,
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        },
+        _ => &[],
     }
 }
 
+fn fits_number(node: &Node) -> bool {
+    match (&node.content, operator(node)) {
+        (Content::Number(_), _) => true,
+        (Content::Map(_), Some("anything-but")) => {
+            operands(node).iter().all(|it| matches!(it.content, Content::Number(_)))
+        }
+        (Content::Map(_), operator) => matches!(operator, Some("numeric" | "exists")),
+        (Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_), _) => false,
+    }
+}
+
+/// None of the fields of a finding holds an address: those are in `detail`.
 fn fits_text(node: &Node) -> bool {
-    match &node.content {
-        Content::Text(_) => true,
-        Content::Map(_) => operator(node) != Some("numeric"),
-        Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) => false,
+    match (&node.content, operator(node)) {
+        (Content::Text(_), _) => true,
+        (Content::Map(_), Some("anything-but")) => {
+            operands(node).iter().all(|it| !matches!(it.content, Content::Number(_)))
+        }
+        (Content::Map(_), operator) => !matches!(operator, Some("numeric" | "cidr")),
+        (Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_), _) => false,
     }
 }
 

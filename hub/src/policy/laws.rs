@@ -202,7 +202,7 @@ fn a_decision_carries_the_terms_of_its_rule_and_the_budgets_above() {
         "attach: {PROD}\nbudgets: [{{ actions: 2, per: 30m, by: account }}]\nrules:\n  - name: act\n    mode: auto\n    approve: {{ within: 30m, otherwise: deny, approvers: on call }}\n    then: [isolate-instance: {{ right: \"${{account.id}} ${{region}}\" }}]\n    expires: 72h\n    confirm: false\n"
     );
     let root = "attach: r-ab12\nbudgets: [{ actions: 20, per: 1d }]\n";
-    let decision = check(&[root, &act], &instance(), &Tags::None, Outcome::Follow, Mode::Auto);
+    let decision = check(&[root, &act], &instance(), &Tags::None, Outcome::Follow, Mode::Approve);
     assert_eq!(decision.actions[0].parameters["right"], "111111111111 eu-west-1");
     assert_eq!(decision.approve.approvers.as_deref(), Some("on call"));
     assert_eq!(decision.expires.unwrap().to_string(), "3d");
@@ -221,7 +221,7 @@ fn what_would_overdraw_a_budget_asks_a_person_and_the_window_slides() {
         ROOT,
         "budgets: [{ actions: 2, per: 1h }, { actions: 1, per: 1h, by: action }]",
     )]);
-    let decide = || policy.decide(&finding(&instance()), &instance(), &place(), &Tags::None);
+    let decide = || policy.as_written(&finding(&instance()), &instance(), &place(), &Tags::None);
     let mut spent = Spent::default();
     let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut modes = Vec::new();
@@ -294,24 +294,20 @@ fn two_documents_for_one_point_break_it() {
 }
 
 #[test]
-fn an_explanation_says_what_is_not_carried_out_and_the_decision_then_asks() {
-    let root = acting(ROOT, "budgets: [{ actions: 2, per: 1h }]");
+fn what_is_not_carried_out_makes_a_decision_ask_and_is_told() {
+    let root = acting(ROOT, "budgets: [{ actions: 2, per: 1h }, { actions: 9, per: 1d }]");
     let explain = |texts: &[&str]| {
         policy(texts).explain(&finding(&instance()), &instance(), &place(), &known(&[]))
     };
     let explanation = explain(&[&root]);
+    assert_eq!(explanation.decision.mode, Mode::Approve);
     let told = explanation.to_string();
     assert!(told.contains("# counts against 2 action(s) per 1h of r-ab12"), "{told}");
-    assert!(told.contains("which this version does not count, lowers auto to approve"), "{told}");
-    let mut decision = explanation.decision;
-    decision.ask_a_person_instead();
-    assert_eq!(decision.mode, Mode::Approve);
+    let lowered = "the budget of r-ab12, which this version does not count, lowers auto to approve";
+    assert_eq!(told.matches(&format!("! {lowered}")).count(), 1, "{told}");
     // Who asks already has nothing to add, and who observes draws on nothing.
-    assert!(
-        explain(&[&root, "attach: ou-ab12-prod1111\nceiling: approve\n"])
-            .asks_because_of
-            .is_empty()
-    );
+    let asks = explain(&[&root, "attach: ou-ab12-prod1111\nceiling: approve\n"]);
+    assert!(!asks.to_string().contains("this version"), "{asks}");
     let observed = explain(&[&root, "attach: ou-ab12-prod1111\nceiling: observe\n"]);
     assert!(observed.decision.budgets.is_empty());
 }

@@ -58,6 +58,18 @@ fn cases_of_documents() -> Vec<(&'static str, Vec<String>)> {
             "a principal with its path",
             document("protect:\n  principals: [\"arn:*:iam::*:role/ops/BreakGlass\"]\n"),
         ),
+        one(
+            "a role with its path as a resource",
+            document("protect:\n  resources: [\"arn:*:iam::*:role/ops/x\"]\n"),
+        ),
+        one(
+            "objects for a bucket",
+            document("protect:\n  resources: [\"arn:*:s3:::reports/*\"]\n"),
+        ),
+        one(
+            "an instance without its type",
+            document("protect:\n  resources: [\"arn:*:ec2:*:*:i-0abc\"]\n"),
+        ),
         one("a name for a resource", document("protect:\n  resources: [my-bucket]\n")),
         one("a short account id", document("protect:\n  accounts: [\"1234\"]\n")),
         one("a protection of nothing known", document("protect:\n  tag: []\n")),
@@ -79,6 +91,11 @@ fn cases_of_rules() -> Vec<(&'static str, Vec<String>)> {
     vec![
         one("a rule without a mode", rule("    wehn: {}\n")),
         one("a rule that acts without actions", rule("    mode: auto\n")),
+        one(
+            "a rule's name of several lines",
+            rule("    mode: observe\n").replace("name: a", "name: \"a\\nb\""),
+        ),
+        one("an account id with a leading zero", "attach: 012345678901\n".to_owned()),
         one("two rules of one name", rule("    mode: observe\n  - name: a\n    mode: observe\n")),
         one("a rule's name with a slash", document("rules:\n  - name: a/b\n    mode: off\n")),
         one("an end that is no time", acting("    expires: soon\n")),
@@ -92,6 +109,8 @@ fn cases_of_rules() -> Vec<(&'static str, Vec<String>)> {
         one("an action like no other", then("launch-rocket")),
         one("a parameter misspelt", then("isolate-instance: { righ: 1 }")),
         one("a parameter that is wrong", then("isolate-instance: { wrong: 1 }")),
+        one("a list for parameters", then("isolate-instance: [1]")),
+        one("a variable in a key", then("isolate-instance: { right: { \"${region}\": x } }")),
         one("a parameter of an action that takes none", then("deactivate-access-key: { a: 1 }")),
         one("a variable misspelt", then("isolate-instance: { right: \"${acount.id}\" }")),
         one("a variable that is not closed", then("isolate-instance: { right: \"${region\" }")),
@@ -131,6 +150,17 @@ fn cases_of_patterns_and_files() -> Vec<(&'static str, Vec<String>)> {
         one("a field of the resource misspelt", when("      resource: { typ: [Instance] }\n")),
         one("a number where a text is", when("      account: [111111111111]\n")),
         one("a text where a number is", when("      severity: [\"7\"]\n")),
+        one("the original taken for a value", when("      detail: [{ exists: false }]\n")),
+        one("a severity beyond the scale", when("      severity: [{ numeric: [\">=\", 70] }]\n")),
+        one(
+            "an exclusion of texts where a number is",
+            when("      severity: [{ anything-but: \"8\" }]\n"),
+        ),
+        one("an address where a text is", when("      type: [{ cidr: 10.0.0.0/8 }]\n")),
+        one("a path where ids are held", when("      ouPath: [r-ab12/ou-ab12-prod1234]\n")),
+        one("a resource type misspelt", when("      resource: { type: [Instnace] }\n")),
+        one("a role in small letters", when("      resource: { role: [target] }\n")),
+        one("samples", when("      sample: [true]\n")),
         one("an object taken for a value", when("      resource: [Instance]\n")),
         one(
             "a field misspelt in an alternative",

@@ -16,6 +16,9 @@ impl Window {
     /// Reads `30m`, `1h 30m`, `7d`. The error says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let span: Span = text.parse().map_err(|_| "is no window of time")?;
+        if !text.starts_with(|char: char| char.is_ascii_digit()) {
+            return Err("is no window of time");
+        }
         let duration = span
             .to_duration(SpanRelativeTo::days_are_24_hours())
             .map_err(|_| "counts in months or years, which have no fixed length")?;
@@ -70,7 +73,8 @@ mod tests {
         check("90s", Ok("90s"));
         check("59s", Err("is shorter than a minute"));
         check("0m", Err("is shorter than a minute"));
-        check("-1h", Err("is shorter than a minute"));
+        check("-1h", Err("is no window of time"));
+        check("+1h", Err("is no window of time"));
         check("31d", Err("is longer than 30 days"));
         check("1mo", Err("counts in months or years, which have no fixed length"));
         check("soon", Err("is no window of time"));

@@ -18,6 +18,7 @@ use std::pin::Pin;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -283,7 +284,11 @@ fn assert_account(scope: Scope<'_>) -> Result<(), ActionError> {
 const fn entry<A: Action>() -> Entry {
     Entry {
         about: A::ABOUT,
-        schema: || schemars::schema_for!(A::Parameters).to_value(),
+        schema: || {
+            // Whole in itself, so that it can stand inside another schema.
+            let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
+            settings.into_generator().into_root_schema_for::<A::Parameters>().to_value()
+        },
         check: |parameters| read::<A::Parameters>("parameters", parameters).map(|_| ()),
         observe: |scope, parameters| {
             Box::pin(async move {

@@ -192,7 +192,8 @@ impl Block {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (network, bits) = text.split_once('/')?;
         let network: IpAddr = network.parse().ok()?;
-        let bits: u8 = bits.parse().ok()?;
+        let plain = bits == "0" || !bits.starts_with(['0', '+']);
+        let bits: u8 = bits.parse().ok().filter(|_| plain)?;
         let longest = if network.is_ipv4() { 32 } else { 128 };
         (bits <= longest).then_some(Self { network, bits })
     }

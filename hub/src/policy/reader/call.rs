@@ -97,6 +97,11 @@ impl<'n> Reader<'_> {
     /// Parameters as the action's own schema has them.
     fn parameters(&mut self, facts: &ActionFacts, place: Place, node: &Node) {
         let before = self.mistakes.len();
+        if !matches!(node.content, Content::Map(_) | Content::Null) {
+            let message = format!("parameters are keys with values, not {}", node.describe());
+            self.mistake(node.place, message, Some("write them as in { name: value }"));
+            return;
+        }
         self.variables(node);
         let schema = (facts.parameters)(&facts.name);
         let known: Vec<&str> = match schema.get("properties").and_then(Value::as_object) {
@@ -150,7 +155,16 @@ impl<'n> Reader<'_> {
                 }
             }
             Content::List(nodes) => nodes.iter().for_each(|node| self.variables(node)),
-            Content::Map(entries) => entries.iter().for_each(|entry| self.variables(&entry.node)),
+            Content::Map(entries) => {
+                for entry in entries {
+                    if entry.key.contains("${") {
+                        let message =
+                            format!("variables are not filled in keys, as in `{}`", entry.key);
+                        self.mistake(entry.place, message, Some("let it stand in the value"));
+                    }
+                    self.variables(&entry.node);
+                }
+            }
             Content::Null | Content::Bool(_) | Content::Number(_) => {}
         }
     }

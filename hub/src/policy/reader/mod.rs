@@ -35,7 +35,7 @@ pub(super) fn document(
     text: &str,
     actions: &[ActionFacts],
 ) -> Result<Document, Vec<Mistake>> {
-    let mut reader = Reader { actions, mistakes: Vec::new() };
+    let mut reader = Reader { source: text, actions, mistakes: Vec::new() };
     let document = reader.document(node, file, text);
     match document {
         Some(document) if reader.mistakes.is_empty() => Ok(document),
@@ -47,9 +47,10 @@ pub(super) fn document(
 pub(super) fn suite(
     node: &Node,
     file: &str,
+    text: &str,
     actions: &[ActionFacts],
 ) -> Result<Vec<Case>, Vec<Mistake>> {
-    let mut reader = Reader { actions, mistakes: Vec::new() };
+    let mut reader = Reader { source: text, actions, mistakes: Vec::new() };
     let cases = reader.suite(node, file);
     if reader.mistakes.is_empty() { Ok(cases) } else { Err(reader.mistakes) }
 }
@@ -66,6 +67,8 @@ pub(super) fn text_at<'n>(node: &'n Node, key: &str) -> Option<(&'n str, Place)>
 /// Reads on after a mistake: what a reading function returns then only serves
 /// to find further mistakes.
 struct Reader<'a> {
+    /// What the tree was read from.
+    source: &'a str,
     actions: &'a [ActionFacts],
     mistakes: Vec<Mistake>,
 }
@@ -145,13 +148,27 @@ impl<'n> Reader<'_> {
         if let Content::Text(text) = &node.content {
             return Some(text);
         }
-        let help = match &node.content {
-            Content::Number(number) => Some(format!("write it in quotes: \"{number}\"")),
-            _ => None,
-        };
-        let message = format!("{what} is a text, not {}", node.describe());
-        self.mistake(node.place, message, help.as_deref());
+        if let Content::Number(_) = &node.content {
+            // As it stands there: a number forgets its leading zeros.
+            let written = self.written(node.place);
+            let help = format!("write it in quotes: \"{written}\"");
+            self.mistake(
+                node.place,
+                format!("{what} is a text, not the number {written}"),
+                Some(&help),
+            );
+            return None;
+        }
+        self.mistake(node.place, format!("{what} is a text, not {}", node.describe()), None);
         None
+    }
+
+    /// What stands at a place of the file.
+    fn written(&self, place: Place) -> String {
+        let from = |number: u64| usize::try_from(number).unwrap_or_default().saturating_sub(1);
+        let line = self.source.lines().nth(from(place.line)).unwrap_or_default();
+        let length = usize::try_from(place.length).unwrap_or_default();
+        line.chars().skip(from(place.column)).take(length).collect()
     }
 
     fn list(&mut self, node: &'n Node, what: &str) -> &'n [Node] {

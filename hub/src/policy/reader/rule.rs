@@ -86,9 +86,14 @@ impl<'n> Reader<'_> {
     fn rule_name(&mut self, node: &'n Node, names: &mut BTreeSet<&'n str>) -> Option<String> {
         let name = self.text(node, "a rule's name")?;
         // Responses are kept under `<attach>/<name>`, in keys that use `#`.
-        if name.is_empty() || name.contains(['/', '#']) {
-            let message = format!("`{name}` is no rule name");
-            self.mistake(node.place, message, Some("write words with dashes, without / and #"));
+        let sound = name.trim() == name && (1..=100).contains(&name.chars().count());
+        if !sound || name.contains(['/', '#']) || name.contains(char::is_control) {
+            let message = format!("`{}` is no rule name", name.escape_debug());
+            self.mistake(
+                node.place,
+                message,
+                Some("write words with dashes, at most 100 characters, without / and #"),
+            );
         }
         if !names.insert(name) {
             let message = format!("a rule named `{name}` stands above already");
