@@ -33,5 +33,11 @@ pub(super) fn text(path: &Path) -> std::io::Result<String> {
         File::open(path)?.read_to_end(&mut bytes)?;
     }
     // What is no UTF-8 is no JSON either: it is rejected with a reason, as an input.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(without_mark(&text).to_owned())
+}
+
+/// The text without a byte order mark, which some editors put in front of it.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }

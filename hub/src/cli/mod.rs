@@ -1,8 +1,10 @@
 //! The command line: one file a command. Text for people on a terminal,
 //! `--output json` for programs.
 //!
-//! Exit codes: 0 fine, 1 a check failed, 2 usage or configuration, 3 AWS.
+//! Exit codes: 0 fine, 1 a check failed or the answer is no, 2 usage or
+//! configuration, 3 AWS, 141 whoever read the output has closed it.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -107,13 +109,15 @@ pub async fn run(cli: Cli) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has closed it. What was not written is not known
+        // to be well: the code is the one of a program that SIGPIPE ends.
         Err(Failure::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            // Whoever read our output has seen enough.
-            ExitCode::SUCCESS
+            ExitCode::from(141)
         }
         Err(failure @ Failure::No) => failure.exit_code(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            // Where standard error is closed too, the exit code is all that is left.
+            drop(writeln!(std::io::stderr(), "error: {failure}"));
             failure.exit_code()
         }
     }
@@ -124,6 +128,14 @@ async fn responder() -> Result<Responder, Failure> {
     let settings =
         Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(Responder::new(&config::from_environment().await, settings))
+}
+
+/// The same, for a command that could do without AWS if it were told more.
+async fn responder_or(offline: &str) -> Result<Responder, Failure> {
+    responder().await.map_err(|failure| match failure {
+        Failure::Usage(why) => Failure::Usage(format!("{why}\nhelp: or without AWS: {offline}")),
+        other => other,
+    })
 }
 
 /// The one place where the command line reads the environment.

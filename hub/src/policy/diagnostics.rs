@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+
 use super::actions::ActionFacts;
 use super::ancestry::Sketch;
 use super::document::Document;
@@ -13,7 +15,7 @@ use super::tree::Policy;
 use crate::organization::OuPath;
 
 /// One mistake in one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// The file.
     pub file: String,
@@ -26,6 +28,7 @@ pub struct Diagnostic {
     /// What to do about it.
     pub help: Option<String>,
     /// The line's text.
+    #[serde(skip)]
     source: String,
     /// How many characters of it are meant.
     length: usize,

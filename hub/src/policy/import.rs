@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::actions::{ActionCall, ActionFacts};
 use super::document::Mode;
+use super::node::Node;
+use super::reader::is_attach_point;
 
 /// CloudBots' bots for resources that GuardDuty names, and the action here that
 /// does what each is for. Some of these actions may come with a later version.
@@ -55,6 +57,10 @@ pub fn import_gd_actions(
     actions: &[ActionFacts],
 ) -> Imported {
     let mut errors = Vec::new();
+    if !is_attach_point(attach) {
+        let why = format!("`{attach}` is no root id, OU id or account id");
+        return Imported { document: None, errors: vec![why] };
+    }
     let map = match gd_actions(text) {
         Ok(map) => map,
         Err(error) => return Imported { document: None, errors: vec![error] },
@@ -99,7 +105,12 @@ pub fn import_gd_actions(
 
 fn gd_actions(text: &str) -> Result<Map<String, Value>, String> {
     let object = |text: &str| match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Ok(map),
+        Ok(Value::Object(map)) if map.is_empty() => Err("the map is empty".to_owned()),
+        // JSON is YAML, and a YAML reader does not let one of two keys win.
+        Ok(Value::Object(map)) => match Node::from_yaml(text) {
+            Ok(_) => Ok(map),
+            Err(error) => Err(error.without_snippet().to_string()),
+        },
         Ok(other) => Err(format!("a JSON object is expected, not {other}")),
         Err(error) => Err(format!("this is no JSON: {error}")),
     };
@@ -147,9 +158,9 @@ fn translate(bot: &str, parameters: &[&str]) -> Result<Value, String> {
             .strip_prefix("policy_arn=")
             .map(|arn| json!({ "policy-arn": filled(arn) }))
             .ok_or_else(|| "it takes policy_arn=…".to_owned()),
-        // The number of days says when a key counts as unused; a finding says
-        // that it is used by somebody else.
-        ("iam_user_deactivate_unused_access_key", [_]) => Ok(Value::Null),
+        ("iam_user_deactivate_unused_access_key", [days]) => Err(format!(
+            "it turns keys off that were not used for {days} days; the finding's key is turned off by it without a number"
+        )),
         (_, parameters) => {
             Err(format!("its parameters have no counterpart: {}", parameters.join(" ")))
         }
@@ -165,7 +176,8 @@ fn write_document(
     // JSON's texts are YAML's as well.
     let quoted = |text: &str| json!(text).to_string();
     let mut lines = vec!["# Imported from a GD_ACTIONS map.".to_owned()];
-    lines.extend(errors.iter().map(|error| format!("# not imported: {error}")));
+    // A comment ends where its line ends.
+    lines.extend(errors.iter().map(|error| format!("# not imported: {}", error.escape_debug())));
     lines.push(format!("version: 1\nattach: {}\nrules:", quoted(attach)));
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     for (chain, finding_types) in chains {
@@ -202,7 +214,7 @@ mod tests {
         let imported = import(&json!({
             "Backdoor:EC2/C&CActivity.B!DNS": "AUTO: ec2_quarantine_instance | AUTO: tag_ec2_resource owner $ACCOUNT_ID",
             "Trojan:EC2/DropPoint": "AUTO: ec2_quarantine_instance|AUTO: tag_ec2_resource owner $ACCOUNT_ID",
-            "UnauthorizedAccess:IAMUser/MaliciousIPCaller": "AUTO: iam_user_deactivate_unused_access_key 90",
+            "UnauthorizedAccess:IAMUser/MaliciousIPCaller": "AUTO: iam_user_deactivate_unused_access_key",
         }));
         assert_eq!(imported.errors, Vec::<String>::new());
         let text = imported.document.unwrap();
@@ -244,6 +256,7 @@ rules:
             "a:EC2/v": "AUTO: ec2_quarantine_instance now",
             "a:EC2/u": "AUTO: ec2_quarantine_instance | AUTO: ec2_quarantine_instance",
             "a:EC2/t": 1,
+            "a:IAMUser/\nceiling: off": "AUTO: iam_user_deactivate_unused_access_key 90",
         }));
         let told = imported.errors.join("\n");
         for part in [
@@ -256,9 +269,10 @@ rules:
         ] {
             assert!(told.contains(part), "{part}\n{told}");
         }
-        assert_eq!(imported.errors.len(), 6);
+        assert_eq!(imported.errors.len(), 7);
         let document = imported.document.unwrap();
-        assert_eq!(document.matches("# not imported: ").count(), 6);
+        assert_eq!(document.matches("\n# not imported: ").count(), 7, "{document}");
+        assert!(!document.contains("\nceiling"), "{document}");
     }
 
     #[test]
@@ -267,9 +281,18 @@ rules:
         let inside = import(&json!({ "GD_ACTIONS": map.to_string() }));
         assert_eq!(inside, import(&map));
         assert_eq!(import(&json!({ "GD_ACTIONS": map })), inside);
-        for text in ["[]", "{", "{\"GD_ACTIONS\": \"[]\"}", "{\"GD_ACTIONS\": 1}"] {
+        for text in [
+            "[]",
+            "{",
+            "{}",
+            r#"{"a": "AUTO: x", "a": "AUTO: y"}"#,
+            "{\"GD_ACTIONS\": \"[]\"}",
+            "{\"GD_ACTIONS\": 1}",
+        ] {
             let imported = import_gd_actions(text, "r-ab12", Mode::Auto, &ActionFacts::all());
             assert_eq!((imported.document, imported.errors.len()), (None, 1), "{text}");
         }
+        let nowhere = import_gd_actions(&map.to_string(), "prod", Mode::Auto, &ActionFacts::all());
+        assert_eq!(nowhere.errors, ["`prod` is no root id, OU id or account id"]);
     }
 }

@@ -86,7 +86,7 @@ fn findings_in_every_packing_are_replayed_through_both_policies() {
     // Two of four were within the budget; the second finding of the first is held by then.
     let after = &report["after"];
     assert_eq!((&after["responses"], &after["tripped"][0]["times"]), (&4.into(), &2.into()));
-    assert_eq!(after["resources"][0][1], 3, "{report:#}");
+    assert_eq!(after["resources"][0][1], 2, "{report:#}");
     let count = |mode: &str, action: &str, side: &str| {
         let rows = report["counts"].as_array().unwrap();
         let row = rows.iter().find(|row| row["mode"] == mode && row["action"] == action);
@@ -104,6 +104,78 @@ fn findings_in_every_packing_are_replayed_through_both_policies() {
     let text = served.text(&offline[..offline.len() - 2], "");
     assert!(text.contains("5 finding(s) change their outcome"), "{text}");
     assert!(text.contains("2 action(s) per 1h, would have been spent 2 time(s)"), "{text}");
+}
+
+#[test]
+fn an_update_that_raises_the_severity_is_decided_anew() {
+    let served = served();
+    let folder = folder("backtest-updates");
+    let rule = "mode: auto, then: [isolate-instance]";
+    let proposed = format!(
+        "attach: r-fb01\nrules:\n  - {{ name: act, when: {{ severity: [{{ numeric: [\">=\", 7] }}] }}, {rule} }}\n  - {{ name: watch, mode: observe }}\n"
+    );
+    write(&folder.join("proposed.yaml"), &proposed);
+    write(
+        &folder.join("present.yaml"),
+        "attach: r-fb01\nrules: [{ name: watch, mode: observe }]\n",
+    );
+    let mut lines = Vec::new();
+    for (number, severity) in [(1, 3.0), (2, 8.0), (3, 8.0)] {
+        let mut finding = Attack::Instance.finding(&served.world.members[0], 1);
+        finding["severity"] = severity.into();
+        finding["updatedAt"] = format!("2026-01-0{number}T00:00:00.000Z").into();
+        lines.push(finding.to_string());
+    }
+    write(&folder.join("f.ndjson"), &lines.join("\n"));
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let report = served.text(
+        &[
+            "policy",
+            "backtest",
+            &path("proposed.yaml"),
+            "--against",
+            &path("present.yaml"),
+            "--findings",
+            &path("f.ndjson"),
+            &path("f.ndjson"),
+            "--ou-path",
+            "r-fb01",
+            "--output",
+            "json",
+        ],
+        "",
+    );
+    let report: Value = serde_json::from_str(&report).unwrap();
+    // Six lines of one finding: it is seen, it becomes serious, and nothing else changes.
+    assert_eq!(
+        (&report["findings"], &report["targets"], &report["repeats"]),
+        (&6.into(), &2.into(), &4.into()),
+        "{report:#}"
+    );
+    assert_eq!((&report["after"]["responses"], &report["after"]["held"]), (&1.into(), &0.into()));
+    let auto =
+        report["counts"].as_array().unwrap().iter().find(|row| row["mode"] == "auto").unwrap();
+    assert_eq!((&auto["before"], &auto["after"]), (&0.into(), &1.into()));
+    assert_eq!(report["changed"].as_array().unwrap().len(), 1);
+    // What cannot be read is told with its file and line; nothing at all is a failure.
+    write(&folder.join("bad.ndjson"), "{}\nno finding\n");
+    let output = served.run(
+        &[
+            "policy",
+            "backtest",
+            &path("proposed.yaml"),
+            "--against",
+            &path("present.yaml"),
+            "--findings",
+            &path("bad.ndjson"),
+            "--ou-path",
+            "r-fb01",
+        ],
+        "",
+    );
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("bad.ndjson:2: "), "{error}");
 }
 
 #[test]

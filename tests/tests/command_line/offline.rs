@@ -58,6 +58,13 @@ fn every_mistake_of_every_file_is_told_at_once() {
     fs::write(folder.join("b.yaml"), "attach: Prod\nrules: [{ name: x }]\n").unwrap();
     let (code, _, err) = run(&["policy", "check", folder.to_str().unwrap()]);
     assert_eq!(code, Some(1));
+    let (code, out, _) = run(&["policy", "check", folder.to_str().unwrap(), "--output", "json"]);
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, told["mistakes"].as_array().unwrap().len()), (Some(1), 3), "{out}");
+    assert_eq!(
+        (&told["mistakes"][0]["line"], &told["mistakes"][0]["help"]),
+        (&2.into(), &"did you mean `ceiling`?".into())
+    );
     for part in ["3 mistake(s)", "a.yaml:2:1", "did you mean `ceiling`?", "b.yaml:1:9", "b.yaml:2:"]
     {
         assert!(err.contains(part), "{part}: {err}");
@@ -186,6 +193,44 @@ fn a_gd_actions_map_becomes_a_document_that_is_sound() {
     let (code, out, err) = run(&import);
     assert_eq!((code, err.contains("`igw_delete` has no counterpart")), (Some(1), true), "{err}");
     assert!(out.contains("- isolate-instance") && out.contains("# not imported: "), "{out}");
+}
+
+#[test]
+fn a_document_is_found_whatever_the_case_of_its_extension() {
+    let folder = folder("extensions");
+    fs::write(folder.join("root.YAML"), "attach: r-ab12\n").unwrap();
+    fs::write(folder.join("work.Yml"), "\u{feff}attach: ou-ab12-work1111\r\n").unwrap();
+    fs::write(folder.join(".root.yaml.swp.yaml"), "no document\n").unwrap();
+    let (code, out, err) = run(&["policy", "check", folder.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (Some(0), "2 document(s) are sound\n"), "{err}");
+}
+
+#[test]
+fn a_reader_that_closes_its_end_turns_no_failure_into_a_success() {
+    let child = || {
+        let mut command = Command::new(cargo_bin("firebreak"));
+        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).env_clear();
+        command
+    };
+    // A pipe whose reading end is closed before anything is written.
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let status = child().args(["policy", "schema"]).stdout(closed()).status().unwrap();
+    assert_eq!(status.code(), Some(141));
+    let check = child().args(["policy", "check", "no-such"]).stderr(closed()).status().unwrap();
+    assert_eq!(check.code(), Some(2));
+}
+
+#[test]
+fn without_aws_the_reader_is_told_what_would_do_without_it() {
+    let event = "tests/fixtures/findings/guardduty-instance.json";
+    let (code, _, err) = run(&["policy", "explain", "--event", event, "--policies", "policies"]);
+    assert_eq!((code, err.contains("--ou-path")), (Some(2), true), "{err}");
+    let (code, _, err) = run(&["policy", "backtest", "policies", "--findings", event]);
+    assert_eq!((code, err.contains("--against")), (Some(2), true), "{err}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use clap::Args;
 use firebreak_spoke::resource::AccountId;
 use serde_json::json;
 
-use super::super::{Failure, Output, responder};
+use super::super::{Failure, Output, responder_or};
 use super::files;
 use crate::finding::Finding;
 use crate::organization::{OuPath, Place};
@@ -50,7 +50,8 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         .map_err(|rejection| Failure::Check(rejection.to_string()))?;
     // Wholly offline where files and path are given.
     let offline = !policies.is_empty() && ou_path.is_some();
-    let responder = if offline { None } else { Some(responder().await?) };
+    let help = "say with --policies which policy is meant, and with --ou-path where the account is";
+    let responder = if offline { None } else { Some(responder_or(help).await?) };
     let policy = match (&responder, policies.is_empty()) {
         (Some(responder), true) => responder.policies.current().await?,
         _ => Arc::new(files::load(policies)?),

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::super::Failure;
+use super::super::{Failure, inputs};
 use crate::organization::OuPath;
-use crate::policy::{ActionFacts, Case, Diagnostic, Policy, read_files_within, read_tests};
+use crate::policy::{
+    ActionFacts, Case, Diagnostic, Policy, read_files, read_files_within, read_tests,
+};
 
 /// Which YAML files of a folder are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,16 +23,26 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Policy, Failure> {
     load_within(paths, &BTreeMap::new())
 }
 
+/// Loads documents as [`load`] does, and gives their mistakes back.
+pub(super) fn check(paths: &[PathBuf]) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
+    Ok(read_files(&documents(paths)?, &ActionFacts::all()))
+}
+
+fn documents(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
+    let files = read(paths, Kind::Documents)?;
+    if files.is_empty() {
+        return Err(Failure::Usage("there is no policy document (*.yaml) there".to_owned()));
+    }
+    Ok(files)
+}
+
 /// Loads documents, knowing where in the organization their points are.
 pub(super) fn load_within(
     paths: &[PathBuf],
     above: &BTreeMap<String, OuPath>,
 ) -> Result<Policy, Failure> {
-    let files = read(paths, Kind::Documents)?;
-    if files.is_empty() {
-        return Err(Failure::Usage("there is no policy document (*.yaml) there".to_owned()));
-    }
-    read_files_within(&files, &ActionFacts::all(), above).map_err(|it| mistakes("policy", &it))
+    read_files_within(&documents(paths)?, &ActionFacts::all(), above)
+        .map_err(|it| mistakes("policy", &it))
 }
 
 /// Loads the tests that stand in folders named `tests`.
@@ -39,7 +51,8 @@ pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
     read_tests(&files, &ActionFacts::all()).map_err(|it| mistakes("test", &it))
 }
 
-fn mistakes(what: &str, diagnostics: &[Diagnostic]) -> Failure {
+/// All mistakes in one message.
+pub(super) fn mistakes(what: &str, diagnostics: &[Diagnostic]) -> Failure {
     let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
     let count = diagnostics.len();
     Failure::Check(format!("{count} mistake(s) in {what} files\n\n{}", told.join("\n\n")))
@@ -50,8 +63,10 @@ pub(super) fn text(path: &Path) -> Result<String, Failure> {
     if path.as_os_str() == "-" {
         return Ok(std::io::read_to_string(std::io::stdin())?);
     }
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("cannot read `{}`: {error}", path.display())))
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(inputs::without_mark(&text).to_owned()),
+        Err(error) => Err(Failure::Usage(format!("cannot read `{}`: {error}", path.display()))),
+    }
 }
 
 fn read(paths: &[PathBuf], kind: Kind) -> Result<Vec<(String, String)>, Failure> {
@@ -85,11 +100,17 @@ fn collect(
         if entry.is_dir() {
             let in_tests = in_tests || entry.file_name().is_some_and(|name| name == "tests");
             collect(&entry, in_tests, kind, files)?;
-        } else if entry.extension().is_some_and(|it| it == "yaml" || it == "yml")
-            && in_tests == (kind == Kind::Tests)
-        {
+        } else if is_yaml(&entry) && in_tests == (kind == Kind::Tests) {
             files.push(entry);
         }
     }
     Ok(())
+}
+
+/// Whatever the case of its extension: a document that is passed over would be
+/// a guardrail that is not there. What begins with a dot is some editor's.
+fn is_yaml(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().map(|it| it.to_ascii_lowercase());
+    !hidden && extension.is_some_and(|it| it == "yaml" || it == "yml")
 }

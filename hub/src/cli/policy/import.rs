@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
-use super::super::Failure;
+use super::super::{Failure, Output};
 use super::files;
 use crate::policy::{ActionFacts, Mode, import_gd_actions};
 
@@ -31,12 +32,17 @@ fn mode(text: &str) -> Result<Mode, String> {
 
 /// Runs the command: the document on standard output; 1 when something has no
 /// counterpart here, which is told.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { gd_actions, attach, mode } = arguments;
     let text = files::text(gd_actions)?;
     let imported = import_gd_actions(&text, attach, *mode, &ActionFacts::all());
-    if let Some(document) = &imported.document {
-        write!(std::io::stdout(), "{document}")?;
+    let mut out = std::io::stdout().lock();
+    match (output, &imported.document) {
+        (Output::Text, Some(document)) => write!(out, "{document}")?,
+        (Output::Text, None) => {}
+        (Output::Json, document) => {
+            writeln!(out, "{:#}", json!({ "document": document, "errors": imported.errors }))?;
+        }
     }
     if imported.errors.is_empty() {
         return Ok(());

@@ -29,7 +29,7 @@ pub struct Arguments {
 /// Runs the command: 0 for a yes, 1 for a no, 2 for what is no pattern.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     match (&arguments.cases, &arguments.pattern, &arguments.event) {
-        (Some(cases), ..) => compare(cases),
+        (Some(cases), ..) => compare(cases, output),
         (None, Some(pattern), Some(event)) => {
             answer(&json_or_file("pattern", pattern)?, &json_or_file("event", event)?, output)
         }
@@ -74,9 +74,14 @@ struct Case {
     expect: Value,
 }
 
-fn compare(file: &Path) -> Result<(), Failure> {
+fn compare(file: &Path, output: Output) -> Result<(), Failure> {
     let cases: Vec<Case> = serde_json::from_str(&files::text(file)?)
         .map_err(|error| Failure::Usage(format!("`{}`: {error}", file.display())))?;
+    let expected = |case: &Case| case.expect.is_boolean() || case.expect == "invalid";
+    if cases.is_empty() || !cases.iter().all(expected) {
+        let why = "a list of cases is expected, each with `expect` true, false or \"invalid\"";
+        return Err(Failure::Usage(format!("`{}`: {why}", file.display())));
+    }
     let mut out = std::io::stdout().lock();
     let (mut agreed, mut disagreed) = (0, 0);
     for Case { id, pattern, event, expect } in cases {
@@ -94,6 +99,11 @@ fn compare(file: &Path) -> Result<(), Failure> {
         });
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "{agreed} agreed, {disagreed} disagreed")?;
+    match output {
+        Output::Text => writeln!(out, "{agreed} agreed, {disagreed} disagreed")?,
+        Output::Json => {
+            writeln!(out, "{}", json!({ "agreed": agreed, "disagreed": disagreed }))?;
+        }
+    }
     if disagreed == 0 { Ok(()) } else { Err(Failure::No) }
 }

@@ -70,7 +70,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
         Command::Pull(arguments) => pull::run(arguments, output).await,
         Command::History => history::run(output).await,
         Command::Rollback(arguments) => push::roll_back(arguments, output).await,
-        Command::Import(arguments) => import::run(arguments),
+        Command::Import(arguments) => import::run(arguments, output),
         Command::Schema { tests } => {
             let schema = if *tests { test_schema() } else { schema() };
             writeln!(std::io::stdout(), "{schema:#}")?;
@@ -80,18 +80,24 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
 }
 
 fn check(paths: &[PathBuf], output: Output) -> Result<(), Failure> {
-    let policy = files::load(paths)?;
-    let documents = policy.documents();
+    let read = files::check(paths)?;
     let mut out = std::io::stdout().lock();
-    match output {
-        Output::Text => writeln!(out, "{} document(s) are sound", documents.len())?,
-        Output::Json => {
+    match (output, read) {
+        (Output::Text, Ok(policy)) => {
+            writeln!(out, "{} document(s) are sound", policy.documents().len())?;
+        }
+        (Output::Text, Err(diagnostics)) => return Err(files::mistakes("policy", &diagnostics)),
+        (Output::Json, Ok(policy)) => {
             let describe = |document: &Document| {
                 let rules: Vec<&str> = document.rule_names().collect();
                 json!({ "attach": document.attach, "file": document.file, "rules": rules })
             };
-            let documents: Vec<_> = documents.iter().map(describe).collect();
-            writeln!(out, "{:#}", json!({ "documents": documents }))?;
+            let documents: Vec<_> = policy.documents().iter().map(describe).collect();
+            writeln!(out, "{:#}", json!({ "documents": documents, "mistakes": [] }))?;
+        }
+        (Output::Json, Err(diagnostics)) => {
+            writeln!(out, "{:#}", json!({ "documents": [], "mistakes": diagnostics }))?;
+            return Err(Failure::No);
         }
     }
     Ok(())

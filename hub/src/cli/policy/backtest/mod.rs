@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::replay::Replayer;
-use super::super::{Failure, Output, responder, responses};
+use super::super::{Failure, Output, responder_or, responses};
 use super::files;
 use crate::aws::organization::Paths;
 use crate::organization::OuPath;
@@ -32,7 +32,7 @@ pub struct Arguments {
     paths: Vec<PathBuf>,
     /// Findings in any form in which they arrive: files, folders, one JSON value or
     /// one a line, `.gz` unpacked; `-` is standard input.
-    #[arg(long, value_name = "PATH", required_unless_present = "from_security_hub")]
+    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "from_security_hub")]
     findings: Vec<PathBuf>,
     /// Read findings from Security Hub.
     #[arg(long)]
@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(long, default_value = "30d", requires = "from_security_hub", value_parser = responses::duration)]
     since: SignedDuration,
     /// Compare with these policy files instead of the policy in force.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     against: Vec<PathBuf>,
     /// Where accounts are, instead of asking AWS Organizations: the answer of `aws
     /// organizations list-accounts`, or a map from account ids to paths.
@@ -82,7 +82,8 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     let placed = places.is_some() || ou_path.is_some();
     // Wholly offline where files say it all.
     let online = arguments.from_security_hub || against.is_empty() || !placed;
-    let responder = if online { Some(responder().await?) } else { None };
+    let help = "say with --against what to compare with, and with --places or --ou-path where accounts are";
+    let responder = if online { Some(responder_or(help).await?) } else { None };
     let (before, compared_with) = present(responder.as_ref(), against).await?;
     let mut replayer = Replayer::new(&arguments.findings)?;
     if let (true, Some(responder)) = (arguments.from_security_hub, &responder) {
@@ -107,6 +108,10 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         }
     };
     let report = replayer.run((&before, &after), &lookup, compared_with)?;
+    if report.findings == 0 && report.rejected > 0 {
+        let why = report.rejections.join("\n  ");
+        return Err(Failure::Check(format!("there is no finding to replay:\n  {why}")));
+    }
     if let Some(file) = html {
         std::fs::write(file, html::page(&report).into_string()).map_err(|error| {
             Failure::Usage(format!("cannot write `{}`: {error}", file.display()))

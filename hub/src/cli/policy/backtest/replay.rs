@@ -28,7 +28,28 @@ const REASONS: usize = 20;
 pub(super) struct Replayer {
     files: Vec<PathBuf>,
     /// What was read from elsewhere than files.
-    texts: Vec<String>,
+    texts: Vec<Source>,
+}
+
+/// A text, and what to call it in messages.
+struct Source {
+    name: String,
+    text: String,
+}
+
+/// A part of a source that is read on its own.
+struct Part<'a> {
+    source: &'a str,
+    /// Its line, where the source has a JSON value on each.
+    line: Option<usize>,
+    text: &'a str,
+}
+
+impl Part<'_> {
+    /// Where it stands, for a message.
+    fn place(&self) -> String {
+        self.line.map_or_else(|| self.source.to_owned(), |line| format!("{}:{line}", self.source))
+    }
 }
 
 /// What came of one piece of text.
@@ -52,7 +73,8 @@ impl Replayer {
         // Standard input can be read once, and findings may be gone through twice.
         if replayer.files.iter().any(|file| file.as_os_str() == "-") {
             replayer.files.retain(|file| file.as_os_str() != "-");
-            replayer.texts.push(inputs::text(&PathBuf::from("-"))?);
+            let text = inputs::text(&PathBuf::from("-"))?;
+            replayer.texts.push(Source { name: "standard input".to_owned(), text });
         }
         Ok(replayer)
     }
@@ -68,7 +90,8 @@ impl Replayer {
             .map_err(|error| Failure::Usage(format!("--since reaches too far: {error}")))?;
         let bar = bar("pages read from Security Hub", SPINNER);
         let each = |text| {
-            self.texts.push(text);
+            let name = format!("page {} of Security Hub", self.texts.len() + 1);
+            self.texts.push(Source { name, text });
             bar.inc(1);
         };
         responder.security_hub.findings_since(from, to, each).await?;
@@ -81,8 +104,8 @@ impl Replayer {
         let mut accounts = BTreeSet::new();
         self.go_through(
             "looking for accounts",
-            |text| {
-                let findings = sources::read(text);
+            |part| {
+                let findings = sources::read(part.text);
                 let targets = findings.iter().flatten().flat_map(|finding| &finding.targets);
                 targets.map(|target| target.resource.account.clone()).collect::<BTreeSet<_>>()
             },
@@ -100,9 +123,9 @@ impl Replayer {
     ) -> Result<Report, Failure> {
         let mut all = Piece::default();
         let (mut rejected, mut unplaced) = (0, BTreeMap::new());
-        let decide = |text: &str| {
+        let decide = |part: &Part<'_>| {
             let mut piece = Piece::default();
-            for read in sources::read(text) {
+            for read in sources::read(part.text) {
                 match read {
                     Ok(finding) => {
                         let (replayed, unplaced) = replay(&finding, policies, ou_path);
@@ -110,7 +133,9 @@ impl Replayer {
                         piece.replayed.extend(replayed);
                         piece.unplaced.extend(unplaced);
                     }
-                    Err(rejection) => piece.rejected.push(rejection.to_string()),
+                    Err(rejection) => {
+                        piece.rejected.push(format!("{}: {rejection}", part.place()));
+                    }
                 }
             }
             piece
@@ -140,34 +165,32 @@ impl Replayer {
     fn go_through<T: Send>(
         &self,
         what: &str,
-        each: impl Fn(&str) -> T + Sync,
+        each: impl Fn(&Part<'_>) -> T + Sync,
         mut collect: impl FnMut(T),
     ) -> Result<(), Failure> {
         let bar = bar(what, BAR);
-        let mut batch: Vec<String> = Vec::new();
+        let mut batch: Vec<Source> = Vec::new();
         let mut bytes = 0;
-        let mut decide = |texts: &[String]| {
-            let pieces: Vec<&str> = texts.iter().flat_map(|text| pieces(text)).collect();
-            bar.inc_length(pieces.len() as u64);
-            let done: Vec<T> = pieces
+        let mut decide = |sources: &[Source]| {
+            let parts: Vec<Part<'_>> = sources.iter().flat_map(parts).collect();
+            bar.inc_length(parts.len() as u64);
+            let done: Vec<T> = parts
                 .par_iter()
-                .map(|piece| {
-                    let done = each(piece);
+                .map(|part| {
+                    let done = each(part);
                     bar.inc(1);
                     done
                 })
                 .collect();
             done.into_iter().for_each(&mut collect);
         };
-        for text in &self.texts {
-            decide(std::slice::from_ref(text));
-        }
+        decide(&self.texts);
         for file in &self.files {
-            let text = inputs::text(file).map_err(|error| {
-                Failure::Usage(format!("cannot read `{}`: {error}", file.display()))
-            })?;
+            let name = file.display().to_string();
+            let text = inputs::text(file)
+                .map_err(|error| Failure::Usage(format!("cannot read `{name}`: {error}")))?;
             bytes += text.len();
-            batch.push(text);
+            batch.push(Source { name, text });
             if bytes >= BATCH_BYTES {
                 decide(&batch);
                 batch.clear();
@@ -181,14 +204,20 @@ impl Replayer {
 }
 
 /// The lines of a text that has a JSON value on each, or the whole of another.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+fn parts(source: &Source) -> Vec<Part<'_>> {
+    let Source { name, text } = source;
+    let lines = || {
+        let numbered = text.lines().enumerate();
+        numbered.filter(|(_, line)| !line.trim().is_empty())
+    };
+    let mut first = lines();
     let first_is_whole =
-        lines.next().is_some_and(|line| serde_json::from_str::<IgnoredAny>(line).is_ok());
-    if first_is_whole && lines.next().is_some() {
-        text.lines().filter(|line| !line.trim().is_empty()).collect()
+        first.next().is_some_and(|(_, line)| serde_json::from_str::<IgnoredAny>(line).is_ok());
+    if first_is_whole && first.next().is_some() {
+        let part = |(index, text)| Part { source: name, line: Some(index + 1), text };
+        lines().map(part).collect()
     } else {
-        vec![text]
+        vec![Part { source: name, line: None, text }]
     }
 }
 
@@ -214,15 +243,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_on_each_line_is_a_piece_of_its_own() {
-        assert_eq!(pieces("{\"a\": 1}\n\n{\"a\": 2}\n"), ["{\"a\": 1}", "{\"a\": 2}"]);
-        assert_eq!(pieces("{\n\"a\": 1}\n"), ["{\n\"a\": 1}\n"]);
-        assert_eq!(pieces("{\"a\": 1}\n"), ["{\"a\": 1}\n"]);
-        assert_eq!(pieces(""), [""]);
+    fn a_value_on_each_line_is_a_part_of_its_own() {
+        let check = |text: &str, expected: &[(&str, &str)]| {
+            let source = Source { name: "f".to_owned(), text: text.to_owned() };
+            let parts = parts(&source);
+            let seen: Vec<(String, &str)> =
+                parts.iter().map(|part| (part.place(), part.text)).collect();
+            let seen: Vec<(&str, &str)> =
+                seen.iter().map(|(place, text)| (place.as_str(), *text)).collect();
+            assert_eq!(seen, expected, "{text}");
+        };
+        check("{\"a\": 1}\n\n{\"a\": 2}\n", &[("f:1", "{\"a\": 1}"), ("f:3", "{\"a\": 2}")]);
+        check("{\n\"a\": 1}\n", &[("f", "{\n\"a\": 1}\n")]);
+        check("{\"a\": 1}\n", &[("f", "{\"a\": 1}\n")]);
+        check("", &[("f", "")]);
         // One line that is cut off leaves the others whole.
-        assert_eq!(
-            pieces("{\"a\": 1}\n{\"a\"\n{\"a\": 3}"),
-            ["{\"a\": 1}", "{\"a\"", "{\"a\": 3}"]
-        );
+        check("{}\n{\"a\"\n{}", &[("f:1", "{}"), ("f:2", "{\"a\""), ("f:3", "{}")]);
     }
 }
