@@ -43,7 +43,7 @@ fn known(tags: &[(&str, &str)]) -> Tags {
 fn the_nearest_matching_rule_decides_and_order_counts_within_a_document() {
     let policy = policy(&[
         "attach: r-fb01\nrules:\n  - { name: root, mode: observe }\n",
-        "attach: ou-fb01-prod1111\nrules:\n  - { name: high, when: { severity: [{ numeric: [\">=\", 9] }] }, mode: observe }\n  - { name: first, mode: approve, then: [isolate-instance] }\n  - { name: second, mode: observe }\n",
+        "attach: ou-fb01-prod1111\nrules:\n  - { name: high, when: { severity: [{ numeric: [\">=\", 9] }] }, mode: observe }\n  - { name: first, when: { severity: [{ numeric: [\">=\", 1] }] }, mode: approve, then: [isolate-instance] }\n  - { name: second, mode: observe }\n",
     ]);
     let rule = |path: &str| {
         let decision = decide(&policy, "guardduty-instance.json", path, &known(&[]));

@@ -18,16 +18,38 @@ use crate::organization::OuPath;
 pub(super) struct Sketch<'n> {
     file: &'n str,
     attach: &'n str,
+    attach_place: Place,
     ceiling: Option<(Mode, Place)>,
 }
 
 impl<'n> Sketch<'n> {
     pub(super) fn of(file: &'n str, node: &'n Node) -> Option<Self> {
-        let (attach, _) = reader::text_at(node, "attach")?;
+        let (attach, attach_place) = reader::text_at(node, "attach")?;
         let ceiling = reader::text_at(node, "ceiling").and_then(|(text, place)| {
             Some((Mode::ALL.into_iter().find(|mode| mode.name() == text)?, place))
         });
-        Some(Self { file, attach, ceiling })
+        Some(Self { file, attach, attach_place, ceiling })
+    }
+
+    /// The root that it is or is below; accounts do not say.
+    fn root(&self) -> Option<&'n str> {
+        let rest = self.attach.strip_prefix("r-").or_else(|| self.attach.strip_prefix("ou-"))?;
+        rest.split('-').next()
+    }
+
+    /// The mistake of a point below another root than a document before it: an
+    /// organization has one, so one of the two governs nothing.
+    pub(super) fn below_another_root(&self, all: &[Self]) -> Option<Mistake> {
+        let own = self.root()?;
+        let mut before = all.iter().take_while(|other| other.file != self.file);
+        let (root, other) = before.find_map(|other| Some((other.root()?, other)))?;
+        if root == own {
+            return None;
+        }
+        let message = format!("`{}` is not below r-{root}, as {} is", self.attach, other.file);
+        let help =
+            "an organization has one root: the id after the first dash is the same everywhere";
+        Some(Mistake { place: self.attach_place, message, help: Some(help.to_owned()) })
     }
 
     /// The mistake of a ceiling that is above one of those above it.
@@ -62,9 +84,8 @@ impl<'n> Sketch<'n> {
         if let Some(path) = tree.get(below.attach) {
             return path.ids().any(|id| id == self.attach);
         }
-        let root = self.attach.strip_prefix("r-");
-        let ou = below.attach.strip_prefix("ou-").and_then(|rest| rest.split('-').next());
-        let is_root = root.is_some() && (ou.is_none() || ou == root);
+        let is_root = self.attach.starts_with("r-")
+            && below.root().is_none_or(|root| Some(root) == self.root());
         let folder = self.file.strip_suffix(".yaml").or_else(|| self.file.strip_suffix(".yml"));
         let in_folder = folder
             .and_then(|folder| below.file.strip_prefix(folder))

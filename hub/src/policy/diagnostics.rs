@@ -79,7 +79,10 @@ pub fn read_files_within(
             let help = "one point of the tree has one document: put the rules together";
             mistakes.push(Mistake { place, message, help: Some(help.to_owned()) });
         }
-        mistakes.extend(Sketch::of(file, node).and_then(|it| it.above_ceilings(&sketches, above)));
+        if let Some(sketch) = Sketch::of(file, node) {
+            mistakes.extend(sketch.above_ceilings(&sketches, above));
+            mistakes.extend(sketch.below_another_root(&sketches));
+        }
         match reader::document(node, file, text, actions) {
             Ok(document) => documents.push(document),
             Err(found) => mistakes.extend(found),
@@ -167,7 +170,23 @@ fn diagnostic(file: &str, text: &str, mistake: Mistake) -> Diagnostic {
     }
 }
 
+/// How much of a long line is shown.
+const SHOWN: usize = 160;
+
 impl Diagnostic {
+    /// A file that cannot be read at all.
+    pub fn unreadable(file: &str, why: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message: format!("it cannot be read: {why}"),
+            help: None,
+            source: String::new(),
+            length: 0,
+        }
+    }
+
     /// Place, message and help, for where only one line fits.
     pub fn in_one_line(&self) -> String {
         let Self { line, column, message, help, .. } = self;
@@ -179,9 +198,16 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, message, help, source, length } = self;
-        write!(formatter, "{file}:{line}:{column}: {message}")?;
+        match line {
+            0 => write!(formatter, "{file}: {message}")?,
+            _ => write!(formatter, "{file}:{line}:{column}: {message}")?,
+        }
         if !source.trim().is_empty() {
             let before = usize::try_from(column.saturating_sub(1)).unwrap_or_default();
+            let skipped =
+                if source.chars().count() > SHOWN { before.saturating_sub(40) } else { 0 };
+            let source: String = source.chars().skip(skipped).take(SHOWN).collect();
+            let before = before - skipped;
             let left = source.chars().count().saturating_sub(before);
             // What goes on over several lines is underlined in its first.
             let width = (*length).min(left).max(1);

@@ -45,7 +45,7 @@ fn check(texts: &[&str], target: &Target, tags: &Tags, outcome: Outcome, mode: M
 #[test]
 fn the_nearest_rule_decides_and_the_first_within_a_document() {
     let root = "attach: r-ab12\nrules:\n  - { name: watch, mode: observe }\n";
-    let work = "attach: ou-ab12-work1111\nrules:\n  - name: other\n    when: { type: [x] }\n    mode: observe\n  - { name: act, mode: auto, then: [isolate-instance] }\n  - { name: late, mode: off }\n";
+    let work = "attach: ou-ab12-work1111\nrules:\n  - name: other\n    when: { type: [x] }\n    mode: observe\n  - { name: act, when: { severity: [{ numeric: [\">\", 1] }] }, mode: auto, then: [isolate-instance] }\n  - { name: late, mode: off }\n";
     let decision = check(&[root, work], &instance(), &Tags::None, Outcome::Follow, Mode::Auto);
     let rule = decision.rule.unwrap();
     assert_eq!((&*rule.document, &*rule.rule, &*rule.file), (WORK, "act", "1.yaml"));

@@ -38,6 +38,7 @@ fn cases_of_documents() -> Vec<(&'static str, Vec<String>)> {
         one("half an OU id", "attach: ou-ab12\n".to_owned()),
         one("an account id without quotes", "attach: 111111111111\n".to_owned()),
         ("two documents for one point", vec![document(""), format!("# again\n{}", document(""))]),
+        ("an OU of another root", vec![document(""), "attach: ou-cd34-work1111\n".to_owned()]),
         one("a mode misspelt", document("ceiling: aprove\n")),
         one("no mode", rule("    mode: full\n")),
         one("a truth value for a mode", rule("    mode: true\n")),
@@ -96,6 +97,12 @@ fn cases_of_rules() -> Vec<(&'static str, Vec<String>)> {
             rule("    mode: observe\n").replace("name: a", "name: \"a\\nb\""),
         ),
         one("an account id with a leading zero", "attach: 012345678901\n".to_owned()),
+        one(
+            "a rule behind one that matches everything",
+            document(
+                "rules:\n  - { name: a, mode: observe }\n  - { name: b, when: { type: [x] }, mode: \"off\" }\n",
+            ),
+        ),
         one("two rules of one name", rule("    mode: observe\n  - name: a\n    mode: observe\n")),
         one("a rule's name with a slash", document("rules:\n  - name: a/b\n    mode: off\n")),
         one("an end that is no time", acting("    expires: soon\n")),
@@ -250,7 +257,8 @@ fn a_child_s_ceiling_is_compared_with_those_that_are_known_to_stand_above() {
     let account = "\"111111111111\"";
     assert_eq!(ceilings(&[("r", "r-ab12", "observe"), ("a", account, "auto")], &[]), 1);
     assert_eq!(ceilings(&[("r", "r-ab12", "observe"), ("a", work, "observe")], &[]), 0);
-    assert_eq!(ceilings(&[("r", "r-cd34", "observe"), ("a", work, "auto")], &[]), 0);
+    // That the OU is of another root is the one mistake here.
+    assert_eq!(ceilings(&[("r", "r-cd34", "observe"), ("a", work, "auto")], &[]), 1);
     // Where one OU is below another only folders or the organization's tree tell.
     let both = |prod_file| [("work.yaml", work, "approve"), (prod_file, prod, "auto")];
     assert_eq!(ceilings(&both("prod.yaml"), &[]), 0);

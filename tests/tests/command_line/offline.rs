@@ -206,6 +206,20 @@ fn a_document_is_found_whatever_the_case_of_its_extension() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_hides_no_mistake_of_the_others() {
+    let folder = folder("unreadable");
+    fs::write(folder.join("a.yaml"), [0xff, 0xfe, 0]).unwrap();
+    fs::write(folder.join("b.yaml"), "attach: r-ab12\ncieling: auto\n").unwrap();
+    let (code, _, err) = run(&["policy", "check", folder.to_str().unwrap()]);
+    assert_eq!((code, err.contains("2 mistake(s)")), (Some(1), true), "{err}");
+    assert!(err.contains("a.yaml: it cannot be read") && err.contains("b.yaml:2:1"), "{err}");
+    // Nor is what can be read put in force alone.
+    fs::write(folder.join("b.yaml"), "attach: r-ab12\n").unwrap();
+    let (code, _, _) = run(&["policy", "check", folder.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+}
+
+#[test]
 fn a_reader_that_closes_its_end_turns_no_failure_into_a_success() {
     let child = || {
         let mut command = Command::new(cargo_bin("firebreak"));

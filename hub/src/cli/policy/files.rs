@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::{Failure, inputs};
 use crate::organization::OuPath;
-use crate::policy::{
-    ActionFacts, Case, Diagnostic, Policy, read_files, read_files_within, read_tests,
-};
+use crate::policy::{ActionFacts, Case, Diagnostic, Policy, read_files_within, read_tests};
 
 /// Which YAML files of a folder are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,15 +23,7 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Policy, Failure> {
 
 /// Loads documents as [`load`] does, and gives their mistakes back.
 pub(super) fn check(paths: &[PathBuf]) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
-    Ok(read_files(&documents(paths)?, &ActionFacts::all()))
-}
-
-fn documents(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
-    let files = read(paths, Kind::Documents)?;
-    if files.is_empty() {
-        return Err(Failure::Usage("there is no policy document (*.yaml) there".to_owned()));
-    }
-    Ok(files)
+    check_within(paths, &BTreeMap::new())
 }
 
 /// Loads documents, knowing where in the organization their points are.
@@ -41,13 +31,33 @@ pub(super) fn load_within(
     paths: &[PathBuf],
     above: &BTreeMap<String, OuPath>,
 ) -> Result<Policy, Failure> {
-    read_files_within(&documents(paths)?, &ActionFacts::all(), above)
-        .map_err(|it| mistakes("policy", &it))
+    check_within(paths, above)?.map_err(|diagnostics| mistakes("policy", &diagnostics))
+}
+
+fn check_within(
+    paths: &[PathBuf],
+    above: &BTreeMap<String, OuPath>,
+) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
+    let (files, mut diagnostics) = read(paths, Kind::Documents)?;
+    if files.is_empty() && diagnostics.is_empty() {
+        return Err(Failure::Usage("there is no policy document (*.yaml) there".to_owned()));
+    }
+    Ok(match read_files_within(&files, &ActionFacts::all(), above) {
+        Ok(policy) if diagnostics.is_empty() => Ok(policy),
+        Ok(_) => Err(diagnostics),
+        Err(found) => {
+            diagnostics.extend(found);
+            Err(diagnostics)
+        }
+    })
 }
 
 /// Loads the tests that stand in folders named `tests`.
 pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
-    let files = read(paths, Kind::Tests)?;
+    let (files, unreadable) = read(paths, Kind::Tests)?;
+    if !unreadable.is_empty() {
+        return Err(mistakes("test", &unreadable));
+    }
     read_tests(&files, &ActionFacts::all()).map_err(|it| mistakes("test", &it))
 }
 
@@ -69,7 +79,10 @@ pub(super) fn text(path: &Path) -> Result<String, Failure> {
     }
 }
 
-fn read(paths: &[PathBuf], kind: Kind) -> Result<Vec<(String, String)>, Failure> {
+/// The files' texts by name, and those that cannot be read.
+type Read = (Vec<(String, String)>, Vec<Diagnostic>);
+
+fn read(paths: &[PathBuf], kind: Kind) -> Result<Read, Failure> {
     let mut files = Vec::new();
     for path in paths {
         // A file that is named is meant, whatever its name; it is no test.
@@ -83,7 +96,15 @@ fn read(paths: &[PathBuf], kind: Kind) -> Result<Vec<(String, String)>, Failure>
             Failure::Usage(format!("cannot read `{}`: {error}", path.display()))
         })?;
     }
-    files.into_iter().map(|path| Ok((path.display().to_string(), text(&path)?))).collect()
+    let (mut texts, mut unreadable) = (Vec::new(), Vec::new());
+    for path in files {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => texts.push((name, inputs::without_mark(&text).to_owned())),
+            Err(error) => unreadable.push(Diagnostic::unreadable(&name, &error.to_string())),
+        }
+    }
+    Ok((texts, unreadable))
 }
 
 fn collect(

@@ -27,13 +27,17 @@ pub struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let policy = files::load(&arguments.paths)?;
     let mut cases = files::load_tests(&arguments.paths)?;
+    let all = cases.len();
     if let Some(filter) = &arguments.filter {
         cases.retain(|case| case.name.contains(filter) || case.file.contains(filter));
     }
     if cases.is_empty() {
         // Nothing run is nothing shown.
-        let help = "tests stand in *.yaml files in folders named `tests`";
-        return Err(Failure::Usage(format!("there is no such test\nhelp: {help}")));
+        return Err(Failure::Usage(match all {
+            0 => "there is no test\nhelp: tests stand in *.yaml files in folders named `tests`"
+                .to_owned(),
+            all => format!("none of the {all} tests has this in its name or file"),
+        }));
     }
     let results = run_all(&cases, &policy);
     let failed = results.iter().filter(|result| !result.passed).count();

@@ -10,7 +10,7 @@ use super::super::keys::{APPROVE, RULE};
 use super::super::node::{Content, Node};
 use super::super::pattern::Pattern;
 use super::super::window::Window;
-use super::Reader;
+use super::{Reader, text_at};
 
 impl<'n> Reader<'_> {
     /// Reads the rules of the document at an attach point, from a file.
@@ -18,7 +18,25 @@ impl<'n> Reader<'_> {
         let mut names = BTreeSet::new();
         let nodes = self.list(node, "`rules`");
         let reference = |rule| RuleRef { document: attach.to_owned(), file: file.to_owned(), rule };
-        nodes.iter().filter_map(|node| self.rule(node, &mut names, reference)).collect()
+        let rules =
+            nodes.iter().filter_map(|node| self.rule(node, &mut names, reference)).collect();
+        self.never_reached(nodes);
+        rules
+    }
+
+    /// Rules behind one that matches everything.
+    fn never_reached(&mut self, nodes: &[Node]) {
+        let all =
+            nodes.iter().position(|node| node.get("name").is_some() && node.get("when").is_none());
+        let Some((all, rest)) = all.and_then(|all| nodes.get(all..)?.split_first()) else { return };
+        let name = text_at(all, "name").map_or("", |(name, _)| name);
+        for node in rest {
+            let place = node.get("name").map_or(node.place, |name| name.place);
+            let message = format!(
+                "this rule is never reached: `{name}` above has no `when` and matches everything"
+            );
+            self.mistake(place, message, Some("let the rule that matches everything stand last"));
+        }
     }
 
     fn rule(
