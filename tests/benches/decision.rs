@@ -58,7 +58,7 @@ fn policy(rules_at_root: usize) -> Policy {
         let kind = ["*:EC2/*", "*:IAMUser/*", "*:S3/*", "*:Runtime/*"][number % 4];
         format!(
             "  - name: rule-{number}\n    when:\n      type: [{{ wildcard: \"{kind}\" }}, {{ prefix: \"Backdoor:{number}/\" }}]\n      severity: [{{ numeric: [\">=\", {}] }}]\n      region: [us-east-1, eu-west-1, eu-central-1]\n    mode: approve\n    then: [isolate-instance, deactivate-access-key, block-public-access]\n",
-            7.5 + (number % 4) as f64
+            7.5 + 0.6 * (number % 4) as f64
         )
     };
     let root: String = (0..rules_at_root).map(rule).collect();
@@ -196,6 +196,10 @@ fn main() {
     });
     group.finish();
     criterion.final_summary();
+    // `cargo test` only shows that all this still runs.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
 
     replayed_in.sort();
     let replayed_in = replayed_in.get(replayed_in.len() / 2).copied().unwrap_or(Duration::MAX);
