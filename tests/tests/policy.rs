@@ -9,7 +9,9 @@ use std::path::Path;
 use firebreak_hub::cli::demo::example_policy;
 use firebreak_hub::finding::Finding;
 use firebreak_hub::organization::Place;
-use firebreak_hub::policy::{ActionFacts, Decision, Outcome, Policy, Tags, read_files};
+use firebreak_hub::policy::{
+    ActionFacts, Decision, Given, Outcome, Policy, Tags, read_files, read_tests,
+};
 use firebreak_hub::sources::read;
 use serde_json::Value;
 
@@ -113,5 +115,24 @@ fn the_explanation_is_a_walk_from_the_account_up() {
     for line in ["222222222222 (no document)", "ou-fb01-observe1", "✓ would-contain", "= observe:"]
     {
         assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn the_documentation_s_example_is_sound_and_passes_its_own_test() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let block = |start: &str| {
+        let mut blocks = docs.split("```yaml\n").skip(1);
+        let found = blocks.find(|block| block.starts_with(start)).unwrap();
+        ("docs".to_owned(), found.split("```").next().unwrap().to_owned())
+    };
+    let policy = read_files(&[block("version: 1")], &ActionFacts::all()).unwrap();
+    let cases = read_tests(&[block("tests:")], &ActionFacts::all()).unwrap();
+    assert!(!cases.is_empty());
+    for case in &cases {
+        let Given::Fields(finding) = &case.finding else { unreachable!("{case:?}") };
+        let result = case.run(&policy, finding);
+        assert!(result.passed, "{result:#?}");
     }
 }
