@@ -2,21 +2,23 @@
 //! attached to the organization's tree. Pure: no clock, no network, no globals.
 //!
 //! ```text
-//! files ────────┐
-//!               ├→ Node → Document (checked) → Policy → decide → Decision
-//! stored JSON ──┘
+//! files ─────────┐
+//!                ├→ Node → Document (checked) → Policy → decide → Decision
+//! stored texts ──┘
 //! ```
 //!
 //! # Guarantees
 //!
 //! - The nearest matching rule decides: the account's own document, then each
 //!   OU's on the way up, then the root's; within a document the first.
-//! - Ceilings and protections of *every* document on that way apply and only
-//!   tighten. A document below cannot weaken one above.
+//! - Ceilings, protections and budgets of *every* document on that way apply
+//!   and only tighten. A document below cannot weaken one above.
 //! - What cannot be known refuses: a broken document, tags that cannot be read
 //!   though policy depends on them, a principal without a name.
 //! - What a document says and this version does not know is refused, never
 //!   skipped: a guardrail that is ignored would be one that is not there.
+//! - What a document asks for and this version does not carry out makes the
+//!   decision ask a person.
 //! - The decision does not depend on the order in which documents were loaded.
 
 mod actions;
