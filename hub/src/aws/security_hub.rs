@@ -92,6 +92,8 @@ impl SecurityHub {
         let range = DateFilter::builder().start(from.to_string()).end(to.to_string()).build();
         let filters = AwsSecurityFindingFilters::builder().updated_at(range).build();
         let mut pace = tokio::time::interval(BETWEEN_PAGES);
+        // A slow page is not made up for by faster ones.
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut token = None;
         loop {
             pace.tick().await;
@@ -107,7 +109,12 @@ impl SecurityHub {
                 .await
                 .map_err(|error| failed("securityhub:GetFindings", &error))?;
             if !answer.findings().is_empty() {
-                each(text.take());
+                let text = text.take();
+                if text.is_empty() {
+                    let why = "securityhub:GetFindings answered without a text to read".to_owned();
+                    return Err(HubError::Failed(why));
+                }
+                each(text);
             }
             token = answer.next_token().map(str::to_owned);
             if token.is_none() {

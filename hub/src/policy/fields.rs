@@ -22,8 +22,12 @@ enum Holds {
     Number,
     Bool,
     Object(&'static [Field<'static>]),
-    /// Any key, each with a text.
+    /// Any key, each with a text of its owner's choice.
     Tags,
+    /// One of these texts.
+    TagValue,
+    /// The type of a resource, as policies name it.
+    ResourceType,
     /// Whatever the finding's service wrote.
     Anything,
 }
@@ -57,10 +61,11 @@ const FIELDS: &[Field<'static>] = &[
 
 /// The fields of `resource`.
 const RESOURCE: &[Field<'static>] = &[
-    text(
-        "type",
-        "`Instance`, `AccessKey`, `User`, `Role`, `S3Bucket`, or the service's name for it",
-    ),
+    Field {
+        name: "type",
+        holds: Holds::ResourceType,
+        about: "`Instance`, `AccessKey`, `User`, `Role`, `S3Bucket`, or the service's name for it",
+    },
     text("arn", "its ARN"),
     text("id", "instance id, access key id, or the name of a user, role or bucket"),
     text("role", "`ACTOR` or `TARGET`, where the finding says so"),
@@ -116,7 +121,18 @@ fn check_object(node: &Node, what: &str, fields: &[Field<'_>], mistakes: &mut Ve
                 check_object(&node, name, fields, mistakes);
             }
             (Some((_, Holds::Tags | Holds::Anything)), Some(_)) => {}
-            (Some((_, Holds::Text | Holds::Number | Holds::Bool)), Some(_)) | (None, _) => {
+            (
+                Some((
+                    _,
+                    Holds::Text
+                    | Holds::TagValue
+                    | Holds::ResourceType
+                    | Holds::Number
+                    | Holds::Bool,
+                )),
+                Some(_),
+            )
+            | (None, _) => {
                 mistakes.push(unknown(entry, what, fields));
             }
         }
@@ -140,14 +156,18 @@ fn check_field(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
         Holds::Tags if is_map => {
             let Content::Map(entries) = &node.content else { return };
             for entry in entries {
-                check_leaf(&entry.node, &text(&entry.key, field.about), mistakes);
+                check_leaf(
+                    &entry.node,
+                    &Field { name: &entry.key, holds: Holds::TagValue, about: field.about },
+                    mistakes,
+                );
             }
         }
         Holds::Object(_) | Holds::Tags | Holds::Anything => {
             let help = format!("look at a field of it, as in {name}: {{ … }}");
             mistakes.push(mistake(node, format!("`{name}` is no single value"), help));
         }
-        Holds::Text | Holds::Number | Holds::Bool => {
+        Holds::Text | Holds::TagValue | Holds::ResourceType | Holds::Number | Holds::Bool => {
             check_leaf(node, field, mistakes);
         }
     }
@@ -164,9 +184,14 @@ fn check_leaf(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
         let (fits, kind) = match holds {
             Holds::Number => (fits_number(alternative), "numbers"),
             Holds::Bool => (matches!(alternative.content, Content::Bool(_)), "true or false"),
-            Holds::Text | Holds::Object(_) | Holds::Tags | Holds::Anything => {
-                (fits_text(alternative), "texts")
+            Holds::TagValue => {
+                (fits_text(alternative) || operator(alternative) == Some("cidr"), "texts")
             }
+            Holds::Text
+            | Holds::ResourceType
+            | Holds::Object(_)
+            | Holds::Tags
+            | Holds::Anything => (fits_text(alternative), "texts"),
         };
         if fits {
             mistakes.extend(value(alternative, field));
@@ -195,6 +220,9 @@ fn value(node: &Node, field: &Field<'_>) -> Option<Mistake> {
     let never = |what: &str, help: String| {
         Some(mistake(node, format!("`{name}` is never {what}: this would never match"), help))
     };
+    if matches!(field.holds, Holds::TagValue) {
+        return None;
+    }
     match (name, &node.content) {
         ("sample", Content::Bool(true)) => never("true", format!("it is {}", field.about)),
         ("severity", _) => {
@@ -211,12 +239,12 @@ fn value(node: &Node, field: &Field<'_>) -> Option<Mistake> {
             never(&format!("`{text}`"), format!("write {}", text.to_uppercase()))
         }
         // Of other services' types only they know; a slip of the pen is told.
-        ("type", Content::Text(text)) if !text.contains(':') => {
-            let near = TYPES.iter().find(|known| *known != text && edits(known, text) <= 2)?;
-            let taken = TYPES.contains(&text.as_str());
-            if taken {
+        ("type", Content::Text(text)) if matches!(field.holds, Holds::ResourceType) => {
+            if TYPES.contains(&text.as_str()) {
                 return None;
             }
+            // One edit in four letters: `Node` is a type of its own, not `Role`.
+            let near = TYPES.iter().find(|known| edits(known, text) <= known.len() / 4)?;
             never(&format!("`{text}`"), format!("did you mean `{near}`?"))
         }
         _ => None,

@@ -229,6 +229,13 @@ rules:
         "attach: \"111111111111\"\nceiling: off\n".to_owned(),
         rule("    mode: observe\n"),
         when("      severity: [{ numeric: [\">=\", 7] }]\n"),
+        // A tag may have the name of a field, and any value.
+        when(
+            "      tags: { role: [web], account: [prod], type: [Users], ip: [{ cidr: 10.0.0.0/8 }] }\n",
+        ),
+        when("      resource: { type: [Node, AwsRdsDbInstance, EKSCluster] }\n"),
+        // What resources are called is nothing to a finding's type.
+        when("      type: [Users]\n"),
         acting("    when: { resource: { type: [{ prefix: Inst }] } }\n"),
         acting("    when: { resource: { type: [AccessKey, Instance] } }\n"),
     ] {
