@@ -271,7 +271,7 @@ impl Policies {
             .version()
             .await
             .map_err(|error| error.context("the push was refused, and why cannot be read"))?;
-        if now.key == pushed.key {
+        if now == *pushed {
             return Ok(());
         }
         Err(if now.number == before.number {

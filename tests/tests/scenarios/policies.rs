@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use firebreak_hub::aws::policies::Author;
 use firebreak_hub::cli::demo::world::{Attack, event};
 use firebreak_hub::policy::Mode;
 use firebreak_hub::record::State;
@@ -227,6 +228,10 @@ async fn of_two_pushes_at_once_one_loses_and_changes_nothing() {
     let error =
         stage.responder.policies.push(&documents[..2], &before, &author()).await.unwrap_err();
     assert!(error.to_string().contains("pushed meanwhile by alice; yours is not"), "{error}");
+    // Nor is somebody else's push of the same documents taken for one's own.
+    let other = Author { by: "bob".to_owned(), note: "mine".to_owned() };
+    let same = stage.responder.policies.push(&documents[..1], &before, &other).await;
+    assert!(same.unwrap_err().to_string().contains("pushed meanwhile by alice"));
     let now = stage.responder.policies.version().await.unwrap();
     assert_eq!(stage.responder.policies.documents(&now).await.unwrap(), documents[..1]);
 }
