@@ -1,5 +1,8 @@
 //! The clients of one account and Region, under one assumed session.
 //! A client is handed out only with a permit, so no call escapes the pace.
+//! Each is built when it is first needed: a response needs two or three of them.
+
+use std::sync::OnceLock;
 
 use aws_credential_types::Credentials;
 use aws_smithy_runtime::client::retries::RetryPartition;
@@ -17,18 +20,80 @@ pub struct Account {
     pub region: Region,
     /// The partition.
     pub partition: Partition,
+    /// The session, for what is not called through an SDK: a cluster's API.
+    pub(crate) credentials: Credentials,
+    pub(crate) config: SdkConfig,
     pace: Pace,
-    ec2: aws_sdk_ec2::Client,
-    iam: aws_sdk_iam::Client,
-    s3: aws_sdk_s3::Client,
-    s3control: aws_sdk_s3control::Client,
+    clients: Clients,
+}
+
+// A function cannot be generic over the SDKs' unrelated builders.
+macro_rules! client {
+    ($account:expr, $sdk:ident) => {{
+        let Account { id, region, credentials, config, .. } = $account;
+        let key = credentials.access_key_id();
+        let retries = format!("{}/{id}/{region}/{key}", stringify!($sdk));
+        let built = $sdk::config::Builder::from(config)
+            .region($sdk::config::Region::new(region.to_string()))
+            .credentials_provider(credentials.clone())
+            .identity_cache($sdk::config::IdentityCache::no_cache())
+            .retry_partition(RetryPartition::custom(retries).build())
+            .build();
+        $sdk::Client::from_conf(built)
+    }};
+}
+
+macro_rules! clients {
+    ($($(#[$doc:meta])* $name:ident, $sdk:ident, $class:expr;)*) => {
+        #[derive(Debug, Default)]
+        struct Clients {
+            ec2: OnceLock<aws_sdk_ec2::Client>,
+            iam: OnceLock<aws_sdk_iam::Client>,
+            $($name: OnceLock<$sdk::Client>,)*
+        }
+
+        impl Account {
+            $(
+                $(#[$doc])*
+                pub async fn $name(&self) -> &$sdk::Client {
+                    self.permit($class).await;
+                    self.clients.$name.get_or_init(|| client!(self, $sdk))
+                }
+            )*
+        }
+    };
+}
+
+clients! {
+    /// S3, once the pace allows a call.
+    s3, aws_sdk_s3, Class::S3;
+    /// S3 Control, once the pace allows a call.
+    s3control, aws_sdk_s3control, Class::S3Control;
+    /// EC2 Auto Scaling, once the pace allows a call.
+    autoscaling, aws_sdk_autoscaling, Class::AutoScaling;
+    /// Elastic Load Balancing for Classic Load Balancers, once the pace allows a call.
+    elb, aws_sdk_elasticloadbalancing, Class::LoadBalancing;
+    /// Elastic Load Balancing for target groups, once the pace allows a call.
+    elbv2, aws_sdk_elasticloadbalancingv2, Class::LoadBalancing;
+    /// RDS, once the pace allows a call.
+    rds, aws_sdk_rds, Class::Rds;
+    /// Lambda, once the pace allows a call.
+    lambda, aws_sdk_lambda, Class::Lambda;
+    /// ECS, once the pace allows a call.
+    ecs, aws_sdk_ecs, Class::Ecs;
+    /// EKS, once the pace allows a call.
+    eks, aws_sdk_eks, Class::Eks;
+    /// Systems Manager, once the pace allows a call.
+    ssm, aws_sdk_ssm, Class::Ssm;
+    /// AWS WAF, once the pace allows a call.
+    wafv2, aws_sdk_wafv2, Class::Waf;
 }
 
 impl Account {
-    /// Builds the clients. `config` brings the HTTP client, timeouts, retry
-    /// settings and clock; Region and credentials in it are replaced. Retry
-    /// tokens are this session's own: the SDK shares them by service and Region
-    /// otherwise, so that one throttled account would starve the rest.
+    /// An account under a session. `config` brings the HTTP client, timeouts,
+    /// retry settings and clock; Region and credentials in it are replaced.
+    /// Retry tokens are this session's own: the SDK shares them by service and
+    /// Region otherwise, so that one throttled account would starve the rest.
     pub fn new(
         config: &SdkConfig,
         credentials: &Credentials,
@@ -37,57 +102,23 @@ impl Account {
         partition: Partition,
         pace: Pace,
     ) -> Self {
-        // A function cannot be generic over the SDKs' unrelated builders.
-        macro_rules! client {
-            ($sdk:ident) => {{
-                let retries = RetryPartition::custom(format!(
-                    "{}/{id}/{region}/{}",
-                    stringify!($sdk),
-                    credentials.access_key_id()
-                ))
-                .build();
-                let built = $sdk::config::Builder::from(config)
-                    .region($sdk::config::Region::new(region.to_string()))
-                    .credentials_provider(credentials.clone())
-                    .identity_cache($sdk::config::IdentityCache::no_cache())
-                    .retry_partition(retries)
-                    .build();
-                $sdk::Client::from_conf(built)
-            }};
-        }
-        Self {
-            ec2: client!(aws_sdk_ec2),
-            iam: client!(aws_sdk_iam),
-            s3: client!(aws_sdk_s3),
-            s3control: client!(aws_sdk_s3control),
-            id,
-            region,
-            partition,
-            pace,
-        }
+        let (credentials, config) = (credentials.clone(), config.clone());
+        Self { id, region, partition, credentials, config, pace, clients: Clients::default() }
     }
 
     /// EC2, once the pace allows a call of this class.
     pub async fn ec2(&self, class: Class) -> &aws_sdk_ec2::Client {
-        self.pace.permit(&self.id, &self.region, class).await;
-        &self.ec2
+        self.permit(class).await;
+        self.clients.ec2.get_or_init(|| client!(self, aws_sdk_ec2))
     }
 
     /// IAM, once the pace allows a call of this class.
     pub async fn iam(&self, class: Class) -> &aws_sdk_iam::Client {
+        self.permit(class).await;
+        self.clients.iam.get_or_init(|| client!(self, aws_sdk_iam))
+    }
+
+    pub(crate) async fn permit(&self, class: Class) {
         self.pace.permit(&self.id, &self.region, class).await;
-        &self.iam
-    }
-
-    /// S3, once the pace allows a call.
-    pub async fn s3(&self) -> &aws_sdk_s3::Client {
-        self.pace.permit(&self.id, &self.region, Class::S3).await;
-        &self.s3
-    }
-
-    /// S3 Control, once the pace allows a call.
-    pub async fn s3control(&self) -> &aws_sdk_s3control::Client {
-        self.pace.permit(&self.id, &self.region, Class::S3Control).await;
-        &self.s3control
     }
 }

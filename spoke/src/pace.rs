@@ -14,7 +14,8 @@ use crate::resource::{AccountId, Region};
 
 /// Calls that draw on one token bucket. For EC2 the classes and figures are
 /// those of "Request throttling for the Amazon EC2 API" (EC2 API reference);
-/// IAM, S3 and S3 Control publish none, so theirs are deliberately low.
+/// for the other services, which publish none or raise theirs silently, the
+/// figures are deliberately low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// EC2 Describe* with a filter or ids: bucket 100, refill 20/s.
@@ -35,10 +36,26 @@ pub enum Class {
     S3,
     /// S3 Control's account-level settings.
     S3Control,
+    /// EC2 Auto Scaling.
+    AutoScaling,
+    /// Elastic Load Balancing, both generations.
+    LoadBalancing,
+    /// RDS.
+    Rds,
+    /// Lambda's control plane: 15 calls/s in all (Lambda quotas).
+    Lambda,
+    /// ECS.
+    Ecs,
+    /// EKS, and the Kubernetes API of its clusters.
+    Eks,
+    /// Systems Manager.
+    Ssm,
+    /// AWS WAF.
+    Waf,
 }
 
 impl Class {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 17] = [
         Self::Ec2Read,
         Self::Ec2Write,
         Self::NetworkInterface,
@@ -48,6 +65,14 @@ impl Class {
         Self::IamWrite,
         Self::S3,
         Self::S3Control,
+        Self::AutoScaling,
+        Self::LoadBalancing,
+        Self::Rds,
+        Self::Lambda,
+        Self::Ecs,
+        Self::Eks,
+        Self::Ssm,
+        Self::Waf,
     ];
 
     /// The whole bucket: its size, and its refill in calls per second.
@@ -60,6 +85,14 @@ impl Class {
             Self::IamRead => (50, 20),
             Self::IamWrite => (25, 5),
             Self::S3 | Self::S3Control => (50, 10),
+            Self::AutoScaling
+            | Self::LoadBalancing
+            | Self::Rds
+            | Self::Ecs
+            | Self::Eks
+            | Self::Ssm => (50, 10),
+            Self::Lambda => (30, 15),
+            Self::Waf => (10, 5),
         }
     }
 }

@@ -255,6 +255,20 @@ pub struct Principal {
     pub id: Option<String>,
 }
 
+/// A workload in a Kubernetes cluster, as GuardDuty's
+/// `kubernetesDetails.kubernetesWorkloadDetails` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// `pods`, `deployments`, `daemonsets` and so on, in lower case.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// What is acted on, by kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
@@ -285,6 +299,39 @@ pub enum ResourceKind {
     Bucket {
         /// Its name.
         name: String,
+    },
+    /// An RDS DB instance, in an Aurora cluster or alone.
+    DbInstance {
+        /// `DBInstanceIdentifier`.
+        identifier: String,
+    },
+    /// An RDS DB cluster: Aurora, Multi-AZ or Limitless.
+    DbCluster {
+        /// `DBClusterIdentifier`.
+        identifier: String,
+    },
+    /// A Lambda function.
+    Function {
+        /// Its name, without version or alias: both share its concurrency.
+        name: String,
+    },
+    /// An ECS cluster, or what runs in it as far as the finding says.
+    EcsCluster {
+        /// The cluster's name.
+        cluster: String,
+        /// The task's ARN.
+        task: Option<String>,
+        /// The service that started the task, by name.
+        service: Option<String>,
+    },
+    /// An EKS cluster, or what is in it as far as the finding says.
+    EksCluster {
+        /// The cluster's name.
+        name: String,
+        /// The workload that the finding is about.
+        workload: Option<Workload>,
+        /// The Kubernetes user who called the cluster's API.
+        username: Option<String>,
     },
     /// A kind that no action here acts on; policy still matches it and says so.
     Other {
@@ -330,6 +377,34 @@ impl Resource {
             ResourceKind::User { name } => format!("arn:{partition}:iam::{account}:user/{name}"),
             ResourceKind::Role { name } => format!("arn:{partition}:iam::{account}:role/{name}"),
             ResourceKind::Bucket { name } => format!("arn:{partition}:s3:::{name}"),
+            ResourceKind::DbInstance { identifier } => {
+                format!("arn:{partition}:rds:{region}:{account}:db:{identifier}")
+            }
+            ResourceKind::DbCluster { identifier } => {
+                format!("arn:{partition}:rds:{region}:{account}:cluster:{identifier}")
+            }
+            ResourceKind::Function { name } => {
+                format!("arn:{partition}:lambda:{region}:{account}:function:{name}")
+            }
+            ResourceKind::EcsCluster { task: Some(task), .. } if task.starts_with("arn:") => {
+                task.clone()
+            }
+            ResourceKind::EcsCluster { cluster, task: Some(task), .. } => {
+                format!("arn:{partition}:ecs:{region}:{account}:task/{cluster}/{task}")
+            }
+            ResourceKind::EcsCluster { cluster, task: None, .. } => {
+                format!("arn:{partition}:ecs:{region}:{account}:cluster/{cluster}")
+            }
+            ResourceKind::EksCluster { name, workload, username } => {
+                let cluster = format!("arn:{partition}:eks:{region}:{account}:cluster/{name}");
+                match (workload, username) {
+                    (Some(Workload { kind, namespace, name }), _) => {
+                        format!("{cluster}/{kind}/{namespace}/{name}")
+                    }
+                    (None, Some(username)) => format!("{cluster}/user/{username}"),
+                    (None, None) => cluster,
+                }
+            }
             ResourceKind::Other { name, id } => {
                 let id = id.as_deref().unwrap_or("unknown");
                 if id.starts_with("arn:") {
@@ -349,6 +424,11 @@ impl Resource {
             ResourceKind::User { .. } => "User",
             ResourceKind::Role { .. } => "Role",
             ResourceKind::Bucket { .. } => "S3Bucket",
+            ResourceKind::DbInstance { .. } => "RDSDBInstance",
+            ResourceKind::DbCluster { .. } => "RDSDBCluster",
+            ResourceKind::Function { .. } => "Lambda",
+            ResourceKind::EcsCluster { .. } => "ECSCluster",
+            ResourceKind::EksCluster { .. } => "EKSCluster",
             ResourceKind::Other { name, .. } => name,
         }
     }

@@ -45,7 +45,13 @@ pub async fn current(account: &Account, resource: &Resource) -> Result<Option<Ta
         ResourceKind::User { name } => user(account, name).await.map(Some),
         ResourceKind::Role { name } => role(account, name).await.map(Some),
         ResourceKind::Bucket { name } => bucket(account, name).await.map(Some),
-        ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Ok(None),
+        ResourceKind::AccessKey { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => Ok(None),
     }
 }
 

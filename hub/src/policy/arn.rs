@@ -149,6 +149,11 @@ pub(super) fn behind(target: &Target) -> Behind {
         ResourceKind::AccessKey { principal, .. } => principal,
         ResourceKind::Instance { .. }
         | ResourceKind::Bucket { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => return Behind::Nobody,
     };
     match (kind, name) {

@@ -100,6 +100,12 @@ impl Fields for ResourceFields<'_> {
                 ResourceKind::User { name }
                 | ResourceKind::Role { name }
                 | ResourceKind::Bucket { name } => Event::Text(name),
+                ResourceKind::DbInstance { identifier }
+                | ResourceKind::DbCluster { identifier } => Event::Text(identifier),
+                ResourceKind::Function { name } | ResourceKind::EksCluster { name, .. } => {
+                    Event::Text(name)
+                }
+                ResourceKind::EcsCluster { cluster, .. } => Event::Text(cluster),
                 ResourceKind::Other { id, .. } => text(id.as_ref()),
             },
             "principal" => match &resource.kind {
@@ -108,6 +114,11 @@ impl Fields for ResourceFields<'_> {
                 | ResourceKind::User { .. }
                 | ResourceKind::Role { .. }
                 | ResourceKind::Bucket { .. }
+                | ResourceKind::DbInstance { .. }
+                | ResourceKind::DbCluster { .. }
+                | ResourceKind::Function { .. }
+                | ResourceKind::EcsCluster { .. }
+                | ResourceKind::EksCluster { .. }
                 | ResourceKind::Other { .. } => Event::Absent,
             },
             _ => Event::Absent,

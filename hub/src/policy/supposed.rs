@@ -63,6 +63,11 @@ pub(super) fn resource(
         "User" => ResourceKind::User { name },
         "Role" => ResourceKind::Role { name },
         "S3Bucket" => ResourceKind::Bucket { name },
+        "RDSDBInstance" => ResourceKind::DbInstance { identifier: name },
+        "RDSDBCluster" => ResourceKind::DbCluster { identifier: name },
+        "Lambda" => ResourceKind::Function { name },
+        "ECSCluster" => ResourceKind::EcsCluster { cluster: name, task: None, service: None },
+        "EKSCluster" => ResourceKind::EksCluster { name, workload: None, username: None },
         other => ResourceKind::Other { name: other.to_owned(), id: Some(name) },
     };
     Resource {

@@ -7,7 +7,9 @@ use firebreak_spoke::resource::{
 };
 use serde_json::Value;
 
-use super::fields::{arn, at, elements, first_text, flag, moment, number, tags, text};
+use super::fields::{
+    arn, at, elements, first_text, flag, function_name, moment, number, tags, text,
+};
 use super::sample::holds_sample_id;
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, ResourceRole, SecurityHubId, Target};
@@ -177,6 +179,11 @@ fn targets(value: &Value, home: &Home<'_>) -> Vec<Target> {
             ResourceKind::AccessKey { .. }
             | ResourceKind::User { .. }
             | ResourceKind::Role { .. }
+            | ResourceKind::DbInstance { .. }
+            | ResourceKind::DbCluster { .. }
+            | ResourceKind::Function { .. }
+            | ResourceKind::EcsCluster { .. }
+            | ResourceKind::EksCluster { .. }
             | ResourceKind::Other { .. } => role.filter(|_| targets.is_empty()),
         };
         let resource_ = Resource {
@@ -203,6 +210,12 @@ fn kind_of(resource: &Value, id: &str, finding: &Value) -> ResourceKind {
         "AwsIamUser" => ResourceKind::User { name: last },
         "AwsIamRole" => ResourceKind::Role { name: last },
         "AwsIamAccessKey" => access_key(resource, &last, finding),
+        "AwsRdsDbInstance" => ResourceKind::DbInstance { identifier: last },
+        "AwsRdsDbCluster" => ResourceKind::DbCluster { identifier: last },
+        "AwsLambdaFunction" => ResourceKind::Function { name: function_name(id) },
+        "AwsEcsCluster" => ResourceKind::EcsCluster { cluster: last, task: None, service: None },
+        "AwsEcsTask" => super::guardduty_targets::ecs_task(id, None),
+        "AwsEksCluster" => ResourceKind::EksCluster { name: last, workload: None, username: None },
         _ => ResourceKind::Other { name, id: Some(id.to_owned()) },
     }
 }

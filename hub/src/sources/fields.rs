@@ -127,6 +127,13 @@ pub(super) fn arn(text: &str) -> Option<[&str; 5]> {
     Some([partition, service, region, account, resource])
 }
 
+/// A function's name from its ARN, without version or alias; a text that is no
+/// ARN is the name.
+pub(super) fn function_name(id: &str) -> String {
+    let after = id.split_once(":function:").map_or(id, |(_, after)| after);
+    after.split(':').next().unwrap_or(after).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

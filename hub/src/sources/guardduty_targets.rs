@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use firebreak_spoke::resource::{
-    AccountId, Partition, Principal, PrincipalType, Region, Resource, ResourceKind,
+    AccountId, Partition, Principal, PrincipalType, Region, Resource, ResourceKind, Workload,
 };
 use serde_json::Value;
 
-use super::fields::{elements, first_text, tags, text};
+use super::fields::{elements, first_text, function_name, tags, text};
 use crate::finding::{ResourceRole, Target};
 
 /// Where the finding is, for targets that do not say it themselves.
@@ -62,6 +62,17 @@ pub(super) fn targets(
             vec![access_key(resource, &home).unwrap_or_else(|| home.other("AccessKey", None))]
         }
         "S3Bucket" | "S3Object" => buckets(resource, &home),
+        "RDSDBInstance" | "DBInstance" => db_instances(resource, &home),
+        "RDSLimitlessDB" => vec![limitless(resource, &home)],
+        "Lambda" => {
+            vec![function(resource, &home).unwrap_or_else(|| home.other("Lambda", None))]
+        }
+        "ECSCluster" => {
+            vec![ecs(resource, &home).unwrap_or_else(|| home.other("ECSCluster", None))]
+        }
+        "EKSCluster" | "KubernetesCluster" => {
+            vec![eks(resource, &home).unwrap_or_else(|| home.other("EKSCluster", None))]
+        }
         "AttackSequence" => Vec::new(),
         other => vec![home.other(other, other_id(resource, other))],
     };
@@ -117,31 +128,101 @@ fn buckets(resource: &Value, home: &Home<'_>) -> Vec<Target> {
     targets
 }
 
+/// The database, and the cluster it is in is found by the action that asks RDS.
+fn db_instances(resource: &Value, home: &Home<'_>) -> Vec<Target> {
+    let mut targets: Vec<Target> = elements(resource, &["rdsDbInstanceDetails"])
+        .into_iter()
+        .filter_map(|details| {
+            let arn = text(details, &["dbInstanceArn"]);
+            let identifier = text(details, &["dbInstanceIdentifier"])
+                .or_else(|| Some(arn?.rsplit(':').next()?.to_owned()))?;
+            Some(home.target(ResourceKind::DbInstance { identifier }, tags(details, &["tags"])))
+        })
+        .collect();
+    if targets.is_empty() {
+        targets.push(home.other("RDSDBInstance", None));
+    }
+    targets
+}
+
+/// Groups and snapshots of a Limitless database are its cluster's.
+fn limitless(resource: &Value, home: &Home<'_>) -> Target {
+    let details = resource.get("rdsLimitlessDbDetails").unwrap_or(&Value::Null);
+    match text(details, &["dbClusterIdentifier"]) {
+        Some(identifier) => {
+            home.target(ResourceKind::DbCluster { identifier }, tags(details, &["tags"]))
+        }
+        None => home.other(
+            "RDSLimitlessDB",
+            first_text(details, &[&["dbShardGroupArn"], &["dbShardGroupIdentifier"]]),
+        ),
+    }
+}
+
+fn function(resource: &Value, home: &Home<'_>) -> Option<Target> {
+    let details = resource.get("lambdaDetails")?;
+    let named = first_text(details, &[&["functionName"], &["functionArn"]])?;
+    let name = function_name(&named);
+    Some(home.target(ResourceKind::Function { name }, tags(details, &["tags"])))
+}
+
+/// The task, its service and its cluster. `group` is `service:NAME` for a task
+/// that a service started (ECS API reference, Task).
+fn ecs(resource: &Value, home: &Home<'_>) -> Option<Target> {
+    let details = resource.get("ecsClusterDetails")?;
+    let arn = text(details, &["arn"]);
+    let from_arn = arn.as_deref().and_then(|arn| arn.rsplit('/').next()).map(str::to_owned);
+    let cluster = text(details, &["name"]).or(from_arn)?;
+    let task = text(details, &["taskDetails", "arn"]);
+    let group = text(details, &["taskDetails", "group"]);
+    let service = group.and_then(|group| Some(group.strip_prefix("service:")?.to_owned()));
+    let kind = ResourceKind::EcsCluster { cluster, task, service };
+    Some(home.target(kind, tags(details, &["tags"])))
+}
+
+/// The cluster, with the workload and the user that the finding is about.
+fn eks(resource: &Value, home: &Home<'_>) -> Option<Target> {
+    let details = resource.get("eksClusterDetails")?;
+    let arn = text(details, &["arn"]);
+    let from_arn = arn.as_deref().and_then(|arn| arn.rsplit('/').next()).map(str::to_owned);
+    let name = text(details, &["name"]).or(from_arn)?;
+    let kubernetes = resource.get("kubernetesDetails").unwrap_or(&Value::Null);
+    let workload = kubernetes.get("kubernetesWorkloadDetails").and_then(workload);
+    let username = text(kubernetes, &["kubernetesUserDetails", "username"]);
+    let kind = ResourceKind::EksCluster { name, workload, username };
+    Some(home.target(kind, tags(details, &["tags"])))
+}
+
+fn workload(details: &Value) -> Option<Workload> {
+    Some(Workload {
+        kind: text(details, &["type"])?.to_ascii_lowercase(),
+        namespace: text(details, &["namespace"]).unwrap_or_else(|| "default".to_owned()),
+        name: text(details, &["name"])?,
+    })
+}
+
+/// A task by its ARN, `arn:…:task/CLUSTER/ID`. The older form without the
+/// cluster names the default one.
+pub(super) fn ecs_task(arn: &str, service: Option<String>) -> ResourceKind {
+    let cluster = arn.split_once(":task/").and_then(|(_, rest)| rest.split_once('/'));
+    let cluster = cluster.map_or("default", |(cluster, _)| cluster).to_owned();
+    ResourceKind::EcsCluster { cluster, task: Some(arn.to_owned()), service }
+}
+
 /// The best id of a resource that no action here acts on.
 fn other_id(resource: &Value, resource_type: &str) -> Option<String> {
     let section = match resource_type {
-        "EKSCluster" | "KubernetesCluster" => "eksClusterDetails",
-        "ECSCluster" => "ecsClusterDetails",
         "Container" => "containerDetails",
-        "RDSDBInstance" | "DBInstance" => "rdsDbInstanceDetails",
-        "RDSLimitlessDB" => "rdsLimitlessDbDetails",
-        "Lambda" => "lambdaDetails",
         "EBSVolume" => "ebsVolumeDetails",
+        "EBSSnapshot" => "ebsSnapshotDetails",
+        "EC2Image" => "ec2ImageDetails",
+        "RecoveryPoint" => "recoveryPointDetails",
         _ => return None,
     };
     let details = resource.get(section)?;
     first_text(
         details,
-        &[
-            &["arn"],
-            &["functionArn"],
-            &["dbInstanceArn"],
-            &["dbShardGroupArn"],
-            &["id"],
-            &["name"],
-            &["dbInstanceIdentifier"],
-            &["functionName"],
-        ],
+        &[&["arn"], &["snapshotArn"], &["imageArn"], &["recoveryPointArn"], &["id"], &["name"]],
     )
 }
 
@@ -166,7 +247,7 @@ fn sequence(detail: &Value, home: &Home<'_>) -> Vec<Target> {
             role: None,
             ..*home
         };
-        add(sequence_resource(resource, &own));
+        add(sequence_resource(sequence, resource, &own));
     }
     for actor in elements(sequence, &["actors"]) {
         let user = actor.get("user");
@@ -192,7 +273,33 @@ fn sequence(detail: &Value, home: &Home<'_>) -> Vec<Target> {
     targets
 }
 
-fn sequence_resource(resource: &Value, home: &Home<'_>) -> Target {
+/// The cluster that a sequence is about, where it names just one.
+fn cluster_of(sequence: &Value) -> Option<String> {
+    let mut clusters = elements(sequence, &["resources"])
+        .into_iter()
+        .filter(|resource| text(resource, &["resourceType"]).as_deref() == Some("EKS_CLUSTER"));
+    let uid = text(clusters.next()?, &["uid"])?;
+    let name = uid.rsplit('/').next().unwrap_or(&uid).to_owned();
+    clusters.next().is_none().then_some(name)
+}
+
+/// The cluster in a workload's uid, where that is an ARN below the cluster's.
+fn eks_cluster(uid: &str) -> Option<String> {
+    let (_, rest) = uid.split_once(":cluster/")?;
+    rest.split('/').next().map(str::to_owned)
+}
+
+/// `KubernetesWorkload` of the sequence calls its type `KubernetesResourcesTypes`
+/// and has its name beside it (GuardDuty API reference).
+fn sequence_workload(data: &Value, name: Option<&str>) -> Option<Workload> {
+    Some(Workload {
+        kind: first_text(data, &[&["type"], &["kubernetesResourcesTypes"]])?.to_ascii_lowercase(),
+        namespace: text(data, &["namespace"]).unwrap_or_else(|| "default".to_owned()),
+        name: text(data, &["name"]).or_else(|| name.map(str::to_owned))?,
+    })
+}
+
+fn sequence_resource(sequence: &Value, resource: &Value, home: &Home<'_>) -> Target {
     let kind = text(resource, &["resourceType"]).unwrap_or_else(|| "unknown".to_owned());
     let uid = text(resource, &["uid"]);
     let last = |uid: &str| uid.rsplit(['/', ':']).next().unwrap_or(uid).to_owned();
@@ -216,6 +323,46 @@ fn sequence_resource(resource: &Value, home: &Home<'_>) -> Target {
             };
             let access_key_id = uid.as_deref().map(last);
             home.target(ResourceKind::AccessKey { access_key_id, principal }, tags)
+        }
+        ("EC2_NETWORK_INTERFACE", Some(uid)) => {
+            let data = super::fields::at(resource, &["data", "ec2NetworkInterface"]);
+            match data.and_then(|data| text(data, &["instanceId"])) {
+                Some(instance_id) => home.target(ResourceKind::Instance { instance_id }, tags),
+                None => {
+                    home.target(ResourceKind::Other { name: kind.clone(), id: Some(uid) }, tags)
+                }
+            }
+        }
+        ("S3_OBJECT", Some(uid)) => {
+            let bucket = uid.split_once(":::").map_or(uid.as_str(), |(_, rest)| rest);
+            let name = bucket.split('/').next().unwrap_or(bucket).to_owned();
+            home.target(ResourceKind::Bucket { name }, tags)
+        }
+        ("EKS_CLUSTER", Some(uid)) => {
+            let name = last(&uid);
+            home.target(ResourceKind::EksCluster { name, workload: None, username: None }, tags)
+        }
+        ("KUBERNETES_WORKLOAD", uid) => {
+            let data = super::fields::at(resource, &["data", "kubernetesWorkload"]);
+            let cluster = cluster_of(sequence).or_else(|| uid.as_deref().and_then(eks_cluster));
+            match (cluster, data.and_then(|data| sequence_workload(data, name.as_deref()))) {
+                (Some(name), Some(workload)) => home.target(
+                    ResourceKind::EksCluster { name, workload: Some(workload), username: None },
+                    tags,
+                ),
+                _ => home.target(ResourceKind::Other { name: kind.clone(), id: uid }, tags),
+            }
+        }
+        ("ECS_CLUSTER", Some(uid)) => {
+            let cluster = last(&uid);
+            home.target(ResourceKind::EcsCluster { cluster, task: None, service: None }, tags)
+        }
+        ("ECS_TASK", Some(uid)) => home.target(ecs_task(&uid, None), tags),
+        ("RDS_DB_INSTANCE", Some(uid)) => {
+            home.target(ResourceKind::DbInstance { identifier: last(&uid) }, tags)
+        }
+        ("LAMBDA" | "LAMBDA_FUNCTION", Some(uid)) => {
+            home.target(ResourceKind::Function { name: function_name(&uid) }, tags)
         }
         (other, uid) => {
             home.target(ResourceKind::Other { name: other.to_owned(), id: uid.or(name) }, tags)

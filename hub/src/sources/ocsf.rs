@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firebreak_spoke::resource::{AccountId, Partition, Region, Resource, ResourceKind};
 use serde_json::Value;
 
-use super::fields::{arn, elements, first_text, moment, tags, text};
+use super::fields::{arn, elements, first_text, function_name, moment, tags, text};
 use super::sample::holds_sample_id;
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, Target};
@@ -126,6 +126,24 @@ fn targets(
                 }
                 ("AWS::IAM::Role" | "AwsIamRole", Some(last)) => {
                     ResourceKind::Role { name: last.to_owned() }
+                }
+                ("AWS::RDS::DBInstance" | "AwsRdsDbInstance", Some(last)) => {
+                    ResourceKind::DbInstance { identifier: last.to_owned() }
+                }
+                ("AWS::RDS::DBCluster" | "AwsRdsDbCluster", Some(last)) => {
+                    ResourceKind::DbCluster { identifier: last.to_owned() }
+                }
+                ("AWS::Lambda::Function" | "AwsLambdaFunction", Some(_)) => {
+                    let name = function_name(uid.as_deref().unwrap_or_default());
+                    ResourceKind::Function { name }
+                }
+                ("AWS::ECS::Cluster" | "AwsEcsCluster", Some(last)) => {
+                    let cluster = last.to_owned();
+                    ResourceKind::EcsCluster { cluster, task: None, service: None }
+                }
+                ("AWS::EKS::Cluster" | "AwsEksCluster", Some(last)) => {
+                    let name = last.to_owned();
+                    ResourceKind::EksCluster { name, workload: None, username: None }
                 }
                 _ => ResourceKind::Other { name, id: uid.clone() },
             };

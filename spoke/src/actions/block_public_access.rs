@@ -174,6 +174,11 @@ fn level<'a>(scope: Scope<'a>, parameters: &Parameters) -> Result<Level<'a>, Act
         | ResourceKind::AccessKey { .. }
         | ResourceKind::User { .. }
         | ResourceKind::Role { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => {
             Err(ActionError::new(Kind::NotApplicable, "the target is no bucket"))
         }

@@ -124,6 +124,11 @@ fn holder(kind: &ResourceKind) -> Result<(Holder, Option<String>), ActionError> 
         ResourceKind::AccessKey { principal, .. } => principal,
         ResourceKind::Instance { .. }
         | ResourceKind::Bucket { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => {
             return Err(ActionError::new(Kind::NotApplicable, "the target has no sessions"));
         }

@@ -199,7 +199,13 @@ fn assert_taggable(kind: &ResourceKind) -> Result<(), ActionError> {
         | ResourceKind::User { .. }
         | ResourceKind::Role { .. }
         | ResourceKind::Bucket { .. } => Ok(()),
-        ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Err(not_applicable()),
+        ResourceKind::AccessKey { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => Err(not_applicable()),
     }
 }
 
@@ -253,7 +259,13 @@ async fn put(scope: Scope<'_>, tags: &Tags) -> Result<(), ActionError> {
             all.extend(tags.clone());
             put_bucket(scope, name, &all).await
         }
-        ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Err(not_applicable()),
+        ResourceKind::AccessKey { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => Err(not_applicable()),
     }
 }
 
@@ -287,7 +299,13 @@ async fn delete(scope: Scope<'_>, remove: &Tags) -> Result<(), ActionError> {
             all.retain(|key, _| !remove.contains_key(key));
             put_bucket(scope, name, &all).await
         }
-        ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Err(not_applicable()),
+        ResourceKind::AccessKey { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => Err(not_applicable()),
     }
 }
 

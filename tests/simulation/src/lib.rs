@@ -21,7 +21,8 @@
 //!
 //! One folder with `model.rs` (the state, plain data) and `answers.rs` (the
 //! calls), its state in `state::State`, its line in `router::dispatch` and its
-//! permissions in `permissions.rs`.
+//! permissions in `permissions.rs`. A service of one account and Region that a
+//! few actions call is one file in `regional`, told as JSON values.
 
 pub mod caller;
 pub mod dynamodb;
@@ -32,6 +33,7 @@ pub mod organization;
 pub mod organizations;
 pub mod permissions;
 pub mod policy;
+pub mod regional;
 pub mod router;
 pub mod s3;
 pub mod security_hub;

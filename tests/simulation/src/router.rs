@@ -10,7 +10,7 @@ use crate::s3::answers as s3;
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
-use crate::{ec2, iam, organizations, sts};
+use crate::{ec2, iam, organizations, regional, sts};
 
 /// What a request turned out to be.
 #[derive(Clone, Debug)]
@@ -60,7 +60,8 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
         }
         "s3" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
         "s3-control" => (Protocol::RestXmlWrapped, s3_operation(request).map(str::to_owned)),
-        other => return Err(format!("the simulation does not model the service {other}")),
+        other => regional::route(other, request)
+            .ok_or_else(|| format!("the simulation does not model the service {other}"))?,
     };
     let operation = operation.ok_or_else(|| {
         let HttpRequest { method, path, .. } = request;
@@ -145,16 +146,24 @@ pub fn refusal(service: &str, denied: &Denied) -> ServiceError {
     let (status, code) = match (denied, service) {
         (Denied::NotModelled(_), _) => (500, "NotModelled"),
         (Denied::Expired, "ec2") => (400, "RequestExpired"),
-        (Denied::Expired, "dynamodb" | "organizations" | "securityhub") => {
-            (400, "ExpiredTokenException")
-        }
+        (
+            Denied::Expired,
+            "dynamodb" | "organizations" | "securityhub" | "ecs" | "ssm" | "wafv2" | "lambda"
+            | "eks",
+        ) => (400, "ExpiredTokenException"),
         (Denied::Expired, _) => (403, "ExpiredToken"),
         (Denied::Credentials(_), "ec2") => (401, "AuthFailure"),
         (Denied::Credentials(_), "s3" | "s3-control") => (403, "InvalidAccessKeyId"),
-        (Denied::Credentials(_), "sts" | "iam") => (403, "InvalidClientTokenId"),
+        (
+            Denied::Credentials(_),
+            "sts" | "iam" | "autoscaling" | "elasticloadbalancing" | "rds",
+        ) => (403, "InvalidClientTokenId"),
         (Denied::Credentials(_), _) => (400, "UnrecognizedClientException"),
         (Denied::Policy { .. }, "ec2") => (403, "UnauthorizedOperation"),
-        (Denied::Policy { .. }, "sts" | "iam" | "s3" | "s3-control") => (403, "AccessDenied"),
+        (
+            Denied::Policy { .. },
+            "sts" | "iam" | "s3" | "s3-control" | "autoscaling" | "elasticloadbalancing" | "rds",
+        ) => (403, "AccessDenied"),
         (Denied::Policy { .. }, _) => (400, "AccessDeniedException"),
     };
     ServiceError::new(status, code, message)
@@ -306,7 +315,12 @@ pub fn dispatch(
                 None => not_modelled(),
             }
         }
-        _ => not_modelled(),
+        _ => {
+            let (account, region) = (account.clone(), region.clone());
+            let place = regional::Place { account, region, now };
+            regional::dispatch(state, &place, service, operation, request)
+                .unwrap_or_else(not_modelled)
+        }
     }
 }
 

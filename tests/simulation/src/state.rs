@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::caller::{Caller, Session};
 use crate::ec2::model::Ec2;
 use crate::iam::model::Iam;
 use crate::organizations::Organizations;
+use crate::regional::{self, Regional};
 use crate::s3::model::S3;
 use crate::security_hub::model::SecurityHub;
 
@@ -46,6 +48,19 @@ pub struct Account {
     pub iam: Iam,
     /// EC2 by Region.
     pub ec2: BTreeMap<String, Ec2>,
+    /// The services of `regional`, by Region.
+    #[serde(serialize_with = "held")]
+    pub regional: BTreeMap<String, Regional>,
+}
+
+/// Only what is held: looking at a service leaves no trace.
+fn held<S: serde::Serializer>(
+    regions: &BTreeMap<String, Regional>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let held = regions.iter().map(|(region, regional)| (region, regional::held(regional)));
+    let some = |value: &Value| value.as_object().is_some_and(|services| !services.is_empty());
+    serializer.collect_map(held.filter(|(_, value)| some(value)))
 }
 
 impl State {
@@ -59,6 +74,12 @@ impl State {
     pub fn ec2(&mut self, account: &str, region: &str) -> &mut Ec2 {
         let account = self.accounts.entry(account.to_owned()).or_default();
         account.ec2.entry(region.to_owned()).or_default()
+    }
+
+    /// An account's services of `regional` in a Region, empty at first.
+    pub fn regional(&mut self, account: &str, region: &str) -> &mut Regional {
+        let account = self.accounts.entry(account.to_owned()).or_default();
+        account.regional.entry(region.to_owned()).or_default()
     }
 
     /// An account's IAM.
