@@ -1,7 +1,7 @@
 //! The vocabulary: a finding, normalized from every form in which it arrives,
 //! and the targets that it names, each with its own account and Region.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use firebreak_spoke::resource::{AccountId, Partition, Region, Resource};
 use jiff::Timestamp;
@@ -93,4 +93,41 @@ pub struct Finding {
     /// The finding as its service wrote it, keys in the event's camelCase for
     /// GuardDuty: what policies match beyond the normalized fields.
     pub detail: Value,
+}
+
+impl Finding {
+    /// Every remote IP address that the finding names, each once: GuardDuty's
+    /// and ASFF's `remoteIpDetails`, wherever they stand, and the endpoints of
+    /// an attack sequence.
+    pub fn remote_addresses(&self) -> Vec<String> {
+        let mut addresses = BTreeSet::new();
+        collect(&self.detail, &mut addresses);
+        let endpoints = self.detail.pointer("/service/detection/sequence/endpoints");
+        for endpoint in endpoints.and_then(Value::as_array).into_iter().flatten() {
+            addresses.extend(endpoint.get("ip").and_then(Value::as_str).map(str::to_owned));
+        }
+        addresses.into_iter().collect()
+    }
+}
+
+fn collect(value: &Value, addresses: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                if key.eq_ignore_ascii_case("remoteIpDetails") {
+                    let address = |name: &str| {
+                        let field = value.as_object()?.iter();
+                        let mut named = field.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+                        named.next()?.1.as_str().map(str::to_owned)
+                    };
+                    addresses.extend(address("ipAddressV4"));
+                    addresses.extend(address("ipAddressV6"));
+                } else {
+                    collect(value, addresses);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, addresses)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

@@ -243,6 +243,9 @@ pub struct FindingSummary {
     pub region: Region,
     /// What Security Hub calls it.
     pub security_hub: Option<SecurityHubId>,
+    /// The remote IP addresses that it names: what there is to block.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remote_addresses: Vec<String>,
 }
 
 impl FindingSummary {
@@ -257,6 +260,7 @@ impl FindingSummary {
             account: finding.account.clone(),
             region: finding.region.clone(),
             security_hub: finding.security_hub.clone(),
+            remote_addresses: finding.remote_addresses(),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use firebreak_spoke::{actions, tags};
+use firebreak_spoke::actions::{self, Reversal};
+use firebreak_spoke::tags;
 use serde_json::Value;
 
 fn template() -> Value {
@@ -73,7 +74,11 @@ fn the_readme_s_table_of_actions_is_the_program_s() {
     let mut table = "| action | acts on | what it does | undo |\n|---|---|---|---|\n".to_owned();
     for entry in actions::all() {
         let about = &entry.about;
-        let undo = if about.reversible { "yes" } else { "no" };
+        let undo = match about.reversal {
+            Reversal::Restored => "yes",
+            Reversal::Kept => "nothing to put back",
+            Reversal::Impossible => "no",
+        };
         let types = about.resource_types.join(", ");
         let row = format!("| `{}` | {types} | {} | {undo} |\n", about.name, about.sentence);
         table.push_str(&row);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 use comfy_table::{ContentArrangement, Table, presets};
-use firebreak_spoke::actions;
+use firebreak_spoke::actions::{self, Reversal};
 use serde_json::{Value, json};
 
 use super::{Failure, Output};
@@ -42,7 +42,7 @@ fn list(output: Output) -> Result<(), Failure> {
                     about.name,
                     &about.resource_types.join(", "),
                     &phase(about.phase),
-                    if about.reversible { "yes" } else { "no" },
+                    undo(about.reversal),
                     about.sentence,
                 ]);
             }
@@ -54,6 +54,15 @@ fn list(output: Output) -> Result<(), Failure> {
 
 fn phase(phase: actions::Phase) -> String {
     format!("{phase:?}").to_lowercase()
+}
+
+/// What a list says of undo.
+fn undo(reversal: Reversal) -> &'static str {
+    match reversal {
+        Reversal::Restored => "yes",
+        Reversal::Kept => "nothing to put back",
+        Reversal::Impossible => "no",
+    }
 }
 
 fn describe(entry: &actions::Entry) -> Value {
@@ -68,6 +77,7 @@ fn describe(entry: &actions::Entry) -> Value {
         "phase": about.phase,
         "parameters": entry.schema(),
         "permissions": permissions,
-        "reversible": about.reversible,
+        "undo": about.reversal,
+        "reversible": about.reversal != Reversal::Impossible,
     })
 }

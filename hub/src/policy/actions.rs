@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use firebreak_spoke::actions::Reversal;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,7 +39,7 @@ impl ActionFacts {
             .map(|entry| Self {
                 name: entry.about.name.to_owned(),
                 resource_types: entry.about.resource_types.iter().map(|it| (*it).into()).collect(),
-                reversible: entry.about.reversible,
+                reversible: entry.about.reversal != Reversal::Impossible,
                 check: |name, parameters| match firebreak_spoke::actions::find(name) {
                     Some(entry) => entry.check_parameters(parameters),
                     None => Err(format!("there is no action `{name}`")),

@@ -22,6 +22,11 @@ use crate::record::{Response, State, Step, StepState};
 const VERIFICATIONS: u32 = 4;
 const BETWEEN_VERIFICATIONS: Duration = Duration::from_millis(1_500);
 
+/// How long a worker stays with a step whose work is under way in the member
+/// account, and how often it looks. Afterwards the finding's next delivery goes on.
+const PENDING_AT_MOST: Duration = Duration::from_secs(60);
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
 impl Responder {
     /// Carries out what is planned, phase by phase, and records how each ended.
     pub(super) async fn carry_out(
@@ -33,10 +38,10 @@ impl Responder {
     ) -> Result<(Response, Option<Duration>), HubError> {
         let mut contained_after = None;
         let mut interrupted = None;
-        for phase in [Phase::Contain, Phase::Protect, Phase::Collect] {
+        for phase in [Phase::Contain, Phase::Protect, Phase::Collect, Phase::End] {
             let in_phase =
                 |step: &&mut Step| step.phase == phase && step.state == StepState::Planned;
-            let (id, finding) = (response.id.clone(), response.finding.id.clone());
+            let (id, finding) = (response.id.clone(), response.finding.clone());
             let resource = response.resource.clone();
             let steps: Vec<&mut Step> = response.steps.iter_mut().filter(in_phase).collect();
             if steps.is_empty() {
@@ -178,6 +183,10 @@ async fn carry_out_step(scope: Scope<'_>, step: &mut Step) -> Result<(), ActionE
             step.detail = format!("{} did not hold: {seen}", step.action);
             Ok(())
         }
+        Ok(Verdict::Pending(seen)) => {
+            let message = format!("{} is still under way: {seen}", step.action);
+            Err(ActionError::new(Kind::Transient, message))
+        }
         Err(error) => match error.kind {
             Kind::Transient => Err(error),
             Kind::NotApplicable => {
@@ -206,14 +215,21 @@ async fn try_step(scope: Scope<'_>, step: &mut Step) -> Result<Verdict, ActionEr
     if !step.changes.is_empty() {
         action.apply(scope, &step.parameters, &step.prior).await?;
     }
+    let began = tokio::time::Instant::now();
     let mut tries = 1;
     loop {
         let verdict = action.verify(scope, &step.parameters, &step.prior).await?;
-        if matches!(verdict, Verdict::Holds(_)) || tries == VERIFICATIONS {
-            return Ok(verdict);
+        let wait = match &verdict {
+            Verdict::Holds(_) => return Ok(verdict),
+            Verdict::Broken(_) if tries == VERIFICATIONS => return Ok(verdict),
+            Verdict::Broken(_) => BETWEEN_VERIFICATIONS,
+            Verdict::Pending(_) if began.elapsed() >= PENDING_AT_MOST => return Ok(verdict),
+            Verdict::Pending(_) => BETWEEN_LOOKS,
+        };
+        if matches!(verdict, Verdict::Broken(_)) {
+            tries += 1;
         }
-        tries += 1;
-        tokio::time::sleep(BETWEEN_VERIFICATIONS).await;
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -21,7 +21,7 @@ use crate::finding::{Finding, Target};
 use crate::organization::Place;
 use crate::plan;
 use crate::policy::{Decision, Policy, Tags};
-use crate::record::{Response, StepState};
+use crate::record::{FindingSummary, Response, StepState};
 
 impl Responder {
     /// What policy says in the light of the target's present tags, and the
@@ -86,10 +86,12 @@ impl Responder {
         };
         let (id, _) = next_response(seen, resource, &rule);
         let id = id.as_str();
+        let summary = FindingSummary::of(finding);
+        let summary = &summary;
         let each = decision.actions.iter().map(|call| async move {
             let observation = async {
                 let account = self.reading_session(resource).await?;
-                let scope = self.scope(&account, resource, id, &finding.id);
+                let scope = self.scope(&account, resource, id, summary);
                 let action = find(&call.name)?;
                 let observation = action.observe(scope, &call.parameters).await?;
                 // Whom the action changes besides the target is known only now.
@@ -111,10 +113,17 @@ impl Responder {
         account: &'a Account,
         resource: &'a Resource,
         response: &'a str,
-        finding: &'a str,
+        finding: &'a FindingSummary,
     ) -> Scope<'a> {
-        let spoke_role = &self.settings.spoke_role;
-        Scope { account, resource, response, finding, now: self.now(), spoke_role }
+        Scope {
+            account,
+            resource,
+            response,
+            finding: &finding.id,
+            remote_addresses: &finding.remote_addresses,
+            now: self.now(),
+            spoke_role: &self.settings.spoke_role,
+        }
     }
 
     /// The session that every finding of an account shares, which only reads.

@@ -54,7 +54,7 @@ impl Responder {
         mut entry: Entry,
     ) -> Result<Response, HubError> {
         let session = self.changing_session(&response).await;
-        let (id, finding) = (response.id.clone(), response.finding.id.clone());
+        let (id, finding) = (response.id.clone(), response.finding.clone());
         let resource = response.resource.clone();
         let mut failures = Vec::new();
         let mut drift = Vec::new();

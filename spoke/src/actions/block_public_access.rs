@@ -10,7 +10,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::bucket;
 use crate::error::{ActionError, Kind};
 use crate::resource::ResourceKind;
@@ -93,7 +93,7 @@ impl Action for BlockPublicAccess {
         resource_types: &["S3Bucket"],
         reads: &[GET_ACCOUNT, GET_BUCKET],
         writes: &[PUT_ACCOUNT, PUT_BUCKET],
-        reversible: true,
+        reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
     type Parameters = Parameters;

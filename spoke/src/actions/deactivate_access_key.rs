@@ -8,7 +8,7 @@ use aws_sdk_iam::types::StatusType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 use crate::resource::{Principal, PrincipalType, ResourceKind};
@@ -34,7 +34,7 @@ impl Action for DeactivateAccessKey {
         resource_types: &["AccessKey"],
         reads: &["iam:ListAccessKeys"],
         writes: &["iam:UpdateAccessKey"],
-        reversible: true,
+        reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
     type Parameters = Parameters;

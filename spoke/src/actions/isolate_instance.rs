@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::interfaces::{self, Interface};
 use super::isolation_groups::{self as groups, Found, Purpose};
-use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::error::{ActionError, Kind};
 use crate::instance;
 use crate::resource::ResourceKind;
@@ -90,7 +90,7 @@ impl Action for IsolateInstance {
             "ec2:RevokeSecurityGroupEgress",
             "ec2:RevokeSecurityGroupIngress",
         ],
-        reversible: true,
+        reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
     type Parameters = Parameters;

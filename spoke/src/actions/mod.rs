@@ -7,7 +7,10 @@
 //! - `apply` makes the change. It may run again after a crash, with the prior
 //!   state that was *recorded*: observing again would save our own change as
 //!   the original. Applying twice equals applying once.
-//! - `verify` reads back. Only what it confirms is called contained.
+//! - `verify` reads back. Only what it confirms is called contained. Nothing
+//!   here waits: what takes longer is started by `apply` under an id that names
+//!   the response, so that starting it again finds it, and is `Pending` until
+//!   it has ended.
 //! - `undo` puts the prior state back. It tolerates that `apply` never ran or
 //!   stopped half way, and that it ran itself before. What somebody changed
 //!   since is left alone and reported as drift.
@@ -50,6 +53,21 @@ pub enum Phase {
     Protect,
     /// Marks and collects.
     Collect,
+    /// Ends the resource, once all that was wanted of it is kept.
+    End,
+}
+
+/// What becomes of an action's effect when its response is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reversal {
+    /// Undo restores the prior state.
+    Restored,
+    /// It only adds something beside the resource, such as a snapshot: nothing
+    /// has to be put back, and what it made is kept.
+    Kept,
+    /// Nothing can restore the prior state: policy has to allow it expressly.
+    Impossible,
 }
 
 /// What an action says of itself. From this come the command line's list, the
@@ -66,8 +84,8 @@ pub struct About {
     pub reads: &'static [&'static str],
     /// Every IAM action that it uses to change, undo included.
     pub writes: &'static [&'static str],
-    /// Whether undo restores the prior state.
-    pub reversible: bool,
+    /// What undo does about it.
+    pub reversal: Reversal,
     /// When it runs.
     pub phase: Phase,
 }
@@ -83,6 +101,8 @@ pub struct Scope<'a> {
     pub response: &'a str,
     /// The id of the finding that is answered.
     pub finding: &'a str,
+    /// The remote IP addresses that the finding names.
+    pub remote_addresses: &'a [String],
     /// The present time.
     pub now: Timestamp,
     /// The name of the spoke role in use, which no action may touch.
@@ -116,6 +136,9 @@ pub enum Verdict {
     Holds(String),
     /// It is not; a sentence says what was seen instead.
     Broken(String),
+    /// What `apply` started is still under way; a sentence says how far it is.
+    /// It is asked again, if need be by another worker.
+    Pending(String),
 }
 
 /// What `undo` did.

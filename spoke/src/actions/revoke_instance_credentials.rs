@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::deny_sessions::{self, Holder, Which};
 use super::instance_profile::{self as profile, Association};
 use super::protected::refuse_protected;
-use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::account::Account;
 use crate::error::{ActionError, Kind};
 use crate::instance;
@@ -122,7 +122,7 @@ impl Action for RevokeInstanceCredentials {
             "iam:PassRole",
             "iam:PutRolePolicy",
         ],
-        reversible: true,
+        reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
     type Parameters = Parameters;

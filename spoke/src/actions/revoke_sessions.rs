@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deny_sessions::{self, Holder, Which};
 use super::protected::refuse_protected;
-use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 use crate::resource::{Principal, PrincipalType, ResourceKind};
@@ -55,7 +55,7 @@ impl Action for RevokeSessions {
             "iam:PutRolePolicy",
             "iam:PutUserPolicy",
         ],
-        reversible: true,
+        reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
     type Parameters = Parameters;

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::protected::refuse_protected;
-use super::{About, Action, Change, Observation, Phase, Scope, Undone, Verdict};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::bucket;
 use crate::error::{ActionError, Kind};
 use crate::pace::Class;
@@ -71,7 +71,7 @@ impl Action for TagResource {
             "iam:UntagUser",
             PUT_BUCKET,
         ],
-        reversible: true,
+        reversal: Reversal::Restored,
         phase: Phase::Collect,
     };
     type Parameters = Parameters;
@@ -128,7 +128,7 @@ impl Action for TagResource {
             }
             Err(error) => return Err(error),
         };
-        let Reversal { restore, remove, drift } =
+        let PutBack { restore, remove, drift } =
             reverse(&present, &parameters.wanted(scope), prior);
         if !restore.is_empty() {
             put(scope, &restore).await?;
@@ -164,15 +164,15 @@ fn compare(present: &Tags, wanted: &Tags) -> Observation<Prior> {
 /// What undo does: values that come back, tags that go, and keys that somebody
 /// changed since, which are left alone.
 #[derive(Debug, Default, PartialEq)]
-struct Reversal {
+struct PutBack {
     restore: Tags,
     /// With the value that we gave them.
     remove: Tags,
     drift: Vec<String>,
 }
 
-fn reverse(present: &Tags, wanted: &Tags, prior: &Prior) -> Reversal {
-    let mut reversal = Reversal::default();
+fn reverse(present: &Tags, wanted: &Tags, prior: &Prior) -> PutBack {
+    let mut reversal = PutBack::default();
     for (key, before) in &prior.before {
         let now = present.get(key);
         if now == before.as_ref() {
@@ -371,7 +371,7 @@ mod tests {
                      remove: &[(&str, &str)],
                      drift: &[&str]| {
             let drift = drift.iter().map(|&key| key.to_owned()).collect();
-            let expected = Reversal { restore: tags(restore), remove: tags(remove), drift };
+            let expected = PutBack { restore: tags(restore), remove: tags(remove), drift };
             assert_eq!(reverse(&tags(present), &wanted, &prior), expected, "{present:?}");
         };
         let same = ("same", "s");

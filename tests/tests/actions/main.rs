@@ -9,6 +9,8 @@ mod isolation;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod stops;

@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use fastrand::Rng;
 use firebreak_hub::aws::config;
 use firebreak_simulation::{Options, Organization};
 use firebreak_spoke::account::Account;
@@ -28,6 +29,7 @@ pub(crate) struct Stage {
     pub(crate) reader: Account,
     pub(crate) spoke: Account,
     pub(crate) before: Value,
+    pub(crate) remote_addresses: Vec<String>,
 }
 
 pub(crate) fn allow(actions: &[&str]) -> Value {
@@ -81,7 +83,8 @@ impl Stage {
         let spoke = session(&organization, SPOKE).await;
         let before = organization.snapshot(ACCOUNT);
         let parameters = case.parameters.clone();
-        Self { organization, resource, entry, parameters, reader, spoke, before }
+        let remote_addresses = ["198.51.100.7", "198.51.100.8"].map(str::to_owned).to_vec();
+        Self { organization, resource, entry, parameters, reader, spoke, before, remote_addresses }
     }
 
     pub(crate) fn scope<'a>(&'a self, account: &'a Account) -> Scope<'a> {
@@ -90,6 +93,7 @@ impl Stage {
             resource: &self.resource,
             response: "r-0001",
             finding: "finding-0001",
+            remote_addresses: &self.remote_addresses,
             now: self.organization.now(),
             spoke_role: SPOKE,
         }
@@ -113,6 +117,47 @@ impl Stage {
 
     pub(crate) fn snapshot(&self) -> Value {
         self.organization.snapshot(ACCOUNT)
+    }
+
+    /// Changes the arranged state at random; what it becomes is the state before.
+    pub(crate) fn vary(&mut self, case: &Case, dice: &mut Rng) {
+        self.organization.edit(|state| (case.vary)(state, &self.resource, dice));
+        self.before = self.snapshot();
+    }
+
+    /// The first place in which the state is not the one before.
+    pub(crate) fn difference(&self) -> String {
+        difference("", &self.before, &self.snapshot()).unwrap_or_else(|| "nowhere".to_owned())
+    }
+}
+
+/// Reads back until nothing is under way any more.
+pub(crate) async fn pending(stage: &Stage, prior: &Value) -> Verdict {
+    for _ in 0..200 {
+        match stage.verify(prior).await {
+            Verdict::Pending(_) => tokio::time::sleep(Duration::from_secs(5)).await,
+            verdict => return verdict,
+        }
+    }
+    panic!("still under way after 200 looks");
+}
+
+fn difference(path: &str, before: &Value, now: &Value) -> Option<String> {
+    if before == now {
+        return None;
+    }
+    match (before, now) {
+        (Value::Object(before), Value::Object(now)) => {
+            let keys = before.keys().chain(now.keys());
+            keys.filter_map(|key| {
+                let of = |object: &serde_json::Map<String, Value>| {
+                    object.get(key).cloned().unwrap_or(Value::Null)
+                };
+                difference(&format!("{path}/{key}"), &of(before), &of(now))
+            })
+            .next()
+        }
+        _ => Some(format!("{path}: {before} became {now}")),
     }
 }
 

@@ -97,6 +97,7 @@ async fn there_and_back(backend: &Backend, name: &str, kind: &ResourceKind) -> O
         resource: &resource,
         response: "r-0123456789abcdef",
         finding: "finding-1",
+        remote_addresses: &[],
         now: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(490_000),
         spoke_role: "FirebreakSpoke",
     };
@@ -111,7 +112,9 @@ async fn there_and_back(backend: &Backend, name: &str, kind: &ResourceKind) -> O
     }
     match action.verify(scope, &Value::Null, &before.prior).await {
         Ok(Verdict::Holds(_)) => {}
-        Ok(Verdict::Broken(seen)) => return Some(format!("did not hold: {seen}")),
+        Ok(Verdict::Broken(seen) | Verdict::Pending(seen)) => {
+            return Some(format!("did not hold: {seen}"));
+        }
         Err(error) => return told(error),
     }
     match action.undo(scope, &Value::Null, &before.prior).await {

@@ -1,31 +1,14 @@
-//! What the laws are tried on: each action on each kind of target, with the
-//! parameters that make a difference.
+//! The actions that contain instances, principals and buckets.
 
+use fastrand::Rng;
 use firebreak_simulation::Organization;
 use firebreak_simulation::s3::model::{Bucket, PublicAccessBlock};
 use firebreak_simulation::state::State;
 use firebreak_spoke::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use serde_json::{Value, json};
 
+use super::Case;
 use crate::stage::{ACCOUNT, REGION, allow};
-
-/// One action on one kind of target.
-#[derive(Clone)]
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    pub(crate) action: &'static str,
-    pub(crate) parameters: Value,
-    pub(crate) arrange: fn(&Organization) -> ResourceKind,
-    /// Somebody changes what the action changed.
-    pub(crate) disturb: fn(&mut State, &Resource),
-    /// What was disturbed.
-    pub(crate) witness: fn(&mut State, &Resource) -> Value,
-    /// The resource goes.
-    pub(crate) remove: fn(&mut State, &Resource),
-    /// Whether the recorded plan still has something to end when the resource
-    /// is gone: an instance's stolen credentials outlive it.
-    pub(crate) outlives: bool,
-}
 
 fn two_vpcs(organization: &Organization) -> ResourceKind {
     let instance_id = organization.edit(|state| {
@@ -51,6 +34,76 @@ pub(crate) fn instance_id(resource: &Resource) -> String {
 pub(crate) fn first_interface(state: &mut State, resource: &Resource) -> String {
     let ec2 = state.ec2(ACCOUNT, REGION);
     ec2.interfaces_of(&instance_id(resource)).next().unwrap().0.clone()
+}
+
+/// More interfaces in more groups, rules that somebody added to the isolation
+/// group, tags, one interface that a service made.
+fn vary_instance(state: &mut State, resource: &Resource, dice: &mut Rng) {
+    let id = instance_id(resource);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    for _ in 0..dice.usize(0..3) {
+        let vpc = ec2.add_vpc(dice.bool());
+        let names = ["web", "admin", "backup", "monitoring"];
+        let groups: Vec<String> =
+            (0..dice.usize(1..4)).map(|at| ec2.add_group(&vpc, names[at])).collect();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        ec2.attach_interface(&id, &vpc, &groups);
+        if dice.bool() {
+            // Somebody's of the same name, without rules: used as it is. One
+            // with rules is repaired for good; `isolation.rs` has that.
+            let found = ec2.add_group(&vpc, "firebreak-isolation");
+            let group = ec2.groups.get_mut(&found).unwrap();
+            group.egress.clear();
+        }
+    }
+    for number in 0..dice.usize(0..4) {
+        let tags = ec2.tags.entry(id.clone()).or_default();
+        tags.insert(format!("key-{number}"), format!("value {}", dice.u8(..)));
+    }
+    if dice.bool() {
+        ec2.instances.get_mut(&id).unwrap().state = "stopped".to_owned();
+    }
+}
+
+/// More inline policies, attached ones, tags and keys on user and role.
+fn vary_principals(state: &mut State, _: &Resource, dice: &mut Rng) {
+    let iam = state.iam(ACCOUNT);
+    let users = iam.users.values_mut().map(|user| &mut user.identity);
+    let roles = iam.roles.iter_mut().filter(|(name, _)| *name == "web");
+    for identity in users.chain(roles.map(|(_, role)| &mut role.identity)) {
+        for number in 0..dice.usize(0..3) {
+            identity.inline.insert(format!("more-{number}"), allow(&["ec2:*"]));
+            identity.tags.insert(format!("key-{number}"), format!("value {}", dice.u8(..)));
+        }
+        if dice.bool() {
+            identity.attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());
+        }
+    }
+    if let Some(user) = iam.users.get_mut("web") {
+        for number in 0..dice.usize(0..2) {
+            user.keys.insert(format!("AKIAMORE{number}"), dice.bool());
+        }
+    }
+}
+
+/// Any flags, any tags.
+fn vary_buckets(state: &mut State, _: &Resource, dice: &mut Rng) {
+    let mut block = || {
+        dice.bool().then(|| PublicAccessBlock {
+            block_public_acls: dice.bool(),
+            ignore_public_acls: dice.bool(),
+            block_public_policy: dice.bool(),
+            restrict_public_buckets: dice.bool(),
+        })
+    };
+    if let Some(block) = block() {
+        state.s3.account_blocks.insert(ACCOUNT.to_owned(), block);
+    }
+    if let Some(bucket) = state.s3.buckets.get_mut("data") {
+        bucket.public_access_block = block();
+        bucket.public_acl = dice.bool();
+        bucket.public_policy = dice.bool();
+    }
 }
 
 fn regroup(state: &mut State, resource: &Resource) {
@@ -284,7 +337,7 @@ fn tag(state: &mut State, resource: &Resource) -> Value {
     }
 }
 
-pub(crate) fn tagged_instance(organization: &Organization) -> ResourceKind {
+fn tagged_instance(organization: &Organization) -> ResourceKind {
     let kind = two_vpcs(organization);
     let ResourceKind::Instance { instance_id } = &kind else { panic!("no instance") };
     organization.edit(|state| {
@@ -295,8 +348,7 @@ pub(crate) fn tagged_instance(organization: &Organization) -> ResourceKind {
     kind
 }
 
-/// Every case.
-pub(crate) fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     [isolations(), instance_credentials(), principals(), public_access(), tags()].concat()
 }
 
@@ -310,6 +362,7 @@ fn isolation() -> Case {
         witness: interface_groups,
         remove: forget_instance,
         outlives: false,
+        vary: vary_instance,
     }
 }
 
@@ -359,6 +412,7 @@ fn principals() -> Vec<Case> {
         name: "deactivate-access-key",
         action: "deactivate-access-key",
         arrange: user_key,
+        vary: vary_principals,
         disturb: delete_key,
         witness: keys,
         remove: forget_user,
@@ -368,6 +422,7 @@ fn principals() -> Vec<Case> {
         name: "revoke-sessions of a role's session",
         action: "revoke-sessions",
         arrange: role_session,
+        vary: vary_principals,
         disturb: edit_role_policy,
         witness: role_policy,
         remove: forget_role,
@@ -400,6 +455,7 @@ fn public_access() -> Vec<Case> {
         name: "block-public-access of a bucket without a block",
         action: "block-public-access",
         arrange: bucket_without,
+        vary: vary_buckets,
         disturb: lower_bucket,
         witness: bucket_block,
         remove: forget_bucket,
@@ -441,6 +497,7 @@ fn tags() -> Vec<Case> {
     let bucket = Case {
         name: "tag-resource on a bucket without tags",
         arrange: bucket_without,
+        vary: vary_buckets,
         remove: forget_bucket,
         ..instance.clone()
     };
@@ -448,12 +505,14 @@ fn tags() -> Vec<Case> {
         Case {
             name: "tag-resource on a user",
             arrange: user,
+            vary: vary_principals,
             remove: forget_user,
             ..instance.clone()
         },
         Case {
             name: "tag-resource on a role",
             arrange: role,
+            vary: vary_principals,
             remove: forget_role,
             ..instance.clone()
         },
@@ -461,9 +520,4 @@ fn tags() -> Vec<Case> {
         bucket,
         instance,
     ]
-}
-
-/// The case of this name.
-pub(crate) fn case(name: &str) -> Case {
-    cases().into_iter().find(|case| case.name == name).unwrap()
 }
