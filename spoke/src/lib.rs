@@ -8,4 +8,5 @@ pub mod error;
 mod instance;
 pub mod pace;
 pub mod resource;
+pub mod seen;
 pub mod tags;

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_ec2::types::Tag;
+
 use crate::account::Account;
+use crate::bucket;
 use crate::error::ActionError;
 use crate::pace::Class;
 use crate::resource::{Principal, PrincipalType, Resource, ResourceKind};
-use crate::{bucket, instance};
+use crate::seen::Seen;
 
 /// Every IAM action that reading tags uses.
 pub const READS: &[&str] =
@@ -25,9 +28,15 @@ pub type Tags = BTreeMap<String, String>;
 /// `Gone` when the resource does not exist any more or is terminated. That is
 /// why an instance is described: DescribeTags answers an empty list for one
 /// that never was, which reads like an instance that nobody protects.
-pub async fn current(account: &Account, resource: &Resource) -> Result<Option<Tags>, ActionError> {
+pub async fn current(
+    account: &Account,
+    resource: &Resource,
+    seen: &Seen,
+) -> Result<Option<Tags>, ActionError> {
     match &resource.kind {
-        ResourceKind::Instance { instance_id } => instance(account, instance_id).await.map(Some),
+        ResourceKind::Instance { instance_id } => {
+            instance(account, instance_id, seen).await.map(Some)
+        }
         ResourceKind::AccessKey { principal: Principal { kind, name: Some(name), .. }, .. } => {
             match kind {
                 PrincipalType::IamUser => user(account, name).await.map(Some),
@@ -55,10 +64,11 @@ pub async fn current(account: &Account, resource: &Resource) -> Result<Option<Ta
     }
 }
 
-async fn instance(account: &Account, instance_id: &str) -> Result<Tags, ActionError> {
-    let instance = instance::describe(account, instance_id).await?;
-    let tags = instance.tags.unwrap_or_default().into_iter();
-    Ok(tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect())
+async fn instance(account: &Account, instance_id: &str, seen: &Seen) -> Result<Tags, ActionError> {
+    let instance = seen.instance(account, instance_id).await?;
+    let pair =
+        |tag: &Tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()));
+    Ok(instance.tags().iter().filter_map(pair).collect())
 }
 
 async fn user(account: &Account, name: &str) -> Result<Tags, ActionError> {

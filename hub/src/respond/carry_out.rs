@@ -6,6 +6,7 @@ use std::time::Duration;
 use firebreak_spoke::account::Account;
 use firebreak_spoke::actions::{self, Phase, Scope, Verdict};
 use firebreak_spoke::error::{ActionError, Kind};
+use firebreak_spoke::seen::Seen;
 use futures::future::join_all;
 use tracing::{info, warn};
 
@@ -50,7 +51,8 @@ impl Responder {
             let ended = join_all(steps.into_iter().map(|step| async {
                 match &session {
                     Ok(Some(account)) => {
-                        let scope = self.scope(account, &resource, id.as_str(), &finding);
+                        let seen = Seen::default();
+                        let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
                         carry_out_step(scope, step).await
                     }
                     Ok(None) => Ok(()),

@@ -8,6 +8,7 @@ use firebreak_spoke::account::Account;
 use firebreak_spoke::actions::{self, Scope};
 use firebreak_spoke::error::{ActionError, Kind};
 use firebreak_spoke::resource::Resource;
+use firebreak_spoke::seen::Seen;
 use firebreak_spoke::tags;
 use futures::future::join_all;
 
@@ -22,6 +23,15 @@ use crate::organization::Place;
 use crate::plan;
 use crate::policy::{Decision, Policy, Tags};
 use crate::record::{FindingSummary, Response, StepState};
+
+/// What a decision is made by: the policy, the account's place, and what was
+/// read of the target already.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    policy: &'a Policy,
+    place: &'a Place,
+    seen: &'a Seen,
+}
 
 impl Responder {
     /// What policy says in the light of the target's present tags, and the
@@ -44,23 +54,25 @@ impl Responder {
         }
         // The prior state is read beside the tags, for what the finding's own
         // copy of the tags leads to: nearly always the final decision.
+        let read = Seen::default();
+        let at = At { policy: &policy, place, seen: &read };
         let expected = with(&Tags::Known(target.tags.clone()));
         let (tags, observed) = futures::join!(
-            self.tags(resource),
-            self.observe(finding, resource, seen, &expected, (&policy, place))
+            self.tags(resource, &read),
+            self.observe(finding, resource, seen, &expected, at)
         );
         let decision = with(&tags?);
         if decision.actions == expected.actions && decision.rule == expected.rule {
             return Ok((decision, observed));
         }
-        let observed = self.observe(finding, resource, seen, &decision, (&policy, place)).await;
+        let observed = self.observe(finding, resource, seen, &decision, at).await;
         Ok((decision, observed))
     }
 
-    pub(super) async fn tags(&self, resource: &Resource) -> Result<Tags, HubError> {
+    pub(super) async fn tags(&self, resource: &Resource, seen: &Seen) -> Result<Tags, HubError> {
         let read = async {
             let account = self.reading_session(resource).await?;
-            tags::current(&account, resource).await
+            tags::current(&account, resource, seen).await
         };
         match read.await {
             Ok(Some(tags)) => Ok(Tags::Known(tags)),
@@ -79,7 +91,7 @@ impl Responder {
         resource: &Resource,
         seen: &TargetItem,
         decision: &Decision,
-        (policy, place): (&Policy, &Place),
+        at: At<'_>,
     ) -> Vec<plan::Observed> {
         let Some(rule) = decision.rule_key().filter(|_| decision.acts()) else {
             return Vec::new();
@@ -91,12 +103,12 @@ impl Responder {
         let each = decision.actions.iter().map(|call| async move {
             let observation = async {
                 let account = self.reading_session(resource).await?;
-                let scope = self.scope(&account, resource, id, summary);
+                let scope = self.scope(&account, resource, id, summary, at.seen);
                 let action = find(&call.name)?;
                 let observation = action.observe(scope, &call.parameters).await?;
                 // Whom the action changes besides the target is known only now.
                 for arn in action.touches(scope, &observation.prior)? {
-                    if let Some(why) = policy.protects(&arn, place) {
+                    if let Some(why) = at.policy.protects(&arn, at.place) {
                         let message = format!("{} is refused: {why}", call.name);
                         return Err(ActionError::new(Kind::Refused, message));
                     }
@@ -114,6 +126,7 @@ impl Responder {
         resource: &'a Resource,
         response: &'a str,
         finding: &'a FindingSummary,
+        seen: &'a Seen,
     ) -> Scope<'a> {
         Scope {
             account,
@@ -123,6 +136,7 @@ impl Responder {
             remote_addresses: &finding.remote_addresses,
             now: self.now(),
             spoke_role: &self.settings.spoke_role,
+            seen,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Taking a response back.
 
+use firebreak_spoke::seen::Seen;
 use tracing::info;
 
 use super::Responder;
@@ -62,7 +63,8 @@ impl Responder {
         for step in response.steps.iter_mut().rev().filter(|step| may_have_changed(step)) {
             let undone = match &session {
                 Ok(Some(account)) => {
-                    let scope = self.scope(account, &resource, id.as_str(), &finding);
+                    let seen = Seen::default();
+                    let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
                     match find(&step.action) {
                         Ok(action) => action.undo(scope, &step.parameters, &step.prior).await,
                         Err(error) => Err(error),

@@ -3,8 +3,8 @@
 use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
-use crate::error::ActionError;
+use super::{Scope, Undone};
+use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 
 /// What isolation needs to know of an interface.
@@ -90,6 +90,38 @@ pub(super) async fn set_groups(
         let message = format!("cannot change the groups of `{interface}`: {}", error.message);
         ActionError { message, ..error }
     })
+}
+
+/// Gives one interface its groups back, unless somebody changed them since:
+/// `by_us` tells the groups that the action left.
+pub(super) async fn put_back(
+    scope: Scope<'_>,
+    before: &Interface,
+    now: Option<&Interface>,
+    by_us: impl Fn(&[String]) -> bool,
+) -> Result<Undone, ActionError> {
+    let Interface { id, groups, .. } = before;
+    let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
+    let Some(now) = now else { return drift(format!("`{id}` does not exist any more")) };
+    if now.groups == *groups {
+        return Ok(Undone::default());
+    }
+    if !by_us(&now.groups) {
+        return drift(format!("`{id}` was put into {} since", now.groups.join(", ")));
+    }
+    let groups_text = groups.join(", ");
+    match set_groups(scope, id, groups).await {
+        Ok(()) => {
+            let restored = vec![format!("{id} is in {groups_text} again")];
+            Ok(Undone { restored, ..Undone::default() })
+        }
+        Err(error) if lacks_group(&error) => drift(format!(
+            "`{id}` stays as it is, because of its groups {groups_text} one was deleted since: {}",
+            error.message
+        )),
+        Err(error) if error.kind == Kind::Gone => drift(format!("`{id}` does not exist any more")),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a group, not the interface, is what does not exist.

@@ -11,13 +11,15 @@
 //! steps again, which always ends closed.
 //!
 //! The groups are one pair for each VPC, made when first needed, verified and
-//! repaired when found. Undo deletes those that Firebreak made once no
+//! repaired when found. With `allow`, the group that closes lets these blocks
+//! begin connections, and is another one for each such list. Undo deletes those that Firebreak made once no
 //! interface uses them. An interface that an AWS service made cannot be
 //! changed: the plan says so, and reading back reports it.
 
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,11 +40,21 @@ pub(super) struct Parameters {
     /// Cut connections that are being tracked as well, by way of a group that
     /// allows everything for a moment.
     cut_tracked_connections: bool,
+    /// Blocks whose connections to the instance stay possible, such as those
+    /// of a forensics team: `192.0.2.0/28`.
+    #[schemars(with = "Vec<String>")]
+    allow: Vec<IpNet>,
+}
+
+impl Parameters {
+    fn isolation(&self) -> Purpose<'_> {
+        Purpose::Isolation { allow: &self.allow }
+    }
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { cut_tracked_connections: true }
+        Self { cut_tracked_connections: true, allow: Vec::new() }
     }
 }
 
@@ -104,7 +116,7 @@ impl Action for IsolateInstance {
             return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
         };
         let (present, interfaces, groups) = futures::join!(
-            instance::describe(scope.account, instance_id),
+            scope.seen.instance(scope.account, instance_id),
             interfaces::of_instance(scope, instance_id),
             groups::describe(scope, None)
         );
@@ -116,15 +128,16 @@ impl Action for IsolateInstance {
                 format!("the instance `{instance_id}` has no network interface"),
             ));
         }
-        let mut vpcs = groups::clean(&groups);
+        let mut vpcs = groups::clean(&groups, parameters.isolation());
         vpcs.retain(|vpc, _| interfaces.iter().any(|interface| interface.vpc == *vpc));
         let prior =
             Prior { instance_id: instance_id.clone(), interfaces, vpcs, observed: scope.now };
+        let name = parameters.isolation().group_name();
         let mut changes: Vec<Change> =
-            prior.interfaces.iter().filter_map(|it| change(it, &prior.vpcs)).collect();
+            prior.interfaces.iter().filter_map(|it| change(it, &prior.vpcs, &name)).collect();
         if !changes.is_empty() {
             for vpc in prior.vpcs() {
-                changes.extend(groups::repairs(&groups, &vpc, Purpose::Isolation));
+                changes.extend(groups::repairs(&groups, &vpc, parameters.isolation()));
                 if parameters.cut_tracked_connections {
                     changes.extend(groups::repairs(&groups, &vpc, Purpose::Transit));
                 }
@@ -138,9 +151,9 @@ impl Action for IsolateInstance {
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        let known = known_groups(scope, prior).await?;
+        let known = known_groups(scope, prior, parameters.isolation()).await?;
         let vpcs = prior.vpcs();
-        let mut purposes = vec![Purpose::Isolation];
+        let mut purposes = vec![parameters.isolation()];
         if parameters.cut_tracked_connections {
             purposes.push(Purpose::Transit);
         }
@@ -158,7 +171,7 @@ impl Action for IsolateInstance {
         let ended = join_all(prior.changeable().map(|interface| {
             let isolation = of_vpc(&isolation, interface);
             let transit = transit.as_ref().map(|ready| of_vpc(ready, interface));
-            cut_off(scope, interface, isolation, transit)
+            cut_off(scope, interface, (parameters.isolation(), isolation), transit)
         }))
         .await;
         let all_gone = !ended.is_empty() && ended.iter().all(|end| matches!(end, Ok(Cut::Gone)));
@@ -172,7 +185,7 @@ impl Action for IsolateInstance {
 
     async fn verify(
         scope: Scope<'_>,
-        _: &Parameters,
+        parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Verdict, ActionError> {
         // Read by attachment, not by the ids in the record: an interface that
@@ -181,10 +194,16 @@ impl Action for IsolateInstance {
             interfaces::of_instance(scope, &prior.instance_id),
             groups::describe(scope, None)
         );
-        Ok(judge(&prior.instance_id, &present?, &groups::clean(&groups?)))
+        let isolation = parameters.isolation();
+        let clean = groups::clean(&groups?, isolation);
+        Ok(judge(&prior.instance_id, &present?, &clean, &isolation.group_name()))
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         // Read by id, not by attachment: an interface that was detached since
         // still carries our group.
         let ids: Vec<&str> = prior.changeable().map(|interface| interface.id.as_str()).collect();
@@ -194,30 +213,21 @@ impl Action for IsolateInstance {
         let ours: Vec<&str> = groups.iter().filter_map(|group| group.group_id()).collect();
         let ended = join_all(prior.changeable().map(|before| {
             let now = present.iter().find(|interface| interface.id == before.id);
-            put_back(scope, before, now, &ours)
+            // What apply leaves, or what a crash in its middle left.
+            let by_us =
+                |groups: &[String]| matches!(groups, [group] if ours.contains(&group.as_str()));
+            interfaces::put_back(scope, before, now, by_us)
         }))
         .await;
-        let (mut undone, mut failed) = (Undone::default(), Vec::new());
-        for one in ended {
-            match one {
-                Ok(one) => {
-                    undone.restored.extend(one.restored);
-                    undone.drift.extend(one.drift);
-                }
-                Err(error) => failed.push(error),
-            }
-        }
-        if let Some(error) = ActionError::all(failed) {
-            return Err(error);
-        }
-        undone.restored.extend(groups::delete_unused(scope, &groups, &prior.vpcs()).await?);
+        let mut undone = Undone::all(ended)?;
+        let (isolation, vpcs) = (parameters.isolation(), prior.vpcs());
+        undone.restored.extend(groups::delete_unused(scope, &groups, isolation, &vpcs).await?);
         Ok(undone)
     }
 }
 
 /// What a plan says of one interface; `None` when it is isolated already.
-fn change(interface: &Interface, vpcs: &BTreeMap<String, Found>) -> Option<Change> {
-    let name = Purpose::Isolation.group_name();
+fn change(interface: &Interface, vpcs: &BTreeMap<String, Found>, name: &str) -> Option<Change> {
     let group = vpcs.get(&interface.vpc).and_then(|found| found.isolation.as_ref());
     if group.is_some_and(|group| interface.groups == [group.clone()]) {
         return None;
@@ -235,8 +245,12 @@ fn change(interface: &Interface, vpcs: &BTreeMap<String, Found>) -> Option<Chang
 
 /// What reading back says: every interface that is attached now has exactly the
 /// clean isolation group of its VPC.
-fn judge(instance_id: &str, present: &[Interface], clean: &BTreeMap<String, Found>) -> Verdict {
-    let name = Purpose::Isolation.group_name();
+fn judge(
+    instance_id: &str,
+    present: &[Interface],
+    clean: &BTreeMap<String, Found>,
+    name: &str,
+) -> Verdict {
     let mut broken = Vec::new();
     for interface in present {
         let Interface { id, vpc, groups, requester_managed } = interface;
@@ -267,11 +281,12 @@ const FRESH: SignedDuration = SignedDuration::from_secs(60);
 async fn known_groups(
     scope: Scope<'_>,
     prior: &Prior,
+    isolation: Purpose<'_>,
 ) -> Result<BTreeMap<String, Found>, ActionError> {
     if scope.now.duration_since(prior.observed) <= FRESH {
         return Ok(prior.vpcs.clone());
     }
-    Ok(groups::clean(&groups::describe(scope, None).await?))
+    Ok(groups::clean(&groups::describe(scope, None).await?, isolation))
 }
 
 type Ready = BTreeMap<String, Result<String, ActionError>>;
@@ -281,7 +296,7 @@ async fn ready(
     scope: Scope<'_>,
     vpcs: &[String],
     known: &BTreeMap<String, Found>,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
 ) -> Ready {
     let ready = join_all(vpcs.iter().map(|vpc| async move {
         let group = match known.get(vpc).and_then(|found| found.of(purpose)) {
@@ -313,7 +328,7 @@ enum Cut {
 async fn cut_off(
     scope: Scope<'_>,
     interface: &Interface,
-    isolation: Result<String, ActionError>,
+    (purpose, isolation): (Purpose<'_>, Result<String, ActionError>),
     transit: Option<Result<String, ActionError>>,
 ) -> Result<Cut, ActionError> {
     let isolation = isolation?;
@@ -323,7 +338,7 @@ async fn cut_off(
         Some(Err(error)) => Err(error),
         None => Ok(Cut::Done),
     };
-    let closed = put(scope, interface, Purpose::Isolation, isolation).await;
+    let closed = put(scope, interface, purpose, isolation).await;
     let id = &interface.id;
     match (opened, closed) {
         (_, Ok(Cut::Gone)) => Ok(Cut::Gone),
@@ -357,7 +372,7 @@ async fn cut_off(
 async fn put(
     scope: Scope<'_>,
     interface: &Interface,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     group: String,
 ) -> Result<Cut, ActionError> {
     let mut result = interfaces::set_groups(scope, &interface.id, &[group]).await;
@@ -372,39 +387,6 @@ async fn put(
         }
         Err(error) if error.kind == Kind::Gone => Ok(Cut::Gone),
         result => result.map(|()| Cut::Done),
-    }
-}
-
-/// Gives one interface its groups back, unless somebody changed them since.
-async fn put_back(
-    scope: Scope<'_>,
-    before: &Interface,
-    now: Option<&Interface>,
-    ours: &[&str],
-) -> Result<Undone, ActionError> {
-    let Interface { id, groups, .. } = before;
-    let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
-    let Some(now) = now else { return drift(format!("`{id}` does not exist any more")) };
-    if now.groups == *groups {
-        return Ok(Undone::default());
-    }
-    // What apply leaves, or what a crash in its middle left.
-    let by_us = matches!(now.groups.as_slice(), [group] if ours.contains(&group.as_str()));
-    if !by_us {
-        return drift(format!("`{id}` was put into {} since", now.groups.join(", ")));
-    }
-    let groups_text = groups.join(", ");
-    match interfaces::set_groups(scope, id, groups).await {
-        Ok(()) => {
-            let restored = vec![format!("{id} is in {groups_text} again")];
-            Ok(Undone { restored, ..Undone::default() })
-        }
-        Err(error) if interfaces::lacks_group(&error) => drift(format!(
-            "`{id}` stays isolated, because of its groups {groups_text} one was deleted since: {}",
-            error.message
-        )),
-        Err(error) if error.kind == Kind::Gone => drift(format!("`{id}` does not exist any more")),
-        Err(error) => Err(error),
     }
 }
 
@@ -425,7 +407,8 @@ mod tests {
     #[test]
     fn a_plan_says_what_becomes_of_each_interface() {
         let check = |interface: &Interface, isolation: Option<&str>, expected: Option<&str>| {
-            let after = change(interface, &vpcs(isolation)).map(|change| change.after);
+            let after = change(interface, &vpcs(isolation), "firebreak-isolation")
+                .map(|change| change.after);
             assert_eq!(after.as_deref(), expected, "{interface:?}");
         };
         let own = interface("eni-1", &["sg-web"], false);
@@ -453,7 +436,7 @@ mod tests {
     #[test]
     fn isolation_holds_for_every_interface_or_not_at_all() {
         let check = |present: &[Interface], isolation: Option<&str>, holds: bool| {
-            let verdict = judge("i-1", present, &vpcs(isolation));
+            let verdict = judge("i-1", present, &vpcs(isolation), "firebreak-isolation");
             assert_eq!(matches!(verdict, Verdict::Holds(_)), holds, "{verdict:?}");
         };
         let cut = interface("eni-1", &["sg-iso"], false);

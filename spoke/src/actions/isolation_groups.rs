@@ -5,14 +5,17 @@
 //! in the isolation of every instance in it. It is taken off, the plan shows
 //! it, and no undo puts it back.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup, Tag, TagSpecification,
 };
 use futures::future::join_all;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::isolation_rules::{self, Direction};
 use super::{Change, Scope};
@@ -21,46 +24,69 @@ use crate::pace::Class;
 
 /// What a group is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// No rule at all.
-    Isolation,
+pub(super) enum Purpose<'a> {
+    /// Nothing goes in or out, but for what these blocks begin: forensics.
+    Isolation { allow: &'a [IpNet] },
     /// Everything allowed, so that the flows of an interface become untracked.
     Transit,
 }
 
-impl Purpose {
-    /// The group's name in every VPC.
-    pub(super) fn group_name(self) -> &'static str {
+impl Purpose<'_> {
+    /// Nothing goes in or out.
+    #[cfg(test)]
+    pub(super) const ISOLATION: Purpose<'static> = Purpose::Isolation { allow: &[] };
+
+    /// The group's name in every VPC. A group with openings is another than
+    /// the one without, and one for each set of openings.
+    pub(super) fn group_name(self) -> Cow<'static, str> {
         match self {
-            Self::Isolation => "firebreak-isolation",
-            Self::Transit => "firebreak-transit",
+            Self::Isolation { allow: [] } => Cow::Borrowed(ISOLATION),
+            Self::Isolation { allow } => {
+                let blocks: BTreeSet<String> = allow.iter().map(IpNet::to_string).collect();
+                let mut hash = Sha256::new();
+                for block in blocks {
+                    hash.update(block.as_bytes());
+                    hash.update([0]);
+                }
+                let digits: String =
+                    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+                Cow::Owned(format!("{ISOLATION}-{digits}"))
+            }
+            Self::Transit => Cow::Borrowed("firebreak-transit"),
         }
     }
 
     fn description(self) -> &'static str {
         match self {
-            Self::Isolation => "Firebreak: no traffic in or out. Do not add rules.",
+            Self::Isolation { allow: [] } => "Firebreak: no traffic in or out. Do not add rules.",
+            Self::Isolation { .. } => "Firebreak: forensics only. Do not add rules.",
             Self::Transit => "Firebreak: passed through for a moment to cut tracked connections.",
         }
     }
 
-    /// What a group of this purpose still lacks or has too much.
-    fn mend(self, permissions: &[IpPermission]) -> Mend {
-        let open = everyone(permissions);
-        match self {
-            Self::Isolation => Mend { revoke: permissions.to_vec(), authorize: Vec::new() },
-            Self::Transit => Mend { revoke: open.others, authorize: open.missing },
+    /// The blocks with which all traffic is allowed this way.
+    fn blocks(self, direction: Direction) -> Vec<String> {
+        match (self, direction) {
+            (Self::Isolation { allow }, Direction::Ingress) => {
+                allow.iter().map(IpNet::to_string).collect()
+            }
+            (Self::Isolation { .. }, Direction::Egress) => Vec::new(),
+            (Self::Transit, _) => [EVERYONE_V4, EVERYONE_V6].map(str::to_owned).to_vec(),
         }
     }
 
     fn is_clean(self, group: &SecurityGroup) -> bool {
         Direction::BOTH.iter().all(|direction| {
-            let Mend { revoke, authorize } = self.mend(direction.permissions(group));
+            let Mend { revoke, authorize } =
+                mend_of(direction.permissions(group), &self.blocks(*direction));
             revoke.is_empty() && authorize.is_empty()
         })
     }
 }
 
+const ISOLATION: &str = "firebreak-isolation";
+
+/// What a group's permissions have too much, and what they lack.
 struct Mend {
     revoke: Vec<IpPermission>,
     authorize: Vec<IpPermission>,
@@ -74,22 +100,22 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn of(&self, purpose: Purpose) -> Option<&String> {
+    pub(super) fn of(&self, purpose: Purpose<'_>) -> Option<&String> {
         match purpose {
-            Purpose::Isolation => self.isolation.as_ref(),
+            Purpose::Isolation { .. } => self.isolation.as_ref(),
             Purpose::Transit => self.transit.as_ref(),
         }
     }
 }
 
-/// All groups of both names: in one VPC, or in all.
+/// All groups of Firebreak's names: in one VPC, or in all.
 pub(super) async fn describe(
     scope: Scope<'_>,
     vpc: Option<&str>,
 ) -> Result<Vec<SecurityGroup>, ActionError> {
     let names = Filter::builder()
         .name("group-name")
-        .values(Purpose::Isolation.group_name())
+        .values(format!("{ISOLATION}*"))
         .values(Purpose::Transit.group_name())
         .build();
     let vpc = vpc.map(|vpc| Filter::builder().name("vpc-id").values(vpc).build());
@@ -115,16 +141,17 @@ pub(super) async fn describe(
     }
 }
 
-/// The groups among these that are as they should be, by VPC.
-pub(super) fn clean(groups: &[SecurityGroup]) -> BTreeMap<String, Found> {
+/// The groups among these that are as they should be, by VPC: those for this
+/// isolation, and the transit groups.
+pub(super) fn clean(groups: &[SecurityGroup], isolation: Purpose<'_>) -> BTreeMap<String, Found> {
     let mut vpcs: BTreeMap<String, Found> = BTreeMap::new();
     for group in groups {
         let (Some(id), Some(vpc)) = (group.group_id(), group.vpc_id()) else { continue };
         let found = vpcs.entry(vpc.to_owned()).or_default();
         for (purpose, slot) in
-            [(Purpose::Isolation, &mut found.isolation), (Purpose::Transit, &mut found.transit)]
+            [(isolation, &mut found.isolation), (Purpose::Transit, &mut found.transit)]
         {
-            if group.group_name() == Some(purpose.group_name()) && purpose.is_clean(group) {
+            if group.group_name() == Some(&*purpose.group_name()) && purpose.is_clean(group) {
                 *slot = Some(id.to_owned());
             }
         }
@@ -133,11 +160,11 @@ pub(super) fn clean(groups: &[SecurityGroup]) -> BTreeMap<String, Found> {
 }
 
 /// What a plan says of the groups in a VPC whose rules have to be repaired.
-pub(super) fn repairs(groups: &[SecurityGroup], vpc: &str, purpose: Purpose) -> Vec<Change> {
+pub(super) fn repairs(groups: &[SecurityGroup], vpc: &str, purpose: Purpose<'_>) -> Vec<Change> {
     let name = purpose.group_name();
     groups
         .iter()
-        .filter(|group| group.vpc_id() == Some(vpc) && group.group_name() == Some(name))
+        .filter(|group| group.vpc_id() == Some(vpc) && group.group_name() == Some(&*name))
         .filter(|group| !purpose.is_clean(group))
         .map(|group| Change {
             what: format!("rules of {name} ({}) in {vpc}", group.group_id().unwrap_or_default()),
@@ -147,7 +174,8 @@ pub(super) fn repairs(groups: &[SecurityGroup], vpc: &str, purpose: Purpose) -> 
                 group.ip_permissions_egress().len()
             ),
             after: match purpose {
-                Purpose::Isolation => "none".to_owned(),
+                Purpose::Isolation { allow: [] } => "none".to_owned(),
+                Purpose::Isolation { allow } => format!("only what {allow:?} begin"),
                 Purpose::Transit => "all traffic in and out".to_owned(),
             },
         })
@@ -163,7 +191,7 @@ const LOOKS: [Duration; 4] =
 pub(super) async fn ensure(
     scope: Scope<'_>,
     vpc: &str,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
 ) -> Result<String, ActionError> {
     create(scope, vpc, purpose).await?;
     // Read back in every case: a new group allows all egress, in IPv6 too where
@@ -171,7 +199,8 @@ pub(super) async fn ensure(
     for pause in LOOKS {
         tokio::time::sleep(pause).await;
         let groups = describe(scope, Some(vpc)).await?;
-        let of_purpose = |group: &&SecurityGroup| group.group_name() == Some(purpose.group_name());
+        let of_purpose =
+            |group: &&SecurityGroup| group.group_name() == Some(&*purpose.group_name());
         let Some(group) = groups.iter().find(of_purpose) else { continue };
         let Some(id) = group.group_id() else { continue };
         // Boxed, so that the rare repair does not weigh on every isolation.
@@ -184,7 +213,7 @@ pub(super) async fn ensure(
 }
 
 /// Makes the group unless it is there.
-async fn create(scope: Scope<'_>, vpc: &str, purpose: Purpose) -> Result<(), ActionError> {
+async fn create(scope: Scope<'_>, vpc: &str, purpose: Purpose<'_>) -> Result<(), ActionError> {
     let tags = TagSpecification::builder()
         .resource_type(ResourceType::SecurityGroup)
         .tags(Tag::builder().key(TAG_KEY).value(TAG_VALUE).build())
@@ -211,10 +240,11 @@ async fn mend(
     scope: Scope<'_>,
     id: &str,
     group: &SecurityGroup,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
 ) -> Result<bool, ActionError> {
     let [ingress, egress] = Direction::BOTH.map(|direction| async move {
-        let Mend { revoke, authorize } = purpose.mend(direction.permissions(group));
+        let Mend { revoke, authorize } =
+            mend_of(direction.permissions(group), &purpose.blocks(direction));
         let revoked = isolation_rules::revoke(scope, id, direction, revoke);
         let authorized = isolation_rules::authorize(scope, id, direction, authorize);
         let (revoked, authorized) = futures::try_join!(revoked, authorized)?;
@@ -237,9 +267,11 @@ fn is_ours(group: &SecurityGroup) -> bool {
 pub(super) async fn delete_unused(
     scope: Scope<'_>,
     groups: &[SecurityGroup],
+    isolation: Purpose<'_>,
     vpcs: &[String],
 ) -> Result<Vec<String>, ActionError> {
-    let ended = join_all(vpcs.iter().map(|vpc| delete_pair(scope, groups, vpc))).await;
+    let ended = vpcs.iter().map(|vpc| delete_pair(scope, groups, isolation, vpc));
+    let ended = join_all(ended).await;
     let (deleted, failed): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
     match ActionError::all(failed.into_iter().filter_map(Result::err).collect()) {
         Some(error) => Err(error),
@@ -253,13 +285,14 @@ pub(super) async fn delete_unused(
 async fn delete_pair(
     scope: Scope<'_>,
     groups: &[SecurityGroup],
+    isolation: Purpose<'_>,
     vpc: &str,
 ) -> Result<Vec<String>, ActionError> {
     let mut deleted = Vec::new();
-    for purpose in [Purpose::Isolation, Purpose::Transit] {
+    for purpose in [isolation, Purpose::Transit] {
         let ours = groups.iter().find(|group| {
             group.vpc_id() == Some(vpc)
-                && group.group_name() == Some(purpose.group_name())
+                && group.group_name() == Some(&*purpose.group_name())
                 && is_ours(group)
         });
         let Some(id) = ours.and_then(SecurityGroup::group_id) else { continue };
@@ -284,52 +317,50 @@ async fn delete_pair(
 const EVERYONE_V4: &str = "0.0.0.0/0";
 const EVERYONE_V6: &str = "::/0";
 
-/// What permissions have beside "all traffic with everyone", and lack of it.
+/// What permissions have beside "all traffic with these blocks", and lack of it.
 /// Only a group that says exactly that makes flows untracked for certain: they
 /// are tracked again where a narrower rule matches as well (EC2 user guide,
 /// "Security group connection tracking").
-struct Everyone {
-    others: Vec<IpPermission>,
-    missing: Vec<IpPermission>,
-}
-
-fn everyone(permissions: &[IpPermission]) -> Everyone {
-    let all = |builder: aws_sdk_ec2::types::builders::IpPermissionBuilder| {
-        builder.ip_protocol("-1").build()
+fn mend_of(permissions: &[IpPermission], blocks: &[String]) -> Mend {
+    let (mut present, mut revoke) = (BTreeSet::new(), Vec::new());
+    let mut wanted = |block: Option<&str>| {
+        let wanted = block.filter(|block| blocks.iter().any(|wanted| wanted == block));
+        present.extend(wanted.map(str::to_owned));
+        wanted.is_some()
     };
-    let (mut v4, mut v6, mut others) = (false, false, Vec::new());
     for permission in permissions {
         if permission.ip_protocol() != Some("-1") {
-            others.push(permission.clone());
+            revoke.push(permission.clone());
             continue;
         }
         let mut rest = permission.clone();
         if let Some(ranges) = &mut rest.ip_ranges {
-            v4 |= ranges.iter().any(|range| range.cidr_ip() == Some(EVERYONE_V4));
-            ranges.retain(|range| range.cidr_ip() != Some(EVERYONE_V4));
+            ranges.retain(|range| !wanted(range.cidr_ip()));
         }
         if let Some(ranges) = &mut rest.ipv6_ranges {
-            v6 |= ranges.iter().any(|range| range.cidr_ipv6() == Some(EVERYONE_V6));
-            ranges.retain(|range| range.cidr_ipv6() != Some(EVERYONE_V6));
+            ranges.retain(|range| !wanted(range.cidr_ipv6()));
         }
         let empty = rest.ip_ranges().is_empty()
             && rest.ipv6_ranges().is_empty()
             && rest.prefix_list_ids().is_empty()
             && rest.user_id_group_pairs().is_empty();
         if !empty {
-            others.push(rest);
+            revoke.push(rest);
         }
     }
-    let mut missing = Vec::new();
-    if !v4 {
-        let range = IpRange::builder().cidr_ip(EVERYONE_V4).build();
-        missing.push(all(IpPermission::builder().ip_ranges(range)));
-    }
-    if !v6 {
-        let range = Ipv6Range::builder().cidr_ipv6(EVERYONE_V6).build();
-        missing.push(all(IpPermission::builder().ipv6_ranges(range)));
-    }
-    Everyone { others, missing }
+    let missing = blocks.iter().filter(|block| !present.contains(*block));
+    let authorize = missing
+        .map(|block| {
+            let builder = IpPermission::builder().ip_protocol("-1");
+            let builder = if block.contains(':') {
+                builder.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(block).build())
+            } else {
+                builder.ip_ranges(IpRange::builder().cidr_ip(block).build())
+            };
+            builder.build()
+        })
+        .collect();
+    Mend { revoke, authorize }
 }
 
 #[cfg(test)]
@@ -356,7 +387,7 @@ mod tests {
     #[test]
     fn an_isolation_group_is_clean_without_any_rule_only() {
         let check = |group: SecurityGroupBuilder, clean: bool| {
-            assert_eq!(Purpose::Isolation.is_clean(&group.clone().build()), clean, "{group:?}");
+            assert_eq!(Purpose::ISOLATION.is_clean(&group.clone().build()), clean, "{group:?}");
         };
         check(group(), true);
         check(group().ip_permissions_egress(v4(EVERYONE_V4).build()), false);
@@ -396,24 +427,47 @@ mod tests {
             .build();
         let range = IpRange::builder().cidr_ip("10.0.0.0/8").build();
         let mixed = v4(EVERYONE_V4).ip_ranges(range).build();
-        let Mend { revoke, authorize } = Purpose::Transit.mend(&[https.clone(), mixed]);
+        let Mend { revoke, authorize } =
+            mend_of(&[https.clone(), mixed], &Purpose::Transit.blocks(Direction::Egress));
         assert_eq!(revoke, [https.clone(), v4("10.0.0.0/8").build()]);
         assert_eq!(authorize, [v6(EVERYONE_V6).build()]);
-        let Mend { revoke, authorize } = Purpose::Isolation.mend(std::slice::from_ref(&https));
+        let Mend { revoke, authorize } = mend_of(std::slice::from_ref(&https), &[]);
         assert_eq!((revoke, authorize), (vec![https], Vec::new()));
     }
 
     #[test]
     fn only_clean_groups_are_found_and_the_others_are_said_to_be_repaired() {
-        let named = |id: &str, purpose: Purpose| {
+        let named = |id: &str, purpose: Purpose<'_>| {
             group().group_id(id).vpc_id("vpc-1").group_name(purpose.group_name())
         };
         let dirty = named("sg-2", Purpose::Transit).build();
-        let groups = [named("sg-1", Purpose::Isolation).build(), dirty];
+        let groups = [named("sg-1", Purpose::ISOLATION).build(), dirty];
         let found = Found { isolation: Some("sg-1".to_owned()), transit: None };
-        assert_eq!(clean(&groups), BTreeMap::from([("vpc-1".to_owned(), found)]));
-        assert!(repairs(&groups, "vpc-1", Purpose::Isolation).is_empty());
+        assert_eq!(
+            clean(&groups, Purpose::ISOLATION),
+            BTreeMap::from([("vpc-1".to_owned(), found)])
+        );
+        assert!(repairs(&groups, "vpc-1", Purpose::ISOLATION).is_empty());
         let [change] = repairs(&groups, "vpc-1", Purpose::Transit).try_into().unwrap();
         assert_eq!(change.what, "rules of firebreak-transit (sg-2) in vpc-1");
+    }
+
+    #[test]
+    fn an_isolation_with_openings_has_a_group_of_its_own_and_only_those_openings() {
+        let allow: Vec<IpNet> =
+            ["192.0.2.0/28", "2001:db8::/64"].map(|it| it.parse().unwrap()).into();
+        let other: Vec<IpNet> = allow.iter().rev().copied().collect();
+        let purpose = Purpose::Isolation { allow: &allow };
+        assert_eq!(purpose.group_name(), Purpose::Isolation { allow: &other }.group_name());
+        assert_ne!(purpose.group_name(), Purpose::ISOLATION.group_name());
+        let open = group()
+            .ip_permissions(v4("192.0.2.0/28").build())
+            .ip_permissions(v6("2001:db8::/64").build());
+        assert!(purpose.is_clean(&open.clone().build()));
+        assert!(!purpose.is_clean(&group().build()));
+        assert!(
+            !purpose.is_clean(&open.clone().ip_permissions(v4("192.0.2.0/24").build()).build())
+        );
+        assert!(!purpose.is_clean(&open.ip_permissions_egress(v4("192.0.2.0/28").build()).build()));
     }
 }

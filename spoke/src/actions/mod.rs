@@ -29,19 +29,31 @@ use serde_json::Value;
 use crate::account::Account;
 use crate::error::{ActionError, Kind};
 use crate::resource::Resource;
+use crate::seen::Seen;
 
+mod attach_security_group;
+mod auto_scaling;
+mod block_lists;
 mod block_public_access;
+mod block_remote_ip;
 mod deactivate_access_key;
 mod deny_sessions;
+mod deregister_from_load_balancers;
+mod disassociate_addresses;
 mod instance_profile;
+mod instance_state;
 mod interfaces;
 mod isolate_instance;
 mod isolation_groups;
 mod isolation_rules;
+mod network_acl;
+mod protect_instance;
 mod protected;
 mod revoke_instance_credentials;
 mod revoke_sessions;
+mod stop_instance;
 mod tag_resource;
+mod terminate_instance;
 
 /// When an action runs: what cuts the attacker off runs before what collects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,6 +119,8 @@ pub struct Scope<'a> {
     pub now: Timestamp,
     /// The name of the spoke role in use, which no action may touch.
     pub spoke_role: &'a str,
+    /// What this decision has read already; only `observe` uses it.
+    pub seen: &'a Seen,
 }
 
 /// One attribute, before and after: what a plan shows its reader.
@@ -148,6 +162,24 @@ pub struct Undone {
     pub restored: Vec<String>,
     /// What somebody changed since, and so was left alone.
     pub drift: Vec<String>,
+}
+
+impl Undone {
+    /// What several undos that ran side by side did; the first failure decides
+    /// its kind, and all are told.
+    fn all(ended: Vec<Result<Self, ActionError>>) -> Result<Self, ActionError> {
+        let (mut undone, mut failed) = (Self::default(), Vec::new());
+        for one in ended {
+            match one {
+                Ok(one) => {
+                    undone.restored.extend(one.restored);
+                    undone.drift.extend(one.drift);
+                }
+                Err(error) => failed.push(error),
+            }
+        }
+        ActionError::all(failed).map_or(Ok(undone), Err)
+    }
 }
 
 /// One action. See the module's contract.
@@ -219,6 +251,13 @@ pub fn all() -> &'static [Entry] {
         entry::<revoke_sessions::RevokeSessions>(),
         entry::<block_public_access::BlockPublicAccess>(),
         entry::<tag_resource::TagResource>(),
+        entry::<attach_security_group::AttachSecurityGroup>(),
+        entry::<disassociate_addresses::DisassociateAddresses>(),
+        entry::<block_remote_ip::BlockRemoteIp>(),
+        entry::<protect_instance::ProtectInstance>(),
+        entry::<deregister_from_load_balancers::DeregisterFromLoadBalancers>(),
+        entry::<stop_instance::StopInstance>(),
+        entry::<terminate_instance::TerminateInstance>(),
     ];
     ALL
 }

@@ -136,7 +136,7 @@ impl Action for RevokeInstanceCredentials {
             return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
         };
         let (present, association) = futures::join!(
-            instance::describe(scope.account, instance_id),
+            scope.seen.instance(scope.account, instance_id),
             profile::association(scope, instance_id)
         );
         present?;

@@ -19,6 +19,7 @@ use crate::bucket;
 use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 use crate::resource::ResourceKind;
+use crate::seen::Seen;
 use crate::tags::{self, Tags};
 
 pub(super) struct TagResource;
@@ -82,7 +83,8 @@ impl Action for TagResource {
         parameters: &Parameters,
     ) -> Result<Observation<Prior>, ActionError> {
         assert_taggable(&scope.resource.kind)?;
-        let (permitted, present) = futures::join!(refuse_protected_role(scope), current(scope));
+        let (permitted, present) =
+            futures::join!(refuse_protected_role(scope), read(scope, scope.seen));
         permitted?;
         Ok(compare(&present?, &parameters.wanted(scope)))
     }
@@ -220,8 +222,13 @@ async fn refuse_protected_role(scope: Scope<'_>) -> Result<(), ActionError> {
     }
 }
 
+/// The tags as they are at this moment.
 async fn current(scope: Scope<'_>) -> Result<Tags, ActionError> {
-    tags::current(scope.account, scope.resource).await?.ok_or_else(not_applicable)
+    read(scope, &Seen::default()).await
+}
+
+async fn read(scope: Scope<'_>, seen: &Seen) -> Result<Tags, ActionError> {
+    tags::current(scope.account, scope.resource, seen).await?.ok_or_else(not_applicable)
 }
 
 fn not_applicable() -> ActionError {

@@ -12,6 +12,7 @@ use firebreak_spoke::actions::{self, Entry, Observation, Scope, Undone, Verdict}
 use firebreak_spoke::error::ActionError;
 use firebreak_spoke::pace::Pace;
 use firebreak_spoke::resource::{Region, Resource, ResourceKind};
+use firebreak_spoke::seen::Seen;
 use serde_json::{Value, json};
 
 use crate::cases::Case;
@@ -30,6 +31,7 @@ pub(crate) struct Stage {
     pub(crate) spoke: Account,
     pub(crate) before: Value,
     pub(crate) remote_addresses: Vec<String>,
+    pub(crate) forgive: fn(&mut Value),
 }
 
 pub(crate) fn allow(actions: &[&str]) -> Value {
@@ -81,13 +83,24 @@ impl Stage {
         let resource = resource((case.arrange)(&organization));
         let reader = session(&organization, READER).await;
         let spoke = session(&organization, SPOKE).await;
-        let before = organization.snapshot(ACCOUNT);
+        let mut before = organization.snapshot(ACCOUNT);
+        (case.forgive)(&mut before);
         let parameters = case.parameters.clone();
         let remote_addresses = ["198.51.100.7", "198.51.100.8"].map(str::to_owned).to_vec();
-        Self { organization, resource, entry, parameters, reader, spoke, before, remote_addresses }
+        Self {
+            organization,
+            resource,
+            entry,
+            parameters,
+            reader,
+            spoke,
+            before,
+            remote_addresses,
+            forgive: case.forgive,
+        }
     }
 
-    pub(crate) fn scope<'a>(&'a self, account: &'a Account) -> Scope<'a> {
+    pub(crate) fn scope<'a>(&'a self, account: &'a Account, seen: &'a Seen) -> Scope<'a> {
         Scope {
             account,
             resource: &self.resource,
@@ -96,27 +109,33 @@ impl Stage {
             remote_addresses: &self.remote_addresses,
             now: self.organization.now(),
             spoke_role: SPOKE,
+            seen,
         }
     }
 
     pub(crate) async fn observe(&self) -> Result<Observation<Value>, ActionError> {
-        self.entry.observe(self.scope(&self.reader), &self.parameters).await
+        self.entry.observe(self.scope(&self.reader, &Seen::default()), &self.parameters).await
     }
 
     pub(crate) async fn apply(&self, prior: &Value) -> Result<(), ActionError> {
-        self.entry.apply(self.scope(&self.spoke), &self.parameters, prior).await
+        self.entry.apply(self.scope(&self.spoke, &Seen::default()), &self.parameters, prior).await
     }
 
     pub(crate) async fn verify(&self, prior: &Value) -> Verdict {
-        self.entry.verify(self.scope(&self.reader), &self.parameters, prior).await.unwrap()
+        self.entry
+            .verify(self.scope(&self.reader, &Seen::default()), &self.parameters, prior)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn undo(&self, prior: &Value) -> Result<Undone, ActionError> {
-        self.entry.undo(self.scope(&self.spoke), &self.parameters, prior).await
+        self.entry.undo(self.scope(&self.spoke, &Seen::default()), &self.parameters, prior).await
     }
 
     pub(crate) fn snapshot(&self) -> Value {
-        self.organization.snapshot(ACCOUNT)
+        let mut snapshot = self.organization.snapshot(ACCOUNT);
+        (self.forgive)(&mut snapshot);
+        snapshot
     }
 
     /// Changes the arranged state at random; what it becomes is the state before.

@@ -10,6 +10,7 @@ use firebreak_spoke::account::Account;
 use firebreak_spoke::actions::{self, Scope, Verdict};
 use firebreak_spoke::pace::Pace;
 use firebreak_spoke::resource::{Principal, PrincipalType, Resource, ResourceKind};
+use firebreak_spoke::seen::Seen;
 use serde_json::Value;
 
 use crate::backend::{ACCOUNT, Backend, REGION};
@@ -100,6 +101,7 @@ async fn there_and_back(backend: &Backend, name: &str, kind: &ResourceKind) -> O
         remote_addresses: &[],
         now: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(490_000),
         spoke_role: "FirebreakSpoke",
+        seen: &Seen::default(),
     };
     let action = actions::find(name).unwrap();
     let told = |error: firebreak_spoke::error::ActionError| Some(error.to_string());

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use super::describe::{
     association, describe_associations, describe_instances, describe_network_interfaces,
-    describe_security_groups, describe_tags, describe_vpcs, resource_type, tag_set, wanted,
+    describe_security_groups, describe_tags, describe_vpcs, resource_type, tag_set,
 };
 use super::form::Form;
 use super::model::{Ec2, Peer, ProfileAssociation, Rule, SecurityGroup};
-use super::{Refusal, xml};
+use super::{Refusal, instances, network, xml};
 
 /// What a call needs to know of where it was made.
 #[derive(Clone, Copy)]
@@ -26,11 +26,11 @@ pub(super) fn refuse(code: &str, message: String) -> Refusal {
     Refusal { code: code.to_owned(), message }
 }
 
-fn missing(name: &str) -> Refusal {
+pub(super) fn missing(name: &str) -> Refusal {
     refuse("MissingParameter", format!("The request must contain the parameter {name}"))
 }
 
-fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Refusal> {
+pub(super) fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Refusal> {
     form.get(name).ok_or_else(|| missing(name))
 }
 
@@ -55,7 +55,20 @@ pub fn answer(ec2: &mut Ec2, place: Place<'_>, action: &str, form: &Form) -> Opt
         "AssociateIamInstanceProfile" => associate(ec2, place, form),
         "DisassociateIamInstanceProfile" => disassociate(ec2, form),
         "ReplaceIamInstanceProfileAssociation" => replace_association(ec2, place, form),
-        "TerminateInstances" => terminate_instances(ec2, form),
+        "TerminateInstances" | "StopInstances" | "StartInstances" => {
+            instances::change_state(ec2, action, form)
+        }
+        "DescribeInstanceAttribute" => instances::describe_attribute(ec2, form),
+        "ModifyInstanceAttribute" => instances::modify_attribute(ec2, form),
+        "DescribeAddresses" => network::describe_addresses(ec2, form),
+        "AssociateAddress" => network::associate_address(ec2, form),
+        "DisassociateAddress" => network::disassociate_address(ec2, form),
+        "DescribeNetworkAcls" => network::describe_acls(ec2, place, form),
+        "CreateNetworkAclEntry" => network::create_acl_entry(ec2, form),
+        "DeleteNetworkAclEntry" => network::delete_acl_entry(ec2, form),
+        "DescribeManagedPrefixLists" => network::describe_prefix_lists(ec2, form),
+        "GetManagedPrefixListEntries" => network::prefix_list_entries(ec2, form),
+        "ModifyManagedPrefixList" => network::modify_prefix_list(ec2, form),
         _ => return None,
     })
 }
@@ -123,7 +136,7 @@ fn group_not_found(id: &str) -> Refusal {
     refuse("InvalidGroup.NotFound", format!("The security group '{id}' does not exist"))
 }
 
-fn returned_true() -> String {
+pub(super) fn returned_true() -> String {
     "<return>true</return>".to_owned()
 }
 
@@ -360,23 +373,4 @@ fn replace_association(ec2: &mut Ec2, place: Place<'_>, form: &Form) -> Answer {
     };
     let id = ec2.associate(&instance, &profile_arn, &profile_id);
     Ok(one_association(ec2, &id, "associating"))
-}
-
-fn terminate_instances(ec2: &mut Ec2, form: &Form) -> Answer {
-    let ids = wanted(form, "InstanceId", &ec2.instances, "InvalidInstanceID.NotFound")?;
-    if form.list("InstanceId").is_empty() {
-        return Err(missing("InstanceId"));
-    }
-    for id in &ids {
-        ec2.terminate(id);
-    }
-    let mut out = String::new();
-    xml::set(&mut out, "instancesSet", &ids, |out, id| {
-        xml::text(out, "instanceId", id);
-        xml::element(out, "currentState", |out| {
-            xml::text(out, "code", "48");
-            xml::text(out, "name", "terminated");
-        });
-    });
-    Ok(out)
 }

@@ -8,7 +8,7 @@ use super::model::{Ec2, NetworkInterface, Peer, Rule};
 use super::{Refusal, xml};
 
 /// Pages by `MaxResults` and `NextToken`; the token is the place to go on at.
-fn page<'a, T>(form: &Form, all: &'a [T]) -> Result<(&'a [T], Option<String>), Refusal> {
+pub(super) fn page<'a, T>(form: &Form, all: &'a [T]) -> Result<(&'a [T], Option<String>), Refusal> {
     let start: usize = match form.get("NextToken") {
         None => 0,
         Some(token) => token
@@ -22,7 +22,7 @@ fn page<'a, T>(form: &Form, all: &'a [T]) -> Result<(&'a [T], Option<String>), R
     Ok((page, next))
 }
 
-fn next_token(out: &mut String, next: Option<String>) {
+pub(super) fn next_token(out: &mut String, next: Option<String>) {
     if let Some(next) = next {
         xml::text(out, "nextToken", &next);
     }
@@ -55,7 +55,7 @@ fn unknown_filter(name: &str) -> Refusal {
 
 /// Keeps the ids that every filter admits; `field` gives an object's values
 /// for a filter's name, or none for a name that is not modelled.
-fn select(
+pub(super) fn select(
     form: &Form,
     ids: Vec<String>,
     tags: impl Fn(&str, &str) -> Option<String>,
@@ -106,6 +106,10 @@ pub(super) fn tag_set(out: &mut String, ec2: &Ec2, id: &str) {
             xml::text(out, "value", value);
         });
     }
+}
+
+pub(super) fn flag(flag: bool) -> &'static str {
+    if flag { "true" } else { "false" }
 }
 
 fn group_set(out: &mut String, ec2: &Ec2, groups: &[String]) {
@@ -174,6 +178,22 @@ fn instance(out: &mut String, ec2: &Ec2, place: Place<'_>, id: &str) {
             xml::text(out, "id", &association.profile_id);
         });
     }
+    if instance.spot {
+        xml::text(out, "instanceLifecycle", "spot");
+    }
+    xml::text(
+        out,
+        "rootDeviceType",
+        if instance.devices.is_empty() { "instance-store" } else { "ebs" },
+    );
+    xml::set(out, "blockDeviceMapping", &instance.devices, |out, (name, device)| {
+        xml::text(out, "deviceName", name);
+        xml::element(out, "ebs", |out| {
+            xml::text(out, "volumeId", &device.volume);
+            xml::text(out, "status", "attached");
+            xml::text(out, "deleteOnTermination", flag(device.delete_on_termination));
+        });
+    });
     tag_set(out, ec2, id);
     xml::set(out, "networkInterfaceSet", interfaces, |out, (id, interface)| {
         network_interface(out, ec2, place, id, interface);
@@ -192,7 +212,8 @@ fn network_interface(
     xml::text(out, "ownerId", place.account);
     xml::text(out, "privateIpAddress", &interface.private_ip);
     xml::text(out, "status", if interface.instance.is_some() { "in-use" } else { "available" });
-    xml::text(out, "requesterManaged", if interface.requester_managed { "true" } else { "false" });
+    xml::text(out, "subnetId", &interface.subnet);
+    xml::text(out, "requesterManaged", flag(interface.requester_managed));
     group_set(out, ec2, &interface.groups);
     if let Some(instance) = &interface.instance {
         xml::element(out, "attachment", |out| {

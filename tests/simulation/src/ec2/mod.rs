@@ -3,7 +3,9 @@
 pub mod answers;
 mod describe;
 pub mod form;
+mod instances;
 pub mod model;
+mod network;
 pub mod xml;
 
 /// An error as AWS codes it.

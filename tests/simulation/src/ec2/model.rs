@@ -17,6 +17,12 @@ pub struct Ec2 {
     pub instances: BTreeMap<String, Instance>,
     /// Instance profile associations by id.
     pub associations: BTreeMap<String, ProfileAssociation>,
+    /// Elastic IP addresses by allocation id.
+    pub addresses: BTreeMap<String, Address>,
+    /// Network ACLs by id.
+    pub acls: BTreeMap<String, NetworkAcl>,
+    /// Managed prefix lists by id.
+    pub prefix_lists: BTreeMap<String, PrefixList>,
     /// Tags by resource id.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
     /// The number in the next id that this service gives out. Ids never come
@@ -108,6 +114,72 @@ pub struct NetworkInterface {
     pub private_ip: String,
     /// Its public address.
     pub public_ip: Option<String>,
+    /// Its subnet.
+    pub subnet: String,
+}
+
+/// An Elastic IP address. An association's id changes with each association,
+/// so it is not part of the state that an undo restores.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Address {
+    /// The address.
+    pub public_ip: String,
+    /// The interface that has it, and its private address there.
+    pub on: Option<(String, String)>,
+    /// The present association's id.
+    #[serde(skip)]
+    pub association: String,
+}
+
+/// A network ACL: the deny and allow entries of its subnets, by number.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NetworkAcl {
+    /// Its VPC.
+    pub vpc: String,
+    /// The subnets that it governs.
+    pub subnets: BTreeSet<String>,
+    /// Entries by direction (`true` is egress) and number.
+    #[serde(serialize_with = "entries")]
+    pub entries: BTreeMap<(bool, i64), AclEntry>,
+}
+
+fn entries<S: serde::Serializer>(
+    entries: &BTreeMap<(bool, i64), AclEntry>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let way = |egress: bool| if egress { "egress" } else { "ingress" };
+    serializer.collect_map(
+        entries
+            .iter()
+            .map(|((egress, number), entry)| (format!("{} {number}", way(*egress)), entry)),
+    )
+}
+
+/// An entry of a network ACL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AclEntry {
+    /// `allow` or `deny`.
+    pub action: String,
+    /// The protocol's number; `-1` for all.
+    pub protocol: String,
+    /// The IPv4 or IPv6 block.
+    pub block: String,
+}
+
+/// A managed prefix list. Its version counts its changes and never comes back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PrefixList {
+    /// Its name.
+    pub name: String,
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// How many entries it may have.
+    pub max_entries: usize,
+    /// The entries with their descriptions.
+    pub entries: BTreeMap<String, String>,
+    /// The present version.
+    #[serde(skip)]
+    pub version: i64,
 }
 
 /// An instance.
@@ -119,6 +191,25 @@ pub struct Instance {
     pub instance_type: String,
     /// Its image.
     pub image: String,
+    /// `disableApiTermination`.
+    pub termination_protection: bool,
+    /// `disableApiStop`.
+    pub stop_protection: bool,
+    /// `stop` or `terminate`.
+    pub shutdown_behavior: String,
+    /// Whether it is a Spot Instance.
+    pub spot: bool,
+    /// Its EBS volumes by device.
+    pub devices: BTreeMap<String, Device>,
+}
+
+/// A volume on an instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Device {
+    /// The volume's id.
+    pub volume: String,
+    /// Whether the volume goes with the instance.
+    pub delete_on_termination: bool,
 }
 
 /// An instance and its profile. A new association of the same profile has
@@ -174,6 +265,12 @@ impl Ec2 {
             state: "running".to_owned(),
             instance_type: "t3.micro".to_owned(),
             image: "ami-0f1b0000000000001".to_owned(),
+            shutdown_behavior: "stop".to_owned(),
+            devices: BTreeMap::from([(
+                "/dev/xvda".to_owned(),
+                Device { volume: self.new_id("vol"), delete_on_termination: true },
+            )]),
+            ..Instance::default()
         };
         self.instances.insert(id.clone(), instance);
         self.attach_interface(&id, vpc, groups);
@@ -187,7 +284,9 @@ impl Ec2 {
             |interface: &&NetworkInterface| interface.instance.as_deref() == Some(instance);
         let device_index = self.interfaces.values().filter(attached).count();
         let host = self.next % 250 + 4;
+        let subnet = self.subnet_of(vpc);
         let interface = NetworkInterface {
+            subnet,
             vpc: vpc.to_owned(),
             instance: Some(instance.to_owned()),
             device_index: i64::try_from(device_index).unwrap_or_default(),
@@ -197,6 +296,56 @@ impl Ec2 {
             public_ip: (device_index == 0).then(|| format!("203.0.113.{host}")),
         };
         self.interfaces.insert(id.clone(), interface);
+        id
+    }
+
+    /// The one subnet of a VPC; its network ACL is made with it, allowing all as
+    /// a default one does (VPC user guide, "Default network ACL").
+    pub fn subnet_of(&mut self, vpc: &str) -> String {
+        let subnet = vpc.replacen("vpc-", "subnet-", 1);
+        if self.acls.values().all(|acl| !acl.subnets.contains(&subnet)) {
+            let entry = |action: &str| AclEntry {
+                action: action.to_owned(),
+                protocol: "-1".to_owned(),
+                block: "0.0.0.0/0".to_owned(),
+            };
+            let mut entries = BTreeMap::new();
+            for egress in [false, true] {
+                entries.insert((egress, 100), entry("allow"));
+                entries.insert((egress, 32_767), entry("deny"));
+            }
+            let (vpc, subnets) = (vpc.to_owned(), BTreeSet::from([subnet.clone()]));
+            let id = self.new_id("acl");
+            self.acls.insert(id, NetworkAcl { vpc, subnets, entries });
+        }
+        subnet
+    }
+
+    /// Allocates an Elastic IP address and puts it on an interface; returns the
+    /// allocation's id.
+    pub fn add_address(&mut self, interface: &str) -> String {
+        let (id, association) = (self.new_id("eipalloc"), self.new_id("eipassoc"));
+        let public_ip = format!("203.0.113.{}", self.next % 250);
+        let private = self.interfaces.get(interface).map(|it| it.private_ip.clone());
+        if let Some(interface) = self.interfaces.get_mut(interface) {
+            interface.public_ip = Some(public_ip.clone());
+        }
+        let on = Some((interface.to_owned(), private.unwrap_or_default()));
+        self.addresses.insert(id.clone(), Address { public_ip, on, association });
+        id
+    }
+
+    /// Makes a managed prefix list; returns its id.
+    pub fn add_prefix_list(&mut self, name: &str, max_entries: usize) -> String {
+        let id = self.new_id("pl");
+        let list = PrefixList {
+            name: name.to_owned(),
+            family: "IPv4".to_owned(),
+            max_entries,
+            version: 1,
+            ..PrefixList::default()
+        };
+        self.prefix_lists.insert(id.clone(), list);
         id
     }
 
@@ -216,6 +365,10 @@ impl Ec2 {
     pub fn terminate(&mut self, instance: &str) {
         if let Some(instance) = self.instances.get_mut(instance) {
             "terminated".clone_into(&mut instance.state);
+        }
+        let gone: Vec<String> = self.interfaces_of(instance).map(|(id, _)| id.clone()).collect();
+        for address in self.addresses.values_mut() {
+            address.on = address.on.take().filter(|(interface, _)| !gone.contains(interface));
         }
         self.interfaces.retain(|_, interface| interface.instance.as_deref() != Some(instance));
         self.associations.retain(|_, association| association.instance != instance);

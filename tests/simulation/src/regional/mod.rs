@@ -80,6 +80,17 @@ pub fn number(input: &Value, name: &str) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
 }
 
+/// One page of a list, and the token of the next: any page may be shorter than
+/// a caller asked for.
+pub fn page<'a>(all: &'a [Value], token: Option<&Value>) -> (&'a [Value], Option<String>) {
+    const SIZE: usize = 3;
+    let start = token.and_then(Value::as_str).and_then(|token| token.parse().ok());
+    let rest = all.get(start.unwrap_or(0)..).unwrap_or_default();
+    let page = rest.get(..SIZE).unwrap_or(rest);
+    let next = (page.len() < rest.len()).then(|| (all.len() - rest.len() + SIZE).to_string());
+    (page, next)
+}
+
 /// The protocol and the operation of a request; `None` for another service's.
 pub fn route(service: &str, request: &HttpRequest) -> Option<(Protocol, Option<String>)> {
     let target = || {

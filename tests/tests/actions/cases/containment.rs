@@ -2,15 +2,16 @@
 
 use fastrand::Rng;
 use firebreak_simulation::Organization;
+use firebreak_simulation::ec2::model::Rule;
 use firebreak_simulation::s3::model::{Bucket, PublicAccessBlock};
 use firebreak_simulation::state::State;
 use firebreak_spoke::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use serde_json::{Value, json};
 
-use super::Case;
+use super::{Case, nothing_forgiven};
 use crate::stage::{ACCOUNT, REGION, allow};
 
-fn two_vpcs(organization: &Organization) -> ResourceKind {
+pub(super) fn two_vpcs(organization: &Organization) -> ResourceKind {
     let instance_id = organization.edit(|state| {
         let ec2 = state.ec2(ACCOUNT, REGION);
         let (one, two) = (ec2.add_vpc(false), ec2.add_vpc(true));
@@ -38,7 +39,7 @@ pub(crate) fn first_interface(state: &mut State, resource: &Resource) -> String 
 
 /// More interfaces in more groups, rules that somebody added to the isolation
 /// group, tags, one interface that a service made.
-fn vary_instance(state: &mut State, resource: &Resource, dice: &mut Rng) {
+pub(super) fn vary_instance(state: &mut State, resource: &Resource, dice: &mut Rng) {
     let id = instance_id(resource);
     let ec2 = state.ec2(ACCOUNT, REGION);
     for _ in 0..dice.usize(0..3) {
@@ -106,7 +107,7 @@ fn vary_buckets(state: &mut State, _: &Resource, dice: &mut Rng) {
     }
 }
 
-fn regroup(state: &mut State, resource: &Resource) {
+pub(super) fn regroup(state: &mut State, resource: &Resource) {
     let id = first_interface(state, resource);
     let ec2 = state.ec2(ACCOUNT, REGION);
     let vpc = ec2.interfaces[&id].vpc.clone();
@@ -114,12 +115,12 @@ fn regroup(state: &mut State, resource: &Resource) {
     ec2.interfaces.get_mut(&id).unwrap().groups = vec![group];
 }
 
-fn interface_groups(state: &mut State, resource: &Resource) -> Value {
+pub(super) fn interface_groups(state: &mut State, resource: &Resource) -> Value {
     let id = first_interface(state, resource);
     json!(state.ec2(ACCOUNT, REGION).interfaces[&id].groups)
 }
 
-fn forget_instance(state: &mut State, resource: &Resource) {
+pub(super) fn forget_instance(state: &mut State, resource: &Resource) {
     let id = instance_id(resource);
     let ec2 = state.ec2(ACCOUNT, REGION);
     ec2.terminate(&id);
@@ -352,7 +353,7 @@ pub(super) fn cases() -> Vec<Case> {
     [isolations(), instance_credentials(), principals(), public_access(), tags()].concat()
 }
 
-fn isolation() -> Case {
+pub(super) fn isolation() -> Case {
     Case {
         name: "isolate-instance",
         action: "isolate-instance",
@@ -363,6 +364,18 @@ fn isolation() -> Case {
         remove: forget_instance,
         outlives: false,
         vary: vary_instance,
+        forgive: nothing_forgiven,
+    }
+}
+
+/// What somebody added to the isolation group is taken off for good.
+fn forgive_repairs(snapshot: &mut Value) {
+    let groups = snapshot.pointer_mut("/held/ec2/eu-central-1/groups");
+    for (_, group) in groups.and_then(Value::as_object_mut).into_iter().flatten() {
+        if group["name"] == "firebreak-isolation" {
+            group["ingress"].take();
+            group["egress"].take();
+        }
     }
 }
 
@@ -372,7 +385,28 @@ fn isolations() -> Vec<Case> {
         parameters: json!({ "cut-tracked-connections": false }),
         ..isolation()
     };
-    vec![isolation(), without]
+    let allowing = Case {
+        name: "isolate-instance but for forensics",
+        parameters: json!({ "allow": ["192.0.2.0/28", "2001:db8:1::/64"] }),
+        ..isolation()
+    };
+    let repairing = Case {
+        name: "isolate-instance with a group that somebody opened",
+        arrange: |organization| {
+            let kind = two_vpcs(organization);
+            organization.edit(|state| {
+                let ec2 = state.ec2(ACCOUNT, REGION);
+                let vpc = ec2.vpcs.keys().next().unwrap().clone();
+                let group = ec2.add_group(&vpc, "firebreak-isolation");
+                let group = ec2.groups.get_mut(&group).unwrap();
+                group.ingress.insert(Rule::tcp(22, "0.0.0.0/0"));
+            });
+            kind
+        },
+        forgive: forgive_repairs,
+        ..isolation()
+    };
+    vec![isolation(), without, allowing, repairing]
 }
 
 fn instance_credentials() -> Vec<Case> {

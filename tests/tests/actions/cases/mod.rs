@@ -2,6 +2,7 @@
 //! parameters that make a difference. One file a family of actions.
 
 mod containment;
+mod instances;
 
 use fastrand::Rng;
 use firebreak_simulation::Organization;
@@ -29,11 +30,14 @@ pub(crate) struct Case {
     pub(crate) outlives: bool,
     /// Changes the arranged state at random, within what the target may be.
     pub(crate) vary: fn(&mut State, &Resource, &mut Rng),
+    /// Takes out of a snapshot what AWS itself makes otherwise, whatever undo
+    /// does: the documentation of the action says what it is.
+    pub(crate) forgive: fn(&mut Value),
 }
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [containment::cases()].concat()
+    [containment::cases(), instances::cases()].concat()
 }
 
 /// The case of this name.
@@ -41,5 +45,5 @@ pub(crate) fn case(name: &str) -> Case {
     cases().into_iter().find(|case| case.name == name).unwrap()
 }
 
-/// For targets whose surroundings make no difference.
-fn nothing_varies(_: &mut State, _: &Resource, _: &mut Rng) {}
+/// For actions whose undo restores everything.
+fn nothing_forgiven(_: &mut Value) {}

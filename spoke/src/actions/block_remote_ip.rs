@@ -1,0 +1,291 @@
+//! Denies the finding's remote addresses: in the network ACLs of the instance's
+//! subnets, and where policy names them in an IP set of AWS WAF and in a managed
+//! prefix list. Undo takes out exactly what was put in.
+//!
+//! A network ACL governs its whole subnet, and cuts tracked connections as well
+//! (aws: "Network ACLs are stateless", VPC user guide): only single addresses
+//! are denied, only public ones, and no more than `at-most`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use aws_sdk_ec2::types::NetworkAcl;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::block_lists::{IpSet, PrefixList, taken_out};
+use super::instance_state::id;
+use super::network_acl::{self, Deny, There, Way};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+
+pub(super) struct BlockRemoteIp;
+
+/// Where the addresses are denied.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Parameters {
+    /// In the network ACLs of the instance's subnets, both ways.
+    network_acl: bool,
+    /// In this IP set of AWS WAF as well, of the scope `REGIONAL`.
+    ip_set: Option<IpSet>,
+    /// In this managed prefix list as well, by id.
+    prefix_list: Option<String>,
+    /// A finding with more addresses than this is not answered: an ACL has room
+    /// for few entries.
+    at_most: usize,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { network_acl: true, ip_set: None, prefix_list: None, at_most: 10 }
+    }
+}
+
+/// What is put in; what was there before is not recorded, because it stays.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    acl_entries: Vec<Deny>,
+    ip_set: BTreeSet<IpNet>,
+    prefix_list: BTreeSet<IpNet>,
+}
+
+impl Prior {
+    fn acls(&self) -> BTreeSet<String> {
+        self.acl_entries.iter().map(|deny| deny.acl.clone()).collect()
+    }
+}
+
+impl Action for BlockRemoteIp {
+    const ABOUT: About = About {
+        name: "block-remote-ip",
+        sentence: "Denies the finding's remote addresses in the instance's network ACLs, and in an IP set or prefix list.",
+        resource_types: &["Instance"],
+        reads: &[
+            "ec2:DescribeInstances",
+            "ec2:DescribeManagedPrefixLists",
+            "ec2:DescribeNetworkAcls",
+            "ec2:GetManagedPrefixListEntries",
+            "wafv2:GetIPSet",
+        ],
+        writes: &[
+            "ec2:CreateNetworkAclEntry",
+            "ec2:DeleteNetworkAclEntry",
+            "ec2:ModifyManagedPrefixList",
+            "wafv2:UpdateIPSet",
+        ],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
+        let instance_id = id(scope.resource)?;
+        let addresses = addresses(scope.remote_addresses, parameters.at_most)?;
+        let instance = scope.seen.instance(scope.account, instance_id).await?;
+        let subnets: BTreeSet<String> = instance
+            .network_interfaces()
+            .iter()
+            .filter_map(|interface| interface.subnet_id().map(str::to_owned))
+            .collect();
+        let mut prior = Prior::default();
+        if parameters.network_acl {
+            for acl in network_acl::of_subnets(scope, &subnets).await? {
+                for way in Way::BOTH {
+                    prior.acl_entries.extend(network_acl::missing(&acl, way, &addresses)?);
+                }
+            }
+        }
+        let wanted: BTreeSet<IpNet> = addresses.into_iter().collect();
+        let lacking = |present: &BTreeSet<IpNet>| wanted.difference(present).copied().collect();
+        if let Some(ip_set) = &parameters.ip_set {
+            prior.ip_set = lacking(&ip_set.blocks(scope).await?);
+        }
+        if let Some(list) = &parameters.prefix_list {
+            prior.prefix_list = lacking(&PrefixList(list).blocks(scope).await?);
+        }
+        let changes = changes(parameters, &prior);
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        crate::instance::describe(scope.account, id(scope.resource)?).await?;
+        let acls = network_acl::by_id(scope, &prior.acls()).await?;
+        let mut failed = Vec::new();
+        for deny in &prior.acl_entries {
+            failed.extend(put(scope, &acls, deny).await.err());
+        }
+        if let Some(ip_set) = &parameters.ip_set {
+            failed.extend(ip_set.change(scope, &prior.ip_set, &BTreeSet::new()).await.err());
+        }
+        if let Some(list) = &parameters.prefix_list {
+            let put = PrefixList(list).change(scope, &prior.prefix_list, &BTreeSet::new()).await;
+            failed.extend(put.err());
+        }
+        ActionError::all(failed).map_or(Ok(()), Err)
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let acls = network_acl::by_id(scope, &prior.acls()).await?;
+        let mut lacking: Vec<String> = prior
+            .acl_entries
+            .iter()
+            .filter(|deny| network_acl::look(&acls, deny) != There::Ours)
+            .map(|deny| format!("{} is not denied by {}", deny.block, deny.acl))
+            .collect();
+        let mut outside = |blocks: &BTreeSet<IpNet>, present: &BTreeSet<IpNet>, list: &str| {
+            let missing = blocks.difference(present);
+            lacking.extend(missing.map(|block| format!("{block} is not in {list}")));
+        };
+        if let Some(ip_set) = &parameters.ip_set {
+            outside(&prior.ip_set, &ip_set.blocks(scope).await?, &ip_set.name);
+        }
+        if let Some(list) = &parameters.prefix_list {
+            outside(&prior.prefix_list, &PrefixList(list).blocks(scope).await?, list);
+        }
+        Ok(if lacking.is_empty() {
+            let count = scope.remote_addresses.len();
+            Verdict::Holds(format!("{count} remote address(es) denied"))
+        } else {
+            Verdict::Broken(lacking.join("; "))
+        })
+    }
+
+    async fn undo(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let acls = network_acl::by_id(scope, &prior.acls()).await?;
+        let mut ended = Vec::new();
+        for deny in &prior.acl_entries {
+            ended.push(network_acl::delete(scope, &acls, deny).await);
+        }
+        if let Some(ip_set) = &parameters.ip_set {
+            let changed = ip_set.change(scope, &BTreeSet::new(), &prior.ip_set).await;
+            ended.push(changed.map(|changed| taken_out(&ip_set.name, &prior.ip_set, changed)));
+        }
+        if let Some(list) = &parameters.prefix_list {
+            let changed =
+                PrefixList(list).change(scope, &BTreeSet::new(), &prior.prefix_list).await;
+            ended.push(changed.map(|changed| taken_out(list, &prior.prefix_list, changed)));
+        }
+        Undone::all(ended)
+    }
+}
+
+/// The finding's addresses that may be denied, as blocks of one.
+fn addresses(named: &[String], at_most: usize) -> Result<Vec<IpNet>, ActionError> {
+    let public: BTreeSet<IpNet> = named
+        .iter()
+        .filter_map(|text| text.parse::<IpAddr>().ok())
+        .filter(is_public)
+        .map(IpNet::from)
+        .collect();
+    if public.is_empty() {
+        let message = "the finding names no public remote address";
+        return Err(ActionError::new(Kind::NotApplicable, message));
+    }
+    if public.len() > at_most {
+        let count = public.len();
+        let message = format!("the finding names {count} remote addresses, more than {at_most}");
+        let help = "raise `at-most`, or answer this finding with isolate-instance".to_owned();
+        let error = ActionError::new(Kind::Refused, message);
+        return Err(ActionError { help: Some(help), ..error });
+    }
+    Ok(public.into_iter().collect())
+}
+
+/// An address of one's own network is never denied: a finding may name a
+/// neighbour, and the ACL governs the whole subnet.
+fn is_public(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            // 100.64.0.0/10 is shared address space (RFC 6598).
+            let shared = first == 100 && (64..128).contains(&second);
+            !(address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || address.is_broadcast()
+                || address.is_multicast()
+                || shared)
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback()
+                || address.is_unspecified()
+                || address.is_multicast()
+                || address.is_unique_local()
+                || address.is_unicast_link_local())
+        }
+    }
+}
+
+fn changes(parameters: &Parameters, prior: &Prior) -> Vec<Change> {
+    let change =
+        |what: String, after: String| Change { what, before: "not there".to_owned(), after };
+    let entries = prior.acl_entries.iter().map(|Deny { acl, number, way, block }| {
+        let way = match way {
+            Way::Ingress => "ingress",
+            Way::Egress => "egress",
+        };
+        change(format!("{way} entry {number} of {acl}"), format!("deny all of {block}"))
+    });
+    let listed = |list: String, blocks: &BTreeSet<IpNet>| -> Vec<Change> {
+        let one = |block: &IpNet| change(format!("{block} in {list}"), "listed".to_owned());
+        blocks.iter().map(one).collect()
+    };
+    let ip_set =
+        parameters.ip_set.as_ref().map(|set| listed(format!("IP set {}", set.name), &prior.ip_set));
+    let prefix_list =
+        parameters.prefix_list.as_ref().map(|list| listed(list.clone(), &prior.prefix_list));
+    entries.chain(ip_set.into_iter().flatten()).chain(prefix_list.into_iter().flatten()).collect()
+}
+
+async fn put(scope: Scope<'_>, acls: &[NetworkAcl], deny: &Deny) -> Result<(), ActionError> {
+    match network_acl::look(acls, deny) {
+        There::Ours => Ok(()),
+        There::Nothing => network_acl::create(scope, deny).await,
+        There::NoAcl => Err(ActionError::new(
+            Kind::Gone,
+            format!("the network ACL `{}` does not exist any more", deny.acl),
+        )),
+        There::Another => Err(ActionError::new(
+            Kind::Failed,
+            format!("entry {} of `{}` was taken since the plan was made", deny.number, deny.acl),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_addresses_are_denied_and_not_too_many() {
+        let named = |texts: &[&str]| texts.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
+        let check = |texts: &[&str], expected: Result<usize, Kind>| {
+            let found = addresses(&named(texts), 2).map(|it| it.len()).map_err(|it| it.kind);
+            assert_eq!(found, expected, "{texts:?}");
+        };
+        check(&["198.51.100.7", "2001:db8::1"], Ok(2));
+        check(&["198.51.100.7", "198.51.100.7", "10.0.0.1"], Ok(1));
+        check(&["10.0.0.1", "fe80::1", "169.254.169.254", "nonsense"], Err(Kind::NotApplicable));
+        check(&[], Err(Kind::NotApplicable));
+        check(&["198.51.100.1", "198.51.100.2", "198.51.100.3"], Err(Kind::Refused));
+    }
+}

@@ -1,0 +1,199 @@
+//! Takes the Elastic IP addresses off an instance's network interfaces. Undo
+//! puts each one back on the private address that it was on.
+//!
+//! A public address that the subnet gave the instance is no Elastic IP address
+//! and cannot be taken off; the plan says so. Isolation cuts its traffic.
+
+use aws_sdk_ec2::types::{Address, Filter};
+use futures::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::instance_state::id;
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+use crate::pace::Class;
+
+pub(super) struct DisassociateAddresses;
+
+/// There is nothing to set.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    instance_id: String,
+    addresses: Vec<On>,
+}
+
+/// An address and what it was on. The association's id changes with each
+/// association, so it is looked up when it is needed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct On {
+    allocation: String,
+    public_ip: String,
+    interface: String,
+    private_ip: String,
+}
+
+impl Action for DisassociateAddresses {
+    const ABOUT: About = About {
+        name: "disassociate-addresses",
+        sentence: "Takes the instance's Elastic IP addresses off.",
+        resource_types: &["Instance"],
+        reads: &["ec2:DescribeAddresses", "ec2:DescribeInstances"],
+        writes: &["ec2:AssociateAddress", "ec2:DisassociateAddress"],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let instance_id = id(scope.resource)?;
+        let filter = [instance_id.to_owned()];
+        let (instance, present) = futures::join!(
+            scope.seen.instance(scope.account, instance_id),
+            describe(scope, "instance-id", &filter)
+        );
+        instance?;
+        let mut addresses: Vec<On> = present?.iter().filter_map(on).collect();
+        addresses.sort_by(|one, other| one.allocation.cmp(&other.allocation));
+        let changes = addresses.iter().map(|address| Change {
+            what: format!("Elastic IP address {} ({})", address.public_ip, address.allocation),
+            before: format!("{} {}", address.interface, address.private_ip),
+            after: "on nothing".to_owned(),
+        });
+        let changes = changes.collect();
+        let prior = Prior { instance_id: instance_id.to_owned(), addresses };
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        let (instance, present) = futures::join!(
+            crate::instance::describe(scope.account, &prior.instance_id),
+            now(scope, prior)
+        );
+        instance?;
+        let present = present?;
+        let ours = present
+            .iter()
+            .filter(|address| on(address).is_some_and(|on| prior.addresses.contains(&on)));
+        let ended = join_all(ours.map(|address| disassociate(scope, address))).await;
+        let failed = ended.into_iter().filter_map(Result::err).collect();
+        ActionError::all(failed).map_or(Ok(()), Err)
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let filter = [prior.instance_id.clone()];
+        let left: Vec<String> = describe(scope, "instance-id", &filter)
+            .await?
+            .iter()
+            .filter_map(|address| address.public_ip().map(str::to_owned))
+            .collect();
+        let id = &prior.instance_id;
+        Ok(if left.is_empty() {
+            Verdict::Holds(format!("no Elastic IP address is on {id}"))
+        } else {
+            Verdict::Broken(format!("{} is on {id}", left.join(", ")))
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let present = now(scope, prior).await?;
+        let ended = join_all(prior.addresses.iter().map(|before| {
+            let now = present
+                .iter()
+                .find(|address| address.allocation_id() == Some(before.allocation.as_str()));
+            put_back(scope, before, now)
+        }))
+        .await;
+        Undone::all(ended)
+    }
+}
+
+fn on(address: &Address) -> Option<On> {
+    Some(On {
+        allocation: address.allocation_id()?.to_owned(),
+        public_ip: address.public_ip().unwrap_or_default().to_owned(),
+        interface: address.network_interface_id()?.to_owned(),
+        private_ip: address.private_ip_address().unwrap_or_default().to_owned(),
+    })
+}
+
+async fn describe(
+    scope: Scope<'_>,
+    filter: &str,
+    values: &[String],
+) -> Result<Vec<Address>, ActionError> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = Filter::builder().name(filter).set_values(Some(values.to_vec())).build();
+    let call = scope.account.ec2(Class::Ec2Read).await.describe_addresses().filters(filter);
+    let answer = call.send().await;
+    let answer = answer.map_err(|error| ActionError::from_sdk("ec2:DescribeAddresses", &error))?;
+    Ok(answer.addresses.unwrap_or_default())
+}
+
+/// The recorded addresses as they are now, wherever they are; by filter, so
+/// that one which was released does not fail the call.
+async fn now(scope: Scope<'_>, prior: &Prior) -> Result<Vec<Address>, ActionError> {
+    let ids: Vec<String> = prior.addresses.iter().map(|it| it.allocation.clone()).collect();
+    describe(scope, "allocation-id", &ids).await
+}
+
+async fn disassociate(scope: Scope<'_>, address: &Address) -> Result<(), ActionError> {
+    let Some(association) = address.association_id() else { return Ok(()) };
+    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+    let result = ec2.disassociate_address().association_id(association).send().await.map(|_| ());
+    match result.map_err(|error| ActionError::from_sdk("ec2:DisassociateAddress", &error)) {
+        // Somebody was faster.
+        Err(error) if error.kind == Kind::Gone => Ok(()),
+        result => result,
+    }
+}
+
+async fn put_back(
+    scope: Scope<'_>,
+    before: &On,
+    now: Option<&Address>,
+) -> Result<Undone, ActionError> {
+    let On { allocation, public_ip, interface, private_ip } = before;
+    let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
+    let Some(now) = now else {
+        return drift(format!("the address {public_ip} ({allocation}) was released since"));
+    };
+    match on(now) {
+        Some(now) if now == *before => return Ok(Undone::default()),
+        Some(now) => {
+            return drift(format!("the address {public_ip} was put on {} since", now.interface));
+        }
+        None => {}
+    }
+    let call = scope
+        .account
+        .ec2(Class::Ec2Write)
+        .await
+        .associate_address()
+        .allocation_id(allocation)
+        .network_interface_id(interface)
+        .private_ip_address(private_ip)
+        .allow_reassociation(false);
+    let result = call.send().await.map(|_| ());
+    match result.map_err(|error| ActionError::from_sdk("ec2:AssociateAddress", &error)) {
+        Ok(()) => {
+            let restored = vec![format!("{public_ip} is on {interface} {private_ip} again")];
+            Ok(Undone { restored, ..Undone::default() })
+        }
+        Err(error) if error.kind == Kind::Gone => {
+            drift(format!("`{interface}`, which had {public_ip}, does not exist any more"))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,74 @@
+//! Starting, stopping and terminating: what `stop-instance` and
+//! `terminate-instance` share.
+
+use aws_sdk_ec2::types::{Instance, InstanceStateName};
+
+use super::Scope;
+use crate::error::{ActionError, Kind};
+use crate::instance;
+use crate::pace::Class;
+use crate::resource::{Resource, ResourceKind};
+
+/// The instance's id, or why the target is none.
+pub(super) fn id(resource: &Resource) -> Result<&str, ActionError> {
+    match &resource.kind {
+        ResourceKind::Instance { instance_id } => Ok(instance_id),
+        ResourceKind::AccessKey { .. }
+        | ResourceKind::User { .. }
+        | ResourceKind::Role { .. }
+        | ResourceKind::Bucket { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => {
+            Err(ActionError::new(Kind::NotApplicable, "the target is no instance"))
+        }
+    }
+}
+
+/// The state's name, such as `running`.
+pub(super) fn state(instance: &Instance) -> &str {
+    instance.state().and_then(|state| state.name()).map_or("unknown", InstanceStateName::as_str)
+}
+
+/// The state's name as it is now; `Gone` when the instance is.
+pub(super) async fn now(scope: Scope<'_>, instance_id: &str) -> Result<String, ActionError> {
+    Ok(state(&instance::describe(scope.account, instance_id).await?).to_owned())
+}
+
+pub(super) async fn start(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
+    let call = scope.account.ec2(Class::Ec2Write).await.start_instances();
+    let result = call.instance_ids(instance_id).send().await.map(|_| ());
+    result.map_err(|error| ActionError::from_sdk("ec2:StartInstances", &error))
+}
+
+pub(super) async fn stop(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
+    let call = scope.account.ec2(Class::Ec2Write).await.stop_instances();
+    let result = call.instance_ids(instance_id).send().await.map(|_| ());
+    result.map_err(|error| {
+        let error = ActionError::from_sdk("ec2:StopInstances", &error);
+        protected(error, "stopped", "protect-instance with `stop-protection: false`")
+    })
+}
+
+pub(super) async fn terminate(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
+    let call = scope.account.ec2(Class::Ec2Write).await.terminate_instances();
+    let result = call.instance_ids(instance_id).send().await.map(|_| ());
+    result.map_err(|error| {
+        let error = ActionError::from_sdk("ec2:TerminateInstances", &error);
+        protected(error, "terminated", "protect-instance with `termination-protection: false`")
+    })
+}
+
+/// EC2 refuses what somebody, or `protect-instance`, protected; Firebreak lifts
+/// no protection by itself.
+fn protected(error: ActionError, verb: &str, with: &str) -> ActionError {
+    if !error.has_code("OperationNotPermitted") {
+        return error;
+    }
+    let message = format!("the instance is protected from being {verb}: {}", error.message);
+    let help = format!("where policy itself protects it, use {with}");
+    ActionError { kind: Kind::Refused, message, help: Some(help), ..error }
+}

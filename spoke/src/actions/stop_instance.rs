@@ -1,0 +1,122 @@
+//! Stops an instance, last of all that is done to it. Undo starts it again if
+//! it was running.
+//!
+//! Stopping keeps the EBS volumes, and ends what memory, instance store volumes
+//! and a public address that is no Elastic IP address held (EC2 user guide,
+//! "Stop and start"): collect evidence first. An Auto Scaling group replaces a
+//! stopped instance and terminates it: take it out first (`protect-instance`).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::instance_state as state;
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+
+pub(super) struct StopInstance;
+
+/// There is nothing to set.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    instance_id: String,
+    state: String,
+}
+
+impl Prior {
+    fn was_running(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "pending")
+    }
+}
+
+impl Action for StopInstance {
+    const ABOUT: About = About {
+        name: "stop-instance",
+        sentence: "Stops the instance; its EBS volumes stay, its memory does not.",
+        resource_types: &["Instance"],
+        reads: &["ec2:DescribeInstances"],
+        writes: &["ec2:StartInstances", "ec2:StopInstances"],
+        reversal: Reversal::Restored,
+        phase: Phase::End,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let instance_id = state::id(scope.resource)?;
+        let instance = scope.seen.instance(scope.account, instance_id).await?;
+        let prior =
+            Prior { instance_id: instance_id.to_owned(), state: state::state(instance).to_owned() };
+        let change = prior.was_running().then(|| Change {
+            what: format!("state of {instance_id}"),
+            before: prior.state.clone(),
+            after: "stopped".to_owned(),
+        });
+        Ok(Observation { prior, changes: change.into_iter().collect() })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        match state::now(scope, &prior.instance_id).await?.as_str() {
+            "stopping" | "stopped" => Ok(()),
+            _ => state::stop(scope, &prior.instance_id).await,
+        }
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let id = &prior.instance_id;
+        match state::now(scope, id).await {
+            Ok(state) => Ok(judge(id, &state)),
+            Err(error) if error.kind == Kind::Gone => Ok(Verdict::Holds(error.message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let id = &prior.instance_id;
+        if !prior.was_running() {
+            return Ok(Undone::default());
+        }
+        match state::now(scope, id).await {
+            Ok(state) if state == "running" || state == "pending" => return Ok(Undone::default()),
+            Ok(_) => {}
+            Err(error) if error.kind == Kind::Gone => {
+                return Ok(Undone { drift: vec![error.message], ..Undone::default() });
+            }
+            Err(error) => return Err(error),
+        }
+        // While it is still stopping EC2 answers IncorrectInstanceState, which
+        // is worth another try.
+        state::start(scope, id).await?;
+        let restored = vec![format!(
+            "{id} is started again; what its memory and instance store volumes held is lost, and a public address that is no Elastic IP address is another one now"
+        )];
+        Ok(Undone { restored, ..Undone::default() })
+    }
+}
+
+fn judge(id: &str, state: &str) -> Verdict {
+    match state {
+        "stopped" => Verdict::Holds(format!("{id} is stopped")),
+        "stopping" => Verdict::Pending(format!("{id} is stopping")),
+        other => Verdict::Broken(format!("{id} is {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stopped_instance_is_stopped() {
+        assert!(matches!(judge("i-1", "stopped"), Verdict::Holds(_)));
+        assert!(matches!(judge("i-1", "stopping"), Verdict::Pending(_)));
+        assert!(matches!(judge("i-1", "running"), Verdict::Broken(_)));
+    }
+}

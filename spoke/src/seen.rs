@@ -1,0 +1,29 @@
+//! What was read of a target while one decision is made: tags and several
+//! actions ask for the same instance at the same moment, and it is read once.
+
+use aws_sdk_ec2::types::Instance;
+use tokio::sync::OnceCell;
+
+use crate::account::Account;
+use crate::error::ActionError;
+use crate::instance;
+
+/// The reads of one decision. Nothing that changes anything uses it: what is
+/// there at that moment counts then.
+#[derive(Debug, Default)]
+pub struct Seen {
+    instance: OnceCell<Result<Instance, ActionError>>,
+}
+
+impl Seen {
+    /// The instance, as [`instance::describe`] reads it; `instance_id` is that
+    /// of the decision's one target.
+    pub(crate) async fn instance(
+        &self,
+        account: &Account,
+        instance_id: &str,
+    ) -> Result<&Instance, ActionError> {
+        let read = self.instance.get_or_init(|| instance::describe(account, instance_id)).await;
+        read.as_ref().map_err(Clone::clone)
+    }
+}
