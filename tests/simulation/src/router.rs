@@ -1,5 +1,6 @@
 //! From a request to its answer: service, caller, permission, dispatch.
 
+use http::HeaderValue;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -91,6 +92,18 @@ fn s3_operation(request: &HttpRequest) -> Option<&'static str> {
         "GET" if tagging => Some("GetBucketTagging"),
         "PUT" if tagging => Some("PutBucketTagging"),
         "DELETE" if tagging => Some("DeleteBucketTagging"),
+        "GET" if request.has_query("policy") => Some("GetBucketPolicy"),
+        "PUT" if request.has_query("policy") => Some("PutBucketPolicy"),
+        "DELETE" if request.has_query("policy") => Some("DeleteBucketPolicy"),
+        "GET" if request.has_query("acl") => Some("GetBucketAcl"),
+        "PUT" if request.has_query("acl") => Some("PutBucketAcl"),
+        "GET" if request.has_query("ownershipControls") => Some("GetBucketOwnershipControls"),
+        "GET" if request.has_query("versioning") => Some("GetBucketVersioning"),
+        "PUT" if request.has_query("versioning") => Some("PutBucketVersioning"),
+        "GET" if request.has_query("replication") => Some("GetBucketReplication"),
+        "PUT" if request.has_query("replication") => Some("PutBucketReplication"),
+        "GET" if request.has_query("lifecycle") => Some("GetBucketLifecycleConfiguration"),
+        "PUT" if request.has_query("lifecycle") => Some("PutBucketLifecycleConfiguration"),
         "GET" if request.has_query("location") => Some("GetBucketLocation"),
         "GET" if request.has_query("list-type") => Some("ListObjectsV2"),
         "HEAD" => Some("HeadBucket"),
@@ -209,7 +222,16 @@ fn bucket_policy(
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
     }
-    permissions::authorize(state, caller, region, needed, now)
+    permissions::authorize(state, caller, region, needed, now)?;
+    let Some(bucket) = state.s3.buckets.get(&name) else { return Ok(()) };
+    let context = permissions::principal_context(state, caller);
+    let principal = permissions::principal_arn(state, caller);
+    let Needed { action, resource } = needed.clone();
+    if bucket.denies(&principal, &action, &resource, &context)? {
+        let why = "the bucket policy denies it explicitly";
+        return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
+    }
+    Ok(())
 }
 
 /// Lets the service answer.
@@ -300,17 +322,44 @@ pub fn dispatch(
             }
             let expected_owner = request.header("x-amz-expected-bucket-owner");
             let (subject, body) = (subject.as_str(), body.as_str());
-            let call = s3::Call { operation, subject, expected_owner, region, body };
+            let call = s3::Call {
+                operation,
+                subject,
+                expected_owner,
+                region,
+                canned_acl: request.header("x-amz-acl"),
+                transition_minimum: request.header(TRANSITION_MINIMUM),
+                body,
+            };
             let answer = if control {
                 s3::answer_control(&mut state.s3, &call)
             } else {
                 s3::answer(&mut state.s3, &call)
             };
             match answer {
-                Some(Ok((status, body))) => wire::rest_xml(status, body),
+                Some(Ok((status, body))) => {
+                    let mut answer = wire::rest_xml(status, body);
+                    let bucket = state.s3.buckets.get(subject);
+                    let minimum = bucket.and_then(|it| it.transition_minimum.as_deref());
+                    if operation.ends_with("LifecycleConfiguration")
+                        && let Some(Ok(value)) = minimum.map(HeaderValue::from_str)
+                    {
+                        answer.headers.insert(TRANSITION_MINIMUM, value);
+                    }
+                    answer
+                }
                 Some(Err(error)) => {
                     let error = ServiceError::new(error.status, error.code, error.message);
-                    wire::error(*protocol, &error)
+                    let mut answer = wire::error(*protocol, &error);
+                    // S3 tells where the bucket is (S3 user guide, "Request
+                    // redirection and the REST API").
+                    let bucket = state.s3.buckets.get(subject);
+                    if error.code == "PermanentRedirect"
+                        && let Some(Ok(value)) = bucket.map(|it| HeaderValue::from_str(&it.region))
+                    {
+                        answer.headers.insert("x-amz-bucket-region", value);
+                    }
+                    answer
                 }
                 None => not_modelled(),
             }
@@ -323,6 +372,8 @@ pub fn dispatch(
         }
     }
 }
+
+const TRANSITION_MINIMUM: &str = "x-amz-transition-default-minimum-object-size";
 
 fn control_account(request: &HttpRequest) -> String {
     request.header("x-amz-account-id").map_or_else(
