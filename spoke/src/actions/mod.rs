@@ -30,17 +30,30 @@ use crate::account::Account;
 use crate::error::{ActionError, Kind};
 use crate::resource::Resource;
 
+mod attach_policy;
+mod attachment;
 mod block_public_access;
 mod deactivate_access_key;
+mod delete_login_profile;
+mod deny_all;
+mod deny_policy;
 mod deny_sessions;
+mod detach_policy;
+mod disable_console_access;
+mod force_password_change;
+mod inline_policy;
 mod instance_profile;
 mod interfaces;
 mod isolate_instance;
 mod isolation_groups;
 mod isolation_rules;
+mod login_profile;
+mod managed_policy;
+mod principals;
 mod protected;
 mod revoke_instance_credentials;
 mod revoke_sessions;
+mod set_permission_boundary;
 mod tag_resource;
 
 /// When an action runs: what cuts the attacker off runs before what collects.
@@ -219,6 +232,13 @@ pub fn all() -> &'static [Entry] {
         entry::<revoke_sessions::RevokeSessions>(),
         entry::<block_public_access::BlockPublicAccess>(),
         entry::<tag_resource::TagResource>(),
+        entry::<deny_all::DenyAll>(),
+        entry::<disable_console_access::DisableConsoleAccess>(),
+        entry::<delete_login_profile::DeleteLoginProfile>(),
+        entry::<attach_policy::AttachPolicy>(),
+        entry::<detach_policy::DetachPolicy>(),
+        entry::<set_permission_boundary::SetPermissionBoundary>(),
+        entry::<force_password_change::ForcePasswordChange>(),
     ];
     ALL
 }
