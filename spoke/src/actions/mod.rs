@@ -33,6 +33,7 @@ use crate::resource::Resource;
 mod attach_policy;
 mod attachment;
 mod block_public_access;
+mod bucket_rules;
 mod deactivate_access_key;
 mod delete_login_profile;
 mod deny_all;
@@ -40,6 +41,7 @@ mod deny_policy;
 mod deny_sessions;
 mod detach_policy;
 mod disable_console_access;
+mod enable_versioning;
 mod force_password_change;
 mod inline_policy;
 mod instance_profile;
@@ -50,10 +52,14 @@ mod isolation_rules;
 mod login_profile;
 mod managed_policy;
 mod principals;
+mod private_acl;
 mod protected;
+mod restrict_bucket_policy;
 mod revoke_instance_credentials;
 mod revoke_sessions;
 mod set_permission_boundary;
+mod suspend_lifecycle;
+mod suspend_replication;
 mod tag_resource;
 
 /// When an action runs: what cuts the attacker off runs before what collects.
@@ -239,6 +245,11 @@ pub fn all() -> &'static [Entry] {
         entry::<detach_policy::DetachPolicy>(),
         entry::<set_permission_boundary::SetPermissionBoundary>(),
         entry::<force_password_change::ForcePasswordChange>(),
+        entry::<restrict_bucket_policy::RestrictBucketPolicy>(),
+        entry::<private_acl::PrivateAcl>(),
+        entry::<enable_versioning::EnableVersioning>(),
+        entry::<suspend_replication::SuspendReplication>(),
+        entry::<suspend_lifecycle::SuspendLifecycle>(),
     ];
     ALL
 }

@@ -324,6 +324,7 @@ fn s3_action(operation: &str) -> &'static str {
         "PutBucketTagging" | "DeleteBucketTagging" => "s3:PutBucketTagging",
         "GetBucketLocation" => "s3:GetBucketLocation",
         "GetBucketPolicy" => "s3:GetBucketPolicy",
+        "GetBucketPolicyStatus" => "s3:GetBucketPolicyStatus",
         "PutBucketPolicy" => "s3:PutBucketPolicy",
         "DeleteBucketPolicy" => "s3:DeleteBucketPolicy",
         "GetBucketAcl" => "s3:GetBucketAcl",

@@ -17,4 +17,6 @@ mod stage;
 #[cfg(test)]
 mod stops;
 #[cfg(test)]
+mod storage;
+#[cfg(test)]
 mod targets;

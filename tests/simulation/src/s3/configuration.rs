@@ -22,6 +22,13 @@ pub(super) fn answer(
             Some(text) => Ok((200, text)),
             None => Err(refuse(404, "NoSuchBucketPolicy", "The bucket policy does not exist")),
         },
+        "GetBucketPolicyStatus" => match bucket.policy_text(call.subject) {
+            Some(text) => Ok((
+                200,
+                format!("<PolicyStatus><IsPublic>{}</IsPublic></PolicyStatus>", is_public(&text)),
+            )),
+            None => Err(refuse(404, "NoSuchBucketPolicy", "The bucket policy does not exist")),
+        },
         "PutBucketPolicy" => put_policy(bucket, blocked(|it| it.block_public_policy), call),
         "DeleteBucketPolicy" => {
             bucket.put_policy(call.subject, None);

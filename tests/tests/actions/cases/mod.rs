@@ -3,6 +3,7 @@
 
 mod containment;
 mod identity;
+mod storage;
 
 use fastrand::Rng;
 use firebreak_simulation::Organization;
@@ -11,6 +12,7 @@ use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::Value;
 
 pub(crate) use self::containment::{first_interface, instance_id};
+pub(crate) use self::storage::theirs;
 
 /// One action on one kind of target.
 #[derive(Clone)]
@@ -34,7 +36,7 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [containment::cases(), identity::cases()].concat()
+    [containment::cases(), identity::cases(), storage::cases()].concat()
 }
 
 /// The case of this name.
