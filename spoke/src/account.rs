@@ -29,8 +29,12 @@ pub struct Account {
 
 // A function cannot be generic over the SDKs' unrelated builders.
 macro_rules! client {
-    ($account:expr, $sdk:ident) => {{
-        let Account { id, region, credentials, config, .. } = $account;
+    ($account:expr, $sdk:ident) => {
+        client!($account, $sdk, &$account.region)
+    };
+    ($account:expr, $sdk:ident, $region:expr) => {{
+        let Account { id, credentials, config, .. } = $account;
+        let region: &Region = $region;
         let key = credentials.access_key_id();
         let retries = format!("{}/{id}/{region}/{key}", stringify!($sdk));
         let built = $sdk::config::Builder::from(config)
@@ -116,6 +120,16 @@ impl Account {
     pub async fn iam(&self, class: Class) -> &aws_sdk_iam::Client {
         self.permit(class).await;
         self.clients.iam.get_or_init(|| client!(self, aws_sdk_iam))
+    }
+
+    /// S3 in the Region of a bucket, once the pace allows a call. Buckets are
+    /// seldom in another Region than the session's, so this client is not kept.
+    pub(crate) async fn s3_in(&self, region: &Region) -> aws_sdk_s3::Client {
+        if *region == self.region {
+            return self.s3().await.clone();
+        }
+        self.permit(Class::S3).await;
+        client!(self, aws_sdk_s3, region)
     }
 
     pub(crate) async fn permit(&self, class: Class) {

@@ -1,5 +1,6 @@
-//! How S3's refusals are told. Every call names the expected owner, and S3
-//! answers a bucket of another account like a missing permission.
+//! Calls for a bucket, in the Region that it is in, and how S3's refusals are
+//! told. Every call names the expected owner, and S3 answers a bucket of
+//! another account like a missing permission.
 
 use std::error::Error;
 
@@ -9,9 +10,74 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::account::Account;
 use crate::error::{ActionError, Kind};
+use crate::resource::{Region, ResourceKind};
+
+/// The bucket that a target names.
+pub(crate) fn name(kind: &ResourceKind) -> Result<&str, ActionError> {
+    match kind {
+        ResourceKind::Bucket { name } => Ok(name),
+        ResourceKind::Instance { .. }
+        | ResourceKind::AccessKey { .. }
+        | ResourceKind::User { .. }
+        | ResourceKind::Role { .. }
+        | ResourceKind::DbInstance { .. }
+        | ResourceKind::DbCluster { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => {
+            Err(ActionError::new(Kind::NotApplicable, "the target is no bucket"))
+        }
+    }
+}
+
+/// Makes a call for a bucket; `action` is the IAM action. A finding's Region
+/// need not be the bucket's: where S3 answers that the bucket is in another, it
+/// names that one, and the call is made there (S3 user guide, "Making requests
+/// to a bucket in another Region": `x-amz-bucket-region`).
+pub(crate) async fn call<T, E, F>(
+    account: &Account,
+    bucket: &str,
+    action: &str,
+    send: impl Fn(aws_sdk_s3::Client) -> F + Send,
+) -> Result<T, ActionError>
+where
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    T: Send,
+    E: ProvideErrorMetadata + Error + Send + 'static,
+{
+    let answer = send(account.s3_in(&account.region).await).await;
+    let moved = answer.as_ref().err().and_then(region);
+    let answer = match moved {
+        Some(region) if region != account.region => send(account.s3_in(&region).await).await,
+        Some(_) | None => answer,
+    };
+    answer.map_err(|failed| error(action, &failed, account, bucket))
+}
+
+/// The Region that a redirecting answer names.
+fn region<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<Region> {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    let moved = error.raw_response()?.status().as_u16() == 301
+        || matches!(code, Some("PermanentRedirect" | "AuthorizationHeaderMalformed"));
+    let named = error.raw_response()?.headers().get("x-amz-bucket-region");
+    named.filter(|_| moved)?.parse().ok()
+}
+
+/// Takes the error of this code for absence.
+pub(crate) fn absent<T>(
+    answer: Result<T, ActionError>,
+    code: &str,
+) -> Result<Option<T>, ActionError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.has_code(code) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 /// Reads an SDK error of a call for a bucket; `call` is the IAM action.
-pub(crate) fn error<E>(
+fn error<E>(
     call: &str,
     error: &SdkError<E, HttpResponse>,
     account: &Account,

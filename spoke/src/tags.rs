@@ -114,22 +114,16 @@ async fn role(account: &Account, name: &str) -> Result<Tags, ActionError> {
 }
 
 async fn bucket(account: &Account, name: &str) -> Result<Tags, ActionError> {
-    let answer = account
-        .s3()
-        .await
-        .get_bucket_tagging()
-        .bucket(name)
-        .expected_bucket_owner(account.id.as_str())
-        .send()
-        .await
-        .map_err(|error| bucket::error("s3:GetBucketTagging", &error, account, name));
-    match answer {
-        Ok(tagging) => Ok(tagging
+    let owner = account.id.as_str();
+    let answer = bucket::call(account, name, "s3:GetBucketTagging", |s3| {
+        s3.get_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
+    });
+    match bucket::absent(answer.await, "NoSuchTagSet")? {
+        Some(tagging) => Ok(tagging
             .tag_set()
             .iter()
             .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
             .collect()),
-        Err(error) if error.has_code("NoSuchTagSet") => Ok(Tags::new()),
-        Err(error) => Err(error),
+        None => Ok(Tags::new()),
     }
 }

@@ -2,6 +2,10 @@
 //! Flags are only ever raised: the result is all four, whatever was set before.
 //! Undo restores the flags, or their absence, unless somebody changed them.
 //!
+//! A bucket whose account blocks everything needs no block of its own. That is
+//! so as well where an organization's policy manages the account's block (S3
+//! user guide, "Managing block public access at the organization level").
+//!
 //! It breaks static websites and whatever else is public on purpose: that is
 //! for policy to decide.
 
@@ -13,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::bucket;
 use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
 
 pub(super) struct BlockPublicAccess;
 
@@ -110,7 +113,11 @@ impl Action for BlockPublicAccess {
             before: flags.map_or_else(|| "none".to_owned(), |flags| flags.to_string()),
             after: ALL.to_string(),
         };
-        let changes = if flags == Some(ALL) { Vec::new() } else { vec![change] };
+        // An organization's policy shows as the account's block, and holds for
+        // the bucket whatever its own says.
+        let blocked = flags == Some(ALL)
+            || matches!(level, Level::Bucket(_)) && account_blocks_all(scope).await?;
+        let changes = if blocked { Vec::new() } else { vec![change] };
         Ok(Observation { prior: Prior { flags }, changes })
     }
 
@@ -128,7 +135,15 @@ impl Action for BlockPublicAccess {
         _: &Prior,
     ) -> Result<Verdict, ActionError> {
         let level = level(scope, parameters)?;
-        Ok(match get(scope, level).await? {
+        let flags = get(scope, level).await?;
+        if flags != Some(ALL)
+            && matches!(level, Level::Bucket(_))
+            && account_blocks_all(scope).await?
+        {
+            let told = format!("all public access of {level} is blocked by its account's block");
+            return Ok(Verdict::Holds(told));
+        }
+        Ok(match flags {
             Some(ALL) => Verdict::Holds(format!("all public access of {level} is blocked")),
             Some(flags) => Verdict::Broken(format!("{level} has only {flags}")),
             None => Verdict::Broken(format!("{level} has no public access block")),
@@ -167,21 +182,41 @@ impl Action for BlockPublicAccess {
 }
 
 fn level<'a>(scope: Scope<'a>, parameters: &Parameters) -> Result<Level<'a>, ActionError> {
-    match &scope.resource.kind {
-        ResourceKind::Bucket { .. } if parameters.account => Ok(Level::Account),
-        ResourceKind::Bucket { name } => Ok(Level::Bucket(name)),
-        ResourceKind::Instance { .. }
-        | ResourceKind::AccessKey { .. }
-        | ResourceKind::User { .. }
-        | ResourceKind::Role { .. }
-        | ResourceKind::DbInstance { .. }
-        | ResourceKind::DbCluster { .. }
-        | ResourceKind::Function { .. }
-        | ResourceKind::EcsCluster { .. }
-        | ResourceKind::EksCluster { .. }
-        | ResourceKind::Other { .. } => {
-            Err(ActionError::new(Kind::NotApplicable, "the target is no bucket"))
-        }
+    let name = bucket::name(&scope.resource.kind)?;
+    Ok(if parameters.account { Level::Account } else { Level::Bucket(name) })
+}
+
+/// A flag that forbids to put what is public.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Flag {
+    /// Public grants in ACLs.
+    BlockPublicAcls,
+    /// Public policies.
+    BlockPublicPolicy,
+}
+
+/// Whether a flag holds for a bucket: by its own block or its account's.
+pub(super) async fn is_raised(
+    scope: Scope<'_>,
+    bucket: &str,
+    flag: Flag,
+) -> Result<bool, ActionError> {
+    let (own, account) =
+        futures::try_join!(get(scope, Level::Bucket(bucket)), get(scope, Level::Account))?;
+    let raised = |flags: &Flags| match flag {
+        Flag::BlockPublicAcls => flags.block_public_acls,
+        Flag::BlockPublicPolicy => flags.block_public_policy,
+    };
+    Ok([own, account].iter().flatten().any(raised))
+}
+
+/// Whether the account's own block has all four flags, which then hold for each
+/// of its buckets. Where it cannot be read, it is not counted on.
+async fn account_blocks_all(scope: Scope<'_>) -> Result<bool, ActionError> {
+    match get(scope, Level::Account).await {
+        Ok(flags) => Ok(flags == Some(ALL)),
+        Err(error) if error.kind == Kind::Denied => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -212,12 +247,10 @@ async fn get(scope: Scope<'_>, level: Level<'_>) -> Result<Option<Flags>, Action
     let owner = scope.account.id.as_str();
     let result = match level {
         Level::Bucket(bucket) => {
-            let s3 = scope.account.s3().await;
-            let call = s3.get_public_access_block().bucket(bucket).expected_bucket_owner(owner);
-            call.send()
-                .await
-                .map(|answer| flags!(answer.public_access_block_configuration))
-                .map_err(|error| bucket::error(GET_BUCKET, &error, scope.account, bucket))
+            let answer = bucket::call(scope.account, bucket, GET_BUCKET, |s3| {
+                s3.get_public_access_block().bucket(bucket).expected_bucket_owner(owner).send()
+            });
+            answer.await.map(|answer| flags!(answer.public_access_block_configuration))
         }
         Level::Account => {
             let s3control = scope.account.s3control().await;
@@ -238,14 +271,14 @@ async fn put(scope: Scope<'_>, level: Level<'_>, flags: Flags) -> Result<(), Act
     let owner = scope.account.id.as_str();
     match level {
         Level::Bucket(bucket) => {
-            let s3 = scope.account.s3().await;
-            let call = s3
-                .put_public_access_block()
-                .bucket(bucket)
-                .expected_bucket_owner(owner)
-                .public_access_block_configuration(configuration!(aws_sdk_s3, flags));
-            let result = call.send().await.map(|_| ());
-            result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, bucket))
+            let answer = bucket::call(scope.account, bucket, PUT_BUCKET, |s3| {
+                s3.put_public_access_block()
+                    .bucket(bucket)
+                    .expected_bucket_owner(owner)
+                    .public_access_block_configuration(configuration!(aws_sdk_s3, flags))
+                    .send()
+            });
+            answer.await.map(|_| ())
         }
         Level::Account => {
             let s3control = scope.account.s3control().await;
@@ -263,10 +296,10 @@ async fn delete(scope: Scope<'_>, level: Level<'_>) -> Result<(), ActionError> {
     let owner = scope.account.id.as_str();
     match level {
         Level::Bucket(bucket) => {
-            let s3 = scope.account.s3().await;
-            let call = s3.delete_public_access_block().bucket(bucket).expected_bucket_owner(owner);
-            let result = call.send().await.map(|_| ());
-            result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, bucket))
+            let answer = bucket::call(scope.account, bucket, PUT_BUCKET, |s3| {
+                s3.delete_public_access_block().bucket(bucket).expected_bucket_owner(owner).send()
+            });
+            answer.await.map(|_| ())
         }
         Level::Account => {
             let s3control = scope.account.s3control().await;

@@ -1,33 +1,15 @@
 //! The inline policy that ends sessions, on a user or a role. One for each
 //! response, so that two responses never overwrite one another: what stands
-//! under a response's name was put there by an earlier run of it.
+//! under a response's name was put there by an earlier run of it. Where it does
+//! not fit, the managed `AWSDenyAll` stands in its place, which denies more.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::deny_policy::{self, Attached, Standing};
+use super::principals::Holder;
 use super::{Scope, Undone};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
-
-/// Whose sessions end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Holder {
-    /// An IAM user, by name.
-    User(String),
-    /// A role, by name.
-    Role(String),
-}
-
-impl Holder {
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::User(name) => format!("user `{name}`"),
-            Self::Role(name) => format!("role `{name}`"),
-        }
-    }
-}
+use crate::error::ActionError;
 
 /// Which of the holder's sessions end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,20 +41,22 @@ pub(super) fn document(which: &Which<'_>) -> Value {
         }
         Which::UserId(id) => json!({ "StringEquals": { "aws:userid": id } }),
     };
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Sid": "FirebreakRevokeSessions",
-            "Effect": "Deny",
-            "Action": "*",
-            "Resource": "*",
-            "Condition": condition,
-        }],
-    })
+    deny_policy::document("FirebreakRevokeSessions", Some(condition))
 }
 
 const ISSUED_BEFORE: &str = "/Statement/0/Condition/DateLessThan/aws:TokenIssueTime";
 const USER_ID: &str = "/Statement/0/Condition/StringEquals/aws:userid";
+
+/// What ends sessions that should end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Force {
+    /// Nothing.
+    Nothing,
+    /// The inline deny, which ends exactly those.
+    Sessions,
+    /// The managed deny, which denies new sessions and long-term keys as well.
+    Everything,
+}
 
 /// Puts the policy. A moment that an earlier run of this response put is moved
 /// on, never back: sessions may have begun since.
@@ -80,126 +64,39 @@ pub(super) async fn put(
     scope: Scope<'_>,
     holder: &Holder,
     which: &Which<'_>,
+    managed: Attached,
 ) -> Result<(), ActionError> {
-    let there = match which {
-        // The policy for one session is the same each time: no need to look.
-        Which::UserId(_) => false,
-        Which::Before(_) => is_in_force(scope, holder, which).await?,
-    };
-    if there {
-        return Ok(());
-    }
-    let (name, text) = (policy_name(scope.response), document(which).to_string());
-    let iam = scope.account.iam(Class::IamWrite).await;
-    let result = match holder {
-        Holder::User(user) => iam
-            .put_user_policy()
-            .user_name(user)
-            .policy_name(name)
-            .policy_document(text)
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:PutUserPolicy", &error)),
-        Holder::Role(role) => iam
-            .put_role_policy()
-            .role_name(role)
-            .policy_name(name)
-            .policy_document(text)
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:PutRolePolicy", &error)),
-    };
-    result.map_err(|error| {
-        if error.has_code("LimitExceeded") {
-            let help = "remove an inline policy that is not needed: IAM allows 2,048 characters on a user and 10,240 on a role in all".to_owned();
-            ActionError { help: Some(help), ..error }
-        } else {
-            error
+    match (force(scope, holder, which).await?, managed) {
+        // The managed deny is our own of an earlier run, unless it was there before.
+        (Force::Sessions, _) | (Force::Everything, Attached::NotBefore) => Ok(()),
+        (Force::Nothing, _) | (Force::Everything, Attached::Before) => {
+            let name = policy_name(scope.response);
+            deny_policy::put(scope, holder, &name, &document(which)).await
         }
-    })
+    }
 }
 
-/// Whether this response's policy is there and ends what `which` asks for.
-pub(super) async fn is_in_force(
+/// What ends the sessions that `which` asks for.
+pub(super) async fn force(
     scope: Scope<'_>,
     holder: &Holder,
     which: &Which<'_>,
-) -> Result<bool, ActionError> {
-    Ok(get(scope, holder).await?.is_some_and(|present| is_as_strong(&present, which)))
-}
-
-/// The policy of this response's name, if it is there. IAM answers a missing
-/// policy and a missing user or role alike.
-async fn get(scope: Scope<'_>, holder: &Holder) -> Result<Option<Value>, ActionError> {
+) -> Result<Force, ActionError> {
     let name = policy_name(scope.response);
-    let iam = scope.account.iam(Class::IamRead).await;
-    let text = match holder {
-        Holder::User(user) => iam
-            .get_user_policy()
-            .user_name(user)
-            .policy_name(name)
-            .send()
-            .await
-            .map(|answer| answer.policy_document)
-            .map_err(|error| ActionError::from_sdk("iam:GetUserPolicy", &error)),
-        Holder::Role(role) => iam
-            .get_role_policy()
-            .role_name(role)
-            .policy_name(name)
-            .send()
-            .await
-            .map(|answer| answer.policy_document)
-            .map_err(|error| ActionError::from_sdk("iam:GetRolePolicy", &error)),
-    };
-    let text = match text {
-        Ok(text) => text,
-        Err(error) if error.kind == Kind::Gone => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    // IAM returns documents URL-encoded (IAM API reference, GetRolePolicy).
-    let text = percent_decode(&text);
-    // One that is no JSON is not ours: undo reports it as drift.
-    Ok(Some(serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    Ok(match deny_policy::standing(scope, holder, &name).await? {
+        Standing::Inline(present) if is_as_strong(&present, which) => Force::Sessions,
+        Standing::Inline(_) | Standing::Nothing => Force::Nothing,
+        Standing::Managed => Force::Everything,
+    })
 }
 
 /// Takes this response's policy off, unless somebody changed it.
-pub(super) async fn take_off(scope: Scope<'_>, holder: &Holder) -> Result<Undone, ActionError> {
-    let name = policy_name(scope.response);
-    let described = holder.describe();
-    let Some(present) = get(scope, holder).await? else { return Ok(Undone::default()) };
-    if !is_ours(&present) {
-        let drift = vec![format!("the inline policy `{name}` of {described} was changed since")];
-        return Ok(Undone { drift, ..Undone::default() });
-    }
-    let iam = scope.account.iam(Class::IamWrite).await;
-    let result = match holder {
-        Holder::User(user) => iam
-            .delete_user_policy()
-            .user_name(user)
-            .policy_name(&name)
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:DeleteUserPolicy", &error)),
-        Holder::Role(role) => iam
-            .delete_role_policy()
-            .role_name(role)
-            .policy_name(&name)
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:DeleteRolePolicy", &error)),
-    };
-    match result {
-        Ok(()) => {
-            let restored = vec![format!("the inline policy {name} of {described} is taken off")];
-            Ok(Undone { restored, ..Undone::default() })
-        }
-        Err(error) if error.kind == Kind::Gone => Ok(Undone::default()),
-        Err(error) => Err(error),
-    }
+pub(super) async fn take_off(
+    scope: Scope<'_>,
+    holder: &Holder,
+    managed: Attached,
+) -> Result<Undone, ActionError> {
+    deny_policy::take_off(scope, holder, &policy_name(scope.response), is_ours, managed).await
 }
 
 /// Whether a document is one that [`document`] makes, for any moment or id.
@@ -232,21 +129,6 @@ fn is_as_strong(present: &Value, wanted: &Which<'_>) -> bool {
                 .and_then(|time| time.parse::<Timestamp>().ok())
                 .is_some_and(|time| time >= *cutoff),
         }
-}
-
-fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while let Some(byte) = bytes.get(at) {
-        let code = bytes
-            .get(at + 1..at + 3)
-            .filter(|_| *byte == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(code.unwrap_or(*byte));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -300,19 +182,5 @@ mod tests {
     #[test]
     fn two_responses_have_policies_of_their_own() {
         assert_ne!(policy_name("r-1"), policy_name("r-2"));
-    }
-
-    #[test]
-    fn a_user_and_a_role_of_one_name_stay_apart_in_the_record() {
-        for holder in [Holder::User("deploy".to_owned()), Holder::Role("deploy".to_owned())] {
-            let json = serde_json::to_value(&holder).unwrap();
-            assert_eq!(serde_json::from_value::<Holder>(json).unwrap(), holder);
-        }
-    }
-
-    #[test]
-    fn iam_s_url_encoding_is_undone() {
-        assert_eq!(percent_decode("%7B%22a%22%3A%201%7D"), "{\"a\": 1}");
-        assert_eq!(percent_decode("100%"), "100%");
     }
 }

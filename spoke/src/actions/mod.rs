@@ -31,27 +31,46 @@ use crate::error::{ActionError, Kind};
 use crate::resource::Resource;
 use crate::seen::Seen;
 
+mod attach_policy;
 mod attach_security_group;
+mod attachment;
 mod auto_scaling;
 mod block_lists;
 mod block_public_access;
 mod block_remote_ip;
+mod bucket_rules;
 mod deactivate_access_key;
+mod delete_login_profile;
+mod deny_all;
+mod deny_policy;
 mod deny_sessions;
 mod deregister_from_load_balancers;
+mod detach_policy;
+mod disable_console_access;
 mod disassociate_addresses;
+mod enable_versioning;
+mod force_password_change;
+mod inline_policy;
 mod instance_profile;
 mod instance_state;
 mod interfaces;
 mod isolate_instance;
 mod isolation_groups;
 mod isolation_rules;
+mod login_profile;
+mod managed_policy;
 mod network_acl;
+mod principals;
+mod private_acl;
 mod protect_instance;
 mod protected;
+mod restrict_bucket_policy;
 mod revoke_instance_credentials;
 mod revoke_sessions;
+mod set_permission_boundary;
 mod stop_instance;
+mod suspend_lifecycle;
+mod suspend_replication;
 mod tag_resource;
 mod terminate_instance;
 
@@ -258,6 +277,18 @@ pub fn all() -> &'static [Entry] {
         entry::<deregister_from_load_balancers::DeregisterFromLoadBalancers>(),
         entry::<stop_instance::StopInstance>(),
         entry::<terminate_instance::TerminateInstance>(),
+        entry::<deny_all::DenyAll>(),
+        entry::<disable_console_access::DisableConsoleAccess>(),
+        entry::<delete_login_profile::DeleteLoginProfile>(),
+        entry::<attach_policy::AttachPolicy>(),
+        entry::<detach_policy::DetachPolicy>(),
+        entry::<set_permission_boundary::SetPermissionBoundary>(),
+        entry::<force_password_change::ForcePasswordChange>(),
+        entry::<restrict_bucket_policy::RestrictBucketPolicy>(),
+        entry::<private_acl::PrivateAcl>(),
+        entry::<enable_versioning::EnableVersioning>(),
+        entry::<suspend_replication::SuspendReplication>(),
+        entry::<suspend_lifecycle::SuspendLifecycle>(),
     ];
     ALL
 }

@@ -5,14 +5,18 @@
 //!
 //! The deny comes first: credentials from the instance metadata live up to six
 //! hours after the profile is gone (EC2 user guide, "IAM roles for Amazon EC2").
-//! Where it fails, the profile is still taken off, and both are told.
+//! Where it fails, the profile is still taken off, and both are told. Where the
+//! role's inline policies are full, AWSDenyAll is attached to it instead, which
+//! denies all that use the role.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::deny_sessions::{self, Holder, Which};
+use super::deny_policy::Attached;
+use super::deny_sessions::{self, Force, Which};
 use super::instance_profile::{self as profile, Association};
+use super::principals::Holder;
 use super::protected::refuse_protected;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::account::Account;
@@ -89,6 +93,8 @@ struct Profile {
 struct Role {
     name: String,
     id: String,
+    #[serde(default)]
+    managed: Attached,
 }
 
 impl Role {
@@ -113,12 +119,15 @@ impl Action for RevokeInstanceCredentials {
             "ec2:DescribeInstances",
             "iam:GetInstanceProfile",
             "iam:GetRolePolicy",
+            "iam:ListAttachedRolePolicies",
         ],
         writes: &[
             "ec2:AssociateIamInstanceProfile",
             "ec2:DisassociateIamInstanceProfile",
             "ec2:ReplaceIamInstanceProfileAssociation",
+            "iam:AttachRolePolicy",
             "iam:DeleteRolePolicy",
+            "iam:DetachRolePolicy",
             "iam:PassRole",
             "iam:PutRolePolicy",
         ],
@@ -163,7 +172,7 @@ impl Action for RevokeInstanceCredentials {
             Some(role) => {
                 let user_id = role.user_id_of(&prior.instance_id);
                 let which = which(parameters, &user_id, scope.now);
-                deny_sessions::put(scope, &role.holder(), &which).await
+                deny_sessions::put(scope, &role.holder(), &which, role.managed).await
             }
             None => Ok(()),
         };
@@ -179,11 +188,11 @@ impl Action for RevokeInstanceCredentials {
     ) -> Result<Verdict, ActionError> {
         let denied = async {
             let Some(role) = prior.profile.as_ref().and_then(|it| it.role.as_ref()) else {
-                return Ok(true);
+                return Ok(Force::Sessions);
             };
             let user_id = role.user_id_of(&prior.instance_id);
             let which = which(parameters, &user_id, prior.observed);
-            deny_sessions::is_in_force(scope, &role.holder(), &which).await
+            deny_sessions::force(scope, &role.holder(), &which).await
         };
         let (denied, present) =
             futures::try_join!(denied, profile::association(scope, &prior.instance_id))?;
@@ -207,7 +216,7 @@ impl Action for RevokeInstanceCredentials {
         let Some(profile) = &prior.profile else { return Ok(Undone::default()) };
         let taken_off = async {
             match &profile.role {
-                Some(role) => deny_sessions::take_off(scope, &role.holder()).await,
+                Some(role) => deny_sessions::take_off(scope, &role.holder(), role.managed).await,
                 None => Ok(Undone::default()),
             }
         };
@@ -256,9 +265,9 @@ fn changes(parameters: &Parameters, prior: &Prior) -> Vec<Change> {
     sessions.into_iter().chain(profile).collect()
 }
 
-/// What reading back says, from whether the deny is in force and the ARN of the
-/// profile that the instance has now.
-fn judge(parameters: &Parameters, prior: &Prior, denied: bool, present: Option<&str>) -> Verdict {
+/// What reading back says, from what denies and the ARN of the profile that the
+/// instance has now.
+fn judge(parameters: &Parameters, prior: &Prior, denied: Force, present: Option<&str>) -> Verdict {
     let instance_id = &prior.instance_id;
     let Some(profile) = &prior.profile else {
         return match present {
@@ -268,7 +277,7 @@ fn judge(parameters: &Parameters, prior: &Prior, denied: bool, present: Option<&
             )),
         };
     };
-    if let (false, Some(role)) = (denied, &profile.role) {
+    if let (Force::Nothing, Some(role)) = (denied, &profile.role) {
         return Verdict::Broken(format!("the deny policy is not on the role `{}`", role.name));
     }
     let as_wanted = match parameters.goal(&profile.arn) {
@@ -277,9 +286,13 @@ fn judge(parameters: &Parameters, prior: &Prior, denied: bool, present: Option<&
         Goal::Replace(named) => present.is_some_and(|arn| profile::is(arn, named)),
     };
     let present = present.unwrap_or("none");
+    let more = match denied {
+        Force::Nothing | Force::Sessions => "",
+        Force::Everything => ", as is whoever uses its role, by AWSDenyAll",
+    };
     if as_wanted {
         Verdict::Holds(format!(
-            "the credentials of `{instance_id}` are denied everything; its instance profile: {present}"
+            "the credentials of `{instance_id}` are denied everything{more}; its instance profile: {present}"
         ))
     } else {
         Verdict::Broken(format!("the instance profile of `{instance_id}` is: {present}"))
@@ -303,7 +316,9 @@ async fn role_of(scope: Scope<'_>, profile_arn: &str) -> Result<Option<Role>, Ac
         return Ok(None);
     };
     refuse_protected(role.role_name(), role.path(), scope.spoke_role)?;
-    Ok(Some(Role { name: role.role_name().to_owned(), id: role.role_id().to_owned() }))
+    let (name, id) = (role.role_name().to_owned(), role.role_id().to_owned());
+    let managed = Attached::now(scope, &Holder::Role(name.clone())).await?;
+    Ok(Some(Role { name, id, managed }))
 }
 
 /// Takes the profile off or replaces it: first by the recorded association, and
@@ -391,7 +406,11 @@ mod tests {
     const SSM: &str = "arn:aws:iam::111111111111:instance-profile/ssm-only";
 
     fn prior(with_profile: bool) -> Prior {
-        let role = Some(Role { name: "web".to_owned(), id: "AROAEXAMPLE".to_owned() });
+        let role = Some(Role {
+            name: "web".to_owned(),
+            id: "AROAEXAMPLE".to_owned(),
+            managed: Attached::NotBefore,
+        });
         let (arn, association_id) = (WEB.to_owned(), "iip-assoc-1".to_owned());
         Prior {
             instance_id: "i-1".to_owned(),
@@ -406,27 +425,28 @@ mod tests {
 
     #[test]
     fn reading_back_asks_for_the_deny_and_for_the_profile() {
-        let check = |parameters: &Parameters, denied: bool, present: Option<&str>, holds: bool| {
+        let check = |parameters: &Parameters, denied: Force, present: Option<&str>, holds: bool| {
             let verdict = judge(parameters, &prior(true), denied, present);
             assert_eq!(matches!(verdict, Verdict::Holds(_)), holds, "{verdict:?}");
         };
         let off = Parameters::default();
-        check(&off, true, None, true);
-        check(&off, false, None, false);
-        check(&off, true, Some(WEB), false);
+        check(&off, Force::Sessions, None, true);
+        check(&off, Force::Nothing, None, false);
+        check(&off, Force::Sessions, Some(WEB), false);
         let replaced = parameters(serde_json::json!({ "replacement-profile": "ssm-only" }));
-        check(&replaced, true, Some(SSM), true);
-        check(&replaced, true, None, false);
-        check(&replaced, true, Some(WEB), false);
+        check(&replaced, Force::Everything, Some(SSM), true);
+        check(&replaced, Force::Everything, None, false);
+        check(&replaced, Force::Everything, Some(WEB), false);
         let kept = parameters(serde_json::json!({ "disassociate-profile": false }));
-        check(&kept, true, Some(WEB), true);
-        check(&kept, true, Some(SSM), false);
+        check(&kept, Force::Sessions, Some(WEB), true);
+        check(&kept, Force::Sessions, Some(SSM), false);
     }
 
     #[test]
     fn an_instance_without_a_profile_needs_no_change() {
         assert!(changes(&Parameters::default(), &prior(false)).is_empty());
-        let verdict = |present| judge(&Parameters::default(), &prior(false), true, present);
+        let verdict =
+            |present| judge(&Parameters::default(), &prior(false), Force::Sessions, present);
         assert!(matches!(verdict(None), Verdict::Holds(_)));
         assert!(matches!(verdict(Some(WEB)), Verdict::Broken(_)));
     }

@@ -325,22 +325,22 @@ fn iam_tags(tags: &Tags) -> Result<Vec<IamTag>, ActionError> {
 /// PutBucketTagging replaces the whole set; a bucket without tags has no set.
 async fn put_bucket(scope: Scope<'_>, name: &str, tags: &Tags) -> Result<(), ActionError> {
     let owner = scope.account.id.as_str();
-    let s3 = scope.account.s3().await;
     if tags.is_empty() {
-        let call = s3.delete_bucket_tagging().bucket(name).expected_bucket_owner(owner);
-        let result = call.send().await.map(|_| ());
-        result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, name))
-    } else {
-        let set: Vec<S3Tag> = tags
-            .iter()
-            .map(|(key, value)| S3Tag::builder().key(key).value(value).build().map_err(unbuilt))
-            .collect::<Result<_, _>>()?;
-        let tagging = Tagging::builder().set_tag_set(Some(set)).build().map_err(unbuilt)?;
-        let call =
-            s3.put_bucket_tagging().bucket(name).expected_bucket_owner(owner).tagging(tagging);
-        let result = call.send().await.map(|_| ());
-        result.map_err(|error| bucket::error(PUT_BUCKET, &error, scope.account, name))
+        let answer = bucket::call(scope.account, name, PUT_BUCKET, |s3| {
+            s3.delete_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
+        });
+        return answer.await.map(|_| ());
     }
+    let set: Vec<S3Tag> = tags
+        .iter()
+        .map(|(key, value)| S3Tag::builder().key(key).value(value).build().map_err(unbuilt))
+        .collect::<Result<_, _>>()?;
+    let tagging = Tagging::builder().set_tag_set(Some(set)).build().map_err(unbuilt)?;
+    let answer = bucket::call(scope.account, name, PUT_BUCKET, |s3| {
+        let call = s3.put_bucket_tagging().bucket(name).expected_bucket_owner(owner);
+        call.tagging(tagging.clone()).send()
+    });
+    answer.await.map(|_| ())
 }
 
 /// The permission to put is the one to delete as well.

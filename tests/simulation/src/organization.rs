@@ -208,7 +208,7 @@ impl Organization {
             let inline = BTreeMap::from([("permissions".to_owned(), policy)]);
             let identity = Identity { id, path: "/".to_owned(), inline, ..Identity::default() };
             let keys = BTreeMap::from([(key.clone(), true)]);
-            state.iam(account).users.insert(name.to_owned(), User { identity, keys });
+            state.iam(account).users.insert(name.to_owned(), User { identity, keys, login: None });
             state.keys.insert(key.clone(), (account.to_owned(), name.to_owned()));
             key
         })

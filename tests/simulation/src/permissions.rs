@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::caller::Caller;
+use crate::iam::model::{Iam, Identity};
 use crate::policy::{Context, NotModelled, Question, Verdict, evaluate};
 use crate::state::State;
 use crate::wire::HttpRequest;
@@ -110,22 +111,23 @@ pub fn authorize(
         let (action, resource) = (action.clone(), resource.clone());
         Err(Denied::Policy { caller: caller.arn(), action, resource, why })
     };
-    let (identity, session): (Vec<Value>, Option<&Value>) = match caller {
+    let (identity, session): (Option<(&Iam, &Identity)>, Option<&Value>) = match caller {
         Caller::Anonymous => return refuse("the request is not signed"),
         Caller::User { account, name } => {
-            let user = state.effective_iam(account, now).and_then(|iam| iam.users.get(name));
-            let policies = user.map(|user| user.identity.policies());
-            (policies.unwrap_or_default(), None)
+            let iam = state.effective_iam(account, now);
+            let user = iam.and_then(|iam| Some((iam, &iam.users.get(name)?.identity)));
+            (user, None)
         }
         Caller::Role(session) => {
             let iam = state.effective_iam(&session.account, now);
-            let role = iam.and_then(|iam| iam.roles.get(&session.role));
+            let role = iam.and_then(|iam| Some((iam, &iam.roles.get(&session.role)?.identity)));
             // A role that was deleted and made anew is another role.
-            let role = role.filter(|role| role.identity.id == session.role_id);
-            let policies = role.map(|role| role.identity.policies());
-            (policies.unwrap_or_default(), session.policy.as_ref())
+            let role = role.filter(|(_, identity)| identity.id == session.role_id);
+            (role, session.policy.as_ref())
         }
     };
+    let boundary = identity.and_then(|(iam, identity)| iam.boundary_of(identity));
+    let identity = identity.map(|(iam, identity)| iam.policies_of(identity)).unwrap_or_default();
     let mut context = principal_context(state, caller);
     context.insert("aws:requestedregion".to_owned(), vec![region.to_owned()]);
     let question = Question { action, resource, context: &context };
@@ -133,6 +135,15 @@ pub fn authorize(
         Verdict::Allow => {}
         Verdict::ExplicitDeny => return refuse("an identity policy denies it explicitly"),
         Verdict::ImplicitDeny => return refuse("no identity policy allows it"),
+    }
+    if let Some(boundary) = &boundary {
+        match evaluate([boundary], &question)? {
+            Verdict::Allow => {}
+            Verdict::ExplicitDeny => {
+                return refuse("the permissions boundary denies it explicitly");
+            }
+            Verdict::ImplicitDeny => return refuse("the permissions boundary does not allow it"),
+        }
     }
     if let Some(policy) = session {
         match evaluate([policy], &question)? {
@@ -171,7 +182,18 @@ pub fn needed(
             needed
         }
         "dynamodb" => dynamodb(operation, account, region, request),
-        "s3" => one(s3_action(operation).to_owned(), s3_resource(request)),
+        "s3" => {
+            let mut needed = one(s3_action(operation).to_owned(), s3_resource(request));
+            if operation == "PutBucketReplication" {
+                // S3 is handed the role that replicates (S3 API reference,
+                // PutBucketReplication, "Permissions").
+                let role = crate::s3::answers::replication_role(&request.text());
+                needed.extend(
+                    role.map(|resource| Needed { action: "iam:PassRole".to_owned(), resource }),
+                );
+            }
+            needed
+        }
         "s3-control" => {
             let action = match operation {
                 "GetPublicAccessBlock" => "s3:GetAccountPublicAccessBlock",
@@ -285,6 +307,9 @@ fn iam_resource(state: &State, account: &str, request: &HttpRequest) -> String {
         let path = user.map_or("/", |user| user.identity.path.as_str());
         return format!("arn:aws:iam::{account}:user{path}{name}");
     }
+    if let Some(arn) = form.get("PolicyArn") {
+        return arn.to_owned();
+    }
     match form.get("InstanceProfileName") {
         Some(name) => format!("arn:aws:iam::{account}:instance-profile/{name}"),
         None => "*".to_owned(),
@@ -298,6 +323,19 @@ fn s3_action(operation: &str) -> &'static str {
         "GetBucketTagging" => "s3:GetBucketTagging",
         "PutBucketTagging" | "DeleteBucketTagging" => "s3:PutBucketTagging",
         "GetBucketLocation" => "s3:GetBucketLocation",
+        "GetBucketPolicy" => "s3:GetBucketPolicy",
+        "GetBucketPolicyStatus" => "s3:GetBucketPolicyStatus",
+        "PutBucketPolicy" => "s3:PutBucketPolicy",
+        "DeleteBucketPolicy" => "s3:DeleteBucketPolicy",
+        "GetBucketAcl" => "s3:GetBucketAcl",
+        "PutBucketAcl" => "s3:PutBucketAcl",
+        "GetBucketOwnershipControls" => "s3:GetBucketOwnershipControls",
+        "GetBucketVersioning" => "s3:GetBucketVersioning",
+        "PutBucketVersioning" => "s3:PutBucketVersioning",
+        "GetBucketReplication" => "s3:GetReplicationConfiguration",
+        "PutBucketReplication" => "s3:PutReplicationConfiguration",
+        "GetBucketLifecycleConfiguration" => "s3:GetLifecycleConfiguration",
+        "PutBucketLifecycleConfiguration" => "s3:PutLifecycleConfiguration",
         _ => "s3:ListBucket",
     }
 }

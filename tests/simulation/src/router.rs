@@ -1,5 +1,6 @@
 //! From a request to its answer: service, caller, permission, dispatch.
 
+use http::HeaderValue;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -91,6 +92,19 @@ fn s3_operation(request: &HttpRequest) -> Option<&'static str> {
         "GET" if tagging => Some("GetBucketTagging"),
         "PUT" if tagging => Some("PutBucketTagging"),
         "DELETE" if tagging => Some("DeleteBucketTagging"),
+        "GET" if request.has_query("policyStatus") => Some("GetBucketPolicyStatus"),
+        "GET" if request.has_query("policy") => Some("GetBucketPolicy"),
+        "PUT" if request.has_query("policy") => Some("PutBucketPolicy"),
+        "DELETE" if request.has_query("policy") => Some("DeleteBucketPolicy"),
+        "GET" if request.has_query("acl") => Some("GetBucketAcl"),
+        "PUT" if request.has_query("acl") => Some("PutBucketAcl"),
+        "GET" if request.has_query("ownershipControls") => Some("GetBucketOwnershipControls"),
+        "GET" if request.has_query("versioning") => Some("GetBucketVersioning"),
+        "PUT" if request.has_query("versioning") => Some("PutBucketVersioning"),
+        "GET" if request.has_query("replication") => Some("GetBucketReplication"),
+        "PUT" if request.has_query("replication") => Some("PutBucketReplication"),
+        "GET" if request.has_query("lifecycle") => Some("GetBucketLifecycleConfiguration"),
+        "PUT" if request.has_query("lifecycle") => Some("PutBucketLifecycleConfiguration"),
         "GET" if request.has_query("location") => Some("GetBucketLocation"),
         "GET" if request.has_query("list-type") => Some("ListObjectsV2"),
         "HEAD" => Some("HeadBucket"),
@@ -209,7 +223,16 @@ fn bucket_policy(
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
     }
-    permissions::authorize(state, caller, region, needed, now)
+    permissions::authorize(state, caller, region, needed, now)?;
+    let Some(bucket) = state.s3.buckets.get(&name) else { return Ok(()) };
+    let context = permissions::principal_context(state, caller);
+    let principal = permissions::principal_arn(state, caller);
+    let Needed { action, resource } = needed.clone();
+    if bucket.denies(&principal, &action, &resource, &context)? {
+        let why = "the bucket policy denies it explicitly";
+        return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
+    }
+    Ok(())
 }
 
 /// Lets the service answer.
@@ -291,29 +314,7 @@ pub fn dispatch(
             json(answer.map_err(|it| ServiceError::new(it.status, it.code, it.message)))
         }
         "s3" | "s3-control" => {
-            let body = request.text();
-            let control = service == "s3-control";
-            let subject = if control { control_account(request) } else { bucket(request) };
-            if control && subject != account {
-                let message = "Access Denied: the account is another";
-                return wire::error(*protocol, &ServiceError::new(403, "AccessDenied", message));
-            }
-            let expected_owner = request.header("x-amz-expected-bucket-owner");
-            let (subject, body) = (subject.as_str(), body.as_str());
-            let call = s3::Call { operation, subject, expected_owner, region, body };
-            let answer = if control {
-                s3::answer_control(&mut state.s3, &call)
-            } else {
-                s3::answer(&mut state.s3, &call)
-            };
-            match answer {
-                Some(Ok((status, body))) => wire::rest_xml(status, body),
-                Some(Err(error)) => {
-                    let error = ServiceError::new(error.status, error.code, error.message);
-                    wire::error(*protocol, &error)
-                }
-                None => not_modelled(),
-            }
+            dispatch_s3(state, &account, routed, request).unwrap_or_else(not_modelled)
         }
         _ => {
             let (account, region) = (account.clone(), region.clone());
@@ -323,6 +324,67 @@ pub fn dispatch(
         }
     }
 }
+
+/// Lets S3 or S3 Control answer; `None` for a call that is not modelled.
+fn dispatch_s3(
+    state: &mut State,
+    account: &str,
+    routed: &Routed,
+    request: &HttpRequest,
+) -> Option<HttpResponse> {
+    let Routed { service, region, operation, protocol, .. } = routed;
+    let body = request.text();
+    let control = service == "s3-control";
+    let subject = if control { control_account(request) } else { bucket(request) };
+    if control && subject != *account {
+        let message = "Access Denied: the account is another";
+        return Some(wire::error(*protocol, &ServiceError::new(403, "AccessDenied", message)));
+    }
+    let expected_owner = request.header("x-amz-expected-bucket-owner");
+    let (subject, body) = (subject.as_str(), body.as_str());
+    let call = s3::Call {
+        operation,
+        subject,
+        expected_owner,
+        region,
+        canned_acl: request.header("x-amz-acl"),
+        transition_minimum: request.header(TRANSITION_MINIMUM),
+        body,
+    };
+    let answer = if control {
+        s3::answer_control(&mut state.s3, &call)
+    } else {
+        s3::answer(&mut state.s3, &call)
+    };
+    Some(match answer? {
+        Ok((status, body)) => {
+            let mut answer = wire::rest_xml(status, body);
+            let bucket = state.s3.buckets.get(subject);
+            let minimum = bucket.and_then(|it| it.transition_minimum.as_deref());
+            if operation.ends_with("LifecycleConfiguration")
+                && let Some(Ok(value)) = minimum.map(HeaderValue::from_str)
+            {
+                answer.headers.insert(TRANSITION_MINIMUM, value);
+            }
+            answer
+        }
+        Err(error) => {
+            let error = ServiceError::new(error.status, error.code, error.message);
+            let mut answer = wire::error(*protocol, &error);
+            // S3 tells where the bucket is (S3 user guide, "Request
+            // redirection and the REST API").
+            let bucket = state.s3.buckets.get(subject);
+            if error.code == "PermanentRedirect"
+                && let Some(Ok(value)) = bucket.map(|it| HeaderValue::from_str(&it.region))
+            {
+                answer.headers.insert("x-amz-bucket-region", value);
+            }
+            answer
+        }
+    })
+}
+
+const TRANSITION_MINIMUM: &str = "x-amz-transition-default-minimum-object-size";
 
 fn control_account(request: &HttpRequest) -> String {
     request.header("x-amz-account-id").map_or_else(

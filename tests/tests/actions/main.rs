@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod laws;
@@ -14,5 +16,7 @@ mod random;
 mod stage;
 #[cfg(test)]
 mod stops;
+#[cfg(test)]
+mod storage;
 #[cfg(test)]
 mod targets;

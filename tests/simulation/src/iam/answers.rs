@@ -46,6 +46,17 @@ pub fn answer(iam: &mut Iam, place: Place<'_>, action: &str, form: &Form) -> Opt
         "AttachUserPolicy" | "AttachRolePolicy" | "DetachUserPolicy" | "DetachRolePolicy" => {
             attach(iam, action, form)
         }
+        "ListAttachedUserPolicies" | "ListAttachedRolePolicies" => list_attached(iam, action, form),
+        "GetPolicy" => get_policy_of_arn(iam, form),
+        "PutUserPermissionsBoundary" | "PutRolePermissionsBoundary" => {
+            put_boundary(iam, action, form)
+        }
+        "DeleteUserPermissionsBoundary" | "DeleteRolePermissionsBoundary" => {
+            delete_boundary(iam, action, form)
+        }
+        "GetLoginProfile" => get_login(iam, form),
+        "UpdateLoginProfile" => update_login(iam, form),
+        "DeleteLoginProfile" => delete_login(iam, form),
         "ListUserTags" | "ListRoleTags" => list_tags(iam, action, form),
         "TagUser" | "TagRole" => tag(iam, action, form),
         "UntagUser" | "UntagRole" => untag(iam, action, form),
@@ -100,6 +111,7 @@ fn write_user(out: &mut String, place: Place<'_>, name: &str, identity: &Identit
     xml::text(out, "UserId", &identity.id);
     xml::text(out, "Arn", &format!("arn:aws:iam::{account}:user{path}{name}"));
     xml::text(out, "CreateDate", CREATED);
+    write_boundary(out, identity);
 }
 
 fn list_users(iam: &Iam, place: Place<'_>) -> String {
@@ -131,6 +143,15 @@ fn write_role(out: &mut String, place: Place<'_>, name: &str, identity: &Identit
     xml::text(out, "RoleId", &identity.id);
     xml::text(out, "Arn", &format!("arn:aws:iam::{account}:role{path}{name}"));
     xml::text(out, "CreateDate", CREATED);
+    write_boundary(out, identity);
+}
+
+fn write_boundary(out: &mut String, identity: &Identity) {
+    let Some(arn) = &identity.boundary else { return };
+    xml::element(out, "PermissionsBoundary", |out| {
+        xml::text(out, "PermissionsBoundaryType", "Policy");
+        xml::text(out, "PermissionsBoundaryArn", arn);
+    });
 }
 
 fn get_instance_profile(iam: &Iam, place: Place<'_>, form: &Form) -> Answer {
@@ -248,19 +269,141 @@ fn list_policies(iam: &mut Iam, action: &str, form: &Form) -> Answer {
     Ok(out)
 }
 
+/// A managed policy that does not exist is answered alike everywhere.
+fn assert_policy(iam: &Iam, arn: &str) -> Result<(), ServiceError> {
+    if !arn.starts_with("arn:") {
+        return Err(ServiceError::new(400, "InvalidInput", format!("ARN {arn} is not valid.")));
+    }
+    if iam.policy(arn).is_some() {
+        return Ok(());
+    }
+    let message = format!("Policy {arn} does not exist or is not attachable.");
+    Err(ServiceError::new(404, "NoSuchEntity", message))
+}
+
+/// Policies that may be attached to one user or role (IAM user guide, "IAM and
+/// STS quotas"): the default, which an account can have raised to 20.
+const ATTACHED: usize = 10;
+
 fn attach(iam: &mut Iam, action: &str, form: &Form) -> Answer {
     let arn = required(form, "PolicyArn")?;
+    let exists = assert_policy(iam, arn);
     let (identity, _) = identity(iam, action, form)?;
     modifiable(identity)?;
     if action.starts_with("Attach") {
-        if super::model::managed(arn).is_none() {
-            return Err(no_such_policy(arn));
+        exists?;
+        if !identity.attached.contains(arn) && identity.attached.len() >= ATTACHED {
+            let per = if action.contains("User") { "PoliciesPerUser" } else { "PoliciesPerRole" };
+            let message = format!("Cannot exceed quota for {per}: {ATTACHED}");
+            return Err(ServiceError::new(409, "LimitExceeded", message));
         }
         identity.attached.insert(arn.to_owned());
     } else if !identity.attached.remove(arn) {
-        return Err(no_such_policy(arn));
+        return Err(ServiceError::new(404, "NoSuchEntity", format!("Policy {arn} was not found.")));
     }
     Ok(String::new())
+}
+
+fn list_attached(iam: &mut Iam, action: &str, form: &Form) -> Answer {
+    let (identity, _) = identity(iam, action, form)?;
+    // IAM may return fewer than were asked for at any time: pages of three.
+    let from: usize = form.get("Marker").and_then(|it| it.parse().ok()).unwrap_or(0);
+    let page = identity.attached.iter().skip(from).take(3);
+    let next = from + 3;
+    let mut out = String::new();
+    xml::element(&mut out, "AttachedPolicies", |out| {
+        for arn in page {
+            xml::element(out, "member", |out| {
+                xml::text(out, "PolicyName", arn.rsplit('/').next().unwrap_or(arn));
+                xml::text(out, "PolicyArn", arn);
+            });
+        }
+    });
+    let truncated = next < identity.attached.len();
+    xml::text(&mut out, "IsTruncated", if truncated { "true" } else { "false" });
+    if truncated {
+        xml::text(&mut out, "Marker", &next.to_string());
+    }
+    Ok(out)
+}
+
+fn get_policy_of_arn(iam: &Iam, form: &Form) -> Answer {
+    let arn = required(form, "PolicyArn")?;
+    if iam.policy(arn).is_none() {
+        let message = format!("Policy {arn} was not found.");
+        return Err(ServiceError::new(404, "NoSuchEntity", message));
+    }
+    let mut out = String::new();
+    xml::element(&mut out, "Policy", |out| {
+        xml::text(out, "PolicyName", arn.rsplit('/').next().unwrap_or(arn));
+        xml::text(out, "Arn", arn);
+        xml::text(out, "IsAttachable", "true");
+        xml::text(out, "CreateDate", CREATED);
+    });
+    Ok(out)
+}
+
+fn put_boundary(iam: &mut Iam, action: &str, form: &Form) -> Answer {
+    let arn = required(form, "PermissionsBoundary")?;
+    let exists = assert_policy(iam, arn);
+    let (identity, _) = identity(iam, action, form)?;
+    modifiable(identity)?;
+    exists?;
+    identity.boundary = Some(arn.to_owned());
+    Ok(String::new())
+}
+
+fn delete_boundary(iam: &mut Iam, action: &str, form: &Form) -> Answer {
+    let (identity, _) = identity(iam, action, form)?;
+    modifiable(identity)?;
+    if identity.boundary.take().is_none() {
+        let message = "The entity does not have a permissions boundary.";
+        return Err(ServiceError::new(404, "NoSuchEntity", message));
+    }
+    Ok(String::new())
+}
+
+/// The user that a call about a password names, and its password.
+fn login<'a>(
+    iam: &'a mut Iam,
+    form: &'a Form,
+) -> Result<(&'a str, &'a mut Option<super::model::Login>), ServiceError> {
+    let name = required(form, "UserName")?;
+    let user = iam.users.get_mut(name).ok_or_else(|| no_such("user", name))?;
+    Ok((name, &mut user.login))
+}
+
+fn no_login(name: &str) -> ServiceError {
+    let message = format!("Login Profile for User {name} cannot be found.");
+    ServiceError::new(404, "NoSuchEntity", message)
+}
+
+fn get_login(iam: &mut Iam, form: &Form) -> Answer {
+    let (name, login) = login(iam, form)?;
+    let login = login.as_ref().ok_or_else(|| no_login(name))?;
+    let mut out = String::new();
+    xml::element(&mut out, "LoginProfile", |out| {
+        xml::text(out, "UserName", name);
+        xml::text(out, "CreateDate", CREATED);
+        let reset = if login.password_reset_required { "true" } else { "false" };
+        xml::text(out, "PasswordResetRequired", reset);
+    });
+    Ok(out)
+}
+
+fn update_login(iam: &mut Iam, form: &Form) -> Answer {
+    let reset = form.get("PasswordResetRequired").map(|it| it == "true");
+    let (name, login) = login(iam, form)?;
+    let login = login.as_mut().ok_or_else(|| no_login(name))?;
+    if let Some(reset) = reset {
+        login.password_reset_required = reset;
+    }
+    Ok(String::new())
+}
+
+fn delete_login(iam: &mut Iam, form: &Form) -> Answer {
+    let (name, login) = login(iam, form)?;
+    login.take().map(|_| String::new()).ok_or_else(|| no_login(name))
 }
 
 fn list_tags(iam: &mut Iam, action: &str, form: &Form) -> Answer {

@@ -14,6 +14,8 @@ pub struct Iam {
     pub roles: BTreeMap<String, Role>,
     /// Instance profiles by name.
     pub profiles: BTreeMap<String, Profile>,
+    /// The account's own managed policies by ARN.
+    pub policies: BTreeMap<String, Value>,
 }
 
 /// Policies, tags and name: what users and roles share.
@@ -27,6 +29,8 @@ pub struct Identity {
     pub inline: BTreeMap<String, Value>,
     /// Attached managed policies by ARN.
     pub attached: BTreeSet<String>,
+    /// The permissions boundary, by the ARN of its policy.
+    pub boundary: Option<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -39,6 +43,15 @@ pub struct User {
     pub identity: Identity,
     /// Whether each of its access keys is active, by id.
     pub keys: BTreeMap<String, bool>,
+    /// The password for the console, where there is one.
+    pub login: Option<Login>,
+}
+
+/// A user's login profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Login {
+    /// Whether the next sign-in has to set a new password.
+    pub password_reset_required: bool,
 }
 
 /// A role.
@@ -75,13 +88,25 @@ pub fn managed(arn: &str) -> Option<Value> {
     }
 }
 
-impl Identity {
-    /// Every policy that speaks for it.
-    pub fn policies(&self) -> Vec<Value> {
-        let attached = self.attached.iter().filter_map(|arn| managed(arn));
-        self.inline.values().cloned().chain(attached).collect()
+impl Iam {
+    /// A managed policy: AWS's or the account's own.
+    pub fn policy(&self, arn: &str) -> Option<Value> {
+        managed(arn).or_else(|| self.policies.get(arn).cloned())
     }
 
+    /// Every policy that speaks for a user or role.
+    pub fn policies_of(&self, identity: &Identity) -> Vec<Value> {
+        let attached = identity.attached.iter().filter_map(|arn| self.policy(arn));
+        identity.inline.values().cloned().chain(attached).collect()
+    }
+
+    /// The policy that bounds what a user or role may do.
+    pub fn boundary_of(&self, identity: &Identity) -> Option<Value> {
+        self.policy(identity.boundary.as_deref()?)
+    }
+}
+
+impl Identity {
     /// The aggregate size of the inline policies, without white space as IAM
     /// counts it (IAM user guide, "IAM and STS quotas").
     pub fn inline_size(&self) -> usize {

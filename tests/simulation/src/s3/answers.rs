@@ -6,6 +6,7 @@ use std::fmt::Write;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+use super::configuration;
 use super::model::{Bucket, PublicAccessBlock, S3};
 
 /// One call, taken apart.
@@ -19,6 +20,10 @@ pub struct Call<'a> {
     pub expected_owner: Option<&'a str>,
     /// The Region whose endpoint was called.
     pub region: &'a str,
+    /// `x-amz-acl`.
+    pub canned_acl: Option<&'a str>,
+    /// `x-amz-transition-default-minimum-object-size`.
+    pub transition_minimum: Option<&'a str>,
     /// The body.
     pub body: &'a str,
 }
@@ -34,9 +39,9 @@ pub struct Refusal {
     pub message: String,
 }
 
-type Answer = Result<(u16, String), Refusal>;
+pub(super) type Answer = Result<(u16, String), Refusal>;
 
-fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
+pub(super) fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
     Refusal { status, code, message: message.into() }
 }
 
@@ -54,10 +59,19 @@ pub fn answer(s3: &mut S3, call: &Call<'_>) -> Option<Answer> {
             | "GetBucketLocation"
             | "ListObjectsV2"
     );
-    known.then(|| {
-        let bucket = bucket(s3, call)?;
-        answer_bucket(bucket, call)
-    })
+    if known {
+        return Some(bucket(s3, call).and_then(|bucket| answer_bucket(bucket, call)));
+    }
+    let blocks = s3.buckets.get(call.subject).map(|bucket| s3.blocks(bucket)).unwrap_or_default();
+    match bucket(s3, call) {
+        Ok(bucket) => configuration::answer(bucket, blocks, call),
+        Err(refusal) => Some(Err(refusal)),
+    }
+}
+
+/// The role that the body of PutBucketReplication hands to S3.
+pub fn replication_role(body: &str) -> Option<String> {
+    configuration::role(body)
 }
 
 fn bucket<'a>(s3: &'a mut S3, call: &Call<'_>) -> Result<&'a mut Bucket, Refusal> {

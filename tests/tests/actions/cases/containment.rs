@@ -67,7 +67,7 @@ pub(super) fn vary_instance(state: &mut State, resource: &Resource, dice: &mut R
 }
 
 /// More inline policies, attached ones, tags and keys on user and role.
-fn vary_principals(state: &mut State, _: &Resource, dice: &mut Rng) {
+pub(super) fn vary_principals(state: &mut State, _: &Resource, dice: &mut Rng) {
     let iam = state.iam(ACCOUNT);
     let users = iam.users.values_mut().map(|user| &mut user.identity);
     let roles = iam.roles.iter_mut().filter(|(name, _)| *name == "web");
@@ -88,7 +88,7 @@ fn vary_principals(state: &mut State, _: &Resource, dice: &mut Rng) {
 }
 
 /// Any flags, any tags.
-fn vary_buckets(state: &mut State, _: &Resource, dice: &mut Rng) {
+pub(super) fn vary_buckets(state: &mut State, _: &Resource, dice: &mut Rng) {
     let mut block = || {
         dice.bool().then(|| PublicAccessBlock {
             block_public_acls: dice.bool(),
@@ -128,7 +128,7 @@ pub(super) fn forget_instance(state: &mut State, resource: &Resource) {
     ec2.tags.remove(&id);
 }
 
-fn with_profile(organization: &Organization) -> ResourceKind {
+pub(super) fn with_profile(organization: &Organization) -> ResourceKind {
     organization.add_role(ACCOUNT, "/", "web", json!({}), allow(&["s3:GetObject"]));
     organization.add_role(
         ACCOUNT,
@@ -168,31 +168,31 @@ fn profile(state: &mut State, resource: &Resource) -> Value {
 
 const INLINE: &str = "FirebreakRevokeSessions-r-0001";
 
-fn edit_role_policy(state: &mut State, _: &Resource) {
+pub(super) fn edit_role_policy(state: &mut State, _: &Resource) {
     let role = state.iam(ACCOUNT).roles.get_mut("web").unwrap();
     role.identity.inline.insert(INLINE.to_owned(), allow(&["s3:*"]));
 }
 
-fn role_policy(state: &mut State, _: &Resource) -> Value {
+pub(super) fn role_policy(state: &mut State, _: &Resource) -> Value {
     json!(state.iam(ACCOUNT).roles["web"].identity.inline)
 }
 
-fn edit_user_policy(state: &mut State, _: &Resource) {
+pub(super) fn edit_user_policy(state: &mut State, _: &Resource) {
     let user = state.iam(ACCOUNT).users.get_mut("web").unwrap();
     user.identity.inline.insert(INLINE.to_owned(), allow(&["s3:*"]));
 }
 
-fn user_policy(state: &mut State, _: &Resource) -> Value {
+pub(super) fn user_policy(state: &mut State, _: &Resource) -> Value {
     json!(state.iam(ACCOUNT).users["web"].identity.inline)
 }
 
 /// A user and a role of one and the same name.
-fn namesakes(organization: &Organization) -> String {
+pub(super) fn namesakes(organization: &Organization) -> String {
     organization.add_role(ACCOUNT, "/", "web", json!({}), allow(&["s3:GetObject"]));
     organization.add_user(ACCOUNT, "web", allow(&["s3:GetObject"]))
 }
 
-fn user_key(organization: &Organization) -> ResourceKind {
+pub(super) fn user_key(organization: &Organization) -> ResourceKind {
     let access_key_id = Some(namesakes(organization));
     let id = organization.edit(|state| state.iam(ACCOUNT).users["web"].identity.id.clone());
     let name = Some("web".to_owned());
@@ -200,7 +200,7 @@ fn user_key(organization: &Organization) -> ResourceKind {
     ResourceKind::AccessKey { access_key_id, principal }
 }
 
-fn role_session(organization: &Organization) -> ResourceKind {
+pub(super) fn role_session(organization: &Organization) -> ResourceKind {
     namesakes(organization);
     let id = organization.edit(|state| state.iam(ACCOUNT).roles["web"].identity.id.clone());
     let (name, id) = (Some("web".to_owned()), Some(format!("{id}:somebody")));
@@ -208,12 +208,12 @@ fn role_session(organization: &Organization) -> ResourceKind {
     ResourceKind::AccessKey { access_key_id: Some("ASIAEXAMPLE".to_owned()), principal }
 }
 
-fn user(organization: &Organization) -> ResourceKind {
+pub(super) fn user(organization: &Organization) -> ResourceKind {
     namesakes(organization);
     ResourceKind::User { name: "web".to_owned() }
 }
 
-fn role(organization: &Organization) -> ResourceKind {
+pub(super) fn role(organization: &Organization) -> ResourceKind {
     namesakes(organization);
     ResourceKind::Role { name: "web".to_owned() }
 }
@@ -226,11 +226,11 @@ fn keys(state: &mut State, _: &Resource) -> Value {
     json!(state.iam(ACCOUNT).users["web"].keys)
 }
 
-fn forget_user(state: &mut State, _: &Resource) {
+pub(super) fn forget_user(state: &mut State, _: &Resource) {
     state.iam(ACCOUNT).users.remove("web");
 }
 
-fn forget_role(state: &mut State, _: &Resource) {
+pub(super) fn forget_role(state: &mut State, _: &Resource) {
     state.iam(ACCOUNT).roles.remove("web");
 }
 
@@ -241,7 +241,7 @@ const SOME: PublicAccessBlock = PublicAccessBlock {
     restrict_public_buckets: false,
 };
 
-fn add_bucket(
+pub(super) fn add_bucket(
     organization: &Organization,
     public_access_block: Option<PublicAccessBlock>,
     tags: Option<&[(&str, &str)]>,
@@ -257,16 +257,17 @@ fn add_bucket(
         tags: tags.map(owned),
         public_acl: true,
         public_policy: true,
+        ..Bucket::default()
     };
     organization.edit(|state| state.s3.buckets.insert(name.clone(), bucket));
     ResourceKind::Bucket { name }
 }
 
-fn bucket_without(organization: &Organization) -> ResourceKind {
+pub(super) fn bucket_without(organization: &Organization) -> ResourceKind {
     add_bucket(organization, None, None)
 }
 
-fn bucket_with(organization: &Organization) -> ResourceKind {
+pub(super) fn bucket_with(organization: &Organization) -> ResourceKind {
     let tags = [("aws:cloudformation:stack-name", "data"), ("team", "a<b")];
     add_bucket(organization, Some(SOME), Some(&tags))
 }
@@ -293,11 +294,11 @@ fn account_block(state: &mut State, _: &Resource) -> Value {
     json!(state.s3.account_blocks)
 }
 
-fn forget_bucket(state: &mut State, _: &Resource) {
+pub(super) fn forget_bucket(state: &mut State, _: &Resource) {
     state.s3.buckets.remove("data");
 }
 
-fn nothing(_: &mut State, _: &Resource) {}
+pub(super) fn nothing(_: &mut State, _: &Resource) {}
 
 const KEY: &str = "firebreak:finding";
 
@@ -430,15 +431,22 @@ fn instance_credentials() -> Vec<Case> {
             parameters: json!({ "replacement-profile": "ssm-only" }),
             ..revoke.clone()
         },
-        Case {
-            name: "revoke-instance-credentials keeping the profile",
-            parameters: json!({ "disassociate-profile": false }),
-            disturb: edit_role_policy,
-            witness: role_policy,
-            ..revoke.clone()
-        },
+        instance_credentials_keeping_the_profile(),
         revoke,
     ]
+}
+
+pub(super) fn instance_credentials_keeping_the_profile() -> Case {
+    Case {
+        name: "revoke-instance-credentials keeping the profile",
+        action: "revoke-instance-credentials",
+        parameters: json!({ "disassociate-profile": false }),
+        arrange: with_profile,
+        disturb: edit_role_policy,
+        witness: role_policy,
+        outlives: true,
+        ..isolation()
+    }
 }
 
 fn principals() -> Vec<Case> {

@@ -2,7 +2,9 @@
 //! parameters that make a difference. One file a family of actions.
 
 mod containment;
+mod identity;
 mod instances;
+mod storage;
 
 use fastrand::Rng;
 use firebreak_simulation::Organization;
@@ -11,6 +13,7 @@ use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::Value;
 
 pub(crate) use self::containment::{first_interface, instance_id};
+pub(crate) use self::storage::theirs;
 
 /// One action on one kind of target.
 #[derive(Clone)]
@@ -37,7 +40,7 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [containment::cases(), instances::cases()].concat()
+    [containment::cases(), identity::cases(), instances::cases(), storage::cases()].concat()
 }
 
 /// The case of this name.

@@ -1,0 +1,81 @@
+//! Attaches a managed policy to a user or role, `AWSDenyAll` unless another is
+//! named. Undo detaches it, unless it was attached before. IAM attaches a policy
+//! that is attached already without an error (IAM API reference, AttachUserPolicy).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::attachment::{self, Presence, Prior};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::ActionError;
+
+pub(super) struct AttachPolicy;
+
+/// Which policy.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Parameters {
+    /// The managed policy, by ARN, or by name where it is one of AWS's own.
+    policy: String,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { policy: "AWSDenyAll".to_owned() }
+    }
+}
+
+impl Action for AttachPolicy {
+    const ABOUT: About = About {
+        name: "attach-policy",
+        sentence: "Attaches a managed policy to the user or role.",
+        resource_types: &["AccessKey", "User", "Role"],
+        reads: &[
+            "iam:GetPolicy",
+            "iam:GetRole",
+            "iam:GetUser",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListAttachedUserPolicies",
+        ],
+        writes: &[
+            "iam:AttachRolePolicy",
+            "iam:AttachUserPolicy",
+            "iam:DetachRolePolicy",
+            "iam:DetachUserPolicy",
+        ],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
+        let prior = attachment::observe(scope, &parameters.policy).await?;
+        let change = Change {
+            what: format!("policy {} on {}", prior.arn, prior.subject.holder.describe()),
+            before: prior.presence.describe().to_owned(),
+            after: Presence::Attached.describe().to_owned(),
+        };
+        let changes = if prior.presence == Presence::Attached { Vec::new() } else { vec![change] };
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        attachment::reach(scope, prior, Presence::Attached).await
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        attachment::verify(scope, prior, Presence::Attached).await
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        attachment::undo(scope, prior, Presence::Attached).await
+    }
+}

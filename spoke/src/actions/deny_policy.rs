@@ -1,0 +1,124 @@
+//! A deny on a user or role: an inline policy that names the response, and
+//! where the inline policies are full the managed `AWSDenyAll` instead (IAM
+//! user guide, "IAM and STS quotas": 2,048 characters on a user, 10,240 on a
+//! role in all).
+//!
+//! An attachment carries no name of its maker. So only one of the two is ever
+//! put, and undo takes the managed policy off where it was not attached before
+//! and the inline policy is not there.
+
+use serde_json::{Value, json};
+
+use super::principals::Holder;
+use super::{Scope, Undone, inline_policy, managed_policy};
+use crate::error::ActionError;
+
+/// What stands on a user or role.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Standing {
+    /// Neither of the two.
+    Nothing,
+    /// The inline policy of the response's name, as it is.
+    Inline(Value),
+    /// The managed policy.
+    Managed,
+}
+
+/// A document of one statement that denies everything, under a condition or not.
+pub(super) fn document(sid: &str, condition: Option<Value>) -> Value {
+    let mut statement = json!({ "Sid": sid, "Effect": "Deny", "Action": "*", "Resource": "*" });
+    if let (Some(condition), Some(statement)) = (condition, statement.as_object_mut()) {
+        statement.insert("Condition".to_owned(), condition);
+    }
+    json!({ "Version": "2012-10-17", "Statement": [statement] })
+}
+
+/// What stands there, of this name.
+pub(super) async fn standing(
+    scope: Scope<'_>,
+    holder: &Holder,
+    name: &str,
+) -> Result<Standing, ActionError> {
+    if let Some(document) = inline_policy::get(scope, holder, name).await? {
+        return Ok(Standing::Inline(document));
+    }
+    let managed = managed_policy::deny_all(scope);
+    match managed_policy::is_attached(scope, holder, &managed).await {
+        Ok(true) => Ok(Standing::Managed),
+        Ok(false) => Ok(Standing::Nothing),
+        Err(error) if error.kind == crate::error::Kind::Gone => Ok(Standing::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts the inline policy, or attaches the managed one where it does not fit.
+pub(super) async fn put(
+    scope: Scope<'_>,
+    holder: &Holder,
+    name: &str,
+    document: &Value,
+) -> Result<(), ActionError> {
+    let full = match inline_policy::put(scope, holder, name, document).await {
+        Err(error) if error.has_code("LimitExceeded") => error,
+        result => return result,
+    };
+    let managed = managed_policy::deny_all(scope);
+    let result = managed_policy::attach(scope, holder, &managed).await;
+    result.map_err(|error| ActionError::all(vec![error.clone(), full]).unwrap_or(error))
+}
+
+/// Takes off what stands there. `is_ours` tells the inline policy of this
+/// response from one that somebody changed; `attached_before` is whether the
+/// managed policy stood there before.
+pub(super) async fn take_off(
+    scope: Scope<'_>,
+    holder: &Holder,
+    name: &str,
+    is_ours: impl Fn(&Value) -> bool,
+    attached_before: Attached,
+) -> Result<Undone, ActionError> {
+    let described = holder.describe();
+    let mut undone = Undone::default();
+    match (standing(scope, holder, name).await?, attached_before) {
+        (Standing::Nothing, _) | (Standing::Managed, Attached::Before) => {}
+        (Standing::Inline(present), _) if is_ours(&present) => {
+            if inline_policy::delete(scope, holder, name).await? {
+                undone
+                    .restored
+                    .push(format!("the inline policy {name} of {described} is taken off"));
+            }
+        }
+        (Standing::Inline(_), _) => undone
+            .drift
+            .push(format!("the inline policy `{name}` of {described} was changed since")),
+        (Standing::Managed, Attached::NotBefore) => {
+            managed_policy::detach(scope, holder, &managed_policy::deny_all(scope)).await?;
+            undone.restored.push(format!("AWSDenyAll is detached from {described}"));
+        }
+    }
+    Ok(undone)
+}
+
+/// Whether the managed policy was attached when the plan was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Attached {
+    /// It was.
+    Before,
+    /// It was not. Records of before this was recorded say so too: nothing but
+    /// the inline policy was ever put then.
+    #[default]
+    NotBefore,
+}
+
+impl Attached {
+    /// Reads whether the managed policy is attached.
+    pub(super) async fn now(scope: Scope<'_>, holder: &Holder) -> Result<Self, ActionError> {
+        let managed = managed_policy::deny_all(scope);
+        Ok(if managed_policy::is_attached(scope, holder, &managed).await? {
+            Self::Before
+        } else {
+            Self::NotBefore
+        })
+    }
+}

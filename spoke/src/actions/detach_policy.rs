@@ -1,0 +1,82 @@
+//! Detaches a managed policy from a user or role, `AdministratorAccess` unless
+//! another is named. Undo attaches it again, if it was attached before and still
+//! exists. A policy by way of a group is not detached: `deny-all` overrides it
+//! (IAM API reference, DetachUserPolicy).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::attachment::{self, Presence, Prior};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::ActionError;
+
+pub(super) struct DetachPolicy;
+
+/// Which policy.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Parameters {
+    /// The managed policy, by ARN, or by name where it is one of AWS's own.
+    policy: String,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { policy: "AdministratorAccess".to_owned() }
+    }
+}
+
+impl Action for DetachPolicy {
+    const ABOUT: About = About {
+        name: "detach-policy",
+        sentence: "Detaches a managed policy from the user or role.",
+        resource_types: &["AccessKey", "User", "Role"],
+        reads: &[
+            "iam:GetPolicy",
+            "iam:GetRole",
+            "iam:GetUser",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListAttachedUserPolicies",
+        ],
+        writes: &[
+            "iam:AttachRolePolicy",
+            "iam:AttachUserPolicy",
+            "iam:DetachRolePolicy",
+            "iam:DetachUserPolicy",
+        ],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
+        let prior = attachment::observe(scope, &parameters.policy).await?;
+        let change = Change {
+            what: format!("policy {} on {}", prior.arn, prior.subject.holder.describe()),
+            before: prior.presence.describe().to_owned(),
+            after: Presence::Detached.describe().to_owned(),
+        };
+        let changes = if prior.presence == Presence::Detached { Vec::new() } else { vec![change] };
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        attachment::reach(scope, prior, Presence::Detached).await
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        attachment::verify(scope, prior, Presence::Detached).await
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        attachment::undo(scope, prior, Presence::Detached).await
+    }
+}

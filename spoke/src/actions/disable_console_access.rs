@@ -1,0 +1,141 @@
+//! Shuts an IAM user out of the console without touching its password: an
+//! inline deny of everything for temporary credentials. Undo takes it off.
+//!
+//! IAM has no condition key for the console. What tells it apart is that a user
+//! in the console uses temporary credentials without noticing (IAM user guide,
+//! "AWS global condition context keys", `aws:MultiFactorAuthPresent`), which
+//! carry `aws:TokenIssueTime`, while the user's access keys do not. So the deny
+//! ends what the user does in the console and in sessions that it asked STS
+//! for, now and later, and spares its access keys. Signing in still succeeds;
+//! everything after it is denied. `delete-login-profile` ends even that, for good.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::principals::{self, Subject};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{deny_policy, inline_policy, login_profile};
+use crate::error::{ActionError, Kind};
+
+pub(super) struct DisableConsoleAccess;
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    subject: Subject,
+}
+
+fn policy_name(response: &str) -> String {
+    format!("FirebreakDisableConsoleAccess-{response}")
+}
+
+fn document() -> Value {
+    let temporary = json!({ "Null": { "aws:TokenIssueTime": "false" } });
+    deny_policy::document("FirebreakDisableConsoleAccess", Some(temporary))
+}
+
+impl Action for DisableConsoleAccess {
+    const ABOUT: About = About {
+        name: "disable-console-access",
+        sentence: "Denies the IAM user everything in the console and in other temporary sessions, not with its access keys.",
+        resource_types: &["AccessKey", "User"],
+        reads: &["iam:GetLoginProfile", "iam:GetUser", "iam:GetUserPolicy"],
+        writes: &["iam:DeleteUserPolicy", "iam:PutUserPolicy"],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let user = principals::user(&scope.resource.kind)?;
+        let (subject, _) = principals::find(scope, user).await?;
+        let password = login_profile::get(scope, login_profile::user(&subject)?).await?;
+        let change = Change {
+            what: format!("console access of {}", subject.holder.describe()),
+            before: "by password".to_owned(),
+            after: "none: all temporary sessions of the user are denied everything, its access keys are not".to_owned(),
+        };
+        let changes = password.map(|_| change).into_iter().collect();
+        Ok(Observation { prior: Prior { subject }, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        principals::same(scope, &prior.subject).await?;
+        let name = policy_name(scope.response);
+        let result = inline_policy::put(scope, &prior.subject.holder, &name, &document()).await;
+        result.map_err(|error| {
+            if error.has_code("LimitExceeded") {
+                let help = "use deny-all, which attaches AWSDenyAll where the inline policies are full, or remove an inline policy that is not needed".to_owned();
+                ActionError { help: Some(help), ..error }
+            } else {
+                error
+            }
+        })
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let described = prior.subject.holder.describe();
+        let name = policy_name(scope.response);
+        let present = inline_policy::get(scope, &prior.subject.holder, &name).await?;
+        if present == Some(document()) {
+            return Ok(Verdict::Holds(format!(
+                "the console and other temporary sessions of {described} are denied everything"
+            )));
+        }
+        let password = login_profile::get(scope, login_profile::user(&prior.subject)?).await?;
+        Ok(match password {
+            None => Verdict::Holds(format!("{described} has no password for the console")),
+            Some(_) => Verdict::Broken(format!("the deny policy is not on {described}")),
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let mut undone = Undone::default();
+        match principals::same(scope, &prior.subject).await {
+            Err(error) if error.kind == Kind::Gone => {
+                undone.drift.push(error.message);
+                return Ok(undone);
+            }
+            present => present?,
+        };
+        let (holder, name) = (&prior.subject.holder, policy_name(scope.response));
+        let described = holder.describe();
+        match inline_policy::get(scope, holder, &name).await? {
+            Some(present) if present == document() => {
+                if inline_policy::delete(scope, holder, &name).await? {
+                    let restored = format!("the inline policy {name} of {described} is taken off");
+                    undone.restored.push(restored);
+                }
+            }
+            Some(_) => undone
+                .drift
+                .push(format!("the inline policy `{name}` of {described} was changed since")),
+            None => {}
+        }
+        Ok(undone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deny_asks_for_temporary_credentials() {
+        assert_eq!(
+            document().pointer("/Statement/0/Condition"),
+            Some(&json!({ "Null": { "aws:TokenIssueTime": "false" } }))
+        );
+        assert_ne!(policy_name("r-1"), policy_name("r-2"));
+    }
+}

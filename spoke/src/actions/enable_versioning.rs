@@ -1,0 +1,139 @@
+//! Turns a bucket's versioning on, so that what is overwritten or deleted from
+//! now on stays as an older version.
+//!
+//! "Once you version-enable a bucket, it can never return to an unversioned
+//! state" (S3 user guide, "Retaining multiple versions of objects"). So nothing
+//! is promised to be put back: undo suspends versioning where it was suspended
+//! before, and leaves it on where the bucket never had it, with all versions.
+
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::account::Account;
+use crate::bucket;
+use crate::error::{ActionError, Kind};
+
+pub(super) struct EnableVersioning;
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+/// A bucket's versioning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Versioning {
+    Never,
+    Enabled,
+    Suspended,
+}
+
+impl Versioning {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Never => "never enabled",
+            Self::Enabled => "enabled",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    versioning: Versioning,
+}
+
+impl Action for EnableVersioning {
+    const ABOUT: About = About {
+        name: "enable-versioning",
+        sentence: "Turns the bucket's versioning on, so that what is overwritten or deleted stays as a version.",
+        resource_types: &["S3Bucket"],
+        reads: &["s3:GetBucketVersioning"],
+        writes: &["s3:PutBucketVersioning"],
+        reversal: Reversal::Kept,
+        phase: Phase::Protect,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let name = bucket::name(&scope.resource.kind)?;
+        let versioning = get(scope.account, name).await?;
+        let change = Change {
+            what: format!("versioning of bucket {name}"),
+            before: versioning.describe().to_owned(),
+            after: match versioning {
+                Versioning::Never => "enabled for good: it can only be suspended afterwards",
+                Versioning::Enabled | Versioning::Suspended => "enabled",
+            }
+            .to_owned(),
+        };
+        let changes = if versioning == Versioning::Enabled { Vec::new() } else { vec![change] };
+        Ok(Observation { prior: Prior { versioning }, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, _: &Prior) -> Result<(), ActionError> {
+        let name = bucket::name(&scope.resource.kind)?;
+        put(scope.account, name, BucketVersioningStatus::Enabled).await
+    }
+
+    async fn verify(scope: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Verdict, ActionError> {
+        let name = bucket::name(&scope.resource.kind)?;
+        let present = get(scope.account, name).await?;
+        let told = format!("the versioning of `{name}` is {}", present.describe());
+        Ok(match present {
+            Versioning::Enabled => Verdict::Holds(told),
+            Versioning::Never | Versioning::Suspended => Verdict::Broken(told),
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let name = bucket::name(&scope.resource.kind)?;
+        let mut undone = Undone::default();
+        let present = match get(scope.account, name).await {
+            Err(error) if error.kind == Kind::Gone => {
+                undone.drift.push(format!("the bucket `{name}` does not exist any more"));
+                return Ok(undone);
+            }
+            present => present?,
+        };
+        if (present, prior.versioning) == (Versioning::Enabled, Versioning::Suspended) {
+            put(scope.account, name, BucketVersioningStatus::Suspended).await?;
+            undone.restored.push(format!("the versioning of {name} is suspended as before"));
+        }
+        Ok(undone)
+    }
+}
+
+async fn get(account: &Account, name: &str) -> Result<Versioning, ActionError> {
+    let owner = account.id.as_str();
+    let answer = bucket::call(account, name, "s3:GetBucketVersioning", |s3| {
+        s3.get_bucket_versioning().bucket(name).expected_bucket_owner(owner).send()
+    });
+    match answer.await?.status {
+        None => Ok(Versioning::Never),
+        Some(BucketVersioningStatus::Enabled) => Ok(Versioning::Enabled),
+        Some(BucketVersioningStatus::Suspended) => Ok(Versioning::Suspended),
+        Some(other) => Err(ActionError::new(
+            Kind::Failed,
+            format!("the versioning of `{name}` is `{}`, which is not known here", other.as_str()),
+        )),
+    }
+}
+
+async fn put(
+    account: &Account,
+    name: &str,
+    status: BucketVersioningStatus,
+) -> Result<(), ActionError> {
+    let owner = account.id.as_str();
+    let configuration = VersioningConfiguration::builder().status(status).build();
+    let answer = bucket::call(account, name, "s3:PutBucketVersioning", |s3| {
+        let call = s3.put_bucket_versioning().bucket(name).expected_bucket_owner(owner);
+        call.versioning_configuration(configuration.clone()).send()
+    });
+    answer.await.map(|_| ())
+}

@@ -1,0 +1,41 @@
+//! A user's password for the console, and its actions' common ground.
+
+use serde::{Deserialize, Serialize};
+
+use super::Scope;
+use super::principals::{Holder, Subject};
+use crate::error::{ActionError, Kind};
+use crate::pace::Class;
+
+/// What the next sign-in with a password asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Password {
+    /// Nothing more.
+    Valid,
+    /// A new password.
+    ToBeChanged,
+}
+
+/// The name of the user that a record is about.
+pub(super) fn user(subject: &Subject) -> Result<&str, ActionError> {
+    match &subject.holder {
+        Holder::User(name) => Ok(name),
+        Holder::Role(name) => {
+            Err(ActionError::new(Kind::NotApplicable, format!("the role `{name}` has no password")))
+        }
+    }
+}
+
+/// The user's password; `None` where it has none. IAM answers a missing user alike.
+pub(super) async fn get(scope: Scope<'_>, user: &str) -> Result<Option<Password>, ActionError> {
+    let iam = scope.account.iam(Class::IamRead).await;
+    let answer = iam.get_login_profile().user_name(user).send().await;
+    match answer.map_err(|error| ActionError::from_sdk("iam:GetLoginProfile", &error)) {
+        Ok(answer) => Ok(answer.login_profile.map(|profile| {
+            if profile.password_reset_required { Password::ToBeChanged } else { Password::Valid }
+        })),
+        Err(error) if error.kind == Kind::Gone => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,126 @@
+//! Managed policies of users and roles: looked up, attached, detached.
+
+use super::Scope;
+use super::principals::Holder;
+use crate::error::{ActionError, Kind};
+use crate::pace::Class;
+
+/// The ARN that names a policy: itself, or one of AWS's own by its name.
+pub(super) fn arn(scope: Scope<'_>, named: &str) -> String {
+    if named.starts_with("arn:") {
+        return named.to_owned();
+    }
+    format!("arn:{}:iam::aws:policy/{named}", scope.account.partition)
+}
+
+/// The managed policy of AWS that denies everything.
+pub(super) fn deny_all(scope: Scope<'_>) -> String {
+    arn(scope, "AWSDenyAll")
+}
+
+/// Asserts that a policy exists, so that a plan with a wrong name fails before
+/// anything is changed, and is not taken for a missing user or role.
+pub(super) async fn assert_exists(scope: Scope<'_>, arn: &str) -> Result<(), ActionError> {
+    let iam = scope.account.iam(Class::IamRead).await;
+    match iam.get_policy().policy_arn(arn).send().await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let error = ActionError::from_sdk("iam:GetPolicy", &error);
+            if error.kind != Kind::Gone {
+                return Err(error);
+            }
+            let message = format!("the managed policy `{arn}` does not exist: {}", error.message);
+            let help = "name a policy of AWS, or one that is in every account, by its ARN there";
+            Err(ActionError { kind: Kind::Failed, message, help: Some(help.to_owned()), ..error })
+        }
+    }
+}
+
+/// Whether a policy is attached.
+pub(super) async fn is_attached(
+    scope: Scope<'_>,
+    holder: &Holder,
+    arn: &str,
+) -> Result<bool, ActionError> {
+    let mut marker: Option<String> = None;
+    loop {
+        let iam = scope.account.iam(Class::IamRead).await;
+        let (policies, truncated, next) = match holder {
+            Holder::User(user) => {
+                let call = iam.list_attached_user_policies().user_name(user).set_marker(marker);
+                let page = call.send().await.map_err(|error| {
+                    ActionError::from_sdk("iam:ListAttachedUserPolicies", &error)
+                })?;
+                (page.attached_policies.unwrap_or_default(), page.is_truncated, page.marker)
+            }
+            Holder::Role(role) => {
+                let call = iam.list_attached_role_policies().role_name(role).set_marker(marker);
+                let page = call.send().await.map_err(|error| {
+                    ActionError::from_sdk("iam:ListAttachedRolePolicies", &error)
+                })?;
+                (page.attached_policies.unwrap_or_default(), page.is_truncated, page.marker)
+            }
+        };
+        if policies.iter().any(|policy| policy.policy_arn() == Some(arn)) {
+            return Ok(true);
+        }
+        marker = next;
+        if !truncated || marker.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Attaches a policy; one that is attached already stays.
+pub(super) async fn attach(
+    scope: Scope<'_>,
+    holder: &Holder,
+    arn: &str,
+) -> Result<(), ActionError> {
+    let iam = scope.account.iam(Class::IamWrite).await;
+    let result = match holder {
+        Holder::User(user) => {
+            let call = iam.attach_user_policy().user_name(user).policy_arn(arn);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("iam:AttachUserPolicy", &error))
+        }
+        Holder::Role(role) => {
+            let call = iam.attach_role_policy().role_name(role).policy_arn(arn);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("iam:AttachRolePolicy", &error))
+        }
+    };
+    result.map_err(|error| {
+        if error.has_code("LimitExceeded") {
+            let help = "detach a managed policy that is not needed, or have the quota raised: IAM allows 10 on a user or role unless it was raised".to_owned();
+            ActionError { help: Some(help), ..error }
+        } else {
+            error
+        }
+    })
+}
+
+/// Detaches a policy; one that is not attached is well.
+pub(super) async fn detach(
+    scope: Scope<'_>,
+    holder: &Holder,
+    arn: &str,
+) -> Result<(), ActionError> {
+    let iam = scope.account.iam(Class::IamWrite).await;
+    let result = match holder {
+        Holder::User(user) => {
+            let call = iam.detach_user_policy().user_name(user).policy_arn(arn);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("iam:DetachUserPolicy", &error))
+        }
+        Holder::Role(role) => {
+            let call = iam.detach_role_policy().role_name(role).policy_arn(arn);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("iam:DetachRolePolicy", &error))
+        }
+    };
+    match result {
+        Err(error) if error.kind == Kind::Gone => Ok(()),
+        result => result,
+    }
+}

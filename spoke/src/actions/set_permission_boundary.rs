@@ -1,0 +1,169 @@
+//! Gives a user or role a permissions boundary, `AWSDenyAll` unless another
+//! policy is named: then it can do nothing, whatever its policies allow. Undo
+//! puts the boundary back that was there, or takes it off where there was none.
+//!
+//! A boundary limits what identity policies allow, not what a resource's policy
+//! grants to a user or a session directly; an explicit deny in it holds against
+//! both (IAM user guide, "Permissions boundaries for IAM entities").
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::managed_policy;
+use super::principals::{self, Holder, Subject, holder};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+use crate::pace::Class;
+
+pub(super) struct SetPermissionBoundary;
+
+/// Which policy is the boundary.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Parameters {
+    /// The managed policy, by ARN, or by name where it is one of AWS's own.
+    policy: String,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { policy: "AWSDenyAll".to_owned() }
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    subject: Subject,
+    /// The boundary to be, as its name was read when the plan was made.
+    arn: String,
+    /// The boundary before; `None` where there was none.
+    before: Option<String>,
+}
+
+impl Action for SetPermissionBoundary {
+    const ABOUT: About = About {
+        name: "set-permission-boundary",
+        sentence: "Gives the user or role a permissions boundary, by default one that allows nothing.",
+        resource_types: &["AccessKey", "User", "Role"],
+        reads: &["iam:GetPolicy", "iam:GetRole", "iam:GetUser"],
+        writes: &[
+            "iam:DeleteRolePermissionsBoundary",
+            "iam:DeleteUserPermissionsBoundary",
+            "iam:PutRolePermissionsBoundary",
+            "iam:PutUserPermissionsBoundary",
+        ],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
+        let (subject, present) = principals::find(scope, holder(&scope.resource.kind)?).await?;
+        let arn = managed_policy::arn(scope, &parameters.policy);
+        managed_policy::assert_exists(scope, &arn).await?;
+        let before = present.boundary;
+        let change = Change {
+            what: format!("permissions boundary of {}", subject.holder.describe()),
+            before: before.clone().unwrap_or_else(|| "none".to_owned()),
+            after: arn.clone(),
+        };
+        let changes = if before.as_ref() == Some(&arn) { Vec::new() } else { vec![change] };
+        Ok(Observation { prior: Prior { subject, arn, before }, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        principals::same(scope, &prior.subject).await?;
+        put(scope, &prior.subject.holder, &prior.arn).await
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let described = prior.subject.holder.describe();
+        let present = principals::same(scope, &prior.subject).await?.boundary;
+        Ok(match present {
+            Some(arn) if arn == prior.arn => {
+                Verdict::Holds(format!("`{arn}` bounds the permissions of {described}"))
+            }
+            Some(arn) => Verdict::Broken(format!("the boundary of {described} is `{arn}`")),
+            None => Verdict::Broken(format!("{described} has no permissions boundary")),
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let mut undone = Undone::default();
+        let present = match principals::same(scope, &prior.subject).await {
+            Err(error) if error.kind == Kind::Gone => {
+                undone.drift.push(error.message);
+                return Ok(undone);
+            }
+            present => present?.boundary,
+        };
+        let holder = &prior.subject.holder;
+        let described = holder.describe();
+        if present == prior.before {
+            return Ok(undone);
+        }
+        if present.as_ref() != Some(&prior.arn) {
+            let now = present.unwrap_or_else(|| "none".to_owned());
+            undone.drift.push(format!("the permissions boundary of {described} is {now} since"));
+            return Ok(undone);
+        }
+        let result = match &prior.before {
+            Some(before) => put(scope, holder, before).await,
+            None => delete(scope, holder).await,
+        };
+        match (result, &prior.before) {
+            (Err(error), Some(before)) if error.kind == Kind::Gone => undone.drift.push(format!(
+                "the former boundary of {described}, `{before}`, does not exist any more"
+            )),
+            (result, _) => {
+                result?;
+                undone.restored.push(format!("the boundary of {described} is as before"));
+            }
+        }
+        Ok(undone)
+    }
+}
+
+async fn put(scope: Scope<'_>, holder: &Holder, arn: &str) -> Result<(), ActionError> {
+    let iam = scope.account.iam(Class::IamWrite).await;
+    match holder {
+        Holder::User(user) => {
+            let call =
+                iam.put_user_permissions_boundary().user_name(user).permissions_boundary(arn);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("iam:PutUserPermissionsBoundary", &error))
+        }
+        Holder::Role(role) => {
+            let call =
+                iam.put_role_permissions_boundary().role_name(role).permissions_boundary(arn);
+            let result = call.send().await.map(|_| ());
+            result.map_err(|error| ActionError::from_sdk("iam:PutRolePermissionsBoundary", &error))
+        }
+    }
+}
+
+async fn delete(scope: Scope<'_>, holder: &Holder) -> Result<(), ActionError> {
+    let iam = scope.account.iam(Class::IamWrite).await;
+    match holder {
+        Holder::User(user) => {
+            let result = iam.delete_user_permissions_boundary().user_name(user).send().await;
+            result
+                .map(|_| ())
+                .map_err(|error| ActionError::from_sdk("iam:DeleteUserPermissionsBoundary", &error))
+        }
+        Holder::Role(role) => {
+            let result = iam.delete_role_permissions_boundary().role_name(role).send().await;
+            result
+                .map(|_| ())
+                .map_err(|error| ActionError::from_sdk("iam:DeleteRolePermissionsBoundary", &error))
+        }
+    }
+}
