@@ -41,6 +41,7 @@ mod isolation_rules;
 mod protected;
 mod revoke_instance_credentials;
 mod revoke_sessions;
+mod snapshot_volumes;
 mod tag_resource;
 
 /// When an action runs: what cuts the attacker off runs before what collects.
@@ -219,6 +220,7 @@ pub fn all() -> &'static [Entry] {
         entry::<revoke_sessions::RevokeSessions>(),
         entry::<block_public_access::BlockPublicAccess>(),
         entry::<tag_resource::TagResource>(),
+        entry::<snapshot_volumes::SnapshotVolumes>(),
     ];
     ALL
 }

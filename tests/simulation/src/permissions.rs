@@ -252,6 +252,10 @@ fn ec2(
         add(&action, arn("*", id).replace("/*/", "/"));
         found = true;
     }
+    for (action, resource) in snapshots(&form, operation, &arn) {
+        add(action, resource);
+        found = true;
+    }
     if !found {
         add(&action, "*".to_owned());
     }
@@ -271,6 +275,53 @@ fn ec2(
     }
     needed
 }
+
+/// What snapshots need besides the permission for the call: that for each of
+/// its resources, for tags, and for the key of a copy (EBS user guide,
+/// "Required permissions for EBS encryption").
+fn snapshots(
+    form: &crate::ec2::form::Form,
+    operation: &str,
+    arn: &dyn Fn(&str, &str) -> String,
+) -> Vec<(&'static str, String)> {
+    let mut needed = Vec::new();
+    match operation {
+        "CreateSnapshots" => {
+            let instance = form.get("InstanceSpecification.InstanceId").unwrap_or("*");
+            for (kind, id) in [("instance", instance), ("volume", "*"), ("snapshot", "*")] {
+                needed.push(("ec2:CreateSnapshots", arn(kind, id)));
+            }
+        }
+        "CopySnapshot" => {
+            let source = form.get("SourceSnapshotId").unwrap_or("*");
+            for id in [source, "*"] {
+                needed.push(("ec2:CopySnapshot", arn("snapshot", id)));
+            }
+            let key = form.get("KmsKeyId").unwrap_or("*");
+            for action in COPY_KEYS {
+                needed.push((action, key.to_owned()));
+            }
+        }
+        "ModifySnapshotAttribute" => {
+            let id = form.get("SnapshotId").unwrap_or("*");
+            needed.push(("ec2:ModifySnapshotAttribute", arn("snapshot", id)));
+        }
+        _ => return needed,
+    }
+    if !form.structures("TagSpecification").is_empty() {
+        needed.push(("ec2:CreateTags", arn("snapshot", "*")));
+    }
+    needed
+}
+
+const COPY_KEYS: [&str; 6] = [
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+];
 
 fn iam_resource(state: &State, account: &str, request: &HttpRequest) -> String {
     let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));

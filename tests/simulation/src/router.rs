@@ -265,7 +265,7 @@ pub fn dispatch(
                 let arn = format!("arn:aws:iam::{account}:instance-profile/{name}");
                 Some((arn, found.id.clone()))
             };
-            let place = ec2::answers::Place { account: &account, profile: &profile };
+            let place = ec2::answers::Place { account: &account, region, now, profile: &profile };
             match ec2::answers::answer(state.ec2(&account, region), place, operation, &form()) {
                 Some(Ok(inner)) => wire::ec2(operation, &inner),
                 Some(Err(refused)) => {

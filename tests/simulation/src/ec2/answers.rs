@@ -16,6 +16,10 @@ use super::{Refusal, xml};
 pub struct Place<'a> {
     /// The account.
     pub account: &'a str,
+    /// The Region.
+    pub region: &'a str,
+    /// The present time.
+    pub now: jiff::Timestamp,
     /// Resolves an instance profile's name or ARN to its ARN and id.
     pub profile: &'a dyn Fn(&str) -> Option<(String, String)>,
 }
@@ -26,11 +30,11 @@ pub(super) fn refuse(code: &str, message: String) -> Refusal {
     Refusal { code: code.to_owned(), message }
 }
 
-fn missing(name: &str) -> Refusal {
+pub(super) fn missing(name: &str) -> Refusal {
     refuse("MissingParameter", format!("The request must contain the parameter {name}"))
 }
 
-fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Refusal> {
+pub(super) fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Refusal> {
     form.get(name).ok_or_else(|| missing(name))
 }
 
@@ -56,7 +60,7 @@ pub fn answer(ec2: &mut Ec2, place: Place<'_>, action: &str, form: &Form) -> Opt
         "DisassociateIamInstanceProfile" => disassociate(ec2, form),
         "ReplaceIamInstanceProfileAssociation" => replace_association(ec2, place, form),
         "TerminateInstances" => terminate_instances(ec2, form),
-        _ => return None,
+        _ => return super::volumes::answer(ec2, place, action, form),
     })
 }
 
@@ -123,7 +127,7 @@ fn group_not_found(id: &str) -> Refusal {
     refuse("InvalidGroup.NotFound", format!("The security group '{id}' does not exist"))
 }
 
-fn returned_true() -> String {
+pub(super) fn returned_true() -> String {
     "<return>true</return>".to_owned()
 }
 
@@ -230,7 +234,7 @@ fn modify_network_interface_attribute(ec2: &mut Ec2, form: &Form) -> Answer {
     Ok(returned_true())
 }
 
-fn put_tags(ec2: &mut Ec2, id: &str, tags: &[Form]) {
+pub(super) fn put_tags(ec2: &mut Ec2, id: &str, tags: &[Form]) {
     let own = ec2.tags.entry(id.to_owned()).or_default();
     for tag in tags {
         let key = tag.get("Key").unwrap_or_default().to_owned();

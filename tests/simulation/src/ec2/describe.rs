@@ -8,7 +8,7 @@ use super::model::{Ec2, NetworkInterface, Peer, Rule};
 use super::{Refusal, xml};
 
 /// Pages by `MaxResults` and `NextToken`; the token is the place to go on at.
-fn page<'a, T>(form: &Form, all: &'a [T]) -> Result<(&'a [T], Option<String>), Refusal> {
+pub(super) fn page<'a, T>(form: &Form, all: &'a [T]) -> Result<(&'a [T], Option<String>), Refusal> {
     let start: usize = match form.get("NextToken") {
         None => 0,
         Some(token) => token
@@ -22,7 +22,7 @@ fn page<'a, T>(form: &Form, all: &'a [T]) -> Result<(&'a [T], Option<String>), R
     Ok((page, next))
 }
 
-fn next_token(out: &mut String, next: Option<String>) {
+pub(super) fn next_token(out: &mut String, next: Option<String>) {
     if let Some(next) = next {
         xml::text(out, "nextToken", &next);
     }
@@ -55,7 +55,7 @@ fn unknown_filter(name: &str) -> Refusal {
 
 /// Keeps the ids that every filter admits; `field` gives an object's values
 /// for a filter's name, or none for a name that is not modelled.
-fn select(
+pub(super) fn select(
     form: &Form,
     ids: Vec<String>,
     tags: impl Fn(&str, &str) -> Option<String>,

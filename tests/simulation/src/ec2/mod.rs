@@ -4,6 +4,7 @@ pub mod answers;
 mod describe;
 pub mod form;
 pub mod model;
+pub mod volumes;
 pub mod xml;
 
 /// An error as AWS codes it.

@@ -2,6 +2,7 @@
 //! parameters that make a difference. One file a family of actions.
 
 mod containment;
+mod evidence;
 
 use fastrand::Rng;
 use firebreak_simulation::Organization;
@@ -33,7 +34,7 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [containment::cases()].concat()
+    [containment::cases(), evidence::cases()].concat()
 }
 
 /// The case of this name.

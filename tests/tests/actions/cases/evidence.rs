@@ -1,0 +1,93 @@
+//! The actions that keep evidence, and the hand-off to Systems Manager.
+
+use fastrand::Rng;
+use firebreak_simulation::Organization;
+use firebreak_simulation::ec2::volumes::managed_key;
+use firebreak_simulation::state::State;
+use firebreak_spoke::resource::{Resource, ResourceKind};
+use serde_json::{Value, json};
+
+use super::Case;
+use super::containment::instance_id;
+use crate::stage::{ACCOUNT, REGION};
+
+/// A customer-managed key.
+pub(crate) const KEY: &str = "arn:aws:kms:eu-central-1:111111111111:key/forensics";
+
+/// An instance with two volumes, one of them under the key that AWS manages.
+pub(crate) fn with_volumes(organization: &Organization) -> ResourceKind {
+    let instance_id = organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpc = ec2.add_vpc(false);
+        let group = ec2.add_group(&vpc, "web");
+        let id = ec2.add_instance(&vpc, &[&group]);
+        ec2.add_volume(&id, "/dev/xvda", None);
+        ec2.add_volume(&id, "/dev/xvdb", Some(&managed_key(REGION, ACCOUNT)));
+        // A neighbour's, which nobody snapshots.
+        let neighbour = ec2.add_instance(&vpc, &[&group]);
+        ec2.add_volume(&neighbour, "/dev/xvda", None);
+        id
+    });
+    ResourceKind::Instance { instance_id }
+}
+
+fn forget_instance(state: &mut State, resource: &Resource) {
+    let id = instance_id(resource);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    ec2.terminate(&id);
+    ec2.instances.remove(&id);
+}
+
+/// More volumes under other keys, or none at all; the instance stopped.
+fn vary_volumes(state: &mut State, resource: &Resource, dice: &mut Rng) {
+    let id = instance_id(resource);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    for number in 0..dice.usize(0..4) {
+        let key = dice.bool().then_some(KEY);
+        ec2.add_volume(&id, &format!("/dev/sd{number}"), key);
+    }
+    if dice.u8(0..6) == 0 {
+        ec2.volumes.retain(|_, volume| volume.instance.as_deref() != Some(id.as_str()));
+    }
+    if dice.bool() {
+        ec2.instances.get_mut(&id).unwrap().state = "stopped".to_owned();
+    }
+}
+
+fn nothing(_: &mut State, _: &Resource) {}
+
+fn no_witness(_: &mut State, _: &Resource) -> Value {
+    Value::Null
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    snapshots()
+}
+
+fn snapshots() -> Vec<Case> {
+    let snapshot = Case {
+        name: "snapshot-volumes",
+        action: "snapshot-volumes",
+        parameters: Value::Null,
+        arrange: with_volumes,
+        // What it makes is kept: undo has nothing to compare.
+        disturb: nothing,
+        witness: no_witness,
+        remove: forget_instance,
+        outlives: false,
+        vary: vary_volumes,
+    };
+    vec![
+        Case {
+            name: "snapshot-volumes with copies under a key",
+            parameters: json!({ "kms-key": KEY }),
+            ..snapshot.clone()
+        },
+        Case {
+            name: "snapshot-volumes with copies for another account",
+            parameters: json!({ "kms-key": KEY, "copy-to-account": "222222222222" }),
+            ..snapshot.clone()
+        },
+        snapshot,
+    ]
+}
