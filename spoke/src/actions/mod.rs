@@ -41,6 +41,7 @@ mod isolation_rules;
 mod protected;
 mod revoke_instance_credentials;
 mod revoke_sessions;
+mod run_automation;
 mod snapshot_volumes;
 mod tag_resource;
 
@@ -221,6 +222,7 @@ pub fn all() -> &'static [Entry] {
         entry::<block_public_access::BlockPublicAccess>(),
         entry::<tag_resource::TagResource>(),
         entry::<snapshot_volumes::SnapshotVolumes>(),
+        entry::<run_automation::RunAutomation>(),
     ];
     ALL
 }

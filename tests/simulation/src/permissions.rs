@@ -170,6 +170,7 @@ pub fn needed(
             }
             needed
         }
+        "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),
         "s3" => one(s3_action(operation).to_owned(), s3_resource(request)),
         "s3-control" => {
@@ -181,6 +182,23 @@ pub fn needed(
         }
         _ => one(format!("{service}:{operation}"), "*".to_owned()),
     }
+}
+
+/// A start with tags needs the permission to tag, one with a role to act with
+/// the permission to pass it (Systems Manager user guide, "Setting up Automation").
+fn ssm(operation: &str, request: &HttpRequest) -> Vec<Needed> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let mut needed = vec![(format!("ssm:{operation}"), "*".to_owned())];
+    if operation == "StartAutomationExecution" {
+        if body.get("Tags").is_some() {
+            needed.push(("ssm:AddTagsToResource".to_owned(), "*".to_owned()));
+        }
+        if let Some(role) = body.pointer("/Parameters/AutomationAssumeRole/0") {
+            let role = role.as_str().unwrap_or("*").to_owned();
+            needed.push(("iam:PassRole".to_owned(), role));
+        }
+    }
+    needed.into_iter().map(|(action, resource)| Needed { action, resource }).collect()
 }
 
 fn dynamodb(operation: &str, account: &str, region: &str, request: &HttpRequest) -> Vec<Needed> {

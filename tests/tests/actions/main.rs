@@ -3,6 +3,8 @@
 //! action gets a case in `cases` and obeys them all, or this fails.
 
 #[cfg(test)]
+mod automation;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod evidence;

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use firebreak_simulation::Organization;
 use firebreak_simulation::ec2::volumes::managed_key;
+use firebreak_simulation::regional::ssm::Document;
 use firebreak_simulation::state::State;
 use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::{Value, json};
@@ -61,7 +62,73 @@ fn no_witness(_: &mut State, _: &Resource) -> Value {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    snapshots()
+    [snapshots(), automations()].concat()
+}
+
+fn add_documents(organization: &Organization) {
+    organization.edit(|state| {
+        let documents = &mut state.regional(ACCOUNT, REGION).ssm.documents;
+        for name in ["Contain", "Release"] {
+            documents.insert(name.to_owned(), Document::automation(&["Target", "Why"]));
+        }
+    });
+}
+
+fn automated_instance(organization: &Organization) -> ResourceKind {
+    add_documents(organization);
+    with_volumes(organization)
+}
+
+fn automated_function(organization: &Organization) -> ResourceKind {
+    add_documents(organization);
+    ResourceKind::Function { name: "resize".to_owned() }
+}
+
+/// However the document ends, and whatever it is called while it runs.
+fn vary_documents(state: &mut State, _: &Resource, dice: &mut Rng) {
+    let statuses = ["Success", "Failed", "TimedOut", "CompletedWithFailure", "Rejected"];
+    let running = ["Pending", "InProgress", "Waiting", "PendingApproval"];
+    for document in state.regional(ACCOUNT, REGION).ssm.documents.values_mut() {
+        statuses[dice.usize(0..statuses.len())].clone_into(&mut document.outcome);
+        running[dice.usize(0..running.len())].clone_into(&mut document.running);
+        if document.outcome == "Failed" {
+            document.failure = Some(("stop".to_owned(), "it was told to fail".to_owned()));
+        }
+    }
+}
+
+fn automations() -> Vec<Case> {
+    let parameters = json!({ "Target": ["${resource.id}"], "Why": ["${finding.id}"] });
+    let automation = Case {
+        name: "run-automation",
+        action: "run-automation",
+        parameters: json!({ "document": "Contain", "parameters": parameters }),
+        arrange: automated_instance,
+        disturb: nothing,
+        witness: no_witness,
+        // The document finds out whether its target is there.
+        remove: nothing,
+        outlives: true,
+        vary: vary_documents,
+    };
+    vec![
+        Case {
+            name: "run-automation with a role and an undo",
+            parameters: json!({
+                "document": "Contain",
+                "parameters": parameters,
+                "role": "arn:aws:iam::111111111111:role/automation",
+                "undo-document": "Release",
+            }),
+            ..automation.clone()
+        },
+        Case {
+            name: "run-automation on a function",
+            arrange: automated_function,
+            ..automation.clone()
+        },
+        automation,
+    ]
 }
 
 fn snapshots() -> Vec<Case> {
