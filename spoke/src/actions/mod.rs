@@ -31,8 +31,12 @@ use crate::error::{ActionError, Kind};
 use crate::resource::Resource;
 
 mod block_public_access;
+mod collect_evidence;
 mod deactivate_access_key;
 mod deny_sessions;
+mod evidence_bucket;
+mod evidence_commands;
+mod evidence_metadata;
 mod instance_profile;
 mod interfaces;
 mod isolate_instance;
@@ -223,6 +227,7 @@ pub fn all() -> &'static [Entry] {
         entry::<tag_resource::TagResource>(),
         entry::<snapshot_volumes::SnapshotVolumes>(),
         entry::<run_automation::RunAutomation>(),
+        entry::<collect_evidence::CollectEvidence>(),
     ];
     ALL
 }

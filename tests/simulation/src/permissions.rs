@@ -172,6 +172,14 @@ pub fn needed(
         }
         "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),
+        "s3" if OBJECTS.contains(&operation) => {
+            let bucket = crate::router::bucket(request);
+            let needed = crate::s3::objects::needed(&state.s3, &bucket, operation, request);
+            needed
+                .into_iter()
+                .map(|(action, resource)| Needed { action: action.to_owned(), resource })
+                .collect()
+        }
         "s3" => one(s3_action(operation).to_owned(), s3_resource(request)),
         "s3-control" => {
             let action = match operation {
@@ -359,6 +367,8 @@ fn iam_resource(state: &State, account: &str, request: &HttpRequest) -> String {
         None => "*".to_owned(),
     }
 }
+
+const OBJECTS: [&str; 4] = ["GetObject", "GetObjectLockConfiguration", "HeadObject", "PutObject"];
 
 fn s3_action(operation: &str) -> &'static str {
     match operation {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::ec2::form::Form;
 use crate::permissions::{self, Denied, Needed};
-use crate::s3::answers as s3;
+use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
@@ -84,6 +84,10 @@ fn s3_operation(request: &HttpRequest) -> Option<&'static str> {
     let block = request.has_query("publicAccessBlock")
         || request.path.ends_with("/configuration/publicAccessBlock");
     let tagging = request.has_query("tagging");
+    let others = block || tagging || request.host.contains("s3-control");
+    if let Some(operation) = objects::operation(request).filter(|_| !others) {
+        return Some(operation);
+    }
     match request.method.as_str() {
         "GET" if block => Some("GetPublicAccessBlock"),
         "PUT" if block => Some("PutPublicAccessBlock"),
@@ -204,7 +208,9 @@ fn bucket_policy(
         return Ok(());
     }
     let owner = state.s3.buckets.get(&name).map(|bucket| bucket.account.as_str());
-    if owner.is_some_and(|owner| owner != caller.account()) {
+    let guests = state.s3.objects.guests.get(&name);
+    let guest = guests.is_some_and(|guests| guests.contains(caller.account()));
+    if owner.is_some_and(|owner| owner != caller.account()) && !guest {
         let Needed { action, resource } = needed.clone();
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
@@ -301,6 +307,17 @@ pub fn dispatch(
             let expected_owner = request.header("x-amz-expected-bucket-owner");
             let (subject, body) = (subject.as_str(), body.as_str());
             let call = s3::Call { operation, subject, expected_owner, region, body };
+            if let Some(answer) =
+                objects::answer(&mut state.s3, &call, request).filter(|_| !control)
+            {
+                return answer.unwrap_or_else(|it| {
+                    let error = ServiceError::new(it.status, it.code, it.message);
+                    let told = wire::error(*protocol, &error);
+                    // An answer to HEAD has no body.
+                    let body = if request.method == "HEAD" { Vec::new() } else { told.body };
+                    HttpResponse { body, ..told }
+                });
+            }
             let answer = if control {
                 s3::answer_control(&mut state.s3, &call)
             } else {

@@ -60,7 +60,10 @@ pub fn answer(ec2: &mut Ec2, place: Place<'_>, action: &str, form: &Form) -> Opt
         "DisassociateIamInstanceProfile" => disassociate(ec2, form),
         "ReplaceIamInstanceProfileAssociation" => replace_association(ec2, place, form),
         "TerminateInstances" => terminate_instances(ec2, form),
-        _ => return super::volumes::answer(ec2, place, action, form),
+        _ => {
+            return super::inventory::answer(ec2, place, action, form)
+                .or_else(|| super::volumes::answer(ec2, place, action, form));
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 pub mod answers;
 mod describe;
 pub mod form;
+pub mod inventory;
 pub mod model;
 pub mod volumes;
 pub mod xml;

@@ -36,7 +36,7 @@ pub struct Refusal {
 
 type Answer = Result<(u16, String), Refusal>;
 
-fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
+pub(super) fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
     Refusal { status, code, message: message.into() }
 }
 
@@ -60,7 +60,7 @@ pub fn answer(s3: &mut S3, call: &Call<'_>) -> Option<Answer> {
     })
 }
 
-fn bucket<'a>(s3: &'a mut S3, call: &Call<'_>) -> Result<&'a mut Bucket, Refusal> {
+pub(super) fn bucket<'a>(s3: &'a mut S3, call: &Call<'_>) -> Result<&'a mut Bucket, Refusal> {
     let bucket = s3
         .buckets
         .get_mut(call.subject)

@@ -1,4 +1,5 @@
-//! S3 and S3 Control: public access blocks, tags, and who can read.
+//! S3 and S3 Control: public access blocks, tags, who can read, and objects.
 
 pub mod answers;
 pub mod model;
+pub mod objects;

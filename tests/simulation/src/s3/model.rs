@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::objects::Objects;
+
 /// The four flags of a public access block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "AWS's own four flags")]
@@ -41,6 +43,8 @@ pub struct Bucket {
 pub struct S3 {
     /// Buckets by name.
     pub buckets: BTreeMap<String, Bucket>,
+    /// Objects, Object Lock and guests, by bucket.
+    pub objects: Objects,
     /// Account-level public access blocks by account.
     pub account_blocks: BTreeMap<String, PublicAccessBlock>,
     /// Accounts whose block an organization policy manages: changing it fails.

@@ -3,7 +3,8 @@
 use fastrand::Rng;
 use firebreak_simulation::Organization;
 use firebreak_simulation::ec2::volumes::managed_key;
-use firebreak_simulation::regional::ssm::Document;
+use firebreak_simulation::regional::ssm::{Document, Managed};
+use firebreak_simulation::s3::model::Bucket;
 use firebreak_simulation::state::State;
 use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::{Value, json};
@@ -62,7 +63,106 @@ fn no_witness(_: &mut State, _: &Resource) -> Value {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [snapshots(), automations()].concat()
+    [snapshots(), automations(), collections()].concat()
+}
+
+/// The account's own evidence bucket, which is not what the laws compare.
+fn add_evidence_bucket(state: &mut State, owner: &str) {
+    let bucket =
+        Bucket { account: owner.to_owned(), region: REGION.to_owned(), ..Bucket::default() };
+    state.s3.buckets.insert("evidence".to_owned(), bucket);
+}
+
+fn manage(state: &mut State, instance_id: &str, platform: &str, ping: &str) {
+    let managed = Managed { platform: platform.to_owned(), ping: ping.to_owned() };
+    let ssm = &mut state.regional(ACCOUNT, REGION).ssm;
+    ssm.instances.insert(instance_id.to_owned(), managed);
+}
+
+fn managed_instance(organization: &Organization) -> ResourceKind {
+    let kind = with_volumes(organization);
+    let ResourceKind::Instance { instance_id } = &kind else { panic!("no instance") };
+    organization.edit(|state| {
+        add_evidence_bucket(state, ACCOUNT);
+        manage(state, instance_id, "Linux", "Online");
+        let document = Document { kind: "Command".to_owned(), ..Document::automation(&[]) };
+        let ssm = &mut state.regional(ACCOUNT, REGION).ssm;
+        ssm.documents.insert("Memory".to_owned(), document);
+    });
+    kind
+}
+
+fn unmanaged_instance(organization: &Organization) -> ResourceKind {
+    let kind = with_volumes(organization);
+    organization.edit(|state| add_evidence_bucket(state, ACCOUNT));
+    kind
+}
+
+fn locked_bucket(organization: &Organization) -> ResourceKind {
+    let kind = managed_instance(organization);
+    organization.edit(|state| state.s3.objects.locked.insert("evidence".to_owned()));
+    kind
+}
+
+/// Any platform and state of the agent, a bucket with Object Lock, a stopped
+/// instance, commands that fail.
+fn vary_evidence(state: &mut State, resource: &Resource, dice: &mut Rng) {
+    let id = instance_id(resource);
+    vary_volumes(state, resource, dice);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    for _ in 0..dice.usize(0..3) {
+        let vpc = ec2.add_vpc(dice.bool());
+        let group = ec2.add_group(&vpc, "more");
+        ec2.attach_interface(&id, &vpc, &[&group]);
+    }
+    let platforms = ["Linux", "Windows", "MacOS"];
+    let pings = ["Online", "ConnectionLost", "Inactive"];
+    match dice.usize(0..4) {
+        0 => {
+            state.regional(ACCOUNT, REGION).ssm.instances.remove(&id);
+        }
+        _ => manage(state, &id, platforms[dice.usize(0..3)], pings[dice.usize(0..3)]),
+    }
+    if let Some(document) = state.regional(ACCOUNT, REGION).ssm.documents.get_mut("Memory") {
+        ["Success", "Failed", "TimedOut"][dice.usize(0..3)].clone_into(&mut document.outcome);
+    }
+    if dice.bool() {
+        state.s3.objects.locked.insert("evidence".to_owned());
+    }
+}
+
+fn collections() -> Vec<Case> {
+    let collection = Case {
+        name: "collect-evidence",
+        action: "collect-evidence",
+        parameters: json!({ "bucket": "evidence", "bucket-owner": ACCOUNT }),
+        arrange: managed_instance,
+        disturb: nothing,
+        witness: no_witness,
+        remove: forget_instance,
+        outlives: false,
+        vary: vary_evidence,
+    };
+    vec![
+        Case {
+            name: "collect-evidence of an instance that is not managed",
+            arrange: unmanaged_instance,
+            ..collection.clone()
+        },
+        Case {
+            name: "collect-evidence with memory, retained",
+            parameters: json!({
+                "bucket": "evidence",
+                "prefix": "cases/",
+                "retain": 30,
+                "commands": ["id"],
+                "memory-document": "Memory",
+            }),
+            arrange: locked_bucket,
+            ..collection.clone()
+        },
+        collection,
+    ]
 }
 
 fn add_documents(organization: &Organization) {
