@@ -5,7 +5,6 @@ use aws_sdk_s3::config::{Builder, Region as SdkRegion};
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockEnabled, ObjectLockMode};
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -26,7 +25,7 @@ pub(super) struct Place {
 }
 
 /// One object of the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Kept {
     pub(super) key: String,
@@ -154,12 +153,10 @@ pub(super) async fn size(
             // An answer to HEAD has no body, so its status is all that tells.
             let status = error.raw_response().map(|answer| answer.status().as_u16());
             let error = ActionError::from_sdk("s3:GetObject", &error);
-            match (error.kind, status) {
-                (Kind::Failed, Some(403)) => {
-                    Err(place.told(ActionError { kind: Kind::Denied, ..error }))
-                }
-                _ => absent(place, error),
+            if error.kind == Kind::Failed && status == Some(403) {
+                return Err(place.told(ActionError { kind: Kind::Denied, ..error }));
             }
+            absent(place, error)
         }
     }
 }

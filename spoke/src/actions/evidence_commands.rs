@@ -18,6 +18,9 @@ use super::Scope;
 use super::evidence_bucket::Place;
 use crate::error::{ActionError, Kind};
 
+/// In seconds.
+const DELIVERED_WITHIN: i32 = 600;
+
 /// Read-only: what runs, who is connected, what starts by itself, who was here.
 const LINUX: &[&str] = &[
     "date -u; uname -a; uptime",
@@ -198,6 +201,9 @@ pub(super) async fn send(
         .document_name(&wanted.document)
         .set_parameters((!parameters.is_empty()).then_some(parameters))
         .comment(comment(scope, wanted))
+        // An agent that does not ask for it by then cannot be reached, and the
+        // response would wait for an hour.
+        .timeout_seconds(DELIVERED_WITHIN)
         .output_s3_bucket_name(&place.bucket)
         .output_s3_key_prefix(place.key(wanted.name))
         .customize()

@@ -1,6 +1,8 @@
 //! What EC2 says of an instance and its surroundings at one moment, as JSON.
 //! What cannot be read is named, and does not keep the rest from being kept.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::types::{
     Filter, Instance, IpPermission, NetworkInterface, RouteTable, SecurityGroup, Subnet, Tag,
     Volume,
@@ -83,28 +85,32 @@ pub(super) async fn read(
         }
     };
     let found = interfaces(scope, "attachment.instance-id", vec![instance_id.clone()]).await;
-    let of = |pointer: &str| -> Vec<String> {
-        let own = described.security_groups().iter().filter_map(|it| it.group_id());
-        let own = own
-            .filter(|_| pointer == "groups")
-            .chain(described.vpc_id().filter(|_| pointer == "vpc"));
-        let found = found.iter().flatten().filter_map(|it| it.get(pointer));
-        let listed = found.flat_map(|value| match value {
-            Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
-            other => other.as_str().into_iter().collect::<Vec<_>>(),
-        });
-        let mut all: Vec<String> = own.chain(listed).map(str::to_owned).collect();
-        all.sort();
-        all.dedup();
-        all
-    };
-    let (of_groups, vpcs) = (of("groups"), of("vpc"));
+    let around: &[Value] = found.as_deref().unwrap_or_default();
+    let own = described.security_groups().iter().filter_map(|it| it.group_id());
+    let of_groups = distinct(own, around, "groups");
+    let vpcs = distinct(described.vpc_id(), around, "vpc");
     add("interfaces", found)?;
     add("groups", groups(scope, "group-id", of_groups).await)?;
     add("volumes", volumes(scope, "attachment.instance-id", vec![instance_id]).await)?;
     add("subnets", subnets(scope, "vpc-id", vpcs.clone()).await)?;
     add("routeTables", route_tables(scope, "vpc-id", vpcs).await)?;
     Ok((Value::Object(whole), missing))
+}
+
+/// The instance's own ids and those of its interfaces, each once.
+fn distinct<'a>(
+    own: impl IntoIterator<Item = &'a str>,
+    interfaces: &[Value],
+    name: &str,
+) -> Vec<String> {
+    let found = interfaces.iter().filter_map(|it| it.get(name));
+    let listed = found.flat_map(|value| match value.as_array() {
+        Some(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>(),
+        None => value.as_str().into_iter().collect(),
+    });
+    let all: BTreeSet<String> =
+        own.into_iter().map(str::to_owned).chain(listed.map(str::to_owned)).collect();
+    all.into_iter().collect()
 }
 
 fn tags(tags: &[Tag]) -> Value {

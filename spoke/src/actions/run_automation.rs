@@ -104,6 +104,10 @@ impl Action for RunAutomation {
         scope: Scope<'_>,
         parameters: &Parameters,
     ) -> Result<Observation<Prior>, ActionError> {
+        if let ResourceKind::Other { name, .. } = &scope.resource.kind {
+            let message = format!("no document is run on a target of the type `{name}`");
+            return Err(ActionError::new(Kind::NotApplicable, message));
+        }
         let prior = plan(scope, parameters)?;
         for run in [Some(&prior.run), prior.undo.as_ref()].into_iter().flatten() {
             assert_automation(scope, run).await?;

@@ -418,7 +418,15 @@ async fn copy(
         .customize()
         .config_override(without_retries());
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("ec2:CopySnapshot", &error))
+    result.map_err(|error| {
+        let error = ActionError::from_sdk("ec2:CopySnapshot", &error);
+        // Copies that are under way count against it (EBS quotas, "Concurrent
+        // snapshot copies"): the next delivery goes on.
+        if error.has_code("ResourceLimitExceeded") {
+            return ActionError { kind: Kind::Transient, ..error };
+        }
+        error
+    })
 }
 
 /// Sharing with an account that has it already changes nothing.
@@ -489,7 +497,7 @@ mod tests {
         let whole = snapshot("snap-1", "vol-1", None, State::Complete);
         let second = |state| snapshot("snap-2", "vol-2", None, state);
         let told = |made: &[Snapshot]| judge(&Parameters::default(), &prior(), &all(made));
-        assert!(matches!(told(&[whole.clone()]), Verdict::Broken(_)));
+        assert!(matches!(told(std::slice::from_ref(&whole)), Verdict::Broken(_)));
         let halfway = told(&[whole.clone(), second(State::Pending("40%".to_owned()))]);
         assert_eq!(halfway, Verdict::Pending("`snap-2` 40%".to_owned()));
         let failed = told(&[whole.clone(), second(State::Failed("no key".to_owned()))]);

@@ -297,40 +297,7 @@ pub fn dispatch(
             json(answer.map_err(|it| ServiceError::new(it.status, it.code, it.message)))
         }
         "s3" | "s3-control" => {
-            let body = request.text();
-            let control = service == "s3-control";
-            let subject = if control { control_account(request) } else { bucket(request) };
-            if control && subject != account {
-                let message = "Access Denied: the account is another";
-                return wire::error(*protocol, &ServiceError::new(403, "AccessDenied", message));
-            }
-            let expected_owner = request.header("x-amz-expected-bucket-owner");
-            let (subject, body) = (subject.as_str(), body.as_str());
-            let call = s3::Call { operation, subject, expected_owner, region, body };
-            if let Some(answer) =
-                objects::answer(&mut state.s3, &call, request).filter(|_| !control)
-            {
-                return answer.unwrap_or_else(|it| {
-                    let error = ServiceError::new(it.status, it.code, it.message);
-                    let told = wire::error(*protocol, &error);
-                    // An answer to HEAD has no body.
-                    let body = if request.method == "HEAD" { Vec::new() } else { told.body };
-                    HttpResponse { body, ..told }
-                });
-            }
-            let answer = if control {
-                s3::answer_control(&mut state.s3, &call)
-            } else {
-                s3::answer(&mut state.s3, &call)
-            };
-            match answer {
-                Some(Ok((status, body))) => wire::rest_xml(status, body),
-                Some(Err(error)) => {
-                    let error = ServiceError::new(error.status, error.code, error.message);
-                    wire::error(*protocol, &error)
-                }
-                None => not_modelled(),
-            }
+            s3_answer(state, &account, routed, request).unwrap_or_else(not_modelled)
         }
         _ => {
             let (account, region) = (account.clone(), region.clone());
@@ -339,6 +306,49 @@ pub fn dispatch(
                 .unwrap_or_else(not_modelled)
         }
     }
+}
+
+/// Lets S3 or S3 Control answer; `None` for a call that is not modelled.
+fn s3_answer(
+    state: &mut State,
+    account: &str,
+    routed: &Routed,
+    request: &HttpRequest,
+) -> Option<HttpResponse> {
+    let Routed { service, region, operation, protocol, .. } = routed;
+    let body = request.text();
+    let control = service == "s3-control";
+    let subject = if control { control_account(request) } else { bucket(request) };
+    if control && subject != account {
+        let message = "Access Denied: the account is another";
+        let error = ServiceError::new(403, "AccessDenied", message);
+        return Some(wire::error(*protocol, &error));
+    }
+    let expected_owner = request.header("x-amz-expected-bucket-owner");
+    let (subject, body) = (subject.as_str(), body.as_str());
+    let call = s3::Call { operation, subject, expected_owner, region, body };
+    if let Some(answer) = objects::answer(&mut state.s3, &call, request).filter(|_| !control) {
+        return Some(answer.unwrap_or_else(|it| {
+            let error = ServiceError::new(it.status, it.code, it.message);
+            let told = wire::error(*protocol, &error);
+            // An answer to HEAD has no body.
+            let body = if request.method == "HEAD" { Vec::new() } else { told.body };
+            HttpResponse { body, ..told }
+        }));
+    }
+    let answer = if control {
+        s3::answer_control(&mut state.s3, &call)
+    } else {
+        s3::answer(&mut state.s3, &call)
+    };
+    Some(match answer {
+        Some(Ok((status, body))) => wire::rest_xml(status, body),
+        Some(Err(error)) => {
+            let error = ServiceError::new(error.status, error.code, error.message);
+            wire::error(*protocol, &error)
+        }
+        None => return None,
+    })
 }
 
 fn control_account(request: &HttpRequest) -> String {

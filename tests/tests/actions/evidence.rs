@@ -89,6 +89,19 @@ async fn a_copy_that_fails_for_its_key_is_told_with_the_reason() {
     assert!(matches!(&verdict, Verdict::Broken(why) if why.contains("key ID")), "{verdict:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn copies_beyond_what_may_run_at_once_wait_for_the_next_delivery() {
+    let stage = Stage::of(&case("snapshot-volumes with copies under a key")).await;
+    let prior = stage.observe().await.unwrap().prior;
+    stage.apply(&prior).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_mins(1)).await;
+    let effect = Effect::Error { status: 400, code: "ResourceLimitExceeded".to_owned() };
+    stage.organization.inject(Fault::once("CopySnapshot", effect));
+    assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::Transient);
+    assert!(holds(&settled(&stage, &prior).await));
+    assert_eq!(snapshots(&stage), 4);
+}
+
 const FOLDER: &str = "111111111111/eu-central-1/r-0001";
 
 fn object(stage: &Stage, key: &str) -> Option<Vec<u8>> {
