@@ -173,6 +173,10 @@ fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
         | "ResourceContention"
         | "ServerException"
         | "WAFOptimisticLockException"
+        | "SnapshotCreationPerVolumeRateExceeded"
+        | "ConcurrentSnapshotLimitExceeded"
+        | "PendingSnapshotLimitExceeded"
+        | "AutomationExecutionLimitExceededException"
         | "ExpiredToken"
         | "ExpiredTokenException"
         | "RequestExpired" => Kind::Transient,

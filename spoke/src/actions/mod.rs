@@ -39,6 +39,7 @@ mod block_lists;
 mod block_public_access;
 mod block_remote_ip;
 mod bucket_rules;
+mod collect_evidence;
 mod deactivate_access_key;
 mod delete_login_profile;
 mod deny_all;
@@ -49,6 +50,9 @@ mod detach_policy;
 mod disable_console_access;
 mod disassociate_addresses;
 mod enable_versioning;
+mod evidence_bucket;
+mod evidence_commands;
+mod evidence_metadata;
 mod force_password_change;
 mod inline_policy;
 mod instance_profile;
@@ -67,7 +71,9 @@ mod protected;
 mod restrict_bucket_policy;
 mod revoke_instance_credentials;
 mod revoke_sessions;
+mod run_automation;
 mod set_permission_boundary;
+mod snapshot_volumes;
 mod stop_instance;
 mod suspend_lifecycle;
 mod suspend_replication;
@@ -289,6 +295,9 @@ pub fn all() -> &'static [Entry] {
         entry::<enable_versioning::EnableVersioning>(),
         entry::<suspend_replication::SuspendReplication>(),
         entry::<suspend_lifecycle::SuspendLifecycle>(),
+        entry::<snapshot_volumes::SnapshotVolumes>(),
+        entry::<run_automation::RunAutomation>(),
+        entry::<collect_evidence::CollectEvidence>(),
     ];
     ALL
 }

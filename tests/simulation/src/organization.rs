@@ -334,8 +334,16 @@ impl Organization {
             }
             let buckets: BTreeMap<_, _> =
                 state.s3.buckets.iter().filter(|(_, bucket)| bucket.account == account).collect();
+            let objects: BTreeMap<_, _> = state
+                .s3
+                .objects
+                .held
+                .iter()
+                .filter(|(name, _)| buckets.contains_key(name))
+                .collect();
             json!({
                 "held": held,
+                "objects": objects,
                 "buckets": buckets,
                 "account_block": state.s3.account_blocks.get(account),
             })

@@ -181,7 +181,16 @@ pub fn needed(
             }
             needed
         }
+        "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),
+        "s3" if OBJECTS.contains(&operation) => {
+            let bucket = crate::router::bucket(request);
+            let needed = crate::s3::objects::needed(&state.s3, &bucket, operation, request);
+            needed
+                .into_iter()
+                .map(|(action, resource)| Needed { action: action.to_owned(), resource })
+                .collect()
+        }
         "s3" => {
             let mut needed = one(s3_action(operation).to_owned(), s3_resource(request));
             if operation == "PutBucketReplication" {
@@ -203,6 +212,23 @@ pub fn needed(
         }
         _ => one(format!("{service}:{operation}"), "*".to_owned()),
     }
+}
+
+/// A start with tags needs the permission to tag, one with a role to act with
+/// the permission to pass it (Systems Manager user guide, "Setting up Automation").
+fn ssm(operation: &str, request: &HttpRequest) -> Vec<Needed> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let mut needed = vec![(format!("ssm:{operation}"), "*".to_owned())];
+    if operation == "StartAutomationExecution" {
+        if body.get("Tags").is_some() {
+            needed.push(("ssm:AddTagsToResource".to_owned(), "*".to_owned()));
+        }
+        if let Some(role) = body.pointer("/Parameters/AutomationAssumeRole/0") {
+            let role = role.as_str().unwrap_or("*").to_owned();
+            needed.push(("iam:PassRole".to_owned(), role));
+        }
+    }
+    needed.into_iter().map(|(action, resource)| Needed { action, resource }).collect()
 }
 
 fn dynamodb(operation: &str, account: &str, region: &str, request: &HttpRequest) -> Vec<Needed> {
@@ -274,6 +300,10 @@ fn ec2(
         add(&action, arn("*", id).replace("/*/", "/"));
         found = true;
     }
+    for (action, resource) in snapshots(&form, operation, &arn) {
+        add(action, resource);
+        found = true;
+    }
     if !found {
         add(&action, "*".to_owned());
     }
@@ -293,6 +323,53 @@ fn ec2(
     }
     needed
 }
+
+/// What snapshots need besides the permission for the call: that for each of
+/// its resources, for tags, and for the key of a copy (EBS user guide,
+/// "Required permissions for EBS encryption").
+fn snapshots(
+    form: &crate::ec2::form::Form,
+    operation: &str,
+    arn: &dyn Fn(&str, &str) -> String,
+) -> Vec<(&'static str, String)> {
+    let mut needed = Vec::new();
+    match operation {
+        "CreateSnapshots" => {
+            let instance = form.get("InstanceSpecification.InstanceId").unwrap_or("*");
+            for (kind, id) in [("instance", instance), ("volume", "*"), ("snapshot", "*")] {
+                needed.push(("ec2:CreateSnapshots", arn(kind, id)));
+            }
+        }
+        "CopySnapshot" => {
+            let source = form.get("SourceSnapshotId").unwrap_or("*");
+            for id in [source, "*"] {
+                needed.push(("ec2:CopySnapshot", arn("snapshot", id)));
+            }
+            let key = form.get("KmsKeyId").unwrap_or("*");
+            for action in COPY_KEYS {
+                needed.push((action, key.to_owned()));
+            }
+        }
+        "ModifySnapshotAttribute" => {
+            let id = form.get("SnapshotId").unwrap_or("*");
+            needed.push(("ec2:ModifySnapshotAttribute", arn("snapshot", id)));
+        }
+        _ => return needed,
+    }
+    if !form.structures("TagSpecification").is_empty() {
+        needed.push(("ec2:CreateTags", arn("snapshot", "*")));
+    }
+    needed
+}
+
+const COPY_KEYS: [&str; 6] = [
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+];
 
 fn iam_resource(state: &State, account: &str, request: &HttpRequest) -> String {
     let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
@@ -315,6 +392,8 @@ fn iam_resource(state: &State, account: &str, request: &HttpRequest) -> String {
         None => "*".to_owned(),
     }
 }
+
+const OBJECTS: [&str; 4] = ["GetObject", "GetObjectLockConfiguration", "HeadObject", "PutObject"];
 
 fn s3_action(operation: &str) -> &'static str {
     match operation {

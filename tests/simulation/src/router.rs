@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::ec2::form::Form;
 use crate::permissions::{self, Denied, Needed};
-use crate::s3::answers as s3;
+use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
@@ -85,6 +85,10 @@ fn s3_operation(request: &HttpRequest) -> Option<&'static str> {
     let block = request.has_query("publicAccessBlock")
         || request.path.ends_with("/configuration/publicAccessBlock");
     let tagging = request.has_query("tagging");
+    let others = block || tagging || request.host.contains("s3-control");
+    if let Some(operation) = objects::operation(request).filter(|_| !others) {
+        return Some(operation);
+    }
     match request.method.as_str() {
         "GET" if block => Some("GetPublicAccessBlock"),
         "PUT" if block => Some("PutPublicAccessBlock"),
@@ -218,7 +222,9 @@ fn bucket_policy(
         return Ok(());
     }
     let owner = state.s3.buckets.get(&name).map(|bucket| bucket.account.as_str());
-    if owner.is_some_and(|owner| owner != caller.account()) {
+    let guests = state.s3.objects.guests.get(&name);
+    let guest = guests.is_some_and(|guests| guests.contains(caller.account()));
+    if owner.is_some_and(|owner| owner != caller.account()) && !guest {
         let Needed { action, resource } = needed.clone();
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
@@ -288,7 +294,7 @@ pub fn dispatch(
                 let arn = format!("arn:aws:iam::{account}:instance-profile/{name}");
                 Some((arn, found.id.clone()))
             };
-            let place = ec2::answers::Place { account: &account, profile: &profile };
+            let place = ec2::answers::Place { account: &account, region, now, profile: &profile };
             match ec2::answers::answer(state.ec2(&account, region), place, operation, &form()) {
                 Some(Ok(inner)) => wire::ec2(operation, &inner),
                 Some(Err(refused)) => {
@@ -351,6 +357,15 @@ fn dispatch_s3(
         transition_minimum: request.header(TRANSITION_MINIMUM),
         body,
     };
+    if let Some(answer) = objects::answer(&mut state.s3, &call, request).filter(|_| !control) {
+        return Some(answer.unwrap_or_else(|it| {
+            let error = ServiceError::new(it.status, it.code, it.message);
+            let told = wire::error(*protocol, &error);
+            // An answer to HEAD has no body.
+            let body = if request.method == "HEAD" { Vec::new() } else { told.body };
+            HttpResponse { body, ..told }
+        }));
+    }
     let answer = if control {
         s3::answer_control(&mut state.s3, &call)
     } else {

@@ -4,10 +4,10 @@ use firebreak_spoke::actions::{self, Reversal, Undone};
 use firebreak_spoke::error::Kind;
 
 use crate::cases::{Case, cases};
-use crate::stage::{Stage, holds, pending};
+use crate::stage::{Stage, holds, settled};
 use crate::stops::{stopped, stops};
 
-/// Those whose effect undo takes back.
+/// The cases of the actions whose undo puts the prior state back.
 fn restoring() -> impl Iterator<Item = Case> {
     cases()
         .into_iter()
@@ -42,7 +42,7 @@ async fn what_apply_does_is_read_back_and_not_before() {
         let verdict = stage.verify(&prior).await;
         assert!(!holds(&verdict), "{}: {verdict:?}", case.name);
         stage.apply(&prior).await.unwrap();
-        let verdict = pending(&stage, &prior).await;
+        let verdict = settled(&stage, &prior).await;
         assert!(holds(&verdict), "{}: {verdict:?}", case.name);
     }
 }
@@ -75,6 +75,21 @@ async fn undo_restores_exactly_and_undoing_twice_equals_undoing_once() {
         assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
         assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default(), "{}", case.name);
         assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_there_after_an_undo() {
+    for case in cases() {
+        let stage = Stage::of(&case).await;
+        if stage.entry.about.reversal != Reversal::Kept {
+            continue;
+        }
+        let prior = stage.observe().await.unwrap().prior;
+        stage.apply(&prior).await.unwrap();
+        let kept = stage.snapshot();
+        assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default(), "{}", case.name);
+        assert_eq!(stage.snapshot(), kept, "{}", case.name);
     }
 }
 
@@ -171,8 +186,9 @@ async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
                 let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
                 let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
                 stage.apply(&prior).await.unwrap();
-                let verdict = pending(&stage, &prior).await;
+                let verdict = settled(&stage, &prior).await;
                 assert!(holds(&verdict), "{told}: {verdict:?}");
+                // What it left half done may still be under way: undo then waits.
                 if stage.entry.about.reversal == Reversal::Restored {
                     stage.undo(&prior).await.unwrap();
                     assert_eq!(stage.snapshot(), stage.before, "{told}");

@@ -3,7 +3,11 @@
 //! action gets a case in `cases` and obeys them all, or this fails.
 
 #[cfg(test)]
+mod automation;
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod evidence;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use firebreak_spoke::actions::{self, Reversal, Undone};
 use firebreak_spoke::error::Kind;
 
 use crate::cases::{Case, cases};
-use crate::stage::{Stage, pending};
+use crate::stage::{Stage, pending, settled};
 
 /// States tried of each case.
 const SEEDS: u64 = 12;
@@ -106,7 +106,7 @@ async fn lawful(case: &Case, stage: &Stage) -> Result<(), String> {
     if stage.snapshot() != once {
         return Err("applying twice is not applying once".to_owned());
     }
-    pending(stage, prior).await;
+    settled(stage, prior).await;
     if stage.entry.about.reversal != Reversal::Restored {
         return Ok(());
     }

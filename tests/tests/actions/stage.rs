@@ -161,6 +161,19 @@ pub(crate) async fn pending(stage: &Stage, prior: &Value) -> Verdict {
     panic!("still under way after 200 looks");
 }
 
+/// Reads back until nothing is under way any more, with what a delivery does
+/// that finds it still under way: it applies again.
+pub(crate) async fn settled(stage: &Stage, prior: &Value) -> Verdict {
+    for _ in 0..50 {
+        match stage.verify(prior).await {
+            Verdict::Pending(_) => tokio::time::sleep(Duration::from_secs(15)).await,
+            verdict => return verdict,
+        }
+        stage.apply(prior).await.unwrap();
+    }
+    panic!("still under way after 50 deliveries");
+}
+
 fn difference(path: &str, before: &Value, now: &Value) -> Option<String> {
     if before == now {
         return None;

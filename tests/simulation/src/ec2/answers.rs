@@ -16,6 +16,10 @@ use super::{Refusal, instances, network, xml};
 pub struct Place<'a> {
     /// The account.
     pub account: &'a str,
+    /// The Region.
+    pub region: &'a str,
+    /// The present time.
+    pub now: jiff::Timestamp,
     /// Resolves an instance profile's name or ARN to its ARN and id.
     pub profile: &'a dyn Fn(&str) -> Option<(String, String)>,
 }
@@ -69,7 +73,10 @@ pub fn answer(ec2: &mut Ec2, place: Place<'_>, action: &str, form: &Form) -> Opt
         "DescribeManagedPrefixLists" => network::describe_prefix_lists(ec2, form),
         "GetManagedPrefixListEntries" => network::prefix_list_entries(ec2, form),
         "ModifyManagedPrefixList" => network::modify_prefix_list(ec2, form),
-        _ => return None,
+        _ => {
+            return super::inventory::answer(ec2, place, action, form)
+                .or_else(|| super::volumes::answer(ec2, place, action, form));
+        }
     })
 }
 
@@ -243,7 +250,7 @@ fn modify_network_interface_attribute(ec2: &mut Ec2, form: &Form) -> Answer {
     Ok(returned_true())
 }
 
-fn put_tags(ec2: &mut Ec2, id: &str, tags: &[Form]) {
+pub(super) fn put_tags(ec2: &mut Ec2, id: &str, tags: &[Form]) {
     let own = ec2.tags.entry(id.to_owned()).or_default();
     for tag in tags {
         let key = tag.get("Key").unwrap_or_default().to_owned();

@@ -4,8 +4,10 @@ pub mod answers;
 mod describe;
 pub mod form;
 mod instances;
+pub mod inventory;
 pub mod model;
 mod network;
+pub mod volumes;
 pub mod xml;
 
 /// An error as AWS codes it.

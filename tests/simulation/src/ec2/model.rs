@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::volumes::{Snapshot, Volume};
+
 /// One account's EC2 in one Region.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Ec2 {
@@ -23,6 +25,13 @@ pub struct Ec2 {
     pub acls: BTreeMap<String, NetworkAcl>,
     /// Managed prefix lists by id.
     pub prefix_lists: BTreeMap<String, PrefixList>,
+    /// EBS volumes by id.
+    pub volumes: BTreeMap<String, Volume>,
+    /// EBS snapshots by id.
+    pub snapshots: BTreeMap<String, Snapshot>,
+    /// KMS keys that EBS cannot use, by ARN: snapshots under them fail.
+    #[serde(skip)]
+    pub unusable_keys: BTreeSet<String>,
     /// Tags by resource id.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
     /// The number in the next id that this service gives out. Ids never come

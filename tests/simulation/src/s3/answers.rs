@@ -74,7 +74,7 @@ pub fn replication_role(body: &str) -> Option<String> {
     configuration::role(body)
 }
 
-fn bucket<'a>(s3: &'a mut S3, call: &Call<'_>) -> Result<&'a mut Bucket, Refusal> {
+pub(super) fn bucket<'a>(s3: &'a mut S3, call: &Call<'_>) -> Result<&'a mut Bucket, Refusal> {
     let bucket = s3
         .buckets
         .get_mut(call.subject)

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::policy::{self, Context, NotModelled, Question, Verdict};
 
+use super::objects::Objects;
+
 /// The four flags of a public access block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "AWS's own four flags")]
@@ -178,6 +180,8 @@ pub fn is_public(text: &str) -> bool {
 pub struct S3 {
     /// Buckets by name.
     pub buckets: BTreeMap<String, Bucket>,
+    /// Objects, Object Lock and guests, by bucket.
+    pub objects: Objects,
     /// Account-level public access blocks by account.
     pub account_blocks: BTreeMap<String, PublicAccessBlock>,
     /// Accounts whose block an organization policy manages: changing it fails.

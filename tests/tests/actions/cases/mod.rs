@@ -2,6 +2,7 @@
 //! parameters that make a difference. One file a family of actions.
 
 mod containment;
+mod evidence;
 mod identity;
 mod instances;
 mod storage;
@@ -40,7 +41,14 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [containment::cases(), identity::cases(), instances::cases(), storage::cases()].concat()
+    [
+        containment::cases(),
+        evidence::cases(),
+        identity::cases(),
+        instances::cases(),
+        storage::cases(),
+    ]
+    .concat()
 }
 
 /// The case of this name.

@@ -1,0 +1,359 @@
+//! Collects what an instance tells of itself into a bucket: its console, what
+//! EC2 says of it and its surroundings, and, where Systems Manager reaches it,
+//! the output of read-only commands. What it makes is kept: undo puts nothing
+//! back.
+//!
+//! Everything of a response lies under `PREFIX/ACCOUNT/REGION/RESPONSE/`, with
+//! `manifest.json`, which is written last, naming each object with its size and
+//! SHA-256. Once it is there nothing is collected again. A piece that cannot be
+//! read is named in it and keeps nothing else from being collected.
+//!
+//! The output of commands is written by the agent, with the instance profile's
+//! permissions, and is not in the manifest (Systems Manager user guide,
+//! "Configuring Run Command for S3 output"). An instance that was isolated or
+//! whose profile was taken off before can be reached only as far as its groups
+//! and its role still allow.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::evidence_bucket::{self as bucket, Kept, Place, Retention};
+use super::evidence_commands::{self as commands, Managed, Wanted};
+use super::evidence_metadata as metadata;
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+use crate::instance;
+use crate::pace::Class;
+use crate::resource::{AccountId, Region, ResourceKind};
+
+pub(super) struct CollectEvidence;
+
+/// Where evidence goes, and what is run for it.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Parameters {
+    /// The bucket. Required.
+    bucket: String,
+    /// The account that must own the bucket.
+    #[schemars(with = "Option<String>")]
+    bucket_owner: Option<AccountId>,
+    /// The bucket's Region, where it is not the target's.
+    #[schemars(with = "Option<String>")]
+    bucket_region: Option<Region>,
+    /// What every key begins with.
+    prefix: String,
+    /// For how many days Object Lock retains what is written, in governance
+    /// mode; of no effect where the bucket has no Object Lock.
+    retain: Option<u32>,
+    /// The commands, instead of the built-in ones; none where the list is empty.
+    commands: Option<Vec<String>>,
+    /// A Systems Manager document that captures memory, such as one that runs
+    /// AVML on Linux.
+    memory_document: Option<String>,
+    /// The parameters of `memory-document`.
+    memory_parameters: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    instance_id: String,
+    managed: Managed,
+}
+
+/// What was collected, as it is written beside it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    version: u32,
+    account: AccountId,
+    region: Region,
+    instance: String,
+    finding: String,
+    response: String,
+    collected: Timestamp,
+    /// Until when Object Lock retains the objects.
+    retained_until: Option<Timestamp>,
+    objects: Vec<Kept>,
+    /// The ids of the commands, by name.
+    commands: BTreeMap<String, String>,
+    /// What could not be collected, and why.
+    missing: Vec<String>,
+}
+
+const MANIFEST: &str = "manifest.json";
+
+impl Action for CollectEvidence {
+    const ABOUT: About = About {
+        name: "collect-evidence",
+        sentence: "Collects the instance's console, description and command output into a bucket, with a manifest.",
+        resource_types: &["Instance"],
+        reads: &[
+            "ec2:DescribeInstances",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeRouteTables",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVolumes",
+            "ec2:GetConsoleOutput",
+            "ec2:GetConsoleScreenshot",
+            "s3:GetBucketObjectLockConfiguration",
+            "s3:GetObject",
+            "s3:ListBucket",
+            "ssm:DescribeInstanceInformation",
+            "ssm:ListCommands",
+        ],
+        writes: &["s3:PutObject", "s3:PutObjectRetention", "ssm:SendCommand"],
+        reversal: Reversal::Kept,
+        phase: Phase::Collect,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
+        let ResourceKind::Instance { instance_id } = &scope.resource.kind else {
+            return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
+        };
+        let place = place(scope, parameters)?;
+        instance::describe(scope.account, instance_id).await?;
+        let managed = commands::managed(scope, instance_id).await?;
+        let present = bucket::get(scope, &place, &place.key(MANIFEST)).await?;
+        let prior = Prior { instance_id: instance_id.clone(), managed };
+        let changes =
+            if present.is_some() { Vec::new() } else { changes(&place, parameters, &prior) };
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        let place = place(scope, parameters)?;
+        let described = instance::describe(scope.account, &prior.instance_id).await?;
+        if bucket::get(scope, &place, &place.key(MANIFEST)).await?.is_some() {
+            return Ok(());
+        }
+        let mut manifest = Manifest {
+            version: 1,
+            account: scope.account.id.clone(),
+            region: scope.account.region.clone(),
+            instance: prior.instance_id.clone(),
+            finding: scope.finding.to_owned(),
+            response: scope.response.to_owned(),
+            collected: scope.now,
+            retained_until: retention(scope, parameters, &place).await?,
+            objects: Vec::new(),
+            commands: BTreeMap::new(),
+            missing: unreached(prior.managed),
+        };
+        for wanted in wanted(parameters, prior) {
+            match commands::send(scope, &prior.instance_id, &wanted, &place).await {
+                Ok(id) => {
+                    manifest.commands.insert(wanted.name.to_owned(), id);
+                }
+                Err(error) => manifest.lacks(wanted.name, error)?,
+            }
+        }
+        let console = console_output(scope, &prior.instance_id).await;
+        manifest.keep(scope, &place, "console-output.txt", "text/plain", console).await?;
+        let screenshot = console_screenshot(scope, &prior.instance_id).await;
+        manifest.keep(scope, &place, "console-screenshot.jpg", "image/jpeg", screenshot).await?;
+        let (read, missing) = metadata::read(scope, &described).await?;
+        manifest.missing.extend(missing);
+        let read = json(&read);
+        manifest.keep(scope, &place, "metadata.json", "application/json", read).await?;
+        let (body, retention) = (json(&manifest)?, manifest.retained_until);
+        bucket::put(scope, &place, MANIFEST, "application/json", body, retention).await?;
+        Ok(())
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let place = place(scope, parameters)?;
+        let key = place.key(MANIFEST);
+        let Some(body) = bucket::get(scope, &place, &key).await? else {
+            return Ok(Verdict::Broken(format!("there is no s3://{}/{key}", place.bucket)));
+        };
+        let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| {
+            let message = format!("cannot read s3://{}/{key}: {error}", place.bucket);
+            ActionError::new(Kind::Failed, message)
+        })?;
+        for kept in &manifest.objects {
+            if bucket::size(scope, &place, &kept.key).await? != Some(kept.size) {
+                let Kept { key, size, .. } = kept;
+                let told = format!("s3://{}/{key} is not there with {size} bytes", place.bucket);
+                return Ok(Verdict::Broken(told));
+            }
+        }
+        let mut told = vec![format!(
+            "{} objects are named in s3://{}/{key}",
+            manifest.objects.len(),
+            place.bucket
+        )];
+        let mut under_way = Vec::new();
+        for wanted in wanted(parameters, prior) {
+            if !manifest.commands.contains_key(wanted.name) {
+                continue;
+            }
+            match commands::find(scope, &prior.instance_id, &wanted).await? {
+                Some(sent) if sent.is_under_way() => {
+                    under_way.push(format!("{} as {} is {}", wanted.name, sent.id, sent.status()));
+                }
+                Some(sent) => told.push(format!("{} ended as {}", wanted.name, sent.status())),
+                None => told.push(format!("{} is no longer listed", wanted.name)),
+            }
+        }
+        if parameters.retain.is_some() && manifest.retained_until.is_none() {
+            told.push("not retained: the bucket has no Object Lock".to_owned());
+        }
+        told.extend(manifest.missing.iter().map(|what| format!("missing: {what}")));
+        if under_way.is_empty() {
+            return Ok(Verdict::Holds(told.join("; ")));
+        }
+        Ok(Verdict::Pending(under_way.join(", ")))
+    }
+
+    /// Evidence stays.
+    async fn undo(_: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
+        Ok(Undone::default())
+    }
+}
+
+impl Manifest {
+    /// Writes a piece, or names it as missing.
+    async fn keep(
+        &mut self,
+        scope: Scope<'_>,
+        place: &Place,
+        name: &str,
+        content_type: &str,
+        body: Result<Vec<u8>, ActionError>,
+    ) -> Result<(), ActionError> {
+        match body {
+            Ok(body) => {
+                let retention = self.retained_until;
+                let kept = bucket::put(scope, place, name, content_type, body, retention).await?;
+                self.objects.push(kept);
+                Ok(())
+            }
+            Err(error) => self.lacks(name, error),
+        }
+    }
+
+    /// Names a piece as missing; a passing failure is worth another try instead.
+    fn lacks(&mut self, what: &str, error: ActionError) -> Result<(), ActionError> {
+        if error.kind == Kind::Transient {
+            return Err(error);
+        }
+        self.missing.push(format!("{what}: {}", error.message));
+        Ok(())
+    }
+}
+
+/// The place of a response's evidence.
+fn place(scope: Scope<'_>, parameters: &Parameters) -> Result<Place, ActionError> {
+    if parameters.bucket.is_empty() {
+        let help = "name the bucket for evidence in the step's parameters".to_owned();
+        let error = ActionError::new(Kind::Failed, "collect-evidence needs `bucket`");
+        return Err(ActionError { help: Some(help), ..error });
+    }
+    let given = parameters.prefix.trim_matches('/');
+    let slash = if given.is_empty() { "" } else { "/" };
+    let (account, region) = (&scope.account.id, &scope.account.region);
+    Ok(Place {
+        bucket: parameters.bucket.clone(),
+        prefix: format!("{given}{slash}{account}/{region}/{}/", scope.response),
+        owner: parameters.bucket_owner.clone(),
+        region: parameters.bucket_region.clone(),
+    })
+}
+
+fn wanted(parameters: &Parameters, prior: &Prior) -> Vec<Wanted> {
+    let memory = parameters.memory_document.as_deref();
+    let memory = memory.map(|document| (document, &parameters.memory_parameters));
+    commands::wanted(prior.managed, parameters.commands.as_deref(), memory)
+}
+
+/// Why no commands are run.
+fn unreached(managed: Managed) -> Vec<String> {
+    match managed {
+        Managed::Shell | Managed::PowerShell => Vec::new(),
+        Managed::Silent => vec!["commands: Systems Manager's agent does not answer".to_owned()],
+        Managed::No => vec!["commands: Systems Manager does not manage the instance".to_owned()],
+    }
+}
+
+fn changes(place: &Place, parameters: &Parameters, prior: &Prior) -> Vec<Change> {
+    let Place { bucket, prefix, .. } = place;
+    let change = |what: &str, after: String| Change {
+        what: format!("{what} of {}", prior.instance_id),
+        before: "not collected".to_owned(),
+        after,
+    };
+    let evidence = change("console and description", format!("in s3://{bucket}/{prefix}"));
+    let commands = wanted(parameters, prior);
+    let commands = commands.iter().map(|wanted| {
+        change(wanted.name, format!("{} run, output in s3://{bucket}/{prefix}", wanted.document))
+    });
+    let unreached = unreached(prior.managed);
+    let unreached = unreached.into_iter().map(|why| change("command output", why));
+    [evidence].into_iter().chain(commands).chain(unreached).collect()
+}
+
+/// Until when what is written is retained; `None` where nothing is wanted or
+/// the bucket has no Object Lock.
+async fn retention(
+    scope: Scope<'_>,
+    parameters: &Parameters,
+    place: &Place,
+) -> Result<Retention, ActionError> {
+    let Some(days) = parameters.retain else { return Ok(None) };
+    if !bucket::has_lock(scope, place).await? {
+        return Ok(None);
+    }
+    let until = scope.now.checked_add(SignedDuration::from_hours(i64::from(days) * 24));
+    let until = until.map_err(|error| {
+        ActionError::new(Kind::Failed, format!("cannot retain for {days} days: {error}"))
+    });
+    until.map(Some)
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, ActionError> {
+    serde_json::to_vec_pretty(value).map_err(|error| {
+        ActionError::new(Kind::Failed, format!("cannot write evidence as JSON: {error}"))
+    })
+}
+
+fn decoded(text: Option<&str>, what: &str) -> Result<Vec<u8>, ActionError> {
+    let text = text.filter(|text| !text.is_empty());
+    let text = text.ok_or_else(|| ActionError::new(Kind::Failed, format!("EC2 has no {what}")))?;
+    STANDARD.decode(text).map_err(|error| {
+        ActionError::new(Kind::Failed, format!("EC2's {what} is unreadable: {error}"))
+    })
+}
+
+async fn console_output(scope: Scope<'_>, instance_id: &str) -> Result<Vec<u8>, ActionError> {
+    let ec2 = scope.account.ec2(Class::Ec2Read).await;
+    let answer = ec2.get_console_output().instance_id(instance_id).send().await;
+    let answer = answer.map_err(|error| ActionError::from_sdk("ec2:GetConsoleOutput", &error))?;
+    decoded(answer.output(), "console output")
+}
+
+async fn console_screenshot(scope: Scope<'_>, instance_id: &str) -> Result<Vec<u8>, ActionError> {
+    let ec2 = scope.account.ec2(Class::Ec2Read).await;
+    let answer = ec2.get_console_screenshot().instance_id(instance_id).send().await;
+    let answer =
+        answer.map_err(|error| ActionError::from_sdk("ec2:GetConsoleScreenshot", &error))?;
+    decoded(answer.image_data(), "console screenshot")
+}

@@ -1,0 +1,196 @@
+//! Where evidence is kept: objects of one response under one prefix of a
+//! bucket, which may be another account's and in another Region.
+
+use aws_sdk_s3::config::{Builder, Region as SdkRegion};
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::{ObjectLockEnabled, ObjectLockMode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Scope;
+use crate::error::{ActionError, Kind};
+use crate::resource::{AccountId, Region};
+
+/// Where evidence goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) bucket: String,
+    /// With its slash at the end.
+    pub(super) prefix: String,
+    /// The account that must own the bucket; whoever owns it where absent.
+    pub(super) owner: Option<AccountId>,
+    /// The bucket's Region; the target's where absent.
+    pub(super) region: Option<Region>,
+}
+
+/// One object of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Kept {
+    pub(super) key: String,
+    pub(super) size: i64,
+    pub(super) sha256: String,
+}
+
+/// Until when Object Lock keeps what is written.
+pub(super) type Retention = Option<Timestamp>;
+
+impl Place {
+    fn region(&self, scope: Scope<'_>) -> Builder {
+        let region = self.region.as_ref().unwrap_or(&scope.account.region);
+        Builder::default().region(SdkRegion::new(region.as_str().to_owned()))
+    }
+
+    fn owner(&self) -> Option<String> {
+        self.owner.as_ref().map(ToString::to_string)
+    }
+
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A denial may be the bucket's policy: it is seldom the target's account.
+    fn told(&self, error: ActionError) -> ActionError {
+        let message = format!("the bucket `{}`: {}", self.bucket, error.message);
+        match error.kind {
+            Kind::Denied => {
+                let help = format!(
+                    "grant the spoke role s3:PutObject, s3:PutObjectRetention, s3:GetObject, s3:ListBucket and s3:GetBucketObjectLockConfiguration on `{}`, in the bucket's policy as well where another account owns it, and the use of its key",
+                    self.bucket
+                );
+                ActionError { message, help: Some(help), ..error }
+            }
+            // The bucket is not the target: that it is missing is a mistake.
+            Kind::Gone => ActionError { kind: Kind::Failed, message, ..error },
+            Kind::NotApplicable | Kind::Refused | Kind::Transient | Kind::Failed => {
+                ActionError { message, ..error }
+            }
+        }
+    }
+}
+
+/// Whether Object Lock is on, so that objects can be retained.
+pub(super) async fn has_lock(scope: Scope<'_>, place: &Place) -> Result<bool, ActionError> {
+    let call = scope
+        .account
+        .s3()
+        .await
+        .get_object_lock_configuration()
+        .bucket(&place.bucket)
+        .set_expected_bucket_owner(place.owner())
+        .customize()
+        .config_override(place.region(scope));
+    match call.send().await {
+        Ok(answer) => {
+            let configuration = answer.object_lock_configuration();
+            let enabled = configuration.and_then(|it| it.object_lock_enabled());
+            Ok(enabled == Some(&ObjectLockEnabled::Enabled))
+        }
+        Err(error) => {
+            let error = ActionError::from_sdk("s3:GetBucketObjectLockConfiguration", &error);
+            if error.has_code("ObjectLockConfigurationNotFoundError") {
+                return Ok(false);
+            }
+            Err(place.told(error))
+        }
+    }
+}
+
+/// Writes one object; what the manifest says of it.
+pub(super) async fn put(
+    scope: Scope<'_>,
+    place: &Place,
+    name: &str,
+    content_type: &str,
+    body: Vec<u8>,
+    retention: Retention,
+) -> Result<Kept, ActionError> {
+    let key = place.key(name);
+    let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
+    let sha256: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let call = scope
+        .account
+        .s3()
+        .await
+        .put_object()
+        .bucket(&place.bucket)
+        .key(&key)
+        .set_expected_bucket_owner(place.owner())
+        .content_type(content_type)
+        // Whoever may bypass governance can still correct a mistake.
+        .set_object_lock_mode(retention.map(|_| ObjectLockMode::Governance))
+        .set_object_lock_retain_until_date(
+            retention.map(|until| DateTime::from_secs(until.as_second())),
+        )
+        .body(ByteStream::from(body))
+        .customize()
+        .config_override(place.region(scope));
+    let result = call.send().await;
+    result.map_err(|error| place.told(ActionError::from_sdk("s3:PutObject", &error)))?;
+    Ok(Kept { key, size, sha256 })
+}
+
+/// An object's size; `None` where there is no such object.
+pub(super) async fn size(
+    scope: Scope<'_>,
+    place: &Place,
+    key: &str,
+) -> Result<Option<i64>, ActionError> {
+    let call = scope
+        .account
+        .s3()
+        .await
+        .head_object()
+        .bucket(&place.bucket)
+        .key(key)
+        .set_expected_bucket_owner(place.owner())
+        .customize()
+        .config_override(place.region(scope));
+    match call.send().await {
+        Ok(answer) => Ok(Some(answer.content_length().unwrap_or(0))),
+        Err(error) => {
+            // An answer to HEAD has no body, so its status is all that tells.
+            let status = error.raw_response().map(|answer| answer.status().as_u16());
+            let error = ActionError::from_sdk("s3:GetObject", &error);
+            if error.kind == Kind::Failed && status == Some(403) {
+                return Err(place.told(ActionError { kind: Kind::Denied, ..error }));
+            }
+            absent(place, error)
+        }
+    }
+}
+
+/// An object's bytes; `None` where there is no such object.
+pub(super) async fn get(
+    scope: Scope<'_>,
+    place: &Place,
+    key: &str,
+) -> Result<Option<Vec<u8>>, ActionError> {
+    let call = scope
+        .account
+        .s3()
+        .await
+        .get_object()
+        .bucket(&place.bucket)
+        .key(key)
+        .set_expected_bucket_owner(place.owner())
+        .customize()
+        .config_override(place.region(scope));
+    let answer = match call.send().await {
+        Ok(answer) => answer,
+        Err(error) => return absent(place, ActionError::from_sdk("s3:GetObject", &error)),
+    };
+    let bytes = answer.body.collect().await.map_err(|error| {
+        ActionError::new(Kind::Transient, format!("s3:GetObject broke off: {error}"))
+    })?;
+    Ok(Some(bytes.to_vec()))
+}
+
+/// GET says `NoSuchKey`, HEAD `NotFound`.
+fn absent<T>(place: &Place, error: ActionError) -> Result<Option<T>, ActionError> {
+    if error.has_code("NoSuchKey") || error.has_code("NotFound") {
+        return Ok(None);
+    }
+    Err(place.told(error))
+}

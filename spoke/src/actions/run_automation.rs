@@ -1,0 +1,480 @@
+//! Hands the resource to an Automation document of Systems Manager: for all
+//! that no action here does. What the document does is its own matter, so there
+//! is no undo, unless `undo-document` names one: undo then runs that.
+//!
+//! Nothing waits. Apply starts the execution under a client token that follows
+//! from the response, the target and what is run, so that starting it again
+//! finds it (Systems Manager API reference, StartAutomationExecution: "can't be
+//! reused"), and under a tag whose key holds that token: by that key an
+//! execution is found again (DescribeAutomationExecutions, filter `TagKey`).
+//! Reading back is `Pending` until the execution has ended.
+//!
+//! Without `role` the document acts with the spoke session's own permissions,
+//! which are few. Whether the target still exists is the document's to find out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_ssm::types::{
+    AutomationExecution, AutomationExecutionFilter, AutomationExecutionFilterKey,
+    AutomationExecutionStatus as Status, DocumentType, Tag,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::error::{ActionError, Kind};
+use crate::resource::ResourceKind;
+
+pub(super) struct RunAutomation;
+
+/// A document's parameters.
+type Given = BTreeMap<String, Vec<String>>;
+
+/// Which document is run, and with what.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Parameters {
+    /// The Automation document, by name, or by ARN where another account
+    /// shares it. Required.
+    document: String,
+    /// Its version; the default one where it is absent.
+    version: Option<String>,
+    /// The document's parameters: lists of texts, in which `${resource.id}`,
+    /// `${resource.arn}`, `${account.id}`, `${region}`, `${finding.id}` and
+    /// `${response.id}` are filled in.
+    parameters: Given,
+    /// The ARN of the role that the document acts with: `AutomationAssumeRole`.
+    role: Option<String>,
+    /// The Automation document that undo runs, with the same role.
+    undo_document: Option<String>,
+    /// The parameters of `undo-document`; those of `document` where absent.
+    undo_parameters: Option<Given>,
+}
+
+/// One run, as it is started.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Run {
+    document: String,
+    version: Option<String>,
+    parameters: Given,
+    /// A UUID that no other run has.
+    token: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    run: Run,
+    /// What undo runs.
+    undo: Option<Run>,
+}
+
+const DESCRIBE_DOCUMENT: &str = "ssm:DescribeDocument";
+const START: &str = "ssm:StartAutomationExecution";
+
+impl Action for RunAutomation {
+    const ABOUT: About = About {
+        name: "run-automation",
+        sentence: "Runs a document of Systems Manager Automation on the resource; undo runs another, where the policy names one.",
+        resource_types: &[
+            "Instance",
+            "AccessKey",
+            "User",
+            "Role",
+            "S3Bucket",
+            "RDSDBInstance",
+            "RDSDBCluster",
+            "Lambda",
+            "ECSCluster",
+            "EKSCluster",
+        ],
+        reads: &[
+            "ssm:DescribeAutomationExecutions",
+            DESCRIBE_DOCUMENT,
+            "ssm:GetAutomationExecution",
+        ],
+        writes: &["iam:PassRole", "ssm:AddTagsToResource", START],
+        reversal: Reversal::Impossible,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(
+        scope: Scope<'_>,
+        parameters: &Parameters,
+    ) -> Result<Observation<Prior>, ActionError> {
+        if let ResourceKind::Other { name, .. } = &scope.resource.kind {
+            let message = format!("no document is run on a target of the type `{name}`");
+            return Err(ActionError::new(Kind::NotApplicable, message));
+        }
+        let prior = plan(scope, parameters)?;
+        for run in [Some(&prior.run), prior.undo.as_ref()].into_iter().flatten() {
+            assert_automation(scope, run).await?;
+        }
+        let found = find(scope, &prior.run).await?;
+        let Run { document, parameters, .. } = &prior.run;
+        let given = parameters.iter().map(|(name, values)| format!("{name}={}", values.join(",")));
+        let change = Change {
+            what: format!("automation {document}"),
+            before: "not run".to_owned(),
+            after: format!("run with {}", given.collect::<Vec<_>>().join(" ")),
+        };
+        let changes = if found.is_some() { Vec::new() } else { vec![change] };
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        // Looked for first: how long a token is remembered is written nowhere.
+        match find(scope, &prior.run).await? {
+            Some(_) => Ok(()),
+            None => start(scope, &prior.run).await.map(|_| ()),
+        }
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let document = &prior.run.document;
+        Ok(match find(scope, &prior.run).await? {
+            None => Verdict::Broken(format!("no execution of `{document}` is found")),
+            Some(id) => judge(document, &id, get(scope, &id).await?.as_ref()),
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let mut undone = Undone::default();
+        let Some(id) = find(scope, &prior.run).await? else { return Ok(undone) };
+        let document = &prior.run.document;
+        let Some(undo) = &prior.undo else {
+            let told = format!("`{document}` was run as {id}, and no `undo-document` is named");
+            undone.drift.push(told);
+            return Ok(undone);
+        };
+        if let Verdict::Pending(seen) = judge(document, &id, get(scope, &id).await?.as_ref()) {
+            return Err(under_way(&seen));
+        }
+        let id = match find(scope, undo).await? {
+            Some(id) => id,
+            None => start(scope, undo).await?,
+        };
+        match judge(&undo.document, &id, get(scope, &id).await?.as_ref()) {
+            Verdict::Holds(seen) => undone.restored.push(seen),
+            Verdict::Broken(seen) => return Err(ActionError::new(Kind::Failed, seen)),
+            Verdict::Pending(seen) => return Err(under_way(&seen)),
+        }
+        Ok(undone)
+    }
+}
+
+/// An undo cannot be `Pending`: it is run again, and finds what it started.
+fn under_way(seen: &str) -> ActionError {
+    let help = "undo it again once the execution has ended".to_owned();
+    ActionError { help: Some(help), ..ActionError::new(Kind::Transient, seen) }
+}
+
+/// What is run, and what undo runs, with every placeholder filled in.
+fn plan(scope: Scope<'_>, parameters: &Parameters) -> Result<Prior, ActionError> {
+    if parameters.document.is_empty() {
+        let help = "name an Automation document in the step's parameters".to_owned();
+        let error = ActionError::new(Kind::Failed, "run-automation needs `document`");
+        return Err(ActionError { help: Some(help), ..error });
+    }
+    let run = |purpose, document: &str, version: Option<&String>, given: &Given| {
+        let mut filled = Given::new();
+        for (name, values) in given {
+            let values: Result<Vec<_>, _> = values.iter().map(|text| fill(scope, text)).collect();
+            filled.insert(name.clone(), values?);
+        }
+        if let Some(role) = &parameters.role {
+            filled.insert("AutomationAssumeRole".to_owned(), vec![role.clone()]);
+        }
+        let (document, version) = (document.to_owned(), version.cloned());
+        let token = token(scope, purpose, &document, version.as_deref(), &filled);
+        Ok::<_, ActionError>(Run { document, version, parameters: filled, token })
+    };
+    let given = &parameters.parameters;
+    let undo = parameters.undo_document.as_ref().map(|document| {
+        run("undo", document, None, parameters.undo_parameters.as_ref().unwrap_or(given))
+    });
+    let first = run("apply", &parameters.document, parameters.version.as_ref(), given)?;
+    Ok(Prior { run: first, undo: undo.transpose()? })
+}
+
+/// A UUID that follows from the response, the target and what is run, so that
+/// two steps of one response have one each. A version 8 one: made by a hash.
+fn token(
+    scope: Scope<'_>,
+    purpose: &str,
+    document: &str,
+    version: Option<&str>,
+    parameters: &Given,
+) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |text: &str| {
+        // With its length, so that no two lists of parts read alike.
+        hash.update(text.len().to_be_bytes());
+        hash.update(text);
+    };
+    for text in [purpose, scope.response, &scope.resource.arn(), document] {
+        part(text);
+    }
+    part(version.unwrap_or_default());
+    for (name, values) in parameters {
+        part(name);
+        part(&values.len().to_string());
+        values.iter().for_each(|value| part(value));
+    }
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let of = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-8{}-8{}-{}", of(0, 8), of(8, 12), of(13, 16), of(17, 20), of(20, 32))
+}
+
+/// Fills the placeholders of one text in. One that is not known is left to
+/// nobody: the document would act on its name.
+fn fill(scope: Scope<'_>, text: &str) -> Result<String, ActionError> {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, after)) = after.split_once('}') else {
+            let message = format!("`{text}` has a `${{` without its `}}`");
+            return Err(ActionError::new(Kind::Failed, message));
+        };
+        filled.push_str(before);
+        filled.push_str(&value(scope, name)?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn value(scope: Scope<'_>, name: &str) -> Result<String, ActionError> {
+    Ok(match name {
+        "resource.id" => resource_id(scope)?,
+        "resource.arn" => scope.resource.arn(),
+        "account.id" => scope.account.id.to_string(),
+        "region" => scope.account.region.to_string(),
+        "finding.id" => scope.finding.to_owned(),
+        "response.id" => scope.response.to_owned(),
+        unknown => {
+            let message = format!("there is no `${{{unknown}}}` to fill in");
+            let help = "use `${resource.id}`, `${resource.arn}`, `${account.id}`, `${region}`, `${finding.id}` or `${response.id}`".to_owned();
+            let error = ActionError::new(Kind::Failed, message);
+            return Err(ActionError { help: Some(help), ..error });
+        }
+    })
+}
+
+/// The id or name by which the service's own API knows the resource.
+fn resource_id(scope: Scope<'_>) -> Result<String, ActionError> {
+    let missing = |what: &str| {
+        ActionError::new(
+            Kind::Refused,
+            format!("the finding names no {what} for `${{resource.id}}`"),
+        )
+    };
+    match &scope.resource.kind {
+        ResourceKind::Instance { instance_id } => Ok(instance_id.clone()),
+        ResourceKind::AccessKey { access_key_id, .. } => {
+            access_key_id.clone().ok_or_else(|| missing("access key id"))
+        }
+        ResourceKind::User { name }
+        | ResourceKind::Role { name }
+        | ResourceKind::Bucket { name }
+        | ResourceKind::Function { name }
+        | ResourceKind::EksCluster { name, .. } => Ok(name.clone()),
+        ResourceKind::DbInstance { identifier } | ResourceKind::DbCluster { identifier } => {
+            Ok(identifier.clone())
+        }
+        ResourceKind::EcsCluster { cluster, .. } => Ok(cluster.clone()),
+        ResourceKind::Other { id, .. } => id.clone().ok_or_else(|| missing("id")),
+    }
+}
+
+fn no_such_document(document: &str, error: ActionError) -> ActionError {
+    let missing = ["InvalidDocument", "InvalidDocumentVersion"];
+    let codes =
+        ["AutomationDefinitionNotFoundException", "AutomationDefinitionVersionNotFoundException"];
+    if !missing.iter().chain(&codes).any(|code| error.has_code(code)) {
+        return error;
+    }
+    let message = format!("there is no Automation document `{document}` here: {}", error.message);
+    let help =
+        "create the document in every Region of the account, or share it and name it by its ARN"
+            .to_owned();
+    ActionError { kind: Kind::Failed, message, help: Some(help), ..error }
+}
+
+/// Told when the plan is made, not only when it is carried out.
+async fn assert_automation(scope: Scope<'_>, run: &Run) -> Result<(), ActionError> {
+    let ssm = scope.account.ssm().await;
+    let call = ssm.describe_document().name(&run.document);
+    let answer = call.set_document_version(run.version.clone()).send().await;
+    let answer = answer.map_err(|error| {
+        no_such_document(&run.document, ActionError::from_sdk(DESCRIBE_DOCUMENT, &error))
+    })?;
+    match answer.document().and_then(|document| document.document_type()) {
+        Some(DocumentType::Automation) => Ok(()),
+        other => {
+            let kind = other.map_or("unknown", DocumentType::as_str);
+            let message =
+                format!("the document `{}` is of the type {kind}, not Automation", run.document);
+            Err(ActionError::new(Kind::Failed, message))
+        }
+    }
+}
+
+fn unbuilt(error: impl std::fmt::Display) -> ActionError {
+    ActionError::new(Kind::Failed, format!("cannot build a call: {error}"))
+}
+
+fn tag_key(run: &Run) -> String {
+    format!("firebreak:run/{}", run.token)
+}
+
+/// The id of the execution that a run started, if it did.
+async fn find(scope: Scope<'_>, run: &Run) -> Result<Option<String>, ActionError> {
+    let filter = AutomationExecutionFilter::builder()
+        .key(AutomationExecutionFilterKey::TagKey)
+        .values(tag_key(run))
+        .build()
+        .map_err(unbuilt)?;
+    let mut next = None;
+    loop {
+        let page = scope
+            .account
+            .ssm()
+            .await
+            .describe_automation_executions()
+            .filters(filter.clone())
+            .set_next_token(next)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("ssm:DescribeAutomationExecutions", &error))?;
+        let executions = page.automation_execution_metadata_list().iter();
+        let mut found = executions.filter(|it| it.parent_automation_execution_id().is_none());
+        if let Some(id) = found.find_map(|it| it.automation_execution_id()) {
+            return Ok(Some(id.to_owned()));
+        }
+        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+async fn start(scope: Scope<'_>, run: &Run) -> Result<String, ActionError> {
+    let tag = |key: &str, value: &str| {
+        // A tag's value has 256 characters at most.
+        let value: String = value.chars().take(256).collect();
+        Tag::builder().key(key).value(value).build().map_err(unbuilt)
+    };
+    let tags = vec![
+        tag(&tag_key(run), "run")?,
+        tag("firebreak:finding", scope.finding)?,
+        tag("firebreak:response", scope.response)?,
+    ];
+    let parameters: HashMap<String, Vec<String>> = run.parameters.clone().into_iter().collect();
+    let call = scope
+        .account
+        .ssm()
+        .await
+        .start_automation_execution()
+        .document_name(&run.document)
+        .set_document_version(run.version.clone())
+        .set_parameters((!parameters.is_empty()).then_some(parameters))
+        .client_token(&run.token)
+        .set_tags(Some(tags));
+    let answer = call
+        .send()
+        .await
+        .map_err(|error| no_such_document(&run.document, ActionError::from_sdk(START, &error)))?;
+    let id = answer.automation_execution_id().map(str::to_owned);
+    id.ok_or_else(|| ActionError::new(Kind::Failed, "Systems Manager named no execution"))
+}
+
+async fn get(scope: Scope<'_>, id: &str) -> Result<Option<AutomationExecution>, ActionError> {
+    let ssm = scope.account.ssm().await;
+    let answer = ssm.get_automation_execution().automation_execution_id(id).send().await;
+    let answer =
+        answer.map_err(|error| ActionError::from_sdk("ssm:GetAutomationExecution", &error))?;
+    Ok(answer.automation_execution)
+}
+
+/// What an execution's status says.
+fn judge(document: &str, id: &str, execution: Option<&AutomationExecution>) -> Verdict {
+    let status = execution.and_then(|it| it.automation_execution_status());
+    let told = status.map_or("of unknown status", Status::as_str);
+    let seen = format!("`{document}` as {id} is {told}");
+    match status {
+        Some(Status::Success | Status::CompletedWithSuccess) => Verdict::Holds(seen),
+        Some(
+            Status::Pending
+            | Status::Inprogress
+            | Status::Waiting
+            | Status::Cancelling
+            | Status::PendingApproval
+            | Status::Approved
+            | Status::Scheduled
+            | Status::RunbookInprogress
+            | Status::PendingChangeCalendarOverride
+            | Status::ChangeCalendarOverrideApproved,
+        ) => Verdict::Pending(seen),
+        // Every other has ended otherwise; so has one that came to AWS later.
+        Some(_) | None => Verdict::Broken(match execution.and_then(failure) {
+            Some(failure) => format!("{seen}: {failure}"),
+            None => seen,
+        }),
+    }
+}
+
+/// The step that failed and its message, or the execution's own message.
+fn failure(execution: &AutomationExecution) -> Option<String> {
+    let steps = execution.step_executions().iter();
+    let step = steps.filter(|step| step.failure_message().is_some()).find_map(|step| {
+        let (name, message) = (step.step_name().unwrap_or("unnamed"), step.failure_message()?);
+        Some(format!("step `{name}`: {message}"))
+    });
+    step.or_else(|| execution.failure_message().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ssm::types::StepExecution;
+
+    use super::*;
+
+    #[test]
+    fn every_status_is_an_end_or_under_way() {
+        let told = |status: &str| {
+            let execution = AutomationExecution::builder()
+                .automation_execution_status(Status::from(status))
+                .build();
+            judge("doc", "1", Some(&execution))
+        };
+        for status in ["Success", "CompletedWithSuccess"] {
+            assert!(matches!(told(status), Verdict::Holds(_)), "{status}");
+        }
+        for status in ["Pending", "InProgress", "Waiting", "Cancelling", "PendingApproval"] {
+            assert!(matches!(told(status), Verdict::Pending(_)), "{status}");
+        }
+        for status in ["Failed", "TimedOut", "Cancelled", "Rejected", "CompletedWithFailure", "New"]
+        {
+            assert!(matches!(told(status), Verdict::Broken(_)), "{status}");
+        }
+        assert!(matches!(judge("doc", "1", None), Verdict::Broken(_)));
+    }
+
+    #[test]
+    fn a_failure_names_its_step() {
+        let step = StepExecution::builder().step_name("stop").failure_message("no").build();
+        let execution = AutomationExecution::builder()
+            .automation_execution_status(Status::Failed)
+            .failure_message("the whole")
+            .step_executions(step)
+            .build();
+        let Verdict::Broken(why) = judge("doc", "1", Some(&execution)) else { panic!("broken") };
+        assert_eq!(why, "`doc` as 1 is Failed: step `stop`: no");
+    }
+}
