@@ -33,6 +33,7 @@ use crate::resource::Resource;
 mod block_public_access;
 mod deactivate_access_key;
 mod deny_sessions;
+mod freeze_function;
 mod instance_profile;
 mod interfaces;
 mod isolate_instance;
@@ -219,6 +220,7 @@ pub fn all() -> &'static [Entry] {
         entry::<revoke_sessions::RevokeSessions>(),
         entry::<block_public_access::BlockPublicAccess>(),
         entry::<tag_resource::TagResource>(),
+        entry::<freeze_function::FreezeFunction>(),
     ];
     ALL
 }

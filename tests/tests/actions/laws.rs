@@ -1,11 +1,22 @@
 //! The laws that every action obeys, for every case.
 
-use firebreak_spoke::actions::{self, Undone};
+use firebreak_spoke::actions::{self, Reversal, Undone};
 use firebreak_spoke::error::Kind;
 
-use crate::cases::cases;
-use crate::stage::{Stage, holds};
+use crate::cases::{Case, cases};
+use crate::stage::{Stage, holds, pending};
 use crate::stops::{stopped, stops};
+
+/// The cases whose action's undo puts something back.
+fn restored() -> Vec<Case> {
+    let mut cases = cases();
+    cases.retain(is_restored);
+    cases
+}
+
+fn is_restored(case: &Case) -> bool {
+    actions::find(case.action).unwrap().about.reversal == Reversal::Restored
+}
 
 #[test]
 fn every_action_has_a_case() {
@@ -35,7 +46,7 @@ async fn what_apply_does_is_read_back_and_not_before() {
         let verdict = stage.verify(&prior).await;
         assert!(!holds(&verdict), "{}: {verdict:?}", case.name);
         stage.apply(&prior).await.unwrap();
-        let verdict = stage.verify(&prior).await;
+        let verdict = pending(&stage, &prior).await;
         assert!(holds(&verdict), "{}: {verdict:?}", case.name);
     }
 }
@@ -55,7 +66,7 @@ async fn applying_twice_equals_applying_once() {
 
 #[tokio::test(start_paused = true)]
 async fn undo_restores_exactly_and_undoing_twice_equals_undoing_once() {
-    for case in cases() {
+    for case in restored() {
         let stage = Stage::of(&case).await;
         let prior = stage.observe().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
@@ -83,7 +94,7 @@ async fn undo_without_apply_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_changed_since_is_left_alone_and_told() {
-    for case in cases() {
+    for case in restored() {
         let stage = Stage::of(&case).await;
         let prior = stage.observe().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
@@ -131,7 +142,7 @@ async fn a_session_of_another_account_is_refused_before_any_call() {
 
 #[tokio::test(start_paused = true)]
 async fn an_apply_that_stops_at_any_call_is_undone_exactly() {
-    for case in cases() {
+    for case in restored() {
         for effect in stops() {
             for after in 0.. {
                 let stage = Stage::of(&case).await;
@@ -164,10 +175,12 @@ async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
                 let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
                 let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
                 stage.apply(&prior).await.unwrap();
-                let verdict = stage.verify(&prior).await;
+                let verdict = pending(&stage, &prior).await;
                 assert!(holds(&verdict), "{told}: {verdict:?}");
                 stage.undo(&prior).await.unwrap();
-                assert_eq!(stage.snapshot(), stage.before, "{told}");
+                if is_restored(&case) {
+                    assert_eq!(stage.snapshot(), stage.before, "{told}");
+                }
                 if whole {
                     break;
                 }
@@ -178,7 +191,7 @@ async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_stops_at_any_call_converges_when_it_runs_again() {
-    for case in cases() {
+    for case in restored() {
         for effect in stops() {
             for after in 0.. {
                 let stage = Stage::of(&case).await;

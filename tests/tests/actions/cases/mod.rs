@@ -1,6 +1,7 @@
 //! What the laws are tried on: each action on each kind of target, with the
 //! parameters that make a difference. One file a family of actions.
 
+pub(crate) mod compute;
 mod containment;
 
 use fastrand::Rng;
@@ -33,7 +34,7 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [containment::cases()].concat()
+    [containment::cases(), compute::cases()].concat()
 }
 
 /// The case of this name.
