@@ -4,6 +4,7 @@
 pub mod account;
 pub mod actions;
 mod bucket;
+mod database;
 pub mod error;
 mod instance;
 pub mod pace;

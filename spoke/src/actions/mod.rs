@@ -40,8 +40,11 @@ mod isolate_instance;
 mod isolation_groups;
 mod isolation_rules;
 mod protected;
+mod quarantine_db;
+mod quarantined;
 mod revoke_instance_credentials;
 mod revoke_sessions;
+mod snapshot_db;
 mod tag_resource;
 
 /// When an action runs: what cuts the attacker off runs before what collects.
@@ -221,6 +224,8 @@ pub fn all() -> &'static [Entry] {
         entry::<block_public_access::BlockPublicAccess>(),
         entry::<tag_resource::TagResource>(),
         entry::<freeze_function::FreezeFunction>(),
+        entry::<quarantine_db::QuarantineDb>(),
+        entry::<snapshot_db::SnapshotDb>(),
     ];
     ALL
 }

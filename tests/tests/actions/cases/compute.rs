@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use firebreak_simulation::Organization;
 use firebreak_simulation::regional::lambda::Function;
+use firebreak_simulation::regional::rds::{self, DbCluster, DbInstance, Rds, Snapshot};
 use firebreak_simulation::state::State;
 use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use super::Case;
 use crate::stage::{ACCOUNT, REGION};
 
 pub(super) fn cases() -> Vec<Case> {
-    functions()
+    [functions(), databases()].concat()
 }
 
 pub(crate) fn function(state: &mut State) -> &mut Function {
@@ -75,4 +76,197 @@ fn functions() -> Vec<Case> {
     let without =
         Case { name: "freeze-function without one", arrange: function_without, ..with.clone() };
     vec![with, without]
+}
+
+fn rds(state: &mut State) -> &mut Rds {
+    &mut state.regional(ACCOUNT, REGION).rds
+}
+
+/// A VPC with two groups, and its DB subnet group.
+fn network(state: &mut State) -> Vec<String> {
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    let vpc = ec2.add_vpc(true);
+    let groups = ["web", "admin"].map(|name| ec2.add_group(&vpc, name)).to_vec();
+    rds(state).subnet_groups.insert("private".to_owned(), vpc);
+    groups
+}
+
+fn db_instance(groups: Vec<String>, public: bool) -> DbInstance {
+    DbInstance {
+        engine: "postgres".to_owned(),
+        status: "available".to_owned(),
+        groups,
+        publicly_accessible: public,
+        subnet_group: "private".to_owned(),
+        tags: BTreeMap::from([("team".to_owned(), "orders".to_owned())]),
+        ..DbInstance::default()
+    }
+}
+
+fn database_alone(organization: &Organization) -> ResourceKind {
+    organization.edit(|state| {
+        let groups = network(state);
+        rds::add_instance(state, ACCOUNT, REGION, "orders", db_instance(groups, true));
+    });
+    ResourceKind::DbInstance { identifier: "orders".to_owned() }
+}
+
+fn add_cluster(organization: &Organization, engine: &str) {
+    organization.edit(|state| {
+        let cluster = DbCluster {
+            engine: engine.to_owned(),
+            status: "available".to_owned(),
+            groups: network(state),
+            subnet_group: "private".to_owned(),
+            tags: BTreeMap::from([("team".to_owned(), "sales".to_owned())]),
+            change: None,
+        };
+        rds(state).clusters.insert("sales".to_owned(), cluster);
+        for (id, public) in [("sales-1", true), ("sales-2", false), ("sales-3", true)] {
+            let mut instance = db_instance(Vec::new(), public);
+            instance.cluster = Some("sales".to_owned());
+            rds::add_instance(state, ACCOUNT, REGION, id, instance);
+        }
+    });
+}
+
+fn aurora(organization: &Organization) -> ResourceKind {
+    add_cluster(organization, "aurora-postgresql");
+    ResourceKind::DbCluster { identifier: "sales".to_owned() }
+}
+
+fn multi_az(organization: &Organization) -> ResourceKind {
+    add_cluster(organization, "postgres");
+    ResourceKind::DbCluster { identifier: "sales".to_owned() }
+}
+
+fn aurora_member(organization: &Organization) -> ResourceKind {
+    add_cluster(organization, "aurora-postgresql");
+    ResourceKind::DbInstance { identifier: "sales-1".to_owned() }
+}
+
+/// Gives every database these groups, as RDS would.
+fn put_into(state: &mut State, groups: &[String]) {
+    let rds = rds(state);
+    for cluster in rds.clusters.values_mut() {
+        cluster.groups = groups.to_vec();
+    }
+    let mut interfaces = Vec::new();
+    for instance in rds.instances.values_mut() {
+        instance.groups = groups.to_vec();
+        interfaces.push(instance.interface.clone());
+    }
+    for interface in interfaces {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        ec2.interfaces.get_mut(&interface).unwrap().groups = groups.to_vec();
+    }
+}
+
+pub(crate) fn database_vpc(state: &mut State) -> String {
+    rds(state).subnet_groups["private"].clone()
+}
+
+fn regroup_database(state: &mut State, _: &Resource) {
+    let vpc = database_vpc(state);
+    let group = state.ec2(ACCOUNT, REGION).add_group(&vpc, "forensics");
+    put_into(state, &[group]);
+}
+
+pub(crate) fn database_groups(state: &mut State, _: &Resource) -> Value {
+    let rds = rds(state);
+    let clusters: Vec<_> = rds.clusters.values().map(|it| it.groups.clone()).collect();
+    let instances: Vec<_> = rds.instances.values().map(|it| it.groups.clone()).collect();
+    json!([clusters, instances])
+}
+
+fn delete_database(state: &mut State, _: &Resource) {
+    let ids: Vec<String> = rds(state).instances.keys().cloned().collect();
+    for id in ids {
+        rds::remove_instance(state, ACCOUNT, REGION, &id);
+    }
+    rds(state).clusters.clear();
+}
+
+/// Other groups, flags, engines, a group of the isolation's name that the
+/// organization made, more instances, snapshots of other findings and of this.
+fn vary_database(state: &mut State, _: &Resource, dice: &mut Rng) {
+    let vpc = database_vpc(state);
+    let ec2 = state.ec2(ACCOUNT, REGION);
+    let names = ["backup", "monitoring", "forensics"];
+    let groups: Vec<String> =
+        (0..dice.usize(1..4)).map(|at| ec2.add_group(&vpc, names[at])).collect();
+    let found = dice.bool().then(|| {
+        let id = ec2.add_group(&vpc, "firebreak-isolation");
+        ec2.groups.get_mut(&id).unwrap().egress.clear();
+        id
+    });
+    put_into(state, &groups);
+    if let (Some(found), true) = (found, dice.u8(0..4) == 0) {
+        put_into(state, &[found]);
+    }
+    for instance in rds(state).instances.values_mut() {
+        instance.publicly_accessible = dice.bool();
+    }
+    for number in 4..dice.usize(4..8) {
+        if rds(state).clusters.contains_key("sales") {
+            let mut instance = db_instance(Vec::new(), dice.bool());
+            instance.cluster = Some("sales".to_owned());
+            rds::add_instance(state, ACCOUNT, REGION, &format!("sales-{number}"), instance);
+        }
+    }
+    let source = if rds(state).clusters.is_empty() { "orders" } else { "sales" };
+    for number in 0..dice.usize(0..5) {
+        let finding = format!("finding-000{}", dice.u8(1..4));
+        let snapshot = Snapshot {
+            source: source.to_owned(),
+            kind: if dice.bool() { "manual" } else { "automated" }.to_owned(),
+            ready: jiff::Timestamp::UNIX_EPOCH,
+            failed: dice.bool(),
+            tags: BTreeMap::from([("firebreak:finding".to_owned(), finding)]),
+        };
+        let rds = rds(state);
+        rds.snapshots.insert(format!("older-{number}"), snapshot.clone());
+        rds.cluster_snapshots.insert(format!("older-{number}"), snapshot);
+    }
+    if dice.u8(0..8) == 0 {
+        for instance in rds(state).instances.values_mut() {
+            instance.status = "stopped".to_owned();
+        }
+        for cluster in rds(state).clusters.values_mut() {
+            cluster.status = "stopped".to_owned();
+        }
+    }
+}
+
+fn databases() -> Vec<Case> {
+    let alone = Case {
+        name: "quarantine-db of an instance",
+        action: "quarantine-db",
+        parameters: Value::Null,
+        arrange: database_alone,
+        disturb: regroup_database,
+        witness: database_groups,
+        remove: delete_database,
+        outlives: false,
+        vary: vary_database,
+    };
+    let snapshot =
+        Case { name: "snapshot-db of an instance", action: "snapshot-db", ..alone.clone() };
+    vec![
+        Case { name: "quarantine-db of an Aurora cluster", arrange: aurora, ..alone.clone() },
+        Case { name: "quarantine-db of a Multi-AZ cluster", arrange: multi_az, ..alone.clone() },
+        Case {
+            name: "quarantine-db of an instance in a cluster",
+            arrange: aurora_member,
+            ..alone.clone()
+        },
+        alone,
+        Case { name: "snapshot-db of a cluster", arrange: aurora, ..snapshot.clone() },
+        Case {
+            name: "snapshot-db of an instance in a cluster",
+            arrange: aurora_member,
+            ..snapshot.clone()
+        },
+        snapshot,
+    ]
 }
