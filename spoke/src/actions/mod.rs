@@ -33,7 +33,9 @@ use crate::resource::Resource;
 mod block_public_access;
 mod deactivate_access_key;
 mod deny_sessions;
+mod drain_container_instance;
 mod freeze_function;
+mod freeze_service;
 mod instance_profile;
 mod interfaces;
 mod isolate_instance;
@@ -45,6 +47,7 @@ mod quarantined;
 mod revoke_instance_credentials;
 mod revoke_sessions;
 mod snapshot_db;
+mod stop_task;
 mod tag_resource;
 
 /// When an action runs: what cuts the attacker off runs before what collects.
@@ -226,6 +229,9 @@ pub fn all() -> &'static [Entry] {
         entry::<freeze_function::FreezeFunction>(),
         entry::<quarantine_db::QuarantineDb>(),
         entry::<snapshot_db::SnapshotDb>(),
+        entry::<freeze_service::FreezeService>(),
+        entry::<drain_container_instance::DrainContainerInstance>(),
+        entry::<stop_task::StopTask>(),
     ];
     ALL
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use firebreak_simulation::Organization;
+use firebreak_simulation::regional::ecs::{Cluster, Service, Task};
 use firebreak_simulation::regional::lambda::Function;
 use firebreak_simulation::regional::rds::{self, DbCluster, DbInstance, Rds, Snapshot};
 use firebreak_simulation::state::State;
@@ -14,7 +15,7 @@ use super::Case;
 use crate::stage::{ACCOUNT, REGION};
 
 pub(super) fn cases() -> Vec<Case> {
-    [functions(), databases()].concat()
+    [functions(), databases(), containers()].concat()
 }
 
 pub(crate) fn function(state: &mut State) -> &mut Function {
@@ -268,5 +269,130 @@ fn databases() -> Vec<Case> {
             ..snapshot.clone()
         },
         snapshot,
+    ]
+}
+
+pub(crate) const TASK: &str = "0123456789abcdef0123456789abcdef";
+
+pub(crate) fn ecs_cluster(state: &mut State) -> &mut Cluster {
+    state.regional(ACCOUNT, REGION).ecs.clusters.get_mut("shop").unwrap()
+}
+
+fn ecs_service(state: &mut State) -> &mut Service {
+    ecs_cluster(state).services.get_mut("web").unwrap()
+}
+
+fn add_task(organization: &Organization, launch_type: &str) -> ResourceKind {
+    let tags = |team: &str| BTreeMap::from([("team".to_owned(), team.to_owned())]);
+    let on_instance = launch_type == "EC2";
+    let task = Task {
+        group: "service:web".to_owned(),
+        launch_type: launch_type.to_owned(),
+        container_instance: on_instance.then(|| "fedcba9876543210".to_owned()),
+        stopped: None,
+        reason: None,
+        tags: tags("shop-task"),
+    };
+    let services = [("web", "REPLICA", 3), ("agent", "DAEMON", 1)];
+    let cluster = Cluster {
+        tags: tags("shop-cluster"),
+        services: services
+            .map(|(name, strategy, desired)| (name.to_owned(), Service::new(strategy, desired)))
+            .into(),
+        tasks: BTreeMap::from([(TASK.to_owned(), task.clone()), ("another".to_owned(), task)]),
+        container_instances: BTreeMap::from([
+            ("fedcba9876543210".to_owned(), "ACTIVE".to_owned()),
+            ("another".to_owned(), "ACTIVE".to_owned()),
+        ]),
+    };
+    organization.edit(|state| {
+        state.regional(ACCOUNT, REGION).ecs.clusters.insert("shop".to_owned(), cluster);
+    });
+    ResourceKind::EcsCluster {
+        cluster: "shop".to_owned(),
+        task: Some(format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task/shop/{TASK}")),
+        service: Some("web".to_owned()),
+    }
+}
+
+fn task_on_instance(organization: &Organization) -> ResourceKind {
+    add_task(organization, "EC2")
+}
+
+fn task_on_fargate(organization: &Organization) -> ResourceKind {
+    add_task(organization, "FARGATE")
+}
+
+fn rescale(state: &mut State, _: &Resource) {
+    ecs_service(state).desired = 8;
+}
+
+fn desired(state: &mut State, _: &Resource) -> Value {
+    json!(ecs_service(state).desired)
+}
+
+fn deregister(state: &mut State, _: &Resource) {
+    let instances = &mut ecs_cluster(state).container_instances;
+    instances.insert("fedcba9876543210".to_owned(), "INACTIVE".to_owned());
+}
+
+fn container_instances(state: &mut State, _: &Resource) -> Value {
+    json!(ecs_cluster(state).container_instances)
+}
+
+fn empty_cluster(state: &mut State, _: &Resource) {
+    let cluster = ecs_cluster(state);
+    cluster.services.clear();
+    cluster.tasks.clear();
+    cluster.container_instances.clear();
+}
+
+/// Any count, any state of instance, task and service, other tags.
+fn vary_cluster(state: &mut State, _: &Resource, dice: &mut Rng) {
+    let service = ecs_service(state);
+    service.desired = dice.i64(0..6);
+    if dice.u8(0..6) == 0 {
+        "INACTIVE".clone_into(&mut service.status);
+    }
+    let cluster = ecs_cluster(state);
+    let states = ["ACTIVE", "ACTIVE", "ACTIVE", "DRAINING", "REGISTERING"];
+    for status in cluster.container_instances.values_mut() {
+        states[dice.usize(0..states.len())].clone_into(status);
+    }
+    for task in cluster.tasks.values_mut() {
+        task.tags.insert("number".to_owned(), dice.u8(..).to_string());
+        if dice.u8(0..4) == 0 {
+            task.stopped = Some(jiff::Timestamp::UNIX_EPOCH);
+            task.reason = Some("Essential container in task exited".to_owned());
+        }
+    }
+}
+
+fn containers() -> Vec<Case> {
+    let service = Case {
+        name: "freeze-service",
+        action: "freeze-service",
+        parameters: Value::Null,
+        arrange: task_on_fargate,
+        disturb: rescale,
+        witness: desired,
+        remove: empty_cluster,
+        outlives: false,
+        vary: vary_cluster,
+    };
+    let drain = Case {
+        name: "drain-container-instance",
+        action: "drain-container-instance",
+        arrange: task_on_instance,
+        disturb: deregister,
+        witness: container_instances,
+        ..service.clone()
+    };
+    let stop = Case { name: "stop-task on Fargate", action: "stop-task", ..service.clone() };
+    vec![
+        Case { name: "stop-task on EC2", arrange: task_on_instance, ..stop.clone() },
+        stop,
+        drain,
+        service,
     ]
 }
