@@ -4,6 +4,8 @@
 pub mod account;
 pub mod actions;
 mod bucket;
+mod container;
+mod database;
 pub mod error;
 mod instance;
 pub mod pace;

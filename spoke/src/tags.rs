@@ -6,15 +6,24 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::Tag;
 
 use crate::account::Account;
-use crate::bucket;
-use crate::error::ActionError;
+use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 use crate::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use crate::seen::Seen;
+use crate::{bucket, container, database};
 
 /// Every IAM action that reading tags uses.
-pub const READS: &[&str] =
-    &["ec2:DescribeInstances", "iam:ListRoleTags", "iam:ListUserTags", "s3:GetBucketTagging"];
+pub const READS: &[&str] = &[
+    "ec2:DescribeInstances",
+    "ecs:DescribeClusters",
+    "ecs:DescribeTasks",
+    "iam:ListRoleTags",
+    "iam:ListUserTags",
+    "lambda:ListTags",
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBInstances",
+    "s3:GetBucketTagging",
+];
 
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
@@ -54,11 +63,19 @@ pub async fn current(
         ResourceKind::User { name } => user(account, name).await.map(Some),
         ResourceKind::Role { name } => role(account, name).await.map(Some),
         ResourceKind::Bucket { name } => bucket(account, name).await.map(Some),
+        ResourceKind::DbInstance { identifier } => {
+            let found = database::instance(account, identifier).await?;
+            Ok(Some(database(found.tag_list())))
+        }
+        ResourceKind::DbCluster { identifier } => {
+            let found = database::cluster(account, identifier).await?;
+            Ok(Some(database(found.tag_list())))
+        }
+        ResourceKind::Function { .. } => function(account, resource).await.map(Some),
+        ResourceKind::EcsCluster { cluster, task, .. } => {
+            containers(account, cluster, task.as_deref()).await.map(Some)
+        }
         ResourceKind::AccessKey { .. }
-        | ResourceKind::DbInstance { .. }
-        | ResourceKind::DbCluster { .. }
-        | ResourceKind::Function { .. }
-        | ResourceKind::EcsCluster { .. }
         | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => Ok(None),
     }
@@ -69,6 +86,40 @@ async fn instance(account: &Account, instance_id: &str, seen: &Seen) -> Result<T
     let pair =
         |tag: &Tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()));
     Ok(instance.tags().iter().filter_map(pair).collect())
+}
+
+fn database(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
+    let pair = |tag: &aws_sdk_rds::types::Tag| {
+        Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))
+    };
+    tags.iter().filter_map(pair).collect()
+}
+
+async fn function(account: &Account, resource: &Resource) -> Result<Tags, ActionError> {
+    let answer = account.lambda().await.list_tags().resource(resource.arn()).send().await;
+    let answer = answer.map_err(|error| ActionError::from_sdk("lambda:ListTags", &error))?;
+    Ok(answer.tags.unwrap_or_default().into_iter().collect())
+}
+
+/// The task's tags; without one, or when ECS has forgotten it, the cluster's: a
+/// service outlives the task that the finding saw.
+async fn containers(
+    account: &Account,
+    cluster: &str,
+    task: Option<&str>,
+) -> Result<Tags, ActionError> {
+    let found = match task {
+        Some(task) => match container::task(account, cluster, task).await {
+            Ok(found) => found.tags,
+            Err(error) if error.kind == Kind::Gone => {
+                container::cluster(account, cluster).await?.tags
+            }
+            Err(error) => return Err(error),
+        },
+        None => container::cluster(account, cluster).await?.tags,
+    };
+    let tags = found.unwrap_or_default().into_iter();
+    Ok(tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect())
 }
 
 async fn user(account: &Account, name: &str) -> Result<Tags, ActionError> {

@@ -49,11 +49,14 @@ mod deregister_from_load_balancers;
 mod detach_policy;
 mod disable_console_access;
 mod disassociate_addresses;
+mod drain_container_instance;
 mod enable_versioning;
 mod evidence_bucket;
 mod evidence_commands;
 mod evidence_metadata;
 mod force_password_change;
+mod freeze_function;
+mod freeze_service;
 mod inline_policy;
 mod instance_profile;
 mod instance_state;
@@ -68,13 +71,17 @@ mod principals;
 mod private_acl;
 mod protect_instance;
 mod protected;
+mod quarantine_db;
+mod quarantined;
 mod restrict_bucket_policy;
 mod revoke_instance_credentials;
 mod revoke_sessions;
 mod run_automation;
 mod set_permission_boundary;
+mod snapshot_db;
 mod snapshot_volumes;
 mod stop_instance;
+mod stop_task;
 mod suspend_lifecycle;
 mod suspend_replication;
 mod tag_resource;
@@ -298,6 +305,12 @@ pub fn all() -> &'static [Entry] {
         entry::<snapshot_volumes::SnapshotVolumes>(),
         entry::<run_automation::RunAutomation>(),
         entry::<collect_evidence::CollectEvidence>(),
+        entry::<freeze_function::FreezeFunction>(),
+        entry::<quarantine_db::QuarantineDb>(),
+        entry::<snapshot_db::SnapshotDb>(),
+        entry::<freeze_service::FreezeService>(),
+        entry::<drain_container_instance::DrainContainerInstance>(),
+        entry::<stop_task::StopTask>(),
     ];
     ALL
 }

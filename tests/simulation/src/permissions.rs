@@ -210,6 +210,15 @@ pub fn needed(
             };
             one(action.to_owned(), "*".to_owned())
         }
+        "rds" => {
+            let mut needed = one(format!("rds:{operation}"), "*".to_owned());
+            // To tag what is made is a permission of its own (RDS user guide,
+            // "Specifying conditions: using custom tags").
+            if operation.starts_with("Create") && request.text().contains("&Tags.") {
+                needed.extend(one("rds:AddTagsToResource".to_owned(), "*".to_owned()));
+            }
+            needed
+        }
         _ => one(format!("{service}:{operation}"), "*".to_owned()),
     }
 }

@@ -1,21 +1,127 @@
 //! Lambda's calls, as its API reference has them.
 
-use serde::Serialize;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use super::{Answer, Place};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Params, Place, number, required};
 use crate::state::State;
+use crate::wire::{self, ServiceError};
 
 /// What one account holds in one Region.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Lambda {}
+pub struct Lambda {
+    /// Functions by name.
+    pub functions: BTreeMap<String, Function>,
+}
+
+/// A function.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Function {
+    /// Its reserved concurrency; absent when it draws on the account's.
+    pub reserved: Option<i64>,
+    /// The provisioned concurrency of its versions and aliases together.
+    pub provisioned: i64,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The Region's concurrency, and what of it nobody may reserve (Lambda developer
+/// guide, "Configuring reserved concurrency").
+const CONCURRENCY: i64 = 1_000;
+const UNRESERVED: i64 = 100;
 
 /// Answers a call; `None` for one that is not modelled.
-pub fn answer(_: &mut State, _: &Place, _: &str, _: &Value) -> Option<Answer> {
-    None
+pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) -> Option<Answer> {
+    let lambda = &mut state.regional(&place.account, &place.region).lambda;
+    Some(match operation {
+        "GetFunctionConcurrency" => get(lambda, place, input),
+        "PutFunctionConcurrency" => put(lambda, place, input),
+        "DeleteFunctionConcurrency" => delete(lambda, place, input),
+        "ListTags" => list_tags(lambda, place, input),
+        _ => return None,
+    })
 }
 
 /// The operation of a request, and what its path names.
-pub fn route(_method: &str, _path: &str) -> Option<(&'static str, super::Params)> {
-    None
+pub fn route(method: &str, path: &str) -> Option<(&'static str, Params)> {
+    let segments: Vec<String> = path.trim_matches('/').split('/').map(wire::decode).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match (method, segments.as_slice()) {
+        ("GET", ["2019-09-30", "functions", name, "concurrency"]) => {
+            Some(("GetFunctionConcurrency", vec![("FunctionName", (*name).to_owned())]))
+        }
+        ("PUT", ["2017-10-31", "functions", name, "concurrency"]) => {
+            Some(("PutFunctionConcurrency", vec![("FunctionName", (*name).to_owned())]))
+        }
+        ("DELETE", ["2017-10-31", "functions", name, "concurrency"]) => {
+            Some(("DeleteFunctionConcurrency", vec![("FunctionName", (*name).to_owned())]))
+        }
+        ("GET", ["2017-03-31", "tags", arn]) => {
+            Some(("ListTags", vec![("Resource", (*arn).to_owned())]))
+        }
+        _ => None,
+    }
+}
+
+fn invalid(message: impl Into<String>) -> ServiceError {
+    ServiceError::new(400, "InvalidParameterValueException", message)
+}
+
+/// The function of a call. A name, an ARN and half an ARN all name it.
+fn function<'a>(
+    lambda: &'a mut Lambda,
+    place: &Place,
+    named: &str,
+) -> Result<&'a mut Function, ServiceError> {
+    let name = named.rsplit(':').next().unwrap_or(named);
+    lambda.functions.get_mut(name).ok_or_else(|| {
+        let Place { account, region, .. } = place;
+        let message =
+            format!("Function not found: arn:aws:lambda:{region}:{account}:function:{name}");
+        ServiceError::new(404, "ResourceNotFoundException", message)
+    })
+}
+
+fn told(reserved: Option<i64>) -> Value {
+    reserved.map_or_else(|| json!({}), |it| json!({ "ReservedConcurrentExecutions": it }))
+}
+
+fn get(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    Ok(told(function(lambda, place, required(input, "FunctionName")?)?.reserved))
+}
+
+fn put(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let name = required(input, "FunctionName")?;
+    let wanted = number(input, "ReservedConcurrentExecutions")
+        .filter(|wanted| *wanted >= 0)
+        .ok_or_else(|| invalid("ReservedConcurrentExecutions must be at least 0"))?;
+    let all: i64 = lambda.functions.values().filter_map(|function| function.reserved).sum();
+    let function = function(lambda, place, name)?;
+    if wanted < function.provisioned {
+        return Err(invalid(
+            "ReservedConcurrentExecutions must not be less than the function's provisioned concurrency",
+        ));
+    }
+    if CONCURRENCY - (all - function.reserved.unwrap_or(0) + wanted) < UNRESERVED {
+        return Err(invalid(format!(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]."
+        )));
+    }
+    function.reserved = Some(wanted);
+    Ok(told(function.reserved))
+}
+
+fn delete(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    function(lambda, place, required(input, "FunctionName")?)?.reserved = None;
+    Ok(json!({}))
+}
+
+fn list_tags(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let arn = required(input, "Resource")?;
+    if !arn.starts_with("arn:") {
+        return Err(invalid(format!("{arn} is not the ARN of a function")));
+    }
+    Ok(json!({ "Tags": function(lambda, place, arn)?.tags }))
 }

@@ -1,6 +1,7 @@
 //! What the laws are tried on: each action on each kind of target, with the
 //! parameters that make a difference. One file a family of actions.
 
+pub(crate) mod compute;
 mod containment;
 mod evidence;
 mod identity;
@@ -41,14 +42,7 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [
-        containment::cases(),
-        evidence::cases(),
-        identity::cases(),
-        instances::cases(),
-        storage::cases(),
-    ]
-    .concat()
+    [compute::cases(), containment::cases(), evidence::cases(), identity::cases(), instances::cases(), storage::cases()].concat()
 }
 
 /// The case of this name.

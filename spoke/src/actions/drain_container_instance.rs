@@ -1,0 +1,165 @@
+//! Keeps ECS from placing tasks on the container instance that the finding's
+//! task runs on, by the state `DRAINING`. Undo makes it `ACTIVE` again if it
+//! was, unless somebody changed it since.
+//!
+//! ECS moves the tasks of services elsewhere as their deployment settings allow;
+//! tasks that were started by themselves go on running (ECS API reference,
+//! UpdateContainerInstancesState). It is not isolation: for that there are
+//! isolate-instance and stop-task. On Fargate there is no container instance.
+
+use aws_sdk_ecs::types::ContainerInstanceStatus;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::container;
+use crate::error::{ActionError, Kind};
+use crate::resource::ResourceKind;
+
+pub(super) struct DrainContainerInstance;
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    cluster: String,
+    /// The container instance's ARN.
+    instance: String,
+    active: bool,
+}
+
+const ACTIVE: &str = "ACTIVE";
+const DRAINING: &str = "DRAINING";
+
+impl Action for DrainContainerInstance {
+    const ABOUT: About = About {
+        name: "drain-container-instance",
+        sentence: "Drains the ECS container instance that the task runs on, so that no task is placed there.",
+        resource_types: &["ECSCluster"],
+        reads: &["ecs:DescribeContainerInstances", "ecs:DescribeTasks"],
+        writes: &["ecs:UpdateContainerInstancesState"],
+        reversal: Reversal::Restored,
+        phase: Phase::Protect,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let ResourceKind::EcsCluster { cluster, task, .. } = &scope.resource.kind else {
+            return Err(ActionError::new(Kind::NotApplicable, "the target is no ECS cluster"));
+        };
+        let Some(task) = task else {
+            return Err(ActionError::new(
+                Kind::NotApplicable,
+                "the finding names no task, and so no container instance",
+            ));
+        };
+        let found = container::task(scope.account, cluster, task).await?;
+        let Some(instance) = found.container_instance_arn() else {
+            let message = format!("the task `{task}` runs on no container instance, as on Fargate");
+            return Err(ActionError::new(Kind::NotApplicable, message));
+        };
+        let state = state(scope, cluster, instance).await?;
+        let active = match state.as_str() {
+            ACTIVE => true,
+            DRAINING => false,
+            other => {
+                let message = format!(
+                    "the container instance `{instance}` is {other}: only an active one is drained"
+                );
+                return Err(ActionError::new(Kind::Refused, message));
+            }
+        };
+        let change = Change {
+            what: format!("state of container instance {instance}"),
+            before: state,
+            after: DRAINING.to_owned(),
+        };
+        let changes = if active { vec![change] } else { Vec::new() };
+        let (cluster, instance) = (cluster.clone(), instance.to_owned());
+        Ok(Observation { prior: Prior { cluster, instance, active }, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        set(scope, prior, ContainerInstanceStatus::Draining).await
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let Prior { cluster, instance, .. } = prior;
+        Ok(match state(scope, cluster, instance).await {
+            Ok(state) if state == ACTIVE => Verdict::Broken(format!(
+                "the container instance `{instance}` is active: tasks may be placed there"
+            )),
+            Ok(state) => Verdict::Holds(format!(
+                "the container instance `{instance}` is {state}; tasks of no service go on running there"
+            )),
+            Err(error) if error.kind == Kind::Gone => Verdict::Holds(error.message),
+            Err(error) => return Err(error),
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let Prior { cluster, instance, active } = prior;
+        let mut undone = Undone::default();
+        match (state(scope, cluster, instance).await, *active) {
+            (Ok(state), true) if state == DRAINING => {
+                set(scope, prior, ContainerInstanceStatus::Active).await?;
+                let restored = format!("the container instance `{instance}` is active again");
+                undone.restored.push(restored);
+            }
+            (Ok(state), true) if state == ACTIVE => {}
+            (Ok(state), false) if state == DRAINING => {}
+            (Ok(state), _) => undone
+                .drift
+                .push(format!("the container instance `{instance}` became {state} since")),
+            (Err(error), _) if error.kind == Kind::Gone => undone.drift.push(error.message),
+            (Err(error), _) => return Err(error),
+        }
+        Ok(undone)
+    }
+}
+
+async fn state(scope: Scope<'_>, cluster: &str, instance: &str) -> Result<String, ActionError> {
+    let found = container::instance(scope.account, cluster, instance).await?;
+    Ok(found.status().unwrap_or("of unknown state").to_owned())
+}
+
+async fn set(
+    scope: Scope<'_>,
+    prior: &Prior,
+    status: ContainerInstanceStatus,
+) -> Result<(), ActionError> {
+    let Prior { cluster, instance, .. } = prior;
+    let ecs = scope.account.ecs().await;
+    let answer = ecs
+        .update_container_instances_state()
+        .cluster(cluster)
+        .container_instances(instance)
+        .status(status)
+        .send()
+        .await
+        .map_err(|error| ActionError::from_sdk("ecs:UpdateContainerInstancesState", &error))?;
+    let what = format!("the container instance `{instance}`");
+    let (changed, failures) = (answer.container_instances, answer.failures);
+    container::found(&what, "ecs:UpdateContainerInstancesState", changed, failures).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prior_state_survives_its_record() {
+        let (cluster, instance) = ("web".to_owned(), "arn:aws:ecs:x".to_owned());
+        let prior = Prior { cluster, instance, active: true };
+        let json = serde_json::to_value(&prior).unwrap();
+        assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
+    }
+}

@@ -1,0 +1,166 @@
+//! Stops every task of the ECS service that started the finding's task, by a
+//! desired count of 0: the service would replace a task that is stopped alone.
+//! Undo restores the count, unless somebody changed it since; the tasks are new
+//! ones.
+//!
+//! A service of the daemon strategy has no count (ECS API reference,
+//! UpdateService): its task is stopped, and its container instance drained,
+//! instead. Application Auto Scaling does not lower what is set here, but an
+//! alarm may raise it again, to the minimum at the least (ECS developer guide,
+//! "Automatically scale your Amazon ECS service"): reading back says so.
+
+use aws_sdk_ecs::types::{SchedulingStrategy, Service};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::container;
+use crate::error::{ActionError, Kind};
+use crate::resource::ResourceKind;
+
+pub(super) struct FreezeService;
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    cluster: String,
+    service: String,
+    desired: i32,
+}
+
+impl Action for FreezeService {
+    const ABOUT: About = About {
+        name: "freeze-service",
+        sentence: "Sets the desired count of the task's ECS service to 0, which stops all its tasks.",
+        resource_types: &["ECSCluster"],
+        reads: &["ecs:DescribeServices"],
+        writes: &["ecs:UpdateService"],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let ResourceKind::EcsCluster { cluster, service, .. } = &scope.resource.kind else {
+            return Err(ActionError::new(Kind::NotApplicable, "the target is no ECS cluster"));
+        };
+        let Some(service) = service else {
+            return Err(ActionError::new(
+                Kind::NotApplicable,
+                "the finding names no service: the task was started by itself, or the finding is about the cluster",
+            ));
+        };
+        let found = container::service(scope.account, cluster, service).await?;
+        if found.scheduling_strategy() == Some(&SchedulingStrategy::Daemon) {
+            let message = format!(
+                "the service `{service}` is a daemon and has no desired count: drain-container-instance and stop-task contain its task"
+            );
+            return Err(ActionError::new(Kind::NotApplicable, message));
+        }
+        let desired = found.desired_count();
+        let change = Change {
+            what: format!("desired count of service {service} in cluster {cluster}"),
+            before: desired.to_string(),
+            after: "0".to_owned(),
+        };
+        let changes = if desired == 0 { Vec::new() } else { vec![change] };
+        let prior = Prior { cluster: cluster.clone(), service: service.clone(), desired };
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        set(scope, prior, 0).await
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        match container::service(scope.account, &prior.cluster, &prior.service).await {
+            Ok(found) => Ok(judge(&prior.service, &found)),
+            Err(error) if error.kind == Kind::Gone => Ok(Verdict::Holds(error.message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let Prior { cluster, service, desired } = prior;
+        let mut undone = Undone::default();
+        let present = match container::service(scope.account, cluster, service).await {
+            Ok(found) => found.desired_count(),
+            Err(error) if error.kind == Kind::Gone => {
+                undone.drift.push(error.message);
+                return Ok(undone);
+            }
+            Err(error) => return Err(error),
+        };
+        if present == *desired {
+            return Ok(undone);
+        }
+        if present == 0 {
+            set(scope, prior, *desired).await?;
+            undone.restored.push(format!("service `{service}` wants {desired} task(s) again"));
+        } else {
+            undone.drift.push(format!(
+                "the desired count of service `{service}` was changed to {present} since"
+            ));
+        }
+        Ok(undone)
+    }
+}
+
+/// What reading back says.
+fn judge(name: &str, found: &Service) -> Verdict {
+    let (desired, left) = (found.desired_count(), found.running_count() + found.pending_count());
+    match (desired, left) {
+        (0, 0) => Verdict::Holds(format!(
+            "service `{name}` wants and runs no task; Application Auto Scaling, if it manages it, may raise that again"
+        )),
+        (0, left) => Verdict::Pending(format!(
+            "service `{name}` wants no task and {left} of it still run or start"
+        )),
+        (desired, _) => Verdict::Broken(format!(
+            "service `{name}` wants {desired} task(s): Application Auto Scaling or a deployment may have raised it"
+        )),
+    }
+}
+
+async fn set(scope: Scope<'_>, prior: &Prior, desired: i32) -> Result<(), ActionError> {
+    let Prior { cluster, service, .. } = prior;
+    let ecs = scope.account.ecs().await;
+    let call = ecs.update_service().cluster(cluster).service(service).desired_count(desired);
+    let result = call.send().await.map(|_| ());
+    result.map_err(|error| {
+        let error = ActionError::from_sdk("ecs:UpdateService", &error);
+        // It is being deleted, or was.
+        let gone = error.has_code("ServiceNotActiveException");
+        let kind = if gone { Kind::Gone } else { error.kind };
+        ActionError { kind, ..error }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_frozen_once_its_last_task_has_stopped() {
+        let told = |desired: i32, running: i32, pending: i32| {
+            let found = Service::builder()
+                .desired_count(desired)
+                .running_count(running)
+                .pending_count(pending);
+            judge("web", &found.build())
+        };
+        assert!(matches!(told(0, 0, 0), Verdict::Holds(text) if text.contains("Auto Scaling")));
+        assert!(matches!(told(0, 1, 0), Verdict::Pending(_)));
+        assert!(matches!(told(0, 0, 1), Verdict::Pending(_)));
+        assert!(matches!(told(2, 0, 0), Verdict::Broken(text) if text.contains("Auto Scaling")));
+    }
+}

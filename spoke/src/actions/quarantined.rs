@@ -1,0 +1,180 @@
+//! What quarantine changes of a database: the security groups of the DB cluster
+//! or instance that carries them, and the public access of each instance.
+
+use std::fmt;
+
+use aws_sdk_rds::types::{DbCluster, DbInstance};
+use serde::{Deserialize, Serialize};
+
+use super::Scope;
+use crate::database;
+use crate::error::{ActionError, Kind};
+use crate::resource::ResourceKind;
+
+/// What carries the security groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Holder {
+    Instance(String),
+    Cluster(String),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance(id) => write!(formatter, "the DB instance `{id}`"),
+            Self::Cluster(id) => write!(formatter, "the DB cluster `{id}`"),
+        }
+    }
+}
+
+/// A DB instance whose public access can be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Member {
+    pub(super) instance: String,
+    pub(super) public: bool,
+    pub(super) status: String,
+}
+
+/// A database as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Database {
+    pub(super) holder: Holder,
+    /// In AWS's order, without those that are being removed.
+    pub(super) groups: Vec<String>,
+    pub(super) subnet_group: String,
+    pub(super) status: String,
+    /// Whether groups are still being added or removed.
+    pub(super) changing: bool,
+    pub(super) members: Vec<Member>,
+}
+
+impl Database {
+    pub(super) fn refuse_stopped(&self) -> Result<(), ActionError> {
+        database::refuse_stopped(&self.holder.to_string(), &self.status)
+    }
+}
+
+/// The database that the finding names; of an instance in a cluster the cluster.
+pub(super) async fn of_target(scope: Scope<'_>) -> Result<Database, ActionError> {
+    match &scope.resource.kind {
+        ResourceKind::DbInstance { identifier } => {
+            let instance = database::instance(scope.account, identifier).await?;
+            match instance.db_cluster_identifier() {
+                Some(cluster) => of_cluster(scope, cluster).await,
+                None => Ok(alone(identifier, &instance)),
+            }
+        }
+        ResourceKind::DbCluster { identifier } => of_cluster(scope, identifier).await,
+        ResourceKind::Instance { .. }
+        | ResourceKind::AccessKey { .. }
+        | ResourceKind::User { .. }
+        | ResourceKind::Role { .. }
+        | ResourceKind::Bucket { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => {
+            Err(ActionError::new(Kind::NotApplicable, "the target is no RDS database"))
+        }
+    }
+}
+
+/// What was recorded, as it is now.
+pub(super) async fn of_holder(scope: Scope<'_>, holder: &Holder) -> Result<Database, ActionError> {
+    match holder {
+        Holder::Instance(id) => Ok(alone(id, &database::instance(scope.account, id).await?)),
+        Holder::Cluster(id) => of_cluster(scope, id).await,
+    }
+}
+
+fn alone(id: &str, instance: &DbInstance) -> Database {
+    let groups = instance.vpc_security_groups();
+    let subnet_group = instance.db_subnet_group().and_then(|group| group.db_subnet_group_name());
+    Database {
+        holder: Holder::Instance(id.to_owned()),
+        groups: database::groups(groups),
+        subnet_group: subnet_group.unwrap_or_default().to_owned(),
+        status: instance.db_instance_status().unwrap_or_default().to_owned(),
+        changing: database::groups_change(groups),
+        members: member(instance).into_iter().collect(),
+    }
+}
+
+async fn of_cluster(scope: Scope<'_>, id: &str) -> Result<Database, ActionError> {
+    let cluster: DbCluster = database::cluster(scope.account, id).await?;
+    // RDS modifies Aurora's instances one by one, a Multi-AZ DB cluster's never.
+    let members = if cluster.engine().is_some_and(|engine| engine.starts_with("aurora")) {
+        database::members(scope.account, id).await?.iter().filter_map(member).collect()
+    } else {
+        Vec::new()
+    };
+    let groups = cluster.vpc_security_groups();
+    Ok(Database {
+        holder: Holder::Cluster(id.to_owned()),
+        groups: database::groups(groups),
+        subnet_group: cluster.db_subnet_group().unwrap_or_default().to_owned(),
+        status: cluster.status().unwrap_or_default().to_owned(),
+        changing: database::groups_change(groups),
+        members,
+    })
+}
+
+fn member(instance: &DbInstance) -> Option<Member> {
+    Some(Member {
+        instance: instance.db_instance_identifier()?.to_owned(),
+        public: instance.publicly_accessible().unwrap_or(false),
+        status: instance.db_instance_status().unwrap_or_default().to_owned(),
+    })
+}
+
+/// The VPC of a database: that of its DB subnet group.
+pub(super) async fn vpc(scope: Scope<'_>, database: &Database) -> Result<String, ActionError> {
+    let rds = scope.account.rds().await;
+    let call = rds.describe_db_subnet_groups().db_subnet_group_name(&database.subnet_group);
+    let answer = call
+        .send()
+        .await
+        .map_err(|error| ActionError::from_sdk("rds:DescribeDBSubnetGroups", &error))?;
+    let vpc = answer.db_subnet_groups().first().and_then(|group| group.vpc_id());
+    vpc.map(str::to_owned).ok_or_else(|| {
+        let message = format!("{} is in no VPC, so no security group fits it", database.holder);
+        ActionError::new(Kind::Refused, message)
+    })
+}
+
+/// Whether two lists name the same groups: RDS does not promise their order.
+pub(super) fn same(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len() && one.iter().all(|group| other.contains(group))
+}
+
+pub(super) async fn modify_instance(
+    scope: Scope<'_>,
+    id: &str,
+    groups: Option<Vec<String>>,
+    public: Option<bool>,
+) -> Result<(), ActionError> {
+    let rds = scope.account.rds().await;
+    let call = rds
+        .modify_db_instance()
+        .db_instance_identifier(id)
+        .set_vpc_security_group_ids(groups)
+        .set_publicly_accessible(public)
+        .apply_immediately(true);
+    let result = call.send().await;
+    result.map(|_| ()).map_err(|error| ActionError::from_sdk("rds:ModifyDBInstance", &error))
+}
+
+pub(super) async fn modify_cluster(
+    scope: Scope<'_>,
+    id: &str,
+    groups: Vec<String>,
+) -> Result<(), ActionError> {
+    let rds = scope.account.rds().await;
+    let call = rds
+        .modify_db_cluster()
+        .db_cluster_identifier(id)
+        .set_vpc_security_group_ids(Some(groups))
+        .apply_immediately(true);
+    let result = call.send().await;
+    result.map(|_| ()).map_err(|error| ActionError::from_sdk("rds:ModifyDBCluster", &error))
+}

@@ -1,0 +1,354 @@
+//! Takes a snapshot of an RDS database, for whoever looks into the finding. Undo
+//! keeps it.
+//!
+//! Its identifier names the response, so that a repeat finds its own; its tags
+//! name the finding, so that the finding's next response takes none again. A DB
+//! instance in a cluster has no snapshot of its own: the cluster's is taken (RDS
+//! API reference, CreateDBSnapshot and CreateDBClusterSnapshot). RDS starts one
+//! only of what is available: what is stopped is refused, and what is being
+//! modified is worth another try.
+
+use std::fmt;
+
+use aws_sdk_rds::types::Tag;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::database;
+use crate::error::{ActionError, Kind};
+use crate::resource::ResourceKind;
+
+pub(super) struct SnapshotDb;
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+/// What a snapshot is taken of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Source {
+    Instance(String),
+    Cluster(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance(id) => write!(formatter, "the DB instance `{id}`"),
+            Self::Cluster(id) => write!(formatter, "the DB cluster `{id}`"),
+        }
+    }
+}
+
+impl Source {
+    fn arn(&self, scope: Scope<'_>) -> String {
+        let (partition, account) = (&scope.account.partition, &scope.account.id);
+        let region = &scope.account.region;
+        match self {
+            Self::Instance(id) => format!("arn:{partition}:rds:{region}:{account}:db:{id}"),
+            Self::Cluster(id) => format!("arn:{partition}:rds:{region}:{account}:cluster:{id}"),
+        }
+    }
+}
+
+/// Whose snapshot it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Origin {
+    /// An earlier response to the finding took it.
+    Earlier,
+    /// This response takes it.
+    Ours,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    source: Source,
+    snapshot: String,
+    origin: Origin,
+}
+
+/// A snapshot as RDS lists it.
+struct Listed {
+    id: String,
+    status: String,
+    finding: Option<String>,
+}
+
+impl Action for SnapshotDb {
+    const ABOUT: About = About {
+        name: "snapshot-db",
+        sentence: "Takes a snapshot of the database or of its cluster, once for each finding.",
+        resource_types: &["RDSDBInstance", "RDSDBCluster"],
+        reads: &[
+            "rds:DescribeDBClusterSnapshots",
+            "rds:DescribeDBClusters",
+            "rds:DescribeDBInstances",
+            "rds:DescribeDBSnapshots",
+        ],
+        writes: &["rds:AddTagsToResource", "rds:CreateDBClusterSnapshot", "rds:CreateDBSnapshot"],
+        reversal: Reversal::Kept,
+        phase: Phase::Collect,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let source = source(scope).await?;
+        let finding = tag_value(scope.finding);
+        let listed = match &source {
+            Source::Instance(id) => of_instance(scope, id).await?,
+            Source::Cluster(id) => of_cluster(scope, id).await?,
+        };
+        let earlier = listed
+            .into_iter()
+            .find(|it| it.status != FAILED && it.finding.as_ref() == Some(&finding));
+        if let Some(Listed { id: snapshot, .. }) = earlier {
+            let prior = Prior { source, snapshot, origin: Origin::Earlier };
+            return Ok(Observation { prior, changes: Vec::new() });
+        }
+        let snapshot = identifier(scope.response);
+        let change = Change {
+            what: format!("snapshot of {source}"),
+            before: "none for this finding".to_owned(),
+            after: snapshot.clone(),
+        };
+        let prior = Prior { source, snapshot, origin: Origin::Ours };
+        Ok(Observation { prior, changes: vec![change] })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        match prior.origin {
+            Origin::Earlier => Ok(()),
+            Origin::Ours => create(scope, &prior.source, &prior.snapshot).await,
+        }
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let Prior { source, snapshot, .. } = prior;
+        Ok(match status(scope, source, snapshot).await?.as_deref() {
+            Some("available") => {
+                Verdict::Holds(format!("the snapshot `{snapshot}` of {source} is available"))
+            }
+            Some(FAILED) => {
+                Verdict::Broken(format!("the snapshot `{snapshot}` of {source} failed"))
+            }
+            Some(status) => {
+                Verdict::Pending(format!("the snapshot `{snapshot}` of {source} is {status}"))
+            }
+            None => Verdict::Broken(format!("there is no snapshot `{snapshot}` of {source}")),
+        })
+    }
+
+    async fn undo(_: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
+        Ok(Undone::default())
+    }
+}
+
+const FINDING: &str = "firebreak:finding";
+const FAILED: &str = "failed";
+
+/// What the finding's database is saved as; `Gone` or stopped is told.
+async fn source(scope: Scope<'_>) -> Result<Source, ActionError> {
+    let cluster = match &scope.resource.kind {
+        ResourceKind::DbInstance { identifier } => {
+            let instance = database::instance(scope.account, identifier).await?;
+            let Some(cluster) = instance.db_cluster_identifier() else {
+                let source = Source::Instance(identifier.clone());
+                let status = instance.db_instance_status().unwrap_or_default();
+                database::refuse_stopped(&source.to_string(), status)?;
+                return Ok(source);
+            };
+            cluster.to_owned()
+        }
+        ResourceKind::DbCluster { identifier } => identifier.clone(),
+        ResourceKind::Instance { .. }
+        | ResourceKind::AccessKey { .. }
+        | ResourceKind::User { .. }
+        | ResourceKind::Role { .. }
+        | ResourceKind::Bucket { .. }
+        | ResourceKind::Function { .. }
+        | ResourceKind::EcsCluster { .. }
+        | ResourceKind::EksCluster { .. }
+        | ResourceKind::Other { .. } => {
+            return Err(ActionError::new(Kind::NotApplicable, "the target is no RDS database"));
+        }
+    };
+    let found = database::cluster(scope.account, &cluster).await?;
+    let source = Source::Cluster(cluster);
+    database::refuse_stopped(&source.to_string(), found.status().unwrap_or_default())?;
+    Ok(source)
+}
+
+/// The snapshot's identifier: letters, digits and single hyphens, as RDS has it,
+/// and well under a cluster snapshot's 63.
+fn identifier(response: &str) -> String {
+    let words = response.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let words: Vec<&str> = std::iter::once("firebreak").chain(words).collect();
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
+}
+
+/// A text as a tag may have it: at most 256 characters of those that AWS allows
+/// in every service (RDS user guide, "Tagging Amazon RDS resources").
+fn tag_value(text: &str) -> String {
+    let allowed = |letter: char| letter.is_alphanumeric() || " _.:/=+-@".contains(letter);
+    text.chars().take(256).map(|letter| if allowed(letter) { letter } else { '_' }).collect()
+}
+
+fn tags(scope: Scope<'_>, source: &Source) -> Vec<Tag> {
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(tag_value(value)).build();
+    vec![
+        tag(FINDING, scope.finding),
+        tag("firebreak:response", scope.response),
+        tag("firebreak:source", &source.arn(scope)),
+    ]
+}
+
+fn finding(tags: &[Tag]) -> Option<String> {
+    tags.iter().find(|tag| tag.key() == Some(FINDING))?.value().map(str::to_owned)
+}
+
+/// The manual snapshots of a DB instance.
+async fn of_instance(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionError> {
+    let (mut listed, mut marker) = (Vec::new(), None);
+    loop {
+        let rds = scope.account.rds().await;
+        let call = rds.describe_db_snapshots().db_instance_identifier(id).snapshot_type("manual");
+        let page = call
+            .set_marker(marker)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("rds:DescribeDBSnapshots", &error))?;
+        listed.extend(page.db_snapshots().iter().filter_map(|snapshot| {
+            Some(Listed {
+                id: snapshot.db_snapshot_identifier()?.to_owned(),
+                status: snapshot.status().unwrap_or_default().to_owned(),
+                finding: finding(snapshot.tag_list()),
+            })
+        }));
+        marker = page.marker().filter(|marker| !marker.is_empty()).map(str::to_owned);
+        if marker.is_none() {
+            return Ok(listed);
+        }
+    }
+}
+
+/// The manual snapshots of a DB cluster.
+async fn of_cluster(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionError> {
+    let (mut listed, mut marker) = (Vec::new(), None);
+    loop {
+        let rds = scope.account.rds().await;
+        let call = rds.describe_db_cluster_snapshots().db_cluster_identifier(id);
+        let page = call
+            .snapshot_type("manual")
+            .set_marker(marker)
+            .send()
+            .await
+            .map_err(|error| ActionError::from_sdk("rds:DescribeDBClusterSnapshots", &error))?;
+        listed.extend(page.db_cluster_snapshots().iter().filter_map(|snapshot| {
+            Some(Listed {
+                id: snapshot.db_cluster_snapshot_identifier()?.to_owned(),
+                status: snapshot.status().unwrap_or_default().to_owned(),
+                finding: finding(snapshot.tag_list()),
+            })
+        }));
+        marker = page.marker().filter(|marker| !marker.is_empty()).map(str::to_owned);
+        if marker.is_none() {
+            return Ok(listed);
+        }
+    }
+}
+
+/// Starts the snapshot, unless it was started before.
+async fn create(scope: Scope<'_>, source: &Source, snapshot: &str) -> Result<(), ActionError> {
+    let (rds, tags) = (scope.account.rds().await, Some(tags(scope, source)));
+    let result = match source {
+        Source::Instance(id) => {
+            let call = rds.create_db_snapshot().db_instance_identifier(id);
+            let result = call.db_snapshot_identifier(snapshot).set_tags(tags).send().await;
+            result
+                .map(|_| ())
+                .map_err(|error| ActionError::from_sdk("rds:CreateDBSnapshot", &error))
+        }
+        Source::Cluster(id) => {
+            let call = rds.create_db_cluster_snapshot().db_cluster_identifier(id);
+            let result = call.db_cluster_snapshot_identifier(snapshot).set_tags(tags).send().await;
+            result
+                .map(|_| ())
+                .map_err(|error| ActionError::from_sdk("rds:CreateDBClusterSnapshot", &error))
+        }
+    };
+    match result {
+        Err(error)
+            if error.has_code("DBSnapshotAlreadyExists")
+                || error.has_code("DBClusterSnapshotAlreadyExistsFault") =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// The snapshot's status; `None` when the source has no such snapshot.
+async fn status(
+    scope: Scope<'_>,
+    source: &Source,
+    snapshot: &str,
+) -> Result<Option<String>, ActionError> {
+    let rds = scope.account.rds().await;
+    let found = match source {
+        Source::Instance(id) => {
+            let call = rds.describe_db_snapshots().db_snapshot_identifier(snapshot);
+            let answer = call.db_instance_identifier(id).send().await;
+            answer
+                .map(|answer| {
+                    let found = answer.db_snapshots().first();
+                    found.and_then(|found| found.status().map(str::to_owned))
+                })
+                .map_err(|error| ActionError::from_sdk("rds:DescribeDBSnapshots", &error))
+        }
+        Source::Cluster(id) => {
+            let call = rds.describe_db_cluster_snapshots().db_cluster_snapshot_identifier(snapshot);
+            let answer = call.db_cluster_identifier(id).send().await;
+            answer
+                .map(|answer| {
+                    let found = answer.db_cluster_snapshots().first();
+                    found.and_then(|found| found.status().map(str::to_owned))
+                })
+                .map_err(|error| ActionError::from_sdk("rds:DescribeDBClusterSnapshots", &error))
+        }
+    };
+    match found {
+        Err(error)
+            if error.has_code("DBSnapshotNotFound")
+                || error.has_code("DBClusterSnapshotNotFoundFault") =>
+        {
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_one_that_rds_takes() {
+        let check = |response: &str, expected: &str| assert_eq!(identifier(response), expected);
+        check("r-0123456789abcdef", "firebreak-r-0123456789abcdef");
+        check("R--1_2-", "firebreak-r-1-2");
+    }
+
+    #[test]
+    fn a_tag_s_value_is_one_that_rds_takes() {
+        assert_eq!(tag_value("arn:aws:x/1"), "arn:aws:x/1");
+        assert_eq!(tag_value("a<b>"), "a_b_");
+        assert_eq!(tag_value(&"é".repeat(300)).chars().count(), 256);
+    }
+}

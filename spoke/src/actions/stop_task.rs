@@ -1,0 +1,140 @@
+//! Stops the ECS task that the finding names. Nothing starts it again: what was
+//! in its memory and on its own volumes is lost, so whatever is wanted of it is
+//! kept before. A task of a service is replaced by a new one unless the service
+//! is frozen.
+//!
+//! Containers get SIGTERM, and SIGKILL after their stop timeout of 30 seconds
+//! unless set otherwise (ECS API reference, StopTask): until then it is pending.
+
+use aws_sdk_ecs::types::Task;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::container;
+use crate::error::{ActionError, Kind};
+use crate::resource::ResourceKind;
+
+pub(super) struct StopTask;
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    cluster: String,
+    task: String,
+    running: bool,
+}
+
+const STOPPED: &str = "STOPPED";
+
+impl Action for StopTask {
+    const ABOUT: About = About {
+        name: "stop-task",
+        sentence: "Stops the ECS task for good; its service may start another.",
+        resource_types: &["ECSCluster"],
+        reads: &["ecs:DescribeTasks"],
+        writes: &["ecs:StopTask"],
+        reversal: Reversal::Impossible,
+        phase: Phase::End,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let ResourceKind::EcsCluster { cluster, task, .. } = &scope.resource.kind else {
+            return Err(ActionError::new(Kind::NotApplicable, "the target is no ECS cluster"));
+        };
+        let Some(task) = task else {
+            return Err(ActionError::new(Kind::NotApplicable, "the finding names no task"));
+        };
+        let found = container::task(scope.account, cluster, task).await?;
+        let running = !is_to_stop(&found);
+        let change = Change {
+            what: format!("task {task}"),
+            before: found.last_status().unwrap_or("of unknown state").to_owned(),
+            after: STOPPED.to_owned(),
+        };
+        let changes = if running { vec![change] } else { Vec::new() };
+        let prior = Prior { cluster: cluster.clone(), task: task.clone(), running };
+        Ok(Observation { prior, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        let Prior { cluster, task, .. } = prior;
+        // ECS has no code of its own for a task that it does not know.
+        if is_to_stop(&container::task(scope.account, cluster, task).await?) {
+            return Ok(());
+        }
+        let ecs = scope.account.ecs().await;
+        let call = ecs.stop_task().cluster(cluster).task(task).reason(reason(scope));
+        let result = call.send().await.map(|_| ());
+        result.map_err(|error| ActionError::from_sdk("ecs:StopTask", &error))
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let Prior { cluster, task, .. } = prior;
+        Ok(match container::task(scope.account, cluster, task).await {
+            Ok(found) => judge(task, &found),
+            Err(error) if error.kind == Kind::Gone => Verdict::Holds(error.message),
+            Err(error) => return Err(error),
+        })
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let Prior { cluster, task, running } = prior;
+        let mut undone = Undone::default();
+        match container::task(scope.account, cluster, task).await {
+            Ok(found) if *running && is_to_stop(&found) => undone.drift.push(format!(
+                "the task `{task}` stays stopped: nothing starts it again, but its service may start another"
+            )),
+            Ok(_) => {}
+            Err(error) if error.kind == Kind::Gone => undone.drift.push(error.message),
+            Err(error) => return Err(error),
+        }
+        Ok(undone)
+    }
+}
+
+/// What people see as the task's `stoppedReason`.
+fn reason(scope: Scope<'_>) -> String {
+    format!("Firebreak response {}", scope.response)
+}
+
+fn is_to_stop(task: &Task) -> bool {
+    task.desired_status() == Some(STOPPED) || task.last_status() == Some(STOPPED)
+}
+
+/// What reading back says.
+fn judge(name: &str, found: &Task) -> Verdict {
+    let last = found.last_status().unwrap_or("of unknown state");
+    if last == STOPPED {
+        Verdict::Holds(format!("the task `{name}` has stopped"))
+    } else if is_to_stop(found) {
+        Verdict::Pending(format!("the task `{name}` is to stop and is {last}"))
+    } else {
+        Verdict::Broken(format!("the task `{name}` is {last} and is to go on"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_stopped_when_its_last_status_says_so() {
+        let told = |desired: &str, last: &str| {
+            judge("t", &Task::builder().desired_status(desired).last_status(last).build())
+        };
+        assert!(matches!(told("RUNNING", "RUNNING"), Verdict::Broken(_)));
+        assert!(matches!(told("STOPPED", "DEACTIVATING"), Verdict::Pending(_)));
+        assert!(matches!(told("STOPPED", "STOPPED"), Verdict::Holds(_)));
+    }
+}
