@@ -4,6 +4,7 @@
 pub mod account;
 pub mod actions;
 mod bucket;
+mod cluster;
 pub mod error;
 mod instance;
 pub mod pace;

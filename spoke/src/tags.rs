@@ -7,11 +7,16 @@ use crate::account::Account;
 use crate::error::ActionError;
 use crate::pace::Class;
 use crate::resource::{Principal, PrincipalType, Resource, ResourceKind};
-use crate::{bucket, instance};
+use crate::{bucket, cluster, instance};
 
 /// Every IAM action that reading tags uses.
-pub const READS: &[&str] =
-    &["ec2:DescribeInstances", "iam:ListRoleTags", "iam:ListUserTags", "s3:GetBucketTagging"];
+pub const READS: &[&str] = &[
+    "ec2:DescribeInstances",
+    "eks:DescribeCluster",
+    "iam:ListRoleTags",
+    "iam:ListUserTags",
+    "s3:GetBucketTagging",
+];
 
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
@@ -45,12 +50,15 @@ pub async fn current(account: &Account, resource: &Resource) -> Result<Option<Ta
         ResourceKind::User { name } => user(account, name).await.map(Some),
         ResourceKind::Role { name } => role(account, name).await.map(Some),
         ResourceKind::Bucket { name } => bucket(account, name).await.map(Some),
+        ResourceKind::EksCluster { name, .. } => {
+            let cluster = cluster::describe(account, name).await?;
+            Ok(Some(cluster.tags.unwrap_or_default().into_iter().collect()))
+        }
         ResourceKind::AccessKey { .. }
         | ResourceKind::DbInstance { .. }
         | ResourceKind::DbCluster { .. }
         | ResourceKind::Function { .. }
         | ResourceKind::EcsCluster { .. }
-        | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => Ok(None),
     }
 }

@@ -30,15 +30,21 @@ use crate::account::Account;
 use crate::error::{ActionError, Kind};
 use crate::resource::Resource;
 
+mod access_entry;
+mod aws_auth;
 mod block_public_access;
+mod cordon_node;
 mod deactivate_access_key;
 mod deny_sessions;
 mod instance_profile;
 mod interfaces;
 mod isolate_instance;
+mod isolate_pod;
 mod isolation_groups;
 mod isolation_rules;
+mod pods;
 mod protected;
+mod revoke_cluster_access;
 mod revoke_instance_credentials;
 mod revoke_sessions;
 mod tag_resource;
@@ -219,6 +225,9 @@ pub fn all() -> &'static [Entry] {
         entry::<revoke_sessions::RevokeSessions>(),
         entry::<block_public_access::BlockPublicAccess>(),
         entry::<tag_resource::TagResource>(),
+        entry::<revoke_cluster_access::RevokeClusterAccess>(),
+        entry::<isolate_pod::IsolatePod>(),
+        entry::<cordon_node::CordonNode>(),
     ];
     ALL
 }

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod clusters;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod laws;

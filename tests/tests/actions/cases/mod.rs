@@ -1,6 +1,7 @@
 //! What the laws are tried on: each action on each kind of target, with the
 //! parameters that make a difference. One file a family of actions.
 
+mod clusters;
 mod containment;
 
 use fastrand::Rng;
@@ -9,6 +10,9 @@ use firebreak_simulation::state::State;
 use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::Value;
 
+pub(crate) use self::clusters::{
+    ADMINISTRATOR, CLUSTER, OPS, cluster, entry as cluster_entry, workload as cluster_workload,
+};
 pub(crate) use self::containment::{first_interface, instance_id};
 
 /// One action on one kind of target.
@@ -33,7 +37,7 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [containment::cases()].concat()
+    [containment::cases(), clusters::cases()].concat()
 }
 
 /// The case of this name.
