@@ -432,3 +432,42 @@ impl Service<http::Request<Body>> for ToCluster {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_a_url_that_only_the_named_cluster_takes() {
+        let credentials =
+            Credentials::new("ASIAEXAMPLE", "secret", Some("to+ken/=".to_owned()), None, "test");
+        let (region, partition) = ("cn-north-1".parse().unwrap(), "aws-cn".parse().unwrap());
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        let token = token(&credentials, &region, &partition, "prod", now).unwrap();
+        let encoded = token.strip_prefix("k8s-aws-v1.").unwrap();
+        let url = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap();
+        let (head, signature) = url.rsplit_once("&X-Amz-Signature=").unwrap();
+        assert_eq!(
+            head,
+            "https://sts.cn-north-1.amazonaws.com.cn/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAEXAMPLE%2F20260101%2Fcn-north-1%2Fsts%2Faws4_request&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id&X-Amz-Security-Token=to%2Bken%2F%3D"
+        );
+        // Computed apart from this, by the steps of "Signature Version 4".
+        assert_eq!(signature, "a20b4a40e18690ab2f3159d3e6ae03f76840d3553925762f6ab8e511b7d192b9");
+    }
+
+    #[test]
+    fn only_kubernetes_own_names_go_into_paths() {
+        for name in ["web", "web-1.internal", "a", "0"] {
+            assert!(checked_name(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", "-a", "a-", "a/b", "../a", "A", "a b", "a%2fb", "a?b", "ä"] {
+            assert_eq!(checked_name(name).unwrap_err().kind, Kind::Refused, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_authority_that_is_no_certificate_is_told() {
+        let error = trusting("prod", "%").unwrap_err();
+        assert!(error.message.contains("certificate authority"), "{error}");
+    }
+}

@@ -100,7 +100,7 @@ pub(super) async fn find(
         if certain && named.is_some() && principal_of(&principal) != named {
             break;
         }
-        let Some(present) = describe(account, cluster, &principal).await? else { continue };
+        let Some(present) = bare(account, cluster, &principal).await? else { continue };
         if !gives(&present.entry.username, username) {
             continue;
         }
@@ -114,6 +114,10 @@ pub(super) async fn find(
             ));
         }
         found = Some(present);
+    }
+    if let Some(present) = &mut found {
+        let principal = present.entry.principal.clone();
+        present.entry.policies = policies(account, cluster, &principal).await?;
     }
     Ok(found)
 }
@@ -138,6 +142,17 @@ pub(super) async fn describe(
     cluster: &str,
     principal: &str,
 ) -> Result<Option<Present>, ActionError> {
+    let Some(mut present) = bare(account, cluster, principal).await? else { return Ok(None) };
+    present.entry.policies = policies(account, cluster, principal).await?;
+    Ok(Some(present))
+}
+
+/// The same without its access policies, which are a call of their own.
+async fn bare(
+    account: &Account,
+    cluster: &str,
+    principal: &str,
+) -> Result<Option<Present>, ActionError> {
     let eks = account.eks().await;
     let call = eks.describe_access_entry().cluster_name(cluster).principal_arn(principal);
     let answer = match call.send().await.map_err(|error| ActionError::from_sdk(GET, &error)) {
@@ -152,7 +167,7 @@ pub(super) async fn describe(
         username: found.username.unwrap_or_default(),
         kind: found.r#type.unwrap_or_default(),
         tags: found.tags.unwrap_or_default().into_iter().collect(),
-        policies: policies(account, cluster, principal).await?,
+        policies: Vec::new(),
     };
     let created = found.created_at.map(|time| time.secs());
     let arn = found.access_entry_arn.unwrap_or_default();
