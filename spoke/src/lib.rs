@@ -4,6 +4,7 @@
 pub mod account;
 pub mod actions;
 mod bucket;
+mod cluster;
 mod container;
 mod database;
 pub mod error;

@@ -10,13 +10,14 @@ use crate::error::{ActionError, Kind};
 use crate::pace::Class;
 use crate::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use crate::seen::Seen;
-use crate::{bucket, container, database};
+use crate::{bucket, cluster, container, database};
 
 /// Every IAM action that reading tags uses.
 pub const READS: &[&str] = &[
     "ec2:DescribeInstances",
     "ecs:DescribeClusters",
     "ecs:DescribeTasks",
+    "eks:DescribeCluster",
     "iam:ListRoleTags",
     "iam:ListUserTags",
     "lambda:ListTags",
@@ -75,9 +76,11 @@ pub async fn current(
         ResourceKind::EcsCluster { cluster, task, .. } => {
             containers(account, cluster, task.as_deref()).await.map(Some)
         }
-        ResourceKind::AccessKey { .. }
-        | ResourceKind::EksCluster { .. }
-        | ResourceKind::Other { .. } => Ok(None),
+        ResourceKind::EksCluster { name, .. } => {
+            let cluster = cluster::describe(account, name).await?;
+            Ok(Some(cluster.tags.unwrap_or_default().into_iter().collect()))
+        }
+        ResourceKind::AccessKey { .. } | ResourceKind::Other { .. } => Ok(None),
     }
 }
 

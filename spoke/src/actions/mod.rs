@@ -31,15 +31,18 @@ use crate::error::{ActionError, Kind};
 use crate::resource::Resource;
 use crate::seen::Seen;
 
+mod access_entry;
 mod attach_policy;
 mod attach_security_group;
 mod attachment;
 mod auto_scaling;
+mod aws_auth;
 mod block_lists;
 mod block_public_access;
 mod block_remote_ip;
 mod bucket_rules;
 mod collect_evidence;
+mod cordon_node;
 mod deactivate_access_key;
 mod delete_login_profile;
 mod deny_all;
@@ -62,11 +65,13 @@ mod instance_profile;
 mod instance_state;
 mod interfaces;
 mod isolate_instance;
+mod isolate_pod;
 mod isolation_groups;
 mod isolation_rules;
 mod login_profile;
 mod managed_policy;
 mod network_acl;
+mod pods;
 mod principals;
 mod private_acl;
 mod protect_instance;
@@ -74,6 +79,7 @@ mod protected;
 mod quarantine_db;
 mod quarantined;
 mod restrict_bucket_policy;
+mod revoke_cluster_access;
 mod revoke_instance_credentials;
 mod revoke_sessions;
 mod run_automation;
@@ -311,6 +317,9 @@ pub fn all() -> &'static [Entry] {
         entry::<freeze_service::FreezeService>(),
         entry::<drain_container_instance::DrainContainerInstance>(),
         entry::<stop_task::StopTask>(),
+        entry::<revoke_cluster_access::RevokeClusterAccess>(),
+        entry::<isolate_pod::IsolatePod>(),
+        entry::<cordon_node::CordonNode>(),
     ];
     ALL
 }

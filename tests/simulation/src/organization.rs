@@ -25,6 +25,7 @@ use crate::faults::{Effect, Fault};
 use crate::iam::model::{Identity, Profile, Role, User};
 use crate::organizations::Member;
 use crate::permissions::{self, Denied, Needed};
+use crate::regional;
 use crate::router::{self, Routed};
 use crate::state::State;
 use crate::throttle::{self, Throttle};
@@ -380,10 +381,9 @@ impl Organization {
                 return Ok(wire::error(wire::Protocol::RestXml, &error));
             }
         };
-        let Routed { service, region, operation, protocol, access_key_id } = &routed;
-        let token = request.header("x-amz-security-token").map(str::to_owned);
+        let Routed { service, region, operation, protocol, access_key_id, session_token } = &routed;
         let caller = self.edit(|state| {
-            router::authenticate(state, access_key_id.as_deref(), token.as_deref(), began)
+            router::authenticate(state, access_key_id.as_deref(), session_token.as_deref(), began)
         });
         let account = caller.as_ref().map(|it| it.account().to_owned()).unwrap_or_default();
         let effect = lock(&self.0.faults).iter_mut().find_map(|fault| {
@@ -439,6 +439,12 @@ impl Organization {
             }
             Some(Effect::LostAnswer | Effect::Malformed | Effect::Slow(_) | Effect::CrashAfter)
             | None => {}
+        }
+        let is_reachable = service != "kubernetes"
+            || self.edit(|state| regional::kubernetes::is_reachable(state, &request.host));
+        if !is_reachable {
+            record(Err("unreachable"));
+            return Err(Unanswered::Unreachable);
         }
         let now = self.now();
         let allowed = !self.0.options.throttling

@@ -167,6 +167,15 @@ pub fn needed(
     let one = |action: String, resource: String| vec![Needed { action, resource }];
     match service {
         "sts" if operation == "GetCallerIdentity" => Vec::new(),
+        // The cluster's own to say, by access entries and RBAC.
+        "kubernetes" => Vec::new(),
+        "eks" if operation == "CreateAccessEntry" => {
+            let mut needed = one(format!("eks:{operation}"), "*".to_owned());
+            if request.text().contains("\"tags\"") {
+                needed.extend(one("eks:TagResource".to_owned(), "*".to_owned()));
+            }
+            needed
+        }
         "ec2" => ec2(state, operation, account, region, request),
         "iam" => one(format!("iam:{operation}"), iam_resource(state, account, request)),
         "sts" => {

@@ -26,10 +26,15 @@ pub struct Routed {
     pub protocol: Protocol,
     /// The access key id, where the request is signed.
     pub access_key_id: Option<String>,
+    /// The session token, where the request brings one.
+    pub session_token: Option<String>,
 }
 
 /// Takes a request apart; `Err` for one that nobody here answers.
 pub fn route(request: &HttpRequest) -> Result<Routed, String> {
+    if regional::kubernetes::is_cluster(&request.host) {
+        return cluster(request);
+    }
     // Credential=AKIA…/20260101/us-east-1/ec2/aws4_request
     let scope: Option<Vec<String>> = request
         .header("authorization")
@@ -68,7 +73,27 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
         let HttpRequest { method, path, .. } = request;
         format!("the simulation does not model {service}: {method} {path}")
     })?;
-    Ok(Routed { service, region, operation, protocol, access_key_id })
+    let session_token = request.header("x-amz-security-token").map(str::to_owned);
+    Ok(Routed { service, region, operation, protocol, access_key_id, session_token })
+}
+
+/// A cluster's API: its requests are not signed, they carry a token.
+fn cluster(request: &HttpRequest) -> Result<Routed, String> {
+    let HttpRequest { method, path, host, .. } = request;
+    let operation = regional::kubernetes::operation(method, path)
+        .ok_or_else(|| format!("the simulation does not model kubernetes: {method} {path}"))?;
+    let (access_key_id, session_token) = match regional::kubernetes::signer(request) {
+        Some((key, token)) => (Some(key), token),
+        None => (None, None),
+    };
+    Ok(Routed {
+        service: "kubernetes".to_owned(),
+        region: regional::kubernetes::region(host),
+        operation,
+        protocol: Protocol::Kubernetes,
+        access_key_id,
+        session_token,
+    })
 }
 
 fn query_action(request: &HttpRequest) -> Option<String> {
@@ -163,6 +188,7 @@ pub fn refusal(service: &str, denied: &Denied) -> ServiceError {
     let message = denied.to_string();
     let (status, code) = match (denied, service) {
         (Denied::NotModelled(_), _) => (500, "NotModelled"),
+        (_, "kubernetes") => (401, "Unauthorized"),
         (Denied::Expired, "ec2") => (400, "RequestExpired"),
         (
             Denied::Expired,
@@ -322,6 +348,7 @@ pub fn dispatch(
         "s3" | "s3-control" => {
             dispatch_s3(state, &account, routed, request).unwrap_or_else(not_modelled)
         }
+        "kubernetes" => regional::kubernetes::answer(state, caller, request),
         _ => {
             let (account, region) = (account.clone(), region.clone());
             let place = regional::Place { account, region, now };

@@ -65,6 +65,8 @@ pub enum Protocol {
     RestXml,
     /// The same with errors wrapped in `ErrorResponse`: S3 Control.
     RestXmlWrapped,
+    /// The Kubernetes API, whose errors are objects of kind Status.
+    Kubernetes,
 }
 
 /// An error as a service codes it.
@@ -115,6 +117,11 @@ pub fn json(value: &Value) -> HttpResponse {
     response(200, "application/x-amz-json-1.1", value.to_string().into_bytes())
 }
 
+/// An answer of a Kubernetes API.
+pub fn kubernetes(status: u16, value: &Value) -> HttpResponse {
+    response(status, "application/json", value.to_string().into_bytes())
+}
+
 /// An answer of S3: XML or nothing.
 pub fn rest_xml(status: u16, body: String) -> HttpResponse {
     response(status, "application/xml", body.into_bytes())
@@ -145,6 +152,18 @@ pub fn error(protocol: Protocol, error: &ServiceError) -> HttpResponse {
             "application/x-amz-json-1.1",
             json!({ "__type": code, "message": message, "Message": message }).to_string().into_bytes(),
         ),
+        Protocol::Kubernetes => kubernetes(
+            *status,
+            &json!({
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Failure",
+                "message": message,
+                "reason": code,
+                "code": status,
+            }),
+        ),
     };
     if matches!(protocol, Protocol::Json | Protocol::RestJson)
         && let Ok(value) = HeaderValue::from_str(code)
@@ -166,8 +185,8 @@ pub fn form(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Percent-decodes; `+` is a space.
-pub(crate) fn decode(text: &str) -> String {
+/// Decodes what is percent-encoded, and `+` as a blank.
+pub fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while let Some(byte) = bytes.get(at) {

@@ -7,6 +7,8 @@ mod automation;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod clusters;
+#[cfg(test)]
 mod compute;
 #[cfg(test)]
 mod evidence;

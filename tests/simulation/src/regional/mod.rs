@@ -6,6 +6,7 @@ pub mod ecs;
 pub mod eks;
 pub mod elb;
 pub mod elbv2;
+pub mod kubernetes;
 pub mod lambda;
 mod query;
 pub mod rds;

@@ -1,6 +1,7 @@
 //! What the laws are tried on: each action on each kind of target, with the
 //! parameters that make a difference. One file a family of actions.
 
+mod clusters;
 pub(crate) mod compute;
 mod containment;
 mod evidence;
@@ -14,6 +15,9 @@ use firebreak_simulation::state::State;
 use firebreak_spoke::resource::{Resource, ResourceKind};
 use serde_json::Value;
 
+pub(crate) use self::clusters::{
+    ADMINISTRATOR, CLUSTER, OPS, cluster, entry as cluster_entry, workload as cluster_workload,
+};
 pub(crate) use self::containment::{first_interface, instance_id};
 pub(crate) use self::storage::theirs;
 
@@ -42,7 +46,16 @@ pub(crate) struct Case {
 
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
-    [compute::cases(), containment::cases(), evidence::cases(), identity::cases(), instances::cases(), storage::cases()].concat()
+    [
+        clusters::cases(),
+        compute::cases(),
+        containment::cases(),
+        evidence::cases(),
+        identity::cases(),
+        instances::cases(),
+        storage::cases(),
+    ]
+    .concat()
 }
 
 /// The case of this name.

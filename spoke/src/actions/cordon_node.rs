@@ -1,0 +1,203 @@
+//! Keeps new pods off the nodes that a workload's pods run on: marks the nodes
+//! unschedulable, as `kubectl cordon` does (Kubernetes, "Manual Node
+//! administration"). What runs there runs on. Undo puts both the mark and our
+//! label back, unless somebody uncordoned the node since.
+//!
+//! A node that is unschedulable already is left as it is. A pod on Fargate has
+//! a node of its own, which takes no other pod (EKS user guide, "AWS Fargate").
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::pods::{self, Found};
+use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use crate::cluster::DESCRIBE;
+use crate::error::{ActionError, Kind};
+
+pub(super) struct CordonNode;
+
+const LABEL: &str = "firebreak.io/cordoned";
+
+/// It takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    nodes: Vec<PriorNode>,
+}
+
+/// A node as it was.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct PriorNode {
+    name: String,
+    uid: String,
+    /// `None` where the node did not say, which undo restores as such.
+    unschedulable: Option<bool>,
+    label: Option<String>,
+}
+
+impl Action for CordonNode {
+    const ABOUT: About = About {
+        name: "cordon-node",
+        sentence: "Keeps new pods off the nodes that the workload's pods run on.",
+        resource_types: &["EKSCluster"],
+        reads: &[DESCRIBE],
+        writes: &[],
+        reversal: Reversal::Restored,
+        phase: Phase::Protect,
+    };
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
+        let Found { kubernetes, pods } = pods::find(scope).await?;
+        let names: BTreeSet<&str> =
+            pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref()).collect();
+        let (api, mut nodes, mut fargate) = (kubernetes.all::<Node>(), Vec::new(), false);
+        for name in names {
+            match kubernetes.get(&api, name).await? {
+                Some(node) if is_fargate(&node) => fargate = true,
+                Some(node) => nodes.push(node),
+                None => {}
+            }
+        }
+        if nodes.is_empty() {
+            let why = if fargate {
+                "the workload runs on Fargate, where each pod has a node of its own"
+            } else {
+                "no pod of the workload is on a node"
+            };
+            return Err(ActionError::new(Kind::NotApplicable, why));
+        }
+        let free = nodes.iter().filter(|node| !is_cordoned(node));
+        let changes = free.map(|node| Change {
+            what: format!("node {}", node.name_any()),
+            before: "takes new pods".to_owned(),
+            after: "takes no new pods".to_owned(),
+        });
+        let changes = changes.collect();
+        let nodes = nodes.iter().map(|node| PriorNode {
+            name: node.name_any(),
+            uid: node.uid().unwrap_or_default(),
+            unschedulable: node.spec.as_ref().and_then(|spec| spec.unschedulable),
+            label: label(node).map(str::to_owned),
+        });
+        Ok(Observation { prior: Prior { nodes: nodes.collect() }, changes })
+    }
+
+    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+        let kubernetes = pods::connect(scope).await?;
+        let (api, mut present) = (kubernetes.all::<Node>(), 0);
+        for PriorNode { name, uid, .. } in &prior.nodes {
+            let node = kubernetes.get(&api, name).await?;
+            let Some(node) = node.filter(|node| node.uid().as_ref() == Some(uid)) else { continue };
+            present += 1;
+            if !is_cordoned(&node) {
+                // Both in one, so that a cordon of ours is always known as ours.
+                let change = json!({
+                    "metadata": { "uid": uid, "labels": { LABEL: scope.response } },
+                    "spec": { "unschedulable": true },
+                });
+                kubernetes.patch(&api, name, &change).await?;
+            }
+        }
+        if present == 0 {
+            return Err(ActionError::new(Kind::Gone, "the nodes do not exist any more"));
+        }
+        Ok(())
+    }
+
+    async fn verify(
+        scope: Scope<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Verdict, ActionError> {
+        let kubernetes = match pods::connect(scope).await {
+            Ok(kubernetes) => kubernetes,
+            Err(error) if error.kind == Kind::Gone => {
+                return Ok(Verdict::Holds("the cluster does not exist any more".to_owned()));
+            }
+            Err(error) => return Err(error),
+        };
+        let api = kubernetes.all::<Node>();
+        for PriorNode { name, uid, .. } in &prior.nodes {
+            let node = kubernetes.get(&api, name).await?;
+            let node = node.filter(|node| node.uid().as_ref() == Some(uid));
+            if node.is_some_and(|node| !is_cordoned(&node)) {
+                return Ok(Verdict::Broken(format!("the node `{name}` takes new pods")));
+            }
+        }
+        let names: Vec<&str> = prior.nodes.iter().map(|node| node.name.as_str()).collect();
+        Ok(Verdict::Holds(format!("no new pods for `{}`", names.join("`, `"))))
+    }
+
+    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+        let mut undone = Undone::default();
+        let kubernetes = match pods::connect(scope).await {
+            Ok(kubernetes) => kubernetes,
+            Err(error) if error.kind == Kind::Gone => {
+                undone.drift.push("the cluster does not exist any more".to_owned());
+                return Ok(undone);
+            }
+            Err(error) => return Err(error),
+        };
+        let api = kubernetes.all::<Node>();
+        for PriorNode { name, uid, unschedulable, label: before } in &prior.nodes {
+            let node = kubernetes.get(&api, name).await?;
+            let Some(node) = node.filter(|node| node.uid().as_ref() == Some(uid)) else {
+                undone.drift.push(format!("the node `{name}` does not exist any more"));
+                continue;
+            };
+            let is_ours = label(&node) == Some(scope.response);
+            if is_ours && is_cordoned(&node) {
+                let change = json!({
+                    "metadata": { "uid": uid, "labels": { LABEL: before } },
+                    "spec": { "unschedulable": unschedulable },
+                });
+                kubernetes.patch(&api, name, &change).await?;
+                undone.restored.push(format!("the node `{name}` takes new pods again"));
+            } else if is_ours || is_cordoned(&node) != unschedulable.unwrap_or(false) {
+                let is = if is_cordoned(&node) { "cordoned" } else { "uncordoned" };
+                undone.drift.push(format!("the node `{name}` was {is} by somebody else"));
+            }
+        }
+        Ok(undone)
+    }
+}
+
+fn label(node: &Node) -> Option<&str> {
+    node.labels().get(LABEL).map(String::as_str)
+}
+
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
+}
+
+fn is_fargate(node: &Node) -> bool {
+    node.labels().get("eks.amazonaws.com/compute-type").is_some_and(|kind| kind == "fargate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prior_state_survives_its_record() {
+        let node = |unschedulable, label: Option<&str>| PriorNode {
+            name: "ip-10-0-0-1.ec2.internal".to_owned(),
+            uid: "uid".to_owned(),
+            unschedulable,
+            label: label.map(str::to_owned),
+        };
+        let prior = Prior { nodes: vec![node(None, None), node(Some(false), Some("r-0000"))] };
+        let json = serde_json::to_value(&prior).unwrap();
+        assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
+    }
+}
