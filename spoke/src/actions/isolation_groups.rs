@@ -33,7 +33,6 @@ pub(super) enum Purpose<'a> {
 
 impl Purpose<'_> {
     /// Nothing goes in or out.
-    #[cfg(test)]
     pub(super) const ISOLATION: Purpose<'static> = Purpose::Isolation { allow: &[] };
 
     /// The group's name in every VPC. A group with openings is another than

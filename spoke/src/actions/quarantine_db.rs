@@ -66,10 +66,13 @@ impl Action for QuarantineDb {
         database.refuse_stopped()?;
         let vpc = quarantined::vpc(scope, &database).await?;
         let described = isolation::describe(scope, Some(&vpc)).await?;
-        let found = isolation::clean(&described).remove(&vpc).unwrap_or_default().isolation;
+        let found = isolation::clean(&described, Purpose::ISOLATION)
+            .remove(&vpc)
+            .unwrap_or_default()
+            .isolation;
         let mut changes = changes(&database, &vpc, found.as_deref());
         if !changes.is_empty() {
-            changes.extend(isolation::repairs(&described, &vpc, Purpose::Isolation));
+            changes.extend(isolation::repairs(&described, &vpc, Purpose::ISOLATION));
         }
         Ok(Observation { prior: Prior { database, vpc }, changes })
     }
@@ -78,13 +81,13 @@ impl Action for QuarantineDb {
         // Before the group: none is made for a database that is gone.
         let present = quarantined::of_holder(scope, &prior.database.holder).await?;
         present.refuse_stopped()?;
-        let group = isolation::ensure(scope, &prior.vpc, Purpose::Isolation).await?;
+        let group = isolation::ensure(scope, &prior.vpc, Purpose::ISOLATION).await?;
         let ended = close(scope, &present, &group).await;
         if !ended.as_ref().is_err_and(lacks_group) {
             return ended;
         }
         // Another response's undo deleted it after it was looked at.
-        let again = isolation::ensure(scope, &prior.vpc, Purpose::Isolation).await?;
+        let again = isolation::ensure(scope, &prior.vpc, Purpose::ISOLATION).await?;
         if again == group { ended } else { close(scope, &present, &again).await }
     }
 
@@ -99,7 +102,8 @@ impl Action for QuarantineDb {
             present => present?,
         };
         let described = isolation::describe(scope, Some(&prior.vpc)).await?;
-        let found = isolation::clean(&described).remove(&prior.vpc).unwrap_or_default();
+        let found =
+            isolation::clean(&described, Purpose::ISOLATION).remove(&prior.vpc).unwrap_or_default();
         Ok(judge(&present, found.isolation.as_deref()))
     }
 
@@ -122,7 +126,7 @@ impl Action for QuarantineDb {
             Ok(present) => {
                 let ours: Vec<&str> = described
                     .iter()
-                    .filter(|group| group.group_name() == Some(Purpose::Isolation.group_name()))
+                    .filter(|group| group.group_name() == Some(&*Purpose::ISOLATION.group_name()))
                     .filter_map(|group| group.group_id())
                     .collect();
                 let back = put_back(&prior.database, &present, &ours, &mut undone);
@@ -147,14 +151,16 @@ impl Action for QuarantineDb {
             Err(error) => return Err(error),
         }
         let vpcs = std::slice::from_ref(&prior.vpc);
-        undone.restored.extend(isolation::delete_unused(scope, &described, vpcs).await?);
+        undone
+            .restored
+            .extend(isolation::delete_unused(scope, &described, Purpose::ISOLATION, vpcs).await?);
         Ok(undone)
     }
 }
 
 /// What a plan says.
 fn changes(database: &Database, vpc: &str, found: Option<&str>) -> Vec<Change> {
-    let name = Purpose::Isolation.group_name();
+    let name = Purpose::ISOLATION.group_name();
     let mut changes = Vec::new();
     if found.is_none_or(|group| database.groups != [group]) {
         changes.push(Change {
@@ -176,7 +182,7 @@ fn changes(database: &Database, vpc: &str, found: Option<&str>) -> Vec<Change> {
 
 /// What reading back says.
 fn judge(present: &Database, clean: Option<&str>) -> Verdict {
-    let (name, holder) = (Purpose::Isolation.group_name(), &present.holder);
+    let (name, holder) = (Purpose::ISOLATION.group_name(), &present.holder);
     let Some(clean) = clean else {
         return Verdict::Broken(format!("there is no group {name} without rules for {holder}"));
     };

@@ -5,6 +5,7 @@ use firebreak_simulation::state::State;
 use firebreak_spoke::actions::{Undone, Verdict};
 use firebreak_spoke::error::{ActionError, Kind};
 use firebreak_spoke::resource::ResourceKind;
+use firebreak_spoke::seen::Seen;
 use firebreak_spoke::tags;
 use serde_json::json;
 
@@ -274,6 +275,7 @@ async fn a_node_of_fargate_is_the_pod_s_own() {
 #[tokio::test(start_paused = true)]
 async fn a_cluster_s_tags_are_read() {
     let stage = Stage::of(&case("isolate-pod")).await;
-    let tags = tags::current(&stage.reader, &stage.resource).await.unwrap().unwrap();
+    let tags =
+        tags::current(&stage.reader, &stage.resource, &Seen::default()).await.unwrap().unwrap();
     assert_eq!(tags.get("team").map(String::as_str), Some("platform"));
 }

@@ -7,6 +7,7 @@ use firebreak_simulation::regional::rds::Snapshot;
 use firebreak_spoke::actions::{Undone, Verdict};
 use firebreak_spoke::error::Kind;
 use firebreak_spoke::resource::{Resource, ResourceKind};
+use firebreak_spoke::seen::Seen;
 use firebreak_spoke::tags;
 
 use crate::cases::case;
@@ -98,7 +99,8 @@ async fn a_group_that_was_deleted_since_keeps_its_database_quarantined_and_is_to
 async fn whoever_protects_a_cluster_is_heard_when_its_instance_is_the_target() {
     let stage = Stage::of(&case("quarantine-db of an instance in a cluster")).await;
     let prior = stage.observe().await.unwrap().prior;
-    let touched = stage.entry.touches(stage.scope(&stage.reader), &prior).unwrap();
+    let seen = Seen::default();
+    let touched = stage.entry.touches(stage.scope(&stage.reader, &seen), &prior).unwrap();
     let cluster = format!("arn:aws:rds:{REGION}:{ACCOUNT}:cluster:sales");
     let neighbour = format!("arn:aws:rds:{REGION}:{ACCOUNT}:db:sales-2");
     assert!(touched.contains(&cluster) && touched.contains(&neighbour), "{touched:?}");
@@ -124,7 +126,8 @@ async fn a_finding_that_comes_again_takes_no_second_snapshot() {
     let first = stage.observe().await.unwrap();
     assert!(!first.changes.is_empty());
     stage.apply(&first.prior).await.unwrap();
-    let mut scope = stage.scope(&stage.reader);
+    let seen = Seen::default();
+    let mut scope = stage.scope(&stage.reader, &seen);
     scope.response = "r-0002";
     let again = stage.entry.observe(scope, &stage.parameters).await.unwrap();
     assert!(again.changes.is_empty());
@@ -228,7 +231,7 @@ async fn tags_of_databases_functions_and_tasks_are_read_and_their_absence_told()
         let resource: Resource = kind.map_or(target, resource);
         organization.add_role(ACCOUNT, "/", "tags", serde_json::json!({}), allow(tags::READS));
         let account = session(organization, "tags").await;
-        let found = tags::current(&account, &resource).await;
+        let found = tags::current(&account, &resource, &Seen::default()).await;
         match team {
             Some(team) => assert_eq!(found.unwrap().unwrap()["team"], team, "{name}"),
             None => assert_eq!(found.unwrap_err().kind, Kind::Gone, "{name}"),

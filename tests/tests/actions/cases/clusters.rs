@@ -380,6 +380,7 @@ fn access() -> Vec<Case> {
         remove: forget_cluster,
         outlives: false,
         vary: vary_access,
+        forgive: super::nothing_forgiven,
     };
     let map = Case {
         name: "revoke-cluster-access by aws-auth alone",
@@ -420,6 +421,7 @@ fn pods() -> Vec<Case> {
         remove: forget_cluster,
         outlives: false,
         vary: vary_pods,
+        forgive: super::nothing_forgiven,
     };
     let node = Case {
         name: "cordon-node",

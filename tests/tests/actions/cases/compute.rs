@@ -73,6 +73,7 @@ fn functions() -> Vec<Case> {
         remove: delete_function,
         outlives: false,
         vary: vary_function,
+        forgive: super::nothing_forgiven,
     };
     let without =
         Case { name: "freeze-function without one", arrange: function_without, ..with.clone() };
@@ -250,6 +251,7 @@ fn databases() -> Vec<Case> {
         remove: delete_database,
         outlives: false,
         vary: vary_database,
+        forgive: super::nothing_forgiven,
     };
     let snapshot =
         Case { name: "snapshot-db of an instance", action: "snapshot-db", ..alone.clone() };
@@ -379,6 +381,7 @@ fn containers() -> Vec<Case> {
         remove: empty_cluster,
         outlives: false,
         vary: vary_cluster,
+        forgive: super::nothing_forgiven,
     };
     let drain = Case {
         name: "drain-container-instance",

@@ -142,6 +142,7 @@ fn collections() -> Vec<Case> {
         remove: forget_instance,
         outlives: false,
         vary: vary_evidence,
+        forgive: super::nothing_forgiven,
     };
     vec![
         Case {
@@ -210,6 +211,7 @@ fn automations() -> Vec<Case> {
         remove: nothing,
         outlives: true,
         vary: vary_documents,
+        forgive: super::nothing_forgiven,
     };
     vec![
         Case {
@@ -243,6 +245,7 @@ fn snapshots() -> Vec<Case> {
         remove: forget_instance,
         outlives: false,
         vary: vary_volumes,
+        forgive: super::nothing_forgiven,
     };
     vec![
         Case {
