@@ -11,9 +11,11 @@
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::StreamExt;
+use serde_json::Value;
 use tracing::{error, info, warn};
 
 use crate::aws::error::HubError;
+use crate::record::State;
 use crate::respond::{Outcome, Responder, Run};
 use crate::sources::{self, Rejection};
 
@@ -89,6 +91,30 @@ pub async fn handle_batch(
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = batch_item_failures;
     (response, handled)
+}
+
+/// Whether an event is a tick of the function's schedule: of an EventBridge
+/// rule (`Scheduled Event`) or of EventBridge Scheduler with that detail type.
+pub fn is_schedule(event: &Value) -> bool {
+    event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
+        && event.get("Records").is_none()
+}
+
+/// Undoes what policy lets stand no longer. The error names what is tried again
+/// by the next tick.
+pub async fn sweep(responder: &Responder) -> Result<(), HubError> {
+    let mut failed = Vec::new();
+    for ended in responder.sweep().await? {
+        match ended {
+            Ok(response) if response.state == State::Undone => {}
+            Ok(response) => failed.push(format!("{}: {}", response.id, response.reason)),
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    for failure in &failed {
+        error!("sweep: {failure}");
+    }
+    if failed.is_empty() { Ok(()) } else { Err(HubError::Failed(failed.join("; "))) }
 }
 
 fn log(id: &str, handled: &Handled) {

@@ -10,13 +10,22 @@ use crate::record::{Step, StepState};
 /// One action of a decision with what reading the prior state gave.
 pub type Observed = (ActionCall, Result<Observation<Value>, ActionError>);
 
-/// Orders the steps by urgency, in the policy's order within a phase. What
-/// could not be observed is part of the plan as well, with the reason: nothing
-/// that policy asked for disappears from the record.
+/// Orders the steps by urgency, and within a phase by who has to go first;
+/// otherwise in the policy's order. What could not be observed is part of the
+/// plan as well, with the reason: nothing that policy asked for disappears from
+/// the record.
 pub fn steps(observed: Vec<Observed>) -> Vec<Step> {
     let mut steps: Vec<Step> = observed.into_iter().map(step).collect();
-    steps.sort_by_key(|step| step.phase);
+    let names: Vec<String> = steps.iter().map(|step| step.action.clone()).collect();
+    steps.sort_by_key(|step| (step.phase, waits(&step.action, &names)));
     steps
+}
+
+/// Whether an action runs after another one of these, in the second half of
+/// its phase.
+pub fn waits<T: AsRef<str>>(action: &str, others: &[T]) -> bool {
+    let after = actions::find(action).map_or(&[][..], |entry| entry.after);
+    after.iter().any(|name| others.iter().any(|other| other.as_ref() == *name))
 }
 
 fn step((call, observation): Observed) -> Step {
@@ -65,6 +74,20 @@ mod tests {
         ]);
         let names: Vec<&str> = steps.iter().map(|step| step.action.as_str()).collect();
         assert_eq!(names, ["revoke-instance-credentials", "isolate-instance", "tag-resource"]);
+    }
+
+    #[test]
+    fn within_a_phase_what_would_stand_in_the_way_comes_last() {
+        let observation = || Ok(Observation { prior: Value::Bool(true), changes: Vec::new() });
+        let order = |names: &[&str]| -> Vec<String> {
+            let observed = names.iter().map(|name| (call(name), observation())).collect();
+            steps(observed).into_iter().map(|step| step.action).collect()
+        };
+        assert_eq!(
+            order(&["block-public-access", "private-acl"]),
+            ["private-acl", "block-public-access"]
+        );
+        assert!(!waits("block-public-access", &["tag-resource"]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use firebreak_spoke::actions::{Change, Phase};
 use firebreak_spoke::resource::{AccountId, Region, Resource};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -143,7 +143,11 @@ impl State {
             Self::Contained | Self::Completed | Self::PartiallyContained | Self::Failed => {
                 next == Self::Undoing
             }
-            Self::Undoing => matches!(next, Self::Undone | Self::PartiallyContained),
+            // After an undo of one step the others still hold.
+            Self::Undoing => matches!(
+                next,
+                Self::Undone | Self::Contained | Self::Completed | Self::PartiallyContained
+            ),
         }
     }
 
@@ -223,6 +227,16 @@ pub struct Step {
     pub detail: String,
 }
 
+impl Step {
+    /// Whether the attacker is cut off when it is done: what is stopped is.
+    pub fn cuts_off(&self) -> bool {
+        match self.phase {
+            Phase::Contain | Phase::End => true,
+            Phase::Protect | Phase::Collect => false,
+        }
+    }
+}
+
 /// The finding that a response answers: what status, notes and lists need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FindingSummary {
@@ -298,6 +312,53 @@ pub struct Response {
     pub updated: Timestamp,
     /// Until when its worker may be at it; afterwards another one resumes.
     pub lease_until: Option<Timestamp>,
+    /// How long policy lets it stand once it has changed something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<SignedDuration>,
+    /// When it is undone by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// Who asked for what to be undone; kept, so that a worker that resumes an
+    /// undo goes on with the same, and as the record of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
+}
+
+/// What is asked for when a response is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    /// Who asks: a caller's ARN, or `expiry`.
+    pub by: String,
+    /// Only this action's step; `None` is all of them.
+    pub step: Option<String>,
+    /// What becomes of what somebody changed since.
+    pub drift: Drift,
+    /// Until when findings of the same type leave the target alone.
+    pub hold_until: Option<Timestamp>,
+}
+
+/// What an undo does with what somebody changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drift {
+    /// Leaves it alone and reports it.
+    Leave,
+    /// Puts the state before the response back all the same.
+    Overwrite,
+}
+
+/// Why a target is left alone for findings of one type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Until when.
+    pub until: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+    /// The response that it is about.
+    pub response: ResponseId,
+    /// Why, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A transition that the states do not allow.
@@ -343,10 +404,8 @@ impl Response {
                 .map(|step| step.action.as_str())
                 .collect()
         };
-        let contained = self
-            .steps
-            .iter()
-            .any(|step| step.phase == Phase::Contain && step.state == StepState::Done);
+        let contained =
+            self.steps.iter().any(|step| step.cuts_off() && step.state == StepState::Done);
         let (done, failed, skipped) =
             (of(StepState::Done), of(StepState::Failed), of(StepState::Skipped));
         let failures = || {

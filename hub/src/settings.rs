@@ -31,6 +31,9 @@ pub struct Settings {
     pub place_ttl: Duration,
     /// How long a worker may be at one response before another resumes it.
     pub lease: Duration,
+    /// How long an undone target is left alone by findings of the same type:
+    /// `FIREBREAK_HOLD_HOURS`, default 24.
+    pub hold: Duration,
 }
 
 /// A setting that is missing or that cannot be read.
@@ -58,6 +61,7 @@ impl Settings {
             place_ttl: Duration::from_secs(600),
             // Lambda's longest run is 15 minutes; a function is given less.
             lease: Duration::from_secs(300),
+            hold: Duration::from_secs(24 * 3_600),
         }
     }
 
@@ -100,6 +104,16 @@ impl Settings {
                 help: "set it to the event source's MaximumConcurrency",
             })?;
         }
+        if let Some(hours) = variable("FIREBREAK_HOLD_HOURS") {
+            let hours: u64 = hours.parse().ok().filter(|hours| *hours <= 8_760).ok_or_else(|| {
+                SettingsError {
+                    variable: "FIREBREAK_HOLD_HOURS",
+                    why: format!("`{hours}` is not a whole number from 0 to 8760"),
+                    help: "24 hours is the default, 0 is no hold",
+                }
+            })?;
+            settings.hold = Duration::from_secs(hours * 3_600);
+        }
         Ok(settings)
     }
 }
@@ -127,6 +141,7 @@ mod tests {
             ("FIREBREAK_RATE_SHARE", "0"),
             ("FIREBREAK_RATE_SHARE", "lots"),
             ("FIREBREAK_CONCURRENCY", "0"),
+            ("FIREBREAK_HOLD_HOURS", "a day"),
         ] {
             let error = read(&[("FIREBREAK_EXTERNAL_ID", "x1"), (name, value)]).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");

@@ -14,6 +14,7 @@
 //! STS is called in the hub's own Region: tokens of a regional endpoint are
 //! valid in opt-in Regions too, where the account has them enabled.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,17 +224,39 @@ impl Accounts {
     }
 }
 
+/// "Session policy <= 2048 characters" (STS API reference, AssumeRole).
+const POLICY_CHARACTERS: usize = 2_048;
+
 /// A session policy is the intersection with the role's own: it can only narrow.
-/// Sorted, so that the same set of actions shares one session.
+/// Sorted, so that the same set of actions shares one session. Where it would be
+/// too long, reads become `service:Verb*`, and only then whole services are
+/// named: what the spoke role itself lacks is not granted by that either.
 fn session_policy(actions: &[&str]) -> String {
-    let mut actions: Vec<&str> = actions.to_vec();
-    actions.sort_unstable();
-    actions.dedup();
+    let exact: BTreeSet<String> = actions.iter().map(|&action| action.to_owned()).collect();
+    let reads: BTreeSet<String> = exact.iter().map(|action| folded_read(action)).collect();
+    let services = || -> BTreeSet<String> {
+        exact.iter().filter_map(|it| Some(format!("{}:*", it.split_once(':')?.0))).collect()
+    };
+    let exact = written(&exact);
+    if exact.len() <= POLICY_CHARACTERS {
+        return exact;
+    }
+    let reads = written(&reads);
+    if reads.len() <= POLICY_CHARACTERS { reads } else { written(&services()) }
+}
+
+fn written(actions: &BTreeSet<String>) -> String {
     json!({
         "Version": "2012-10-17",
         "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }],
     })
     .to_string()
+}
+
+fn folded_read(action: &str) -> String {
+    let Some((service, name)) = action.split_once(':') else { return action.to_owned() };
+    let verb = ["Describe", "Get", "List"].into_iter().find(|verb| name.starts_with(verb));
+    verb.map_or_else(|| action.to_owned(), |verb| format!("{service}:{verb}*"))
 }
 
 fn tag(key: &str, value: &str) -> Result<Tag, ActionError> {
@@ -262,7 +285,6 @@ mod tests {
         assert!(policy.contains(r#"["ec2:CreateTags","ec2:DescribeTags"]"#), "{policy}");
     }
 
-    /// "Session policy <= 2048 characters" (STS API reference, AssumeRole).
     #[test]
     fn a_session_policy_for_every_action_there_is_fits_the_limit() {
         let all: Vec<&str> = firebreak_spoke::actions::all()
@@ -270,7 +292,29 @@ mod tests {
             .flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes))
             .copied()
             .collect();
-        assert!(session_policy(&all).len() <= 2_048, "{}", session_policy(&all).len());
+        let policy = session_policy(&all);
+        assert!(policy.len() <= POLICY_CHARACTERS, "{}", policy.len());
+    }
+
+    #[test]
+    fn a_session_that_reads_never_names_a_whole_service() {
+        let types = firebreak_spoke::actions::all().iter().flat_map(|it| it.about.resource_types);
+        for kind in types {
+            let reads: Vec<&str> = firebreak_spoke::actions::all()
+                .iter()
+                .filter(|entry| entry.about.resource_types.contains(kind))
+                .flat_map(|entry| entry.about.reads)
+                .chain(firebreak_spoke::tags::READS)
+                .copied()
+                .collect();
+            assert!(!session_policy(&reads).contains(":*\""), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_too_long_names_reads_by_their_verb() {
+        assert_eq!(folded_read("ec2:DescribeInstances"), "ec2:Describe*");
+        assert_eq!(folded_read("ec2:StopInstances"), "ec2:StopInstances");
     }
 
     #[test]

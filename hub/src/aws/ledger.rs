@@ -5,8 +5,8 @@
 //!
 //! | pk | sk | what |
 //! |---|---|---|
-//! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it answers |
-//! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day` |
+//! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it answers; for each finding type the hold, if there is one |
+//! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day`; while it has to end by itself `due_shard` and `due` for the index `by-due` |
 //!
 //! # Guarantees
 //!
@@ -29,12 +29,18 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::error::{HubError, failed};
-use crate::record::{FORMAT, Response, ResponseId, State};
+use crate::record::{FORMAT, Hold, Response, ResponseId, State};
 use crate::settings::Settings;
 
 /// The index of responses by the day on which they were recorded first.
 const BY_DAY: &str = "by-day";
 const RULE_PREFIX: &str = "rule#";
+const HOLD_PREFIX: &str = "hold#";
+
+/// The index of what is due, in shards: one partition takes a thousand writes a
+/// second, and a storm contains many targets at once.
+const BY_DUE: &str = "by-due";
+const DUE_SHARDS: u8 = 4;
 
 /// What is known of a target under one rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +66,8 @@ pub struct TargetItem {
     pub revision: u64,
     /// By rule, `<attach>/<rule>`.
     pub entries: BTreeMap<String, Entry>,
+    /// By finding type.
+    pub holds: BTreeMap<String, Hold>,
 }
 
 /// Whether a conditional write was made.
@@ -106,6 +114,10 @@ impl Ledger {
                 let json = value.as_s().map_err(|_| unreadable(arn, "a rule is not text"))?;
                 let entry = serde_json::from_str(json).map_err(|error| unreadable(arn, error))?;
                 target.entries.insert(rule.to_owned(), entry);
+            } else if let Some(finding_type) = name.strip_prefix(HOLD_PREFIX) {
+                let json = value.as_s().map_err(|_| unreadable(arn, "a hold is not text"))?;
+                let hold = serde_json::from_str(json).map_err(|error| unreadable(arn, error))?;
+                target.holds.insert(finding_type.to_owned(), hold);
             }
         }
         Ok(target)
@@ -207,6 +219,62 @@ impl Ledger {
         }
     }
 
+    /// Places a hold on a target for findings of one type, or takes it off: with
+    /// `None`. The target's revision counts it, so that a claim which did not
+    /// see the hold is lost.
+    pub async fn hold(
+        &self,
+        arn: &str,
+        finding_type: &str,
+        hold: Option<&Hold>,
+    ) -> Result<(), HubError> {
+        let call = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(format!("target#{arn}")))
+            .key("sk", text("target"))
+            .expression_attribute_names("#hold", format!("{HOLD_PREFIX}{finding_type}"))
+            .expression_attribute_values(":one", count(1));
+        let call = match hold {
+            Some(hold) => {
+                let json = serde_json::to_string(hold).map_err(|error| unreadable(arn, error))?;
+                call.update_expression("SET #hold = :hold ADD revision :one")
+                    .expression_attribute_values(":hold", text(json))
+            }
+            None => call.update_expression("REMOVE #hold ADD revision :one"),
+        };
+        call.send().await.map_err(|error| failed("dynamodb:UpdateItem", &error))?;
+        Ok(())
+    }
+
+    /// The responses whose time was over at `now`, from an index that may lag
+    /// by a moment: read each again before anything is done.
+    pub async fn due(&self, now: Timestamp) -> Result<Vec<ResponseId>, HubError> {
+        let mut due = Vec::new();
+        for shard in 0..DUE_SHARDS {
+            let mut pages = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_DUE)
+                .key_condition_expression("due_shard = :shard AND due <= :now")
+                .expression_attribute_values(":shard", text(shard.to_string()))
+                .expression_attribute_values(":now", text(sortable(now)))
+                .into_paginator()
+                .items()
+                .send();
+            while let Some(item) = pages.next().await {
+                let item = item.map_err(|error| failed("dynamodb:Query", &error))?;
+                let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
+                let id = pk.and_then(|pk| pk.strip_prefix("response#"));
+                let id = id.and_then(|id| id.parse().ok());
+                due.push(id.ok_or_else(|| unreadable(BY_DUE, "an item is no response"))?);
+            }
+        }
+        Ok(due)
+    }
+
     /// One response, read consistently; `None` when there is none of this id.
     pub async fn response(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
         let answer = self
@@ -281,7 +349,7 @@ impl Ledger {
     ) -> Result<aws_sdk_dynamodb::types::builders::PutBuilder, HubError> {
         let json =
             serde_json::to_string(response).map_err(|error| unreadable(&response.id, error))?;
-        Ok(Put::builder()
+        let put = Put::builder()
             .table_name(&self.table)
             .item("pk", text(format!("response#{}", response.id)))
             .item("sk", text("record"))
@@ -290,7 +358,13 @@ impl Ledger {
             .item("account", text(response.resource.account.to_string()))
             .item("day", text(day_of(response.created)))
             .item("created", text(response.created.to_string()))
-            .item("body", text(json)))
+            .item("body", text(json));
+        Ok(match response.due {
+            Some(due) => put
+                .item("due_shard", text(shard(&response.id).to_string()))
+                .item("due", text(sortable(due))),
+            None => put,
+        })
     }
 
     async fn transact(
@@ -341,6 +415,8 @@ impl Ledger {
             .attribute_definitions(attribute("sk")?)
             .attribute_definitions(attribute("day")?)
             .attribute_definitions(attribute("created")?)
+            .attribute_definitions(attribute("due_shard")?)
+            .attribute_definitions(attribute("due")?)
             .key_schema(key("pk", KeyType::Hash)?)
             .key_schema(key("sk", KeyType::Range)?)
             .global_secondary_indexes(
@@ -349,6 +425,17 @@ impl Ledger {
                     .key_schema(key("day", KeyType::Hash)?)
                     .key_schema(key("created", KeyType::Range)?)
                     .projection(Projection::builder().projection_type(ProjectionType::All).build())
+                    .build()
+                    .map_err(unbuilt)?,
+            )
+            .global_secondary_indexes(
+                GlobalSecondaryIndex::builder()
+                    .index_name(BY_DUE)
+                    .key_schema(key("due_shard", KeyType::Hash)?)
+                    .key_schema(key("due", KeyType::Range)?)
+                    .projection(
+                        Projection::builder().projection_type(ProjectionType::KeysOnly).build(),
+                    )
                     .build()
                     .map_err(unbuilt)?,
             )
@@ -375,6 +462,16 @@ fn read_response(
         ));
     }
     Ok(response)
+}
+
+/// The shard of the index of what is due: by the id, which is a digest.
+fn shard(id: &ResponseId) -> u8 {
+    id.as_str().bytes().last().unwrap_or_default() % DUE_SHARDS
+}
+
+/// A time whose order as text is its order: whole seconds, always as long.
+fn sortable(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn day_of(time: Timestamp) -> String {

@@ -22,6 +22,7 @@ mod inputs;
 pub mod policy;
 pub mod respond;
 pub mod responses;
+pub mod sweep;
 
 /// Contains AWS threats across an organization, under a policy that each
 /// organizational unit tunes; every step can be taken back.
@@ -54,6 +55,8 @@ enum Command {
     /// List, show and undo responses.
     #[command(subcommand)]
     Responses(responses::Command),
+    /// Undo what policy lets stand no longer, as the Lambda function does on its schedule.
+    Sweep,
     /// Write policies, try them out, put them in force.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -103,6 +106,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments, output).await,
         Command::Respond(arguments) => respond::run(&arguments, output).await,
         Command::Responses(command) => responses::run(&command, output).await,
+        Command::Sweep => sweep::run(output).await,
         Command::Policy(command) => policy::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
         Command::Actions(command) => actions::run(&command, output),

@@ -1,4 +1,4 @@
-//! `firebreak responses list | show | undo`.
+//! `firebreak responses list | show | undo | hold | release`.
 
 use std::io::Write;
 
@@ -6,11 +6,12 @@ use clap::Subcommand;
 use comfy_table::{ContentArrangement, Table, presets};
 use firebreak_spoke::resource::AccountId;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::to_value;
+use serde_json::{json, to_value};
 
 use super::respond::write_steps;
 use super::{Failure, Output, responder};
-use crate::record::{Response, ResponseId, State};
+use crate::record::{Drift, Response, ResponseId, State, StepState, Undo};
+use crate::respond::Responder;
 
 /// What to do with responses.
 #[derive(Debug, Subcommand)]
@@ -36,9 +37,35 @@ pub enum Command {
     Undo {
         /// The response's id.
         id: ResponseId,
+        /// Only this action's step.
+        #[arg(long, value_name = "ACTION")]
+        step: Option<String>,
+        /// Overwrite what somebody changed since: the action is applied once more, then undone.
+        #[arg(long)]
+        force_drift: bool,
+        /// How long findings of the same type then leave the target alone; `0` is not at all.
+        /// Default: `FIREBREAK_HOLD_HOURS`, 24 hours. With --step there is no hold.
+        #[arg(long, value_name = "DURATION", value_parser = hold)]
+        hold: Option<SignedDuration>,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+    },
+    /// Hold responses to findings of a response's type off its target.
+    Hold {
+        /// The response's id.
+        id: ResponseId,
+        /// For how long, such as `7d`.
+        #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = duration)]
+        length: SignedDuration,
+        /// Why; findings that are held off tell it.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// End a hold. What an undone response answered is decided again when it is next seen.
+    Release {
+        /// The response's id.
+        id: ResponseId,
     },
 }
 
@@ -67,18 +94,63 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             })?;
             show(&mut out, &response, output)?;
         }
-        Command::Undo { id, yes } => {
+        Command::Undo { id, step, force_drift, hold, yes } => {
             if !yes {
                 confirm(&format!("Undo {id}? The resource will be as exposed as before"))?;
             }
-            let undone = responder.undo(id).await?;
+            let hold = match (hold, step) {
+                (Some(hold), _) => *hold,
+                (None, Some(_)) => SignedDuration::ZERO,
+                (None, None) => responder.hold_after_undo(),
+            };
+            let request = Undo {
+                by: responder.caller().await?,
+                step: step.clone(),
+                drift: if *force_drift { Drift::Overwrite } else { Drift::Leave },
+                hold_until: until(&responder, hold)?,
+            };
+            let undone = responder.undo(id, request).await?;
             show(&mut out, &undone, output)?;
-            if undone.state != State::Undone {
+            let of_step = step.as_ref().and_then(|step| {
+                undone.steps.iter().find(|it| it.action == *step).map(|it| it.state)
+            });
+            if undone.state != State::Undone && of_step != Some(StepState::Undone) {
                 return Err(Failure::Check(undone.reason));
             }
         }
+        Command::Hold { id, length, reason } => {
+            let Some(until) = until(&responder, *length)? else { return Ok(()) };
+            let response = responder.hold(id, until, reason.clone()).await?;
+            let (kind, arn) = (&response.finding.kind, response.resource.arn());
+            tell(
+                &mut out,
+                output,
+                "hold",
+                &format!("{kind} leaves {arn} alone until {}", seconds(until)),
+            )?;
+        }
+        Command::Release { id } => {
+            let response = responder.release(id).await?;
+            let (kind, arn) = (&response.finding.kind, response.resource.arn());
+            tell(&mut out, output, "release", &format!("{kind} is answered at {arn} again"))?;
+        }
     }
     Ok(())
+}
+
+fn until(responder: &Responder, length: SignedDuration) -> Result<Option<Timestamp>, Failure> {
+    if length.is_zero() {
+        return Ok(None);
+    }
+    let until = responder.now().checked_add(length);
+    until.map(Some).map_err(|error| Failure::Usage(format!("the hold is too long: {error}")))
+}
+
+fn tell(out: &mut impl Write, output: Output, what: &str, said: &str) -> Result<(), Failure> {
+    match output {
+        Output::Json => write_json(out, &json!({ what: said })),
+        Output::Text => Ok(writeln!(out, "{said}")?),
+    }
 }
 
 fn list(out: &mut impl Write, responses: &[Response], output: Output) -> Result<(), Failure> {
@@ -119,6 +191,15 @@ fn show(out: &mut impl Write, response: &Response, output: Output) -> Result<(),
         seconds(response.created),
         seconds(response.updated)
     )?;
+    if let Some(due) = response.due {
+        writeln!(out, "  ends      {} by itself", seconds(due))?;
+    }
+    if let Some(undo) = &response.undo {
+        writeln!(out, "  undo      asked for by {}", undo.by)?;
+        if let Some(until) = undo.hold_until {
+            writeln!(out, "  hold      until {}", seconds(until))?;
+        }
+    }
     write_steps(out, response)?;
     Ok(())
 }
@@ -143,6 +224,11 @@ pub fn confirm(question: &str) -> Result<(), Failure> {
     } else {
         Err(Failure::Check("nothing was changed: not confirmed".to_owned()))
     }
+}
+
+/// Reads what [`duration`] does, or `0` for no hold.
+fn hold(text: &str) -> Result<SignedDuration, String> {
+    if text == "0" { Ok(SignedDuration::ZERO) } else { duration(text) }
 }
 
 /// Reads `90m`, `12h`, `7d` or `4w`.

@@ -25,10 +25,6 @@ impl Decision {
             (it.document.clone(), what)
         });
         let document = || self.rule.as_ref().map(|it| it.document.clone()).unwrap_or_default();
-        if let Some(expires) = self.expires {
-            let what = format!("the end after {expires}, which this version does not bring about,");
-            found = found.or_else(|| Some((document(), what)));
-        }
         if self.confirm == Some(true) {
             let what = "the confirmation, which this version does not ask for,".to_owned();
             found = found.or_else(|| Some((document(), what)));

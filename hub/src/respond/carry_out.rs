@@ -16,6 +16,7 @@ use super::write_back::is_unsent;
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
 use crate::finding::{Finding, Target};
+use crate::plan;
 use crate::record::{Response, State, Step, StepState};
 
 /// How often a verification is read before it counts as broken: IAM and EC2
@@ -28,6 +29,39 @@ const BETWEEN_VERIFICATIONS: Duration = Duration::from_millis(1_500);
 const PENDING_AT_MOST: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
+/// The phases in their order, each in two halves: see [`plan::waits`].
+const WAVES: [(Phase, bool); 8] = [
+    (Phase::Contain, false),
+    (Phase::Contain, true),
+    (Phase::Protect, false),
+    (Phase::Protect, true),
+    (Phase::Collect, false),
+    (Phase::Collect, true),
+    (Phase::End, false),
+    (Phase::End, true),
+];
+
+/// Nothing is ended while something that was to be kept of it is not: the steps
+/// that end the resource fail where a protecting or collecting one did.
+fn hold_back(response: &mut Response) {
+    let kept = |step: &&Step| matches!(step.phase, Phase::Protect | Phase::Collect);
+    let failed: Vec<String> = response
+        .steps
+        .iter()
+        .filter(kept)
+        .filter(|step| step.state == StepState::Failed)
+        .map(|step| step.action.clone())
+        .collect();
+    if failed.is_empty() {
+        return;
+    }
+    let planned = |step: &&mut Step| step.phase == Phase::End && step.state == StepState::Planned;
+    for step in response.steps.iter_mut().filter(planned) {
+        step.state = StepState::Failed;
+        step.detail = format!("not carried out, because {} failed", failed.join(", "));
+    }
+}
+
 impl Responder {
     /// Carries out what is planned, phase by phase, and records how each ended.
     pub(super) async fn carry_out(
@@ -39,9 +73,20 @@ impl Responder {
     ) -> Result<(Response, Option<Duration>), HubError> {
         let mut contained_after = None;
         let mut interrupted = None;
-        for phase in [Phase::Contain, Phase::Protect, Phase::Collect, Phase::End] {
-            let in_phase =
-                |step: &&mut Step| step.phase == phase && step.state == StepState::Planned;
+        let names: Vec<String> = response.steps.iter().map(|it| it.action.clone()).collect();
+        for (phase, waiting) in WAVES {
+            if phase == Phase::End && interrupted.is_none() {
+                hold_back(&mut response);
+            }
+            let in_phase = |step: &&mut Step| {
+                step.phase == phase
+                    && plan::waits(&step.action, &names) == waiting
+                    && step.state == StepState::Planned
+            };
+            if phase == Phase::End && interrupted.is_some() {
+                // What is under way may still need the resource.
+                continue;
+            }
             let (id, finding) = (response.id.clone(), response.finding.clone());
             let resource = response.resource.clone();
             let steps: Vec<&mut Step> = response.steps.iter_mut().filter(in_phase).collect();
@@ -66,17 +111,16 @@ impl Responder {
             }))
             .await;
             interrupted = interrupted.or(ended.into_iter().find_map(Result::err));
-            let contained = response
-                .steps
-                .iter()
-                .any(|step| step.phase == Phase::Contain && step.state == StepState::Done);
+            let contained =
+                response.steps.iter().any(|step| step.cuts_off() && step.state == StepState::Done);
             if phase == Phase::Contain && contained && interrupted.is_none() {
                 contained_after = Some(received.elapsed());
             }
             let more = response
                 .steps
                 .iter()
-                .any(|step| step.phase > phase && step.state == StepState::Planned);
+                .filter(|step| step.state == StepState::Planned)
+                .any(|step| (step.phase, plan::waits(&step.action, &names)) > (phase, waiting));
             if more {
                 response.revision += 1;
                 response.updated = self.now();
@@ -98,6 +142,9 @@ impl Responder {
             return Err(HubError::Transient(error.to_string()));
         }
         let (state, reason) = response.result();
+        if state.holds_resource() {
+            response.due = response.expires.map(|after| self.now() + after);
+        }
         self.end(&mut response, entry, state, reason).await?;
         Ok((response, contained_after))
     }

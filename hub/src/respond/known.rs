@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::aws::ledger::{Entry, TargetItem};
 use crate::finding::Finding;
 use crate::policy::{Decision, Mode};
-use crate::record::{ResponseId, State, Step};
+use crate::record::{Hold, ResponseId, State, Step};
 
 /// What is known of a finding at its target.
 pub(super) enum Known {
@@ -67,6 +67,17 @@ pub(super) fn known(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Kno
         }
     }
     Known::New
+}
+
+/// Why findings of this type leave the target alone now, if they do.
+pub(super) fn held_off(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Option<String> {
+    let hold = seen.holds.get(&finding.kind).filter(|hold| hold.until > now)?;
+    let Hold { until, by, response, reason } = hold;
+    let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some(format!(
+        "held off until {}, by {by} for response `{response}`{why}; `firebreak responses release {response}` ends that",
+        until.strftime("%Y-%m-%d %H:%M:%SZ")
+    ))
 }
 
 /// The id and epoch that the next response of this rule on this target has.

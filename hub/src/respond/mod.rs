@@ -15,6 +15,7 @@
 //! The caller delivers a finding again when an error is returned (SQS does).
 
 mod carry_out;
+mod hold;
 mod known;
 mod observe;
 mod outcome;
@@ -26,10 +27,10 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
-use self::known::{Known, ignored, known, next_response, opening_state};
+use self::known::{Known, held_off, ignored, known, next_response, opening_state};
 use self::outcome::outcome;
 pub use self::outcome::{Disposition, Outcome, Run};
 use self::write_back::is_unsent;
@@ -42,6 +43,7 @@ use crate::aws::policies::Policies;
 use crate::aws::security_hub::SecurityHub;
 use crate::finding::{Finding, Target};
 use crate::plan;
+use crate::policy::Window;
 use crate::record::{FORMAT, FindingSummary, Response, ResponseId, State};
 use crate::settings::Settings;
 
@@ -107,7 +109,12 @@ impl Responder {
         for _ in 0..3 {
             let seen = self.ledger.target(&target.resource.arn()).await?;
             match known(&seen, finding, self.now()) {
-                Known::New => {}
+                Known::New => {
+                    if let Some(reason) = held_off(&seen, finding, self.now()) {
+                        let resource = Some(&target.resource);
+                        return Ok(outcome(finding, resource, Disposition::HeldOff, reason));
+                    }
+                }
                 Known::Handled { rule, entry } => {
                     return self.repeat(finding, target, &rule, entry).await;
                 }
@@ -197,6 +204,9 @@ impl Responder {
             created: now,
             updated: now,
             lease_until: (state == State::Running).then(|| now + self.settings.lease),
+            expires: decision.expires.map(Window::duration),
+            due: None,
+            undo: None,
         };
         if run == Run::Plan {
             let mut outcome = finished(Disposition::Planned, response.reason.clone());
@@ -245,6 +255,11 @@ impl Responder {
             .response(id)
             .await?
             .ok_or_else(|| HubError::Failed(format!("there is no response `{id}`")))
+    }
+
+    /// How long an undone target is left alone unless somebody says otherwise.
+    pub fn hold_after_undo(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::try_from(self.settings.hold.as_secs()).unwrap_or(i64::MAX))
     }
 
     /// Who the hub's credentials belong to, as GetCallerIdentity names it.

@@ -21,6 +21,8 @@ pub enum Disposition {
     /// Another finding's response of the same rule holds the target, or waits
     /// for approval, already.
     AlreadyHeld,
+    /// Somebody holds responses to findings of this type off the target.
+    HeldOff,
     /// A response ended, or waits; its state says how.
     Responded,
     /// `--plan`: what would be done; nothing was recorded or changed.

@@ -1,5 +1,7 @@
 //! Taking a response back.
 
+use firebreak_spoke::actions::{Reversal, Scope, Undone};
+use firebreak_spoke::error::ActionError;
 use firebreak_spoke::seen::Seen;
 use tracing::info;
 
@@ -7,22 +9,33 @@ use super::Responder;
 use super::carry_out::find;
 use crate::aws::error::HubError;
 use crate::aws::ledger::Entry;
-use crate::record::{Response, ResponseId, State, Step, StepState};
+use crate::record::{Drift, Hold, Response, ResponseId, State, Step, StepState, Undo};
 
 impl Responder {
-    /// Undoes a response: puts back what it changed, the last step first, and
-    /// reports what somebody changed since. The same finding does not contain
-    /// the target again afterwards.
+    /// Undoes a response, or one step of it: puts back what it changed, the last
+    /// step first, and reports what somebody changed since. Where asked for, a
+    /// hold is placed before anything is put back, so that no finding of the
+    /// same type contains the target again meanwhile; the findings that were
+    /// answered do not in any case.
     ///
     /// # Errors
     ///
-    /// `Failed` when there is no such response or it changed nothing,
+    /// `Failed` when there is no such response or step or it changed nothing,
     /// `Transient` when a worker is at it.
-    pub async fn undo(&self, id: &ResponseId) -> Result<Response, HubError> {
+    pub async fn undo(&self, id: &ResponseId, request: Undo) -> Result<Response, HubError> {
         let mut response = self.load(id).await?;
         let now = self.now();
         if response.state == State::Undone {
             return Ok(response);
+        }
+        if let Some(step) = &request.step
+            && !response.steps.iter().any(|it| it.action == *step)
+        {
+            let names: Vec<&str> = response.steps.iter().map(|it| it.action.as_str()).collect();
+            let names = names.join(", ");
+            return Err(HubError::Failed(format!(
+                "response `{id}` has no step `{step}`, but {names}"
+            )));
         }
         if response.lease_until.is_some_and(|until| until > now) {
             return Err(HubError::Transient(format!("a worker is at response `{id}`; try again")));
@@ -40,13 +53,38 @@ impl Responder {
         };
         if response.state != State::Undoing {
             response
-                .become_state(State::Undoing, "undo asked for", now)
+                .become_state(State::Undoing, format!("undo asked for by {}", request.by), now)
                 .map_err(|error| HubError::Failed(error.to_string()))?;
             entry.state = State::Undoing;
             response.revision -= 1;
         }
+        if let Some(until) = request.hold_until {
+            let (by, response_id) = (request.by.clone(), id.clone());
+            let hold = Hold { until, by, response: response_id, reason: None };
+            self.ledger.hold(&arn, &response.finding.kind, Some(&hold)).await?;
+        }
+        response.undo = Some(request);
         self.take_lease(&mut response, &mut entry).await?;
         self.undo_claimed(response, entry).await
+    }
+
+    /// Undoes what policy lets stand no longer; what ended, and what failed and
+    /// is tried again by the next sweep.
+    pub async fn sweep(&self) -> Result<Vec<Result<Response, HubError>>, HubError> {
+        let now = self.now();
+        let mut ended = Vec::new();
+        for id in self.ledger.due(now).await? {
+            let response = self.load(&id).await?;
+            // The index lags: the record is what counts.
+            if !response.state.holds_resource() || response.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let request =
+                Undo { by: EXPIRY.to_owned(), step: None, drift: Drift::Leave, hold_until: None };
+            let undone = self.undo(&id, request).await;
+            ended.push(undone.map_err(|error| error.context(format_args!("the end of `{id}`"))));
+        }
+        Ok(ended)
     }
 
     pub(super) async fn undo_claimed(
@@ -57,51 +95,90 @@ impl Responder {
         let session = self.changing_session(&response).await;
         let (id, finding) = (response.id.clone(), response.finding.clone());
         let resource = response.resource.clone();
+        let only = response.undo.as_ref().and_then(|undo| undo.step.clone());
+        let drift = response.undo.as_ref().map_or(Drift::Leave, |undo| undo.drift);
+        let asked_for = |step: &Step| only.as_ref().is_none_or(|only| step.action == *only);
         let mut failures = Vec::new();
-        let mut drift = Vec::new();
         // One after another and backwards: a later step may rest on an earlier.
-        for step in response.steps.iter_mut().rev().filter(|step| may_have_changed(step)) {
-            let undone = match &session {
-                Ok(Some(account)) => {
-                    let seen = Seen::default();
-                    let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
-                    match find(&step.action) {
-                        Ok(action) => action.undo(scope, &step.parameters, &step.prior).await,
-                        Err(error) => Err(error),
-                    }
-                }
+        for step in response.steps.iter_mut().rev() {
+            if !may_have_changed(step) || !asked_for(step) {
+                continue;
+            }
+            let account = match &session {
+                Ok(Some(account)) => account,
                 Ok(None) => continue,
-                Err(error) => Err(error.clone()),
-            };
-            match undone {
-                Ok(undone) if undone.drift.is_empty() => {
-                    step.state = StepState::Undone;
-                    step.detail = undone.restored.join("; ");
-                }
-                Ok(undone) => {
-                    step.state = StepState::Drifted;
-                    step.detail = undone.drift.join("; ");
-                    drift.push(format!("{}: {}", step.action, step.detail));
-                }
                 Err(error) => {
                     failures.push(format!("{}: {error}", step.action));
+                    continue;
                 }
+            };
+            let seen = Seen::default();
+            let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
+            if let Err(error) = undo_step(scope, step, drift).await {
+                failures.push(format!("{}: {error}", step.action));
             }
         }
-        let (state, reason) = if !failures.is_empty() {
-            let reason = format!("undo failed, try it again: {}", failures.join("; "));
-            (State::PartiallyContained, reason)
-        } else if drift.is_empty() {
-            (State::Undone, "the prior state is back".to_owned())
-        } else {
-            let reason = format!("put back but for what changed since: {}", drift.join("; "));
-            (State::Undone, reason)
-        };
+        let (state, reason) = ended(&response, &failures);
+        if state == State::Undone {
+            response.due = None;
+        }
         self.end(&mut response, &mut entry, state, reason).await?;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
         self.write_back(&response, &mut entry).await?;
         Ok(response)
     }
+}
+
+/// Who asks for an undo because its time has come.
+const EXPIRY: &str = "expiry";
+
+/// Undoes one step. What somebody changed since is overwritten, where that is
+/// asked for, by applying the action once more: then all is as it left it, and
+/// undo puts back what was before.
+async fn undo_step(scope: Scope<'_>, step: &mut Step, drift: Drift) -> Result<(), ActionError> {
+    let action = find(&step.action)?;
+    let mut undone = action.undo(scope, &step.parameters, &step.prior).await?;
+    if !undone.drift.is_empty() && drift == Drift::Overwrite {
+        action.apply(scope, &step.parameters, &step.prior).await?;
+        undone = action.undo(scope, &step.parameters, &step.prior).await?;
+    }
+    let kept = action.about.reversal == Reversal::Kept && undone == Undone::default();
+    (step.state, step.detail) = if !undone.drift.is_empty() {
+        (StepState::Drifted, undone.drift.join("; "))
+    } else if kept {
+        (StepState::Undone, "nothing to put back; what it made is kept".to_owned())
+    } else {
+        (StepState::Undone, undone.restored.join("; "))
+    };
+    Ok(())
+}
+
+/// What the steps amount to after an undo.
+fn ended(response: &Response, failures: &[String]) -> (State, String) {
+    let of = |wanted: StepState| response.steps.iter().filter(move |step| step.state == wanted);
+    let drift: Vec<String> =
+        of(StepState::Drifted).map(|step| format!("{}: {}", step.action, step.detail)).collect();
+    if !failures.is_empty() {
+        let reason = format!("undo failed, try it again: {}", failures.join("; "));
+        return (State::PartiallyContained, reason);
+    }
+    let left: Vec<&str> = of(StepState::Done).map(|step| step.action.as_str()).collect();
+    let undo = response.undo.as_ref();
+    if let Some(step) = undo.and_then(|undo| undo.step.as_ref())
+        && !left.is_empty()
+    {
+        let (state, _) = response.result();
+        let told = if drift.is_empty() { "undone".to_owned() } else { drift.join("; ") };
+        return (state, format!("{step} {told}; still in force: {}", left.join(", ")));
+    }
+    let expired = undo.filter(|undo| undo.by == EXPIRY).and(response.expires);
+    let why = expired.map(|after| format!("expired after {after:#}: ")).unwrap_or_default();
+    let reason = if drift.is_empty() {
+        format!("{why}the prior state is back")
+    } else {
+        format!("{why}put back but for what changed since: {}", drift.join("; "))
+    };
+    (State::Undone, reason)
 }
 
 /// Whether undo has to look at a step: a planned one may have been applied by

@@ -99,6 +99,8 @@ impl Action for BlockPublicAccess {
         reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
+    // With its flags up S3 refuses to change a public policy or ACL at all.
+    const AFTER: &'static [&'static str] = &["private-acl", "restrict-bucket-policy"];
     type Parameters = Parameters;
     type Prior = Prior;
 

@@ -224,6 +224,9 @@ impl Undone {
 pub trait Action {
     /// What it says of itself.
     const ABOUT: About;
+    /// Actions of the same phase that have to run before this one where a rule
+    /// asks for both, because this one would stand in their way.
+    const AFTER: &'static [&'static str] = &[];
     /// What a policy may set. Unknown fields are refused.
     type Parameters: DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
     /// The state that undo needs.
@@ -271,6 +274,8 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError>> + Send 
 pub struct Entry {
     /// What the action says of itself.
     pub about: About,
+    /// See [`Action::AFTER`].
+    pub after: &'static [&'static str],
     schema: fn() -> Value,
     check: fn(&Value) -> Result<(), ActionError>,
     observe: for<'a> fn(Scope<'a>, &'a Value) -> Answer<'a, Observation<Value>>,
@@ -408,6 +413,7 @@ fn assert_account(scope: Scope<'_>) -> Result<(), ActionError> {
 const fn entry<A: Action>() -> Entry {
     Entry {
         about: A::ABOUT,
+        after: A::AFTER,
         schema: || {
             // Whole in itself, so that it can stand inside another schema.
             let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);

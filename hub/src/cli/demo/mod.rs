@@ -19,7 +19,7 @@ use self::world::{Attack, DOCUMENTS, Member, UNITS, World, event};
 use super::{Failure, Output};
 use crate::lambda;
 use crate::policy::{ActionFacts, Policy, read_files};
-use crate::record::State;
+use crate::record::{Drift, State, Undo};
 use crate::respond::Responder;
 
 /// How large the organization is and what happens in it.
@@ -150,8 +150,9 @@ async fn undo_all(
     let responses = responder.ledger.responses(began, responder.now()).await?;
     let mut failed = Vec::new();
     let mut undone = 0;
+    let request = Undo { by: "demo".to_owned(), step: None, drift: Drift::Leave, hold_until: None };
     for response in responses.iter().filter(|response| response.state.holds_resource()) {
-        let response = responder.undo(&response.id).await?;
+        let response = responder.undo(&response.id, request.clone()).await?;
         if response.state == State::Undone {
             undone += 1;
         } else {
