@@ -105,13 +105,14 @@ impl Settings {
             })?;
         }
         if let Some(hours) = variable("FIREBREAK_HOLD_HOURS") {
-            let hours: u64 = hours.parse().ok().filter(|hours| *hours <= 8_760).ok_or_else(|| {
-                SettingsError {
-                    variable: "FIREBREAK_HOLD_HOURS",
-                    why: format!("`{hours}` is not a whole number from 0 to 8760"),
-                    help: "24 hours is the default, 0 is no hold",
-                }
-            })?;
+            let hours: u64 =
+                hours.parse().ok().filter(|hours| *hours <= 8_760).ok_or_else(|| {
+                    SettingsError {
+                        variable: "FIREBREAK_HOLD_HOURS",
+                        why: format!("`{hours}` is not a whole number from 0 to 8760"),
+                        help: "24 hours is the default, 0 is no hold",
+                    }
+                })?;
             settings.hold = Duration::from_secs(hours * 3_600);
         }
         Ok(settings)

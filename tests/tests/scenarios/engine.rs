@@ -9,7 +9,7 @@ use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::stage::{deliver_to, stage, stage_with};
+use crate::stage::{deliver_to, stage, stage_with, whole_undo};
 
 #[tokio::test(start_paused = true)]
 async fn a_repeat_costs_one_read_and_changes_nothing() {
@@ -98,7 +98,7 @@ async fn after_an_undo_the_same_finding_does_not_contain_again_and_another_does(
     let member = stage.member("sandbox", 0);
     let mut finding = stage.finding(Attack::Instance, member, 1);
     let delivered = stage.deliver(&finding).await;
-    stage.responder.undo(&delivered.response().id).await.unwrap();
+    stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
     finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
     assert_eq!(stage.deliver(&finding).await.disposition(), Disposition::Repeat);
     assert!(stage.reaches_internet(member));
@@ -115,9 +115,9 @@ async fn undone_twice_is_undone_once() {
     let before = stage.snapshot(member);
     let finding = stage.finding(Attack::Instance, member, 1);
     let id = stage.deliver(&finding).await.response().id.clone();
-    stage.responder.undo(&id).await.unwrap();
+    stage.responder.undo(&id, whole_undo()).await.unwrap();
     stage.world.organization.forget_calls();
-    assert_eq!(stage.responder.undo(&id).await.unwrap().state, State::Undone);
+    assert_eq!(stage.responder.undo(&id, whole_undo()).await.unwrap().state, State::Undone);
     assert!(stage.changes().is_empty());
     assert_eq!(stage.snapshot(member), before);
 }
@@ -210,7 +210,7 @@ async fn a_crash_at_any_call_ends_contained_and_undone_exactly() {
             let responses = responder.ledger.responses(since, responder.now()).await.unwrap();
             assert_eq!(responses.len(), 1, "call {nth} {effect:?}");
             assert_eq!(responses[0].state, State::Contained, "call {nth} {effect:?}");
-            responder.undo(&responses[0].id).await.unwrap();
+            responder.undo(&responses[0].id, whole_undo()).await.unwrap();
             assert_eq!(stage.snapshot(member), before, "call {nth} {effect:?}");
             pairs += 1;
         }
@@ -259,4 +259,5 @@ async fn the_network_is_cut_within_five_calls_one_after_another() {
         println!("  {} {}:{}", call.began, call.service, call.operation);
     }
     assert!(one_after_another <= 5, "{one_after_another}");
+    assert!(calls.len() <= 20, "{} calls", calls.len());
 }

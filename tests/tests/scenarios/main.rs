@@ -12,4 +12,6 @@ mod containment;
 mod engine;
 mod failures;
 mod policies;
+mod resources;
 mod stage;
+mod undo;

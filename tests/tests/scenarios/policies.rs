@@ -254,9 +254,7 @@ async fn a_push_takes_effect_within_the_ttl() {
 
 #[tokio::test(start_paused = true)]
 async fn what_this_version_does_not_carry_out_asks_a_person() {
-    for terms in
-        ["    expires: 72h\n", "    confirm: true\n", "budgets: [{ actions: 20, per: 1h }]\n"]
-    {
+    for terms in ["    confirm: true\n", "budgets: [{ actions: 20, per: 1h }]\n"] {
         let documents = policy(&[&format!(
             "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance]\n{terms}"
         )]);

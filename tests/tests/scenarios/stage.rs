@@ -6,7 +6,7 @@ use firebreak_hub::cli::demo::example_policy;
 use firebreak_hub::cli::demo::world::{Attack, Member, World, event};
 use firebreak_hub::lambda::{self, Handled};
 use firebreak_hub::policy::{ActionFacts, Policy, read_files};
-use firebreak_hub::record::{Response, State};
+use firebreak_hub::record::{Drift, Response, State, Undo};
 use firebreak_hub::respond::{Disposition, Outcome, Responder};
 use firebreak_simulation::{CallRecord, Options};
 use serde_json::{Value, json};
@@ -73,6 +73,20 @@ pub(crate) fn policy(documents: &[&str]) -> Policy {
     read_files(&files, &ActionFacts::all()).unwrap_or_else(|diagnostics| {
         panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })
+}
+
+/// All of a response, drift left alone, no hold.
+pub(crate) fn whole_undo() -> Undo {
+    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, hold_until: None }
+}
+
+/// A GuardDuty finding of this type on a resource of a member's, as `resource`
+/// describes it.
+pub(crate) fn finding_on(member: &Member, number: usize, kind: &str, resource: Value) -> Value {
+    let mut finding = Attack::Instance.finding(member, number);
+    finding["type"] = kind.into();
+    finding["resource"] = resource;
+    finding
 }
 
 /// Who pushes policies in a test.
