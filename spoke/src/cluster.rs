@@ -446,11 +446,13 @@ mod tests {
         let token = token(&credentials, &region, &partition, "prod", now).unwrap();
         let encoded = token.strip_prefix("k8s-aws-v1.").unwrap();
         let url = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap();
-        let (head, signature) = url.rsplit_once("&X-Amz-Signature=").unwrap();
+        let (head, rest) = url.split_once("&X-Amz-Signature=").unwrap();
+        let (signature, session) = rest.split_once('&').unwrap();
         assert_eq!(
             head,
-            "https://sts.cn-north-1.amazonaws.com.cn/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAEXAMPLE%2F20260101%2Fcn-north-1%2Fsts%2Faws4_request&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id&X-Amz-Security-Token=to%2Bken%2F%3D"
+            "https://sts.cn-north-1.amazonaws.com.cn/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAEXAMPLE%2F20260101%2Fcn-north-1%2Fsts%2Faws4_request&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id"
         );
+        assert_eq!(session, "X-Amz-Security-Token=to%2Bken%2F%3D");
         // Computed apart from this, by the steps of "Signature Version 4".
         assert_eq!(signature, "a20b4a40e18690ab2f3159d3e6ae03f76840d3553925762f6ab8e511b7d192b9");
     }

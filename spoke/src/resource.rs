@@ -342,6 +342,25 @@ pub enum ResourceKind {
     },
 }
 
+impl ResourceKind {
+    /// The id or name by which the service's own API knows it, as far as the
+    /// finding says; of what runs in a cluster, the cluster's.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Instance { instance_id } => Some(instance_id),
+            Self::AccessKey { access_key_id, .. } => access_key_id.as_deref(),
+            Self::User { name }
+            | Self::Role { name }
+            | Self::Bucket { name }
+            | Self::Function { name }
+            | Self::EksCluster { name, .. } => Some(name),
+            Self::DbInstance { identifier } | Self::DbCluster { identifier } => Some(identifier),
+            Self::EcsCluster { cluster, .. } => Some(cluster),
+            Self::Other { id, .. } => id.as_deref(),
+        }
+    }
+}
+
 /// One resource, in its account and Region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resource {

@@ -57,11 +57,32 @@ fn the_spoke_role_trusts_the_hub_s_role_of_the_organization_with_the_external_id
     assert!(condition.pointer("/StringEquals/sts:ExternalId").is_some());
 }
 
+/// An instance profile's role to EC2, a replication's to S3, an automation's to
+/// Systems Manager.
 #[test]
-fn roles_are_passed_to_ec2_only() {
+fn roles_are_passed_to_three_services_only() {
     let granted = granted(&template());
     let (_, statement) = granted.iter().find(|(action, _)| action == "iam:PassRole").unwrap();
-    assert!(statement.pointer("/Condition/StringEquals/iam:PassedToService").is_some());
+    let services = statement.pointer("/Condition/StringEquals/iam:PassedToService").unwrap();
+    let expected =
+        ["ec2.amazonaws.com", "ec2.amazonaws.com.cn", "s3.amazonaws.com", "ssm.amazonaws.com"];
+    assert_eq!(*services, serde_json::json!(expected));
+}
+
+/// "Role inline policies: 10,240 characters in all, without white space" (IAM
+/// and STS quotas).
+#[test]
+fn the_spoke_role_s_inline_policies_fit_iam_s_limit() {
+    let template = template();
+    let policies = template.pointer("/Resources/SpokeRole/Properties/Policies").unwrap();
+    let size: usize = policies
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|policy| policy["PolicyDocument"].to_string().len())
+        .sum();
+    println!("inline policies of the spoke role: {size} of 10240 characters");
+    assert!(size <= 10_240, "{size}");
 }
 
 /// The README's table of actions is the program's; "UPDATE=1 cargo test" rewrites it.

@@ -25,6 +25,8 @@ pub struct ActionFacts {
     pub resource_types: Arc<[String]>,
     /// Whether it can be undone.
     pub reversible: bool,
+    /// Actions that set the same attribute: a rule asks for one of them.
+    pub excludes: &'static [&'static str],
     /// Whether these are parameters of the action of this name.
     pub check: fn(&str, &Value) -> Result<(), String>,
     /// The JSON Schema of its parameters.
@@ -39,6 +41,7 @@ impl ActionFacts {
             .map(|entry| Self {
                 name: entry.about.name.to_owned(),
                 resource_types: entry.about.resource_types.iter().map(|it| (*it).into()).collect(),
+                excludes: entry.excludes,
                 reversible: entry.about.reversal != Reversal::Impossible,
                 check: |name, parameters| match firebreak_spoke::actions::find(name) {
                     Some(entry) => entry.check_parameters(parameters),

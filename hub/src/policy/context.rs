@@ -94,20 +94,7 @@ impl Fields for ResourceFields<'_> {
             "account" => Event::Text(resource.account.as_str()),
             "region" => Event::Text(resource.region.as_str()),
             "role" => role.map_or(Event::Absent, |role| Event::Text(role.name())),
-            "id" => match &resource.kind {
-                ResourceKind::Instance { instance_id } => Event::Text(instance_id),
-                ResourceKind::AccessKey { access_key_id, .. } => text(access_key_id.as_ref()),
-                ResourceKind::User { name }
-                | ResourceKind::Role { name }
-                | ResourceKind::Bucket { name } => Event::Text(name),
-                ResourceKind::DbInstance { identifier }
-                | ResourceKind::DbCluster { identifier } => Event::Text(identifier),
-                ResourceKind::Function { name } | ResourceKind::EksCluster { name, .. } => {
-                    Event::Text(name)
-                }
-                ResourceKind::EcsCluster { cluster, .. } => Event::Text(cluster),
-                ResourceKind::Other { id, .. } => text(id.as_ref()),
-            },
+            "id" => resource.kind.id().map_or(Event::Absent, Event::Text),
             "principal" => match &resource.kind {
                 ResourceKind::AccessKey { principal, .. } => Event::Object(principal),
                 ResourceKind::Instance { .. }

@@ -11,7 +11,7 @@ use super::node::Node;
 use super::reader::is_attach_point;
 
 /// CloudBots' bots for resources that GuardDuty names, and the action here that
-/// does what each is for. Some of these actions may come with a later version.
+/// does what each is for.
 const BOTS: &[(&str, &str)] = &[
     ("ec2_create_snapshot", "snapshot-volumes"),
     ("ec2_detach_instance_role", "revoke-instance-credentials"),
@@ -29,8 +29,8 @@ const BOTS: &[(&str, &str)] = &[
     ("iam_user_deactivate_unused_access_key", "deactivate-access-key"),
     ("iam_user_disable_console_password", "disable-console-access"),
     ("iam_user_force_password_change", "force-password-change"),
-    ("lambda_disable", "stop-function"),
-    ("rds_quarantine_instance", "isolate-database"),
+    ("lambda_disable", "freeze-function"),
+    ("rds_quarantine_instance", "quarantine-db"),
     ("s3_block_all_public_access", "block-public-access"),
     ("s3_block_public_access", "block-public-access"),
     ("tag_ec2_resource", "tag-resource"),
@@ -156,7 +156,7 @@ fn translate(bot: &str, parameters: &[&str]) -> Result<Value, String> {
         ("tag_ec2_resource", _) => Err("it takes a key and a value".to_owned()),
         ("iam_role_attach_policy" | "iam_user_attach_policy", [parameter]) => parameter
             .strip_prefix("policy_arn=")
-            .map(|arn| json!({ "policy-arn": filled(arn) }))
+            .map(|arn| json!({ "policy": filled(arn) }))
             .ok_or_else(|| "it takes policy_arn=…".to_owned()),
         ("iam_user_deactivate_unused_access_key", [days]) => Err(format!(
             "it turns keys off that were not used for {days} days; the finding's key is turned off by it without a number"

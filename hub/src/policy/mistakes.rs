@@ -128,6 +128,12 @@ fn cases_of_rules() -> Vec<(&'static str, Vec<String>)> {
         ),
         one("an action that cannot be undone", then("terminate-instance")),
         one(
+            "two actions that set the same",
+            rule(
+                "    mode: auto\n    then: [stop-instance, terminate-instance]\n    irreversible: allow\n",
+            ),
+        ),
+        one(
             "an end of what cannot be undone",
             rule(
                 "    mode: auto\n    then: [terminate-instance]\n    irreversible: allow\n    expires: 2h\n",

@@ -71,4 +71,5 @@ pub use keys::{schema, test_schema};
 pub use pattern::{Pattern, PatternError};
 pub use suite::{Case, CaseResult, Difference, Given};
 pub use tree::Policy;
+pub use variables::with_response;
 pub use window::Window;

@@ -69,6 +69,7 @@ pub(super) fn actions() -> Vec<ActionFacts> {
         name: name.to_owned(),
         resource_types: resource_types.iter().map(|it| (*it).to_owned()).collect(),
         reversible,
+        excludes: if name == "terminate-instance" { &["stop-instance"] } else { &[] },
         check: |_, parameters| match parameters.get("wrong") {
             Some(_) => Err("`wrong` is wrong".to_owned()),
             None => Ok(()),
@@ -81,6 +82,7 @@ pub(super) fn actions() -> Vec<ActionFacts> {
     vec![
         action("isolate-instance", &["Instance"], true),
         action("terminate-instance", &["Instance"], false),
+        action("stop-instance", &["Instance"], true),
         action("deactivate-access-key", &["AccessKey", "User"], true),
         action("revoke-sessions", &["AccessKey", "User", "Role"], true),
     ]

@@ -6,12 +6,24 @@ use crate::finding::{Finding, Target};
 
 /// The names that may stand in `${…}`, each with a value of the right form to
 /// check parameters with.
-pub(super) const NAMES: [(&str, &str); 4] = [
+pub(super) const NAMES: [(&str, &str); 8] = [
     ("account.id", "111122223333"),
     ("region", "us-east-1"),
     ("finding.id", "0123456789abcdef0123456789abcdef"),
+    ("finding.type", "Backdoor:EC2/Spambot"),
     ("partition", "aws"),
+    ("resource.arn", "arn:aws:ec2:us-east-1:111122223333:instance/i-0123456789abcdef0"),
+    ("resource.id", "i-0123456789abcdef0"),
+    (RESPONSE_ID, "r-0123456789abcdef"),
 ];
+
+/// Filled in last: a response has its id once it is decided.
+const RESPONSE_ID: &str = "response.id";
+
+/// The parameters with the response's id filled in.
+pub fn with_response(parameters: &Value, response: &str) -> Value {
+    replace(parameters, &|name| (name == RESPONSE_ID).then_some(response))
+}
 
 /// The names in a text. `None` stands for a `${` that is not closed.
 pub(super) fn names(text: &str) -> impl Iterator<Item = Option<&str>> {
@@ -31,11 +43,15 @@ pub(super) fn any(value: &Value) -> bool {
 /// The value with each variable replaced by what the finding's target says.
 pub(super) fn fill(value: &Value, finding: &Finding, target: &Target) -> Value {
     let resource = &target.resource;
+    let arn = resource.arn();
     replace(value, &|name| match name {
         "account.id" => Some(resource.account.as_str()),
         "region" => Some(resource.region.as_str()),
         "finding.id" => Some(&finding.id),
+        "finding.type" => Some(&finding.kind),
         "partition" => Some(resource.partition.as_str()),
+        "resource.arn" => Some(&arn),
+        "resource.id" => resource.kind.id(),
         _ => None,
     })
 }

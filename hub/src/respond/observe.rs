@@ -21,7 +21,7 @@ use crate::aws::ledger::TargetItem;
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
 use crate::plan;
-use crate::policy::{Decision, Policy, Tags};
+use crate::policy::{ActionCall, Decision, Policy, Tags, with_response};
 use crate::record::{FindingSummary, Response, StepState};
 
 /// What a decision is made by: the policy, the account's place, and what was
@@ -101,6 +101,8 @@ impl Responder {
         let summary = FindingSummary::of(finding);
         let summary = &summary;
         let each = decision.actions.iter().map(|call| async move {
+            let parameters = with_response(&call.parameters, id);
+            let call = ActionCall { name: call.name.clone(), parameters };
             let observation = async {
                 let account = self.reading_session(resource).await?;
                 let scope = self.scope(&account, resource, id, summary, at.seen);
@@ -115,7 +117,8 @@ impl Responder {
                 }
                 Ok(observation)
             };
-            (call.clone(), observation.await)
+            let observation = observation.await;
+            (call, observation)
         });
         join_all(each).await
     }

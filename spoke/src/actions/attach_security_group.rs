@@ -65,17 +65,19 @@ impl Action for AttachSecurityGroup {
         reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
+    const EXCLUDES: &'static [&'static str] = &["isolate-instance"];
     type Parameters = Parameters;
     type Prior = Prior;
+
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        if parameters.group.is_empty() { Err("it needs a `group`".to_owned()) } else { Ok(()) }
+    }
 
     async fn observe(
         scope: Scope<'_>,
         parameters: &Parameters,
     ) -> Result<Observation<Prior>, ActionError> {
         let instance_id = id(scope.resource)?;
-        if parameters.group.is_empty() {
-            return Err(ActionError::new(Kind::Failed, "attach-security-group needs a `group`"));
-        }
         let (instance, interfaces, groups) = futures::join!(
             scope.seen.instance(scope.account, instance_id),
             interfaces::of_instance(scope, instance_id),

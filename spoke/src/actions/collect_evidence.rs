@@ -114,6 +114,10 @@ impl Action for CollectEvidence {
     type Parameters = Parameters;
     type Prior = Prior;
 
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        if parameters.bucket.is_empty() { Err("it needs a `bucket`".to_owned()) } else { Ok(()) }
+    }
+
     async fn observe(
         scope: Scope<'_>,
         parameters: &Parameters,

@@ -227,10 +227,18 @@ pub trait Action {
     /// Actions of the same phase that have to run before this one where a rule
     /// asks for both, because this one would stand in their way.
     const AFTER: &'static [&'static str] = &[];
+    /// Actions that set the same attribute as this one: a rule asks for one.
+    const EXCLUDES: &'static [&'static str] = &[];
     /// What a policy may set. Unknown fields are refused.
     type Parameters: DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
     /// The state that undo needs.
     type Prior: DeserializeOwned + Serialize + Send + Sync;
+
+    /// What is wrong with parameters beyond their form, such as a missing one:
+    /// asked when a policy is read.
+    fn check(_parameters: &Self::Parameters) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Reads the prior state.
     fn observe(
@@ -276,8 +284,10 @@ pub struct Entry {
     pub about: About,
     /// See [`Action::AFTER`].
     pub after: &'static [&'static str],
+    /// See [`Action::EXCLUDES`].
+    pub excludes: &'static [&'static str],
     schema: fn() -> Value,
-    check: fn(&Value) -> Result<(), ActionError>,
+    check: fn(&Value) -> Result<(), String>,
     observe: for<'a> fn(Scope<'a>, &'a Value) -> Answer<'a, Observation<Value>>,
     apply: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, ()>,
     verify: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Verdict>,
@@ -343,7 +353,7 @@ impl Entry {
     /// Whether parameters from a policy are what the action takes; `null`
     /// stands for none.
     pub fn check_parameters(&self, parameters: &Value) -> Result<(), String> {
-        (self.check)(parameters).map_err(|error| error.message)
+        (self.check)(parameters)
     }
 
     /// See [`Action::observe`]. A resource of another account than the
@@ -414,12 +424,16 @@ const fn entry<A: Action>() -> Entry {
     Entry {
         about: A::ABOUT,
         after: A::AFTER,
+        excludes: A::EXCLUDES,
         schema: || {
             // Whole in itself, so that it can stand inside another schema.
             let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
             settings.into_generator().into_root_schema_for::<A::Parameters>().to_value()
         },
-        check: |parameters| read::<A::Parameters>("parameters", parameters).map(|_| ()),
+        check: |parameters| {
+            let read = read::<A::Parameters>("parameters", parameters);
+            A::check(&read.map_err(|error| error.message)?)
+        },
         observe: |scope, parameters| {
             Box::pin(async move {
                 let parameters = read::<A::Parameters>("parameters", parameters)?;

@@ -100,6 +100,14 @@ impl Action for RunAutomation {
     type Parameters = Parameters;
     type Prior = Prior;
 
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        if parameters.document.is_empty() {
+            Err("it needs a `document`".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
     async fn observe(
         scope: Scope<'_>,
         parameters: &Parameters,
@@ -251,7 +259,9 @@ fn fill(scope: Scope<'_>, text: &str) -> Result<String, ActionError> {
 
 fn value(scope: Scope<'_>, name: &str) -> Result<String, ActionError> {
     Ok(match name {
-        "resource.id" => resource_id(scope)?,
+        "resource.id" => scope.resource.kind.id().map(str::to_owned).ok_or_else(|| {
+            ActionError::new(Kind::Refused, "the finding names no id for `${resource.id}`")
+        })?,
         "resource.arn" => scope.resource.arn(),
         "account.id" => scope.account.id.to_string(),
         "region" => scope.account.region.to_string(),
@@ -264,32 +274,6 @@ fn value(scope: Scope<'_>, name: &str) -> Result<String, ActionError> {
             return Err(ActionError { help: Some(help), ..error });
         }
     })
-}
-
-/// The id or name by which the service's own API knows the resource.
-fn resource_id(scope: Scope<'_>) -> Result<String, ActionError> {
-    let missing = |what: &str| {
-        ActionError::new(
-            Kind::Refused,
-            format!("the finding names no {what} for `${{resource.id}}`"),
-        )
-    };
-    match &scope.resource.kind {
-        ResourceKind::Instance { instance_id } => Ok(instance_id.clone()),
-        ResourceKind::AccessKey { access_key_id, .. } => {
-            access_key_id.clone().ok_or_else(|| missing("access key id"))
-        }
-        ResourceKind::User { name }
-        | ResourceKind::Role { name }
-        | ResourceKind::Bucket { name }
-        | ResourceKind::Function { name }
-        | ResourceKind::EksCluster { name, .. } => Ok(name.clone()),
-        ResourceKind::DbInstance { identifier } | ResourceKind::DbCluster { identifier } => {
-            Ok(identifier.clone())
-        }
-        ResourceKind::EcsCluster { cluster, .. } => Ok(cluster.clone()),
-        ResourceKind::Other { id, .. } => id.clone().ok_or_else(|| missing("id")),
-    }
 }
 
 fn no_such_document(document: &str, error: ActionError) -> ActionError {

@@ -78,6 +78,27 @@ impl Action for TagResource {
     type Parameters = Parameters;
     type Prior = Prior;
 
+    /// "Maximum number of tags per resource: 50; key length 128, value length
+    /// 256; the prefix `aws:` is reserved" (Tagging AWS resources, "Tag naming
+    /// limits").
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        let long = |text: &str, most: usize| text.chars().count() > most;
+        for (key, value) in &parameters.tags {
+            if key.is_empty() || long(key, 128) || key.to_ascii_lowercase().starts_with("aws:") {
+                return Err(format!(
+                    "the tag key `{key}` must have 1 to 128 characters and not begin with `aws:`"
+                ));
+            }
+            if long(value, 256) {
+                return Err(format!("the value of the tag `{key}` has more than 256 characters"));
+            }
+        }
+        if parameters.tags.len() > 50 {
+            return Err("a resource has 50 tags at most".to_owned());
+        }
+        Ok(())
+    }
+
     async fn observe(
         scope: Scope<'_>,
         parameters: &Parameters,

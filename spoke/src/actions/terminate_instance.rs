@@ -35,6 +35,7 @@ impl Action for TerminateInstance {
         reversal: Reversal::Impossible,
         phase: Phase::End,
     };
+    const EXCLUDES: &'static [&'static str] = &["stop-instance"];
     type Parameters = Parameters;
     type Prior = Prior;
 

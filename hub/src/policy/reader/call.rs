@@ -20,7 +20,7 @@ impl<'n> Reader<'_> {
         irreversible: bool,
         matched: Option<&[&str]>,
     ) -> Vec<Then> {
-        let mut names = BTreeSet::new();
+        let (mut names, mut places) = (BTreeSet::new(), Vec::new());
         let mut calls = Vec::new();
         for node in nodes {
             let Some((name, place, parameters)) = self.name(node) else { continue };
@@ -28,9 +28,28 @@ impl<'n> Reader<'_> {
                 let message = format!("`{name}` stands in this rule already");
                 self.mistake(place, message, Some("an action runs once for a target"));
             }
-            calls.extend(self.call(name, place, parameters, irreversible, matched));
+            let call = self.call(name, place, parameters, irreversible, matched);
+            if call.is_some() {
+                places.push((name, place));
+            }
+            calls.extend(call);
         }
+        self.exclusions(&places);
         calls
+    }
+
+    /// Two actions that set one attribute would undo one another's work.
+    fn exclusions(&mut self, places: &[(&str, Place)]) {
+        for (name, place) in places {
+            let facts = self.actions.iter().find(|facts| facts.name == *name);
+            let excludes = facts.map_or(&[][..], |facts| facts.excludes);
+            let Some(other) = excludes.iter().find(|it| places.iter().any(|(name, _)| name == *it))
+            else {
+                continue;
+            };
+            let message = format!("`{name}` and `{other}` set the same of one resource");
+            self.mistake(*place, message, Some("keep one of them in a rule"));
+        }
     }
 
     /// An action's name, its place, and what stands under it.
@@ -83,8 +102,15 @@ impl<'n> Reader<'_> {
             self.mistake(place, message, Some(help));
         }
         let given = parameters.map_or(Value::Null, Node::to_json);
-        if let Some(parameters) = parameters {
-            self.parameters(facts, place, parameters);
+        match parameters {
+            Some(parameters) => self.parameters(facts, place, parameters),
+            None => {
+                if let Err(why) = (facts.check)(&facts.name, &Value::Null) {
+                    let message = format!("`{name}` does not take no parameters: {why}");
+                    let help = format!("write `- {name}: {{ … }}` with what it needs");
+                    self.mistake(place, message, Some(&help));
+                }
+            }
         }
         Some(Then {
             has_variables: variables::any(&given),
