@@ -126,7 +126,7 @@ fn security_hub_s_own_resources_become_targets() {
     let finding = one(&fixture("asff-get-findings-other-resources.json"));
     let types: Vec<&str> =
         finding.targets.iter().map(|target| target.resource.type_name()).collect();
-    assert_eq!(types, ["User", "Role", "S3Bucket", "AwsLambdaFunction"]);
+    assert_eq!(types, ["User", "Role", "S3Bucket", "Lambda"]);
     assert_eq!(arns(&finding)[1], "arn:aws:iam::222222222222:role/deploy");
 }
 

@@ -12,6 +12,7 @@ mod containment;
 mod engine;
 mod failures;
 mod policies;
+mod prior_art;
 mod resources;
 mod stage;
 mod undo;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use firebreak_simulation::Organization;
+use firebreak_simulation::ec2::model::Rule;
 use firebreak_simulation::regional::ecs::{Cluster, Service, Task};
 use firebreak_simulation::regional::lambda::Function;
 use firebreak_simulation::regional::rds::{self, DbCluster, DbInstance, Rds, Snapshot};
@@ -111,6 +112,18 @@ fn database_alone(organization: &Organization) -> ResourceKind {
         rds::add_instance(state, ACCOUNT, REGION, "orders", db_instance(groups, true));
     });
     ResourceKind::DbInstance { identifier: "orders".to_owned() }
+}
+
+fn database_with_an_opened_group(organization: &Organization) -> ResourceKind {
+    let kind = database_alone(organization);
+    organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpc = ec2.vpcs.keys().next().unwrap().clone();
+        let group = ec2.add_group(&vpc, "firebreak-isolation");
+        let group = ec2.groups.get_mut(&group).unwrap();
+        group.ingress.insert(Rule::tcp(5_432, "0.0.0.0/0"));
+    });
+    kind
 }
 
 fn add_cluster(organization: &Organization, engine: &str) {
@@ -256,6 +269,12 @@ fn databases() -> Vec<Case> {
     let snapshot =
         Case { name: "snapshot-db of an instance", action: "snapshot-db", ..alone.clone() };
     vec![
+        Case {
+            name: "quarantine-db with a group that somebody opened",
+            arrange: database_with_an_opened_group,
+            forgive: super::containment::forgive_repairs,
+            ..alone.clone()
+        },
         Case { name: "quarantine-db of an Aurora cluster", arrange: aurora, ..alone.clone() },
         Case { name: "quarantine-db of a Multi-AZ cluster", arrange: multi_az, ..alone.clone() },
         Case {

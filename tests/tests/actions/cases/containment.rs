@@ -370,7 +370,7 @@ pub(super) fn isolation() -> Case {
 }
 
 /// What somebody added to the isolation group is taken off for good.
-fn forgive_repairs(snapshot: &mut Value) {
+pub(super) fn forgive_repairs(snapshot: &mut Value) {
     let groups = snapshot.pointer_mut("/held/ec2/eu-central-1/groups");
     for (_, group) in groups.and_then(Value::as_object_mut).into_iter().flatten() {
         if group["name"] == "firebreak-isolation" {
