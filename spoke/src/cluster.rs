@@ -303,7 +303,7 @@ fn token(
         .map_err(|error| failed(&error))?;
     let signed = sign(request, &parameters).map_err(|error| failed(&error))?;
     for (name, value) in signed.into_parts().0.params() {
-        url.push_str(&format!("&{name}={}", encoded(value)));
+        url.extend(["&", name, "=", &encoded(value)]);
     }
     Ok(format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(url)))
 }

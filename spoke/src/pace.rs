@@ -84,8 +84,9 @@ impl Class {
             Self::Tags => (100, 10),
             Self::IamRead => (50, 20),
             Self::IamWrite => (25, 5),
-            Self::S3 | Self::S3Control => (50, 10),
-            Self::AutoScaling
+            Self::S3
+            | Self::S3Control
+            | Self::AutoScaling
             | Self::LoadBalancing
             | Self::Rds
             | Self::Ecs

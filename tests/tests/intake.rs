@@ -50,6 +50,21 @@ fn each_resource_type_gives_the_targets_of_that_type() {
     check("access-key-user", &["arn:aws:iam::222222222222:access-key/AKIAFIREBREAK0000001"]);
     check("access-key-role", &["arn:aws:iam::222222222222:access-key/ASIAFIREBREAK0000002"]);
     check("access-key-root", &["arn:aws:iam::222222222222:principal/222222222222"]);
+    let cluster = "arn:aws:eks:eu-central-1:222222222222:cluster/shop";
+    check("eks-workload", &[&format!("{cluster}/pods/shop/web-7d9f")]);
+    check("ecs-task", &["arn:aws:ecs:eu-central-1:222222222222:task/jobs/0123456789abcdef"]);
+    check("rds-limitless", &["arn:aws:rds:eu-central-1:222222222222:cluster:orders"]);
+    check(
+        "attack-sequence-eks",
+        &[
+            "arn:aws:eks:eu-west-1:222222222222:cluster/shop",
+            "arn:aws:eks:eu-west-1:222222222222:cluster/shop/pods/shop/web-7d9f",
+            "arn:aws:ecs:eu-west-1:222222222222:task/jobs/0123456789abcdef",
+            "arn:aws:s3:::reports",
+            "arn:aws:ec2:eu-west-1:222222222222:instance/i-0f1b0000000000001",
+            "arn:aws:other:eu-west-1:222222222222:CONTAINER/c-1",
+        ],
+    );
     check(
         "s3-two-buckets",
         &[
@@ -100,6 +115,23 @@ fn numbers_as_texts_and_epochs_are_read() {
     assert!((finding.severity - 5.5).abs() < f64::EPSILON);
     assert_eq!(finding.created_at.unwrap().to_string(), "2026-01-02T03:04:05Z");
     assert_eq!(finding.updated_at.unwrap().to_string(), "2026-01-02T04:04:05Z");
+}
+
+#[test]
+fn a_finding_s_remote_addresses_are_found_wherever_they_stand() {
+    let addresses = |name: &str| one(&fixture(&format!("{name}.json"))).remote_addresses();
+    assert_eq!(addresses("guardduty-attack-sequence-eks"), ["198.51.100.7"]);
+    let mut finding = fixture("guardduty-instance.json");
+    let probe = |address: &str| json!({ "remoteIpDetails": { "ipAddressV4": address } });
+    finding["service"]["action"] = json!({
+        "actionType": "PORT_PROBE",
+        "portProbeAction": { "portProbeDetails": [probe("198.51.100.2"), probe("198.51.100.1")] },
+    });
+    assert_eq!(one(&finding).remote_addresses(), ["198.51.100.1", "198.51.100.2"]);
+    finding["service"]["action"] = json!({
+        "networkConnectionAction": { "remoteIpDetails": { "ipAddressV6": "2001:db8::1" } },
+    });
+    assert_eq!(one(&finding).remote_addresses(), ["2001:db8::1"]);
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(super) struct CollectEvidence;
 /// Where evidence goes, and what is run for it.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(clippy::struct_field_names, reason = "the names are the policy's keys")]
 pub(super) struct Parameters {
     /// The bucket. Required.
     bucket: String,

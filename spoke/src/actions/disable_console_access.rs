@@ -112,10 +112,9 @@ impl Action for DisableConsoleAccess {
         let described = holder.describe();
         match inline_policy::get(scope, holder, &name).await? {
             Some(present) if present == document() => {
-                if inline_policy::delete(scope, holder, &name).await? {
-                    let restored = format!("the inline policy {name} of {described} is taken off");
-                    undone.restored.push(restored);
-                }
+                let deleted = inline_policy::delete(scope, holder, &name).await?;
+                let restored = format!("the inline policy {name} of {described} is taken off");
+                undone.restored.extend(deleted.then_some(restored));
             }
             Some(_) => undone
                 .drift

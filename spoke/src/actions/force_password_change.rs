@@ -96,7 +96,7 @@ impl Action for ForcePasswordChange {
         let described = prior.subject.holder.describe();
         match (get(scope, login_profile::user(&prior.subject)?).await?, prior.password) {
             (None, _) => {
-                undone.drift.push(format!("the password of {described} was deleted since"))
+                undone.drift.push(format!("the password of {described} was deleted since"));
             }
             (Some(Password::ToBeChanged), Password::Valid) => {
                 set(scope, &prior.subject, Password::Valid).await?;

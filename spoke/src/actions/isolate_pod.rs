@@ -92,7 +92,7 @@ impl Action for IsolatePod {
         let policy = policy(&kubernetes, &namespace, scope.response).await?;
         let mut changes: Vec<Change> = pods
             .iter()
-            .filter(|pod| label(*pod) != Some(scope.response))
+            .filter(|pod| label(pod) != Some(scope.response))
             .map(|pod| Change {
                 what: format!("label {LABEL} of the pod {}", pod.name_any()),
                 before: label(pod).unwrap_or("none").to_owned(),
@@ -123,7 +123,7 @@ impl Action for IsolatePod {
         let policy = denial(scope.response);
         kubernetes.create(&policies, &policy.name_any(), &policy).await?;
         let api = kubernetes.namespaced::<Pod>(&prior.namespace);
-        for pod in pods.iter().filter(|pod| label(*pod) != Some(scope.response)) {
+        for pod in pods.iter().filter(|pod| label(pod) != Some(scope.response)) {
             let labels = json!({ LABEL: scope.response });
             let change = json!({ "metadata": { "uid": pod.uid(), "labels": labels } });
             kubernetes.patch(&api, &pod.name_any(), &change).await?;
@@ -152,7 +152,7 @@ impl Action for IsolatePod {
             }
             Some(_) => {}
         }
-        if let Some(pod) = pods.iter().find(|pod| label(*pod) != Some(scope.response)) {
+        if let Some(pod) = pods.iter().find(|pod| label(pod) != Some(scope.response)) {
             return broken(format!("the pod `{}` is not isolated", pod.name_any()));
         }
         let all = kubernetes.namespaced::<NetworkPolicy>(&prior.namespace);
@@ -267,7 +267,7 @@ fn denial(response: &str) -> NetworkPolicy {
         ..NetworkPolicySpec::default()
     };
     let metadata = ObjectMeta { name: Some(policy_name(response)), ..ObjectMeta::default() };
-    NetworkPolicy { metadata, spec: Some(spec), ..NetworkPolicy::default() }
+    NetworkPolicy { metadata, spec: Some(spec) }
 }
 
 fn is_denial(policy: &NetworkPolicy, response: &str) -> bool {
@@ -289,6 +289,8 @@ fn selects(policy: &NetworkPolicy, pod: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
+
     use super::*;
 
     #[test]
@@ -296,7 +298,7 @@ mod tests {
         let mut policy = denial("r-0001");
         assert!(is_denial(&policy, "r-0001") && !is_denial(&policy, "r-0002"));
         assert!(!allows_something(&policy));
-        policy.spec.as_mut().unwrap().egress = Some(vec![Default::default()]);
+        policy.spec.as_mut().unwrap().egress = Some(vec![NetworkPolicyEgressRule::default()]);
         assert!(!is_denial(&policy, "r-0001") && allows_something(&policy));
     }
 

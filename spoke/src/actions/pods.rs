@@ -48,7 +48,7 @@ pub(super) fn workload(kind: &ResourceKind) -> Result<(&str, &Workload), ActionE
 }
 
 /// The cluster's API, without a look at the workload.
-pub(super) async fn connect<'a>(scope: Scope<'a>) -> Result<Kubernetes<'a>, ActionError> {
+pub(super) async fn connect(scope: Scope<'_>) -> Result<Kubernetes<'_>, ActionError> {
     let (name, _) = workload(&scope.resource.kind)?;
     let cluster = cluster::describe(scope.account, name).await?;
     Kubernetes::connect(scope.account, &cluster)
@@ -56,7 +56,7 @@ pub(super) async fn connect<'a>(scope: Scope<'a>) -> Result<Kubernetes<'a>, Acti
 
 /// The pods of the target's workload. `Gone` when the cluster or the workload
 /// does not exist any more, or has no pod that runs.
-pub(super) async fn find<'a>(scope: Scope<'a>) -> Result<Found<'a>, ActionError> {
+pub(super) async fn find(scope: Scope<'_>) -> Result<Found<'_>, ActionError> {
     let (_, workload) = workload(&scope.resource.kind)?;
     let Workload { kind, namespace, name } = workload;
     let (namespace, name) = (checked_name(namespace)?, checked_name(name)?);

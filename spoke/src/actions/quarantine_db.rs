@@ -233,7 +233,7 @@ fn put_back(prior: &Database, present: &Database, ours: &[&str], undone: &mut Un
                 back.members.push(Member { public: true, ..member.clone() });
             }
             (false, true) => {
-                undone.drift.push(format!("the DB instance `{instance}` was made public since"))
+                undone.drift.push(format!("the DB instance `{instance}` was made public since"));
             }
             (true, true) | (false, false) => {}
         }

@@ -34,6 +34,7 @@ type Given = BTreeMap<String, Vec<String>>;
 /// Which document is run, and with what.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(clippy::struct_field_names, reason = "the names are the policy's keys")]
 pub(super) struct Parameters {
     /// The Automation document, by name, or by ARN where another account
     /// shares it. Required.
@@ -233,7 +234,9 @@ fn token(
     for (name, values) in parameters {
         part(name);
         part(&values.len().to_string());
-        values.iter().for_each(|value| part(value));
+        for value in values {
+            part(value);
+        }
     }
     let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let of = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();

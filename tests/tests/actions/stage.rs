@@ -180,14 +180,13 @@ fn difference(path: &str, before: &Value, now: &Value) -> Option<String> {
     }
     match (before, now) {
         (Value::Object(before), Value::Object(now)) => {
-            let keys = before.keys().chain(now.keys());
-            keys.filter_map(|key| {
+            let mut keys = before.keys().chain(now.keys());
+            keys.find_map(|key| {
                 let of = |object: &serde_json::Map<String, Value>| {
                     object.get(key).cloned().unwrap_or(Value::Null)
                 };
                 difference(&format!("{path}/{key}"), &of(before), &of(now))
             })
-            .next()
         }
         _ => Some(format!("{path}: {before} became {now}")),
     }

@@ -3,7 +3,7 @@
 use firebreak_hub::cli::demo::world::{Attack, event};
 use serde_json::Value;
 
-use crate::served::served;
+use crate::served::{Served, served};
 
 #[test]
 fn push_plan_respond_list_show_and_undo() {
@@ -58,5 +58,40 @@ fn push_plan_respond_list_show_and_undo() {
     let undone = served.text(&["responses", "undo", id, "--yes"], "");
     assert!(undone.contains("is undone"), "{undone}");
     assert!(served.reaches_internet());
+    let held = served.text(&["respond", "--event", "-"], &event_of(&served, 2));
+    assert!(held.contains("heldoff") && held.contains("responses release"), "{held}");
+
+    // A release lets the next finding contain again, and one step can be undone.
+    let released = served.text(&["responses", "release", id], "");
+    assert!(released.contains("is answered at"), "{released}");
+    let again =
+        served.text(&["respond", "--event", "-", "--output", "json"], &event_of(&served, 3));
+    let again: Value = serde_json::from_str(&again).unwrap();
+    let id = again["outcomes"][0]["response"]["id"].as_str().unwrap();
+    let step = ["responses", "undo", id, "--step", "revoke-instance-credentials", "--yes"];
+    let stepped = served.text(&step, "");
+    assert!(stepped.contains("still in force: isolate-instance"), "{stepped}");
+    assert!(!served.reaches_internet());
+    let output = served.run(&["responses", "undo", id, "--step", "stop-instance", "--yes"], "");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+
+    // A hold by itself, for good reason; --hold 0 places none.
+    let longer = ["responses", "hold", id, "--for", "2h", "--reason", "forensics"];
+    assert!(served.text(&longer, "").contains("alone until"));
+    let output = served.run(&["responses", "hold", id, "--for", "soon"], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    served.text(&["responses", "release", id], "");
+    let undo = ["responses", "undo", id, "--force-drift", "--hold", "0", "--yes"];
+    let whole = served.text(&undo, "");
+    assert!(whole.contains("is undone") && !whole.contains("hold  "), "{whole}");
+
+    // Nothing is due.
+    assert_eq!(served.text(&["sweep"], ""), "0 undone, 0 to be tried again\n");
     drop(served.runtime);
+}
+
+fn event_of(served: &Served, number: usize) -> String {
+    let finding = Attack::Instance.finding(&served.world.members[0], number);
+    served.world.import(&finding);
+    event(&finding).to_string()
 }

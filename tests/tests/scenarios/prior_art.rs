@@ -159,8 +159,8 @@ async fn a_response_whose_actions_do_not_apply_is_not_called_contained() {
     let member = stage.member("sandbox", 0);
     let delivered = stage.deliver(&stage.finding(Attack::UserKey, member, 1)).await;
     // Neither action acts on a key: nothing ran, and nothing says otherwise.
-    let state = delivered.outcome().response.as_ref().map(|response| response.state);
-    assert!(!matches!(state, Some(State::Contained | State::Completed)), "{state:?}");
+    let ended = delivered.outcome().response.as_ref().map(|response| response.state);
+    assert!(!matches!(ended, Some(State::Contained | State::Completed)), "{ended:?}");
     assert!(stage.changes().iter().all(|it| it.starts_with("securityhub:")));
 }
 
@@ -195,11 +195,11 @@ async fn auto_scaling_does_not_end_what_is_kept_for_analysis() {
         assert_eq!(delivered.state(), State::Contained, "{}", delivered.response().reason);
         let steps = &delivered.response().steps;
         assert!(steps.iter().all(|step| step.state == StepState::Done), "{steps:?}");
-        let state: Value = stage.world.organization.edit(|state| {
+        let found: Value = stage.world.organization.edit(|state| {
             replace_unhealthy(state, member);
             let ec2 = state.ec2(&member.account, &member.region);
             ec2.instances[&member.instance].state.clone().into()
         });
-        assert_eq!(state, kept, "{actions}");
+        assert_eq!(found, kept, "{actions}");
     }
 }

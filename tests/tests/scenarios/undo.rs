@@ -87,9 +87,9 @@ async fn one_step_is_undone_and_the_others_stay_in_force() {
     let after = stage.responder.undo(&response.id, request).await.unwrap();
     assert_eq!(after.state, State::Contained, "{}", after.reason);
     assert!(!stage.reaches_internet(member));
-    let state = |name: &str| after.steps.iter().find(|it| it.action == name).unwrap().state;
-    assert_eq!(state("revoke-instance-credentials"), StepState::Undone);
-    assert_eq!(state("isolate-instance"), StepState::Done);
+    let of = |name: &str| after.steps.iter().find(|it| it.action == name).unwrap().state;
+    assert_eq!(of("revoke-instance-credentials"), StepState::Undone);
+    assert_eq!(of("isolate-instance"), StepState::Done);
     // The rest comes back with the whole.
     let whole = stage.responder.undo(&response.id, whole_undo()).await.unwrap();
     assert_eq!(whole.state, State::Undone, "{}", whole.reason);

@@ -125,7 +125,7 @@ fn tags(input: &Value, tags: &BTreeMap<String, String>) -> Value {
     all.map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
-fn missing(arn: String) -> Value {
+fn missing(arn: &str) -> Value {
     json!({ "arn": arn, "reason": "MISSING" })
 }
 
@@ -151,7 +151,7 @@ fn describe_clusters(ecs: &Ecs, place: &Place, input: &Value) -> Answer {
                 "status": "ACTIVE",
                 "tags": tags(input, &cluster.tags),
             })),
-            None => failures.push(missing(arn)),
+            None => failures.push(missing(&arn)),
         }
     }
     Ok(json!({ "clusters": found, "failures": failures }))
@@ -178,7 +178,7 @@ fn describe_services(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
         match cluster.services.get(name) {
             Some(service) => found.push(told_service(place, &cluster_name, name, service)),
             None => {
-                failures.push(missing(arn(place, "service", &format!("{cluster_name}/{name}"))));
+                failures.push(missing(&arn(place, "service", &format!("{cluster_name}/{name}"))));
             }
         }
     }
@@ -211,7 +211,7 @@ fn update_service(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
     Ok(json!({ "service": told_service(place, &cluster_name, &name, service) }))
 }
 
-fn told_task(place: &Place, cluster: &str, id: &str, task: &Task, tags: Value) -> Value {
+fn told_task(place: &Place, cluster: &str, id: &str, task: &Task, tags: &Value) -> Value {
     let last = match task.stopped {
         None => "RUNNING",
         Some(stopped) if place.now < stopped => "DEACTIVATING",
@@ -240,9 +240,9 @@ fn describe_tasks(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
         match cluster.tasks.get(id) {
             Some(task) => {
                 let tags = tags(input, &task.tags);
-                found.push(told_task(place, &cluster_name, id, task, tags));
+                found.push(told_task(place, &cluster_name, id, task, &tags));
             }
-            None => failures.push(missing(arn(place, "task", &format!("{cluster_name}/{id}")))),
+            None => failures.push(missing(&arn(place, "task", &format!("{cluster_name}/{id}")))),
         }
     }
     Ok(json!({ "tasks": found, "failures": failures }))
@@ -259,7 +259,7 @@ fn stop_task(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
         let reason = input.get("reason").and_then(Value::as_str);
         task.reason = Some(reason.unwrap_or("Task stopped by user").to_owned());
     }
-    Ok(json!({ "task": told_task(place, &cluster_name, &id, task, json!([])) }))
+    Ok(json!({ "task": told_task(place, &cluster_name, &id, task, &json!([])) }))
 }
 
 fn told_container_instance(place: &Place, cluster: &str, id: &str, status: &str) -> Value {
@@ -277,7 +277,7 @@ fn describe_container_instances(ecs: &mut Ecs, place: &Place, input: &Value) -> 
         match cluster.container_instances.get(id) {
             Some(status) => found.push(told_container_instance(place, &name, id, status)),
             None => {
-                failures.push(missing(arn(place, "container-instance", &format!("{name}/{id}"))));
+                failures.push(missing(&arn(place, "container-instance", &format!("{name}/{id}"))));
             }
         }
     }
@@ -302,7 +302,7 @@ fn update_container_instances(ecs: &mut Ecs, place: &Place, input: &Value) -> An
                 found.push(told_container_instance(place, &name, id, status));
             }
             Some(status) => failures.push(json!({ "arn": arn, "reason": status })),
-            None => failures.push(missing(arn)),
+            None => failures.push(missing(&arn)),
         }
     }
     Ok(json!({ "containerInstances": found, "failures": failures }))

@@ -132,13 +132,11 @@ fn cluster<'a>(
 ) -> Result<(String, &'a mut Cluster), ServiceError> {
     let name = required(input, "clusterName")?.to_owned();
     let eks = &mut state.regional(&place.account, &place.region).eks;
-    match eks.clusters.get_mut(&name) {
-        Some(cluster) => Ok((name, cluster)),
-        None => {
-            let message = format!("No cluster found for name: {name}.");
-            Err(error(404, "ResourceNotFoundException", message))
-        }
+    if let Some(cluster) = eks.clusters.get_mut(&name) {
+        return Ok((name, cluster));
     }
+    let message = format!("No cluster found for name: {name}.");
+    Err(error(404, "ResourceNotFoundException", message))
 }
 
 /// A cluster whose access entries are in use.
@@ -162,13 +160,11 @@ fn entry<'a>(
 ) -> Result<(String, String, &'a mut AccessEntry), ServiceError> {
     let arn = required(input, "principalArn")?.to_owned();
     let (name, cluster) = with_entries(state, place, input)?;
-    match cluster.entries.get_mut(&arn) {
-        Some(entry) => Ok((name, arn, entry)),
-        None => {
-            let message = "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.";
-            Err(error(404, "ResourceNotFoundException", message))
-        }
+    if let Some(entry) = cluster.entries.get_mut(&arn) {
+        return Ok((name, arn, entry));
     }
+    let message = "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.";
+    Err(error(404, "ResourceNotFoundException", message))
 }
 
 fn describe_cluster(state: &mut State, place: &Place, input: &Value) -> Answer {

@@ -17,6 +17,9 @@ pub struct Elbv2 {
     pub target_groups: BTreeMap<String, TargetGroup>,
 }
 
+/// What is registered: an instance's id or an address, and the port.
+pub type Registered = (String, i64);
+
 /// A target group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TargetGroup {
@@ -27,7 +30,7 @@ pub struct TargetGroup {
     /// The port for targets that name none.
     pub port: i64,
     /// What is registered: an instance's id or an address, and the port.
-    pub targets: BTreeSet<(String, i64)>,
+    pub targets: BTreeSet<Registered>,
 }
 
 /// Answers a call; `None` for one that is not modelled.
@@ -85,7 +88,7 @@ fn health(held: &mut Elbv2, input: &Value) -> Answer {
 fn change(
     held: &mut Elbv2,
     input: &Value,
-    change: fn(&mut BTreeSet<(String, i64)>, (String, i64)),
+    change: fn(&mut BTreeSet<Registered>, Registered),
 ) -> Answer {
     let group = group(held, input)?;
     for target in input.get("Targets").and_then(Value::as_array).into_iter().flatten() {

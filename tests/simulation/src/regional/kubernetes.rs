@@ -396,9 +396,10 @@ fn list(held: &Kubernetes, target: &Target, request: &HttpRequest) -> Value {
     let (selector, after) = (query("labelSelector"), query("continue"));
     let size = query("limit").parse().ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
     let root = target.path("");
-    let inside = |path: &str| match &target.namespace {
-        Some(_) => path.strip_prefix(&root).is_some_and(|name| !name.contains('/')),
-        None => {
+    let inside = |path: &str| {
+        if target.namespace.is_some() {
+            path.strip_prefix(&root).is_some_and(|name| !name.contains('/'))
+        } else {
             let of = Target::of(path);
             of.is_some_and(|it| it.group == target.group && it.resource == target.resource)
         }
@@ -473,6 +474,9 @@ fn is_label(value: &str) -> bool {
         && ends(value.bytes().last())
 }
 
+/// The node lifecycle controller's taint (Kubernetes' "Taints and Tolerations").
+const TAINT: &str = "node.kubernetes.io/unschedulable";
+
 /// What the API server refuses, and what it drops or its controllers add.
 fn settled(target: &Target, mut object: Value) -> Result<Value, ServiceError> {
     let invalid = |what: String| Err(refused(422, "Invalid", what));
@@ -503,9 +507,6 @@ fn settled(target: &Target, mut object: Value) -> Result<Value, ServiceError> {
     if target.kind == "Node" {
         drop_empty(&mut object, "/spec", "unschedulable");
         let cordoned = object.pointer("/spec/unschedulable") == Some(&json!(true));
-        // The node lifecycle controller's taint (Kubernetes' "Taints and
-        // Tolerations").
-        const TAINT: &str = "node.kubernetes.io/unschedulable";
         if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
             let taints = spec.entry("taints").or_insert_with(|| json!([]));
             if let Some(taints) = taints.as_array_mut() {

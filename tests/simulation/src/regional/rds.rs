@@ -213,10 +213,6 @@ fn page(list: &str, records: Vec<Value>, input: &Value) -> Answer {
     let start = usize::try_from(number(input, "Marker").unwrap_or(0)).unwrap_or(0);
     let shown: Vec<Value> = records.into_iter().skip(start).take(size).collect();
     let next = start + shown.len();
-    let mut answer = json!({});
-    if next < all {
-        answer["Marker"] = json!(next.to_string());
-    }
-    answer[list] = Value::Array(shown);
-    Ok(answer)
+    let marker = (next < all).then(|| next.to_string());
+    Ok(json!({ "Marker": marker, list: shown }))
 }

@@ -131,9 +131,9 @@ pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) 
         "StartAutomationExecution" => start(ssm, place, unique, input),
         "GetAutomationExecution" => get(ssm, place, input),
         "DescribeAutomationExecutions" => describe_executions(ssm, place, input),
-        "DescribeInstanceInformation" => describe_instances(ssm, input),
+        "DescribeInstanceInformation" => Ok(describe_instances(ssm, input)),
         "SendCommand" => send_command(ssm, place, unique, input),
-        "ListCommands" => list_commands(ssm, place, input),
+        "ListCommands" => Ok(list_commands(ssm, place, input)),
         _ => return None,
     })
 }
@@ -289,7 +289,7 @@ fn describe_executions(ssm: &Ssm, place: &Place, input: &Value) -> Answer {
     Ok(page(found, "AutomationExecutionMetadataList", input))
 }
 
-fn describe_instances(ssm: &Ssm, input: &Value) -> Answer {
+fn describe_instances(ssm: &Ssm, input: &Value) -> Value {
     let filters = filters(input);
     let wanted = |id: &String| {
         filters.iter().all(|(key, values)| key == "InstanceIds" && values.contains(id))
@@ -301,7 +301,7 @@ fn describe_instances(ssm: &Ssm, input: &Value) -> Answer {
             json!({ "InstanceId": id, "PlatformType": platform, "PingStatus": ping })
         })
         .collect();
-    Ok(page(found, "InstanceInformationList", input))
+    page(found, "InstanceInformationList", input)
 }
 
 fn command_told(id: &str, place: &Place, command: &Command) -> Value {
@@ -349,12 +349,12 @@ fn send_command(ssm: &mut Ssm, place: &Place, unique: u64, input: &Value) -> Ans
     Ok(json!({ "Command": told }))
 }
 
-fn list_commands(ssm: &Ssm, place: &Place, input: &Value) -> Answer {
+fn list_commands(ssm: &Ssm, place: &Place, input: &Value) -> Value {
     let instance = input.get("InstanceId").and_then(Value::as_str);
     let of = |command: &Command| {
         instance.is_none_or(|id| command.instances.iter().any(|instance| instance == id))
     };
     let found = ssm.commands.iter().filter(|(_, command)| of(command));
     let found = found.map(|(id, command)| command_told(id, place, command)).collect();
-    Ok(page(found, "Commands", input))
+    page(found, "Commands", input)
 }

@@ -183,7 +183,6 @@ fn put_versioning(bucket: &mut Bucket, call: &Call<'_>) -> Answer {
     let document = documents::read(call.body).ok_or_else(malformed)?;
     let status = text(&document, "Status").ok_or_else(malformed)?;
     match status {
-        "Enabled" => {}
         "Suspended" if bucket.replication.is_some() => {
             return Err(refuse(
                 409,
@@ -191,7 +190,7 @@ fn put_versioning(bucket: &mut Bucket, call: &Call<'_>) -> Answer {
                 "A replication configuration is present on this bucket, so the versioning state cannot be changed.",
             ));
         }
-        "Suspended" => {}
+        "Enabled" | "Suspended" => {}
         _ => return Err(malformed()),
     }
     bucket.versioning = Some(status.to_owned());

@@ -68,7 +68,7 @@ fn add_cluster(organization: &Organization, mode: &str) {
     organization.add_user(ACCOUNT, "alice", allow(&["s3:GetObject"]));
     let now = organization.now().as_second();
     organization.edit(|state| {
-        let mut made = Cluster {
+        let mut held = Cluster {
             id: "0123456789ABCDEF".to_owned(),
             authentication_mode: mode.to_owned(),
             public_endpoint: true,
@@ -79,14 +79,14 @@ fn add_cluster(organization: &Organization, mode: &str) {
         };
         if mode != "CONFIG_MAP" {
             for name in [READER, SPOKE] {
-                made.entries.insert(role(name), entry(&role(name), &["firebreak"]));
+                held.entries.insert(role(name), entry(&role(name), &["firebreak"]));
             }
             let nodes = AccessEntry {
                 kind: "EC2_LINUX".to_owned(),
                 username: "system:node:{{EC2PrivateDNSName}}".to_owned(),
                 ..entry(&role("nodes"), &["system:nodes"])
             };
-            made.entries.insert(role("nodes"), nodes);
+            held.entries.insert(role("nodes"), nodes);
             let ops = AccessEntry {
                 tags: BTreeMap::from([("team".to_owned(), "ops".to_owned())]),
                 policies: BTreeMap::from([
@@ -96,9 +96,9 @@ fn add_cluster(organization: &Organization, mode: &str) {
                 created: now - 86_400,
                 ..entry(OPS, &["ops", "on-call"])
             };
-            made.entries.insert(OPS.to_owned(), ops);
+            held.entries.insert(OPS.to_owned(), ops);
         }
-        grant(&mut made.kubernetes);
+        grant(&mut held.kubernetes);
         if mode != "API" {
             let roles = format!(
                 "# Nodes first.\n- rolearn: {}\n  username: system:node:{{{{EC2PrivateDNSName}}}}\n  groups: [system:bootstrappers, system:nodes]\n- rolearn: {}\n  username: ops:{{{{SessionName}}}}\n  groups:\n    - ops # all of them\n- {{ rolearn: {}, username: firebreak, groups: [firebreak] }}\n- {{ rolearn: {}, username: firebreak-reader, groups: [firebreak] }}\n",
@@ -111,9 +111,9 @@ fn add_cluster(organization: &Organization, mode: &str) {
                 "- userarn: arn:aws:iam::{ACCOUNT}:user/alice\n  username: alice\n  groups: [ops]\n"
             );
             let auth = json!({ "data": { "mapRoles": roles, "mapUsers": users } });
-            made.kubernetes.put("configmaps", "kube-system", "aws-auth", auth);
+            held.kubernetes.put("configmaps", "kube-system", "aws-auth", auth);
         }
-        state.regional(ACCOUNT, REGION).eks.clusters.insert(CLUSTER.to_owned(), made);
+        state.regional(ACCOUNT, REGION).eks.clusters.insert(CLUSTER.to_owned(), held);
     });
 }
 
@@ -331,13 +331,14 @@ fn vary_pods(state: &mut State, _: &Resource, dice: &mut Rng) {
             }
         }
         if path.contains("/nodes/") {
-            if dice.u8(0..4) == 0 {
-                object["spec"]["unschedulable"] = json!(true);
-                let taint =
-                    json!({ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" });
-                object["spec"]["taints"].as_array_mut().unwrap().push(taint);
-            } else if dice.u8(0..4) == 0 {
-                object["metadata"]["labels"]["firebreak.io/cordoned"] = json!("r-0000");
+            match dice.u8(0..8) {
+                0 | 1 => {
+                    object["spec"]["unschedulable"] = json!(true);
+                    let taint = json!({ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" });
+                    object["spec"]["taints"].as_array_mut().unwrap().push(taint);
+                }
+                2 => object["metadata"]["labels"]["firebreak.io/cordoned"] = json!("r-0000"),
+                _ => {}
             }
             if dice.u8(0..6) == 0 {
                 object["metadata"]["labels"]["eks.amazonaws.com/compute-type"] = json!("fargate");

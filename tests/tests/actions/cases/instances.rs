@@ -358,10 +358,10 @@ fn vary_balancers(state: &mut State, resource: &Resource, dice: &mut Rng) {
         }
     }
     for group in regional.elbv2.target_groups.values_mut() {
-        if dice.bool() {
-            group.targets.clear();
-        } else if dice.bool() {
-            group.targets.insert((id.clone(), dice.i64(1_000..2_000)));
+        match dice.u8(0..3) {
+            0 => group.targets.clear(),
+            1 => drop(group.targets.insert((id.clone(), dice.i64(1_000..2_000)))),
+            _ => {}
         }
     }
 }
