@@ -10,9 +10,10 @@ use firebreak_hub::cli::demo::example_policy;
 use firebreak_hub::finding::Finding;
 use firebreak_hub::organization::Place;
 use firebreak_hub::policy::{
-    ActionFacts, Decision, Given, Outcome, Policy, Tags, read_files, read_tests,
+    ActionFacts, Decision, Given, Mode, Outcome, Policy, Tags, read_files, read_tests,
 };
 use firebreak_hub::sources::read;
+use firebreak_spoke::resource::{Principal, PrincipalType, ResourceKind};
 use serde_json::Value;
 
 fn fixture(name: &str) -> Finding {
@@ -135,4 +136,67 @@ fn the_documentation_s_example_is_sound_and_passes_its_own_test() {
         let result = case.run(&policy, finding);
         assert!(result.passed, "{result:#?}");
     }
+}
+
+/// A resource of a type as findings name it.
+fn resource_of(kind: &str) -> ResourceKind {
+    let name = "x".to_owned();
+    match kind {
+        "Instance" => ResourceKind::Instance { instance_id: "i-0f1b0000000000001".to_owned() },
+        "AccessKey" => {
+            let principal = Principal { kind: PrincipalType::IamUser, name: Some(name), id: None };
+            ResourceKind::AccessKey { access_key_id: Some("AKIAX".to_owned()), principal }
+        }
+        "S3Bucket" => ResourceKind::Bucket { name },
+        "RDSDBInstance" => ResourceKind::DbInstance { identifier: name },
+        "RDSDBCluster" => ResourceKind::DbCluster { identifier: name },
+        "Lambda" => ResourceKind::Function { name },
+        "ECSCluster" => ResourceKind::EcsCluster { cluster: name, task: None, service: None },
+        "EKSCluster" => ResourceKind::EksCluster { name, workload: None, username: None },
+        other => ResourceKind::Other { name: other.to_owned(), id: None },
+    }
+}
+
+/// Every type of the catalogue, on each of its resources, at each of its
+/// severities, is on record everywhere; where a severity is serious and an
+/// action acts on the resource, sandboxes and production have a playbook.
+#[test]
+fn every_finding_type_is_answered_by_the_example_policies() {
+    let policy = example_policy().unwrap();
+    let template = fixture("guardduty-instance.json");
+    let acted_on: Vec<String> = ActionFacts::all()
+        .iter()
+        .filter(|facts| facts.name != "run-automation" && facts.name != "tag-resource")
+        .flat_map(|facts| facts.resource_types.to_vec())
+        .collect();
+    let (mut answered, mut played) = (0, 0);
+    for finding_type in firebreak_hub::finding_types::all() {
+        for (kind, severity) in finding_type
+            .resource_types
+            .iter()
+            .flat_map(|kind| finding_type.severities.iter().map(move |it| (*kind, *it)))
+        {
+            let mut finding = template.clone();
+            finding.kind = finding_type.name.to_owned();
+            finding.severity = severity;
+            finding.targets[0].resource.kind = resource_of(kind);
+            for ou in ["sandbox1", "prod1111", "suspend1", "observe1", "security"] {
+                let place = place(&format!("r-fb01/ou-fb01-{ou}"));
+                let decision = policy.decide(&finding, &finding.targets[0], &place, &known(&[]));
+                let told = format!("{} on {kind}, {severity}, in {ou}", finding_type.name);
+                let (mode, refused) = (decision.mode, decision.is_refused());
+                assert!(refused || (mode != Mode::Off && decision.rule.is_some()), "{told}");
+                answered += 1;
+                let playbook = matches!(ou, "sandbox1" | "prod1111")
+                    && severity >= 7.0
+                    && acted_on.iter().any(|acted_on| acted_on == kind);
+                if playbook {
+                    assert!(mode >= Mode::Approve && !decision.actions.is_empty(), "{told}");
+                    played += 1;
+                }
+            }
+        }
+    }
+    println!("answered={answered} with-playbook={played}");
+    assert!(played > 200, "{played}");
 }

@@ -162,12 +162,20 @@ fn ended(response: &Response, failures: &[String]) -> (State, String) {
         let reason = format!("undo failed, try it again: {}", failures.join("; "));
         return (State::PartiallyContained, reason);
     }
-    let left: Vec<&str> = of(StepState::Done).map(|step| step.action.as_str()).collect();
     let undo = response.undo.as_ref();
-    if let Some(step) = undo.and_then(|undo| undo.step.as_ref())
-        && !left.is_empty()
-    {
-        let (state, _) = response.result();
+    let only = undo.and_then(|undo| undo.step.as_ref());
+    // A step that failed may have changed something as well.
+    let left: Vec<&str> = response
+        .steps
+        .iter()
+        .filter(|step| may_have_changed(step) && only.is_some_and(|only| step.action != *only))
+        .map(|step| step.action.as_str())
+        .collect();
+    if let (Some(step), false) = (only, left.is_empty()) {
+        let state = match response.result().0 {
+            state @ (State::Contained | State::Completed) => state,
+            _ => State::PartiallyContained,
+        };
         let told = if drift.is_empty() { "undone".to_owned() } else { drift.join("; ") };
         return (state, format!("{step} {told}; still in force: {}", left.join(", ")));
     }

@@ -97,6 +97,22 @@ async fn one_step_is_undone_and_the_others_stay_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undone_step_beside_a_failed_one_is_not_the_whole() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let denied = Effect::Error { status: 403, code: "AccessDenied".to_owned() };
+    stage.world.organization.inject(Fault::always("PutRolePolicy", denied));
+    let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
+    assert_eq!(delivered.state(), State::PartiallyContained, "{}", delivered.response().reason);
+    stage.world.organization.clear_faults();
+    let request = Undo { step: Some("isolate-instance".to_owned()), ..whole_undo() };
+    let after = stage.responder.undo(&delivered.response().id, request).await.unwrap();
+    // The failed step took the instance profile off before it failed.
+    assert_eq!(after.state, State::PartiallyContained, "{}", after.reason);
+    assert!(after.reason.contains("revoke-instance-credentials"), "{}", after.reason);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_step_that_a_response_lacks_is_told_with_those_that_it_has() {
     let stage = stage().await;
     let response = contained(&stage).await;
