@@ -45,6 +45,12 @@ const DIFFERENCES: &[Difference] = &[
         why: LAUNCH_GROUP,
     },
     Difference {
+        action: "disassociate-addresses",
+        on: "an instance",
+        seen: &["observe again: []"],
+        why: "moto forgets the instance of an address that is put on its interface; AWS tells both (EC2 API reference, Address)",
+    },
+    Difference {
         action: "block-remote-ip",
         on: "an instance",
         seen: &["apply: ec2:DescribeNetworkAcls failed", "undo: ec2:DescribeNetworkAcls failed"],
@@ -66,7 +72,7 @@ const DIFFERENCES: &[Difference] = &[
         action: "force-password-change",
         on: "a user",
         seen: &["undo: drift", "observe again: user `force` has no password"],
-        why: "moto takes the password away where none is given; AWS leaves it, for it is not required (IAM API reference, UpdateLoginProfile)",
+        why: "moto takes the password away where none is given, which is optional (IAM API reference, UpdateLoginProfile)",
     },
     Difference {
         action: "set-permission-boundary",

@@ -59,16 +59,15 @@ fn simulate(organization: &Organization) {
 
 async fn make(backend: &Backend) {
     backend.role("ops").await;
-    let Some(organization) = backend.simulated() else {
-        let vpc = backend.vpc().await;
-        let network = VpcConfigRequest::builder().subnet_ids(backend.subnet(&vpc, 0).await);
-        let network = network.subnet_ids(backend.subnet(&vpc, 1).await);
-        let network = network.endpoint_public_access(true).build();
-        let call = backend.eks().create_cluster().name(CLUSTER).resources_vpc_config(network);
-        call.role_arn(format!("arn:aws:iam::{ACCOUNT}:role/ops")).send().await.unwrap();
-        return;
-    };
-    simulate(organization);
+    if let Some(organization) = backend.simulated() {
+        return simulate(organization);
+    }
+    let vpc = backend.vpc().await;
+    let network = VpcConfigRequest::builder().subnet_ids(backend.subnet(&vpc, 0).await);
+    let network = network.subnet_ids(backend.subnet(&vpc, 1).await);
+    let network = network.endpoint_public_access(true).build();
+    let call = backend.eks().create_cluster().name(CLUSTER).resources_vpc_config(network);
+    call.role_arn(format!("arn:aws:iam::{ACCOUNT}:role/ops")).send().await.unwrap();
 }
 
 pub(super) async fn pairs(backend: &Backend) -> Vec<Pair> {

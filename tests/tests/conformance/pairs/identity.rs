@@ -36,14 +36,13 @@ async fn session(backend: &Backend, name: &str) -> ResourceKind {
 /// With a password for the console.
 async fn with_password(backend: &Backend, name: &str) -> ResourceKind {
     let kind = user(backend, name).await;
-    match backend.simulated() {
-        Some(organization) => organization.edit(|state| {
+    if let Some(organization) = backend.simulated() {
+        organization.edit(|state| {
             state.iam(ACCOUNT).users.get_mut(name).unwrap().login = Some(Login::default());
-        }),
-        None => {
-            let call = backend.iam().create_login_profile().user_name(name);
-            call.password("Conformance-0").send().await.unwrap();
-        }
+        });
+    } else {
+        let call = backend.iam().create_login_profile().user_name(name);
+        call.password("Conformance-0").send().await.unwrap();
     }
     kind
 }

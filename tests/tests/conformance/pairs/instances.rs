@@ -49,18 +49,15 @@ async fn with_forensics_group(backend: &Backend) -> ResourceKind {
 
 async fn with_address(backend: &Backend) -> ResourceKind {
     let (_, id, interface) = place(backend).await;
-    match backend.simulated() {
-        Some(organization) => {
-            organization.edit(|state| state.ec2(ACCOUNT, REGION).add_address(&interface));
-        }
-        None => {
-            let ec2 = backend.ec2();
-            let address = ec2.allocate_address().domain("vpc".into()).send().await.unwrap();
-            // By interface moto tells no instance.
-            let call = ec2.associate_address().instance_id(&id);
-            let call = call.allocation_id(address.allocation_id().unwrap());
-            call.send().await.unwrap();
-        }
+    if let Some(organization) = backend.simulated() {
+        organization.edit(|state| state.ec2(ACCOUNT, REGION).add_address(&interface));
+    } else {
+        let ec2 = backend.ec2();
+        let address = ec2.allocate_address().domain("vpc".into()).send().await.unwrap();
+        // By interface moto tells no instance.
+        let call = ec2.associate_address().instance_id(&id);
+        let call = call.allocation_id(address.allocation_id().unwrap());
+        call.send().await.unwrap();
     }
     instance(&id)
 }
@@ -131,8 +128,8 @@ async fn balanced(backend: &Backend) -> ResourceKind {
 /// With an IP set and a prefix list to block in, not its network ACL.
 async fn blocked_in_lists(backend: &Backend) -> Pair {
     let kind = plain(backend).await;
-    let (set, list) = match backend.simulated() {
-        Some(organization) => organization.edit(|state| {
+    let (set, list) = if let Some(organization) = backend.simulated() {
+        organization.edit(|state| {
             let set = IpSet {
                 name: "blocked".to_owned(),
                 description: "kept by the network team".to_owned(),
@@ -143,16 +140,15 @@ async fn blocked_in_lists(backend: &Backend) -> Pair {
             let id = "00000000-0000-4000-8000-000000000001".to_owned();
             state.regional(ACCOUNT, REGION).wafv2.ip_sets.insert(id.clone(), set);
             (id, state.ec2(ACCOUNT, REGION).add_prefix_list("blocked", 20))
-        }),
-        None => {
-            let call = backend.wafv2().create_ip_set().name("blocked").scope("REGIONAL".into());
-            let call = call.ip_address_version("IPV4".into()).addresses("192.0.2.1/32");
-            let set = call.description("kept by the network team").send().await.unwrap();
-            let call = backend.ec2().create_managed_prefix_list().prefix_list_name("blocked");
-            let list = call.max_entries(20).address_family("IPv4").send().await.unwrap();
-            let list = list.prefix_list().unwrap().prefix_list_id().unwrap().to_owned();
-            (set.summary().unwrap().id().unwrap().to_owned(), list)
-        }
+        })
+    } else {
+        let call = backend.wafv2().create_ip_set().name("blocked").scope("REGIONAL".into());
+        let call = call.ip_address_version("IPV4".into()).addresses("192.0.2.1/32");
+        let set = call.description("kept by the network team").send().await.unwrap();
+        let call = backend.ec2().create_managed_prefix_list().prefix_list_name("blocked");
+        let list = call.max_entries(20).address_family("IPv4").send().await.unwrap();
+        let list = list.prefix_list().unwrap().prefix_list_id().unwrap().to_owned();
+        (set.summary().unwrap().id().unwrap().to_owned(), list)
     };
     Pair::new("block-remote-ip", "an IP set and a prefix list", kind).with(json!({
         "network-acl": false,
@@ -165,10 +161,9 @@ async fn blocked_in_lists(backend: &Backend) -> Pair {
 async fn with_volume(backend: &Backend) -> ResourceKind {
     let (_, id, _) = place(backend).await;
     if let Some(organization) = backend.simulated() {
-        let ec2 = |state: &mut firebreak_simulation::state::State| {
-            state.ec2(ACCOUNT, REGION).add_volume(&id, "/dev/xvda", None)
-        };
-        organization.edit(ec2);
+        organization.edit(|state| {
+            state.ec2(ACCOUNT, REGION).add_volume(&id, "/dev/xvda", None);
+        });
     }
     instance(&id)
 }
@@ -177,23 +172,22 @@ async fn with_volume(backend: &Backend) -> ResourceKind {
 async fn managed(backend: &Backend) -> ResourceKind {
     let (_, id, _) = place(backend).await;
     backend.bucket("actions-evidence").await;
-    match backend.simulated() {
-        Some(organization) => organization.edit(|state| {
+    if let Some(organization) = backend.simulated() {
+        organization.edit(|state| {
             let ssm = &mut state.regional(ACCOUNT, REGION).ssm;
             let (platform, ping) = ("Linux".to_owned(), "Online".to_owned());
             ssm.instances.insert(id.clone(), Managed { platform, ping });
             ssm.documents.insert("Contain".to_owned(), Document::automation(&["Target"]));
-        }),
-        None => {
-            let content = json!({
-                "schemaVersion": "0.3",
-                "parameters": { "Target": { "type": "String" } },
-                "mainSteps": [{ "name": "wait", "action": "aws:sleep", "inputs": { "Duration": "PT1S" } }],
-            });
-            let call = backend.ssm().create_document().name("Contain");
-            let call = call.document_type("Automation".into()).content(content.to_string());
-            call.send().await.unwrap();
-        }
+        });
+    } else {
+        let content = json!({
+            "schemaVersion": "0.3",
+            "parameters": { "Target": { "type": "String" } },
+            "mainSteps": [{ "name": "wait", "action": "aws:sleep", "inputs": { "Duration": "PT1S" } }],
+        });
+        let call = backend.ssm().create_document().name("Contain");
+        let call = call.document_type("Automation".into()).content(content.to_string());
+        call.send().await.unwrap();
     }
     instance(&id)
 }

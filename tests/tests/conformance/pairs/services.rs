@@ -44,17 +44,16 @@ async fn function(backend: &Backend, name: &str, reserved: Option<i32>) -> Resou
 async fn database_network(backend: &Backend, name: &str) -> String {
     let vpc = backend.vpc().await;
     let group = backend.group(&vpc, "web").await;
-    match backend.simulated() {
-        Some(organization) => organization.edit(|state| {
+    if let Some(organization) = backend.simulated() {
+        organization.edit(|state| {
             let rds = &mut state.regional(ACCOUNT, REGION).rds;
             rds.subnet_groups.insert(name.to_owned(), vpc);
-        }),
-        None => {
-            let call = backend.rds().create_db_subnet_group().db_subnet_group_name(name);
-            let call = call.db_subnet_group_description(name);
-            let call = call.subnet_ids(backend.subnet(&vpc, 0).await);
-            call.subnet_ids(backend.subnet(&vpc, 1).await).send().await.unwrap();
-        }
+        });
+    } else {
+        let call = backend.rds().create_db_subnet_group().db_subnet_group_name(name);
+        let call = call.db_subnet_group_description(name);
+        let call = call.subnet_ids(backend.subnet(&vpc, 0).await);
+        call.subnet_ids(backend.subnet(&vpc, 1).await).send().await.unwrap();
     }
     group
 }
@@ -62,26 +61,23 @@ async fn database_network(backend: &Backend, name: &str) -> String {
 /// Public, alone.
 async fn database(backend: &Backend, name: &str) -> ResourceKind {
     let group = database_network(backend, name).await;
-    match backend.simulated() {
-        Some(organization) => {
-            let instance = DbInstance {
-                engine: "postgres".to_owned(),
-                status: "available".to_owned(),
-                groups: vec![group],
-                publicly_accessible: true,
-                subnet_group: name.to_owned(),
-                ..DbInstance::default()
-            };
-            organization.edit(|state| rds::add_instance(state, ACCOUNT, REGION, name, instance));
-        }
-        None => {
-            let call = backend.rds().create_db_instance().db_instance_identifier(name);
-            let call = call.engine("postgres").db_instance_class("db.t3.micro");
-            let call = call.allocated_storage(20).master_username("root");
-            let call = call.master_user_password("conformance").publicly_accessible(true);
-            let call = call.vpc_security_group_ids(group).db_subnet_group_name(name);
-            call.send().await.unwrap();
-        }
+    if let Some(organization) = backend.simulated() {
+        let instance = DbInstance {
+            engine: "postgres".to_owned(),
+            status: "available".to_owned(),
+            groups: vec![group],
+            publicly_accessible: true,
+            subnet_group: name.to_owned(),
+            ..DbInstance::default()
+        };
+        organization.edit(|state| rds::add_instance(state, ACCOUNT, REGION, name, instance));
+    } else {
+        let call = backend.rds().create_db_instance().db_instance_identifier(name);
+        let call = call.engine("postgres").db_instance_class("db.t3.micro");
+        let call = call.allocated_storage(20).master_username("root");
+        let call = call.master_user_password("conformance").publicly_accessible(true);
+        let call = call.vpc_security_group_ids(group).db_subnet_group_name(name);
+        call.send().await.unwrap();
     }
     ResourceKind::DbInstance { identifier: name.to_owned() }
 }
@@ -90,8 +86,8 @@ async fn database(backend: &Backend, name: &str) -> ResourceKind {
 async fn database_cluster(backend: &Backend, name: &str) -> ResourceKind {
     let (group, engine) = (database_network(backend, name).await, "aurora-postgresql");
     let member = format!("{name}-1");
-    match backend.simulated() {
-        Some(organization) => organization.edit(|state| {
+    if let Some(organization) = backend.simulated() {
+        organization.edit(|state| {
             let cluster = DbCluster {
                 engine: engine.to_owned(),
                 status: "available".to_owned(),
@@ -109,18 +105,17 @@ async fn database_cluster(backend: &Backend, name: &str) -> ResourceKind {
                 ..DbInstance::default()
             };
             rds::add_instance(state, ACCOUNT, REGION, &member, instance);
-        }),
-        None => {
-            let rds = backend.rds();
-            let call = rds.create_db_cluster().db_cluster_identifier(name).engine(engine);
-            let call = call.master_username("root").master_user_password("conformance");
-            let call = call.vpc_security_group_ids(group).db_subnet_group_name(name);
-            call.send().await.unwrap();
-            let call = rds.create_db_instance().db_instance_identifier(member).engine(engine);
-            let call = call.db_instance_class("db.t3.medium").publicly_accessible(true);
-            let call = call.db_cluster_identifier(name).db_subnet_group_name(name);
-            call.send().await.unwrap();
-        }
+        });
+    } else {
+        let rds = backend.rds();
+        let call = rds.create_db_cluster().db_cluster_identifier(name).engine(engine);
+        let call = call.master_username("root").master_user_password("conformance");
+        let call = call.vpc_security_group_ids(group).db_subnet_group_name(name);
+        call.send().await.unwrap();
+        let call = rds.create_db_instance().db_instance_identifier(member).engine(engine);
+        let call = call.db_instance_class("db.t3.medium").publicly_accessible(true);
+        let call = call.db_cluster_identifier(name).db_subnet_group_name(name);
+        call.send().await.unwrap();
     }
     ResourceKind::DbCluster { identifier: name.to_owned() }
 }

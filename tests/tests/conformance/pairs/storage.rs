@@ -32,14 +32,13 @@ async fn with_policy(backend: &Backend, name: &str) -> ResourceKind {
 /// Readable by everyone.
 async fn public(backend: &Backend, name: &str) -> ResourceKind {
     let kind = bucket(backend, name).await;
-    match backend.simulated() {
-        Some(organization) => organization.edit(|state| {
+    if let Some(organization) = backend.simulated() {
+        organization.edit(|state| {
             state.s3.buckets.get_mut(name).unwrap().public_acl = true;
-        }),
-        None => {
-            let call = backend.s3().put_bucket_acl().bucket(name);
-            call.acl(BucketCannedAcl::PublicRead).send().await.unwrap();
-        }
+        });
+    } else {
+        let call = backend.s3().put_bucket_acl().bucket(name);
+        call.acl(BucketCannedAcl::PublicRead).send().await.unwrap();
     }
     kind
 }
