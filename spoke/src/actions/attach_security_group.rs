@@ -133,7 +133,9 @@ impl Action for AttachSecurityGroup {
         let present = interfaces::by_id(scope, &ids).await?;
         let ended = join_all(changed.into_iter().map(|goal| {
             let now = present.iter().find(|interface| interface.id == goal.before.id);
-            let by_us = |groups: &[String]| goal.after.as_deref() == Some(groups);
+            let by_us = |groups: &[String]| {
+                goal.after.as_ref().is_some_and(|after| interfaces::same_groups(after, groups))
+            };
             interfaces::put_back(scope, &goal.before, now, by_us)
         }))
         .await;

@@ -117,11 +117,14 @@ impl Action for DisassociateAddresses {
     }
 }
 
+/// Where an address is; `None` when it is on nothing, be the element left out or
+/// empty, as moto has it: an undo must not take that for somebody's change.
 fn on(address: &Address) -> Option<On> {
+    let interface = address.network_interface_id().filter(|interface| !interface.is_empty())?;
     Some(On {
         allocation: address.allocation_id()?.to_owned(),
         public_ip: address.public_ip().unwrap_or_default().to_owned(),
-        interface: address.network_interface_id()?.to_owned(),
+        interface: interface.to_owned(),
         private_ip: address.private_ip_address().unwrap_or_default().to_owned(),
     })
 }
@@ -195,5 +198,22 @@ async fn put_back(
             drift(format!("`{interface}`, which had {public_ip}, does not exist any more"))
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_an_interface_is_on_nothing() {
+        let address = |interface: Option<&str>| {
+            let builder = Address::builder().allocation_id("eipalloc-1");
+            builder.set_network_interface_id(interface.map(str::to_owned)).build()
+        };
+        assert_eq!(on(&address(None)), None);
+        assert_eq!(on(&address(Some(""))), None);
+        let found = on(&address(Some("eni-1"))).map(|on| on.interface);
+        assert_eq!(found.as_deref(), Some("eni-1"));
     }
 }

@@ -103,7 +103,7 @@ pub(super) async fn put_back(
     let Interface { id, groups, .. } = before;
     let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
     let Some(now) = now else { return drift(format!("`{id}` does not exist any more")) };
-    if now.groups == *groups {
+    if same_groups(&now.groups, groups) {
         return Ok(Undone::default());
     }
     if !by_us(&now.groups) {
@@ -124,9 +124,34 @@ pub(super) async fn put_back(
     }
 }
 
+/// Whether two lists name the same groups: neither EC2 nor RDS promises their
+/// order.
+pub(super) fn same_groups(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len() && one.iter().all(|group| other.contains(group))
+}
+
 /// Whether a group, not the interface, is what does not exist.
 pub(super) fn lacks_group(error: &ActionError) -> bool {
     ["InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidSecurityGroupID.NotFound"]
         .iter()
         .any(|code| error.has_code(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_in_another_order_are_the_same() {
+        let check = |one: &[&str], other: &[&str], same: bool| {
+            let owned = |groups: &[&str]| -> Vec<String> {
+                groups.iter().map(|&group| group.to_owned()).collect()
+            };
+            assert_eq!(same_groups(&owned(one), &owned(other)), same, "{one:?} {other:?}");
+        };
+        check(&["sg-1", "sg-2"], &["sg-2", "sg-1"], true);
+        check(&["sg-1"], &["sg-1"], true);
+        check(&["sg-1", "sg-2"], &["sg-1"], false);
+        check(&["sg-1"], &["sg-2"], false);
+    }
 }

@@ -17,6 +17,7 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::interfaces;
 use super::isolation_groups::{self as isolation, Purpose};
 use super::quarantined::{self, Database, Holder, Member};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
@@ -213,7 +214,7 @@ struct Back {
 fn put_back(prior: &Database, present: &Database, ours: &[&str], undone: &mut Undone) -> Back {
     let (holder, now) = (&prior.holder, present.groups.join(", "));
     let mut back = Back { groups: None, members: Vec::new() };
-    if !quarantined::same(&present.groups, &prior.groups) {
+    if !interfaces::same_groups(&present.groups, &prior.groups) {
         if matches!(present.groups.as_slice(), [group] if ours.contains(&group.as_str())) {
             undone.restored.push(format!("{holder} is in {} again", prior.groups.join(", ")));
             back.groups = Some(prior.groups.clone());

@@ -142,11 +142,6 @@ pub(super) async fn vpc(scope: Scope<'_>, database: &Database) -> Result<String,
     })
 }
 
-/// Whether two lists name the same groups: RDS does not promise their order.
-pub(super) fn same(one: &[String], other: &[String]) -> bool {
-    one.len() == other.len() && one.iter().all(|group| other.contains(group))
-}
-
 pub(super) async fn modify_instance(
     scope: Scope<'_>,
     id: &str,

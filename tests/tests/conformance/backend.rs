@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+    http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use firebreak_hub::aws::config::{behavior_version, with_http_client};
 use firebreak_simulation::s3::model::Bucket;
 use firebreak_simulation::{Options, Organization};
@@ -13,6 +19,31 @@ use serde_json::json;
 /// moto's account for credentials that it does not know.
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const REGION: &str = "eu-central-1";
+
+/// Where S3 Control's calls go: it puts the account before the host, which is no
+/// name for a server at an address. Nothing leaves this machine: moto's clusters
+/// have endpoints that look like AWS's own.
+#[derive(Debug)]
+struct OnlyMoto(SharedHttpConnector);
+
+impl HttpConnector for OnlyMoto {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        let uri = request.uri().replacen(&format!("://{ACCOUNT}.127.0.0.1:"), "://127.0.0.1:", 1);
+        if !uri.starts_with("http://127.0.0.1:") {
+            let error = ConnectorError::user(format!("moto is not at {uri}").into());
+            return HttpConnectorFuture::ready(Err(error));
+        }
+        request.set_uri(uri).unwrap();
+        self.0.call(request)
+    }
+}
+
+fn only_moto() -> SharedHttpClient {
+    let client = aws_smithy_http_client::Builder::new().build_http();
+    http_client_fn(move |settings, components| {
+        SharedHttpConnector::new(OnlyMoto(client.http_connector(settings, components)))
+    })
+}
 
 /// A moto server of this test's own, stopped with it.
 pub(crate) struct Moto {
@@ -36,6 +67,8 @@ impl Moto {
             std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let started = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            // AWS's own policies, which it leaves out otherwise.
+            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -49,6 +82,7 @@ impl Moto {
             }
         };
         let config = aws_config::defaults(behavior_version())
+            .http_client(only_moto())
             .endpoint_url(format!("http://127.0.0.1:{port}"))
             .region(aws_config::Region::new(REGION))
             .credentials_provider(Credentials::new("test", "test", None, None, "moto"))
@@ -68,6 +102,32 @@ impl Moto {
 pub(crate) enum Backend {
     Simulation(Box<(Organization, SdkConfig)>),
     Moto(Box<Moto>),
+}
+
+macro_rules! clients {
+    ($($name:ident, $sdk:ident;)*) => {
+        impl Backend {
+            $(pub(crate) fn $name(&self) -> $sdk::Client {
+                $sdk::Client::new(self.config())
+            })*
+        }
+    };
+}
+
+clients! {
+    autoscaling, aws_sdk_autoscaling;
+    dynamodb, aws_sdk_dynamodb;
+    ec2, aws_sdk_ec2;
+    ecs, aws_sdk_ecs;
+    eks, aws_sdk_eks;
+    elb, aws_sdk_elasticloadbalancing;
+    elbv2, aws_sdk_elasticloadbalancingv2;
+    iam, aws_sdk_iam;
+    lambda, aws_sdk_lambda;
+    rds, aws_sdk_rds;
+    ssm, aws_sdk_ssm;
+    sts, aws_sdk_sts;
+    wafv2, aws_sdk_wafv2;
 }
 
 impl Backend {
@@ -93,6 +153,15 @@ impl Backend {
         }
     }
 
+    /// The simulated organization, which is arranged as state where moto is
+    /// arranged by calls.
+    pub(crate) fn simulated(&self) -> Option<&Organization> {
+        match self {
+            Self::Simulation(simulation) => Some(&simulation.0),
+            Self::Moto(_) => None,
+        }
+    }
+
     pub(crate) fn config(&self) -> &SdkConfig {
         match self {
             Self::Simulation(simulation) => &simulation.1,
@@ -100,25 +169,9 @@ impl Backend {
         }
     }
 
-    pub(crate) fn ec2(&self) -> aws_sdk_ec2::Client {
-        aws_sdk_ec2::Client::new(self.config())
-    }
-
-    pub(crate) fn iam(&self) -> aws_sdk_iam::Client {
-        aws_sdk_iam::Client::new(self.config())
-    }
-
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
         let builder = aws_sdk_s3::config::Builder::from(self.config());
         aws_sdk_s3::Client::from_conf(builder.force_path_style(true).build())
-    }
-
-    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(self.config())
-    }
-
-    pub(crate) fn sts(&self) -> aws_sdk_sts::Client {
-        aws_sdk_sts::Client::new(self.config())
     }
 
     /// A VPC of its own.
@@ -139,6 +192,15 @@ impl Backend {
         call.send().await.unwrap().group_id().unwrap().to_owned()
     }
 
+    /// One of moto's subnets; the simulation has one in each VPC. No two share
+    /// a Zone, as a DB subnet group asks for.
+    pub(crate) async fn subnet(&self, vpc: &str, number: usize) -> String {
+        let call = self.ec2().create_subnet().vpc_id(vpc);
+        let call = call.cidr_block(format!("10.0.{number}.0/24"));
+        let call = call.availability_zone(format!("{REGION}{}", ["a", "b", "c"][number]));
+        call.send().await.unwrap().subnet().unwrap().subnet_id().unwrap().to_owned()
+    }
+
     /// A running instance in a group; its id and its interface's.
     pub(crate) async fn instance(&self, vpc: &str, group: &str) -> (String, String) {
         match self {
@@ -150,14 +212,13 @@ impl Backend {
             }),
             Self::Moto(_) => {
                 let ec2 = self.ec2();
-                let subnet = ec2.create_subnet().vpc_id(vpc).cidr_block("10.0.0.0/24");
-                let subnet = subnet.send().await.unwrap();
+                let subnet = self.subnet(vpc, 0).await;
                 let run = ec2
                     .run_instances()
                     .image_id("ami-12c6146b")
                     .min_count(1)
                     .max_count(1)
-                    .subnet_id(subnet.subnet().unwrap().subnet_id().unwrap())
+                    .subnet_id(subnet)
                     .security_group_ids(group);
                 let run = run.send().await.unwrap();
                 let instance = &run.instances()[0];
