@@ -130,7 +130,7 @@ impl State {
     /// Whether a response may go from this state to `next`.
     pub fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Observed | Self::Refused | Self::Undone => false,
+            Self::Observed | Self::Refused => false,
             Self::AwaitingApproval => matches!(next, Self::Running | Self::Refused),
             Self::Running => matches!(
                 next,
@@ -140,8 +140,11 @@ impl State {
                     | Self::Failed
                     | Self::Undoing
             ),
-            Self::Contained | Self::Completed | Self::PartiallyContained | Self::Failed => {
-                next == Self::Undoing
+            // Drift that an undo left alone may be overwritten afterwards.
+            Self::Contained | Self::Completed | Self::Undone => next == Self::Undoing,
+            // What failed is taken up again when the finding is seen again.
+            Self::PartiallyContained | Self::Failed => {
+                matches!(next, Self::Undoing | Self::Running)
             }
             // After an undo of one step the others still hold.
             Self::Undoing => matches!(
@@ -225,6 +228,21 @@ pub struct Step {
     pub state: StepState,
     /// What was seen or why it failed; empty while planned.
     pub detail: String,
+}
+
+impl Undo {
+    /// What is left to do when another undo is asked for before this one has
+    /// ended: all of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let drift = match (self.drift, other.drift) {
+            (Drift::Leave, Drift::Leave) => Drift::Leave,
+            (Drift::Overwrite, _) | (_, Drift::Overwrite) => Drift::Overwrite,
+        };
+        let step = if self.step == other.step { other.step } else { None };
+        let hold_until = self.hold_until.max(other.hold_until);
+        Self { by: other.by, step, drift, hold_until }
+    }
 }
 
 impl Step {

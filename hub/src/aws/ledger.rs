@@ -27,6 +27,7 @@ use aws_sdk_dynamodb::types::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
 use crate::aws::error::{HubError, failed};
 use crate::record::{FORMAT, Hold, Response, ResponseId, State};
@@ -57,6 +58,9 @@ pub struct Entry {
     pub findings: BTreeMap<String, Option<Timestamp>>,
     /// Whether Security Hub still has to be told.
     pub unsent: bool,
+    /// Whether it was undone because its time was over, and not by anybody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
 }
 
 /// What is known of a target.
@@ -249,7 +253,8 @@ impl Ledger {
     }
 
     /// The responses whose time was over at `now`, from an index that may lag
-    /// by a moment: read each again before anything is done.
+    /// by a moment: read each again before anything is done. An item that is no
+    /// response keeps none of the others from ending.
     pub async fn due(&self, now: Timestamp) -> Result<Vec<ResponseId>, HubError> {
         let mut due = Vec::new();
         for shard in 0..DUE_SHARDS {
@@ -269,7 +274,10 @@ impl Ledger {
                 let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
                 let id = pk.and_then(|pk| pk.strip_prefix("response#"));
                 let id = id.and_then(|id| id.parse().ok());
-                due.push(id.ok_or_else(|| unreadable(BY_DUE, "an item is no response"))?);
+                if id.is_none() {
+                    error!("the index {BY_DUE} has an item that is no response: {pk:?}");
+                }
+                due.extend(id);
             }
         }
         Ok(due)

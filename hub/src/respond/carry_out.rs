@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::Responder;
 use super::outcome::{Disposition, Outcome, outcome};
+use super::undo::may_have_changed;
 use super::write_back::is_unsent;
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
@@ -199,6 +200,69 @@ impl Responder {
             response: Some(response.clone()),
             ..outcome(finding, resource, Disposition::Responded, response.reason)
         })
+    }
+
+    /// Takes what failed up again, from what was recorded when the plan was made:
+    /// a new plan would take our own half of a change for the original. `None`
+    /// where there is nothing of that kind: nothing may have been changed,
+    /// somebody asked for an undo, or policy asks for other actions now.
+    /// `planned` are the steps as they would be planned now: a step that could
+    /// not be observed then is taken from there, and one that is refused now
+    /// stays failed.
+    pub(super) async fn retry(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        mut entry: Entry,
+        planned: &[Step],
+        received: tokio::time::Instant,
+    ) -> Result<Option<Outcome>, HubError> {
+        let mut response = self.load(&entry.response).await?;
+        let asked = |steps: &[Step]| -> Vec<(String, serde_json::Value)> {
+            steps.iter().map(|step| (step.action.clone(), step.parameters.clone())).collect()
+        };
+        let same = asked(&response.steps) == asked(planned);
+        if response.undo.is_some() || !same || !response.steps.iter().any(may_have_changed) {
+            return Ok(None);
+        }
+        let failed = |step: &&mut Step| step.state == StepState::Failed;
+        for step in response.steps.iter_mut().filter(failed) {
+            let Some(now) = planned.iter().find(|now| now.action == step.action) else { continue };
+            if now.state != StepState::Planned {
+                step.detail.clone_from(&now.detail);
+            } else if step.prior.is_null() {
+                *step = now.clone();
+            } else {
+                step.state = StepState::Planned;
+                step.detail.clear();
+            }
+        }
+        if response.steps.iter().all(|step| step.state != StepState::Planned) {
+            return Ok(None);
+        }
+        let now = self.now();
+        response
+            .become_state(State::Running, "taken up again", now)
+            .map_err(|error| HubError::Failed(error.to_string()))?;
+        response.lease_until = Some(now + self.settings.lease);
+        entry.state = State::Running;
+        entry.lease_until = response.lease_until;
+        entry.findings.insert(finding.id.clone(), finding.updated_at);
+        if self.ledger.record_with_entry(&response, &entry).await? == Written::Lost {
+            return Err(fenced(&response));
+        }
+        info!(response.id = %response.id, "took `{}` up again", response.id);
+        let session = self.changing_session(&response).await;
+        let (response, contained_after) =
+            self.carry_out(response, &mut entry, session, received).await?;
+        let written_back = self.write_back(&response, &mut entry).await?;
+        Ok(Some(Outcome {
+            ou_path: Some(response.ou_path.clone()),
+            contained_after,
+            written_back,
+            response: Some(response.clone()),
+            ..outcome(finding, Some(&target.resource), Disposition::Responded, response.reason)
+        }))
     }
 
     pub(super) async fn take_lease(

@@ -1,8 +1,10 @@
 //! What is known before anything is decided: of the finding itself, and of its
 //! target. Pure.
 
+use firebreak_spoke::actions;
 use firebreak_spoke::resource::Resource;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use crate::aws::ledger::{Entry, TargetItem};
 use crate::finding::Finding;
@@ -52,13 +54,17 @@ pub(super) fn known(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Kno
         let settled = match entry.state {
             // What was not contained is decided anew when the finding is seen
             // again: somebody may have mended what stood in the way.
-            State::Observed | State::Refused | State::Failed => *handled >= finding.updated_at,
-            // After an undo the same finding is held off for good.
+            State::Observed | State::Refused | State::Failed | State::PartiallyContained => {
+                *handled >= finding.updated_at
+            }
+            // What ended by the clock was not taken back by anybody: an attack
+            // that goes on is answered again.
+            State::Undone if entry.expired => *handled >= finding.updated_at,
+            // After an undo by a person the same finding is held off for good.
             State::AwaitingApproval
             | State::Running
             | State::Contained
             | State::Completed
-            | State::PartiallyContained
             | State::Undoing
             | State::Undone => true,
         };
@@ -78,6 +84,36 @@ pub(super) fn held_off(seen: &TargetItem, finding: &Finding, now: Timestamp) -> 
         "held off until {}, by {by} for response `{response}`{why}; `firebreak responses release {response}` ends that",
         until.strftime("%Y-%m-%d %H:%M:%SZ")
     ))
+}
+
+/// How many entries of single findings a target may have: its item has a limit.
+const PER_FINDING_AT_MOST: usize = 50;
+
+/// Under which key a decision is recorded at its target: its rule's, so that one
+/// response answers all findings of a rule. Where all that the rule does is about
+/// what the finding itself names, such as its remote addresses, other addresses
+/// are another response.
+pub(super) fn entry_key(
+    decision: &Decision,
+    finding: &Finding,
+    seen: &TargetItem,
+) -> Option<String> {
+    let rule = decision.rule_key()?;
+    let per_finding = |name: &str| actions::find(name).is_some_and(|entry| entry.per_finding);
+    let mut calls = decision.actions.iter();
+    let all = !decision.actions.is_empty() && calls.all(|call| per_finding(&call.name));
+    if !all || !decision.acts() {
+        return Some(rule);
+    }
+    let mut hash = Sha256::new();
+    for address in finding.remote_addresses() {
+        hash.update(address.as_bytes());
+        hash.update([0]);
+    }
+    let digits: String = hash.finalize().iter().take(4).map(|it| format!("{it:02x}")).collect();
+    let key = format!("{rule}#{digits}");
+    let crowded = seen.entries.len() >= PER_FINDING_AT_MOST && !seen.entries.contains_key(&key);
+    Some(if crowded { rule } else { key })
 }
 
 /// The id and epoch that the next response of this rule on this target has.

@@ -26,11 +26,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
+use firebreak_spoke::resource::Resource;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
-use self::known::{Known, held_off, ignored, known, next_response, opening_state};
+use self::known::{Known, entry_key, held_off, ignored, known, next_response, opening_state};
 use self::outcome::outcome;
 pub use self::outcome::{Disposition, Outcome, Run};
 use self::write_back::is_unsent;
@@ -42,9 +43,10 @@ use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
 use crate::aws::security_hub::SecurityHub;
 use crate::finding::{Finding, Target};
+use crate::organization::Place;
 use crate::plan;
-use crate::policy::Window;
-use crate::record::{FORMAT, FindingSummary, Response, ResponseId, State};
+use crate::policy::{Decision, Mode, Window};
+use crate::record::{FORMAT, FindingSummary, Response, ResponseId, State, Step};
 use crate::settings::Settings;
 
 /// The responder of one process.
@@ -61,6 +63,14 @@ pub struct Responder {
     accounts: Accounts,
     settings: Arc<Settings>,
     config: SdkConfig,
+}
+
+/// How a response is opened.
+struct Opening {
+    state: State,
+    reason: String,
+    rule: String,
+    steps: Vec<Step>,
 }
 
 impl Responder {
@@ -124,7 +134,13 @@ impl Responder {
                     )));
                 }
                 Known::Abandoned { rule, entry } if run == Run::Act => {
-                    return self.resume(finding, target, &rule, entry, received).await;
+                    let answered = entry.findings.contains_key(&finding.id);
+                    let outcome = self.resume(finding, target, &rule, entry, received).await?;
+                    if answered {
+                        return Ok(outcome);
+                    }
+                    // That was another finding's: this one is decided now.
+                    continue;
                 }
                 Known::Abandoned { entry, .. } => {
                     let reason = format!("response `{}` would be resumed", entry.response);
@@ -156,9 +172,19 @@ impl Responder {
             decision: Some(decision.clone()),
             ..outcome(finding, Some(resource), disposition, reason)
         };
-        let Some(rule) = decision.rule_key() else {
+        let Some(rule) = entry_key(&decision, finding, seen) else {
             return Ok(Some(finished(Disposition::Nothing, decision.reason())));
         };
+        let steps = plan::steps(observed);
+        if run == Run::Act
+            && decision.mode == Mode::Auto
+            && let Some(entry) = seen.entries.get(&rule)
+            && matches!(entry.state, State::Failed | State::PartiallyContained)
+            && let Some(again) =
+                self.retry(finding, target, entry.clone(), &steps, received).await?
+        {
+            return Ok(Some(again));
+        }
         if let Some(entry) = seen.entries.get(&rule)
             && (entry.state.holds_resource() || entry.state == State::AwaitingApproval)
             && decision.acts()
@@ -173,7 +199,6 @@ impl Responder {
             }
             return Ok(Some(finished(Disposition::AlreadyHeld, reason)));
         }
-        let steps = plan::steps(observed);
         let Some((state, reason)) = opening_state(&decision, &steps) else {
             return Ok(Some(finished(Disposition::Nothing, decision.reason())));
         };
@@ -186,28 +211,13 @@ impl Responder {
             return Ok(Some(finished(Disposition::Repeat, reason)));
         }
 
-        let now = self.now();
-        let (id, epoch) = next_response(seen, resource, &rule);
-        let arn = resource.arn();
-        let response = Response {
-            format: FORMAT,
-            id,
-            revision: 1,
-            state,
-            reason,
-            resource: resource.clone(),
-            ou_path: place.ou_path.clone(),
-            finding: FindingSummary::of(finding),
-            rule,
-            epoch,
-            steps,
-            created: now,
-            updated: now,
-            lease_until: (state == State::Running).then(|| now + self.settings.lease),
-            expires: decision.expires.map(Window::duration),
-            due: None,
-            undo: None,
-        };
+        let response = self.opened(
+            finding,
+            (resource, &place),
+            seen,
+            &decision,
+            Opening { state, reason, rule, steps },
+        );
         if run == Run::Plan {
             let mut outcome = finished(Disposition::Planned, response.reason.clone());
             outcome.response = Some(response);
@@ -215,11 +225,12 @@ impl Responder {
         }
         let mut entry = Entry {
             response: response.id.clone(),
-            epoch,
-            state,
+            epoch: response.epoch,
+            state: response.state,
             lease_until: response.lease_until,
             findings: BTreeMap::from([(finding.id.clone(), finding.updated_at)]),
             unsent: is_unsent(&response),
+            expired: false,
         };
         // The session is opened beside the claim; without the claim it is not used.
         let (claimed, session) = if state == State::Running {
@@ -243,11 +254,43 @@ impl Responder {
         };
         info!(
             response.id = %response.id, finding.id = %finding.id, account.id = %resource.account,
-            "{} `{arn}`: {}", response.state, response.reason
+            "{} `{}`: {}", response.state, resource.arn(), response.reason
         );
         outcome.written_back = self.write_back(&response, &mut entry).await?;
         outcome.response = Some(response);
         Ok(Some(outcome))
+    }
+
+    /// The record of a new response, as it is written before anything changes.
+    fn opened(
+        &self,
+        finding: &Finding,
+        (resource, place): (&Resource, &Place),
+        seen: &TargetItem,
+        decision: &Decision,
+        Opening { state, reason, rule, steps }: Opening,
+    ) -> Response {
+        let now = self.now();
+        let (id, epoch) = next_response(seen, resource, &rule);
+        Response {
+            format: FORMAT,
+            id,
+            revision: 1,
+            state,
+            reason,
+            resource: resource.clone(),
+            ou_path: place.ou_path.clone(),
+            finding: FindingSummary::of(finding),
+            rule,
+            epoch,
+            steps,
+            created: now,
+            updated: now,
+            lease_until: (state == State::Running).then(|| now + self.settings.lease),
+            expires: decision.expires.map(Window::duration),
+            due: None,
+            undo: None,
+        }
     }
 
     async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {

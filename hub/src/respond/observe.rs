@@ -14,7 +14,7 @@ use futures::future::join_all;
 
 use super::Responder;
 use super::carry_out::find;
-use super::known::next_response;
+use super::known::{entry_key, next_response};
 use crate::aws::accounts::Purpose;
 use crate::aws::error::HubError;
 use crate::aws::ledger::TargetItem;
@@ -93,7 +93,7 @@ impl Responder {
         decision: &Decision,
         at: At<'_>,
     ) -> Vec<plan::Observed> {
-        let Some(rule) = decision.rule_key().filter(|_| decision.acts()) else {
+        let Some(rule) = entry_key(decision, finding, seen).filter(|_| decision.acts()) else {
             return Vec::new();
         };
         let (id, _) = next_response(seen, resource, &rule);

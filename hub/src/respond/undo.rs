@@ -1,7 +1,7 @@
 //! Taking a response back.
 
 use firebreak_spoke::actions::{Reversal, Scope, Undone};
-use firebreak_spoke::error::ActionError;
+use firebreak_spoke::error::{ActionError, Kind};
 use firebreak_spoke::seen::Seen;
 use tracing::info;
 
@@ -25,7 +25,9 @@ impl Responder {
     pub async fn undo(&self, id: &ResponseId, request: Undo) -> Result<Response, HubError> {
         let mut response = self.load(id).await?;
         let now = self.now();
-        if response.state == State::Undone {
+        let drifted = response.steps.iter().any(|step| step.state == StepState::Drifted);
+        if response.state == State::Undone && !(drifted && request.drift == Drift::Overwrite) {
+            self.place_hold(&response, &request).await?;
             return Ok(response);
         }
         if let Some(step) = &request.step
@@ -35,6 +37,14 @@ impl Responder {
             let names = names.join(", ");
             return Err(HubError::Failed(format!(
                 "response `{id}` has no step `{step}`, but {names}"
+            )));
+        }
+        let untouched = |step: &String| {
+            !response.steps.iter().any(|it| it.action == *step && may_have_changed(it))
+        };
+        if let Some(step) = request.step.as_ref().filter(|step| untouched(step)) {
+            return Err(HubError::Failed(format!(
+                "there is nothing to undo of `{step}` in response `{id}`"
             )));
         }
         if response.lease_until.is_some_and(|until| until > now) {
@@ -51,19 +61,20 @@ impl Responder {
                 )));
             }
         };
-        if response.state != State::Undoing {
+        let resumed = response.state == State::Undoing;
+        if !resumed {
             response
                 .become_state(State::Undoing, format!("undo asked for by {}", request.by), now)
                 .map_err(|error| HubError::Failed(error.to_string()))?;
             entry.state = State::Undoing;
             response.revision -= 1;
         }
-        if let Some(until) = request.hold_until {
-            let (by, response_id) = (request.by.clone(), id.clone());
-            let hold = Hold { until, by, response: response_id, reason: None };
-            self.ledger.hold(&arn, &response.finding.kind, Some(&hold)).await?;
-        }
-        response.undo = Some(request);
+        self.place_hold(&response, &request).await?;
+        // A worker that died may have left an undo half done: all of both is due.
+        response.undo = Some(match response.undo.take().filter(|_| resumed) {
+            Some(unfinished) => unfinished.and(request),
+            None => request,
+        });
         self.take_lease(&mut response, &mut entry).await?;
         self.undo_claimed(response, entry).await
     }
@@ -74,7 +85,13 @@ impl Responder {
         let now = self.now();
         let mut ended = Vec::new();
         for id in self.ledger.due(now).await? {
-            let response = self.load(&id).await?;
+            let response = match self.load(&id).await {
+                Ok(response) => response,
+                Err(error) => {
+                    ended.push(Err(error.context(format_args!("the end of `{id}`"))));
+                    continue;
+                }
+            };
             // The index lags: the record is what counts.
             if !response.state.holds_resource() || response.due.is_none_or(|due| due > now) {
                 continue;
@@ -85,6 +102,14 @@ impl Responder {
             ended.push(undone.map_err(|error| error.context(format_args!("the end of `{id}`"))));
         }
         Ok(ended)
+    }
+
+    async fn place_hold(&self, response: &Response, request: &Undo) -> Result<(), HubError> {
+        let Some(until) = request.hold_until else { return Ok(()) };
+        let (by, id) = (request.by.clone(), response.id.clone());
+        let hold = Hold { until, by, response: id, reason: None };
+        let arn = response.resource.arn();
+        self.ledger.hold(&arn, &response.finding.kind, Some(&hold)).await
     }
 
     pub(super) async fn undo_claimed(
@@ -121,6 +146,7 @@ impl Responder {
         let (state, reason) = ended(&response, &failures);
         if state == State::Undone {
             response.due = None;
+            entry.expired = response.undo.as_ref().is_some_and(|undo| undo.by == EXPIRY);
         }
         self.end(&mut response, &mut entry, state, reason).await?;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
@@ -139,8 +165,12 @@ async fn undo_step(scope: Scope<'_>, step: &mut Step, drift: Drift) -> Result<()
     let action = find(&step.action)?;
     let mut undone = action.undo(scope, &step.parameters, &step.prior).await?;
     if !undone.drift.is_empty() && drift == Drift::Overwrite {
-        action.apply(scope, &step.parameters, &step.prior).await?;
-        undone = action.undo(scope, &step.parameters, &step.prior).await?;
+        match action.apply(scope, &step.parameters, &step.prior).await {
+            Ok(()) => undone = action.undo(scope, &step.parameters, &step.prior).await?,
+            // There is nothing to put the prior state on.
+            Err(error) if error.kind == Kind::Gone => {}
+            Err(error) => return Err(error),
+        }
     }
     let kept = action.about.reversal == Reversal::Kept && undone == Undone::default();
     (step.state, step.detail) = if !undone.drift.is_empty() {
@@ -172,8 +202,9 @@ fn ended(response: &Response, failures: &[String]) -> (State, String) {
         .map(|step| step.action.as_str())
         .collect();
     if let (Some(step), false) = (only, left.is_empty()) {
+        let opened = response.steps.iter().any(|it| it.action == *step && it.cuts_off());
         let state = match response.result().0 {
-            state @ (State::Contained | State::Completed) => state,
+            state @ (State::Contained | State::Completed) if !opened => state,
             _ => State::PartiallyContained,
         };
         let told = if drift.is_empty() { "undone".to_owned() } else { drift.join("; ") };
@@ -191,7 +222,7 @@ fn ended(response: &Response, failures: &[String]) -> (State, String) {
 
 /// Whether undo has to look at a step: a planned one may have been applied by
 /// a worker that died before it recorded so.
-fn may_have_changed(step: &Step) -> bool {
+pub(super) fn may_have_changed(step: &Step) -> bool {
     match step.state {
         StepState::Planned | StepState::Done | StepState::Failed | StepState::Drifted => {
             !step.prior.is_null()

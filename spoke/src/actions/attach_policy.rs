@@ -49,6 +49,10 @@ impl Action for AttachPolicy {
     type Parameters = Parameters;
     type Prior = Prior;
 
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        if parameters.policy.is_empty() { Err("it needs a `policy`".to_owned()) } else { Ok(()) }
+    }
+
     async fn observe(
         scope: Scope<'_>,
         parameters: &Parameters,

@@ -78,8 +78,17 @@ impl Action for BlockRemoteIp {
         reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
+    const PER_FINDING: bool = true;
     type Parameters = Parameters;
     type Prior = Prior;
+
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        let Parameters { network_acl, ip_set, prefix_list, at_most } = parameters;
+        if !network_acl && ip_set.is_none() && prefix_list.is_none() {
+            return Err("it needs `network-acl: true`, an `ip-set` or a `prefix-list`".to_owned());
+        }
+        if *at_most == 0 { Err("`at-most` is 1 or more".to_owned()) } else { Ok(()) }
+    }
 
     async fn observe(
         scope: Scope<'_>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attachment::{self, Presence, Prior};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::ActionError;
+use crate::error::{ActionError, Kind};
 
 pub(super) struct DetachPolicy;
 
@@ -50,6 +50,10 @@ impl Action for DetachPolicy {
     type Parameters = Parameters;
     type Prior = Prior;
 
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        if parameters.policy.is_empty() { Err("it needs a `policy`".to_owned()) } else { Ok(()) }
+    }
+
     async fn observe(
         scope: Scope<'_>,
         parameters: &Parameters,
@@ -60,8 +64,13 @@ impl Action for DetachPolicy {
             before: prior.presence.describe().to_owned(),
             after: Presence::Detached.describe().to_owned(),
         };
-        let changes = if prior.presence == Presence::Detached { Vec::new() } else { vec![change] };
-        Ok(Observation { prior, changes })
+        if prior.presence == Presence::Detached {
+            // Nothing is taken from anybody, so nothing is contained by it.
+            let message =
+                format!("`{}` is not attached to {}", prior.arn, prior.subject.holder.describe());
+            return Err(ActionError::new(Kind::NotApplicable, message));
+        }
+        Ok(Observation { prior, changes: vec![change] })
     }
 
     async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {

@@ -229,6 +229,9 @@ pub trait Action {
     const AFTER: &'static [&'static str] = &[];
     /// Actions that set the same attribute as this one: a rule asks for one.
     const EXCLUDES: &'static [&'static str] = &[];
+    /// Whether it is about what the finding names besides the target: then
+    /// another finding is no repeat.
+    const PER_FINDING: bool = false;
     /// What a policy may set. Unknown fields are refused.
     type Parameters: DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
     /// The state that undo needs.
@@ -284,6 +287,8 @@ pub struct Entry {
     pub about: About,
     /// See [`Action::AFTER`].
     pub after: &'static [&'static str],
+    /// See [`Action::PER_FINDING`].
+    pub per_finding: bool,
     /// See [`Action::EXCLUDES`].
     pub excludes: &'static [&'static str],
     schema: fn() -> Value,
@@ -425,6 +430,7 @@ const fn entry<A: Action>() -> Entry {
         about: A::ABOUT,
         after: A::AFTER,
         excludes: A::EXCLUDES,
+        per_finding: A::PER_FINDING,
         schema: || {
             // Whole in itself, so that it can stand inside another schema.
             let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);

@@ -129,6 +129,13 @@ impl Action for SnapshotVolumes {
     type Parameters = Parameters;
     type Prior = Prior;
 
+    fn check(parameters: &Parameters) -> Result<(), String> {
+        if parameters.copy_to_account.is_some() && parameters.kms_key.is_none() {
+            return Err("`copy-to-account` needs a `kms-key`".to_owned());
+        }
+        Ok(())
+    }
+
     async fn observe(
         scope: Scope<'_>,
         parameters: &Parameters,

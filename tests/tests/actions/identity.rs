@@ -176,3 +176,13 @@ async fn a_user_without_a_password_has_none_to_change_or_delete() {
         assert_eq!(changes, expected, "{name}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn detaching_what_is_not_attached_is_not_called_containment() {
+    let stage = Stage::of(&case("detach-policy from a user")).await;
+    stage.organization.edit(|state| {
+        state.iam(ACCOUNT).users.get_mut("web").unwrap().identity.attached.clear();
+    });
+    let error = stage.observe().await.unwrap_err();
+    assert_eq!(error.kind, Kind::NotApplicable, "{error}");
+}

@@ -9,7 +9,7 @@ use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::stage::{deliver_to, stage, stage_with, whole_undo};
+use crate::stage::{Stage, deliver_to, policy, stage, stage_with, whole_undo};
 
 #[tokio::test(start_paused = true)]
 async fn a_repeat_costs_one_read_and_changes_nothing() {
@@ -106,6 +106,106 @@ async fn after_an_undo_the_same_finding_does_not_contain_again_and_another_does(
     let again = stage.deliver(&other).await;
     assert_eq!(again.state(), State::Contained);
     assert_ne!(again.response().id, delivered.response().id);
+}
+
+/// What failed is taken up again from what was recorded: a new plan would take
+/// our own half of the change for the original.
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_taken_up_again_by_the_finding_s_next_update() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let before = stage.snapshot(member);
+    let mut finding = stage.finding(Attack::Instance, member, 1);
+    let denied = Effect::Error { status: 403, code: "AccessDenied".to_owned() };
+    stage.world.organization.inject(Fault::always("PutRolePolicy", denied));
+    let first = stage.deliver(&finding).await;
+    assert_eq!(first.state(), State::PartiallyContained, "{}", first.response().reason);
+    stage.world.organization.clear_faults();
+    finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
+    let again = stage.deliver(&finding).await;
+    assert_eq!(again.state(), State::Contained, "{}", again.response().reason);
+    assert_eq!(again.response().id, first.response().id);
+    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    assert_eq!(stage.snapshot(member), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_an_isolation_is_never_taken_for_the_original() {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [isolate-instance] }\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let member = stage.member("sandbox", 1);
+    let managed = |stage: &Stage, by_service: bool| {
+        stage.world.organization.edit(|state| {
+            let ec2 = state.ec2(&member.account, &member.region);
+            let mut own = ec2.interfaces.values_mut();
+            let last = own.rfind(|it| it.instance.as_deref() == Some(&member.instance));
+            last.unwrap().requester_managed = by_service;
+        });
+    };
+    let before = stage.snapshot(member);
+    managed(&stage, true);
+    let mut finding = stage.finding(Attack::Instance, member, 1);
+    let first = stage.deliver(&finding).await;
+    assert_eq!(first.state(), State::Failed, "{}", first.response().reason);
+    managed(&stage, false);
+    finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
+    let again = stage.deliver(&finding).await;
+    // The recorded plan leaves that interface alone: it says so, and undoes the rest.
+    assert_eq!(again.response().id, first.response().id);
+    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    assert_eq!(stage.snapshot(member), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_finds_an_abandoned_response_is_decided_after_it() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let finding = stage.finding(Attack::Instance, member, 1);
+    stage
+        .world
+        .organization
+        .inject(Fault::once("ModifyNetworkInterfaceAttribute", Effect::CrashAfter));
+    tokio::select! {
+        _ = stage.deliver(&finding) => panic!("it should have died"),
+        () = stage.world.organization.crashed() => {}
+    }
+    stage.world.organization.clear_faults();
+    stage.world.organization.advance(SignedDuration::from_secs(301));
+    let other = stage.finding(Attack::Instance, member, 2);
+    let delivered = stage.deliver(&other).await;
+    assert_eq!(delivered.disposition(), Disposition::AlreadyHeld);
+    assert_eq!(stage.deliver(&other).await.disposition(), Disposition::Repeat);
+    assert!(!stage.reaches_internet(member));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_addresses_are_another_response() {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [block-remote-ip] }\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let member = stage.member("sandbox", 0);
+    let probed = |number: usize, address: &str| {
+        let mut finding = stage.finding(Attack::Instance, member, number);
+        finding["service"]["action"] = serde_json::json!({
+            "networkConnectionAction": { "remoteIpDetails": { "ipAddressV4": address } },
+        });
+        finding
+    };
+    let first = stage.deliver(&probed(1, "198.51.100.7")).await;
+    let second = stage.deliver(&probed(2, "198.51.100.8")).await;
+    assert_eq!((first.state(), second.state()), (State::Contained, State::Contained));
+    let again = stage.deliver(&probed(3, "198.51.100.8")).await;
+    assert_eq!(again.disposition(), Disposition::AlreadyHeld);
+    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    let left: usize = stage.world.organization.edit(|state| {
+        let acls = &state.ec2(&member.account, &member.region).acls;
+        let denied = |block: &str| block == "198.51.100.8/32";
+        acls.values().flat_map(|acl| acl.entries.values()).filter(|it| denied(&it.block)).count()
+    });
+    assert_eq!(left, 2, "the second address stays denied, both ways");
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,7 +85,8 @@ async fn one_step_is_undone_and_the_others_stay_in_force() {
     let step = Some("revoke-instance-credentials".to_owned());
     let request = Undo { step, ..whole_undo() };
     let after = stage.responder.undo(&response.id, request).await.unwrap();
-    assert_eq!(after.state, State::Contained, "{}", after.reason);
+    // One of the two that cut the attacker off is off: that is not contained.
+    assert_eq!(after.state, State::PartiallyContained, "{}", after.reason);
     assert!(!stage.reaches_internet(member));
     let of = |name: &str| after.steps.iter().find(|it| it.action == name).unwrap().state;
     assert_eq!(of("revoke-instance-credentials"), StepState::Undone);
@@ -206,4 +207,59 @@ async fn what_was_undone_by_hand_is_not_ended_again() {
     stage.responder.undo(&response.id, whole_undo()).await.unwrap();
     stage.world.organization.advance(SignedDuration::from_hours(3));
     assert!(stage.responder.sweep().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attack_that_goes_on_after_the_end_is_answered_again() {
+    let stage = stage_with(expiring(), Options::default()).await;
+    let member = stage.member("sandbox", 0);
+    let mut finding = stage.finding(Attack::Instance, member, 1);
+    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+    stage.world.organization.advance(SignedDuration::from_hours(3));
+    stage.responder.sweep().await.unwrap();
+    // The same message once more says nothing new.
+    assert_eq!(stage.deliver(&finding).await.disposition(), Disposition::Repeat);
+    finding["updatedAt"] = "2026-01-02T00:00:00.000Z".into();
+    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+    assert!(!stage.reaches_internet(member));
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_that_an_undo_left_alone_can_be_overwritten_afterwards() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let before = stage.snapshot(member);
+    let response = contained(&stage).await;
+    let theirs = stage.world.organization.edit(|state| {
+        let ec2 = state.ec2(&member.account, &member.region);
+        let vpc = ec2.vpcs.keys().next().unwrap().clone();
+        let theirs = ec2.add_group(&vpc, "theirs");
+        for interface in ec2.interfaces.values_mut() {
+            interface.groups = vec![theirs.clone()];
+        }
+        theirs
+    });
+    let left = stage.responder.undo(&response.id, whole_undo()).await.unwrap();
+    assert!(left.reason.contains("changed since"), "{}", left.reason);
+    let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
+    let whole = stage.responder.undo(&response.id, request).await.unwrap();
+    assert_eq!((whole.state, whole.reason.as_str()), (State::Undone, "the prior state is back"));
+    stage.world.organization.edit(|state| {
+        state.ec2(&member.account, &member.region).groups.remove(&theirs);
+    });
+    assert_eq!(stage.snapshot(member), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_resource_that_is_gone_nothing_is_forced() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let response = contained(&stage).await;
+    stage.world.organization.edit(|state| {
+        state.ec2(&member.account, &member.region).terminate(&member.instance);
+    });
+    let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
+    let undone = stage.responder.undo(&response.id, request).await.unwrap();
+    assert_eq!(undone.state, State::Undone, "{}", undone.reason);
+    assert!(undone.reason.contains("put back but for"), "{}", undone.reason);
 }

@@ -106,7 +106,7 @@ impl<'n> Reader<'_> {
             Some(parameters) => self.parameters(facts, place, parameters),
             None => {
                 if let Err(why) = (facts.check)(&facts.name, &Value::Null) {
-                    let message = format!("`{name}` does not take no parameters: {why}");
+                    let message = format!("`{name}` cannot do without parameters: {why}");
                     let help = format!("write `- {name}: {{ … }}` with what it needs");
                     self.mistake(place, message, Some(&help));
                 }
