@@ -499,18 +499,39 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_response_only_ever_goes_on_to_undo() {
+    fn an_ended_response_goes_on_to_undo_and_what_failed_may_be_taken_up_again() {
         for state in State::ALL {
             for next in State::ALL {
                 let legal = state.may_become(next);
-                if matches!(state, State::Contained | State::PartiallyContained | State::Failed) {
-                    assert_eq!(legal, next == State::Undoing, "{state} -> {next}");
+                let told = format!("{state} -> {next}");
+                if matches!(state, State::Contained | State::Completed | State::Undone) {
+                    assert_eq!(legal, next == State::Undoing, "{told}");
                 }
-                if matches!(state, State::Undone | State::Observed | State::Refused) {
-                    assert!(!legal, "{state} -> {next}");
+                if matches!(state, State::PartiallyContained | State::Failed) {
+                    let again = matches!(next, State::Undoing | State::Running);
+                    assert_eq!(legal, again, "{told}");
+                }
+                if matches!(state, State::Observed | State::Refused) {
+                    assert!(!legal, "{told}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn two_undos_that_were_asked_for_are_both_done() {
+        let until: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let undo = |step: Option<&str>, drift, hold_until| Undo {
+            by: "alice".to_owned(),
+            step: step.map(str::to_owned),
+            drift,
+            hold_until,
+        };
+        let both =
+            undo(None, Drift::Overwrite, None).and(undo(Some("x"), Drift::Leave, Some(until)));
+        assert_eq!(both, undo(None, Drift::Overwrite, Some(until)));
+        let same = undo(Some("x"), Drift::Leave, None);
+        assert_eq!(same.clone().and(same.clone()), same);
     }
 
     #[test]
