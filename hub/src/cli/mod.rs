@@ -19,6 +19,7 @@ pub mod actions;
 pub mod demo;
 pub mod findings;
 mod inputs;
+pub mod pause;
 pub mod policy;
 pub mod respond;
 pub mod responses;
@@ -52,11 +53,16 @@ enum Command {
     Demo(demo::Arguments),
     /// Respond to findings from a file or standard input, as the Lambda function would.
     Respond(respond::Arguments),
-    /// List, show and undo responses.
+    /// List, show, approve, deny and undo responses.
     #[command(subcommand)]
     Responses(responses::Command),
-    /// Undo what policy lets stand no longer, as the Lambda function does on its schedule.
+    /// Look at what is due, as the Lambda function does on its schedule: ends by the clock,
+    /// approvals whose time is over, what a worker left, what was not told yet.
     Sweep,
+    /// Let nothing begin by itself: plans wait for a person instead.
+    Pause(pause::PauseArguments),
+    /// End a pause.
+    Resume(pause::ResumeArguments),
     /// Write policies, try them out, put them in force.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -107,6 +113,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Respond(arguments) => respond::run(&arguments, output).await,
         Command::Responses(command) => responses::run(&command, output).await,
         Command::Sweep => sweep::run(output).await,
+        Command::Pause(arguments) => pause::pause(&arguments, output).await,
+        Command::Resume(arguments) => pause::resume(&arguments, output).await,
         Command::Policy(command) => policy::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
         Command::Actions(command) => actions::run(&command, output),
