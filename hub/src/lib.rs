@@ -29,3 +29,4 @@ pub mod respond;
 pub mod settings;
 pub mod sources;
 pub mod status;
+pub mod turns;

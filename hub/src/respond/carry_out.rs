@@ -8,7 +8,7 @@ use firebreak_spoke::actions::{self, Phase, Scope, Verdict};
 use firebreak_spoke::error::{ActionError, Kind};
 use firebreak_spoke::seen::Seen;
 use futures::future::join_all;
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use super::Responder;
 use super::outcome::{Disposition, Outcome, outcome};
@@ -65,6 +65,7 @@ fn hold_back(response: &mut Response) {
 
 impl Responder {
     /// Carries out what is planned, phase by phase, and records how each ended.
+    #[instrument(name = "carry-out", skip_all, fields(response.id = %response.id))]
     pub(super) async fn carry_out(
         &self,
         mut response: Response,

@@ -29,7 +29,7 @@ use aws_config::SdkConfig;
 use firebreak_spoke::resource::Resource;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tracing::info;
+use tracing::{Instrument, info, info_span, instrument};
 
 use self::known::{Known, entry_key, held_off, ignored, known, next_response, opening_state};
 use self::outcome::outcome;
@@ -37,6 +37,7 @@ pub use self::outcome::{Disposition, Outcome, Run};
 use self::write_back::is_unsent;
 use crate::aws::accounts::Accounts;
 use crate::aws::config;
+use crate::aws::deadline::{Calls, Counts, Deadline};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Ledger, TargetItem, Written};
 use crate::aws::organization::Organization;
@@ -60,6 +61,10 @@ pub struct Responder {
     pub organization: Organization,
     /// Findings and their status.
     pub security_hub: SecurityHub,
+    /// When the present invocation ends. Set by whoever is invoked.
+    pub deadline: Deadline,
+    /// The AWS calls by service.
+    pub counts: Counts,
     accounts: Accounts,
     settings: Arc<Settings>,
     config: SdkConfig,
@@ -74,14 +79,22 @@ struct Opening {
 }
 
 impl Responder {
-    /// A responder under the hub's credentials in `config`.
+    /// A responder under the hub's credentials in `config`. It has no deadline
+    /// until one is set.
     pub fn new(config: &SdkConfig, settings: Settings) -> Self {
         let settings = Arc::new(settings);
+        let calls = Calls::new(config);
+        let Calls { deadline, counts, .. } = calls.clone();
+        let accounts = Accounts::new(config, settings.clone(), calls.clone());
+        // Every client below is made of this one, so that no call escapes it.
+        let config = &calls.of_hub(config);
         Self {
+            deadline,
+            counts,
+            accounts,
             ledger: Ledger::new(config, &settings),
             policies: Policies::new(config, &settings),
             organization: Organization::new(config, &settings),
-            accounts: Accounts::new(config, settings.clone()),
             security_hub: SecurityHub::new(config, &settings),
             settings,
             config: config.clone(),
@@ -90,6 +103,7 @@ impl Responder {
 
     /// Handles every target of a finding; each is decided on its own, and one
     /// that fails keeps none of the others from being contained.
+    #[instrument(skip_all, fields(finding.id = %finding.id, account.id = %finding.account))]
     pub async fn respond(&self, finding: &Finding, run: Run) -> Vec<Result<Outcome, HubError>> {
         let received = tokio::time::Instant::now();
         if let Some(reason) = ignored(finding) {
@@ -156,6 +170,7 @@ impl Responder {
     }
 
     /// Decides and, if policy says so, responds. `None` when the claim was lost.
+    #[instrument(skip_all, fields(account.id = %target.resource.account))]
     async fn decide(
         &self,
         finding: &Finding,
@@ -233,11 +248,12 @@ impl Responder {
             expired: false,
         };
         // The session is opened beside the claim; without the claim it is not used.
+        let span = info_span!("claim", response.id = %response.id);
+        let claim = self.ledger.claim(seen, &response, &entry).instrument(span);
         let (claimed, session) = if state == State::Running {
-            let session = self.changing_session(&response);
-            futures::join!(self.ledger.claim(seen, &response, &entry), session)
+            futures::join!(claim, self.changing_session(&response))
         } else {
-            (self.ledger.claim(seen, &response, &entry).await, Ok(None))
+            (claim.await, Ok(None))
         };
         if claimed? == Written::Lost {
             return Ok(None);

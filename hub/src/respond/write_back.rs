@@ -1,7 +1,7 @@
 //! Telling Security Hub how a response stands, at once or when a repeat finds
 //! that it was not told.
 
-use tracing::warn;
+use tracing::{instrument, warn};
 
 use super::Responder;
 use super::outcome::{Disposition, Outcome, outcome};
@@ -34,6 +34,7 @@ impl Responder {
 
     /// Tells Security Hub how a response stands, and records that it knows.
     /// Returns the workflow status that was written.
+    #[instrument(name = "write-back", skip_all, fields(response.id = %response.id))]
     pub(super) async fn write_back(
         &self,
         response: &Response,

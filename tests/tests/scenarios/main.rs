@@ -8,6 +8,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod batch;
 mod containment;
 mod engine;
 mod failures;
