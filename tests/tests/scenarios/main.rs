@@ -9,6 +9,7 @@
 )]
 
 mod approvals;
+mod batch;
 mod containment;
 mod engine;
 mod failures;
