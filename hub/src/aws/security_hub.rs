@@ -6,7 +6,7 @@
 //! only when its finding is not among them. A note replaces the one before.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -14,15 +14,12 @@ use aws_sdk_securityhub::types::{
     AwsSecurityFindingFilters, AwsSecurityFindingIdentifier, DateFilter, NoteUpdate,
     WorkflowStatus, WorkflowUpdate,
 };
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
 use firebreak_spoke::resource::Region;
 use jiff::Timestamp;
 
+use crate::aws::answer_text::AnswerText;
 use crate::aws::error::{HubError, failed};
+use crate::aws::security_hub_lookup::Lookups;
 use crate::finding::SecurityHubId;
 use crate::settings::Settings;
 use crate::status::{StatusUpdate, Workflow};
@@ -42,7 +39,8 @@ const BETWEEN_PAGES: Duration = Duration::from_millis(340);
 #[derive(Debug)]
 pub struct SecurityHub {
     config: SdkConfig,
-    aggregator_region: Option<Region>,
+    pub(super) aggregator_region: Option<Region>,
+    pub(super) lookups: Lookups,
     clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
 }
 
@@ -53,6 +51,7 @@ impl SecurityHub {
         Self {
             config: config.clone(),
             aggregator_region: settings.aggregator_region.clone(),
+            lookups: Lookups::new(settings),
             clients: Mutex::default(),
         }
     }
@@ -179,7 +178,7 @@ impl SecurityHub {
         Err(if transient { HubError::Transient(message) } else { HubError::Failed(message) })
     }
 
-    fn client(&self, region: &Region) -> aws_sdk_securityhub::Client {
+    pub(super) fn client(&self, region: &Region) -> aws_sdk_securityhub::Client {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients
             .entry(region.clone())
@@ -190,35 +189,6 @@ impl SecurityHub {
                 aws_sdk_securityhub::Client::from_conf(config)
             })
             .clone()
-    }
-}
-
-/// The text of an answer. The SDK's own types leave out what they do not know,
-/// and cannot be written as JSON again.
-#[derive(Clone, Debug, Default)]
-struct AnswerText(Arc<Mutex<String>>);
-
-impl AnswerText {
-    fn take(&self) -> String {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Intercept for AnswerText {
-    fn name(&self) -> &'static str {
-        "AnswerText"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let bytes = context.response().body().bytes().unwrap_or_default();
-        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *text = String::from_utf8_lossy(bytes).into_owned();
-        Ok(())
     }
 }
 
