@@ -1,31 +1,42 @@
-//! The text of an answer. The SDK's own types leave out what they do not know,
-//! and cannot be written as JSON again: what is to be read as a finding is read
-//! as the service wrote it.
+//! An answer as the service wrote it. The SDK's own types leave out what they do
+//! not know, cannot be written as JSON again, and are so large for Security
+//! Hub's findings that reading one takes more stack than a thread has. So an
+//! answer that is read as text is not read by the SDK at all; an error is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextMut, Error, Output,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
 use aws_smithy_types::config_bag::ConfigBag;
 use serde_json::Value;
 
 use crate::aws::error::HubError;
 
-/// Keeps the text of the last answer of the call that it is an interceptor of.
-#[derive(Clone, Debug, Default)]
-pub(super) struct AnswerText(Arc<Mutex<String>>);
+/// Keeps the text of the answer of the one call that it is an interceptor of;
+/// the call itself returns its output empty.
+#[derive(Clone, Debug)]
+pub(super) struct AnswerText {
+    text: Arc<Mutex<String>>,
+    empty: fn() -> Output,
+}
 
 impl AnswerText {
-    /// The text, once.
-    pub(super) fn take(&self) -> String {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// `empty` is what the call returns in place of the answer:
+    /// `|| Output::erase(…Output::builder().build())`.
+    pub(super) fn new(empty: fn() -> Output) -> Self {
+        Self { text: Arc::default(), empty }
     }
 
-    /// The text as JSON, once; `call` names the call for whoever reads the error.
+    /// The answer as JSON, once; `call` names the call for whoever reads the error.
     pub(super) fn json(&self, call: &str) -> Result<Value, HubError> {
-        serde_json::from_str(&self.take())
+        let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
+        serde_json::from_str(&text)
             .map_err(|error| HubError::Transient(format!("{call} answered no JSON: {error}")))
     }
 }
@@ -35,15 +46,29 @@ impl Intercept for AnswerText {
         "AnswerText"
     }
 
-    fn read_after_deserialization(
+    fn modify_before_deserialization(
         &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
         _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let bytes = context.response().body().bytes().unwrap_or_default();
-        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *text = String::from_utf8_lossy(bytes).into_owned();
+        if context.response().status().is_success() {
+            let instead = SharedResponseDeserializer::new(self.clone());
+            config.interceptor_state().store_put(instead);
+        }
         Ok(())
+    }
+}
+
+impl DeserializeResponse for AnswerText {
+    fn deserialize_nonstreaming_with_config(
+        &self,
+        response: &HttpResponse,
+        _config: &ConfigBag,
+    ) -> Result<Output, OrchestratorError<Error>> {
+        let bytes = response.body().bytes().unwrap_or_default();
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        *text = String::from_utf8_lossy(bytes).into_owned();
+        Ok((self.empty)())
     }
 }

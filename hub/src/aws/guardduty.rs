@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::SdkConfig;
+use aws_sdk_guardduty::operation::get_findings::GetFindingsOutput;
+use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -64,7 +66,7 @@ impl GuardDuty {
             let call = "guardduty:GetFindings";
             let detector = self.detector(regional).await?;
             self.rate.permit(region).await;
-            let text = AnswerText::default();
+            let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
             let answer = regional
                 .client
                 .get_findings()

@@ -10,12 +10,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_securityhub::operation::get_findings::GetFindingsOutput;
 use aws_sdk_securityhub::types::{
     AwsSecurityFindingFilters, AwsSecurityFindingIdentifier, DateFilter, NoteUpdate,
     WorkflowStatus, WorkflowUpdate,
 };
+use aws_smithy_runtime_api::client::interceptors::context::Output;
 use firebreak_spoke::resource::Region;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::aws::answer_text::AnswerText;
 use crate::aws::error::{HubError, failed};
@@ -96,8 +99,8 @@ impl SecurityHub {
         let mut token = None;
         loop {
             pace.tick().await;
-            let text = AnswerText::default();
-            let answer = client
+            let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
+            client
                 .get_findings()
                 .filters(filters.clone())
                 .max_results(FINDINGS_PER_PAGE)
@@ -107,15 +110,11 @@ impl SecurityHub {
                 .send()
                 .await
                 .map_err(|error| failed("securityhub:GetFindings", &error))?;
-            if !answer.findings().is_empty() {
-                let text = text.take();
-                if text.is_empty() {
-                    let why = "securityhub:GetFindings answered without a text to read".to_owned();
-                    return Err(HubError::Failed(why));
-                }
-                each(text);
+            let page = text.json("securityhub:GetFindings")?;
+            if page.get("Findings").and_then(Value::as_array).is_some_and(|it| !it.is_empty()) {
+                each(page.to_string());
             }
-            token = answer.next_token().map(str::to_owned);
+            token = page.get("NextToken").and_then(Value::as_str).map(str::to_owned);
             if token.is_none() {
                 return Ok(());
             }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_sdk_securityhub::operation::get_findings::GetFindingsOutput;
 use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, StringFilter, StringFilterComparison};
+use aws_smithy_runtime_api::client::interceptors::context::Output;
 use firebreak_spoke::pace::RegionalRate;
 use firebreak_spoke::resource::Region;
 use serde_json::Value;
@@ -85,8 +87,8 @@ impl SecurityHub {
         let mut token = None;
         loop {
             self.lookups.rate.permit(region).await;
-            let text = AnswerText::default();
-            let answer = client
+            let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
+            client
                 .get_findings()
                 .filters(filters.clone())
                 .max_results(100)
@@ -106,7 +108,7 @@ impl SecurityHub {
                     found.insert(SecurityHubId { id, product_arn }, finding);
                 }
             }
-            token = answer.next_token().map(str::to_owned);
+            token = page.get("NextToken").and_then(Value::as_str).map(str::to_owned);
             if token.is_none() {
                 return Ok(found);
             }

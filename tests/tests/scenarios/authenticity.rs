@@ -338,7 +338,7 @@ async fn a_newer_update_at_the_service_confirms_the_finding() {
 async fn a_target_of_an_attack_sequence_is_confirmed() {
     let stage = isolating().await;
     let member = stage.member("sandbox", 0);
-    let mut finding = Attack::Instance.finding(member, 1);
+    let mut finding = stage.finding(Attack::Instance, member, 1);
     let named = |instance: &str| {
         json!([{
             "resourceType": "EC2_INSTANCE", "accountId": member.account, "region": member.region,
