@@ -195,6 +195,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Disposition::AlreadyHeld => "already-held",
         Disposition::HeldOff => "held-off",
         Disposition::NotCovered => "not-covered",
+        Disposition::NotConfirmed => "not-confirmed",
         Disposition::Planned => "planned",
         // A response that ended, or waits, has its record beside it.
         Disposition::Responded => {

@@ -160,6 +160,36 @@ impl Pace {
     }
 }
 
+type Regional =
+    RateLimiter<Region, DashMapStateStore<Region>, TokioClock, NoOpMiddleware<Duration>>;
+
+/// One rate in each Region, for calls that are made in the hub's own account.
+#[derive(Clone, Debug)]
+pub struct RegionalRate {
+    clock: TokioClock,
+    limiter: Arc<Regional>,
+}
+
+impl RegionalRate {
+    /// A bucket of this size and refill per second, divided by the number of
+    /// processes that run at once; one call a second stays allowed.
+    pub fn new(bucket: u32, refill: u32, concurrency: NonZeroU32) -> Self {
+        let clock = TokioClock(tokio::time::Instant::now());
+        let part = |whole: u32| NonZeroU32::new(whole / concurrency).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(part(refill)).allow_burst(part(bucket));
+        let limiter = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
+        Self { clock, limiter: Arc::new(limiter) }
+    }
+
+    /// Waits until this Region may be called once more.
+    pub async fn permit(&self, region: &Region) {
+        while let Err(early) = self.limiter.check_key(region) {
+            let wait = early.earliest_possible().duration_since(self.clock.now());
+            tokio::time::sleep(wait.into()).await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

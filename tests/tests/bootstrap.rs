@@ -217,6 +217,7 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
     let world = world().await;
     let member = world.members[0].clone();
     let finding = Attack::Instance.finding(&member, 1);
+    world.raise(&finding);
     world.import(&finding);
     let records =
         [record("good", &event(&finding).to_string()), record("garbage", "not a finding")];
@@ -274,6 +275,7 @@ async fn the_function_hands_back_what_it_has_no_time_for_and_takes_it_later() {
     let world = world().await;
     let member = world.members[0].clone();
     let finding = Attack::Instance.finding(&member, 1);
+    world.raise(&finding);
     world.import(&finding);
     let records = [record("late", &event(&finding).to_string())];
     let invocations = vec![batch(&records, Duration::from_secs(8)), batch(&records, MINUTE)];

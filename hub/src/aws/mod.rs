@@ -1,11 +1,15 @@
 //! All that touches AWS for the hub. SDK names appear below this folder only.
 
 pub mod accounts;
+mod answer_text;
 pub mod config;
 pub mod deadline;
 pub mod error;
+pub mod guardduty;
 pub mod ledger;
 pub mod organization;
 pub mod policies;
 pub mod queue;
 pub mod security_hub;
+mod security_hub_lookup;
+mod together;

@@ -6,23 +6,23 @@
 //! only when its finding is not among them. A note replaces the one before.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_securityhub::operation::get_findings::GetFindingsOutput;
 use aws_sdk_securityhub::types::{
     AwsSecurityFindingFilters, AwsSecurityFindingIdentifier, DateFilter, NoteUpdate,
     WorkflowStatus, WorkflowUpdate,
 };
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_runtime_api::client::interceptors::context::Output;
 use firebreak_spoke::resource::Region;
 use jiff::Timestamp;
+use serde_json::Value;
 
+use crate::aws::answer_text::AnswerText;
 use crate::aws::error::{HubError, failed};
+use crate::aws::security_hub_lookup::Lookups;
 use crate::finding::SecurityHubId;
 use crate::settings::Settings;
 use crate::status::{StatusUpdate, Workflow};
@@ -42,7 +42,8 @@ const BETWEEN_PAGES: Duration = Duration::from_millis(340);
 #[derive(Debug)]
 pub struct SecurityHub {
     config: SdkConfig,
-    aggregator_region: Option<Region>,
+    pub(super) aggregator_region: Option<Region>,
+    pub(super) lookups: Lookups,
     clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
 }
 
@@ -116,6 +117,7 @@ impl SecurityHub {
         Self {
             config: config.clone(),
             aggregator_region: settings.aggregator_region.clone(),
+            lookups: Lookups::new(settings),
             clients: Mutex::default(),
         }
     }
@@ -160,8 +162,8 @@ impl SecurityHub {
         let mut token = None;
         loop {
             pace.tick().await;
-            let text = AnswerText::default();
-            let answer = client
+            let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
+            client
                 .get_findings()
                 .filters(filters.clone())
                 .max_results(FINDINGS_PER_PAGE)
@@ -171,15 +173,11 @@ impl SecurityHub {
                 .send()
                 .await
                 .map_err(|error| failed("securityhub:GetFindings", &error))?;
-            if !answer.findings().is_empty() {
-                let text = text.take();
-                if text.is_empty() {
-                    let why = "securityhub:GetFindings answered without a text to read".to_owned();
-                    return Err(HubError::Failed(why));
-                }
-                each(text);
+            let page = text.json("securityhub:GetFindings")?;
+            if page.get("Findings").and_then(Value::as_array).is_some_and(|it| !it.is_empty()) {
+                each(page.to_string());
             }
-            token = answer.next_token().map(str::to_owned);
+            token = page.get("NextToken").and_then(Value::as_str).map(str::to_owned);
             if token.is_none() {
                 return Ok(());
             }
@@ -242,7 +240,7 @@ impl SecurityHub {
         Err(if transient { HubError::Transient(message) } else { HubError::Failed(message) })
     }
 
-    fn client(&self, region: &Region) -> aws_sdk_securityhub::Client {
+    pub(super) fn client(&self, region: &Region) -> aws_sdk_securityhub::Client {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients
             .entry(region.clone())
@@ -253,35 +251,6 @@ impl SecurityHub {
                 aws_sdk_securityhub::Client::from_conf(config)
             })
             .clone()
-    }
-}
-
-/// The text of an answer. The SDK's own types leave out what they do not know,
-/// and cannot be written as JSON again.
-#[derive(Clone, Debug, Default)]
-struct AnswerText(Arc<Mutex<String>>);
-
-impl AnswerText {
-    fn take(&self) -> String {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Intercept for AnswerText {
-    fn name(&self) -> &'static str {
-        "AnswerText"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let bytes = context.response().body().bytes().unwrap_or_default();
-        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *text = String::from_utf8_lossy(bytes).into_owned();
-        Ok(())
     }
 }
 

@@ -21,26 +21,31 @@ use crate::policy::{Mode, Window};
 use crate::record::{Approval, FORMAT, FindingSummary, Response, State, Step};
 
 /// How a response is opened.
-struct Opening {
-    state: State,
-    reason: String,
-    rule: String,
-    steps: Vec<Step>,
+pub(super) struct Opening {
+    pub(super) state: State,
+    pub(super) reason: String,
+    pub(super) rule: String,
+    pub(super) steps: Vec<Step>,
 }
 
 /// What is decided about.
 #[derive(Clone, Copy)]
-struct About<'a> {
-    finding: &'a Finding,
-    target: &'a Target,
-    place: &'a Place,
-    seen: &'a TargetItem,
+pub(super) struct About<'a> {
+    pub(super) finding: &'a Finding,
+    pub(super) target: &'a Target,
+    pub(super) place: &'a Place,
+    pub(super) seen: &'a TargetItem,
     /// Under whose credentials.
-    by: &'a str,
+    pub(super) by: &'a str,
 }
 
 impl About<'_> {
-    fn finished(&self, judged: &Judged, disposition: Disposition, reason: String) -> Outcome {
+    pub(super) fn finished(
+        &self,
+        judged: &Judged,
+        disposition: Disposition,
+        reason: String,
+    ) -> Outcome {
         Outcome {
             ou_path: Some(self.place.ou_path.clone()),
             decision: Some(judged.decision.clone()),
@@ -69,6 +74,9 @@ impl Responder {
         let Some(rule) = entry_key(decision, finding, seen) else {
             return self.nothing(about, &judged, run).await.map(Some);
         };
+        if let Some(why) = judged.unconfirmed.clone() {
+            return self.refuse_unconfirmed(about, &judged, (&rule, &why), run).await;
+        }
         let steps = plan::steps(std::mem::take(&mut judged.observed));
         if run == Run::Act
             && decision.mode == Mode::Auto
@@ -238,7 +246,12 @@ impl Responder {
     }
 
     /// The record of a new response, as it is written before anything changes.
-    fn opened(&self, about: About<'_>, judged: &Judged, opening: Opening) -> Response {
+    pub(super) fn opened(
+        &self,
+        about: About<'_>,
+        judged: &Judged,
+        opening: Opening,
+    ) -> Response {
         let Opening { state, reason, rule, steps } = opening;
         let About { finding, target, place, seen, .. } = about;
         let decision = &judged.decision;

@@ -6,6 +6,7 @@ use firebreak_spoke::error::Kind;
 use firebreak_spoke::seen::Seen;
 
 use super::Responder;
+use super::confirm::{Confirmation, differs};
 use super::observe::At;
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Counter, TargetItem};
@@ -31,6 +32,8 @@ pub(super) struct Judged {
     pub(super) because: Because,
     /// The budget that is spent, if that is why.
     pub(super) spent: Option<Counter>,
+    /// Why the finding is not borne out by its service, where it was asked.
+    pub(super) unconfirmed: Option<String>,
     /// Why the account cannot be reached, if it cannot.
     pub(super) not_covered: Option<String>,
 }
@@ -54,6 +57,7 @@ impl Responder {
             counters: Vec::new(),
             because: Because::Policy,
             spent: None,
+            unconfirmed: None,
             not_covered: None,
         };
 
@@ -76,12 +80,39 @@ impl Responder {
         let read = Seen::default();
         let at = At { policy: &policy, place, seen: &read };
         let draws = expected.draws(place);
-        let (tags, mut observed, counters) = futures::join!(
+        let asks = |decision: &Decision| decision.acts() && decision.confirm;
+        let (tags, mut observed, counters, confirmation) = futures::join!(
             self.tags(resource, &read),
             self.observe(finding, resource, seen, &expected, at),
             self.ledger.counters(&draws),
+            async {
+                match asks(&expected) {
+                    // Boxed: what is read side by side would else take one stack.
+                    true => Box::pin(self.confirm(finding, target)).await.map(Some),
+                    false => Ok(None),
+                }
+            },
         );
-        let decision = with(&tags?);
+        let tags = tags?;
+        let decision = with(&tags);
+        let confirmation = match asks(&decision) {
+            false => None,
+            true => match confirmation? {
+                None => Some(Box::pin(self.confirm(finding, target)).await?),
+                some => some,
+            },
+        };
+        let unconfirmed = match confirmation {
+            None => None,
+            Some(Confirmation::Refused(why)) => Some(why),
+            Some(Confirmation::Confirmed(fetched, own)) => {
+                let confirmed = policy.decide(&fetched, &own, place, &tags);
+                differs((finding, &decision), (&fetched, &confirmed))
+            }
+        };
+        if unconfirmed.is_some() {
+            return Ok(Judged { unconfirmed, ..judged(decision) });
+        }
         let mut counters = counters?;
         if decision.actions != expected.actions || decision.rule != expected.rule {
             observed = self.observe(finding, resource, seen, &decision, at).await;

@@ -16,6 +16,7 @@
 
 mod approve;
 mod carry_out;
+mod confirm;
 mod decide;
 mod hold;
 mod judge;
@@ -45,6 +46,7 @@ use crate::aws::accounts::Accounts;
 use crate::aws::config;
 use crate::aws::deadline::{Calls, Counts, Deadline};
 use crate::aws::error::HubError;
+use crate::aws::guardduty::GuardDuty;
 use crate::aws::ledger::Ledger;
 use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
@@ -68,6 +70,8 @@ pub struct Responder {
     pub organization: Organization,
     /// Findings and their status.
     pub security_hub: SecurityHub,
+    /// GuardDuty, as its administrator sees it.
+    pub guardduty: GuardDuty,
     /// When the present invocation ends. Set by whoever is invoked.
     pub deadline: Deadline,
     /// The AWS calls by service.
@@ -97,6 +101,7 @@ impl Responder {
             policies: Policies::new(config, &settings),
             organization: Organization::new(config, &settings),
             security_hub: SecurityHub::new(config, &settings),
+            guardduty: GuardDuty::new(config, &settings),
             queue: Queue::new(config, &settings),
             identity: OnceCell::new(),
             settings,

@@ -23,6 +23,8 @@ pub enum Disposition {
     AlreadyHeld,
     /// Somebody holds responses to findings of this type off the target.
     HeldOff,
+    /// The finding is not what its service has: forged, altered, or gone.
+    NotConfirmed,
     /// The account cannot be reached: no spoke role that admits the hub, a
     /// Region that is not enabled, or an account that is closed.
     NotCovered,

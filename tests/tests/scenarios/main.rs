@@ -9,6 +9,7 @@
 )]
 
 mod approvals;
+mod authenticity;
 mod batch;
 mod containment;
 mod engine;
