@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod config;
 pub mod error;
 pub mod ledger;
+pub mod notices;
 pub mod organization;
 pub mod policies;
 pub mod security_hub;

@@ -14,7 +14,7 @@ impl Window {
     const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
     /// Reads `30m`, `1h 30m`, `7d`. The error says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let span: Span = text.parse().map_err(|_| "is no window of time")?;
         if !text.starts_with(|char: char| char.is_ascii_digit()) {
             return Err("is no window of time");
