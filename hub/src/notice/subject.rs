@@ -19,7 +19,7 @@ pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
         NoticeKind::Failed => "could not contain",
         NoticeKind::Refused => "did not act on",
         NoticeKind::Undone => "undid what it did to",
-        NoticeKind::BudgetSpent => "spent a budget, asks for",
+        NoticeKind::BudgetSpent => "spent a budget and asks about",
         NoticeKind::ApprovalDue => "still awaits approval for",
         NoticeKind::Undelivered => "could not report on",
     };

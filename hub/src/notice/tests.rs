@@ -74,7 +74,19 @@ fn response(state: State) -> Response {
             vec![step("isolate-instance", Phase::Contain, StepState::Done, "eni-1 has only sg-9")]
         }
     };
-    Response { state, steps, ..in_partition("aws", "eu-central-1") }
+    let reason = match state {
+        State::AwaitingApproval => "rule `isolate` of r-fb01 says approve: isolate-instance",
+        State::Refused => "not confirmed: the finding's account is another",
+        State::Completed => "carried out: tag-resource",
+        State::PartiallyContained => "verified: isolate-instance; failed: denied",
+        State::Failed => "the instance is gone",
+        State::Undone => "tag-resource drifted",
+        State::Observed | State::Running | State::Contained | State::Undoing => {
+            "verified: isolate-instance"
+        }
+    };
+    let reason = reason.to_owned();
+    Response { state, reason, steps, ..in_partition("aws", "eu-central-1") }
 }
 
 fn budget() -> BudgetRef {

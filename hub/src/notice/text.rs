@@ -12,7 +12,7 @@ pub(super) fn of(detail: &Detail) -> String {
     let mut lines = vec![first(detail), String::new()];
     let mut field = |name: &str, value: &str| {
         if !value.is_empty() {
-            lines.push(format!("{:<11}{value}", format!("{name}:")));
+            lines.push(format!("{:<12}{value}", format!("{name}:")));
         }
     };
     field("Why", &response.reason);
@@ -26,7 +26,7 @@ pub(super) fn of(detail: &Detail) -> String {
         field("Not told", &format!("{}: {}", undelivered.to, undelivered.why));
     }
     let (kind, severity, label) = (&finding.kind, finding.severity, &finding.severity_label);
-    field("Finding", &format!("{kind}, severity {severity} ({label}), of {}", finding.product));
+    field("Finding", &format!("{kind}, severity {severity:.1} ({label}), of {}", finding.product));
     field("Title", &finding.title);
     field("Finding id", &finding.id);
     field("Resource", &resource.arn);
