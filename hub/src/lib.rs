@@ -9,8 +9,9 @@
 //!
 //! # Invariants
 //!
-//! - `sources`, `finding`, `organization`, `policy`, `plan`, `record`,
-//!   `status`, `outbox`, `switches` and `audit` are pure: values in, values out, no clock, network or globals.
+//! - `sources`, `finding`, `organization`, `policy`, `plan`, `record`, `status`,
+//!   `notice`, `outbox`, `switches` and `audit` are pure: values in, values out,
+//!   no clock, network or globals.
 //! - `respond` is the one place where effects are ordered.
 //! - SDK names appear under `aws` only. What is done in a member account lives
 //!   in the spoke's actions.
@@ -22,6 +23,7 @@ pub mod finding;
 pub mod finding_types;
 pub mod lambda;
 pub mod metrics;
+pub mod notice;
 pub mod organization;
 pub mod outbox;
 pub mod plan;

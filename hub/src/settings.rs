@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use firebreak_spoke::resource::Region;
 
+use crate::notice::{EventBus, Topic};
+
 /// The hub's settings. Every one has an environment variable of the same
 /// meaning; `docs/settings.md` lists them.
 #[derive(Clone, Debug)]
@@ -37,6 +39,12 @@ pub struct Settings {
     /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without
     /// one, whoever responds tells Security Hub and everybody else itself.
     pub write_back_queue: Option<String>,
+    /// The SNS topic that notices are published to: `FIREBREAK_TOPIC`, an ARN.
+    /// Without it nothing is published.
+    pub topic: Option<Topic>,
+    /// The bus that notices are put on as events: `FIREBREAK_EVENT_BUS`, a name
+    /// or an ARN. Without it no events are put.
+    pub event_bus: Option<EventBus>,
 }
 
 /// A setting that is missing or that cannot be read.
@@ -66,6 +74,8 @@ impl Settings {
             lease: Duration::from_secs(300),
             hold: Duration::from_secs(24 * 3_600),
             write_back_queue: None,
+            topic: None,
+            event_bus: None,
         }
     }
 
@@ -129,7 +139,30 @@ impl Settings {
             }
             settings.write_back_queue = Some(url);
         }
+        settings.read_channels(variable)?;
         Ok(settings)
+    }
+
+    /// Where notices go to.
+    fn read_channels(
+        &mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), SettingsError> {
+        if let Some(topic) = variable("FIREBREAK_TOPIC") {
+            self.topic = Some(topic.parse().map_err(|error| SettingsError {
+                variable: "FIREBREAK_TOPIC",
+                why: format!("{error}"),
+                help: "set it to the topic's ARN, or leave it out to publish no notices",
+            })?);
+        }
+        if let Some(bus) = variable("FIREBREAK_EVENT_BUS") {
+            self.event_bus = Some(bus.parse().map_err(|error| SettingsError {
+                variable: "FIREBREAK_EVENT_BUS",
+                why: format!("{error}"),
+                help: "set it to the bus's name or ARN, or leave it out to put no events",
+            })?);
+        }
+        Ok(())
     }
 }
 
@@ -157,6 +190,9 @@ mod tests {
             ("FIREBREAK_RATE_SHARE", "lots"),
             ("FIREBREAK_CONCURRENCY", "0"),
             ("FIREBREAK_HOLD_HOURS", "a day"),
+            ("FIREBREAK_TOPIC", "notices"),
+            ("FIREBREAK_TOPIC", ""),
+            ("FIREBREAK_EVENT_BUS", "arn:aws:sns:eu-west-1:111122223333:notices"),
         ] {
             let error = read(&[("FIREBREAK_EXTERNAL_ID", "x1"), (name, value)]).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");

@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod error;
 pub mod guardduty;
 pub mod ledger;
+pub mod notices;
 pub mod organization;
 pub mod policies;
 pub mod queue;

@@ -27,6 +27,7 @@ fn message(finding: &str, outcomes: Vec<Outcome>, errors: Vec<MessageError>) -> 
             ended: Some(at(10_000)),
         },
         deliveries: 1,
+        delivery: None,
     }
 }
 

@@ -27,6 +27,7 @@
 pub mod caller;
 pub mod dynamodb;
 pub mod ec2;
+pub mod events;
 pub mod faults;
 pub mod guardduty;
 pub mod iam;
@@ -39,6 +40,8 @@ pub mod router;
 pub mod s3;
 pub mod security_hub;
 pub mod serve;
+pub mod sns;
+pub mod sqs;
 pub mod state;
 pub mod sts;
 pub mod throttle;

@@ -192,6 +192,14 @@ pub fn needed(
         }
         "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),
+        "sqs" => sqs(state, operation, account, region, request),
+        "sns" => {
+            let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
+            let named = form.get("Name").map(|name| crate::sns::arn(account, region, name));
+            let topic = form.get("TopicArn").map(str::to_owned).or(named);
+            one(format!("sns:{operation}"), topic.unwrap_or_else(|| "*".to_owned()))
+        }
+        "events" => events(operation, account, region, request),
         "s3" if OBJECTS.contains(&operation) => {
             let bucket = crate::router::bucket(request);
             let needed = crate::s3::objects::needed(&state.s3, &bucket, operation, request);
@@ -252,6 +260,60 @@ fn ssm(operation: &str, request: &HttpRequest) -> Vec<Needed> {
         }
     }
     needed.into_iter().map(|(action, resource)| Needed { action, resource }).collect()
+}
+
+/// A batch needs the permission of its single call; a move of dead letters, to
+/// take them out and to put them back (SQS developer guide, "Actions, resources"
+/// and "Dead-letter queue redrive").
+fn sqs(
+    state: &State,
+    operation: &str,
+    account: &str,
+    region: &str,
+    request: &HttpRequest,
+) -> Vec<Needed> {
+    use crate::sqs::Address;
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let needs =
+        |action: &str, resource: String| Needed { action: format!("sqs:{action}"), resource };
+    if operation == "StartMessageMoveTask" {
+        let source = text("SourceArn").unwrap_or("*").to_owned();
+        let actions =
+            ["StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes"];
+        let mut needed: Vec<Needed> =
+            actions.iter().map(|action| needs(action, source.clone())).collect();
+        let origins = state.sqs.queues.iter().filter(|(_, queue)| {
+            queue.redrive.as_ref().is_some_and(|redrive| redrive.dead_letter.arn() == source)
+        });
+        let origins = origins.map(|(address, _)| address.arn());
+        match text("DestinationArn") {
+            Some(destination) => needed.push(needs("SendMessage", destination.to_owned())),
+            None => needed.extend(origins.map(|origin| needs("SendMessage", origin))),
+        }
+        return needed;
+    }
+    let queue = match (text("QueueUrl"), text("QueueName")) {
+        (Some(url), _) => Address::of_url(url, region),
+        (None, Some(name)) => Some(Address::new(account, region, name)),
+        (None, None) => None,
+    };
+    let action = operation.strip_suffix("Batch").unwrap_or(operation);
+    vec![needs(action, queue.map_or_else(|| "*".to_owned(), |queue| queue.arn()))]
+}
+
+fn events(operation: &str, account: &str, region: &str, request: &HttpRequest) -> Vec<Needed> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let action = format!("events:{operation}");
+    let entries = body.get("Entries").and_then(Value::as_array).into_iter().flatten();
+    let mut buses: Vec<String> =
+        entries.map(|entry| crate::events::bus(entry, account, region)).collect();
+    if let Some(name) = body.get("Name").and_then(Value::as_str) {
+        buses.push(crate::events::arn(account, region, name));
+    }
+    buses.sort_unstable();
+    buses.dedup();
+    buses.into_iter().map(|resource| Needed { action: action.clone(), resource }).collect()
 }
 
 fn dynamodb(operation: &str, account: &str, region: &str, request: &HttpRequest) -> Vec<Needed> {

@@ -11,7 +11,7 @@ use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
-use crate::{ec2, guardduty, iam, organizations, regional, sts};
+use crate::{ec2, events, guardduty, iam, organizations, regional, sns, sqs, sts};
 
 /// What a request turned out to be.
 #[derive(Clone, Debug)]
@@ -55,8 +55,8 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
     let service = if service == "s3" && control { "s3-control".to_owned() } else { service };
     let (protocol, operation) = match service.as_str() {
         "ec2" => (Protocol::Ec2, query_action(request)),
-        "iam" | "sts" => (Protocol::Query, query_action(request)),
-        "organizations" | "dynamodb" => {
+        "iam" | "sts" | "sns" => (Protocol::Query, query_action(request)),
+        "organizations" | "dynamodb" | "sqs" | "events" => {
             let target = request.header("x-amz-target").unwrap_or_default();
             (Protocol::Json, target.rsplit('.').next().map(str::to_owned))
         }
@@ -197,17 +197,18 @@ pub fn refusal(service: &str, denied: &Denied) -> ServiceError {
         (
             Denied::Expired,
             "dynamodb" | "organizations" | "securityhub" | "guardduty" | "ecs" | "ssm" | "wafv2"
-            | "lambda" | "eks",
+            | "lambda" | "eks" | "events",
         ) => (400, "ExpiredTokenException"),
         (Denied::Expired, _) => (403, "ExpiredToken"),
         (Denied::Credentials(_), "ec2") => (401, "AuthFailure"),
         (Denied::Credentials(_), "s3" | "s3-control") => (403, "InvalidAccessKeyId"),
         (
             Denied::Credentials(_),
-            "sts" | "iam" | "autoscaling" | "elasticloadbalancing" | "rds",
+            "sts" | "iam" | "autoscaling" | "elasticloadbalancing" | "rds" | "sns" | "sqs",
         ) => (403, "InvalidClientTokenId"),
         (Denied::Credentials(_), _) => (400, "UnrecognizedClientException"),
         (Denied::Policy { .. }, "ec2") => (403, "UnauthorizedOperation"),
+        (Denied::Policy { .. }, "sns") => (403, "AuthorizationError"),
         (
             Denied::Policy { .. },
             "sts" | "iam" | "s3" | "s3-control" | "autoscaling" | "elasticloadbalancing" | "rds",
@@ -358,6 +359,24 @@ pub fn dispatch(
         }
         "s3" | "s3-control" => {
             dispatch_s3(state, &account, routed, request).unwrap_or_else(not_modelled)
+        }
+        "sqs" => {
+            let place = sqs::answers::Place { account: &account, region, now };
+            match sqs::answers::answer(&mut state.sqs, place, operation, &json_body()) {
+                Some(Ok(value)) => wire::json(&value),
+                Some(Err(error)) => sqs::answers::refused(&error),
+                None => not_modelled(),
+            }
+        }
+        "sns" => match sns::answer(&mut state.sns, (&account, region), now, operation, &form()) {
+            Some(Ok(inner)) => wire::query(operation, &inner),
+            Some(Err(error)) => wire::error(*protocol, &error),
+            None => not_modelled(),
+        },
+        "events" => {
+            let here = (account.as_str(), region.as_str());
+            events::answer(&mut state.events, here, now, operation, &json_body())
+                .map_or_else(not_modelled, json)
         }
         "kubernetes" => regional::kubernetes::answer(state, caller, request),
         _ => {

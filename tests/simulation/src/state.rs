@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use crate::caller::{Caller, Session};
 use crate::ec2::model::Ec2;
+use crate::events::Events;
 use crate::guardduty::GuardDuty;
 use crate::iam::model::Iam;
 use crate::organizations::Organizations;
 use crate::regional::{self, Regional};
 use crate::s3::model::S3;
 use crate::security_hub::model::SecurityHub;
+use crate::sns::Sns;
+use crate::sqs::Sqs;
 
 /// The whole organization.
 #[derive(Debug, Default)]
@@ -28,6 +31,12 @@ pub struct State {
     pub guardduty: GuardDuty,
     /// Security Hub.
     pub security_hub: SecurityHub,
+    /// SQS.
+    pub sqs: Sqs,
+    /// SNS.
+    pub sns: Sns,
+    /// EventBridge.
+    pub events: Events,
     /// Users' access keys: account and user by id.
     pub keys: BTreeMap<String, (String, String)>,
     /// Sessions by their access key id.

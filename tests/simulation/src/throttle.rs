@@ -27,6 +27,8 @@ fn class(service: &str, operation: &str) -> Option<(&'static str, f64, f64)> {
         ("organizations", "ListAccounts") => ("organizations-accounts", 12.0, 8.0),
         ("securityhub", "BatchUpdateFindings") => ("securityhub-update", 30.0, 10.0),
         ("securityhub", "GetFindings") => ("securityhub-get", 6.0, 3.0),
+        // The least of all Regions' rates (EventBridge user guide, "Quotas").
+        ("events", "PutEvents") => ("events-put", 400.0, 400.0),
         ("sts", "AssumeRole") => ("sts", 600.0, 600.0),
         _ => return None,
     })
@@ -37,6 +39,7 @@ pub fn code(service: &str) -> (u16, &'static str) {
     match service {
         "ec2" => (503, "RequestLimitExceeded"),
         "sts" | "iam" => (400, "Throttling"),
+        "sqs" => (403, "RequestThrottled"),
         "organizations" | "securityhub" | "guardduty" => (429, "TooManyRequestsException"),
         _ => (400, "ThrottlingException"),
     }

@@ -122,9 +122,12 @@ clients! {
     eks, aws_sdk_eks;
     elb, aws_sdk_elasticloadbalancing;
     elbv2, aws_sdk_elasticloadbalancingv2;
+    events, aws_sdk_eventbridge;
     iam, aws_sdk_iam;
     lambda, aws_sdk_lambda;
     rds, aws_sdk_rds;
+    sns, aws_sdk_sns;
+    sqs, aws_sdk_sqs;
     ssm, aws_sdk_ssm;
     sts, aws_sdk_sts;
     wafv2, aws_sdk_wafv2;

@@ -11,7 +11,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::backend::Backend;
 
-type Running<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -23,7 +23,7 @@ pub(crate) struct Case {
 }
 
 /// `ok`, or the error's code.
-fn code<T, E, R>(result: Result<T, SdkError<E, R>>) -> String
+pub(crate) fn code<T, E, R>(result: Result<T, SdkError<E, R>>) -> String
 where
     E: ProvideErrorMetadata + std::fmt::Debug,
     R: std::fmt::Debug,

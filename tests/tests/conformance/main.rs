@@ -12,6 +12,7 @@
 mod actions;
 mod backend;
 mod cases;
+mod messages;
 mod pairs;
 
 use backend::{Backend, Moto};
@@ -20,7 +21,7 @@ use cases::{CASES, Case};
 /// Runs every case and tells what was seen; the cases that disagree.
 async fn run(backend: &Backend) -> Vec<String> {
     let mut wrong = Vec::new();
-    for Case { name, run, aws, moto } in CASES {
+    for Case { name, run, aws, moto } in CASES.iter().chain(messages::CASES) {
         let seen = run(backend).await;
         let expected = match (backend, moto) {
             (Backend::Moto(_), Some((answer, _))) => answer,
@@ -52,8 +53,9 @@ async fn moto_agrees_but_where_the_table_says_otherwise() {
     let backend = Backend::Moto(Box::new(moto));
     let mut wrong = run(&backend).await;
     wrong.extend(actions::run(&backend).await);
-    let differ = CASES.iter().filter(|case| case.moto.is_some()).count();
-    println!("conformance: {} cases, {differ} where moto differs from AWS", CASES.len());
+    let all = CASES.len() + messages::CASES.len();
+    let differ = CASES.iter().chain(messages::CASES).filter(|case| case.moto.is_some()).count();
+    println!("conformance: {all} cases, {differ} where moto differs from AWS");
     println!(
         "skipped on moto: securityhub:BatchUpdateFindings (not implemented), organizations (not arranged there), session and trust policies (not checked)"
     );

@@ -15,6 +15,7 @@ mod containment;
 mod engine;
 mod failures;
 mod limits;
+mod notices;
 mod policies;
 mod prior_art;
 mod resources;

@@ -229,6 +229,24 @@ fn add_hub_role(organization: &Organization) {
             "Resource": format!("arn:aws:guardduty:*:{HUB}:detector/*"),
         },
         { "Effect": "Allow", "Action": ["securityhub:BatchUpdateFindings", "securityhub:GetFindings"], "Resource": "*" },
+        {
+            "Effect": "Allow",
+            "Action": [
+                "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility",
+            ],
+            "Resource": format!("arn:aws:sqs:{HOME}:{HUB}:firebreak*"),
+        },
+        {
+            "Effect": "Allow",
+            "Action": "sns:Publish",
+            "Resource": format!("arn:aws:sns:{HOME}:{HUB}:firebreak*"),
+        },
+        {
+            "Effect": "Allow",
+            "Action": "events:PutEvents",
+            "Resource": format!("arn:aws:events:{HOME}:{HUB}:event-bus/firebreak*"),
+        },
     ]});
     let trust = json!({ "Statement": [{
         "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" },

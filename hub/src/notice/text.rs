@@ -1,0 +1,109 @@
+//! A notice for people: an e-mail's text. At most some forty lines.
+
+use super::NoticeKind;
+use super::detail::{Detail, StepDetail};
+
+/// So many steps are told in full.
+const STEPS: usize = 14;
+
+pub(super) fn of(detail: &Detail) -> String {
+    let Detail { response, links, .. } = detail;
+    let (resource, finding) = (&response.resource, &response.finding);
+    let mut lines = vec![first(detail), String::new()];
+    let mut field = |name: &str, value: &str| {
+        if !value.is_empty() {
+            lines.push(format!("{:<12}{value}", format!("{name}:")));
+        }
+    };
+    field("Why", &response.reason);
+    if let Some(budget) = &detail.budget {
+        let by = budget.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+        let (actions, per, document) = (budget.actions, &budget.per, &budget.document);
+        field("Budget", &format!("{actions} action(s) per {per}{by}, of {document}"));
+        field("Until", &budget.window_ends);
+    }
+    if let Some(undelivered) = &detail.undelivered {
+        field("Not told", &format!("{}: {}", undelivered.to, undelivered.why));
+    }
+    let (kind, severity, label) = (&finding.kind, finding.severity, &finding.severity_label);
+    field("Finding", &format!("{kind}, severity {severity:.1} ({label}), of {}", finding.product));
+    field("Title", &finding.title);
+    field("Finding id", &finding.id);
+    field("Resource", &resource.arn);
+    field("Account", &format!("{} in {}", resource.account, response.ou_path));
+    field("Rule", &response.rule);
+    field("Response", &format!("{}, {} at {}", response.id, response.state, response.updated));
+    if let Some(due) = &response.due {
+        field("Due", due);
+    }
+    if let Some(by) = &response.undone_by {
+        field("Undo by", by);
+    }
+    if !response.steps.is_empty() {
+        lines.push(String::new());
+        lines.push("Steps:".to_owned());
+        let width = response.steps.iter().map(|step| step.action.len()).max().unwrap_or_default();
+        lines.extend(response.steps.iter().take(STEPS).map(|step| told(step, width)));
+        if response.step_count > STEPS {
+            lines.push(format!("  and {} more", response.step_count - STEPS));
+        }
+    }
+    lines.push(String::new());
+    lines.push("To run:".to_owned());
+    lines.extend(detail.commands.iter().map(|command| format!("  {}", command.run)));
+    let found = [
+        ("Resource", &links.resource),
+        ("GuardDuty", &links.guard_duty),
+        ("Security Hub", &links.security_hub),
+    ];
+    let found: Vec<String> = found
+        .iter()
+        .filter_map(|(name, link)| Some(format!("  {name}: {}", link.as_ref()?)))
+        .collect();
+    if !found.is_empty() {
+        lines.push(String::new());
+        lines.push("Consoles (sign in to the account first):".to_owned());
+        lines.extend(found);
+    }
+    lines.push(String::new());
+    lines.push(format!("Notice {}", detail.id));
+    lines.join("\n")
+}
+
+fn told(step: &StepDetail, width: usize) -> String {
+    let StepDetail { action, state, detail, .. } = step;
+    format!("  {action:<width$}  {state:<8} {detail}").trim_end().to_owned()
+}
+
+/// What happened, in a sentence that claims no more than the record does.
+fn first(detail: &Detail) -> String {
+    let resource = &detail.response.resource;
+    let (name, account, region) = (&resource.name, &resource.account, &resource.region);
+    let target = format!("{name} in account {account}, {region}");
+    match detail.kind {
+        NoticeKind::AwaitingApproval => {
+            format!("Firebreak awaits approval to act on {target}. Nothing is changed yet.")
+        }
+        NoticeKind::Contained => {
+            format!("Firebreak contained {target}, and verified it by reading back.")
+        }
+        NoticeKind::Completed => {
+            format!("Firebreak acted on {target}. No step was one that contains.")
+        }
+        NoticeKind::PartiallyContained => {
+            format!("Firebreak contained {target} only in part. Somebody has to look.")
+        }
+        NoticeKind::Failed => format!("Firebreak could not contain {target}. Somebody has to act."),
+        NoticeKind::Refused => format!("Firebreak did not act on {target}."),
+        NoticeKind::Undone => format!("Firebreak undid what it did to {target}."),
+        NoticeKind::BudgetSpent => format!(
+            "A budget is spent. Until there is budget again a person is asked, first about {target}. There is no further notice of this budget for those that follow."
+        ),
+        NoticeKind::ApprovalDue => {
+            format!("Nobody has decided yet whether Firebreak may act on {target}.")
+        }
+        NoticeKind::Undelivered => format!(
+            "Firebreak could not report on {target} and does not try again. What it did there stands."
+        ),
+    }
+}
