@@ -7,9 +7,10 @@ use super::Responder;
 use super::outcome::{Disposition, Outcome, outcome};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
+use crate::aws::security_hub::{TellResult, Telling, Told};
 use crate::finding::{Finding, Target};
 use crate::record::Response;
-use crate::status;
+use crate::status::{self, Workflow};
 
 impl Responder {
     pub(super) async fn repeat(
@@ -43,15 +44,28 @@ impl Responder {
         else {
             return Ok(None);
         };
-        let findings = std::slice::from_ref(id);
-        self.security_hub.update(&response.finding.region, findings, &update).await.map_err(
-            |error| {
-                error.context(format_args!(
-                    "`{}` is {}, but Security Hub was not told",
-                    response.id, response.state
-                ))
-            },
-        )?;
+        let telling =
+            Telling { region: response.finding.region.clone(), findings: vec![id.clone()], update };
+        let told = self.security_hub.tell(std::slice::from_ref(&telling)).await;
+        let untold = |why: HubError| {
+            let (id, state) = (&response.id, response.state);
+            why.context(format_args!("`{id}` is {state}, but Security Hub was not told"))
+        };
+        let mut written = None;
+        for Told { finding, result } in told {
+            written = match result {
+                TellResult::Written { workflow } => {
+                    Some(workflow.map_or("unchanged", Workflow::name).to_owned())
+                }
+                TellResult::Kept { status, .. } => Some(format!("{status} kept")),
+                TellResult::NotFound => {
+                    let why = format!("it does not know `{}` yet (FindingNotFound)", finding.id());
+                    return Err(untold(HubError::Transient(why)));
+                }
+                TellResult::Later(why) => return Err(untold(HubError::Transient(why))),
+                TellResult::Refused(why) => return Err(untold(HubError::Failed(why))),
+            };
+        }
         entry.unsent = false;
         let arn = response.resource.arn();
         let seen = self.ledger.target(&arn).await?;
@@ -60,7 +74,7 @@ impl Responder {
         if self.ledger.note(&seen, &arn, &response.rule, entry).await? == Written::Lost {
             warn!(response.id = %response.id, "the target's entry changed during write-back");
         }
-        Ok(Some(update.workflow.map_or("unchanged", status::Workflow::name).to_owned()))
+        Ok(written)
     }
 }
 
