@@ -43,13 +43,34 @@ pub struct Target {
     pub tags: BTreeMap<String, String>,
 }
 
-/// How Security Hub names the finding: what BatchUpdateFindings needs.
+/// How Security Hub names the finding, in the schema in which it holds it: what
+/// it takes to update it. As a record either has its own keys, so that it needs
+/// no tag, and records from before there were two schemas still read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SecurityHubId {
-    /// ASFF `Id`; for GuardDuty its finding's ARN.
-    pub id: String,
-    /// ASFF `ProductArn`.
-    pub product_arn: String,
+#[serde(untagged)]
+pub enum SecurityHubId {
+    /// Security Hub CSPM's: what `BatchUpdateFindings` takes.
+    Asff {
+        /// `Id`; for GuardDuty its finding's ARN.
+        id: String,
+        /// `ProductArn`.
+        product_arn: String,
+    },
+    /// The new Security Hub's: what `BatchUpdateFindingsV2` takes.
+    Ocsf {
+        /// `metadata.uid`, unique by itself.
+        metadata_uid: String,
+    },
+}
+
+impl SecurityHubId {
+    /// The id that messages name.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Asff { id, .. } => id,
+            Self::Ocsf { metadata_uid } => metadata_uid,
+        }
+    }
 }
 
 /// One finding, the same whatever envelope and path brought it.
@@ -129,5 +150,23 @@ fn collect(value: &Value, addresses: &mut BTreeSet<String>) {
         }
         Value::Array(values) => values.iter().for_each(|value| collect(value, addresses)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_recorded_by_the_keys_of_its_schema_and_an_old_record_still_reads() {
+        let asff = SecurityHubId::Asff { id: "a".to_owned(), product_arn: "p".to_owned() };
+        let ocsf = SecurityHubId::Ocsf { metadata_uid: "u".to_owned() };
+        for (id, text) in
+            [(asff, r#"{"id":"a","product_arn":"p"}"#), (ocsf, r#"{"metadata_uid":"u"}"#)]
+        {
+            assert_eq!(serde_json::to_string(&id).unwrap(), text);
+            assert_eq!(serde_json::from_str::<SecurityHubId>(text).unwrap(), id);
+        }
+        assert!(serde_json::from_str::<SecurityHubId>(r#"{"id":"a"}"#).is_err());
     }
 }

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::finding::SecurityHubId;
-use crate::record::{Response, ResponseId};
+use crate::notice::Notice;
+use crate::record::{Because, Response, ResponseId, State};
 use crate::status;
 
 /// Who is told.
@@ -17,6 +18,13 @@ pub enum Channel {
     /// Security Hub, how the response stands now: an older word is never
     /// written over a newer one.
     SecurityHub,
+    /// GuardDuty, to archive the finding of what is contained, and to take it
+    /// out of the archive after an undo.
+    Archive,
+    /// The SNS topic: a notice.
+    Topic,
+    /// The EventBridge bus: a notice as an event.
+    Bus,
 }
 
 impl Channel {
@@ -24,6 +32,9 @@ impl Channel {
     pub fn name(self) -> &'static str {
         match self {
             Self::SecurityHub => "security-hub",
+            Self::Archive => "archive",
+            Self::Topic => "topic",
+            Self::Bus => "bus",
         }
     }
 }
@@ -46,6 +57,9 @@ pub struct Outgoing {
     /// the response's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<SecurityHubId>,
+    /// What is told to a topic or a bus, as it was when it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
 }
 
 /// Where an [`Outgoing`] is kept.
@@ -65,18 +79,46 @@ pub const UNKNOWN_AT_MOST: SignedDuration = SignedDuration::from_mins(30);
 pub const TRIED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 impl Outgoing {
-    /// What a response's present revision is to be told to, at `now`.
-    pub fn of(response: &Response, now: Timestamp) -> Vec<Self> {
+    /// What there is to tell of a response as it stands, over the channels that
+    /// there are.
+    pub fn of(response: &Response, channels: &[Channel], now: Timestamp) -> Vec<Self> {
         let mut outgoing = Vec::new();
-        if status::of(response).is_some() && response.security_hub_ids().next().is_some() {
-            outgoing.push(Self::new(response, Channel::SecurityHub, now));
+        let known = response.security_hub_ids().next().is_some();
+        for channel in channels {
+            let tells = match channel {
+                Channel::SecurityHub => known && status::of(response).is_some(),
+                Channel::Archive => known && archives(response).is_some(),
+                Channel::Topic | Channel::Bus => false,
+            };
+            if tells {
+                outgoing.push(Self::new(response, *channel, now));
+            }
+        }
+        // Of what waits because a budget is spent, one notice tells for all.
+        let asked = response.approval.as_ref().filter(|_| response.state == State::AwaitingApproval);
+        if asked.is_some_and(|approval| approval.because == Because::Budget) {
+            return outgoing;
+        }
+        if let Some(notice) = Notice::of_response(response) {
+            outgoing.extend(Self::notices(response, &notice, channels, now));
         }
         outgoing
     }
 
-    /// What is told when nobody answered a plan in time.
-    pub fn asking_again(response: &Response, now: Timestamp) -> Vec<Self> {
-        Self::of(response, now)
+    /// A notice about a response, over the channels that there are.
+    pub fn notices(
+        response: &Response,
+        notice: &Notice,
+        channels: &[Channel],
+        now: Timestamp,
+    ) -> Vec<Self> {
+        let told = |channel: &&Channel| matches!(channel, Channel::Topic | Channel::Bus);
+        let channels = channels.iter().filter(told);
+        let with = |channel: &Channel| Self {
+            notice: Some(notice.clone()),
+            ..Self::new(response, *channel, now)
+        };
+        channels.map(with).collect()
     }
 
     fn new(response: &Response, channel: Channel, now: Timestamp) -> Self {
@@ -87,6 +129,7 @@ impl Outgoing {
             created: now,
             tries: 0,
             findings: Vec::new(),
+            notice: None,
         }
     }
 
@@ -94,7 +137,16 @@ impl Outgoing {
     pub fn key(&self) -> OutgoingKey {
         OutgoingKey {
             pk: format!("outbox#{}", self.response),
-            sk: format!("{:06}#{}", self.revision, self.channel.name()),
+            sk: self.sort_key(),
+        }
+    }
+
+    fn sort_key(&self) -> String {
+        let key = format!("{:06}#{}", self.revision, self.channel.name());
+        // One revision may be told of in several ways.
+        match &self.notice {
+            Some(notice) => format!("{key}#{}", notice.kind.name()),
+            None => key,
         }
     }
 
@@ -104,4 +156,31 @@ impl Outgoing {
         let seconds = 15_i64.saturating_mul(1 << self.tries.min(6)).min(600);
         now + SignedDuration::from_secs(seconds)
     }
+}
+
+/// Whether GuardDuty is to archive the findings of a response as it stands, or
+/// to take them out of the archive; `None` where neither is called for.
+pub fn archives(response: &Response) -> Option<Archive> {
+    match response.state {
+        State::Contained => Some(Archive::Into),
+        State::Undone | State::Expired => Some(Archive::OutOf),
+        State::Observed
+        | State::Refused
+        | State::AwaitingApproval
+        | State::Denied
+        | State::Running
+        | State::Completed
+        | State::PartiallyContained
+        | State::Failed
+        | State::Undoing => None,
+    }
+}
+
+/// What becomes of findings in GuardDuty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Archive {
+    /// They are archived.
+    Into,
+    /// They are taken out of the archive.
+    OutOf,
 }

@@ -36,6 +36,9 @@ pub struct Settings {
     /// How long an undone target is left alone by findings of the same type:
     /// `FIREBREAK_HOLD_HOURS`, default 24.
     pub hold: Duration,
+    /// Whether GuardDuty archives the findings of what is contained:
+    /// `FIREBREAK_ARCHIVE_RESOLVED`, `true` or `false`, default `false`.
+    pub archive_resolved: bool,
     /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without
     /// one, whoever responds tells Security Hub and everybody else itself.
     pub write_back_queue: Option<String>,
@@ -73,6 +76,7 @@ impl Settings {
             // Lambda's longest run is 15 minutes; a function is given less.
             lease: Duration::from_secs(300),
             hold: Duration::from_secs(24 * 3_600),
+            archive_resolved: false,
             write_back_queue: None,
             topic: None,
             event_bus: None,
@@ -128,6 +132,13 @@ impl Settings {
                     }
                 })?;
             settings.hold = Duration::from_secs(hours * 3_600);
+        }
+        if let Some(archive) = variable("FIREBREAK_ARCHIVE_RESOLVED") {
+            settings.archive_resolved = archive.parse().map_err(|_| SettingsError {
+                variable: "FIREBREAK_ARCHIVE_RESOLVED",
+                why: format!("`{archive}` is neither `true` nor `false`"),
+                help: "with `true`, GuardDuty archives what was contained; updates of it are then not acted on",
+            })?;
         }
         if let Some(url) = variable("FIREBREAK_WRITE_BACK_QUEUE") {
             if !url.starts_with("https://") && !url.starts_with("http://") {

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod actions;
 mod bucket;
+pub mod buckets;
 pub mod calls;
 mod cluster;
 mod container;

@@ -5,11 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::clock::{Clock, Reference};
-use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
-
+use crate::buckets::Buckets;
 use crate::resource::{AccountId, Region};
 
 /// Calls that draw on one token bucket. For EC2 the classes and figures are
@@ -98,26 +94,12 @@ impl Class {
     }
 }
 
-/// Tokio's clock, so that paused time in tests moves the limiter too.
-#[derive(Clone, Debug)]
-struct TokioClock(tokio::time::Instant);
-
-impl Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 type Key = (AccountId, Region);
-type Limiter = RateLimiter<Key, DashMapStateStore<Key>, TokioClock, NoOpMiddleware<Duration>>;
 
 /// The limiters of one process, keyed by account and Region, one for each class.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    clock: TokioClock,
-    limiters: Arc<Vec<(Class, Limiter)>>,
+    limiters: Arc<Vec<(Class, Buckets<Key>)>>,
 }
 
 impl Pace {
@@ -126,7 +108,6 @@ impl Pace {
     /// `concurrency`, the number of processes that run at once. At least one
     /// call in each second stays allowed, or nothing would ever be contained.
     pub fn new(share: u32, concurrency: NonZeroU32) -> Self {
-        let clock = TokioClock(tokio::time::Instant::now());
         let part = |whole: u32| {
             let part = whole.saturating_mul(share) / 100 / concurrency;
             NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN)
@@ -135,60 +116,22 @@ impl Pace {
             .into_iter()
             .map(|class| {
                 let (bucket, refill) = class.bucket();
-                let quota = Quota::per_second(part(refill)).allow_burst(part(bucket));
-                let store = DashMapStateStore::default();
-                (class, RateLimiter::new(quota, store, clock.clone()))
+                let every = Duration::from_secs(1) / part(refill).get();
+                (class, Buckets::new(part(bucket), every))
             })
             .collect();
-        Self { clock, limiters: Arc::new(limiters) }
+        Self { limiters: Arc::new(limiters) }
     }
 
     /// Waits until this account and Region may be called once more.
     pub async fn permit(&self, account: &AccountId, region: &Region, class: Class) {
         let key = (account.clone(), region.clone());
         for (_, limiter) in self.limiters.iter().filter(|(of, _)| *of == class) {
-            while let Err(early) = limiter.check_key(&key) {
-                let wait = early.earliest_possible().duration_since(self.clock.now());
-                tokio::time::sleep(wait.into()).await;
-            }
-            // Keys of accounts that were quiet for a whole bucket cost memory
-            // and carry no information.
-            if limiter.len() > 4_096 {
-                limiter.retain_recent();
-            }
+            limiter.permit(&key).await;
         }
     }
 }
 
-type Regional =
-    RateLimiter<Region, DashMapStateStore<Region>, TokioClock, NoOpMiddleware<Duration>>;
-
-/// One rate in each Region, for calls that are made in the hub's own account.
-#[derive(Clone, Debug)]
-pub struct RegionalRate {
-    clock: TokioClock,
-    limiter: Arc<Regional>,
-}
-
-impl RegionalRate {
-    /// A bucket of this size and refill per second, divided by the number of
-    /// processes that run at once; one call a second stays allowed.
-    pub fn new(bucket: u32, refill: u32, concurrency: NonZeroU32) -> Self {
-        let clock = TokioClock(tokio::time::Instant::now());
-        let part = |whole: u32| NonZeroU32::new(whole / concurrency).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(part(refill)).allow_burst(part(bucket));
-        let limiter = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Self { clock, limiter: Arc::new(limiter) }
-    }
-
-    /// Waits until this Region may be called once more.
-    pub async fn permit(&self, region: &Region) {
-        while let Err(early) = self.limiter.check_key(region) {
-            let wait = early.earliest_possible().duration_since(self.clock.now());
-            tokio::time::sleep(wait.into()).await;
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

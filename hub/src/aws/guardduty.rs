@@ -6,7 +6,9 @@
 //! there (GuardDuty API reference, GetFindings); its id is asked for once.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_guardduty::operation::get_findings::GetFindingsOutput;
@@ -14,7 +16,7 @@ use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use firebreak_spoke::pace::RegionalRate;
+use firebreak_spoke::buckets::Buckets;
 use firebreak_spoke::resource::Region;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -34,7 +36,7 @@ const CALLS_PER_SECOND: u32 = 10;
 #[derive(Debug)]
 pub struct GuardDuty {
     config: SdkConfig,
-    rate: RegionalRate,
+    rate: Buckets<Region>,
     regions: Mutex<HashMap<Region, Arc<Regional>>>,
 }
 
@@ -50,7 +52,9 @@ impl GuardDuty {
     /// Reads under the hub's credentials, which must be the delegated
     /// administrator's.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
-        let rate = RegionalRate::new(CALLS_PER_SECOND, CALLS_PER_SECOND, settings.concurrency);
+        let every = Duration::from_secs(1) * settings.concurrency.get() / CALLS_PER_SECOND;
+        let at_once = CALLS_PER_SECOND / settings.concurrency;
+        let rate = Buckets::new(NonZeroU32::new(at_once).unwrap_or(NonZeroU32::MIN), every);
         Self { config: config.clone(), rate, regions: Mutex::default() }
     }
 

@@ -12,5 +12,4 @@ pub mod organization;
 pub mod policies;
 pub mod queue;
 pub mod security_hub;
-mod security_hub_lookup;
 mod together;

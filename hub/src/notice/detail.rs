@@ -349,8 +349,8 @@ fn commands(response: &Response) -> Vec<CommandDetail> {
         State::Contained | State::Completed | State::PartiallyContained => {
             vec![command("undo", "")]
         }
-        State::Undone => vec![command("release", "")],
-        State::Observed | State::Refused | State::Running | State::Failed | State::Undoing => {
+        State::Undone | State::Denied => vec![command("release", "")],
+        State::Observed | State::Expired | State::Refused | State::Running | State::Failed | State::Undoing => {
             Vec::new()
         }
     };

@@ -32,7 +32,7 @@ pub(super) fn guardduty(partition: &Partition, finding: &FindingSummary) -> Opti
 
 /// The finding in Security Hub's console, for one that Security Hub may know.
 pub(super) fn security_hub(partition: &Partition, finding: &FindingSummary) -> Option<String> {
-    let id = finding.security_hub.as_ref()?.id.as_str();
+    let id = finding.security_hub.as_ref()?.id();
     let (console, region) = (console(partition)?, &finding.region);
     // The console's own way to write `Id = <id>`: encoded twice.
     let id = encode(&encode(id));

@@ -108,7 +108,8 @@ impl NoticeKind {
             State::Completed => Some(Self::Completed),
             State::PartiallyContained => Some(Self::PartiallyContained),
             State::Failed => Some(Self::Failed),
-            State::Undone => Some(Self::Undone),
+            State::Denied => Some(Self::Refused),
+            State::Undone | State::Expired => Some(Self::Undone),
         }
     }
 }
@@ -117,7 +118,7 @@ impl NoticeKind {
 pub const EVENT_SOURCE: &str = "firebreak";
 
 /// One message to people and tools.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
     /// The same each time it is told: receivers drop repeats by it.
     pub id: String,

@@ -41,11 +41,11 @@ fn in_partition(partition: &str, region: &str) -> Response {
 
 fn response(state: State) -> Response {
     let steps = match state {
-        State::AwaitingApproval | State::Refused => vec![
+        State::AwaitingApproval | State::Refused | State::Denied => vec![
             step("isolate-instance", Phase::Contain, StepState::Planned, ""),
             step("snapshot-volumes", Phase::Collect, StepState::Planned, ""),
         ],
-        State::Undone => vec![
+        State::Undone | State::Expired => vec![
             step("isolate-instance", Phase::Contain, StepState::Undone, "the groups are back"),
             step("tag-resource", Phase::Collect, StepState::Drifted, "`team` was changed since"),
         ],
@@ -80,7 +80,9 @@ fn response(state: State) -> Response {
         State::Completed => "carried out: tag-resource",
         State::PartiallyContained => "verified: isolate-instance; failed: denied",
         State::Failed => "the instance is gone",
+        State::Denied => "denied by alice: a test of ours",
         State::Undone => "tag-resource drifted",
+        State::Expired => "expired after 72h: the prior state is back",
         State::Observed | State::Running | State::Contained | State::Undoing => {
             "verified: isolate-instance"
         }

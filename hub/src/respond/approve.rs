@@ -97,7 +97,7 @@ impl Responder {
         if let Some(approval) = &mut response.approval {
             approval.answer = Some(answer);
         }
-        let outgoing = Outgoing::of(response, now);
+        let outgoing = Outgoing::of(response, &self.channels, now);
         let commit = self.ledger.commit(now).advance(response, entry)?.event(&event)?;
         if commit.send(&outgoing)?.write().await? != Written::Yes {
             return Err(fenced(response));

@@ -228,7 +228,7 @@ impl Responder {
         response.waiting = Some(interruption.message());
         entry.lease_until = response.lease_until;
         entry.waiting = matches!(interruption, Interruption::Pending(_));
-        let outgoing = if first { Outgoing::of(response, now) } else { Vec::new() };
+        let outgoing = if first { Outgoing::of(response, &self.channels, now) } else { Vec::new() };
         let commit = self.ledger.commit(now).advance(response, entry)?.send(&outgoing)?;
         if commit.write().await? != Written::Yes {
             return Err(fenced(response));
@@ -271,7 +271,7 @@ impl Responder {
         entry.state = state;
         entry.lease_until = None;
         entry.waiting = false;
-        let outgoing = Outgoing::of(response, now);
+        let outgoing = Outgoing::of(response, &self.channels, now);
         let event = Event::of(What::Became, response, &self.identity().await, &response.reason);
         let commit = self.ledger.commit(now).advance(response, entry)?;
         match commit.event(&event)?.send(&outgoing)?.write().await? {

@@ -161,7 +161,7 @@ impl Responder {
             finding_updated: finding.updated_at,
             ..Event::of(What::Decided, &response, about.by, &reason)
         };
-        let outgoing = Outgoing::of(&response, now);
+        let outgoing = Outgoing::of(&response, &self.channels, now);
         let commit = self.ledger.commit(now).claim(seen, &response, &entry)?.event(&event)?;
         match commit.send(&outgoing)?.write().await? {
             Written::Yes => {}
@@ -183,7 +183,7 @@ impl Responder {
 /// can be another than its detector's, which stands in its ARN (GuardDuty API
 /// reference, Finding).
 fn region(service: Service, finding: &Finding) -> Region {
-    let arn = finding.security_hub.as_ref().map(|it| it.id.as_str()).unwrap_or_default();
+    let arn = finding.security_hub.as_ref().map(|it| it.id()).unwrap_or_default();
     let of_arn = arn.split(':').nth(3).and_then(|region| region.parse().ok());
     match service {
         Service::GuardDuty => of_arn.unwrap_or_else(|| finding.region.clone()),

@@ -14,6 +14,7 @@ use crate::audit::{Event, What};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Counter, Entry, TargetItem, Written};
 use crate::finding::{Finding, Target};
+use crate::notice::Notice;
 use crate::organization::Place;
 use crate::outbox::Outgoing;
 use crate::plan;
@@ -160,7 +161,7 @@ impl Responder {
                 response.further_findings.push(id);
                 response.revision += 1;
                 response.updated = now;
-                let outgoing = Outgoing::of(&response, now);
+                let outgoing = Outgoing::of(&response, &self.channels, now);
                 (commit.advance(&response, &entry)?.send(&outgoing)?, outgoing)
             }
             None => {
@@ -197,7 +198,7 @@ impl Responder {
             finding_updated: finding.updated_at,
             ..Event::of(What::Decided, &response, about.by, &response.reason)
         };
-        let outgoing = Outgoing::of(&response, now);
+        let outgoing = Outgoing::of(&response, &self.channels, now);
         let mut commit = self
             .ledger
             .commit(now)
@@ -207,8 +208,12 @@ impl Responder {
         if response.state == State::Running {
             commit = commit.draw(&judged.counters)?;
         }
+        let mut tripped = Vec::new();
         if let Some(spent) = judged.spent.as_ref().filter(|spent| !spent.is_told(now)) {
-            commit = commit.trip(spent, &[])?;
+            let (budget, key) = (&spent.draw.budget, spent.draw.key.as_str());
+            let notice = Notice::budget_spent(budget, key, spent.frees_at(now), &response);
+            tripped = Outgoing::notices(&response, &notice, &self.channels, now);
+            commit = commit.trip(spent, &tripped)?;
         }
         let span = info_span!("claim", response.id = %response.id);
         let claim = commit.write().instrument(span);
@@ -240,6 +245,7 @@ impl Responder {
             "{} `{}`: {}", response.state, resource.arn(), response.reason
         );
         (outcome.written_back, outcome.untold) = self.tell(&response, outgoing).await;
+        self.tell_if_written(&response, &tripped).await;
         outcome.budgets = budgets_left(judged, &response, now);
         outcome.response = Some(response);
         Ok(Some(outcome))

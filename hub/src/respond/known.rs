@@ -4,12 +4,14 @@
 use firebreak_spoke::actions;
 use firebreak_spoke::resource::Resource;
 use jiff::Timestamp;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::aws::ledger::{Entry, TargetItem};
 use crate::finding::Finding;
 use crate::policy::{Decision, Mode};
 use crate::record::{Hold, ResponseId, State, Step};
+use crate::status::merge;
 
 /// What is known of a finding at its target.
 pub(super) enum Known {
@@ -33,11 +35,31 @@ pub(super) fn ignored(finding: &Finding) -> Option<String> {
     }
     // Our own updates come back as events with another status than NEW; so do
     // an analyst's.
-    finding
-        .workflow_status
-        .as_deref()
-        .filter(|status| *status != "NEW")
-        .map(|status| format!("its workflow status is {status}: somebody is at it already"))
+    let status = finding.workflow_status.as_deref().filter(|status| *status != "NEW");
+    if let Some(status) = status {
+        return Some(format!("its workflow status is {status}: somebody is at it already"));
+    }
+    // Those that leave the status at NEW, or put it back, are told by their note.
+    is_our_echo(&finding.detail).then(|| {
+        "nothing was imported of it since Firebreak noted how it stands: its own update".to_owned()
+    })
+}
+
+/// Whether an ASFF finding is as it was when we wrote our note: Security Hub has
+/// taken nothing in since (`ProcessedAt`), and nobody has set another status
+/// than the one that we wrote. Both times are Security Hub's own, so that no
+/// newer version of the finding is taken for an echo. OCSF tells neither time:
+/// there an echo with the status New costs the look-up of its target.
+fn is_our_echo(detail: &Value) -> bool {
+    let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
+    let moment = |pointer: &str| text(pointer)?.parse::<Timestamp>().ok();
+    let (Some(noted), Some(processed)) = (moment("/Note/UpdatedAt"), moment("/ProcessedAt")) else {
+        return false;
+    };
+    let written = text(&format!("/UserDefinedFields/{}", merge::WORKFLOW));
+    text("/Note/UpdatedBy") == Some(merge::AUTHOR)
+        && noted > processed
+        && written.is_none_or(|written| Some(written) == text("/Workflow/Status"))
 }
 
 pub(super) fn known(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Known {
@@ -144,5 +166,35 @@ pub(super) fn opening_state(decision: &Decision, steps: &[Step]) -> Option<(Stat
         Mode::Approve => Some((State::AwaitingApproval, decision.reason())),
         Mode::Auto if steps.is_empty() => None,
         Mode::Auto => Some((State::Running, decision.reason())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_echo_is_told_from_an_import_and_from_an_analyst() {
+        let (before, after) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
+        let check = |by: &str, noted: &str, processed: Value, status: &str, ours: Value, echo| {
+            let detail = json!({
+                "ProcessedAt": processed, "Workflow": { "Status": status },
+                "Note": { "UpdatedBy": by, "UpdatedAt": noted, "Text": "Firebreak" },
+                "UserDefinedFields": { "firebreak_workflow": ours },
+            });
+            assert_eq!(is_our_echo(&detail), echo, "{detail}");
+        };
+        check("firebreak", after, json!(before), "NEW", json!(null), true);
+        check("firebreak", after, json!(before), "NEW", json!("NEW"), true);
+        // An import since, or at the same moment.
+        check("firebreak", before, json!(after), "NEW", json!(null), false);
+        check("firebreak", before, json!(before), "NEW", json!(null), false);
+        // Opened again by a person, or noted by one.
+        check("firebreak", after, json!(before), "NEW", json!("RESOLVED"), false);
+        check("ann", after, json!(before), "NEW", json!(null), false);
+        // Where the time of the import is not told, nothing is taken for an echo.
+        check("firebreak", after, json!(null), "NEW", json!(null), false);
+        assert!(!is_our_echo(&json!({})));
     }
 }

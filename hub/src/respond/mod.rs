@@ -48,11 +48,13 @@ use crate::aws::deadline::{Calls, Counts, Deadline};
 use crate::aws::error::HubError;
 use crate::aws::guardduty::GuardDuty;
 use crate::aws::ledger::Ledger;
+use crate::aws::notices::Notices;
 use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
 use crate::aws::queue::Queue;
 use crate::aws::security_hub::SecurityHub;
 use crate::finding::{Finding, Target};
+use crate::outbox::Channel;
 use crate::record::{Response, ResponseId};
 use crate::settings::Settings;
 
@@ -78,6 +80,8 @@ pub struct Responder {
     pub counts: Counts,
     accounts: Accounts,
     queue: Option<Queue>,
+    notices: Notices,
+    channels: Vec<Channel>,
     identity: OnceCell<String>,
     settings: Arc<Settings>,
     config: SdkConfig,
@@ -103,6 +107,8 @@ impl Responder {
             security_hub: SecurityHub::new(config, &settings),
             guardduty: GuardDuty::new(config, &settings),
             queue: Queue::new(config, &settings),
+            channels: channels(&settings),
+            notices: Notices::new(config, &settings),
             identity: OnceCell::new(),
             settings,
             config: config.clone(),
@@ -216,4 +222,13 @@ impl Responder {
     pub fn now(&self) -> Timestamp {
         config::now(&self.config)
     }
+}
+
+/// Who is told, by these settings.
+fn channels(settings: &Settings) -> Vec<Channel> {
+    let mut channels = vec![Channel::SecurityHub];
+    channels.extend(settings.archive_resolved.then_some(Channel::Archive));
+    channels.extend(settings.topic.as_ref().map(|_| Channel::Topic));
+    channels.extend(settings.event_bus.as_ref().map(|_| Channel::Bus));
+    channels
 }

@@ -14,6 +14,7 @@ use super::undo::EXPIRY;
 use crate::audit::{Event, What};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
+use crate::notice::Notice;
 use crate::outbox::Outgoing;
 use crate::policy::Otherwise;
 use crate::record::{Answer, Drift, Response, ResponseId, State, Undo, Verdict};
@@ -224,7 +225,8 @@ impl Responder {
         response.updated = now;
         response.due = Some(now + within);
         response.tries = response.tries.saturating_add(1);
-        let outgoing = Outgoing::asking_again(&response, now);
+        let notice = Notice::approval_due(&response);
+        let outgoing = Outgoing::notices(&response, &notice, &self.channels, now);
         let by = self.identity().await;
         let why = format!("nobody answered within {within:#}: asked again");
         let event = Event::of(What::Became, &response, &by, &why);

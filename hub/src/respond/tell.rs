@@ -8,18 +8,23 @@
 //! - An item leaves the outbox once it was told, or once it was recorded that
 //!   it could not be.
 
+use std::collections::BTreeMap;
+
 use firebreak_spoke::resource::Region;
 use futures::future::join_all;
 use jiff::Timestamp;
 use tracing::{error, info, instrument, warn};
 
 use super::Responder;
-use crate::audit::{Event, What};
+use crate::audit::{Event, ORGANIZATION, What};
 use crate::aws::error::HubError;
 use crate::aws::ledger::Written;
 use crate::aws::security_hub::{TellResult, Telling, Told};
 use crate::finding::SecurityHubId;
-use crate::outbox::{Channel, Outgoing, OutgoingKey, TRIED_AT_MOST, UNKNOWN_AT_MOST};
+use crate::notice::Notice;
+use crate::outbox::{
+    self, Archive, Channel, Outgoing, OutgoingKey, TRIED_AT_MOST, UNKNOWN_AT_MOST,
+};
 use crate::record::Response;
 use crate::status::{self, Workflow};
 
@@ -62,6 +67,25 @@ impl Responder {
         (delivery.workflow, (!untold.is_empty()).then(|| untold.join("; ")))
     }
 
+    /// The same for what may have been told by somebody else already, and then
+    /// does not stand in the outbox.
+    pub(super) async fn tell_if_written(&self, response: &Response, outgoing: &[Outgoing]) {
+        if outgoing.is_empty() {
+            return;
+        }
+        let account = response.resource.account.as_str();
+        let told = match &self.queue {
+            Some(queue) => queue.send(account, outgoing).await,
+            None => {
+                let keys: Vec<OutgoingKey> = outgoing.iter().map(Outgoing::key).collect();
+                self.deliver_keys(&keys).await.map(drop)
+            }
+        };
+        if let Err(error) = told {
+            warn!(response.id = %response.id, "left to the sweep: {error}");
+        }
+    }
+
     /// Tells what these keys of the outbox hold; what is not there was told.
     pub async fn deliver_keys(&self, keys: &[OutgoingKey]) -> Result<Delivery, HubError> {
         let outgoing = self.ledger.outgoing(keys).await?;
@@ -93,18 +117,80 @@ impl Responder {
             (one, response)
         }))
         .await;
-        let mut statuses = Vec::new();
+        let (mut statuses, mut notices) = (Vec::new(), Vec::new());
         for (one, response) in loaded {
             match (response, one.channel) {
                 (Ok(response), Channel::SecurityHub) => statuses.push((one, response)),
-                (Err(error), _) => {
-                    let account = crate::audit::ORGANIZATION;
-                    self.try_later(one, account, &error.to_string(), &mut delivery).await;
+                (Ok(response), Channel::Archive) => {
+                    let archived = self.archive(&response).await;
+                    self.told(one, &response, archived, &mut delivery).await;
                 }
+                (Ok(response), Channel::Topic | Channel::Bus) => notices.push((one, response)),
+                (Err(error), _) => self.try_later(one, None, &error.to_string(), &mut delivery).await,
             }
         }
         self.tell_security_hub(statuses, &mut delivery).await;
+        self.send_notices(notices, &mut delivery).await;
         delivery
+    }
+
+    /// Publishes notices and puts them on the bus, the latter together.
+    async fn send_notices(&self, due: Vec<(Outgoing, Response)>, delivery: &mut Delivery) {
+        let (mut events, mut of_events) = (Vec::new(), Vec::new());
+        for (one, response) in due {
+            match (&one.notice, one.channel) {
+                (Some(notice), Channel::Topic) => {
+                    let published = self.notices.publish(notice).await;
+                    self.told(one, &response, published, delivery).await;
+                }
+                (Some(notice), Channel::Bus) => {
+                    events.push(notice.clone());
+                    of_events.push((one, response));
+                }
+                // Nothing of this kind is ever written: there is nothing to tell.
+                (None, _) | (Some(_), Channel::SecurityHub | Channel::Archive) => {
+                    self.forget(&one, delivery).await;
+                }
+            }
+        }
+        let events: Vec<&Notice> = events.iter().collect();
+        let put = self.notices.put_events(&events).await;
+        for ((one, response), put) in of_events.into_iter().zip(put) {
+            self.told(one, &response, put, delivery).await;
+        }
+    }
+
+    /// Archives the findings of a response in GuardDuty, or takes them out of
+    /// the archive, each in its Region.
+    async fn archive(&self, response: &Response) -> Result<(), HubError> {
+        let Some(archive) = outbox::archives(response) else { return Ok(()) };
+        let mut regions: BTreeMap<Region, Vec<String>> = BTreeMap::new();
+        for id in response.security_hub_ids().filter_map(guardduty_id) {
+            regions.entry(id.0).or_default().push(id.1);
+        }
+        for (region, ids) in regions {
+            match archive {
+                Archive::Into => self.guardduty.archive(&region, &ids).await?,
+                Archive::OutOf => self.guardduty.unarchive(&region, &ids).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what was told, and keeps what was not.
+    async fn told(
+        &self,
+        one: Outgoing,
+        response: &Response,
+        told: Result<(), HubError>,
+        delivery: &mut Delivery,
+    ) {
+        match told {
+            Ok(()) => self.forget(&one, delivery).await,
+            Err(error) => {
+                self.try_later(one, Some(response), &error.to_string(), delivery).await;
+            }
+        }
     }
 
     async fn tell_security_hub(&self, due: Vec<(Outgoing, Response)>, delivery: &mut Delivery) {
@@ -149,7 +235,7 @@ impl Responder {
         let age = self.now().duration_since(one.created);
         let (mut left, mut reasons) = (Vec::new(), Vec::new());
         for Told { finding, result } in told {
-            let id = &finding.id;
+            let id = finding.id().to_owned();
             let refused = match result {
                 TellResult::Written { workflow } => {
                     delivery.workflow =
@@ -174,7 +260,7 @@ impl Responder {
                 }
                 TellResult::Later(why) | TellResult::Refused(why) => format!("`{id}`: {why}"),
             };
-            self.give_up(&one, response.resource.account.as_str(), &refused, delivery).await;
+            self.give_up(&one, Some(response), &refused, delivery).await;
         }
         if left.is_empty() {
             delivery.written.push(one.created);
@@ -182,21 +268,20 @@ impl Responder {
             return;
         }
         one.findings = left;
-        let account = response.resource.account.as_str();
-        self.try_later(one, account, &reasons.join("; "), delivery).await;
+        self.try_later(one, Some(response), &reasons.join("; "), delivery).await;
     }
 
     /// Leaves an item in the outbox for the sweep, unless its time is over.
     async fn try_later(
         &self,
         mut one: Outgoing,
-        account: &str,
+        response: Option<&Response>,
         why: &str,
         delivery: &mut Delivery,
     ) {
         let now = self.now();
         if now.duration_since(one.created) >= TRIED_AT_MOST {
-            self.give_up(&one, account, why, delivery).await;
+            self.give_up(&one, response, why, delivery).await;
             self.forget(&one, delivery).await;
             return;
         }
@@ -211,17 +296,37 @@ impl Responder {
         }
     }
 
-    /// Records that somebody is not told any more: the record is what remains.
-    async fn give_up(&self, one: &Outgoing, account: &str, why: &str, delivery: &mut Delivery) {
+    /// Records that somebody is not told any more, and tells people of it where
+    /// it is Security Hub that does not know.
+    async fn give_up(
+        &self,
+        one: &Outgoing,
+        response: Option<&Response>,
+        why: &str,
+        delivery: &mut Delivery,
+    ) {
         let told = format!("{} was not told: {why}", one.channel.name());
         error!(response.id = %one.response, "given up: {told}");
-        let by = self.identity().await;
+        let (by, now) = (self.identity().await, self.now());
+        let account = response.map_or(ORGANIZATION, |it| it.resource.account.as_str());
         let event = Event {
             response: Some(one.response.clone()),
             revision: Some(one.revision),
-            ..Event::new(What::Untold, account, &by, &told, self.now())
+            ..Event::new(What::Untold, account, &by, &told, now)
         };
-        if let Err(error) = self.ledger.write_event(&event).await {
+        let notices = match (response, one.channel) {
+            (Some(response), Channel::SecurityHub) => {
+                let notice = Notice::undelivered(response, "Security Hub", why);
+                Outgoing::notices(response, &notice, &self.channels, now)
+            }
+            (_, Channel::SecurityHub | Channel::Archive | Channel::Topic | Channel::Bus) => {
+                Vec::new()
+            }
+        };
+        let written = async {
+            self.ledger.commit(now).event(&event)?.send(&notices)?.write().await
+        };
+        if let Err(error) = written.await {
             error!(response.id = %one.response, "and it could not be recorded: {error}");
         }
         delivery.dropped.push(told);
@@ -238,5 +343,19 @@ impl Responder {
 
 /// The Region in which Security Hub keeps a finding: its product's ARN says so.
 fn region_of(finding: &SecurityHubId) -> Option<Region> {
-    finding.product_arn.split(':').nth(3)?.parse().ok()
+    match finding {
+        SecurityHubId::Asff { product_arn, .. } => product_arn.split(':').nth(3)?.parse().ok(),
+        SecurityHubId::Ocsf { .. } => None,
+    }
+}
+
+/// Region and id of a finding of GuardDuty's.
+fn guardduty_id(finding: &SecurityHubId) -> Option<(Region, String)> {
+    match finding {
+        SecurityHubId::Asff { id, product_arn } if product_arn.ends_with("/aws/guardduty") => {
+            let (arn, id) = id.rsplit_once("/finding/")?;
+            Some((arn.split(':').nth(3)?.parse().ok()?, id.to_owned()))
+        }
+        SecurityHubId::Asff { .. } | SecurityHubId::Ocsf { .. } => None,
+    }
 }

@@ -77,7 +77,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         archived: status(&["RecordState"], "ARCHIVED")
             || status(&["Workflow", "Status"], "SUPPRESSED"),
         workflow_status: text(value, &["Workflow", "Status"]),
-        security_hub: Some(SecurityHubId { id: asff_id, product_arn }),
+        security_hub: Some(SecurityHubId::Asff { id: asff_id, product_arn }),
         targets,
         account: account.clone(),
         region: region.clone(),

@@ -127,7 +127,7 @@ fn security_hub(
     let own = arn(arn_text).is_some_and(|[_, service, _, _, resource]| {
         service == "guardduty" && resource.contains("/finding/")
     });
-    SecurityHubId {
+    SecurityHubId::Asff {
         id: if own { arn_text.to_owned() } else { built },
         product_arn: format!("arn:{partition}:securityhub:{region}::product/aws/guardduty"),
     }

@@ -9,7 +9,7 @@ use super::fields::{arn, elements, first_text, function_name, moment, tags, text
 use super::product::Product;
 use super::sample::holds_sample_id;
 use super::{Findings, Outside, Rejection};
-use crate::finding::{Finding, Target};
+use crate::finding::{Finding, SecurityHubId, Target};
 
 pub(super) fn recognizes(value: &Value) -> bool {
     value.get("class_uid").is_some() || value.get("finding_info").is_some()
@@ -63,15 +63,37 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         updated_at: first_moment(value, &["modified_time_dt", "modified_time"]),
         count: super::fields::count(value, &["count"]),
         archived,
-        workflow_status: None,
-        // BatchUpdateFindings knows ASFF ids only.
-        security_hub: None,
+        workflow_status: workflow_status(value),
+        // `finding_info.uid` is its product's; Security Hub goes by this one.
+        security_hub: text(value, &["metadata", "uid"])
+            .map(|metadata_uid| SecurityHubId::Ocsf { metadata_uid }),
         targets: targets(value, &partition, &account, &region),
         account,
         region,
         partition,
         detail: value.clone(),
     })
+}
+
+/// OCSF's `status_id` in the words of Security Hub's workflow, which policies
+/// and the guard against our own updates go by. Without one the caption stands
+/// for it (OCSF schema, Detection Finding, `status_id`).
+fn workflow_status(value: &Value) -> Option<String> {
+    let status = match (super::fields::count(value, &["status_id"]), text(value, &["status"])) {
+        (Some(1), _) => "NEW",
+        (Some(2), _) => "NOTIFIED",
+        (Some(3), _) => "SUPPRESSED",
+        (Some(4), _) => "RESOLVED",
+        (None, Some(caption)) => match caption.as_str() {
+            "New" => "NEW",
+            "In Progress" => "NOTIFIED",
+            "Suppressed" => "SUPPRESSED",
+            "Resolved" => "RESOLVED",
+            _ => return None,
+        },
+        (_, _) => return None,
+    };
+    Some(status.to_owned())
 }
 
 fn first_moment(value: &Value, names: &[&str]) -> Option<jiff::Timestamp> {

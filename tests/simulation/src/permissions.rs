@@ -190,6 +190,11 @@ pub fn needed(
             }
             needed
         }
+        // "BatchUpdateFindings and BatchUpdateFindingsV2 both use
+        // securityhub:BatchUpdateFindings" (Security Hub API reference).
+        "securityhub" => {
+            one(format!("securityhub:{}", operation.trim_end_matches("V2")), "*".to_owned())
+        }
         "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),
         "sqs" => sqs(state, operation, account, region, request),

@@ -344,8 +344,7 @@ pub fn dispatch(
             }
         }
         "securityhub" => {
-            let now = now.to_string();
-            let place = security_hub::Place { account: &account, region, now: &now };
+            let place = security_hub::Place { account: &account, region, now };
             let answer =
                 security_hub::answer(&mut state.security_hub, place, operation, &json_body());
             json(answer.map_err(|it| ServiceError::new(it.status, it.code, it.message)))

@@ -25,8 +25,11 @@ fn class(service: &str, operation: &str) -> Option<(&'static str, f64, f64)> {
         ("organizations", "DescribeAccount") => ("organizations-account", 30.0, 20.0),
         ("organizations", "ListParents") => ("organizations-parents", 8.0, 5.0),
         ("organizations", "ListAccounts") => ("organizations-accounts", 12.0, 8.0),
-        ("securityhub", "BatchUpdateFindings") => ("securityhub-update", 30.0, 10.0),
-        ("securityhub", "GetFindings") => ("securityhub-get", 6.0, 3.0),
+        // For the V2 calls nothing is published: they draw on the same here.
+        ("securityhub", "BatchUpdateFindings" | "BatchUpdateFindingsV2") => {
+            ("securityhub-update", 30.0, 10.0)
+        }
+        ("securityhub", "GetFindings" | "GetFindingsV2") => ("securityhub-get", 6.0, 3.0),
         // The least of all Regions' rates (EventBridge user guide, "Quotas").
         ("events", "PutEvents") => ("events-put", 400.0, 400.0),
         ("sts", "AssumeRole") => ("sts", 600.0, 600.0),

@@ -21,3 +21,4 @@ mod prior_art;
 mod resources;
 mod stage;
 mod undo;
+mod write_back;

@@ -159,7 +159,8 @@ impl World {
     pub fn import(&self, finding: &Value) {
         let asff = asff(finding);
         let region = finding["region"].as_str().unwrap_or(HOME).to_owned();
-        self.organization.edit(|state| state.security_hub.import(&region, asff));
+        let now = self.organization.now();
+        self.organization.edit(|state| state.security_hub.import(&region, asff, now));
     }
 
     /// Puts a finding into GuardDuty, or brings it up to date there, as a

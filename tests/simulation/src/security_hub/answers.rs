@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::model::{Key, SecurityHub};
+use super::ocsf;
 
 /// Where and when a call is made.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +13,8 @@ pub struct Place<'a> {
     pub account: &'a str,
     /// The Region.
     pub region: &'a str,
-    /// The present time, RFC 3339.
-    pub now: &'a str,
+    /// The present time.
+    pub now: Timestamp,
 }
 
 /// An error as AWS codes it.
@@ -27,9 +28,9 @@ pub struct Refusal {
     pub message: String,
 }
 
-type Answer = Result<Value, Refusal>;
+pub(super) type Answer = Result<Value, Refusal>;
 
-fn invalid(message: impl Into<String>) -> Refusal {
+pub(super) fn invalid(message: impl Into<String>) -> Refusal {
     Refusal { status: 400, code: "InvalidInputException", message: message.into() }
 }
 
@@ -38,6 +39,8 @@ pub fn operation(method: &str, path: &str) -> Option<&'static str> {
     match (method, path) {
         ("PATCH", "/findings/batchupdate") => Some("BatchUpdateFindings"),
         ("POST", "/findings") => Some("GetFindings"),
+        ("PATCH", "/findingsv2/batchupdatev2") => Some("BatchUpdateFindingsV2"),
+        ("POST", "/findingsv2") => Some("GetFindingsV2"),
         ("POST", "/findings/import") => Some("BatchImportFindings"),
         ("GET", "/findingAggregator/list") => Some("ListFindingAggregators"),
         _ => None,
@@ -49,6 +52,8 @@ pub fn answer(hub: &mut SecurityHub, place: Place<'_>, operation: &str, input: &
     match operation {
         "BatchUpdateFindings" => batch_update(hub, place, input),
         "GetFindings" => get_findings(hub, place, input),
+        "BatchUpdateFindingsV2" => ocsf::batch_update(hub, place, input),
+        "GetFindingsV2" => ocsf::get_findings(hub, place, input),
         "BatchImportFindings" => batch_import(hub, place, input),
         "ListFindingAggregators" => {
             let aggregators: Vec<Value> = hub
@@ -71,6 +76,9 @@ pub fn answer(hub: &mut SecurityHub, place: Place<'_>, operation: &str, input: &
         }),
     }
 }
+
+/// "Id: maximum length of 512" (ASFF syntax). A longer one spoils the request.
+const ID_CHARACTERS: usize = 512;
 
 fn batch_update(hub: &mut SecurityHub, place: Place<'_>, input: &Value) -> Answer {
     let identifiers = input.get("FindingIdentifiers").and_then(Value::as_array);
@@ -100,8 +108,17 @@ fn batch_update(hub: &mut SecurityHub, place: Place<'_>, input: &Value) -> Answe
         .filter_map(|name| Some((name.to_owned(), input.get(name)?.clone())))
         .collect();
     let (mut processed, mut unprocessed) = (Vec::new(), Vec::new());
+    let mut named = std::collections::BTreeSet::new();
     for identifier in identifiers {
-        let refused = match key(identifier) {
+        let key = key(identifier);
+        if key.as_ref().is_some_and(|(id, _)| id.chars().count() > ID_CHARACTERS) {
+            return Err(invalid("Invalid parameter: FindingIdentifiers"));
+        }
+        let twice = key.as_ref().is_some_and(|key| !named.insert(key.clone()));
+        let refused = match key {
+            Some(_) if twice => {
+                Some(("DuplicatedFindingIdentifier".to_owned(), "The finding is named twice"))
+            }
             None => Some(("InvalidInput".to_owned(), "Id and ProductArn are required")),
             Some(key) => match hub.unprocessed.get(&key.0) {
                 Some(code) => Some((code.clone(), "The simulation was told to refuse it")),
@@ -125,14 +142,16 @@ fn update_one(
     update: &Map<String, Value>,
 ) -> Option<(String, &'static str)> {
     let region = hub.visible_regions(place.region).into_iter().find(|region| {
-        hub.findings
-            .get(region)
-            .and_then(|findings| findings.get(key))
-            .is_some_and(|finding| hub.sees(place.account, finding))
+        hub.is_known(&key.0, place.now)
+            && hub
+                .findings
+                .get(region)
+                .and_then(|findings| findings.get(key))
+                .is_some_and(|finding| hub.sees(place.account, finding))
     });
     match region {
         Some(region) => {
-            hub.update(&region, key, update, place.now);
+            hub.update(&region, key, update, &place.now.to_string());
             None
         }
         None => Some(("FindingNotFound".to_owned(), "Finding Not Found")),
@@ -147,21 +166,32 @@ fn key(identifier: &Value) -> Option<Key> {
 fn get_findings(hub: &SecurityHub, place: Place<'_>, input: &Value) -> Answer {
     let empty = Map::new();
     let filters = input.get("Filters").and_then(Value::as_object).unwrap_or(&empty);
+    check(filters)?;
     let mut found = Vec::new();
     for region in hub.visible_regions(place.region) {
-        for finding in hub.findings.get(&region).into_iter().flat_map(|findings| findings.values())
-        {
-            if hub.sees(place.account, finding) && passes(filters, finding)? {
+        for ((id, _), finding) in hub.findings.get(&region).into_iter().flatten() {
+            if hub.is_known(id, place.now)
+                && hub.sees(place.account, finding)
+                && passes(filters, finding)?
+            {
                 found.push(finding.clone());
             }
         }
     }
+    page(&found, input)
+}
+
+/// One page of what was found, with the token of the next.
+pub(super) fn page(found: &[Value], input: &Value) -> Answer {
     let start: usize = input
         .get("NextToken")
         .and_then(Value::as_str)
         .map_or(Ok(0), str::parse)
         .map_err(|_| invalid("Invalid parameter: NextToken"))?;
     let size = input.get("MaxResults").and_then(Value::as_u64).unwrap_or(100);
+    if !(1..=100).contains(&size) {
+        return Err(invalid("Invalid parameter: MaxResults must be 1 to 100"));
+    }
     let size = usize::try_from(size).unwrap_or(100);
     let page: Vec<Value> = found.iter().skip(start).take(size).cloned().collect();
     let next = start + page.len();
@@ -172,6 +202,22 @@ fn get_findings(hub: &SecurityHub, place: Place<'_>, input: &Value) -> Answer {
         object.insert("NextToken".to_owned(), json!(next.to_string()));
     }
     Ok(answer)
+}
+
+/// "For each attribute, you can provide up to 20 filter values." What is wrong
+/// with a filter does not depend on what there is to find.
+fn check(filters: &Map<String, Value>) -> Result<(), Refusal> {
+    for (name, values) in filters {
+        let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
+        let long = |value: &Value| {
+            let text = value.get("Value").and_then(Value::as_str).unwrap_or_default();
+            text.chars().count() > ID_CHARACTERS
+        };
+        if values.len() > 20 || values.iter().any(long) {
+            return Err(invalid(format!("Invalid parameter: {name}")));
+        }
+    }
+    Ok(())
 }
 
 /// String filters: values of one field are alternatives, fields all must pass.
@@ -237,7 +283,7 @@ fn batch_import(hub: &mut SecurityHub, place: Place<'_>, input: &Value) -> Answe
     let (mut imported, mut failed) = (0, Vec::new());
     for finding in findings {
         let id = finding.get("Id").cloned().unwrap_or_default();
-        match hub.import(place.region, finding) {
+        match hub.import(place.region, finding, place.now) {
             Some(_) => imported += 1,
             None => failed.push(json!({
                 "Id": id, "ErrorCode": "InvalidInput", "ErrorMessage": "Id and ProductArn are required",

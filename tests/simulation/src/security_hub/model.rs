@@ -1,7 +1,12 @@
-//! What Security Hub holds: findings as ASFF, per administrator and Region.
+//! What Security Hub holds: findings as ASFF and as OCSF, per administrator and
+//! Region.
+//!
+//! What AWS leaves open is modelled in the harsher way: user-defined fields of
+//! an update replace all that were there.
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -18,7 +23,16 @@ pub struct SecurityHub {
     /// Findings by the Region in which they were raised.
     #[serde(skip)]
     pub findings: BTreeMap<String, BTreeMap<Key, Value>>,
-    /// Finding ids whose update fails with this code.
+    /// Findings as OCSF, by Region and `metadata.uid`.
+    #[serde(skip)]
+    pub ocsf: BTreeMap<String, BTreeMap<String, Value>>,
+    /// How long after its import a new finding is known to nobody.
+    #[serde(skip)]
+    pub import_delay: SignedDuration,
+    /// From when new findings are known, by id or `metadata.uid`.
+    #[serde(skip)]
+    pub known_from: BTreeMap<String, Timestamp>,
+    /// Ids and `metadata.uid`s whose update fails with this code.
     #[serde(skip)]
     pub unprocessed: BTreeMap<String, String>,
     /// What EventBridge was sent: one event for each import and each update.
@@ -30,14 +44,16 @@ impl SecurityHub {
     /// Imports a finding, as BatchImportFindings does: what the provider may
     /// not set (workflow, note, user-defined fields) survives, but a record
     /// that goes from ARCHIVED to ACTIVE falls back to NEW.
-    pub fn import(&mut self, region: &str, mut finding: Value) -> Option<Key> {
+    pub fn import(&mut self, region: &str, mut finding: Value, now: Timestamp) -> Option<Key> {
         let text = |name: &str| finding.get(name).and_then(Value::as_str).map(str::to_owned);
         let key = (text("Id")?, text("ProductArn")?);
+        self.known_from.entry(key.0.clone()).or_insert(now + self.import_delay);
         let new_state = text("RecordState").unwrap_or_else(|| "ACTIVE".to_owned());
         let known = self.findings.entry(region.to_owned()).or_default();
         let object = finding.as_object_mut()?;
         object.entry("RecordState").or_insert(json!("ACTIVE"));
         object.insert("Workflow".to_owned(), json!({ "Status": "NEW" }));
+        object.insert("ProcessedAt".to_owned(), json!(now.to_string()));
         if let Some(before) = known.get(&key) {
             let reopened = before.get("RecordState") == Some(&json!("ARCHIVED"))
                 && new_state == "ACTIVE"
@@ -57,6 +73,34 @@ impl SecurityHub {
         Some(key)
     }
 
+    /// Puts a finding into the new Security Hub, as its pipeline does: status
+    /// and comment of a customer survive.
+    pub fn import_ocsf(&mut self, region: &str, mut finding: Value, now: Timestamp) -> Option<()> {
+        let uid = finding.pointer("/metadata/uid")?.as_str()?.to_owned();
+        self.known_from.entry(uid.clone()).or_insert(now + self.import_delay);
+        let known = self.ocsf.entry(region.to_owned()).or_default();
+        if let (Some(before), Some(object)) = (known.get(&uid), finding.as_object_mut()) {
+            for name in ["status_id", "status", "comment"] {
+                if let Some(value) = before.get(name) {
+                    object.insert(name.to_owned(), value.clone());
+                }
+            }
+        }
+        known.insert(uid, finding.clone());
+        self.send_imported_v2(region, &finding);
+        Some(())
+    }
+
+    /// Whether a finding's import is through.
+    pub fn is_known(&self, id: &str, now: Timestamp) -> bool {
+        self.known_from.get(id).is_none_or(|from| *from <= now)
+    }
+
+    /// A finding by its `metadata.uid`, in any Region.
+    pub fn ocsf_finding(&self, uid: &str) -> Option<&Value> {
+        self.ocsf.values().find_map(|findings| findings.get(uid))
+    }
+
     /// A finding by its ASFF id, in any Region.
     pub fn finding(&self, id: &str) -> Option<&Value> {
         self.findings.values().flatten().find(|((key, _), _)| key == id).map(|(_, value)| value)
@@ -66,7 +110,11 @@ impl SecurityHub {
     /// the home Region, its own elsewhere.
     pub fn visible_regions(&self, region: &str) -> Vec<String> {
         if self.home_region.as_deref() == Some(region) {
-            self.findings.keys().cloned().collect()
+            let mut regions: Vec<String> =
+                self.findings.keys().chain(self.ocsf.keys()).cloned().collect();
+            regions.sort_unstable();
+            regions.dedup();
+            regions
         } else {
             vec![region.to_owned()]
         }
@@ -76,6 +124,7 @@ impl SecurityHub {
     pub fn sees(&self, account: &str, finding: &Value) -> bool {
         self.administrator.as_deref() == Some(account)
             || finding.get("AwsAccountId").and_then(Value::as_str) == Some(account)
+            || finding.pointer("/cloud/account/uid").and_then(Value::as_str) == Some(account)
     }
 
     /// Applies an update and sends the event that AWS sends for it.
@@ -103,6 +152,30 @@ impl SecurityHub {
         }
         let finding = finding.clone();
         self.send_imported(region, &finding);
+    }
+
+    /// Applies an update of an OCSF finding and sends the event that AWS sends.
+    pub fn update_ocsf(&mut self, region: &str, uid: &str, update: &Map<String, Value>) {
+        let Some(finding) = self.ocsf.get_mut(region).and_then(|findings| findings.get_mut(uid))
+        else {
+            return;
+        };
+        let Some(object) = finding.as_object_mut() else { return };
+        object.extend(update.clone());
+        let finding = finding.clone();
+        self.send_imported_v2(region, &finding);
+    }
+
+    fn send_imported_v2(&mut self, region: &str, finding: &Value) {
+        self.events.push(json!({
+            "version": "0",
+            "source": "aws.securityhub",
+            "detail-type": "Findings Imported V2",
+            "account": finding.pointer("/cloud/account/uid"),
+            "region": region,
+            "resources": [finding.pointer("/metadata/uid")],
+            "detail": { "findings": [finding] },
+        }));
     }
 
     fn send_imported(&mut self, region: &str, finding: &Value) {

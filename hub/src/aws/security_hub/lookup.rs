@@ -6,40 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_securityhub::operation::get_findings::GetFindingsOutput;
 use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, StringFilter, StringFilterComparison};
 use aws_smithy_runtime_api::client::interceptors::context::Output;
-use firebreak_spoke::pace::RegionalRate;
 use firebreak_spoke::resource::Region;
 use serde_json::Value;
 
+use super::SecurityHub;
 use crate::aws::answer_text::AnswerText;
 use crate::aws::error::{HubError, failed};
-use crate::aws::security_hub::SecurityHub;
 use crate::aws::together::Together;
 use crate::finding::SecurityHubId;
-use crate::settings::Settings;
 
 /// "You can filter by up to 20 attributes… each with up to 20 filter values"
 /// (Security Hub API reference, GetFindings).
 const IDS_PER_CALL: usize = 20;
-/// "GetFindings: RateLimit of 3 requests per second. BurstLimit of 6" (Security
-/// Hub API reference, "Service quotas").
-const RATE: (u32, u32) = (6, 3);
-
 type Lookup = Together<SecurityHubId, Value>;
 
-/// The look-ups that are under way, by the Region that is asked, and their rate.
-#[derive(Debug)]
+/// The look-ups that are under way, by the Region that is asked.
+#[derive(Debug, Default)]
 pub(super) struct Lookups {
-    rate: RegionalRate,
     regions: Mutex<HashMap<Region, Arc<Lookup>>>,
 }
 
 impl Lookups {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let (burst, refill) = RATE;
-        let rate = RegionalRate::new(burst, refill, settings.concurrency);
-        Self { rate, regions: Mutex::default() }
-    }
-
     fn of(&self, region: &Region) -> Arc<Lookup> {
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         regions
@@ -74,7 +61,9 @@ impl SecurityHub {
         };
         let mut filters = AwsSecurityFindingFilters::builder();
         let mut products: Vec<&str> = Vec::new();
-        for SecurityHubId { id, product_arn } in &ids {
+        // OCSF's are not read by this call: they stay unfound.
+        for id in &ids {
+            let SecurityHubId::Asff { id, product_arn } = id else { continue };
             filters = filters.id(equals(id));
             if !products.contains(&product_arn.as_str()) {
                 products.push(product_arn);
@@ -86,7 +75,7 @@ impl SecurityHub {
         let mut found = HashMap::new();
         let mut token = None;
         loop {
-            self.lookups.rate.permit(region).await;
+            self.rates.read(region).await;
             let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
             client
                 .get_findings()
@@ -105,7 +94,7 @@ impl SecurityHub {
             for finding in findings {
                 let text = |name: &str| Some(finding.get(name)?.as_str()?.to_owned());
                 if let (Some(id), Some(product_arn)) = (text("Id"), text("ProductArn")) {
-                    found.insert(SecurityHubId { id, product_arn }, finding);
+                    found.insert(SecurityHubId::Asff { id, product_arn }, finding);
                 }
             }
             token = page.get("NextToken").and_then(Value::as_str).map(str::to_owned);

@@ -1,0 +1,60 @@
+//! What a call of Security Hub that failed means for the findings in it.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::tell::TellResult;
+use crate::aws::error::{HubError, failed};
+
+/// A call that failed as a whole.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What it means for each finding in it.
+    pub(super) result: TellResult,
+    /// Whether one finding may have spoilt it for the others: then it is worth
+    /// calling again with half of them.
+    pub(super) is_invalid: bool,
+}
+
+/// Reads an SDK error; `call` names the call as IAM does.
+pub(super) fn failure<E>(call: &str, error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let code = match error {
+        SdkError::ServiceError(service) => service.err().code(),
+        _ => None,
+    };
+    let is_invalid = matches!(code, Some("InvalidInputException" | "ValidationException"));
+    // Security Hub throttles with LimitExceededException as well (API
+    // reference, "429"); elsewhere that code is a lasting one.
+    let passes = matches!(code, Some("LimitExceededException" | "ConflictException"));
+    let result = match failed(call, error) {
+        HubError::Failed(why) if passes => TellResult::Later(why),
+        HubError::Transient(why) => TellResult::Later(why),
+        HubError::Failed(why) => TellResult::Refused(why),
+    };
+    Failure { result, is_invalid }
+}
+
+/// What a code among the `UnprocessedFindings` means for its finding. Both
+/// schemas' codes stand here (Security Hub API reference,
+/// BatchUpdateFindingsUnprocessedFinding and its V2).
+pub(super) fn unprocessed(call: &str, code: &str, message: Option<&str>) -> TellResult {
+    let why = format!("{call}: {code}: {}", message.unwrap_or("no reason given"));
+    match code {
+        "FindingNotFound" | "ResourceNotFoundException" => TellResult::NotFound,
+        "ConcurrentUpdateError"
+        | "InternalFailure"
+        | "ConflictException"
+        | "InternalServerException" => TellResult::Later(why),
+        _ => TellResult::Refused(why),
+    }
+}
+
+/// One half of a list and the other, to find what spoils it.
+pub(super) fn halves<T: Clone>(list: &[T]) -> [Vec<T>; 2] {
+    let (first, second) = list.split_at(list.len() / 2);
+    [first.to_vec(), second.to_vec()]
+}

@@ -1,0 +1,481 @@
+//! How an update goes together with what Security Hub holds already. Pure.
+//!
+//! The rules, each of which stands in the table of cases below:
+//!
+//! - The workflow status is ours to change while it is `NEW` or what we wrote
+//!   last. Any other status is somebody's word and stands; then the note is left
+//!   alone too, and only our fields are written.
+//! - Somebody else's note is quoted behind ours. A quote is carried on from
+//!   note to note.
+//! - User-defined fields of others stay. Where there is no room for all of ours,
+//!   they yield from the least important.
+//! - What stands there already is not written again.
+//!
+//! Security Hub has no conditional update: between reading and writing somebody
+//! can write, and is then overwritten. Reading right before writing makes that
+//! window small, and its history keeps what was overwritten.
+
+use std::collections::BTreeMap;
+
+use super::note::{cut, quote_in, quoted, with_quote};
+use super::{StatusUpdate, Workflow};
+
+/// Who we are in `Note.UpdatedBy`.
+pub const AUTHOR: &str = "firebreak";
+/// The field with the response's id.
+pub const RESPONSE: &str = "firebreak_response";
+/// The field with the workflow status that we wrote last: how we know our own
+/// word from an analyst's.
+pub const WORKFLOW: &str = "firebreak_workflow";
+/// The field with the response's state.
+pub const STATE: &str = "firebreak_state";
+/// The field with the rule that decided.
+pub const RULE: &str = "firebreak_rule";
+
+/// "UserDefinedFields: at most 50 pairs" (Security Hub API reference,
+/// BatchUpdateFindings).
+const FIELDS_AT_MOST: usize = 50;
+/// "Map Entries: value up to 1024 characters" (same).
+const FIELD_CHARACTERS: usize = 1_024;
+/// What the author of a note is called where Security Hub does not say.
+const SOMEBODY: &str = "somebody else";
+
+/// How Security Hub holds a finding, and so where our status can be marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Schema {
+    /// With user-defined fields, and notes that have an author.
+    Asff,
+    /// With one comment and nothing else: the status that we wrote stands in
+    /// its beginning, `Firebreak [RESOLVED]`.
+    Ocsf,
+}
+
+/// A finding as Security Hub holds it, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Present {
+    /// The workflow status; `None` is as good as `NEW`.
+    pub status: Option<String>,
+    /// The note or comment.
+    pub note: Option<Noted>,
+    /// The user-defined fields.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// A note, and who wrote it where that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// `Note.UpdatedBy`; OCSF's comment has no author.
+    pub by: Option<String>,
+    /// The text.
+    pub text: String,
+}
+
+impl Noted {
+    fn is_ours(&self) -> bool {
+        match &self.by {
+            Some(by) => by == AUTHOR,
+            None => self.text.starts_with("Firebreak"),
+        }
+    }
+}
+
+/// What has to be written; `None` leaves a part as it is. Findings with the
+/// same one share a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Write {
+    /// The workflow status.
+    pub workflow: Option<Workflow>,
+    /// The note.
+    pub note: Option<String>,
+    /// All user-defined fields, theirs among them: whether Security Hub merges
+    /// or replaces them is not documented.
+    pub fields: Option<BTreeMap<String, String>>,
+}
+
+impl Write {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whose word the status is after the update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Ours to write: with this status, or left as it was.
+    Ours(Option<Workflow>),
+    /// Somebody's, which stands.
+    Kept {
+        /// Their status.
+        status: String,
+        /// Who wrote the note that stands beside it, where it is not ours.
+        by: String,
+    },
+}
+
+/// What to write of an update on a finding as it is, and what that says.
+pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write, Verdict) {
+    let written = written(schema, present);
+    let status = present.status.as_deref().unwrap_or("NEW");
+    if status != "NEW" && Some(status) != written.as_deref() {
+        let fields = fields(schema, present, update, written.as_deref());
+        let note = present.note.as_ref().filter(|note| !note.is_ours());
+        let by = note.and_then(|note| note.by.as_deref()).unwrap_or(SOMEBODY).to_owned();
+        let write = Write { fields, ..Write::default() };
+        return (write, Verdict::Kept { status: status.to_owned(), by });
+    }
+    let marked = update.workflow.map(Workflow::name).or(written.as_deref());
+    let note = note(schema, present, update, marked);
+    let write = Write {
+        workflow: update.workflow.filter(|workflow| workflow.name() != status),
+        note: Some(note).filter(|note| present.note.as_ref().is_none_or(|it| it.text != *note)),
+        fields: fields(schema, present, update, marked),
+    };
+    (write, Verdict::Ours(update.workflow))
+}
+
+/// The finding after a write, so that the next update of the same finding need
+/// not read it again.
+#[must_use]
+pub fn after(schema: Schema, present: &Present, write: &Write) -> Present {
+    let by = match schema {
+        Schema::Asff => Some(AUTHOR.to_owned()),
+        Schema::Ocsf => None,
+    };
+    let note = write.note.clone().map(|text| Noted { by, text });
+    Present {
+        status: write.workflow.map(|it| it.name().to_owned()).or_else(|| present.status.clone()),
+        note: note.or_else(|| present.note.clone()),
+        fields: write.fields.clone().unwrap_or_else(|| present.fields.clone()),
+    }
+}
+
+/// The status that we wrote last, as we marked it.
+fn written(schema: Schema, present: &Present) -> Option<String> {
+    match schema {
+        Schema::Asff => present.fields.get(WORKFLOW).cloned(),
+        Schema::Ocsf => {
+            let text = &present.note.as_ref()?.text;
+            let (status, _) = text.strip_prefix("Firebreak [")?.split_once(']')?;
+            Some(status.to_owned())
+        }
+    }
+}
+
+fn note(schema: Schema, present: &Present, update: &StatusUpdate, marked: Option<&str>) -> String {
+    let quote = match &present.note {
+        Some(note) if note.is_ours() => quote_in(&note.text).to_owned(),
+        Some(note) => quoted(note.by.as_deref().unwrap_or(SOMEBODY), &note.text),
+        None => String::new(),
+    };
+    match (schema, marked) {
+        (Schema::Ocsf, Some(marked)) => {
+            let note = update.note.replacen("Firebreak", &format!("Firebreak [{marked}]"), 1);
+            with_quote(&StatusUpdate { note, ..update.clone() }, &quote)
+        }
+        (Schema::Ocsf, None) | (Schema::Asff, _) => with_quote(update, &quote),
+    }
+}
+
+/// All fields as they shall be; `None` where they are so already.
+fn fields(
+    schema: Schema,
+    present: &Present,
+    update: &StatusUpdate,
+    marked: Option<&str>,
+) -> Option<BTreeMap<String, String>> {
+    match schema {
+        Schema::Asff => {}
+        Schema::Ocsf => return None,
+    }
+    let mut ours: Vec<(&str, &str)> =
+        update.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    ours.extend(marked.map(|status| (WORKFLOW, status)));
+    // The most important first: the response's id leads to all the rest.
+    let important = [RESPONSE, WORKFLOW, STATE, RULE];
+    ours.sort_by_key(|(key, _)| important.iter().position(|it| it == key).unwrap_or(usize::MAX));
+    let mut all = present.fields.clone();
+    all.retain(|key, _| !ours.iter().any(|(own, _)| own == key));
+    for (key, value) in ours {
+        if all.len() < FIELDS_AT_MOST {
+            all.insert(key.to_owned(), cut(value, FIELD_CHARACTERS));
+        }
+    }
+    Some(all).filter(|all| *all != present.fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESPONSE_ID: &str = "r-0123456789abcdef";
+
+    fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn noted(by: &str, text: &str) -> Option<Noted> {
+        Some(Noted { by: Some(by.to_owned()), text: text.to_owned() })
+    }
+
+    fn comment(text: &str) -> Option<Noted> {
+        Some(Noted { by: None, text: text.to_owned() })
+    }
+
+    fn present(status: &str, note: Option<Noted>, fields: &[(&str, &str)]) -> Present {
+        Present { status: Some(status.to_owned()), note, fields: pairs(fields) }
+    }
+
+    fn update(workflow: Option<Workflow>) -> StatusUpdate {
+        StatusUpdate {
+            workflow,
+            note: "Firebreak said.".to_owned(),
+            hint: "Undo: it".to_owned(),
+            fields: pairs(&[(RESPONSE, RESPONSE_ID), (STATE, "contained"), (RULE, "root/rule")]),
+        }
+    }
+
+    const ASFF: Schema = Schema::Asff;
+    const OCSF: Schema = Schema::Ocsf;
+    const OURS: &str = "Firebreak said. Undo: it";
+
+    /// Status, note and verdict of one case; the fields have cases of their own.
+    #[test]
+    fn the_status_and_the_note_of_others_stand_and_our_own_go_on() {
+        use Workflow::{New, Notified, Resolved};
+        let (mark, said) = (WORKFLOW, "firebreak");
+        let kept =
+            |status: &str, by: &str| Verdict::Kept { status: status.to_owned(), by: by.to_owned() };
+        let quote = "Firebreak said. Undo: it | Note of ann: mine";
+        let cases = [
+            // Nobody was there.
+            (
+                ASFF,
+                Present::default(),
+                Some(Resolved),
+                Some(Resolved),
+                Some(OURS),
+                Verdict::Ours(Some(Resolved)),
+            ),
+            (
+                ASFF,
+                present("NEW", None, &[]),
+                Some(Notified),
+                Some(Notified),
+                Some(OURS),
+                Verdict::Ours(Some(Notified)),
+            ),
+            // The status that we wrote is ours to change.
+            (
+                ASFF,
+                present("NOTIFIED", noted(said, "Firebreak began."), &[(mark, "NOTIFIED")]),
+                Some(Resolved),
+                Some(Resolved),
+                Some(OURS),
+                Verdict::Ours(Some(Resolved)),
+            ),
+            (
+                ASFF,
+                present("RESOLVED", noted(said, OURS), &[(mark, "RESOLVED")]),
+                Some(New),
+                Some(New),
+                None,
+                Verdict::Ours(Some(New)),
+            ),
+            // A record that came back from the archive is NEW again.
+            (
+                ASFF,
+                present("NEW", noted(said, OURS), &[(mark, "RESOLVED")]),
+                Some(Resolved),
+                Some(Resolved),
+                None,
+                Verdict::Ours(Some(Resolved)),
+            ),
+            // An analyst's word stands, and so does the note, whoever wrote it.
+            (
+                ASFF,
+                present("SUPPRESSED", noted("ann", "mine"), &[]),
+                Some(Resolved),
+                None,
+                None,
+                kept("SUPPRESSED", "ann"),
+            ),
+            (
+                ASFF,
+                present("RESOLVED", noted(said, "Firebreak began."), &[(mark, "NOTIFIED")]),
+                Some(Resolved),
+                None,
+                None,
+                kept("RESOLVED", SOMEBODY),
+            ),
+            (
+                ASFF,
+                present("NOTIFIED", None, &[]),
+                Some(New),
+                None,
+                None,
+                kept("NOTIFIED", SOMEBODY),
+            ),
+            (
+                ASFF,
+                present("NOTIFIED", None, &[(mark, "RESOLVED")]),
+                None,
+                None,
+                None,
+                kept("NOTIFIED", SOMEBODY),
+            ),
+            // An update without a status leaves it and notes.
+            (ASFF, present("NEW", None, &[]), None, None, Some(OURS), Verdict::Ours(None)),
+            (
+                ASFF,
+                present("RESOLVED", noted(said, "Firebreak began."), &[(mark, "RESOLVED")]),
+                None,
+                None,
+                Some(OURS),
+                Verdict::Ours(None),
+            ),
+            // Somebody's note is quoted, and the quote carried on.
+            (
+                ASFF,
+                present("NEW", noted("ann", "mine"), &[]),
+                Some(Resolved),
+                Some(Resolved),
+                Some(quote),
+                Verdict::Ours(Some(Resolved)),
+            ),
+            (
+                ASFF,
+                present("NEW", noted(said, "Firebreak began. | Note of ann: mine"), &[]),
+                Some(Resolved),
+                Some(Resolved),
+                Some(quote),
+                Verdict::Ours(Some(Resolved)),
+            ),
+            (ASFF, present("NEW", noted(said, quote), &[]), None, None, None, Verdict::Ours(None)),
+            // OCSF: the comment says which status was ours.
+            (
+                OCSF,
+                Present::default(),
+                Some(Resolved),
+                Some(Resolved),
+                Some("Firebreak [RESOLVED] said. Undo: it"),
+                Verdict::Ours(Some(Resolved)),
+            ),
+            (
+                OCSF,
+                present("NOTIFIED", comment("Firebreak [NOTIFIED] began."), &[]),
+                Some(Resolved),
+                Some(Resolved),
+                Some("Firebreak [RESOLVED] said. Undo: it"),
+                Verdict::Ours(Some(Resolved)),
+            ),
+            (
+                OCSF,
+                present("NOTIFIED", comment("Firebreak [NOTIFIED] began."), &[]),
+                None,
+                None,
+                Some("Firebreak [NOTIFIED] said. Undo: it"),
+                Verdict::Ours(None),
+            ),
+            (
+                OCSF,
+                present("RESOLVED", comment("Firebreak [NOTIFIED] began."), &[]),
+                Some(New),
+                None,
+                None,
+                kept("RESOLVED", SOMEBODY),
+            ),
+            (
+                OCSF,
+                present("SUPPRESSED", comment("mine"), &[]),
+                Some(Resolved),
+                None,
+                None,
+                kept("SUPPRESSED", SOMEBODY),
+            ),
+            (
+                OCSF,
+                present("NEW", comment("mine"), &[]),
+                None,
+                None,
+                Some("Firebreak said. Undo: it | Note of somebody else: mine"),
+                Verdict::Ours(None),
+            ),
+        ];
+        for (schema, present, workflow, status, note, verdict) in cases {
+            let (write, said) = merge(schema, &present, &update(workflow));
+            let told = format!("{schema:?} {present:?} {workflow:?}");
+            assert_eq!(write.workflow, status, "{told}");
+            assert_eq!(write.note.as_deref(), note, "{told}");
+            assert_eq!(said, verdict, "{told}");
+            assert!(schema == ASFF || write.fields.is_none(), "{told}");
+        }
+    }
+
+    #[test]
+    fn fields_of_others_stay_and_ours_yield_from_the_least_important() {
+        for (others, ours) in [
+            (0, &[RESPONSE, WORKFLOW, STATE, RULE][..]),
+            (46, &[RESPONSE, WORKFLOW, STATE, RULE]),
+            (47, &[RESPONSE, WORKFLOW, STATE]),
+            (48, &[RESPONSE, WORKFLOW]),
+            (49, &[RESPONSE]),
+        ] {
+            let theirs: BTreeMap<String, String> =
+                (0..others).map(|index| (format!("z{index}"), "theirs".to_owned())).collect();
+            let present = Present { fields: theirs.clone(), ..Present::default() };
+            let (write, _) = merge(ASFF, &present, &update(Some(Workflow::Resolved)));
+            let fields = write.fields.unwrap();
+            let mut expected: Vec<&str> =
+                theirs.keys().map(String::as_str).chain(ours.iter().copied()).collect();
+            expected.sort_unstable();
+            assert_eq!(fields.keys().collect::<Vec<_>>(), expected, "{others}");
+        }
+        let theirs = (0..50).map(|index| (format!("z{index}"), "theirs".to_owned())).collect();
+        let full = Present { fields: theirs, ..Present::default() };
+        assert_eq!(merge(ASFF, &full, &update(None)).0.fields, None);
+    }
+
+    #[test]
+    fn under_somebody_s_status_our_fields_are_written_and_our_mark_is_not() {
+        let present = present("SUPPRESSED", None, &[("team", "red"), (WORKFLOW, "NOTIFIED")]);
+        let (write, _) = merge(ASFF, &present, &update(Some(Workflow::Resolved)));
+        let fields = write.fields.unwrap();
+        assert_eq!(fields.get(WORKFLOW).unwrap(), "NOTIFIED");
+        assert_eq!(fields.get("team").unwrap(), "red");
+        assert_eq!(fields.get(RESPONSE).unwrap(), RESPONSE_ID);
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let mut update = update(None);
+        update.fields.insert(RULE.to_owned(), "x".repeat(2_000));
+        let fields = merge(ASFF, &Present::default(), &update).0.fields.unwrap();
+        assert_eq!(fields.get(RULE).unwrap().chars().count(), FIELD_CHARACTERS);
+    }
+
+    /// Whatever is there, writing the same again changes nothing.
+    #[test]
+    fn what_was_written_is_not_written_again() {
+        let notes = [None, noted("ann", &"mine ".repeat(100)), noted(AUTHOR, "Firebreak began.")];
+        for schema in [ASFF, OCSF] {
+            for status in ["NEW", "NOTIFIED", "RESOLVED", "SUPPRESSED"] {
+                for note in &notes {
+                    for workflow in [None, Some(Workflow::Resolved), Some(Workflow::New)] {
+                        let before = present(
+                            status,
+                            note.clone(),
+                            &[("team", "red"), (WORKFLOW, "NOTIFIED")],
+                        );
+                        let update = update(workflow);
+                        let (write, verdict) = merge(schema, &before, &update);
+                        let then = after(schema, &before, &write);
+                        let (again, same) = merge(schema, &then, &update);
+                        assert!(again.is_empty(), "{before:?} {workflow:?} {again:?}");
+                        assert_eq!(same, verdict);
+                    }
+                }
+            }
+        }
+    }
+}
