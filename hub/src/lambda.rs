@@ -173,11 +173,10 @@ pub async fn handle_batch(
         let group = attribute("MessageGroupId").cloned().or_else(account);
         let index = handled.len();
         // One that cannot be read costs nothing and belongs to nobody.
-        turns.push(&group.unwrap_or_else(|| format!("message {id}")), Message {
-            index,
-            id: id.clone(),
-            parts,
-        });
+        turns.push(
+            &group.unwrap_or_else(|| format!("message {id}")),
+            Message { index, id: id.clone(), parts },
+        );
         handled.push((id, Handled { errors: vec![NOT_STARTED], ..unhandled }));
     }
     take_turns(responder, turns, &mut handled).await;
