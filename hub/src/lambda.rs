@@ -180,11 +180,10 @@ pub async fn handle_batch(
         let group = attribute("MessageGroupId").cloned().or_else(account);
         let index = handled.len();
         // One that cannot be read costs nothing and belongs to nobody.
-        turns.push(&group.unwrap_or_else(|| format!("message {id}")), Message {
-            index,
-            id: id.clone(),
-            parts,
-        });
+        turns.push(
+            &group.unwrap_or_else(|| format!("message {id}")),
+            Message { index, id: id.clone(), parts },
+        );
         handled.push((id, Handled { errors: vec![NOT_STARTED], ..unhandled }));
     }
     take_turns(responder, turns, &mut handled).await;
@@ -292,17 +291,16 @@ async fn take_turns(
 /// under one id are two messages, and fail together.
 fn once_each(records: Vec<SqsMessage>) -> Vec<SqsMessage> {
     let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let is_new = |message: &SqsMessage| {
+    let mut is_new = |message: &SqsMessage| {
         let Some(id) = message.message_id.clone() else { return true };
         let body = message.body.clone().unwrap_or_default();
         let bodies = seen.entry(id).or_default();
-        let is_new = !bodies.contains(&body);
-        if is_new {
+        let first = !bodies.contains(&body);
+        if first {
             bodies.push(body);
         }
-        is_new
+        first
     };
-    let mut is_new = is_new;
     records.into_iter().filter(|message| is_new(message)).collect()
 }
 

@@ -208,11 +208,9 @@ fn word(outcome: &Outcome) -> &'static str {
 /// of the values of a list.
 fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
     // Clocks of several services differ: what came before it was sent took no time.
-    let millis = |duration: SignedDuration| {
-        i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(0)
-    };
-    let between =
-        |from: Timestamp, to: Timestamp| millis(to.duration_since(from));
+    let millis =
+        |duration: SignedDuration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(0);
+    let between = |from: Timestamp, to: Timestamp| millis(to.duration_since(from));
     let (mut age, mut to_receipt) = (Vec::new(), Vec::new());
     let (mut receipt_contained, mut finding_contained) = (Vec::new(), Vec::new());
     let mut written_back = Vec::new();
@@ -232,9 +230,10 @@ fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
                 let receipt = waited.saturating_add(contained);
                 receipt_contained.push(receipt);
                 let updated = updated.get(outcome.finding.id.as_str());
-                finding_contained.extend(updated.map(|updated| {
-                    between(*updated, times.received).saturating_add(receipt)
-                }));
+                finding_contained.extend(
+                    updated
+                        .map(|updated| between(*updated, times.received).saturating_add(receipt)),
+                );
             }
             // Telling Security Hub is the last that is done for a finding here.
             if let Some((_, ended)) = outcome.written_back.as_ref().zip(times.ended) {

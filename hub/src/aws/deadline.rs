@@ -6,11 +6,9 @@
 
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use firebreak_spoke::calls::{Limits, default_client};
 pub use firebreak_spoke::calls::{Count, Counts};
-pub use firebreak_spoke::deadline::{
-    Deadline, HAND_BACK, HUB_CALLS, MEMBER_CALLS, NOTHING_NEW,
-};
+use firebreak_spoke::calls::{Limits, default_client};
+pub use firebreak_spoke::deadline::{Deadline, HAND_BACK, HUB_CALLS, MEMBER_CALLS, NOTHING_NEW};
 
 /// The calls of one process.
 #[derive(Clone, Debug)]
@@ -37,8 +35,7 @@ impl Calls {
     /// none. There is no deadline yet.
     pub fn new(config: &SdkConfig) -> Self {
         let given = config.http_client();
-        let clusters =
-            if given.is_some() { Clusters::AsConfigured } else { Clusters::ByAuthority };
+        let clusters = if given.is_some() { Clusters::AsConfigured } else { Clusters::ByAuthority };
         Self {
             deadline: Deadline::default(),
             counts: Counts::default(),
@@ -111,10 +108,8 @@ mod tests {
                     Self::Breaking => Err(ConnectorError::io("connection reset".into())),
                     Self::Throttling => {
                         let body = r#"{"__type":"com.amazonaws#ThrottlingException"}"#;
-                        let mut response = HttpResponse::new(
-                            400.try_into().unwrap(),
-                            SdkBody::from(body),
-                        );
+                        let mut response =
+                            HttpResponse::new(400.try_into().unwrap(), SdkBody::from(body));
                         response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
                         Ok(response)
                     }
@@ -150,7 +145,10 @@ mod tests {
         calls.deadline.set(Instant::now() + Duration::from_secs(12));
         let (error, took) = read(&calls.of_hub(&config)).await;
         assert_eq!(took, Duration::from_secs(8));
-        assert!(matches!(&error, HubError::Transient(why) if why.contains("time is over")), "{error}");
+        assert!(
+            matches!(&error, HubError::Transient(why) if why.contains("time is over")),
+            "{error}"
+        );
         assert_eq!(calls.counts.take()["dynamodb"], Count { calls: 1, throttles: 0 });
         // A call into a member account ends earlier, so that this can be recorded.
         calls.deadline.set(Instant::now() + Duration::from_secs(12));

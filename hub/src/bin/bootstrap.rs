@@ -48,7 +48,7 @@ fn start_log() {
         Ok(_) | Err(_) => FmtSpan::NONE,
     };
     let log = tracing_subscriber::fmt().json().with_env_filter(filter).with_span_events(spans);
-    log.with_current_span(false).with_span_list(true).init();
+    log.with_current_span(true).with_span_list(true).init();
 }
 
 /// When Lambda kills the invocation, by tokio's clock.

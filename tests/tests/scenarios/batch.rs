@@ -118,6 +118,47 @@ async fn what_takes_too_long_is_dropped_before_the_deadline_and_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
+    let world = World::new(4, Options::default());
+    world.responder(&example_policy().unwrap()).await.unwrap();
+    let mut settings = world.settings();
+    // One call of each class in a second: what waits for it makes no call that
+    // could end before the deadline.
+    settings.rate_share = 1;
+    let responder = Responder::new(&world.hub_config().await.unwrap(), settings);
+    let member = world.members[0].clone();
+    let mut waiting = findings(&world, std::slice::from_ref(&member));
+    for number in 0..12 {
+        let mut finding = Attack::Instance.finding(&member, 100 + number);
+        finding["resource"]["instanceDetails"]["instanceId"] = format!("i-{number:017x}").into();
+        world.import(&finding);
+        let id = format!("gone-{number}");
+        waiting.push((id.clone(), record(&id, &event(&finding).to_string())));
+    }
+    let (mut rounds, mut dropped) = (0, 0);
+    while !waiting.is_empty() {
+        rounds += 1;
+        assert!(rounds < 60, "{} messages never end", waiting.len());
+        let ends = Instant::now() + Duration::from_secs(16);
+        responder.deadline.set(ends);
+        let records: Vec<Value> = waiting.iter().map(|(_, record)| record.clone()).collect();
+        let (failed, handled) = hand_over(&responder, &records).await;
+        assert!(Instant::now() < ends, "the answer comes before the deadline");
+        let is_dropped =
+            |handled: &Handled| is_handed_back(handled) && handled.times.started.is_some();
+        dropped += handled.iter().filter(|(_, handled)| is_dropped(handled)).count();
+        waiting.retain(|(id, _)| failed.contains(id));
+        world.organization.advance(SignedDuration::from_secs(301));
+    }
+    println!("rounds={rounds} dropped={dropped}");
+    assert!(dropped > 0, "nothing was dropped");
+    let reaches = world.organization.edit(|state| {
+        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
+    });
+    assert!(!reaches);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_time_nothing_is_started_and_no_call_is_made() {
     let stage = stage().await;
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
@@ -241,7 +282,8 @@ async fn what_a_batch_did_is_measured() {
     }
     assert_eq!(first["QueueAge"], json!([5_000]));
     assert_eq!(first["ReceiptToContained"].as_array().unwrap().len(), 1);
-    assert_eq!(first["ReceiptToWrittenBack"].as_array().unwrap().len(), 1);
+    // Security Hub was told of the refusal as well.
+    assert_eq!(first["ReceiptToWrittenBack"].as_array().unwrap().len(), 2);
     let by_service = lines.iter().find(|line| line["Service"] == "dynamodb").unwrap();
     assert_eq!(by_service["ServiceThrottles"], 1);
     assert!(lines.iter().any(|line| line["Outcome"] == "contained" && line["Decided"] == 1));
