@@ -80,7 +80,8 @@ pub struct Finding {
     /// GuardDuty's finding id (also when Security Hub delivered it); for other
     /// products the ASFF or OCSF id.
     pub id: String,
-    /// `GuardDuty`, or the product's name.
+    /// `GuardDuty`, or the product's name; for custom imports what their ARN calls
+    /// them, `account/default`.
     pub product: String,
     /// The finding type, such as `UnauthorizedAccess:EC2/SSHBruteForce`.
     #[serde(rename = "type")]

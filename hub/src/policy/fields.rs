@@ -42,7 +42,10 @@ const FIELDS: &[Field<'static>] = &[
     text("type", "the finding type, such as `UnauthorizedAccess:EC2/SSHBruteForce`"),
     Field { name: "severity", holds: Holds::Number, about: "GuardDuty's scale, 0.0 to 10.0" },
     text("title", "the finding's title; empty where it has none"),
-    text("product", "`GuardDuty`, or the product's name"),
+    text(
+        "product",
+        "`GuardDuty`, or the product's name; `<account>/default` for imports of your own",
+    ),
     text("account", "the account that the finding is about"),
     text("region", "the Region that the finding is about"),
     text("partition", "`aws`, `aws-cn`, `aws-us-gov`, …"),

@@ -9,7 +9,10 @@ use aws_sdk_iam::types::StatusType;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::backend::Backend;
+use firebreak_hub::aws::guardduty::GuardDuty;
+use firebreak_hub::settings::Settings;
+
+use crate::backend::{Backend, REGION};
 
 pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
 
@@ -299,6 +302,13 @@ pub(crate) const CASES: &[Case] = &[
         let found: Vec<&str> =
             answer.items().iter().map(|item| item["sk"].as_s().unwrap().as_str()).collect();
         found.join(" ")
+    }),
+    case!("guardduty: an account without a detector lists none", "none", None, |backend| {
+        let settings = Settings::new("conformance");
+        let guardduty = GuardDuty::new(backend.config(), &settings);
+        let error = guardduty.finding(&REGION.parse().unwrap(), "f1").await.unwrap_err();
+        let none = format!("GuardDuty has no detector in {REGION}");
+        if error.to_string().contains(&none) { "none".to_owned() } else { error.to_string() }
     }),
     case!("sts: the caller's account", "123456789012", None, |backend| {
         let answer = backend.sts().get_caller_identity().send().await.unwrap();
