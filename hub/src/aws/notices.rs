@@ -198,6 +198,10 @@ where
 {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let said = failed(call, error);
+    // Taken, and the answer garbled: nobody knows what became of it.
+    if error.raw_response().is_some_and(|answer| answer.status().is_success()) {
+        return HubError::Transient(said.to_string());
+    }
     match code {
         // SNS's own words for being asked too often (SNS API reference, Publish).
         Some("Throttled" | "KMSThrottling") => HubError::Transient(said.to_string()),

@@ -357,3 +357,20 @@ fn commands(response: &Response) -> Vec<CommandDetail> {
     commands.push(command("show", ""));
     commands
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "UPDATE=1 is for the developer who runs it")]
+    fn the_schema_in_the_docs_is_up_to_date() {
+        let file = format!("{}/../docs/notices.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let fresh = format!("{:#}\n", schema());
+        if std::env::var("UPDATE").is_ok() {
+            std::fs::write(&file, &fresh).unwrap();
+        }
+        let written = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(written == fresh, "docs/notices.schema.json is stale: run the tests with UPDATE=1");
+    }
+}

@@ -239,18 +239,6 @@ fn the_verb_and_the_account_are_never_cut() {
     }
 }
 
-#[test]
-#[expect(clippy::disallowed_methods, reason = "UPDATE=1 is for the developer who runs it")]
-fn the_schema_in_the_docs_is_up_to_date() {
-    let file = format!("{}/../docs/notices.schema.json", env!("CARGO_MANIFEST_DIR"));
-    let fresh = format!("{:#}\n", schema());
-    if std::env::var("UPDATE").is_ok() {
-        std::fs::write(&file, &fresh).unwrap();
-    }
-    let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == fresh, "docs/notices.schema.json is stale: run the tests with UPDATE=1");
-}
-
 proptest! {
     #[test]
     fn any_response_has_a_legal_subject(

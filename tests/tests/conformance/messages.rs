@@ -121,14 +121,30 @@ pub(crate) const CASES: &[Case] = &[
         let arn = "arn:aws:sns:eu-central-1:123456789012:none";
         code(backend.sns().publish().topic_arn(arn).message("m").send().await)
     }),
-    case!("sns: a FIFO topic wants a group", "InvalidParameter", None, |backend| {
-        let call = backend.sns().publish().topic_arn(topic(backend, "ordered.fifo").await);
-        code(call.message("m").message_deduplication_id("1").send().await)
-    }),
-    case!("sns: texts by protocol need a default", "InvalidParameter", None, |backend| {
-        let call = backend.sns().publish().topic_arn(topic(backend, "texts").await);
-        code(call.message("{\"sqs\":\"m\"}").message_structure("json").send().await)
-    }),
+    case!(
+        "sns: a FIFO topic wants a group",
+        "InvalidParameter",
+        Some((
+            "MissingParameter",
+            "moto has a code of its own; AWS has InvalidParameter for it (SNS API reference, Publish, Errors)"
+        )),
+        |backend| {
+            let call = backend.sns().publish().topic_arn(topic(backend, "ordered.fifo").await);
+            code(call.message("m").message_deduplication_id("1").send().await)
+        }
+    ),
+    case!(
+        "sns: texts by protocol need a default",
+        "InvalidParameter",
+        Some((
+            "ok",
+            "moto takes it; AWS asks for a top-level key `default` (SNS API reference, Publish, MessageStructure)"
+        )),
+        |backend| {
+            let call = backend.sns().publish().topic_arn(topic(backend, "texts").await);
+            code(call.message("{\"sqs\":\"m\"}").message_structure("json").send().await)
+        }
+    ),
     case!("events: one entry of two is malformed", "1 - MalformedDetail", None, |backend| {
         let call = backend.events().put_events().entries(entry("{}")).entries(entry("no JSON"));
         let answer = call.send().await.unwrap();
