@@ -15,6 +15,7 @@ use crate::respond::Responder;
 use crate::settings::Settings;
 
 pub mod actions;
+pub mod audit;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod findings;
@@ -57,6 +58,9 @@ enum Command {
     Responses(responses::Command),
     /// Undo what policy lets stand no longer, as the Lambda function does on its schedule.
     Sweep,
+    /// Export the record of decisions, and find what was done to it.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Write policies, try them out, put them in force.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -107,6 +111,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Respond(arguments) => respond::run(&arguments, output).await,
         Command::Responses(command) => responses::run(&command, output).await,
         Command::Sweep => sweep::run(output).await,
+        Command::Audit(command) => audit::run(&command, output).await,
         Command::Policy(command) => policy::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
         Command::Actions(command) => actions::run(&command, output),
