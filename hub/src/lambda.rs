@@ -15,7 +15,6 @@ use serde_json::Value;
 use tracing::{error, info, warn};
 
 use crate::aws::error::HubError;
-use crate::record::State;
 use crate::respond::{Outcome, Responder, Run};
 use crate::sources::{self, Rejection};
 
@@ -100,21 +99,11 @@ pub fn is_schedule(event: &Value) -> bool {
         && event.get("Records").is_none()
 }
 
-/// Undoes what policy lets stand no longer. The error names what is tried again
-/// by the next tick.
+/// Looks at everything that is due. The error names what is tried again by the
+/// next tick, or was given up.
 pub async fn sweep(responder: &Responder) -> Result<(), HubError> {
-    let mut failed = Vec::new();
-    for ended in responder.sweep().await? {
-        match ended {
-            Ok(response) if response.state == State::Undone => {}
-            Ok(response) => failed.push(format!("{}: {}", response.id, response.reason)),
-            Err(error) => failed.push(error.to_string()),
-        }
-    }
-    for failure in &failed {
-        error!("sweep: {failure}");
-    }
-    if failed.is_empty() { Ok(()) } else { Err(HubError::Failed(failed.join("; "))) }
+    let failures = responder.sweep().await.failures();
+    if failures.is_empty() { Ok(()) } else { Err(HubError::Failed(failures.join("; "))) }
 }
 
 fn log(id: &str, handled: &Handled) {

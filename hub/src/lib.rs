@@ -9,12 +9,13 @@
 //!
 //! # Invariants
 //!
-//! - `sources`, `finding`, `organization`, `policy`, `plan`, `record` and
-//!   `status` are pure: values in, values out, no clock, network or globals.
+//! - `sources`, `finding`, `organization`, `policy`, `plan`, `record`,
+//!   `status`, `outbox`, `switches` and `audit` are pure: values in, values out, no clock, network or globals.
 //! - `respond` is the one place where effects are ordered.
 //! - SDK names appear under `aws` only. What is done in a member account lives
 //!   in the spoke's actions.
 
+pub mod audit;
 pub mod aws;
 pub mod cli;
 pub mod finding;
@@ -22,6 +23,7 @@ pub mod finding_types;
 pub mod lambda;
 pub mod metrics;
 pub mod organization;
+pub mod outbox;
 pub mod plan;
 pub mod policy;
 pub mod record;
@@ -29,3 +31,4 @@ pub mod respond;
 pub mod settings;
 pub mod sources;
 pub mod status;
+pub mod switches;

@@ -49,7 +49,7 @@ pub struct Outgoing {
 }
 
 /// Where an [`Outgoing`] is kept.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OutgoingKey {
     /// The partition key.
     pub pk: String,
@@ -72,6 +72,11 @@ impl Outgoing {
             outgoing.push(Self::new(response, Channel::SecurityHub, now));
         }
         outgoing
+    }
+
+    /// What is told when nobody answered a plan in time.
+    pub fn asking_again(response: &Response, now: Timestamp) -> Vec<Self> {
+        Self::of(response, now)
     }
 
     fn new(response: &Response, channel: Channel, now: Timestamp) -> Self {

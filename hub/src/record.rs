@@ -15,7 +15,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::finding::{Finding, SecurityHubId};
-use crate::organization::OuPath;
+use crate::organization::{OuPath, Place};
+use crate::policy::{Draw, Otherwise};
 
 /// The form of a record. A reader refuses a newer form than its own: acting on
 /// half of a record could undo half of a containment.
@@ -96,6 +97,8 @@ pub enum State {
     Refused,
     /// The plan is recorded and waits for a person.
     AwaitingApproval,
+    /// A person, or the clock where policy says so, decided against the plan.
+    Denied,
     /// The plan is being carried out under a lease.
     Running,
     /// Every containing step was verified by reading back.
@@ -110,14 +113,17 @@ pub enum State {
     Undoing,
     /// The prior state was put back, but for the drift that is recorded.
     Undone,
+    /// The same, because the time was over that policy lets it stand.
+    Expired,
 }
 
 impl State {
     /// Every state, in the order of a response's life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Observed,
         Self::Refused,
         Self::AwaitingApproval,
+        Self::Denied,
         Self::Running,
         Self::Contained,
         Self::Completed,
@@ -125,13 +131,16 @@ impl State {
         Self::Failed,
         Self::Undoing,
         Self::Undone,
+        Self::Expired,
     ];
 
     /// Whether a response may go from this state to `next`.
     pub fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Observed | Self::Refused => false,
-            Self::AwaitingApproval => matches!(next, Self::Running | Self::Refused),
+            Self::Observed | Self::Refused | Self::Denied => false,
+            Self::AwaitingApproval => {
+                matches!(next, Self::Running | Self::Refused | Self::Denied)
+            }
             Self::Running => matches!(
                 next,
                 Self::Contained
@@ -141,7 +150,9 @@ impl State {
                     | Self::Undoing
             ),
             // Drift that an undo left alone may be overwritten afterwards.
-            Self::Contained | Self::Completed | Self::Undone => next == Self::Undoing,
+            Self::Contained | Self::Completed | Self::Undone | Self::Expired => {
+                next == Self::Undoing
+            }
             // What failed is taken up again when the finding is seen again.
             Self::PartiallyContained | Self::Failed => {
                 matches!(next, Self::Undoing | Self::Running)
@@ -149,7 +160,11 @@ impl State {
             // After an undo of one step the others still hold.
             Self::Undoing => matches!(
                 next,
-                Self::Undone | Self::Contained | Self::Completed | Self::PartiallyContained
+                Self::Undone
+                    | Self::Expired
+                    | Self::Contained
+                    | Self::Completed
+                    | Self::PartiallyContained
             ),
         }
     }
@@ -165,8 +180,10 @@ impl State {
             Self::Observed
             | Self::Refused
             | Self::AwaitingApproval
+            | Self::Denied
             | Self::Failed
-            | Self::Undone => false,
+            | Self::Undone
+            | Self::Expired => false,
         }
     }
 
@@ -176,6 +193,7 @@ impl State {
             Self::Observed => "observed",
             Self::Refused => "refused",
             Self::AwaitingApproval => "awaiting-approval",
+            Self::Denied => "denied",
             Self::Running => "running",
             Self::Contained => "contained",
             Self::Completed => "completed",
@@ -183,6 +201,7 @@ impl State {
             Self::Failed => "failed",
             Self::Undoing => "undoing",
             Self::Undone => "undone",
+            Self::Expired => "expired",
         }
     }
 }
@@ -335,11 +354,86 @@ pub struct Response {
     pub expires: Option<SignedDuration>,
     /// When it is undone by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Timestamp>,
+    /// When the sweep looks at it, whatever for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
+    /// What is being waited for while no worker is at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// How often a worker handed it over since it began.
+    #[serde(default)]
+    pub tries: u32,
+    /// The version of the policy that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<u64>,
+    /// What Security Hub calls the further findings that it answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_findings: Vec<SecurityHubId>,
+    /// How it is approved, where it has to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// Who asked for what to be undone; kept, so that a worker that resumes an
     /// undo goes on with the same, and as the record of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
+}
+
+/// How a plan is approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Why a person is asked.
+    pub because: Because,
+    /// How long it waits for a person; without one, for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<SignedDuration>,
+    /// What happens then.
+    pub otherwise: Otherwise,
+    /// Who approves, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<String>,
+    /// What it draws on budgets if it is carried out without a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draws: Vec<Draw>,
+    /// How it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+/// Why a person is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Because {
+    /// Policy says so.
+    Policy,
+    /// A budget is spent: one notice goes out for all of those.
+    Budget,
+    /// Somebody paused what policy would do at once.
+    Pause,
+}
+
+/// How a plan was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What was said.
+    pub verdict: Verdict,
+    /// Who: a caller's ARN, or `policy` where nobody did in time.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What was said to a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It is carried out.
+    Approved,
+    /// It is not.
+    Denied,
 }
 
 /// What is asked for when a response is undone.
@@ -408,8 +502,25 @@ impl Response {
         self.revision += 1;
         if !matches!(next, State::Running | State::Undoing) {
             self.lease_until = None;
+            self.waiting = None;
+            self.due = None;
         }
         Ok(())
+    }
+
+    /// Where its account was when it was decided.
+    pub fn place(&self) -> Place {
+        Place { account: self.resource.account.clone(), ou_path: self.ou_path.clone() }
+    }
+
+    /// What Security Hub calls the findings that it answers, each once.
+    pub fn security_hub_ids(&self) -> impl Iterator<Item = &SecurityHubId> {
+        self.finding.security_hub.iter().chain(&self.further_findings)
+    }
+
+    /// Whether the attacker is cut off, as far as it was verified by now.
+    pub fn is_cut_off(&self) -> bool {
+        self.steps.iter().any(|step| step.cuts_off() && step.state == StepState::Done)
     }
 
     /// What the steps amount to once all have ended. Containment is claimed
@@ -422,8 +533,7 @@ impl Response {
                 .map(|step| step.action.as_str())
                 .collect()
         };
-        let contained =
-            self.steps.iter().any(|step| step.cuts_off() && step.state == StepState::Done);
+        let contained = self.is_cut_off();
         let (done, failed, skipped) =
             (of(StepState::Done), of(StepState::Failed), of(StepState::Skipped));
         let failures = || {
@@ -504,14 +614,15 @@ mod tests {
             for next in State::ALL {
                 let legal = state.may_become(next);
                 let told = format!("{state} -> {next}");
-                if matches!(state, State::Contained | State::Completed | State::Undone) {
+                let over = matches!(state, State::Undone | State::Expired);
+                if over || matches!(state, State::Contained | State::Completed) {
                     assert_eq!(legal, next == State::Undoing, "{told}");
                 }
                 if matches!(state, State::PartiallyContained | State::Failed) {
                     let again = matches!(next, State::Undoing | State::Running);
                     assert_eq!(legal, again, "{told}");
                 }
-                if matches!(state, State::Observed | State::Refused) {
+                if matches!(state, State::Observed | State::Refused | State::Denied) {
                     assert!(!legal, "{told}");
                 }
             }

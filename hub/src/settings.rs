@@ -34,6 +34,9 @@ pub struct Settings {
     /// How long an undone target is left alone by findings of the same type:
     /// `FIREBREAK_HOLD_HOURS`, default 24.
     pub hold: Duration,
+    /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without
+    /// one, whoever responds tells Security Hub and everybody else itself.
+    pub write_back_queue: Option<String>,
 }
 
 /// A setting that is missing or that cannot be read.
@@ -62,6 +65,7 @@ impl Settings {
             // Lambda's longest run is 15 minutes; a function is given less.
             lease: Duration::from_secs(300),
             hold: Duration::from_secs(24 * 3_600),
+            write_back_queue: None,
         }
     }
 
@@ -114,6 +118,16 @@ impl Settings {
                     }
                 })?;
             settings.hold = Duration::from_secs(hours * 3_600);
+        }
+        if let Some(url) = variable("FIREBREAK_WRITE_BACK_QUEUE") {
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                return Err(SettingsError {
+                    variable: "FIREBREAK_WRITE_BACK_QUEUE",
+                    why: format!("`{url}` is not the URL of a queue"),
+                    help: "set it to the queue's URL, as `aws sqs get-queue-url` prints it",
+                });
+            }
+            settings.write_back_queue = Some(url);
         }
         Ok(settings)
     }

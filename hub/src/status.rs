@@ -65,7 +65,10 @@ pub fn of(response: &Response) -> Option<StatusUpdate> {
             Some(Workflow::Notified),
             format!("Firebreak could not contain this: {}", response.reason),
         ),
-        State::Undone => {
+        State::Denied => {
+            (Some(Workflow::Notified), format!("Firebreak did not act, {}", response.reason))
+        }
+        State::Undone | State::Expired => {
             (Some(Workflow::New), format!("Firebreak undid {id}: {}", response.reason))
         }
     };

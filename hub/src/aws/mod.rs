@@ -6,4 +6,5 @@ pub mod error;
 pub mod ledger;
 pub mod organization;
 pub mod policies;
+pub mod queue;
 pub mod security_hub;

@@ -93,11 +93,16 @@ impl Policies {
     /// The policy in force, at most the TTL old. When it cannot be read there
     /// is none: an error, never an older or an empty one.
     pub async fn current(&self) -> Result<Arc<Policy>, HubError> {
+        Ok(self.in_force().await?.1)
+    }
+
+    /// The same, with the number of its version.
+    pub async fn in_force(&self) -> Result<(u64, Arc<Policy>), HubError> {
         // Held over the read, so that a cold start reads once.
         let mut loaded = self.loaded.lock().await;
         let now = config::now(&self.config);
         if let Some(known) = loaded.as_ref().filter(|known| now < known.until) {
-            return Ok(known.policy.clone());
+            return Ok((known.version.number, known.policy.clone()));
         }
         let cannot = |error: HubError| error.context("cannot read the policy");
         let version = self.version().await.map_err(cannot)?;
@@ -111,9 +116,9 @@ impl Policies {
             Some(known) if known.version == version => known.policy,
             _ => Arc::new(Policy::from_stored(self.documents(&version).await.map_err(cannot)?)),
         };
-        let until = now + self.settings.policy_ttl;
+        let (number, until) = (version.number, now + self.settings.policy_ttl);
         *loaded = Some(Loaded { version, policy: policy.clone(), until });
-        Ok(policy)
+        Ok((number, policy))
     }
 
     /// The policy that was read last, however old; none before the first

@@ -46,7 +46,70 @@ pub struct SecurityHub {
     clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
 }
 
+/// What is to be told of some findings.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    /// Where Security Hub keeps them.
+    pub region: Region,
+    /// Which.
+    pub findings: Vec<SecurityHubId>,
+    /// What.
+    pub update: StatusUpdate,
+}
+
+/// What became of one finding's update.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The finding.
+    pub finding: SecurityHubId,
+    /// What became of it.
+    pub result: TellResult,
+}
+
+/// What became of one finding's update.
+#[derive(Clone, Debug)]
+pub enum TellResult {
+    /// Written.
+    Written {
+        /// The workflow status.
+        workflow: Option<Workflow>,
+    },
+    /// An analyst's word stands.
+    Kept {
+        /// It.
+        status: String,
+        /// Whose.
+        by: String,
+    },
+    /// Unknown, yet.
+    NotFound,
+    /// Try again.
+    Later(String),
+    /// Never.
+    Refused(String),
+}
+
 impl SecurityHub {
+    /// Tells.
+    pub async fn tell(&self, tellings: &[Telling]) -> Vec<Told> {
+        let mut told = Vec::new();
+        for Telling { region, findings, update } in tellings {
+            for finding in findings {
+                let one = std::slice::from_ref(finding);
+                let result = match self.update(region, one, update).await {
+                    Ok(()) => TellResult::Written { workflow: update.workflow },
+                    Err(error) if error.to_string().contains("FindingNotFound") => {
+                        TellResult::NotFound
+                    }
+                    Err(HubError::Transient(why)) => TellResult::Later(why),
+                    Err(HubError::Failed(why)) => TellResult::Refused(why),
+                };
+                told.push(Told { finding: finding.clone(), result });
+            }
+        }
+        told
+    }
+
     /// Updates findings under the hub's credentials, which must be the
     /// delegated administrator's.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {

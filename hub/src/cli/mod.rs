@@ -20,6 +20,7 @@ pub mod audit;
 pub mod demo;
 pub mod findings;
 mod inputs;
+pub mod pause;
 pub mod policy;
 pub mod respond;
 pub mod responses;
@@ -53,14 +54,19 @@ enum Command {
     Demo(demo::Arguments),
     /// Respond to findings from a file or standard input, as the Lambda function would.
     Respond(respond::Arguments),
-    /// List, show and undo responses.
+    /// List, show, approve, deny and undo responses.
     #[command(subcommand)]
     Responses(responses::Command),
-    /// Undo what policy lets stand no longer, as the Lambda function does on its schedule.
+    /// Look at what is due, as the Lambda function does on its schedule: ends by the clock,
+    /// approvals whose time is over, what a worker left, what was not told yet.
     Sweep,
     /// Export the record of decisions, and find what was done to it.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Let nothing begin by itself: plans wait for a person instead.
+    Pause(pause::PauseArguments),
+    /// End a pause.
+    Resume(pause::ResumeArguments),
     /// Write policies, try them out, put them in force.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -112,6 +118,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Responses(command) => responses::run(&command, output).await,
         Command::Sweep => sweep::run(output).await,
         Command::Audit(command) => audit::run(&command, output).await,
+        Command::Pause(arguments) => pause::pause(&arguments, output).await,
+        Command::Resume(arguments) => pause::resume(&arguments, output).await,
         Command::Policy(command) => policy::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
         Command::Actions(command) => actions::run(&command, output),

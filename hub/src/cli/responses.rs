@@ -1,4 +1,4 @@
-//! `firebreak responses list | show | undo | hold | release`.
+//! `firebreak responses list | show | approve | deny | undo | hold | release`.
 
 use std::io::Write;
 
@@ -10,7 +10,10 @@ use serde_json::{json, to_value};
 
 use super::respond::write_steps;
 use super::{Failure, Output, responder};
-use crate::record::{Drift, Response, ResponseId, State, StepState, Undo};
+use crate::aws::error::HubError;
+use crate::record::{
+    Answer, Approval, Drift, Response, ResponseId, State, StepState, Undo, Verdict,
+};
 use crate::respond::Responder;
 
 /// What to do with responses.
@@ -32,6 +35,27 @@ pub enum Command {
     Show {
         /// The response's id.
         id: ResponseId,
+    },
+    /// Carry out a plan that waits for approval. Where it would change other things by now, the
+    /// new plan is recorded instead, to be approved anew.
+    Approve {
+        /// The response's id.
+        id: ResponseId,
+        /// Why; it is recorded with your identity.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Turn a plan down that waits for approval. The findings that it answers are left alone from
+    /// then on.
+    Deny {
+        /// The response's id.
+        id: ResponseId,
+        /// Why; it is recorded with your identity.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Put back what a response changed; what somebody changed since is reported, not overwritten.
     Undo {
@@ -94,6 +118,33 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             })?;
             show(&mut out, &response, output)?;
         }
+        Command::Approve { id, reason, yes } => {
+            if !yes {
+                if let Some(response) = responder.ledger.response(id).await? {
+                    write_steps(&mut out, &response)?;
+                }
+                confirm(&format!("Carry {id} out?"))?;
+            }
+            let response = responder.approve(id, reason.clone()).await.map_err(refused)?;
+            show(&mut out, &response, output)?;
+            match response.state {
+                // What runs on needs time, and goes on by itself.
+                State::Contained | State::Completed | State::Running => {}
+                State::Observed
+                | State::Refused
+                | State::AwaitingApproval
+                | State::Denied
+                | State::PartiallyContained
+                | State::Failed
+                | State::Undoing
+                | State::Undone
+                | State::Expired => return Err(Failure::Check(response.reason)),
+            }
+        }
+        Command::Deny { id, reason } => {
+            let response = responder.deny(id, reason.clone()).await.map_err(refused)?;
+            show(&mut out, &response, output)?;
+        }
         Command::Undo { id, step, force_drift, hold, yes } => {
             if !yes {
                 confirm(&format!("Undo {id}? The resource will be as exposed as before"))?;
@@ -114,7 +165,8 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             let of_step = step.as_ref().and_then(|step| {
                 undone.steps.iter().find(|it| it.action == *step).map(|it| it.state)
             });
-            if undone.state != State::Undone && of_step != Some(StepState::Undone) {
+            let over = matches!(undone.state, State::Undone | State::Expired);
+            if !over && of_step != Some(StepState::Undone) {
                 return Err(Failure::Check(undone.reason));
             }
         }
@@ -136,6 +188,14 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A no of Firebreak's own is no failure of AWS's.
+fn refused(error: HubError) -> Failure {
+    match error {
+        HubError::Failed(why) => Failure::Check(why),
+        HubError::Transient(_) => Failure::Aws(error),
+    }
 }
 
 fn until(responder: &Responder, length: SignedDuration) -> Result<Option<Timestamp>, Failure> {
@@ -191,8 +251,15 @@ fn show(out: &mut impl Write, response: &Response, output: Output) -> Result<(),
         seconds(response.created),
         seconds(response.updated)
     )?;
-    if let Some(due) = response.due {
-        writeln!(out, "  ends      {} by itself", seconds(due))?;
+    if let Some(ends) = response.ends {
+        writeln!(out, "  ends      {} by itself", seconds(ends))?;
+    }
+    if let Some(waiting) = &response.waiting {
+        let next = response.due.map(seconds).unwrap_or_default();
+        writeln!(out, "  waits     {waiting}; goes on {next}")?;
+    }
+    if let Some(approval) = &response.approval {
+        write_approval(out, response, approval)?;
     }
     if let Some(undo) = &response.undo {
         writeln!(out, "  undo      asked for by {}", undo.by)?;
@@ -201,6 +268,32 @@ fn show(out: &mut impl Write, response: &Response, output: Output) -> Result<(),
         }
     }
     write_steps(out, response)?;
+    Ok(())
+}
+
+fn write_approval(
+    out: &mut impl Write,
+    response: &Response,
+    approval: &Approval,
+) -> Result<(), Failure> {
+    match (&approval.answer, approval.within) {
+        (Some(Answer { verdict, by, at, reason }), _) => {
+            let word = match verdict {
+                Verdict::Approved => "approved",
+                Verdict::Denied => "denied",
+            };
+            let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            writeln!(out, "  {word:<9} {} by {by}{why}", seconds(*at))?;
+        }
+        (None, Some(_)) => {
+            let (then, due) = (approval.otherwise.name(), response.due.map(seconds));
+            writeln!(out, "  answer    by {}, then {then}", due.unwrap_or_default())?;
+        }
+        (None, None) => {}
+    }
+    if let Some(approvers) = &approval.approvers {
+        writeln!(out, "  approvers {approvers}")?;
+    }
     Ok(())
 }
 

@@ -5,32 +5,43 @@ use std::io::Write;
 use serde_json::json;
 
 use super::{Failure, Output, responder};
-use crate::record::State;
 
-/// Runs the command: 1 when something could not be undone, which the next
-/// sweep tries again.
+/// Runs the command: 1 when something failed, which the next sweep tries again,
+/// or was given up.
 pub async fn run(output: Output) -> Result<(), Failure> {
-    let ended = responder().await?.sweep().await?;
-    let (mut undone, mut failed) = (Vec::new(), Vec::new());
-    for one in ended {
-        match one {
-            Ok(response) if response.state == State::Undone => undone.push(response),
-            Ok(response) => failed.push(format!("{}: {}", response.id, response.reason)),
-            Err(error) => failed.push(error.to_string()),
-        }
-    }
+    let swept = responder().await?.sweep().await;
+    let failures = swept.failures();
+    let looked_at: Vec<_> = swept.responses.iter().flatten().collect();
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {
-            let undone: Vec<&str> = undone.iter().map(|it| it.id.as_str()).collect();
-            writeln!(out, "{:#}", json!({ "undone": undone, "failed": failed }))?;
+            let responses: Vec<_> = looked_at
+                .iter()
+                .map(|it| json!({ "response": it.id, "state": it.state, "reason": it.reason }))
+                .collect();
+            let told = json!({
+                "responses": responses, "told": swept.told, "later": swept.later,
+                "failed": failures,
+            });
+            writeln!(out, "{told:#}")?;
         }
         Output::Text => {
-            for response in &undone {
-                writeln!(out, "{} {}: {}", response.id, response.resource.arn(), response.reason)?;
+            for response in &looked_at {
+                let (id, state) = (&response.id, response.state);
+                writeln!(out, "{id} {} is {state}: {}", response.resource.arn(), response.reason)?;
             }
-            writeln!(out, "{} undone, {} to be tried again", undone.len(), failed.len())?;
+            for why in &swept.later {
+                writeln!(out, "told later: {why}")?;
+            }
+            writeln!(
+                out,
+                "{} response(s) looked at, {} told, {} to be told later, {} failed",
+                looked_at.len(),
+                swept.told,
+                swept.later.len(),
+                failures.len()
+            )?;
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Check(failed.join("\n"))) }
+    if failures.is_empty() { Ok(()) } else { Err(Failure::Check(failures.join("\n"))) }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
 use super::window::Window;
@@ -14,7 +14,7 @@ use crate::organization::Place;
 
 /// What is counted together below a budget's point; without one of these it is
 /// everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CountedBy {
     /// Each account has the budget of its own.
@@ -42,14 +42,14 @@ impl CountedBy {
 }
 
 /// At most so many actions within any window of this length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Budget {
     /// How many actions.
     pub actions: u32,
     /// The length of the window.
     pub per: Window,
     /// What is counted together.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<CountedBy>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Budget {
 }
 
 /// A budget that a decision falls under.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BudgetRef {
     /// Where its document is attached.
     pub document: String,
@@ -72,7 +72,7 @@ pub struct BudgetRef {
 
 /// What carrying a decision out draws on one budget. Everything under one key
 /// is counted together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draw {
     /// The budget.
     pub budget: BudgetRef,

@@ -11,6 +11,8 @@ use super::tree::{BrokenDocument, Policy, Step};
 use super::variables;
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
+use firebreak_spoke::resource::Resource;
+use std::collections::BTreeMap;
 
 impl Policy {
     /// Decides what to do about one target of a finding. Where that rests on
@@ -239,6 +241,26 @@ fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target,
 }
 
 impl Policy {
+    /// Why a plan that waited may not be carried out any more; `None` when it may.
+    /// The rule was asked when the plan was made: these are the guardrails.
+    pub fn forbids(&self, resource: &Resource, place: &Place, tags: &Tags) -> Option<String> {
+        let way = match self.way_up(place) {
+            Ok(way) => way,
+            Err(BrokenDocument { point, why }) => {
+                return Some(format!("the policy document of {point} is broken: {why}"));
+            }
+        };
+        let mut decision = Decision::without_rule(Outcome::Follow, "");
+        decision.mode = Mode::Approve;
+        lower_to_ceilings(&mut decision, &way);
+        if decision.mode < Mode::Approve {
+            return decision.guardrails.last().map(|guardrail| guardrail.effect.clone());
+        }
+        let target = Target { resource: resource.clone(), role: None, tags: BTreeMap::new() };
+        apply_protections(&mut decision, &way, &target, tags);
+        (decision.outcome != Outcome::Follow).then_some(decision.why)
+    }
+
     /// Why a user or role may not be touched though it is not the target itself,
     /// such as the role behind an instance; `None` when it may.
     pub fn protects(&self, principal_arn: &str, place: &Place) -> Option<String> {

@@ -68,7 +68,7 @@ impl Extends {
 }
 
 /// What happens to a plan that nobody approved in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Otherwise {
     /// People are told again, and the plan waits on.

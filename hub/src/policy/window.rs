@@ -3,7 +3,8 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A span of time from one minute to thirty days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +15,7 @@ impl Window {
     const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
     /// Reads `30m`, `1h 30m`, `7d`. The error says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let span: Span = text.parse().map_err(|_| "is no window of time")?;
         if !text.starts_with(|char: char| char.is_ascii_digit()) {
             return Err("is no window of time");
@@ -46,6 +47,13 @@ impl fmt::Display for Window {
             Some((length, unit)) => write!(formatter, "{}{unit}", seconds / length),
             None => write!(formatter, "{seconds}s"),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|why| D::Error::custom(format!("`{text}` {why}")))
     }
 }
 

@@ -8,15 +8,14 @@ use firebreak_spoke::actions::{self, Phase, Scope, Verdict};
 use firebreak_spoke::error::{ActionError, Kind};
 use firebreak_spoke::seen::Seen;
 use futures::future::join_all;
-use tracing::{info, warn};
+use jiff::SignedDuration;
+use tracing::warn;
 
 use super::Responder;
-use super::outcome::{Disposition, Outcome, outcome};
-use super::undo::may_have_changed;
-use super::write_back::is_unsent;
+use crate::audit::{Event, What};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
-use crate::finding::{Finding, Target};
+use crate::outbox::Outgoing;
 use crate::plan;
 use crate::record::{Response, State, Step, StepState};
 
@@ -26,9 +25,13 @@ const VERIFICATIONS: u32 = 4;
 const BETWEEN_VERIFICATIONS: Duration = Duration::from_millis(1_500);
 
 /// How long a worker stays with a step whose work is under way in the member
-/// account, and how often it looks. Afterwards the finding's next delivery goes on.
-const PENDING_AT_MOST: Duration = Duration::from_secs(60);
+/// account, and how often it looks. Afterwards the sweep goes on.
+const PENDING_AT_MOST: Duration = Duration::from_secs(15);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
+/// For how long a response is taken up again and again. What has not ended then
+/// has failed.
+const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// The phases in their order, each in two halves: see [`plan::waits`].
 const WAVES: [(Phase, bool); 8] = [
@@ -63,15 +66,48 @@ fn hold_back(response: &mut Response) {
     }
 }
 
+/// Why a step did not come to an end.
+#[derive(Clone, Debug)]
+enum Interruption {
+    /// Its work is under way in the member account.
+    Pending(String),
+    /// A passing failure.
+    Failed(ActionError),
+}
+
+impl Interruption {
+    fn message(&self) -> String {
+        match self {
+            Self::Pending(why) => why.clone(),
+            Self::Failed(error) => error.to_string(),
+        }
+    }
+}
+
+/// How far a response was carried out.
+pub(super) struct Carried {
+    pub(super) response: Response,
+    /// From receipt to the attacker being cut off, where that was in this run.
+    pub(super) contained_after: Option<Duration>,
+    /// What is to be told now.
+    pub(super) outgoing: Vec<Outgoing>,
+}
+
 impl Responder {
     /// Carries out what is planned, phase by phase, and records how each ended.
+    /// What needs longer is handed over to the sweep.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` when a passing failure interrupted it, after recording so:
+    /// the next delivery or the sweep goes on, whoever comes first.
     pub(super) async fn carry_out(
         &self,
         mut response: Response,
         entry: &mut Entry,
         session: Result<Option<Arc<Account>>, ActionError>,
         received: tokio::time::Instant,
-    ) -> Result<(Response, Option<Duration>), HubError> {
+    ) -> Result<Carried, HubError> {
         let mut contained_after = None;
         let mut interrupted = None;
         let names: Vec<String> = response.steps.iter().map(|it| it.action.clone()).collect();
@@ -79,42 +115,21 @@ impl Responder {
             if phase == Phase::End && interrupted.is_none() {
                 hold_back(&mut response);
             }
-            let in_phase = |step: &&mut Step| {
-                step.phase == phase
-                    && plan::waits(&step.action, &names) == waiting
-                    && step.state == StepState::Planned
-            };
             if phase == Phase::End && interrupted.is_some() {
                 // What is under way may still need the resource.
                 continue;
             }
-            let (id, finding) = (response.id.clone(), response.finding.clone());
-            let resource = response.resource.clone();
-            let steps: Vec<&mut Step> = response.steps.iter_mut().filter(in_phase).collect();
-            if steps.is_empty() {
+            let now = |step: &Step| {
+                (step.phase, plan::waits(&step.action, &names)) == (phase, waiting)
+                    && step.state == StepState::Planned
+            };
+            if !response.steps.iter().any(now) {
                 continue;
             }
-            let ended = join_all(steps.into_iter().map(|step| async {
-                match &session {
-                    Ok(Some(account)) => {
-                        let seen = Seen::default();
-                        let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
-                        carry_out_step(scope, step).await
-                    }
-                    Ok(None) => Ok(()),
-                    Err(error) if error.kind == Kind::Transient => Err(error.clone()),
-                    Err(error) => {
-                        step.state = StepState::Failed;
-                        step.detail = error.to_string();
-                        Ok(())
-                    }
-                }
-            }))
-            .await;
-            interrupted = interrupted.or(ended.into_iter().find_map(Result::err));
-            let contained =
-                response.steps.iter().any(|step| step.cuts_off() && step.state == StepState::Done);
-            if phase == Phase::Contain && contained && interrupted.is_none() {
+            let was_cut_off = response.is_cut_off();
+            let ended = self.carry_out_wave(&mut response, &session, now).await;
+            interrupted = interrupted.or(ended);
+            if phase == Phase::Contain && !was_cut_off && response.is_cut_off() {
                 contained_after = Some(received.elapsed());
             }
             let more = response
@@ -125,166 +140,145 @@ impl Responder {
             if more {
                 response.revision += 1;
                 response.updated = self.now();
-                if self.ledger.record(&response).await? == Written::Lost {
+                if self.ledger.record(&response).await? != Written::Yes {
                     return Err(fenced(&response));
                 }
             }
         }
-        if let Some(error) = interrupted {
-            // The lease ends now, so that the next delivery resumes at once.
-            response.revision += 1;
-            response.updated = self.now();
-            response.lease_until = Some(response.updated);
-            entry.lease_until = response.lease_until;
-            if self.ledger.record_with_entry(&response, entry).await? == Written::Lost {
-                return Err(fenced(&response));
+        if let Some(interruption) = interrupted {
+            if self.now().duration_since(response.created) < GIVE_UP_AFTER {
+                let outgoing = self.hand_over(&mut response, entry, &interruption).await?;
+                return match interruption {
+                    Interruption::Pending(_) => Ok(Carried { response, contained_after, outgoing }),
+                    Interruption::Failed(error) => {
+                        self.tell(&response, outgoing).await;
+                        Err(HubError::Transient(error.to_string()))
+                    }
+                };
             }
-            warn!(response.id = %response.id, "interrupted `{}`: {error}", response.id);
-            return Err(HubError::Transient(error.to_string()));
+            for step in response.steps.iter_mut().filter(|it| it.state == StepState::Planned) {
+                step.state = StepState::Failed;
+                step.detail = format!("given up after a day: {}", interruption.message());
+            }
         }
         let (state, reason) = response.result();
-        if state.holds_resource() {
-            response.due = response.expires.map(|after| self.now() + after);
-        }
-        self.end(&mut response, entry, state, reason).await?;
-        Ok((response, contained_after))
+        let outgoing = self.end(&mut response, entry, state, reason).await?;
+        Ok(Carried { response, contained_after, outgoing })
     }
 
+    /// Carries out the planned steps that `now` picks, side by side.
+    async fn carry_out_wave(
+        &self,
+        response: &mut Response,
+        session: &Result<Option<Arc<Account>>, ActionError>,
+        now: impl Fn(&Step) -> bool,
+    ) -> Option<Interruption> {
+        let (id, finding) = (response.id.clone(), response.finding.clone());
+        let resource = response.resource.clone();
+        let steps = response.steps.iter_mut().filter(|step| now(step));
+        let ended = join_all(steps.map(|step| async {
+            match session {
+                Ok(Some(account)) => {
+                    let seen = Seen::default();
+                    let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
+                    carry_out_step(scope, step).await
+                }
+                Ok(None) => Ok(()),
+                Err(error) if error.kind == Kind::Transient => {
+                    Err(Interruption::Failed(error.clone()))
+                }
+                Err(error) => {
+                    step.state = StepState::Failed;
+                    step.detail = error.to_string();
+                    Ok(())
+                }
+            }
+        }))
+        .await;
+        ended.into_iter().find_map(Result::err)
+    }
+
+    /// Hands an interrupted response over: to the finding's next delivery, which
+    /// may resume at once what failed, and to the sweep, which goes on with
+    /// what needs time. The first time, people are told how far it is.
+    async fn hand_over(
+        &self,
+        response: &mut Response,
+        entry: &mut Entry,
+        interruption: &Interruption,
+    ) -> Result<Vec<Outgoing>, HubError> {
+        let first = response.waiting.is_none();
+        let now = self.now();
+        response.revision += 1;
+        response.updated = now;
+        response.lease_until = Some(now);
+        response.due = Some(now + wait_after(response.tries));
+        response.tries = response.tries.saturating_add(1);
+        response.waiting = Some(interruption.message());
+        entry.lease_until = response.lease_until;
+        entry.waiting = matches!(interruption, Interruption::Pending(_));
+        let outgoing = if first { Outgoing::of(response, now) } else { Vec::new() };
+        let commit = self.ledger.commit(now).advance(response, entry)?.send(&outgoing)?;
+        if commit.write().await? != Written::Yes {
+            return Err(fenced(response));
+        }
+        let why = interruption.message();
+        warn!(response.id = %response.id, "`{}` goes on later: {why}", response.id);
+        Ok(outgoing)
+    }
+
+    /// Records the end of a run: the state, what is to be told, and that it was
+    /// so. Returns what is to be told.
     pub(super) async fn end(
         &self,
         response: &mut Response,
         entry: &mut Entry,
         state: State,
         reason: String,
-    ) -> Result<(), HubError> {
+    ) -> Result<Vec<Outgoing>, HubError> {
+        let now = self.now();
         response
-            .become_state(state, reason, self.now())
+            .become_state(state, reason, now)
             .map_err(|error| HubError::Failed(error.to_string()))?;
-        entry.state = state;
-        entry.lease_until = response.lease_until;
-        entry.unsent = is_unsent(response);
-        match self.ledger.record_with_entry(response, entry).await? {
-            Written::Yes => Ok(()),
-            Written::Lost => Err(fenced(response)),
-        }
-    }
-
-    /// Goes on where a worker stopped, from what it recorded.
-    pub(super) async fn resume(
-        &self,
-        finding: &Finding,
-        target: &Target,
-        rule: &str,
-        mut entry: Entry,
-        received: tokio::time::Instant,
-    ) -> Result<Outcome, HubError> {
-        let mut response = self.load(&entry.response).await?;
-        if response.state == State::Undoing {
-            let undone = self.undo_claimed(response, entry).await?;
-            let reason = format!("resumed the undo of `{}`: {}", undone.id, undone.reason);
-            let resource = Some(&target.resource);
-            let outcome = outcome(finding, resource, Disposition::Repeat, reason);
-            return Ok(Outcome { response: Some(undone), ..outcome });
-        }
-        self.take_lease(&mut response, &mut entry).await?;
-        info!(response.id = %response.id, "resumed `{}` of rule `{rule}`", response.id);
-        let session = self.changing_session(&response).await;
-        let (response, contained_after) =
-            self.carry_out(response, &mut entry, session, received).await?;
-        let written_back = self.write_back(&response, &mut entry).await?;
-        let resource = Some(&target.resource);
-        Ok(Outcome {
-            ou_path: Some(response.ou_path.clone()),
-            contained_after,
-            written_back,
-            response: Some(response.clone()),
-            ..outcome(finding, resource, Disposition::Responded, response.reason)
-        })
-    }
-
-    /// Takes what failed up again, from what was recorded when the plan was made:
-    /// a new plan would take our own half of a change for the original. `None`
-    /// where there is nothing of that kind: nothing may have been changed,
-    /// somebody asked for an undo, or policy asks for other actions now.
-    /// `planned` are the steps as they would be planned now: a step that could
-    /// not be observed then is taken from there, and one that is refused now
-    /// stays failed.
-    pub(super) async fn retry(
-        &self,
-        finding: &Finding,
-        target: &Target,
-        mut entry: Entry,
-        planned: &[Step],
-        received: tokio::time::Instant,
-    ) -> Result<Option<Outcome>, HubError> {
-        let mut response = self.load(&entry.response).await?;
-        let asked = |steps: &[Step]| -> Vec<(String, serde_json::Value)> {
-            steps.iter().map(|step| (step.action.clone(), step.parameters.clone())).collect()
-        };
-        let same = asked(&response.steps) == asked(planned);
-        if response.undo.is_some() || !same || !response.steps.iter().any(may_have_changed) {
-            return Ok(None);
-        }
-        let failed = |step: &&mut Step| step.state == StepState::Failed;
-        for step in response.steps.iter_mut().filter(failed) {
-            let Some(now) = planned.iter().find(|now| now.action == step.action) else { continue };
-            if now.state != StepState::Planned {
-                step.detail.clone_from(&now.detail);
-            } else if step.prior.is_null() {
-                *step = now.clone();
-            } else {
-                step.state = StepState::Planned;
-                step.detail.clear();
+        response.ends = match state {
+            State::Contained | State::Completed | State::PartiallyContained => {
+                response.ends.or(response.expires.map(|after| now + after))
             }
-        }
-        if response.steps.iter().all(|step| step.state != StepState::Planned) {
-            return Ok(None);
-        }
-        let now = self.now();
-        response
-            .become_state(State::Running, "taken up again", now)
-            .map_err(|error| HubError::Failed(error.to_string()))?;
-        response.lease_until = Some(now + self.settings.lease);
-        entry.state = State::Running;
-        entry.lease_until = response.lease_until;
-        entry.findings.insert(finding.id.clone(), finding.updated_at);
-        if self.ledger.record_with_entry(&response, &entry).await? == Written::Lost {
-            return Err(fenced(&response));
-        }
-        info!(response.id = %response.id, "took `{}` up again", response.id);
-        let session = self.changing_session(&response).await;
-        let (response, contained_after) =
-            self.carry_out(response, &mut entry, session, received).await?;
-        let written_back = self.write_back(&response, &mut entry).await?;
-        Ok(Some(Outcome {
-            ou_path: Some(response.ou_path.clone()),
-            contained_after,
-            written_back,
-            response: Some(response.clone()),
-            ..outcome(finding, Some(&target.resource), Disposition::Responded, response.reason)
-        }))
-    }
-
-    pub(super) async fn take_lease(
-        &self,
-        response: &mut Response,
-        entry: &mut Entry,
-    ) -> Result<(), HubError> {
-        let now = self.now();
-        response.revision += 1;
-        response.updated = now;
-        response.lease_until = Some(now + self.settings.lease);
-        entry.lease_until = response.lease_until;
-        match self.ledger.record_with_entry(response, entry).await? {
-            Written::Yes => Ok(()),
-            Written::Lost => Err(fenced(response)),
+            // Half a change that was left has to end as well.
+            State::Failed if response.steps.iter().any(super::undo::may_have_changed) => {
+                response.ends.or(response.expires.map(|after| now + after))
+            }
+            State::Failed | State::Undone | State::Expired => None,
+            State::Observed
+            | State::Refused
+            | State::AwaitingApproval
+            | State::Denied
+            | State::Running
+            | State::Undoing => response.ends,
+        };
+        response.due = response.ends;
+        entry.state = state;
+        entry.lease_until = None;
+        entry.waiting = false;
+        let outgoing = Outgoing::of(response, now);
+        let event = Event::of(What::Became, response, &self.identity().await, &response.reason);
+        let commit = self.ledger.commit(now).advance(response, entry)?;
+        match commit.event(&event)?.send(&outgoing)?.write().await? {
+            Written::Yes => Ok(outgoing),
+            Written::Lost | Written::Spent => Err(fenced(response)),
         }
     }
 }
 
+/// How long the sweep waits after so many tries: 15 seconds, then twice as long
+/// each time, up to 10 minutes.
+fn wait_after(tries: u32) -> SignedDuration {
+    SignedDuration::from_secs(15_i64.saturating_mul(1 << tries.min(6)).min(600))
+}
+
 /// Observes if the record has no prior state yet, applies, verifies. An error
 /// is a passing one: the step stays planned for the next delivery.
-async fn carry_out_step(scope: Scope<'_>, step: &mut Step) -> Result<(), ActionError> {
+async fn carry_out_step(scope: Scope<'_>, step: &mut Step) -> Result<(), Interruption> {
     match try_step(scope, step).await {
         Ok(Verdict::Holds(seen)) => {
             step.state = StepState::Done;
@@ -297,11 +291,10 @@ async fn carry_out_step(scope: Scope<'_>, step: &mut Step) -> Result<(), ActionE
             Ok(())
         }
         Ok(Verdict::Pending(seen)) => {
-            let message = format!("{} is still under way: {seen}", step.action);
-            Err(ActionError::new(Kind::Transient, message))
+            Err(Interruption::Pending(format!("{} is still under way: {seen}", step.action)))
         }
         Err(error) => match error.kind {
-            Kind::Transient => Err(error),
+            Kind::Transient => Err(Interruption::Failed(error)),
             Kind::NotApplicable => {
                 step.state = StepState::Skipped;
                 step.detail = error.to_string();

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::Responder;
+use crate::audit::{Event, What};
 use crate::aws::error::HubError;
-use crate::aws::ledger::Written;
+use crate::aws::ledger::{Entry, Written};
 use crate::record::{Hold, Response, ResponseId, State};
 
 impl Responder {
@@ -25,11 +26,15 @@ impl Responder {
         let hold = Hold { until, by, response: id.clone(), reason };
         let (arn, kind) = (response.resource.arn(), &response.finding.kind);
         self.ledger.hold(&arn, kind, Some(&hold)).await?;
+        let why = hold.reason.as_deref().unwrap_or("no reason given");
+        let told = format!("{kind} held off until {until}: {why}");
+        let event = Event { at: self.now(), ..Event::of(What::Held, &response, &hold.by, &told) };
+        self.ledger.write_event(&event).await?;
         Ok(response)
     }
 
-    /// Takes a hold off, and lets the findings that an undone response answered
-    /// be decided again when they are next seen.
+    /// Takes a hold off, and lets the findings that an undone or denied response
+    /// answered be decided again when they are next seen.
     ///
     /// # Errors
     ///
@@ -40,16 +45,34 @@ impl Responder {
         let arn = response.resource.arn();
         self.ledger.hold(&arn, &response.finding.kind, None).await?;
         let seen = self.ledger.target(&arn).await?;
-        let entry = seen.entries.get(&response.rule);
-        if let Some(entry) = entry.filter(|it| it.response == *id && it.state == State::Undone) {
+        let entry = seen.entries.get(&response.rule).filter(|it| it.response == *id);
+        let over = |it: &&Entry| match it.state {
+            State::Undone | State::Denied => true,
+            State::Observed
+            | State::Refused
+            | State::AwaitingApproval
+            | State::Running
+            | State::Contained
+            | State::Completed
+            | State::PartiallyContained
+            | State::Failed
+            | State::Undoing
+            | State::Expired => false,
+        };
+        if let Some(entry) = entry.filter(over) {
             let mut entry = entry.clone();
             entry.findings.clear();
-            if self.ledger.note(&seen, &arn, &response.rule, &entry).await? == Written::Lost {
+            let commit = self.ledger.commit(self.now()).note(&seen, &arn, &response.rule, &entry)?;
+            if commit.write().await? != Written::Yes {
                 return Err(HubError::Transient(format!(
                     "somebody changed what is known of `{arn}` in this moment; release `{id}` again"
                 )));
             }
         }
+        let (by, now) = (self.caller().await?, self.now());
+        let told = format!("{} is answered again", response.finding.kind);
+        let event = Event { at: now, ..Event::of(What::Released, &response, &by, &told) };
+        self.ledger.write_event(&event).await?;
         Ok(response)
     }
 }

@@ -42,11 +42,16 @@ pub(super) fn ignored(finding: &Finding) -> Option<String> {
 
 pub(super) fn known(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Known {
     for (rule, entry) in &seen.entries {
-        if matches!(entry.state, State::Running | State::Undoing) {
-            if entry.lease_until.is_some_and(|until| until > now) {
-                return Known::UnderWay { response: entry.response.clone() };
+        // What only waits is in nobody's way.
+        if matches!(entry.state, State::Running | State::Undoing) && !entry.waiting {
+            if entry.lease_until.is_none_or(|until| until <= now) {
+                return Known::Abandoned { rule: rule.clone(), entry: entry.clone() };
             }
-            return Known::Abandoned { rule: rule.clone(), entry: entry.clone() };
+            // Its record is there, and the sweep sees to its end.
+            if entry.findings.contains_key(&finding.id) {
+                return Known::Handled { rule: rule.clone(), entry: entry.clone() };
+            }
+            return Known::UnderWay { response: entry.response.clone() };
         }
     }
     for (rule, entry) in &seen.entries {
@@ -59,9 +64,11 @@ pub(super) fn known(seen: &TargetItem, finding: &Finding, now: Timestamp) -> Kno
             }
             // What ended by the clock was not taken back by anybody: an attack
             // that goes on is answered again.
-            State::Undone if entry.expired => *handled >= finding.updated_at,
-            // After an undo by a person the same finding is held off for good.
+            State::Expired => *handled >= finding.updated_at,
+            // After an undo or a denial by a person the same finding is held off
+            // for good.
             State::AwaitingApproval
+            | State::Denied
             | State::Running
             | State::Contained
             | State::Completed

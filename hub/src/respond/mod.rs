@@ -14,40 +14,47 @@
 //!
 //! The caller delivers a finding again when an error is returned (SQS does).
 
+mod approve;
 mod carry_out;
+mod decide;
 mod hold;
+mod judge;
 mod known;
 mod observe;
 mod outcome;
+mod pause;
+mod resume;
+mod sweep;
+mod tell;
 mod undo;
-mod write_back;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use firebreak_spoke::resource::Resource;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tracing::info;
+use tokio::sync::OnceCell;
+use tracing::{info, warn};
 
-use self::known::{Known, entry_key, held_off, ignored, known, next_response, opening_state};
+use self::known::{Known, held_off, ignored, known};
 use self::outcome::outcome;
 pub use self::outcome::{Disposition, Outcome, Run};
-use self::write_back::is_unsent;
+pub use self::sweep::Swept;
+pub use self::tell::Delivery;
 use crate::aws::accounts::Accounts;
 use crate::aws::config;
 use crate::aws::error::HubError;
-use crate::aws::ledger::{Entry, Ledger, TargetItem, Written};
+use crate::aws::ledger::Ledger;
 use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
+use crate::aws::queue::Queue;
 use crate::aws::security_hub::SecurityHub;
 use crate::finding::{Finding, Target};
-use crate::organization::Place;
-use crate::plan;
-use crate::policy::{Decision, Mode, Window};
-use crate::record::{FORMAT, FindingSummary, Response, ResponseId, State, Step};
+use crate::record::{Response, ResponseId};
 use crate::settings::Settings;
+
+/// How often a target is read again after somebody else claimed it.
+const CLAIMS: u32 = 5;
 
 /// The responder of one process.
 #[derive(Debug)]
@@ -61,16 +68,10 @@ pub struct Responder {
     /// Findings and their status.
     pub security_hub: SecurityHub,
     accounts: Accounts,
+    queue: Option<Queue>,
+    identity: OnceCell<String>,
     settings: Arc<Settings>,
     config: SdkConfig,
-}
-
-/// How a response is opened.
-struct Opening {
-    state: State,
-    reason: String,
-    rule: String,
-    steps: Vec<Step>,
 }
 
 impl Responder {
@@ -83,6 +84,8 @@ impl Responder {
             organization: Organization::new(config, &settings),
             accounts: Accounts::new(config, settings.clone()),
             security_hub: SecurityHub::new(config, &settings),
+            queue: Queue::new(config, &settings),
+            identity: OnceCell::new(),
             settings,
             config: config.clone(),
         }
@@ -116,7 +119,7 @@ impl Responder {
         received: tokio::time::Instant,
     ) -> Result<Outcome, HubError> {
         // Whoever loses a claim reads again and finds the winner's entry.
-        for _ in 0..3 {
+        for _ in 0..CLAIMS {
             let seen = self.ledger.target(&target.resource.arn()).await?;
             match known(&seen, finding, self.now()) {
                 Known::New => {
@@ -126,7 +129,12 @@ impl Responder {
                     }
                 }
                 Known::Handled { rule, entry } => {
-                    return self.repeat(finding, target, &rule, entry).await;
+                    let reason = format!(
+                        "handled before: response `{}` of rule `{rule}` is {}",
+                        entry.response, entry.state
+                    );
+                    let resource = Some(&target.resource);
+                    return Ok(outcome(finding, resource, Disposition::Repeat, reason));
                 }
                 Known::UnderWay { response } => {
                     return Err(HubError::Transient(format!(
@@ -135,7 +143,8 @@ impl Responder {
                 }
                 Known::Abandoned { rule, entry } if run == Run::Act => {
                     let answered = entry.findings.contains_key(&finding.id);
-                    let outcome = self.resume(finding, target, &rule, entry, received).await?;
+                    info!(response.id = %entry.response, "`{rule}` was left by its worker");
+                    let outcome = self.resume(finding, target, entry, received).await?;
                     if answered {
                         return Ok(outcome);
                     }
@@ -152,145 +161,7 @@ impl Responder {
                 return Ok(outcome);
             }
         }
-        Err(HubError::Transient("others claimed this target three times in a row".to_owned()))
-    }
-
-    /// Decides and, if policy says so, responds. `None` when the claim was lost.
-    async fn decide(
-        &self,
-        finding: &Finding,
-        target: &Target,
-        seen: &TargetItem,
-        run: Run,
-        received: tokio::time::Instant,
-    ) -> Result<Option<Outcome>, HubError> {
-        let resource = &target.resource;
-        let place = self.organization.place(&resource.account).await?;
-        let (decision, observed) = self.decision(finding, target, &place, seen).await?;
-        let finished = |disposition, reason: String| Outcome {
-            ou_path: Some(place.ou_path.clone()),
-            decision: Some(decision.clone()),
-            ..outcome(finding, Some(resource), disposition, reason)
-        };
-        let Some(rule) = entry_key(&decision, finding, seen) else {
-            return Ok(Some(finished(Disposition::Nothing, decision.reason())));
-        };
-        let steps = plan::steps(observed);
-        if run == Run::Act
-            && decision.mode == Mode::Auto
-            && let Some(entry) = seen.entries.get(&rule)
-            && matches!(entry.state, State::Failed | State::PartiallyContained)
-            && let Some(again) =
-                self.retry(finding, target, entry.clone(), &steps, received).await?
-        {
-            return Ok(Some(again));
-        }
-        if let Some(entry) = seen.entries.get(&rule)
-            && (entry.state.holds_resource() || entry.state == State::AwaitingApproval)
-            && decision.acts()
-        {
-            let reason = format!("response `{}` is {} already", entry.response, entry.state);
-            if run == Run::Act {
-                let mut entry = entry.clone();
-                entry.findings.insert(finding.id.clone(), finding.updated_at);
-                if self.ledger.note(seen, &resource.arn(), &rule, &entry).await? == Written::Lost {
-                    return Ok(None);
-                }
-            }
-            return Ok(Some(finished(Disposition::AlreadyHeld, reason)));
-        }
-        let Some((state, reason)) = opening_state(&decision, &steps) else {
-            return Ok(Some(finished(Disposition::Nothing, decision.reason())));
-        };
-        if let Some(entry) = seen.entries.get(&rule)
-            && entry.state == state
-            && matches!(state, State::Observed | State::Refused)
-            && entry.findings.contains_key(&finding.id)
-        {
-            let reason = format!("nothing new: {reason}");
-            return Ok(Some(finished(Disposition::Repeat, reason)));
-        }
-
-        let response = self.opened(
-            finding,
-            (resource, &place),
-            seen,
-            &decision,
-            Opening { state, reason, rule, steps },
-        );
-        if run == Run::Plan {
-            let mut outcome = finished(Disposition::Planned, response.reason.clone());
-            outcome.response = Some(response);
-            return Ok(Some(outcome));
-        }
-        let mut entry = Entry {
-            response: response.id.clone(),
-            epoch: response.epoch,
-            state: response.state,
-            lease_until: response.lease_until,
-            findings: BTreeMap::from([(finding.id.clone(), finding.updated_at)]),
-            unsent: is_unsent(&response),
-            expired: false,
-        };
-        // The session is opened beside the claim; without the claim it is not used.
-        let (claimed, session) = if state == State::Running {
-            let session = self.changing_session(&response);
-            futures::join!(self.ledger.claim(seen, &response, &entry), session)
-        } else {
-            (self.ledger.claim(seen, &response, &entry).await, Ok(None))
-        };
-        if claimed? == Written::Lost {
-            return Ok(None);
-        }
-        let mut outcome = finished(Disposition::Responded, response.reason.clone());
-        let response = if state == State::Running {
-            let (response, contained_after) =
-                self.carry_out(response, &mut entry, session, received).await?;
-            outcome.contained_after = contained_after;
-            outcome.reason.clone_from(&response.reason);
-            response
-        } else {
-            response
-        };
-        info!(
-            response.id = %response.id, finding.id = %finding.id, account.id = %resource.account,
-            "{} `{}`: {}", response.state, resource.arn(), response.reason
-        );
-        outcome.written_back = self.write_back(&response, &mut entry).await?;
-        outcome.response = Some(response);
-        Ok(Some(outcome))
-    }
-
-    /// The record of a new response, as it is written before anything changes.
-    fn opened(
-        &self,
-        finding: &Finding,
-        (resource, place): (&Resource, &Place),
-        seen: &TargetItem,
-        decision: &Decision,
-        Opening { state, reason, rule, steps }: Opening,
-    ) -> Response {
-        let now = self.now();
-        let (id, epoch) = next_response(seen, resource, &rule);
-        Response {
-            format: FORMAT,
-            id,
-            revision: 1,
-            state,
-            reason,
-            resource: resource.clone(),
-            ou_path: place.ou_path.clone(),
-            finding: FindingSummary::of(finding),
-            rule,
-            epoch,
-            steps,
-            created: now,
-            updated: now,
-            lease_until: (state == State::Running).then(|| now + self.settings.lease),
-            expires: decision.expires.map(Window::duration),
-            due: None,
-            undo: None,
-        }
+        Err(HubError::Transient("others claimed this target each time".to_owned()))
     }
 
     async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
@@ -307,7 +178,19 @@ impl Responder {
 
     /// Who the hub's credentials belong to, as GetCallerIdentity names it.
     pub async fn caller(&self) -> Result<String, HubError> {
-        self.accounts.caller().await
+        self.identity.get_or_try_init(|| self.accounts.caller()).await.cloned()
+    }
+
+    /// The same for the record of what policy does, which is not held up by
+    /// not knowing it.
+    async fn identity(&self) -> String {
+        match self.caller().await {
+            Ok(caller) => caller,
+            Err(error) => {
+                warn!("the record will not say under whose credentials this was: {error}");
+                "unknown".to_owned()
+            }
+        }
     }
 
     /// The present time by the configuration's clock.

@@ -18,7 +18,7 @@ use super::known::{entry_key, next_response};
 use crate::aws::accounts::Purpose;
 use crate::aws::error::HubError;
 use crate::aws::ledger::TargetItem;
-use crate::finding::{Finding, Target};
+use crate::finding::Finding;
 use crate::organization::Place;
 use crate::plan;
 use crate::policy::{ActionCall, Decision, Policy, Tags, with_response};
@@ -28,47 +28,13 @@ use crate::record::{FindingSummary, Response, StepState};
 /// read of the target already.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
-    policy: &'a Policy,
-    place: &'a Place,
-    seen: &'a Seen,
+    pub(super) policy: &'a Policy,
+    pub(super) place: &'a Place,
+    pub(super) seen: &'a Seen,
 }
 
 impl Responder {
-    /// What policy says in the light of the target's present tags, and the
-    /// prior state for the actions that it leads to.
-    pub(super) async fn decision(
-        &self,
-        finding: &Finding,
-        target: &Target,
-        place: &Place,
-        seen: &TargetItem,
-    ) -> Result<(Decision, Vec<plan::Observed>), HubError> {
-        let resource = &target.resource;
-        let policy = self.policies.current().await?;
-        let with = |tags: &Tags| policy.decide(finding, target, place, tags);
-
-        // A decision that no tag can change needs no look-up of tags.
-        let without_tags = with(&Tags::Unknown { reason: "not looked up yet".to_owned() });
-        if !without_tags.depends_on_tags() && !without_tags.acts() {
-            return Ok((without_tags, Vec::new()));
-        }
-        // The prior state is read beside the tags, for what the finding's own
-        // copy of the tags leads to: nearly always the final decision.
-        let read = Seen::default();
-        let at = At { policy: &policy, place, seen: &read };
-        let expected = with(&Tags::Known(target.tags.clone()));
-        let (tags, observed) = futures::join!(
-            self.tags(resource, &read),
-            self.observe(finding, resource, seen, &expected, at)
-        );
-        let decision = with(&tags?);
-        if decision.actions == expected.actions && decision.rule == expected.rule {
-            return Ok((decision, observed));
-        }
-        let observed = self.observe(finding, resource, seen, &decision, at).await;
-        Ok((decision, observed))
-    }
-
+    /// The target's present tags.
     pub(super) async fn tags(&self, resource: &Resource, seen: &Seen) -> Result<Tags, HubError> {
         let read = async {
             let account = self.reading_session(resource).await?;
@@ -97,12 +63,28 @@ impl Responder {
             return Vec::new();
         };
         let (id, _) = next_response(seen, resource, &rule);
-        let id = id.as_str();
+        let calls: Vec<ActionCall> = decision
+            .actions
+            .iter()
+            .map(|call| ActionCall {
+                name: call.name.clone(),
+                parameters: with_response(&call.parameters, id.as_str()),
+            })
+            .collect();
         let summary = FindingSummary::of(finding);
-        let summary = &summary;
-        let each = decision.actions.iter().map(|call| async move {
-            let parameters = with_response(&call.parameters, id);
-            let call = ActionCall { name: call.name.clone(), parameters };
+        self.observe_calls(resource, id.as_str(), &summary, &calls, at).await
+    }
+
+    /// Reads the prior state for these actions of a response, side by side.
+    pub(super) async fn observe_calls(
+        &self,
+        resource: &Resource,
+        id: &str,
+        summary: &FindingSummary,
+        calls: &[ActionCall],
+        at: At<'_>,
+    ) -> Vec<plan::Observed> {
+        let each = calls.iter().map(|call| async move {
             let observation = async {
                 let account = self.reading_session(resource).await?;
                 let scope = self.scope(&account, resource, id, summary, at.seen);
@@ -118,7 +100,7 @@ impl Responder {
                 Ok(observation)
             };
             let observation = observation.await;
-            (call, observation)
+            (call.clone(), observation)
         });
         join_all(each).await
     }

@@ -23,6 +23,9 @@ pub enum Disposition {
     AlreadyHeld,
     /// Somebody holds responses to findings of this type off the target.
     HeldOff,
+    /// The account cannot be reached: no spoke role that admits the hub, a
+    /// Region that is not enabled, or an account that is closed.
+    NotCovered,
     /// A response ended, or waits; its state says how.
     Responded,
     /// `--plan`: what would be done; nothing was recorded or changed.
@@ -48,8 +51,11 @@ pub struct Outcome {
     pub response: Option<Response>,
     /// From receipt to the containing steps being verified.
     pub contained_after: Option<Duration>,
-    /// Whether Security Hub took the status: the workflow status written, if any.
+    /// The workflow status that Security Hub took, where it was told at once.
     pub written_back: Option<String>,
+    /// What somebody was not told yet, and why: it stays in the outbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
 }
 
 /// Whether to act or only to say what would be done.
@@ -77,5 +83,6 @@ pub(super) fn outcome(
         response: None,
         contained_after: None,
         written_back: None,
+        untold: None,
     }
 }

@@ -6,9 +6,10 @@ use firebreak_spoke::seen::Seen;
 use tracing::info;
 
 use super::Responder;
-use super::carry_out::find;
+use super::carry_out::{Carried, fenced, find};
+use crate::audit::{Event, What};
 use crate::aws::error::HubError;
-use crate::aws::ledger::Entry;
+use crate::aws::ledger::{Entry, Written};
 use crate::record::{Drift, Hold, Response, ResponseId, State, Step, StepState, Undo};
 
 impl Responder {
@@ -26,7 +27,8 @@ impl Responder {
         let mut response = self.load(id).await?;
         let now = self.now();
         let drifted = response.steps.iter().any(|step| step.state == StepState::Drifted);
-        if response.state == State::Undone && !(drifted && request.drift == Drift::Overwrite) {
+        let over = matches!(response.state, State::Undone | State::Expired);
+        if over && !(drifted && request.drift == Drift::Overwrite) {
             self.place_hold(&response, &request).await?;
             return Ok(response);
         }
@@ -70,38 +72,23 @@ impl Responder {
             response.revision -= 1;
         }
         self.place_hold(&response, &request).await?;
+        let (by, asked) = (request.by.clone(), asked_for(&request));
         // A worker that died may have left an undo half done: all of both is due.
         response.undo = Some(match response.undo.take().filter(|_| resumed) {
             Some(unfinished) => unfinished.and(request),
             None => request,
         });
-        self.take_lease(&mut response, &mut entry).await?;
-        self.undo_claimed(response, entry).await
-    }
-
-    /// Undoes what policy lets stand no longer; what ended, and what failed and
-    /// is tried again by the next sweep.
-    pub async fn sweep(&self) -> Result<Vec<Result<Response, HubError>>, HubError> {
-        let now = self.now();
-        let mut ended = Vec::new();
-        for id in self.ledger.due(now).await? {
-            let response = match self.load(&id).await {
-                Ok(response) => response,
-                Err(error) => {
-                    ended.push(Err(error.context(format_args!("the end of `{id}`"))));
-                    continue;
-                }
-            };
-            // The index lags: the record is what counts.
-            if !response.state.holds_resource() || response.due.is_none_or(|due| due > now) {
-                continue;
-            }
-            let request =
-                Undo { by: EXPIRY.to_owned(), step: None, drift: Drift::Leave, hold_until: None };
-            let undone = self.undo(&id, request).await;
-            ended.push(undone.map_err(|error| error.context(format_args!("the end of `{id}`"))));
+        response.revision += 1;
+        response.updated = now;
+        self.lease(&mut response, &mut entry);
+        let event = Event::of(What::UndoAsked, &response, &by, &asked);
+        let commit = self.ledger.commit(now).advance(&response, &entry)?.event(&event)?;
+        if commit.write().await? != Written::Yes {
+            return Err(fenced(&response));
         }
-        Ok(ended)
+        let carried = self.undo_claimed(response, entry).await?;
+        self.tell(&carried.response, carried.outgoing).await;
+        Ok(carried.response)
     }
 
     async fn place_hold(&self, response: &Response, request: &Undo) -> Result<(), HubError> {
@@ -116,7 +103,7 @@ impl Responder {
         &self,
         mut response: Response,
         mut entry: Entry,
-    ) -> Result<Response, HubError> {
+    ) -> Result<Carried, HubError> {
         let session = self.changing_session(&response).await;
         let (id, finding) = (response.id.clone(), response.finding.clone());
         let resource = response.resource.clone();
@@ -144,19 +131,25 @@ impl Responder {
             }
         }
         let (state, reason) = ended(&response, &failures);
-        if state == State::Undone {
-            response.due = None;
-            entry.expired = response.undo.as_ref().is_some_and(|undo| undo.by == EXPIRY);
-        }
-        self.end(&mut response, &mut entry, state, reason).await?;
+        let outgoing = self.end(&mut response, &mut entry, state, reason).await?;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
-        self.write_back(&response, &mut entry).await?;
-        Ok(response)
+        Ok(Carried { response, contained_after: None, outgoing })
     }
 }
 
 /// Who asks for an undo because its time has come.
-const EXPIRY: &str = "expiry";
+pub(super) const EXPIRY: &str = "expiry";
+
+/// What is asked for, for the record.
+fn asked_for(request: &Undo) -> String {
+    let step = request.step.as_ref().map_or("all steps", String::as_str);
+    let drift = match request.drift {
+        Drift::Leave => "what changed since is left alone",
+        Drift::Overwrite => "what changed since is overwritten",
+    };
+    let hold = request.hold_until.map(|until| format!(", held off until {until}"));
+    format!("undo of {step}: {drift}{}", hold.unwrap_or_default())
+}
 
 /// Undoes one step. What somebody changed since is overwritten, where that is
 /// asked for, by applying the action once more: then all is as it left it, and
@@ -212,12 +205,13 @@ fn ended(response: &Response, failures: &[String]) -> (State, String) {
     }
     let expired = undo.filter(|undo| undo.by == EXPIRY).and(response.expires);
     let why = expired.map(|after| format!("expired after {after:#}: ")).unwrap_or_default();
+    let state = if expired.is_some() { State::Expired } else { State::Undone };
     let reason = if drift.is_empty() {
         format!("{why}the prior state is back")
     } else {
         format!("{why}put back but for what changed since: {}", drift.join("; "))
     };
-    (State::Undone, reason)
+    (state, reason)
 }
 
 /// Whether undo has to look at a step: a planned one may have been applied by

@@ -136,7 +136,7 @@ impl Ledger {
                     break;
                 }
             }
-            Ok(keys)
+            Ok::<_, HubError>(keys)
         });
         let shards = futures::future::try_join_all(shards).await?;
         let mut keys: Vec<(String, String)> = shards.into_iter().flatten().collect();

@@ -30,6 +30,10 @@ pub struct Entry {
     pub state: State,
     /// Until when a worker may be at it.
     pub lease_until: Option<Timestamp>,
+    /// Whether it runs, without a worker at it: what is left needs time, and
+    /// the sweep goes on with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waiting: bool,
     /// The findings that it answers, each with the update that was seen last.
     pub findings: BTreeMap<String, Option<Timestamp>>,
 }

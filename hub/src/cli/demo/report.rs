@@ -191,6 +191,7 @@ fn word(shown: &Shown) -> String {
             (Disposition::AlreadyHeld, _) => "already-held".to_owned(),
             (Disposition::Repeat, _) => "repeat".to_owned(),
             (Disposition::HeldOff, _) => "held-off".to_owned(),
+            (Disposition::NotCovered, _) => "not-covered".to_owned(),
             (Disposition::Nothing | Disposition::Responded | Disposition::Planned, _) => {
                 "nothing".to_owned()
             }

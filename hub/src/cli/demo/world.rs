@@ -199,8 +199,8 @@ fn add_hub_role(organization: &Organization) {
         {
             "Effect": "Allow",
             "Action": [
-                "dynamodb:CreateTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
-                "dynamodb:UpdateItem",
+                "dynamodb:BatchGetItem", "dynamodb:CreateTable", "dynamodb:DeleteItem",
+                "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
             ],
             "Resource": [table.clone(), format!("{table}/index/*")],
         },

@@ -1,0 +1,292 @@
+//! One target of a finding that nobody has answered yet: judged, claimed, and
+//! carried out where policy says so.
+
+use std::collections::BTreeMap;
+
+use tracing::info;
+
+use super::Responder;
+use super::judge::Judged;
+use super::known::{entry_key, next_response, opening_state};
+use super::outcome::{Disposition, Outcome, Run, outcome};
+use crate::audit::{Event, What};
+use crate::aws::error::HubError;
+use crate::aws::ledger::{Entry, TargetItem, Written};
+use crate::finding::{Finding, Target};
+use crate::organization::Place;
+use crate::outbox::Outgoing;
+use crate::plan;
+use crate::policy::{Mode, Window};
+use crate::record::{Approval, FORMAT, FindingSummary, Response, State, Step};
+
+/// How a response is opened.
+struct Opening {
+    state: State,
+    reason: String,
+    rule: String,
+    steps: Vec<Step>,
+}
+
+/// What is decided about.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    finding: &'a Finding,
+    target: &'a Target,
+    place: &'a Place,
+    seen: &'a TargetItem,
+    /// Under whose credentials.
+    by: &'a str,
+}
+
+impl About<'_> {
+    fn finished(&self, judged: &Judged, disposition: Disposition, reason: String) -> Outcome {
+        Outcome {
+            ou_path: Some(self.place.ou_path.clone()),
+            decision: Some(judged.decision.clone()),
+            ..outcome(self.finding, Some(&self.target.resource), disposition, reason)
+        }
+    }
+}
+
+impl Responder {
+    /// Decides and, if policy says so, responds. `None` when the claim was lost.
+    pub(super) async fn decide(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        seen: &TargetItem,
+        run: Run,
+        received: tokio::time::Instant,
+    ) -> Result<Option<Outcome>, HubError> {
+        let account = &target.resource.account;
+        let (place, by) = futures::join!(self.organization.place(account), self.identity());
+        let (place, by) = (place?, by.as_str());
+        let about = About { finding, target, place: &place, seen, by };
+        let mut judged = self.judge(finding, target, &place, seen).await?;
+        let decision = &judged.decision;
+        let Some(rule) = entry_key(decision, finding, seen) else {
+            return self.nothing(about, &judged, run).await.map(Some);
+        };
+        let steps = plan::steps(std::mem::take(&mut judged.observed));
+        if run == Run::Act
+            && decision.mode == Mode::Auto
+            && judged.not_covered.is_none()
+            && let Some(entry) = seen.entries.get(&rule)
+            && matches!(entry.state, State::Failed | State::PartiallyContained)
+            && let Some(again) =
+                self.retry(finding, target, entry.clone(), &steps, received).await?
+        {
+            return Ok(Some(again));
+        }
+        if let Some(entry) = seen.entries.get(&rule)
+            && (entry.state.holds_resource() || entry.state == State::AwaitingApproval)
+            && decision.acts()
+        {
+            return self.held_already(about, &judged, (&rule, entry), run).await;
+        }
+        let opening = match &judged.not_covered {
+            Some(why) => Some((State::Refused, format!("not covered: {why}"))),
+            None => opening_state(decision, &steps),
+        };
+        let Some((state, reason)) = opening else {
+            return self.nothing(about, &judged, run).await.map(Some);
+        };
+        if let Some(entry) = seen.entries.get(&rule)
+            && entry.state == state
+            && matches!(state, State::Observed | State::Refused)
+            && entry.findings.contains_key(&finding.id)
+        {
+            let reason = format!("nothing new: {reason}");
+            return Ok(Some(about.finished(&judged, Disposition::Repeat, reason)));
+        }
+        let response = self.opened(about, &judged, Opening { state, reason, rule, steps });
+        if run == Run::Plan {
+            let reason = response.reason.clone();
+            let mut outcome = about.finished(&judged, Disposition::Planned, reason);
+            outcome.response = Some(response);
+            return Ok(Some(outcome));
+        }
+        self.open(about, &judged, response, received).await
+    }
+
+    /// Nothing is to be done, which is recorded all the same.
+    async fn nothing(
+        &self,
+        about: About<'_>,
+        judged: &Judged,
+        run: Run,
+    ) -> Result<Outcome, HubError> {
+        let reason = judged.decision.reason();
+        if run == Run::Act {
+            self.ledger.write_event(&self.decided(about, judged, &reason)).await?;
+        }
+        Ok(about.finished(judged, Disposition::Nothing, reason))
+    }
+
+    /// Another finding of a target that a response of the same rule holds: it is
+    /// answered by that response, and told so.
+    async fn held_already(
+        &self,
+        about: About<'_>,
+        judged: &Judged,
+        (rule, entry): (&str, &Entry),
+        run: Run,
+    ) -> Result<Option<Outcome>, HubError> {
+        let finding = about.finding;
+        let reason = format!("response `{}` is {} already", entry.response, entry.state);
+        let mut outcome = about.finished(judged, Disposition::AlreadyHeld, reason.clone());
+        if run == Run::Plan {
+            return Ok(Some(outcome));
+        }
+        let mut entry = entry.clone();
+        entry.findings.insert(finding.id.clone(), finding.updated_at);
+        let mut response = self.load(&entry.response).await?;
+        let new = finding.security_hub.clone();
+        let new = new.filter(|id| response.security_hub_ids().all(|known| known != id));
+        let now = self.now();
+        let commit = self.ledger.commit(now).event(&self.decided(about, judged, &reason))?;
+        let (commit, outgoing) = match new {
+            Some(id) => {
+                response.further_findings.push(id);
+                response.revision += 1;
+                response.updated = now;
+                let outgoing = Outgoing::of(&response, now);
+                (commit.advance(&response, &entry)?.send(&outgoing)?, outgoing)
+            }
+            None => {
+                let arn = about.target.resource.arn();
+                (commit.note(about.seen, &arn, rule, &entry)?, Vec::new())
+            }
+        };
+        if commit.write().await? != Written::Yes {
+            return Ok(None);
+        }
+        (outcome.written_back, outcome.untold) = self.tell(&response, outgoing).await;
+        Ok(Some(outcome))
+    }
+
+    /// Claims the target with the response, and carries it out if it is to run.
+    async fn open(
+        &self,
+        about: About<'_>,
+        judged: &Judged,
+        response: Response,
+        received: tokio::time::Instant,
+    ) -> Result<Option<Outcome>, HubError> {
+        let (finding, resource) = (about.finding, &about.target.resource);
+        let mut entry = Entry {
+            response: response.id.clone(),
+            epoch: response.epoch,
+            state: response.state,
+            lease_until: response.lease_until,
+            waiting: false,
+            findings: BTreeMap::from([(finding.id.clone(), finding.updated_at)]),
+        };
+        let now = self.now();
+        let event = Event {
+            finding_updated: finding.updated_at,
+            ..Event::of(What::Decided, &response, about.by, &response.reason)
+        };
+        let outgoing = Outgoing::of(&response, now);
+        let mut commit = self
+            .ledger
+            .commit(now)
+            .claim(about.seen, &response, &entry)?
+            .event(&event)?
+            .send(&outgoing)?;
+        if response.state == State::Running {
+            commit = commit.draw(&judged.counters)?;
+        }
+        if let Some(spent) = judged.spent.as_ref().filter(|spent| !spent.is_told(now)) {
+            commit = commit.trip(spent, &[])?;
+        }
+        // The session is opened beside the claim; without the claim it is not used.
+        let (claimed, session) = if response.state == State::Running {
+            futures::join!(commit.write(), self.changing_session(&response))
+        } else {
+            (commit.write().await, Ok(None))
+        };
+        if claimed? != Written::Yes {
+            return Ok(None);
+        }
+        let disposition = match &judged.not_covered {
+            Some(_) => Disposition::NotCovered,
+            None => Disposition::Responded,
+        };
+        let mut outcome = about.finished(judged, disposition, response.reason.clone());
+        let (response, outgoing) = if response.state == State::Running {
+            let carried = self.carry_out(response, &mut entry, session, received).await?;
+            outcome.contained_after = carried.contained_after;
+            outcome.reason.clone_from(&carried.response.reason);
+            (carried.response, carried.outgoing)
+        } else {
+            (response, outgoing)
+        };
+        info!(
+            response.id = %response.id, finding.id = %finding.id, account.id = %resource.account,
+            "{} `{}`: {}", response.state, resource.arn(), response.reason
+        );
+        (outcome.written_back, outcome.untold) = self.tell(&response, outgoing).await;
+        outcome.response = Some(response);
+        Ok(Some(outcome))
+    }
+
+    /// The record of a new response, as it is written before anything changes.
+    fn opened(&self, about: About<'_>, judged: &Judged, opening: Opening) -> Response {
+        let Opening { state, reason, rule, steps } = opening;
+        let About { finding, target, place, seen, .. } = about;
+        let decision = &judged.decision;
+        let now = self.now();
+        let (id, epoch) = next_response(seen, &target.resource, &rule);
+        let approval = (state == State::AwaitingApproval).then(|| Approval {
+            because: judged.because,
+            within: decision.approve.within.map(Window::duration),
+            otherwise: decision.approve.otherwise,
+            approvers: decision.approve.approvers.clone(),
+            draws: decision.draws(place),
+            answer: None,
+        });
+        let lease_until = (state == State::Running).then(|| now + self.settings.lease);
+        let within = approval.as_ref().and_then(|approval| approval.within);
+        Response {
+            format: FORMAT,
+            id,
+            revision: 1,
+            state,
+            reason,
+            resource: target.resource.clone(),
+            ou_path: place.ou_path.clone(),
+            finding: FindingSummary::of(finding),
+            rule,
+            epoch,
+            steps,
+            created: now,
+            updated: now,
+            lease_until,
+            expires: decision.expires.map(Window::duration),
+            ends: None,
+            due: lease_until.or(within.map(|within| now + within)),
+            waiting: None,
+            tries: 0,
+            policy_version: Some(judged.policy_version),
+            further_findings: Vec::new(),
+            approval,
+            undo: None,
+        }
+    }
+
+    /// A decision that opens no response, for the record.
+    fn decided(&self, about: About<'_>, judged: &Judged, reason: &str) -> Event {
+        let About { finding, target, by, .. } = about;
+        let account = target.resource.account.as_str();
+        Event {
+            finding: Some(finding.id.clone()),
+            finding_type: Some(finding.kind.clone()),
+            finding_updated: finding.updated_at,
+            target: Some(target.resource.arn()),
+            rule: judged.decision.rule_key(),
+            policy_version: Some(judged.policy_version),
+            ..Event::new(What::Decided, account, by, reason, self.now())
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What time brings: looked for each minute, by the index of what is due, so
+//! that a sweep costs what is due and no more.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jiff::SignedDuration;
+use tracing::error;
+
+use super::Responder;
+use super::carry_out::fenced;
+use super::undo::EXPIRY;
+use crate::audit::{Event, What};
+use crate::aws::error::HubError;
+use crate::aws::ledger::{Entry, Written};
+use crate::outbox::Outgoing;
+use crate::policy::Otherwise;
+use crate::record::{Answer, Drift, Response, ResponseId, State, Undo, Verdict};
+use crate::switches;
+
+/// How much of each kind is looked at in one go, and how much of it side by side.
+const AT_ONCE: usize = 100;
+const SIDE_BY_SIDE: usize = 16;
+
+/// What is too short to begin anything in.
+const ENOUGH_TIME: Duration = Duration::from_secs(20);
+
+/// How long what cannot be done while it is paused is left alone.
+const WHILE_PAUSED: SignedDuration = SignedDuration::from_mins(1);
+
+/// What a sweep came to.
+#[derive(Clone, Debug, Default)]
+pub struct Swept {
+    /// The responses that were looked at: as they are now, or why not.
+    pub responses: Vec<Result<Response, HubError>>,
+    /// How many items of the outbox were told.
+    pub told: usize,
+    /// Why items of the outbox were not told, and stay there.
+    pub later: Vec<String>,
+    /// Why items of the outbox were given up.
+    pub dropped: Vec<String>,
+    /// What else went wrong.
+    pub errors: Vec<HubError>,
+}
+
+impl Swept {
+    /// What is tried again by the next sweep, or was given up: somebody should
+    /// look at it.
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures: Vec<String> = Vec::new();
+        for response in &self.responses {
+            match response {
+                Err(error) => failures.push(error.to_string()),
+                // An undo that failed is tried again.
+                Ok(response) if response.undo.is_some() && response.state.holds_resource() => {
+                    failures.push(format!("{}: {}", response.id, response.reason));
+                }
+                Ok(_) => {}
+            }
+        }
+        failures.extend(self.dropped.iter().cloned());
+        failures.extend(self.errors.iter().map(ToString::to_string));
+        failures
+    }
+}
+
+impl Responder {
+    /// Looks at everything that is due: approvals whose time is over, ends by
+    /// the clock, what a worker left or handed over, what was not told yet.
+    pub async fn sweep(&self) -> Swept {
+        let mut swept = Swept::default();
+        let mut seen: HashSet<ResponseId> = HashSet::new();
+        loop {
+            let due = match self.ledger.due(self.now(), AT_ONCE).await {
+                Ok(due) => due,
+                Err(error) => {
+                    swept.errors.push(error.context("cannot read what is due"));
+                    break;
+                }
+            };
+            // What stays due is for the next sweep.
+            let due: Vec<ResponseId> =
+                due.into_iter().filter(|id| seen.insert(id.clone())).collect();
+            if due.is_empty() || !self.has_time() {
+                break;
+            }
+            let ended = stream::iter(due)
+                .map(|id| async move { self.look_at(&id).await.transpose() })
+                .buffer_unordered(SIDE_BY_SIDE)
+                .filter_map(std::future::ready)
+                .collect::<Vec<_>>()
+                .await;
+            swept.responses.extend(ended);
+        }
+        self.sweep_outbox(&mut swept).await;
+        for failure in swept.failures() {
+            error!("sweep: {failure}");
+        }
+        swept
+    }
+
+    async fn sweep_outbox(&self, swept: &mut Swept) {
+        let mut seen = HashSet::new();
+        while self.has_time() {
+            let due = match self.ledger.due_outgoing(self.now(), AT_ONCE).await {
+                Ok(due) => due,
+                Err(error) => {
+                    swept.errors.push(error.context("cannot read the outbox"));
+                    return;
+                }
+            };
+            let due: Vec<_> = due.into_iter().filter(|key| seen.insert(key.clone())).collect();
+            if due.is_empty() {
+                return;
+            }
+            match self.deliver_keys(&due).await {
+                Ok(delivery) => {
+                    swept.told += delivery.told;
+                    swept.later.extend(delivery.later);
+                    swept.dropped.extend(delivery.dropped);
+                }
+                Err(error) => {
+                    swept.errors.push(error.context("cannot read the outbox"));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether there is time to begin something.
+    fn has_time(&self) -> bool {
+        ENOUGH_TIME > Duration::ZERO
+    }
+
+    /// Looks at one response that was due; `None` where nothing was to be done.
+    async fn look_at(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
+        let looked = async {
+            let response = self.load(id).await?;
+            let now = self.now();
+            // The index lags: the record is what counts.
+            if response.due.is_none_or(|due| due > now) {
+                return Ok(None);
+            }
+            match response.state {
+                State::Running | State::Undoing => self.go_on_with(response).await.map(Some),
+                State::AwaitingApproval => self.approval_is_over(response).await.map(Some),
+                State::Contained
+                | State::Completed
+                | State::PartiallyContained
+                | State::Failed => self.let_end(response).await.map(Some),
+                State::Observed
+                | State::Refused
+                | State::Denied
+                | State::Undone
+                | State::Expired => Ok(None),
+            }
+        };
+        looked.await.map_err(|error: HubError| error.context(format_args!("the sweep of `{id}`")))
+    }
+
+    /// Goes on with what a worker left or handed over.
+    async fn go_on_with(&self, response: Response) -> Result<Response, HubError> {
+        let entry = self.entry_of(&response).await?;
+        let carried = self.go_on(response, entry, tokio::time::Instant::now()).await?;
+        self.tell(&carried.response, carried.outgoing).await;
+        Ok(carried.response)
+    }
+
+    /// Undoes what policy lets stand no longer.
+    async fn let_end(&self, mut response: Response) -> Result<Response, HubError> {
+        if self.is_paused(&response).await? {
+            let mut entry = self.entry_of(&response).await?;
+            return self.look_again(&mut response, &mut entry).await;
+        }
+        let request =
+            Undo { by: EXPIRY.to_owned(), step: None, drift: Drift::Leave, hold_until: None };
+        self.undo(&response.id, request).await
+    }
+
+    /// Does what policy says of a plan that nobody answered in time.
+    async fn approval_is_over(&self, mut response: Response) -> Result<Response, HubError> {
+        let mut entry = self.entry_of(&response).await?;
+        let Some(approval) = response.approval.clone() else {
+            response.due = None;
+            return self.look_again(&mut response, &mut entry).await;
+        };
+        let now = self.now();
+        let within = approval.within.unwrap_or(WHILE_PAUSED);
+        let answer = |verdict| Answer {
+            verdict,
+            by: "policy".to_owned(),
+            at: now,
+            reason: Some(format!("nobody answered within {within:#}")),
+        };
+        match approval.otherwise {
+            Otherwise::Notify => self.ask_again(response, entry, within).await,
+            Otherwise::Deny => {
+                self.answer_denied(&mut response, &mut entry, answer(Verdict::Denied)).await?;
+                Ok(response)
+            }
+            Otherwise::Act if self.is_paused(&response).await? => {
+                self.look_again(&mut response, &mut entry).await
+            }
+            Otherwise::Act => {
+                let counters = self.ledger.counters(&approval.draws).await?;
+                if counters.iter().any(|counter| counter.is_spent(now)) {
+                    return self.ask_again(response, entry, within).await;
+                }
+                self.carry_out_approved(response, entry, answer(Verdict::Approved), &counters).await
+            }
+        }
+    }
+
+    /// Tells people once more that a plan waits for them.
+    async fn ask_again(
+        &self,
+        mut response: Response,
+        entry: Entry,
+        within: SignedDuration,
+    ) -> Result<Response, HubError> {
+        let now = self.now();
+        response.revision += 1;
+        response.updated = now;
+        response.due = Some(now + within);
+        response.tries = response.tries.saturating_add(1);
+        let outgoing = Outgoing::asking_again(&response, now);
+        let by = self.identity().await;
+        let why = format!("nobody answered within {within:#}: asked again");
+        let event = Event::of(What::Became, &response, &by, &why);
+        let commit = self.ledger.commit(now).advance(&response, &entry)?.event(&event)?;
+        if commit.send(&outgoing)?.write().await? != Written::Yes {
+            return Err(fenced(&response));
+        }
+        self.tell(&response, outgoing).await;
+        Ok(response)
+    }
+
+    /// Looks at it again in a while, and changes nothing else.
+    async fn look_again(
+        &self,
+        response: &mut Response,
+        entry: &mut Entry,
+    ) -> Result<Response, HubError> {
+        let now = self.now();
+        response.revision += 1;
+        response.due = response.due.map(|_| now + WHILE_PAUSED);
+        let commit = self.ledger.commit(now).advance(response, entry)?;
+        if commit.write().await? != Written::Yes {
+            return Err(fenced(response));
+        }
+        Ok(response.clone())
+    }
+
+    /// Whether nothing may begin by itself where a response is.
+    pub(super) async fn is_paused(&self, response: &Response) -> Result<bool, HubError> {
+        let switches = self.ledger.switches().await?;
+        let paused = switches.paused(&response.place(), Some(&response.rule), self.now());
+        if let Some((scope, pause)) = paused {
+            tracing::info!(response.id = %response.id, "waits: {}", switches::told(scope, pause));
+        }
+        Ok(paused.is_some())
+    }
+
+    /// The entry of a response that is the latest of its rule and target.
+    pub(super) async fn entry_of(&self, response: &Response) -> Result<Entry, HubError> {
+        let (id, arn) = (&response.id, response.resource.arn());
+        let mut target = self.ledger.target(&arn).await?;
+        target.entries.remove(&response.rule).filter(|entry| entry.response == *id).ok_or_else(
+            || {
+                HubError::Failed(format!(
+                    "response `{id}` is not the latest of rule `{}` on `{arn}`",
+                    response.rule
+                ))
+            },
+        )
+    }
+}

@@ -1,0 +1,237 @@
+//! Telling how a response stands, from the outbox: at once by whoever wrote it,
+//! by the write-back queue, or by the sweep.
+//!
+//! # Guarantees
+//!
+//! - Security Hub is told how a response stands *now*: what was overtaken
+//!   meanwhile is not told any more.
+//! - An item leaves the outbox once it was told, or once it was recorded that
+//!   it could not be.
+
+use firebreak_spoke::resource::Region;
+use futures::future::join_all;
+use tracing::{error, info, warn};
+
+use super::Responder;
+use crate::audit::{Event, What};
+use crate::aws::error::HubError;
+use crate::aws::ledger::Written;
+use crate::aws::security_hub::{TellResult, Telling, Told};
+use crate::finding::SecurityHubId;
+use crate::outbox::{Channel, Outgoing, OutgoingKey, TRIED_AT_MOST, UNKNOWN_AT_MOST};
+use crate::record::Response;
+use crate::status::{self, Workflow};
+
+/// What became of what was to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// How many items were told, or had nothing left to tell.
+    pub told: usize,
+    /// Why items stay in the outbox.
+    pub later: Vec<String>,
+    /// Why items were given up.
+    pub dropped: Vec<String>,
+    /// The workflow status that was written last.
+    pub workflow: Option<String>,
+}
+
+impl Responder {
+    /// Has what a response's transaction put into the outbox told: by the queue
+    /// where there is one, otherwise here and now. Returns the workflow status
+    /// that was written, and why somebody was not told; that is no failure of
+    /// the response, because the sweep finds it.
+    pub(super) async fn tell(
+        &self,
+        response: &Response,
+        outgoing: Vec<Outgoing>,
+    ) -> (Option<String>, Option<String>) {
+        if outgoing.is_empty() {
+            return (None, None);
+        }
+        if let Some(queue) = &self.queue {
+            let account = response.resource.account.as_str();
+            let sent = queue.send(account, &outgoing).await;
+            return (None, sent.err().map(|error| error.to_string()));
+        }
+        let known = outgoing.into_iter().map(|one| (one, Some(response.clone()))).collect();
+        let delivery = self.deliver(known).await;
+        let untold = delivery.later.into_iter().chain(delivery.dropped).collect::<Vec<_>>();
+        (delivery.workflow, (!untold.is_empty()).then(|| untold.join("; ")))
+    }
+
+    /// Tells what these keys of the outbox hold; what is not there was told.
+    pub async fn deliver_keys(&self, keys: &[OutgoingKey]) -> Result<Delivery, HubError> {
+        let outgoing = self.ledger.outgoing(keys).await?;
+        let now = self.now();
+        let taken = join_all(outgoing.into_iter().map(|mut one| async move {
+            match self.ledger.take_outgoing(&mut one, now).await {
+                Ok(Written::Yes) => Some((one, None)),
+                // Somebody else is at it.
+                Ok(Written::Lost | Written::Spent) => None,
+                Err(error) => {
+                    warn!("`{}` stays in the outbox: {error}", one.response);
+                    None
+                }
+            }
+        }))
+        .await;
+        Ok(self.deliver(taken.into_iter().flatten().collect()).await)
+    }
+
+    /// Tells what was taken out of the outbox, together where it is the same.
+    async fn deliver(&self, outgoing: Vec<(Outgoing, Option<Response>)>) -> Delivery {
+        let mut delivery = Delivery::default();
+        let loaded = join_all(outgoing.into_iter().map(|(one, response)| async move {
+            let response = match response {
+                Some(response) => Ok(response),
+                None => self.load(&one.response).await,
+            };
+            (one, response)
+        }))
+        .await;
+        let mut statuses = Vec::new();
+        for (one, response) in loaded {
+            match (response, one.channel) {
+                (Ok(response), Channel::SecurityHub) => statuses.push((one, response)),
+                (Err(error), _) => {
+                    let account = crate::audit::ORGANIZATION;
+                    self.try_later(one, account, &error.to_string(), &mut delivery).await;
+                }
+            }
+        }
+        self.tell_security_hub(statuses, &mut delivery).await;
+        delivery
+    }
+
+    async fn tell_security_hub(&self, due: Vec<(Outgoing, Response)>, delivery: &mut Delivery) {
+        let mut tellings = Vec::new();
+        let mut asked = Vec::new();
+        for (one, response) in due {
+            // Under way again: its next state is told when it comes.
+            let Some(update) = status::of(&response) else {
+                self.forget(&one, delivery).await;
+                continue;
+            };
+            let findings: Vec<SecurityHubId> = if one.findings.is_empty() {
+                response.security_hub_ids().cloned().collect()
+            } else {
+                one.findings.clone()
+            };
+            for finding in &findings {
+                let region = region_of(finding).unwrap_or_else(|| response.finding.region.clone());
+                let findings = vec![finding.clone()];
+                tellings.push(Telling { region, findings, update: update.clone() });
+            }
+            asked.push((one, response, findings.len()));
+        }
+        if tellings.is_empty() {
+            return;
+        }
+        let mut told = self.security_hub.tell(&tellings).await.into_iter();
+        for (one, response, findings) in asked {
+            let told: Vec<Told> = told.by_ref().take(findings).collect();
+            self.settle(one, &response, told, delivery).await;
+        }
+    }
+
+    /// Keeps of one item what is left to be told, or forgets it.
+    async fn settle(
+        &self,
+        mut one: Outgoing,
+        response: &Response,
+        told: Vec<Told>,
+        delivery: &mut Delivery,
+    ) {
+        let age = self.now().duration_since(one.created);
+        let (mut left, mut reasons) = (Vec::new(), Vec::new());
+        for Told { finding, result } in told {
+            let id = &finding.id;
+            let refused = match result {
+                TellResult::Written { workflow } => {
+                    delivery.workflow =
+                        Some(workflow.map_or("unchanged", Workflow::name).to_owned());
+                    continue;
+                }
+                TellResult::Kept { status, by } => {
+                    info!(response.id = %response.id, "`{id}` keeps {status} of {by}");
+                    delivery.workflow = Some("unchanged".to_owned());
+                    continue;
+                }
+                TellResult::NotFound if age < UNKNOWN_AT_MOST => {
+                    reasons.push(format!("Security Hub does not know `{id}` yet"));
+                    left.push(finding);
+                    continue;
+                }
+                TellResult::NotFound => format!("Security Hub does not know `{id}`"),
+                TellResult::Later(why) if age < TRIED_AT_MOST => {
+                    reasons.push(format!("`{id}`: {why}"));
+                    left.push(finding);
+                    continue;
+                }
+                TellResult::Later(why) | TellResult::Refused(why) => format!("`{id}`: {why}"),
+            };
+            self.give_up(&one, response.resource.account.as_str(), &refused, delivery).await;
+        }
+        if left.is_empty() {
+            self.forget(&one, delivery).await;
+            return;
+        }
+        one.findings = left;
+        let account = response.resource.account.as_str();
+        self.try_later(one, account, &reasons.join("; "), delivery).await;
+    }
+
+    /// Leaves an item in the outbox for the sweep, unless its time is over.
+    async fn try_later(
+        &self,
+        mut one: Outgoing,
+        account: &str,
+        why: &str,
+        delivery: &mut Delivery,
+    ) {
+        let now = self.now();
+        if now.duration_since(one.created) >= TRIED_AT_MOST {
+            self.give_up(&one, account, why, delivery).await;
+            self.forget(&one, delivery).await;
+            return;
+        }
+        warn!(response.id = %one.response, "{} is told later: {why}", one.channel.name());
+        delivery.later.push(why.to_owned());
+        let due = one.again_at(now);
+        match self.ledger.postpone(&mut one, due).await {
+            // Lost: somebody else has it in hand.
+            Ok(_) => {}
+            // It stays due as it was.
+            Err(error) => warn!("`{}` stays in the outbox as it was: {error}", one.response),
+        }
+    }
+
+    /// Records that somebody is not told any more: the record is what remains.
+    async fn give_up(&self, one: &Outgoing, account: &str, why: &str, delivery: &mut Delivery) {
+        let told = format!("{} was not told: {why}", one.channel.name());
+        error!(response.id = %one.response, "given up: {told}");
+        let by = self.identity().await;
+        let event = Event {
+            response: Some(one.response.clone()),
+            revision: Some(one.revision),
+            ..Event::new(What::Untold, account, &by, &told, self.now())
+        };
+        if let Err(error) = self.ledger.write_event(&event).await {
+            error!(response.id = %one.response, "and it could not be recorded: {error}");
+        }
+        delivery.dropped.push(told);
+    }
+
+    async fn forget(&self, one: &Outgoing, delivery: &mut Delivery) {
+        delivery.told += 1;
+        if let Err(error) = self.ledger.forget_outgoing(one).await {
+            // The sweep tells it once more, which changes nothing.
+            warn!("`{}` was told and stays in the outbox: {error}", one.response);
+        }
+    }
+}
+
+/// The Region in which Security Hub keeps a finding: its product's ARN says so.
+fn region_of(finding: &SecurityHubId) -> Option<Region> {
+    finding.product_arn.split(':').nth(3)?.parse().ok()
+}
