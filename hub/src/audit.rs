@@ -8,6 +8,8 @@ pub mod account;
 pub mod chain;
 pub mod export;
 pub mod records;
+#[cfg(test)]
+mod tampering;
 pub mod verify;
 
 use firebreak_spoke::resource::AccountId;

@@ -50,7 +50,7 @@ impl AccountRecord {
         let mut faults: Vec<Fault> =
             self.chains.values().flat_map(|chain| verify(chain, now)).collect();
         faults.extend(self.links_lead_somewhere(range));
-        faults.extend(self.ends_are_referred_to());
+        faults.extend(self.ends_are_referred_to(range.since));
         faults
     }
 
@@ -115,7 +115,7 @@ impl AccountRecord {
     /// A chain's end stands in the account's item, or in the chain that began
     /// after it moved last. One that stands nowhere is one that the account's
     /// record was begun anew behind.
-    fn ends_are_referred_to(&self) -> Vec<Fault> {
+    fn ends_are_referred_to(&self, first: Date) -> Vec<Fault> {
         if self.item.is_none() {
             return match self.heads().next() {
                 None => Vec::new(),
@@ -129,6 +129,16 @@ impl AccountRecord {
         for (_, link) in self.links() {
             let end = ends.entry(link.day).or_default();
             *end = (*end).max(link.seq);
+        }
+        // A chain whose head is not there may be the one that refers to the
+        // others: that it is not there is told already.
+        let is_there = |day: &Date| {
+            self.later.contains_key(day)
+                || self.chains.get(day).is_some_and(|chain| chain.head.is_some())
+        };
+        let days = self.chains.keys().chain(ends.keys().filter(|day| **day >= first));
+        if !days.into_iter().all(is_there) {
+            return Vec::new();
         }
         let heads = self.chains.values().filter_map(|chain| chain.head.as_ref());
         heads

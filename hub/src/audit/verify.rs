@@ -178,8 +178,6 @@ struct Look<'a> {
     chain: &'a Chain,
     /// The events at each place.
     places: BTreeMap<u64, Vec<&'a Chained>>,
-    /// What each event's hash should be, by its key and place.
-    hashes: BTreeMap<(u64, &'a str), String>,
     /// The events whose hash is not that.
     wrong: BTreeSet<(u64, &'a str)>,
 }
@@ -189,16 +187,13 @@ impl<'a> Look<'a> {
         let mut look = Self {
             chain,
             places: BTreeMap::new(),
-            hashes: BTreeMap::new(),
             wrong: BTreeSet::new(),
         };
         for event in &chain.events {
             let hash = chain.id.hash(&event.previous, event.seq, &event.key, &event.body);
-            let at = (event.seq, event.key.as_str());
             if hash != event.hash {
-                look.wrong.insert(at);
+                look.wrong.insert((event.seq, event.key.as_str()));
             }
-            look.hashes.insert(at, hash);
             look.places.entry(event.seq).or_default().push(event);
         }
         look
@@ -209,13 +204,6 @@ impl<'a> Look<'a> {
         Fault::in_chain(wrong, &self.chain.id, says).at(event.seq, &event.key).about(response)
     }
 
-    /// Whether `hash` is what an event has, or should have: a stored hash that
-    /// was changed is told once, and not by all that follow.
-    fn is_hash_of(&self, event: &Chained, hash: &str) -> bool {
-        let should = self.hashes.get(&(event.seq, event.key.as_str()));
-        event.hash == hash || should.is_some_and(|should| should == hash)
-    }
-
     /// Whether an event follows one at the place before.
     fn follows(&self, event: &Chained) -> bool {
         match event.seq.checked_sub(1) {
@@ -223,9 +211,9 @@ impl<'a> Look<'a> {
             Some(0) => self.chain.head.as_ref().is_none_or(|head| {
                 self.chain.id.origin(&head.before) == event.previous
             }),
-            // What is missing is told as missing.
+            // What is missing or changed before it is told once, there.
             Some(before) => self.places.get(&before).is_none_or(|events| {
-                events.iter().any(|it| self.is_hash_of(it, &event.previous))
+                events.iter().any(|it| self.is_wrong(it) || it.hash == event.previous)
             }),
         }
     }
@@ -235,10 +223,10 @@ impl<'a> Look<'a> {
         if let Some(head) = &self.chain.head
             && head.seq == event.seq
         {
-            return self.is_hash_of(event, &head.hash);
+            return event.hash == head.hash;
         }
         let after = self.places.get(&event.seq.saturating_add(1));
-        after.is_some_and(|events| events.iter().any(|it| self.is_hash_of(event, &it.previous)))
+        after.is_some_and(|events| events.iter().any(|it| it.previous == event.hash))
     }
 
     fn is_wrong(&self, event: &Chained) -> bool {
@@ -304,6 +292,7 @@ impl<'a> Look<'a> {
         let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
         for (seq, events) in &self.places {
             let fitting = self.fitting(events);
+            let distinct: BTreeSet<&str> = events.iter().map(|it| it.key.as_str()).collect();
             for event in events {
                 if let Some(first) = seen.insert(&event.key, *seq) {
                     let says = format!("the event at {seq} is there twice: also at {first}");
@@ -311,8 +300,8 @@ impl<'a> Look<'a> {
                 } else if *seq == 0 {
                     let says = "an event at 0 was never chained: events count from 1".to_owned();
                     faults.push(self.fault(Wrong::Inserted, event, says));
-                } else if events.len() > 1 && fitting.is_none() {
-                    let says = format!("{} events are at {seq}", events.len());
+                } else if distinct.len() > 1 && fitting.is_none() {
+                    let says = format!("{} events are at {seq}", distinct.len());
                     faults.push(self.fault(Wrong::Duplicated, event, says));
                 } else if let Some(fitting) = fitting
                     && fitting.key != event.key
@@ -376,7 +365,7 @@ impl<'a> Look<'a> {
         }
         let ends = self.places.get(&head.seq);
         let fits =
-            ends.is_none_or(|events| events.iter().any(|it| self.is_hash_of(it, &head.hash)));
+            ends.is_none_or(|events| events.iter().any(|it| self.is_wrong(it) || it.hash == head.hash));
         if head.seq == 0 || !fits {
             let Head { seq, hash, .. } = head;
             let says = format!("the head says that {hash} is the hash at {seq}: it is not");

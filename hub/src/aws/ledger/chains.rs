@@ -27,7 +27,7 @@ const READS: u32 = 5;
 const WAITING: usize = 100_000;
 
 /// The accounts that have a record, and the days of which something is known.
-pub type Known = BTreeMap<String, BTreeSet<Date>>;
+type Known = BTreeMap<String, BTreeSet<Date>>;
 
 impl Ledger {
     /// The accounts that have a record, with the days of the range on which

@@ -9,7 +9,8 @@ use clap::Args;
 
 use super::super::{Failure, responder};
 use super::{Day, range};
-use crate::audit::export::{FORMAT, Scope, Writer};
+use crate::audit::export::{End, FORMAT, Scope, Writer};
+use crate::aws::ledger::Ledger;
 
 /// What to export.
 #[derive(Debug, Args)]
@@ -34,7 +35,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let responder = responder().await?;
     let now = responder.now();
     let range = range(*since, *until, now)?;
-    let known = responder.ledger.audited(range, now).await?;
     let target: Box<dyn Write> = match out {
         Some(path) => Box::new(File::create_new(path).map_err(|error| {
             Failure::Usage(format!("cannot write a new file `{}`: {error}", path.display()))
@@ -48,15 +48,26 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         until: range.until,
         account: account.clone(),
     };
-    let mut writer = Writer::begin(BufWriter::new(target), &scope)?;
-    for (name, days) in known {
-        if account.as_ref().is_none_or(|account| *account == name) {
-            let record = responder.ledger.account_record(&name, &days, range).await?;
-            writer.account(&record)?;
-        }
-    }
-    let end = writer.end()?;
+    let out = BufWriter::new(target);
+    let end = export_table(&responder.ledger, &scope, out).await?;
     // Whoever keeps this digest apart notices when the file itself is replaced.
     writeln!(std::io::stderr(), "{} lines, SHA-256 {}", end.lines, end.digest)?;
     Ok(())
+}
+
+/// Writes the record of the scope's days and account.
+pub async fn export_table(
+    ledger: &Ledger,
+    scope: &Scope,
+    out: impl Write,
+) -> Result<End, Failure> {
+    let known = ledger.audited(scope.range(), scope.at).await?;
+    let mut writer = Writer::begin(out, scope)?;
+    for (name, days) in known {
+        if scope.account.as_ref().is_none_or(|account| *account == name) {
+            let record = ledger.account_record(&name, &days, scope.range()).await?;
+            writer.account(&record)?;
+        }
+    }
+    Ok(writer.end()?)
 }

@@ -11,6 +11,9 @@ use clap::Subcommand;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
+pub use self::export::export_table;
+pub use self::report::Report;
+pub use self::verify::verify_table;
 use super::responses::duration;
 use super::{Failure, Output};
 use crate::audit::account::Range;

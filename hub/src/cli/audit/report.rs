@@ -12,13 +12,15 @@ use crate::audit::verify::Fault;
 
 /// What was looked at, and what was found.
 #[derive(Debug)]
-pub(super) struct Report {
+pub struct Report {
     range: Range,
     accounts: usize,
     chains: BTreeMap<(String, Date), Looked>,
     links_before: usize,
-    pub(super) responses: usize,
-    pub(super) faults: Vec<Fault>,
+    /// How many responses' records were compared.
+    pub responses: usize,
+    /// Everything that is wrong.
+    pub faults: Vec<Fault>,
 }
 
 /// How much of a chain there is.
@@ -44,7 +46,8 @@ impl Report {
         }
     }
 
-    fn events(&self) -> (usize, usize) {
+    /// How many events are in chains, and how many wait.
+    pub fn events(&self) -> (usize, usize) {
         let looked = self.chains.values();
         looked.fold((0, 0), |(events, waiting), it| (events + it.events, waiting + it.waiting))
     }

@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use super::super::{Failure, Output, inputs, responder_or};
 use super::report::Report;
 use super::{Day, range};
-use crate::audit::account::Range;
+use crate::audit::account::{AccountRecord, Range};
 use crate::audit::chain::{ChainId, day_of};
 use crate::audit::export::Export;
 use crate::audit::records::{Told, collect, compare};
 use crate::audit::verify::{Fault, Wrong};
 use crate::aws::error::HubError;
+use crate::aws::ledger::Ledger;
 use crate::record::ResponseId;
-use crate::respond::Responder;
 
 /// How many accounts are read side by side.
 const AT_ONCE: usize = 8;
@@ -98,21 +98,30 @@ async fn table(arguments: &Arguments, anchor: Option<&Export>) -> Result<Report,
     let until = arguments.until.or(scope.map(|scope| Day::Is(scope.until)));
     let since = since.unwrap_or(Day::Ago(jiff::SignedDuration::from_hours(30 * 24)));
     let range = range(since, until, now)?;
-    let only = arguments.account.as_ref().or(scope.and_then(|scope| scope.account.as_ref()));
+    let only = arguments.account.as_deref().or(scope.and_then(|scope| scope.account.as_deref()));
+    Ok(verify_table(&responder.ledger, now, range, only, anchor).await?)
+}
 
-    let mut known = responder.ledger.audited(range, now).await?;
+/// Looks over the record of these days, of one account or of all, and compares
+/// it with an earlier export.
+pub async fn verify_table(
+    ledger: &Ledger,
+    now: Timestamp,
+    range: Range,
+    only: Option<&str>,
+    anchor: Option<&Export>,
+) -> Result<Report, HubError> {
+    let mut known = ledger.audited(range, now).await?;
     for record in anchor.iter().flat_map(|anchor| anchor.accounts.values()) {
         let days = record.chains.keys().copied().filter(|day| range.has(*day));
         known.entry(record.account.clone()).or_default().extend(days);
     }
     known.retain(|account, _| only.is_none_or(|only| only == account));
-    let mut look = Look { responder: &responder, range, now, anchor, told: BTreeSet::new() };
+    let mut look = Look { ledger, range, now, anchor, told: BTreeSet::new() };
     let mut report = Report::new(range);
     let accounts: Vec<_> = known.iter().collect();
     for some in accounts.chunks(AT_ONCE) {
-        let reads = some.iter().map(|(account, days)| async {
-            responder.ledger.account_record(account, days, range).await
-        });
+        let reads = some.iter().map(|(account, days)| ledger.account_record(account, days, range));
         for record in futures::future::try_join_all(reads).await? {
             look.account(&record, &mut report).await?;
         }
@@ -123,7 +132,7 @@ async fn table(arguments: &Arguments, anchor: Option<&Export>) -> Result<Report,
 
 /// A verification of the table under way.
 struct Look<'a> {
-    responder: &'a Responder,
+    ledger: &'a Ledger,
     range: Range,
     /// When it began: what is newer may be recorded after we read.
     now: Timestamp,
@@ -135,7 +144,7 @@ struct Look<'a> {
 impl Look<'_> {
     async fn account(
         &mut self,
-        record: &crate::audit::account::AccountRecord,
+        record: &AccountRecord,
         report: &mut Report,
     ) -> Result<(), HubError> {
         report.looked_at(record);
@@ -146,7 +155,7 @@ impl Look<'_> {
             collect(chain, &mut told);
         }
         let ids: Vec<ResponseId> = told.keys().cloned().collect();
-        let texts = self.responder.ledger.record_texts(&ids).await?;
+        let texts = self.ledger.record_texts(&ids).await?;
         // What was recorded after the range is not known here.
         let whole = self.range.has(day_of(self.now));
         let read_at = if whole { self.now } else { Timestamp::MIN };
@@ -162,11 +171,11 @@ impl Look<'_> {
     /// Responses of which nothing was recorded.
     async fn unrecorded(
         &self,
-        only: Option<&String>,
+        only: Option<&str>,
         report: &mut Report,
     ) -> Result<(), HubError> {
-        for (id, account, created) in self.responder.ledger.recorded_responses(self.range).await? {
-            let looked_at = only.is_none_or(|only| *only == account);
+        for (id, account, created) in self.ledger.recorded_responses(self.range).await? {
+            let looked_at = only.is_none_or(|only| only == account);
             let old = created.is_none_or(|created| created < self.now);
             if looked_at && old && !self.told.contains(&id) {
                 let says = format!("nothing was recorded of response {id}");
