@@ -8,19 +8,39 @@
 //!   the queue delivers it again and, after its last try, moves it to the
 //!   dead-letter queue. Nothing is lost and nothing vanishes silently.
 //! - A bad message keeps none of the others in its batch from being handled.
+//! - Accounts are taken in turn: the storm of one does not delay the others.
+//! - The answer is given before the deadline. What was not started, or not
+//!   ended, by then is reported as failed; what was begun is resumed from its
+//!   record. Lambda kills nothing.
+
+use std::collections::BTreeMap;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
 use serde_json::Value;
-use tracing::{error, info, warn};
+use tokio::time::timeout_at;
+use tracing::{Instrument, error, info, info_span, warn};
 
+use crate::aws::deadline::{HAND_BACK, NOTHING_NEW};
 use crate::aws::error::HubError;
-use crate::respond::{Outcome, Responder, Run};
+use crate::finding::Finding;
+use crate::aws::queue::OutboxMessage;
+use crate::outbox::OutgoingKey;
+use crate::respond::{Delivery, Outcome, Responder, Run};
 use crate::sources::{self, Rejection};
+use crate::turns::Turns;
 
 /// How many messages of a batch are handled side by side: enough to hide
 /// latency, few enough to leave memory and connections to each.
-const SIDE_BY_SIDE: usize = 16;
+const AT_ONCE: usize = 16;
+
+/// How many of them may be of one account, whose calls wait for its pace.
+const OF_ONE_ACCOUNT: usize = 4;
+
+/// "SQS message <= 1 MiB" (SQS developer guide, "Message quotas").
+const LONGEST: usize = 1_048_576;
 
 /// Why a message was not handled as a whole.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,22 +51,90 @@ pub enum MessageError {
     /// The hub failed at one of its findings.
     #[error("{0}")]
     Hub(HubError),
+    /// The invocation's time was over; this says how far it came.
+    #[error("handed back, because the invocation's time is over: {0}")]
+    OutOfTime(&'static str),
+}
+
+const NOT_STARTED: MessageError = MessageError::OutOfTime("it was not started");
+const NOT_ENDED: MessageError =
+    MessageError::OutOfTime("it was under way, and is resumed from its record");
+
+/// A finding that a message brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Its id.
+    pub id: String,
+    /// When it last changed at its source, where it says so.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// When a message was where, by the hub's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Put into the queue, as SQS says.
+    pub sent: Option<Timestamp>,
+    /// Handed to the function.
+    pub received: Timestamp,
+    /// Begun; `None` when it was handed back before.
+    pub started: Option<Timestamp>,
+    /// Ended; `None` when it was handed back before.
+    pub ended: Option<Timestamp>,
 }
 
 /// What became of one message.
 #[derive(Clone, Debug, Default)]
 pub struct Handled {
+    /// The findings that it brought.
+    pub findings: Vec<Arrived>,
     /// What became of each target of each finding that was handled.
     pub outcomes: Vec<Outcome>,
     /// Why the message has to be delivered again, if it has to.
     pub errors: Vec<MessageError>,
+    /// When it was where.
+    pub times: Times,
+    /// How often SQS has delivered it, where it says so.
+    pub deliveries: u32,
+    /// What became of what it said was to be told: of the write-back queue.
+    pub delivery: Option<Delivery>,
 }
 
-/// Handles one message's text.
+impl Handled {
+    fn of(parts: &[Result<Finding, Rejection>], times: Times, deliveries: u32) -> Self {
+        let arrived =
+            |finding: &Finding| Arrived { id: finding.id.clone(), updated_at: finding.updated_at };
+        let findings = parts.iter().flatten().map(arrived).collect();
+        Self { findings, times, deliveries, ..Self::default() }
+    }
+}
+
+/// A message of a batch, read and not yet handled.
+#[derive(Debug)]
+struct Message {
+    index: usize,
+    id: String,
+    parts: Vec<Result<Finding, Rejection>>,
+}
+
+/// Handles one message's text, of any length: a file is its user's own.
 pub async fn handle_message(responder: &Responder, body: &str, run: Run) -> Handled {
-    let mut handled = Handled::default();
-    for read in sources::read(body) {
-        match read {
+    let parts = sources::read(body);
+    let received = responder.now();
+    let times = Times { received, started: Some(received), ..Times::default() };
+    let mut handled = Handled::of(&parts, times, 1);
+    handle_parts(responder, parts, run, &mut handled).await;
+    handled
+}
+
+async fn handle_parts(
+    responder: &Responder,
+    parts: Vec<Result<Finding, Rejection>>,
+    run: Run,
+    handled: &mut Handled,
+) {
+    for part in parts {
+        match part {
+            Ok(_) if !may_start(responder) => handled.errors.push(NOT_STARTED),
             Ok(finding) => {
                 for result in responder.respond(&finding, run).await {
                     match result {
@@ -58,38 +146,181 @@ pub async fn handle_message(responder: &Responder, body: &str, run: Run) -> Hand
             Err(rejection) => handled.errors.push(MessageError::Rejected(rejection)),
         }
     }
-    handled
+    handled.times.ended = Some(responder.now());
+}
+
+fn may_start(responder: &Responder) -> bool {
+    responder.deadline.left().is_none_or(|left| left > NOTHING_NEW)
 }
 
 /// Handles a batch. The response names the messages that were not handled, as
-/// `ReportBatchItemFailures` wants it; what became of the rest is beside it.
+/// `ReportBatchItemFailures` wants it; what became of each stands beside it, in
+/// the batch's order, a message that came twice once.
 pub async fn handle_batch(
     responder: &Responder,
     event: SqsEvent,
 ) -> (SqsBatchResponse, Vec<(String, Handled)>) {
-    let handled: Vec<(String, Handled)> = futures::stream::iter(event.records)
-        .map(|message| async move {
-            let SqsMessage { message_id, body, .. } = message;
-            let id = message_id.unwrap_or_default();
-            let handled = handle_message(responder, body.as_deref().unwrap_or(""), Run::Act).await;
-            log(&id, &handled);
-            (id, handled)
-        })
-        .buffered(SIDE_BY_SIDE)
-        .collect()
-        .await;
-    let batch_item_failures = handled
-        .iter()
-        .filter(|(_, handled)| !handled.errors.is_empty())
-        .map(|(id, _)| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier.clone_from(id);
-            failure
+    let received = responder.now();
+    let mut turns = Turns::new(AT_ONCE, OF_ONE_ACCOUNT);
+    let mut handled: Vec<(String, Handled)> = Vec::new();
+    let (write_backs, records) = once_each(event.records)
+        .into_iter()
+        .map(|message| (outbox_keys(&message), message))
+        .partition::<Vec<_>, _>(|(keys, _)| keys.is_some());
+    for (_, message) in records {
+        let id = message.message_id.clone().unwrap_or_default();
+        let parts = read(&id, message.body.as_deref().unwrap_or(""));
+        let attribute = |name: &str| message.attributes.get(name);
+        let number = |name: &str| attribute(name)?.parse::<i64>().ok();
+        let sent = number("SentTimestamp").and_then(|at| Timestamp::from_millisecond(at).ok());
+        let times = Times { sent, received, ..Times::default() };
+        let deliveries = number("ApproximateReceiveCount").and_then(|it| u32::try_from(it).ok());
+        let unhandled = Handled::of(&parts, times, deliveries.unwrap_or(0));
+        let account = || parts.iter().flatten().next().map(|finding| finding.account.to_string());
+        let group = attribute("MessageGroupId").cloned().or_else(account);
+        let index = handled.len();
+        // One that cannot be read costs nothing and belongs to nobody.
+        turns.push(&group.unwrap_or_else(|| format!("message {id}")), Message {
+            index,
+            id: id.clone(),
+            parts,
+        });
+        handled.push((id, Handled { errors: vec![NOT_STARTED], ..unhandled }));
+    }
+    take_turns(responder, turns, &mut handled).await;
+    let times = Times { received, started: Some(responder.now()), ..Times::default() };
+    handled.extend(write_back(responder, write_backs, times).await);
+
+    let mut failed: Vec<&str> = Vec::new();
+    for (id, handled) in &handled {
+        log(id, handled);
+        if !handled.errors.is_empty() && !failed.contains(&id.as_str()) {
+            failed.push(id);
+        }
+    }
+    let batch_item_failures = failed.into_iter().map(|id| {
+        let mut failure = BatchItemFailure::default();
+        id.clone_into(&mut failure.item_identifier);
+        failure
+    });
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = batch_item_failures.collect();
+    (response, handled)
+}
+
+/// The keys of a message of the write-back queue.
+fn outbox_keys(message: &SqsMessage) -> Option<Vec<OutgoingKey>> {
+    let body = message.body.as_deref()?;
+    let message: OutboxMessage = serde_json::from_str(body).ok()?;
+    Some(message.outbox)
+}
+
+/// Tells what messages of the write-back queue say is to be told, all together:
+/// what is the same for many findings is one call.
+async fn write_back(
+    responder: &Responder,
+    messages: Vec<(Option<Vec<OutgoingKey>>, SqsMessage)>,
+    times: Times,
+) -> Vec<(String, Handled)> {
+    if messages.is_empty() {
+        return Vec::new();
+    }
+    let keys: Vec<OutgoingKey> = messages.iter().filter_map(|(keys, _)| keys.clone()).flatten().collect();
+    let telling = responder.deliver_keys(&keys);
+    let told = match responder.deadline.before(HAND_BACK) {
+        Some(at) => timeout_at(at, telling).await.map_err(|_| NOT_ENDED),
+        None => Ok(telling.await),
+    };
+    let (delivery, errors) = match told {
+        Ok(Ok(delivery)) => (Some(delivery), Vec::new()),
+        Ok(Err(error)) => (None, vec![MessageError::Hub(error)]),
+        Err(out_of_time) => (None, vec![out_of_time]),
+    };
+    let times = Times { ended: Some(responder.now()), ..times };
+    let mut handled: Vec<(String, Handled)> = messages
+        .into_iter()
+        .map(|(_, message)| {
+            let errors = errors.clone();
+            (message.message_id.unwrap_or_default(), Handled { errors, times, ..Handled::default() })
         })
         .collect();
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = batch_item_failures;
-    (response, handled)
+    // What was told together is reported once.
+    if let Some((_, first)) = handled.first_mut() {
+        first.delivery = delivery;
+    }
+    handled
+}
+
+/// Starts messages while there is time, and waits for them until the answer has
+/// to be given. `handled` says of each that it was not started until it is.
+async fn take_turns(
+    responder: &Responder,
+    mut turns: Turns<Message>,
+    handled: &mut [(String, Handled)],
+) {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        while may_start(responder)
+            && let Some((group, message)) = turns.start()
+        {
+            let Message { index, id, parts } = message;
+            let Some((_, slot)) = handled.get_mut(index) else { continue };
+            slot.times.started = Some(responder.now());
+            slot.errors = vec![NOT_ENDED];
+            let mut begun = Handled { errors: Vec::new(), ..slot.clone() };
+            let span = info_span!("receive", message.id = %id, account.id = %group);
+            let work = async move {
+                handle_parts(responder, parts, Run::Act, &mut begun).await;
+                (group, index, begun)
+            };
+            under_way.push(work.instrument(span));
+        }
+        let ended = match responder.deadline.before(HAND_BACK) {
+            Some(at) => timeout_at(at, under_way.next()).await,
+            None => Ok(under_way.next().await),
+        };
+        // Nothing is left, or no time is: what still runs is dropped.
+        let Ok(Some((group, index, ended))) = ended else { return };
+        turns.end(&group);
+        if let Some((_, slot)) = handled.get_mut(index) {
+            *slot = ended;
+        }
+    }
+}
+
+/// SQS may put a message into a batch twice; it is handled once. Two bodies
+/// under one id are two messages, and fail together.
+fn once_each(records: Vec<SqsMessage>) -> Vec<SqsMessage> {
+    let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let is_new = |message: &SqsMessage| {
+        let Some(id) = message.message_id.clone() else { return true };
+        let body = message.body.clone().unwrap_or_default();
+        let bodies = seen.entry(id).or_default();
+        let is_new = !bodies.contains(&body);
+        if is_new {
+            bodies.push(body);
+        }
+        is_new
+    };
+    let mut is_new = is_new;
+    records.into_iter().filter(|message| is_new(message)).collect()
+}
+
+/// Reads a message's text; what is rejected names the message.
+fn read(id: &str, body: &str) -> Vec<Result<Finding, Rejection>> {
+    if body.len() > LONGEST {
+        let reason = format!(
+            "it has {} bytes, and no message has more than {LONGEST}: it was not read",
+            body.len()
+        );
+        return vec![Err(Rejection { reason, field: None, message_id: Some(id.to_owned()) })];
+    }
+    let named = |rejection: Rejection| {
+        let ids: Vec<String> =
+            std::iter::once(id.to_owned()).chain(rejection.message_id.clone()).collect();
+        Rejection { message_id: Some(ids.join("/")), ..rejection }
+    };
+    sources::read(body).into_iter().map(|part| part.map_err(named)).collect()
 }
 
 /// Whether an event is a tick of the function's schedule: of an EventBridge
@@ -119,12 +350,52 @@ fn log(id: &str, handled: &Handled) {
             MessageError::Hub(HubError::Transient(why)) => {
                 warn!(message.id = id, "message `{id}` will be delivered again: {why}");
             }
+            MessageError::OutOfTime(_) => {
+                warn!(message.id = id, "message `{id}` will be delivered again: {failure}");
+            }
             MessageError::Hub(HubError::Failed(why)) => {
                 error!(message.id = id, "message `{id}` failed: {why}");
             }
             MessageError::Rejected(rejection) => {
-                error!(message.id = id, "message `{id}` was rejected: {rejection}");
+                error!(message.id = id, "rejected: {rejection}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str, body: &str) -> SqsMessage {
+        let record = serde_json::json!({ "messageId": id, "body": body });
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn a_message_that_came_twice_is_one_and_another_body_is_another() {
+        let records =
+            vec![message("a", "1"), message("b", "1"), message("a", "1"), message("a", "2")];
+        let once: Vec<String> =
+            once_each(records).into_iter().filter_map(|message| message.body).collect();
+        assert_eq!(once, ["1", "1", "2"]);
+    }
+
+    #[test]
+    fn a_rejection_names_the_message_that_it_came_in() {
+        let rejection = read("m-1", "not a finding").remove(0).unwrap_err();
+        assert!(rejection.to_string().starts_with("message `m-1`: it is no JSON"), "{rejection}");
+    }
+
+    #[test]
+    fn a_message_of_more_than_sqs_takes_is_refused_unread() {
+        let fits = format!("[{}]", " ".repeat(LONGEST - 2));
+        let too_long = format!("{fits} ");
+        let reason = |body: &str| read("m-1", body).remove(0).unwrap_err().reason;
+        assert!(!reason(&fits).contains("bytes"));
+        assert_eq!(
+            reason(&too_long),
+            "it has 1048577 bytes, and no message has more than 1048576: it was not read"
+        );
     }
 }

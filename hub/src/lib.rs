@@ -32,3 +32,4 @@ pub mod settings;
 pub mod sources;
 pub mod status;
 pub mod switches;
+pub mod turns;

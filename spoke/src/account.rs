@@ -8,6 +8,7 @@ use aws_credential_types::Credentials;
 use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_types::SdkConfig;
 
+use crate::calls::Limits;
 use crate::pace::{Class, Pace};
 use crate::resource::{AccountId, Partition, Region};
 
@@ -23,6 +24,9 @@ pub struct Account {
     /// The session, for what is not called through an SDK: a cluster's API.
     pub(crate) credentials: Credentials,
     pub(crate) config: SdkConfig,
+    /// What calls of a cluster's API have to keep to: they need a client that
+    /// trusts the cluster's own authority, which is not the configuration's.
+    pub(crate) clusters: Option<Limits>,
     pace: Pace,
     clients: Clients,
 }
@@ -107,7 +111,18 @@ impl Account {
         pace: Pace,
     ) -> Self {
         let (credentials, config) = (credentials.clone(), config.clone());
-        Self { id, region, partition, credentials, config, pace, clients: Clients::default() }
+        let clients = Clients::default();
+        Self { id, region, partition, credentials, config, clusters: None, pace, clients }
+    }
+
+    /// The same account, with the API of its clusters called under `limits`,
+    /// through a client that trusts each cluster's authority and no other.
+    /// Without it they are called through the configuration's HTTP client, where
+    /// it has one.
+    #[must_use]
+    pub fn with_clusters_under(mut self, limits: Limits) -> Self {
+        self.clusters = Some(limits);
+        self
     }
 
     /// EC2, once the pace allows a call of this class.

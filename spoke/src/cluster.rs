@@ -12,9 +12,9 @@
 //!
 //! # How requests get there
 //!
-//! Through the configuration's own HTTP client where it carries one: nothing
-//! but a simulation sets one. Otherwise through a client that trusts the
-//! cluster's certificate authority and no other.
+//! Through a client that trusts the cluster's certificate authority and no
+//! other, under the limits that the account was given for it. An account
+//! without them takes the configuration's HTTP client: a simulation's.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -106,9 +106,10 @@ impl<'a> Kubernetes<'a> {
         let now = config.time_source().map_or(SystemTime::UNIX_EPOCH, |source| source.now());
         let Account { credentials, region, partition, .. } = account;
         let token = token(credentials, region, partition, &name, now)?;
-        let http_client = match config.http_client() {
-            Some(client) => client,
-            None => trusting(&name, authority)?,
+        let http_client = match (&account.clusters, config.http_client()) {
+            (Some(limits), _) => limits.over(trusting(&name, authority)?),
+            (None, Some(client)) => client,
+            (None, None) => trusting(&name, authority)?,
         };
         let operation = operation(config, http_client, endpoint, &token);
         let client = Client::new(ToCluster { operation }, "default");

@@ -4,9 +4,11 @@
 pub mod account;
 pub mod actions;
 mod bucket;
+pub mod calls;
 mod cluster;
 mod container;
 mod database;
+pub mod deadline;
 pub mod error;
 mod instance;
 pub mod pace;

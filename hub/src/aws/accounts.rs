@@ -30,6 +30,7 @@ use moka::future::Cache;
 use serde_json::json;
 
 use crate::aws::config;
+use crate::aws::deadline::Calls;
 use crate::aws::error::{HubError, failed};
 use crate::record::ResponseId;
 use crate::settings::Settings;
@@ -63,11 +64,16 @@ enum Session {
     Refused { error: ActionError, until: Timestamp },
 }
 
+/// How a failure to open a session begins, wherever it is told: what metrics
+/// know an account without a spoke role by.
+pub const NO_SESSION: &str = "cannot open a session of";
+
 /// The spoke sessions of one process.
 #[derive(Clone, Debug)]
 pub struct Accounts {
     sts: aws_sdk_sts::Client,
     config: SdkConfig,
+    calls: Calls,
     settings: Arc<Settings>,
     pace: Pace,
     sessions: Cache<Key, Session>,
@@ -79,11 +85,13 @@ const RENEW_EARLY: Duration = Duration::from_secs(300);
 const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
 
 impl Accounts {
-    /// Sessions under the hub's own credentials in `config`.
-    pub fn new(config: &SdkConfig, settings: Arc<Settings>) -> Self {
+    /// Sessions under the hub's own credentials in `config`; their calls go
+    /// through `calls`.
+    pub fn new(config: &SdkConfig, settings: Arc<Settings>, calls: Calls) -> Self {
         Self {
-            sts: aws_sdk_sts::Client::new(config),
-            config: config.clone(),
+            sts: aws_sdk_sts::Client::new(&calls.of_hub(config)),
+            config: calls.into_members(config),
+            calls,
             pace: Pace::new(settings.rate_share, settings.concurrency),
             settings,
             sessions: Cache::builder()
@@ -183,7 +191,7 @@ impl Accounts {
                 | Kind::Transient
                 | Kind::Failed => None,
             };
-            let message = format!("cannot open a session of `{role_arn}`: {}", error.message);
+            let message = format!("{NO_SESSION} `{role_arn}`: {}", error.message);
             ActionError { message, help, ..error }
         })?;
 
@@ -210,17 +218,19 @@ impl Accounts {
         let expires = Timestamp::from_second(granted.expiration().secs()).map_err(|error| {
             ActionError::new(Kind::Failed, format!("unreadable expiry: {error}"))
         })?;
-        Ok(Session::Open {
-            account: Arc::new(Account::new(
-                &self.config,
-                &credentials,
-                account.clone(),
-                region.clone(),
-                partition.clone(),
-                self.pace.clone(),
-            )),
-            renew_at: expires - RENEW_EARLY,
-        })
+        let account = Account::new(
+            &self.config,
+            &credentials,
+            account.clone(),
+            region.clone(),
+            partition.clone(),
+            self.pace.clone(),
+        );
+        let account = match self.calls.to_clusters() {
+            Some(limits) => account.with_clusters_under(limits),
+            None => account,
+        };
+        Ok(Session::Open { account: Arc::new(account), renew_at: expires - RENEW_EARLY })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod config;
+pub mod deadline;
 pub mod error;
 pub mod ledger;
 pub mod organization;

@@ -9,10 +9,11 @@ use firebreak_spoke::error::{ActionError, Kind};
 use firebreak_spoke::seen::Seen;
 use futures::future::join_all;
 use jiff::SignedDuration;
-use tracing::warn;
+use tracing::{instrument, warn};
 
 use super::Responder;
 use crate::audit::{Event, What};
+use crate::aws::deadline::Deadline;
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
 use crate::outbox::Outgoing;
@@ -28,6 +29,9 @@ const BETWEEN_VERIFICATIONS: Duration = Duration::from_millis(1_500);
 /// account, and how often it looks. Afterwards the sweep goes on.
 const PENDING_AT_MOST: Duration = Duration::from_secs(15);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
+/// What a wave of steps needs at least: two changes, read back.
+const WAVE: Duration = Duration::from_secs(10);
 
 /// For how long a response is taken up again and again. What has not ended then
 /// has failed.
@@ -101,6 +105,7 @@ impl Responder {
     ///
     /// `Transient` when a passing failure interrupted it, after recording so:
     /// the next delivery or the sweep goes on, whoever comes first.
+    #[instrument(name = "carry-out", skip_all, fields(response.id = %response.id))]
     pub(super) async fn carry_out(
         &self,
         mut response: Response,
@@ -125,6 +130,12 @@ impl Responder {
             };
             if !response.steps.iter().any(now) {
                 continue;
+            }
+            if !self.deadline.allows(WAVE) {
+                // What is not begun cannot be cut off half-way.
+                let why = "the invocation's time is over".to_owned();
+                interrupted.get_or_insert(Interruption::Pending(why));
+                break;
             }
             let was_cut_off = response.is_cut_off();
             let ended = self.carry_out_wave(&mut response, &session, now).await;
@@ -181,7 +192,7 @@ impl Responder {
                 Ok(Some(account)) => {
                     let seen = Seen::default();
                     let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
-                    carry_out_step(scope, step).await
+                    carry_out_step(scope, step, &self.deadline).await
                 }
                 Ok(None) => Ok(()),
                 Err(error) if error.kind == Kind::Transient => {
@@ -278,8 +289,12 @@ fn wait_after(tries: u32) -> SignedDuration {
 
 /// Observes if the record has no prior state yet, applies, verifies. An error
 /// is a passing one: the step stays planned for the next delivery.
-async fn carry_out_step(scope: Scope<'_>, step: &mut Step) -> Result<(), Interruption> {
-    match try_step(scope, step).await {
+async fn carry_out_step(
+    scope: Scope<'_>,
+    step: &mut Step,
+    deadline: &Deadline,
+) -> Result<(), Interruption> {
+    match try_step(scope, step, deadline).await {
         Ok(Verdict::Holds(seen)) => {
             step.state = StepState::Done;
             step.detail = seen;
@@ -309,7 +324,11 @@ async fn carry_out_step(scope: Scope<'_>, step: &mut Step) -> Result<(), Interru
     }
 }
 
-async fn try_step(scope: Scope<'_>, step: &mut Step) -> Result<Verdict, ActionError> {
+async fn try_step(
+    scope: Scope<'_>,
+    step: &mut Step,
+    deadline: &Deadline,
+) -> Result<Verdict, ActionError> {
     let action = find(&step.action)?;
     if step.prior.is_null() {
         // Only a step whose prior state could not be read when the plan was
@@ -329,7 +348,11 @@ async fn try_step(scope: Scope<'_>, step: &mut Step) -> Result<Verdict, ActionEr
             Verdict::Holds(_) => return Ok(verdict),
             Verdict::Broken(_) if tries == VERIFICATIONS => return Ok(verdict),
             Verdict::Broken(_) => BETWEEN_VERIFICATIONS,
-            Verdict::Pending(_) if began.elapsed() >= PENDING_AT_MOST => return Ok(verdict),
+            Verdict::Pending(_)
+                if began.elapsed() >= PENDING_AT_MOST || !deadline.allows(BETWEEN_LOOKS) =>
+            {
+                return Ok(verdict);
+            }
             Verdict::Pending(_) => BETWEEN_LOOKS,
         };
         if matches!(verdict, Verdict::Broken(_)) {

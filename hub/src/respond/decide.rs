@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use tracing::info;
+use jiff::Timestamp;
+use tracing::{Instrument, info, info_span, instrument};
 
 use super::Responder;
 use super::judge::Judged;
 use super::known::{entry_key, next_response, opening_state};
-use super::outcome::{Disposition, Outcome, Run, outcome};
+use super::outcome::{BudgetLeft, Disposition, Outcome, Run, outcome};
 use crate::audit::{Event, What};
 use crate::aws::error::HubError;
-use crate::aws::ledger::{Entry, TargetItem, Written};
+use crate::aws::ledger::{Counter, Entry, TargetItem, Written};
 use crate::finding::{Finding, Target};
 use crate::organization::Place;
 use crate::outbox::Outgoing;
@@ -50,6 +51,7 @@ impl About<'_> {
 
 impl Responder {
     /// Decides and, if policy says so, responds. `None` when the claim was lost.
+    #[instrument(skip_all, fields(account.id = %target.resource.account))]
     pub(super) async fn decide(
         &self,
         finding: &Finding,
@@ -200,14 +202,17 @@ impl Responder {
         if let Some(spent) = judged.spent.as_ref().filter(|spent| !spent.is_told(now)) {
             commit = commit.trip(spent, &[])?;
         }
+        let span = info_span!("claim", response.id = %response.id);
+        let claim = commit.write().instrument(span);
         // The session is opened beside the claim; without the claim it is not used.
         let (claimed, session) = if response.state == State::Running {
-            futures::join!(commit.write(), self.changing_session(&response))
+            futures::join!(claim, self.changing_session(&response))
         } else {
-            (commit.write().await, Ok(None))
+            (claim.await, Ok(None))
         };
-        if claimed? != Written::Yes {
-            return Ok(None);
+        match claimed? {
+            Written::Yes => {}
+            Written::Lost | Written::Spent => return Ok(None),
         }
         let disposition = match &judged.not_covered {
             Some(_) => Disposition::NotCovered,
@@ -227,6 +232,7 @@ impl Responder {
             "{} `{}`: {}", response.state, resource.arn(), response.reason
         );
         (outcome.written_back, outcome.untold) = self.tell(&response, outgoing).await;
+        outcome.budgets = budgets_left(judged, &response, now);
         outcome.response = Some(response);
         Ok(Some(outcome))
     }
@@ -289,4 +295,15 @@ impl Responder {
             ..Event::new(What::Decided, account, by, reason, self.now())
         }
     }
+}
+
+/// What the budgets have left that an automatic response drew on, or found spent.
+fn budgets_left(judged: &Judged, response: &Response, now: Timestamp) -> Vec<BudgetLeft> {
+    let drawn = response.approval.is_none();
+    let left = |counter: &Counter| {
+        let draw = if drawn { u64::from(counter.draw.actions) } else { 0 };
+        let left = counter.left(now).saturating_sub(draw);
+        BudgetLeft { budget: counter.draw.budget.clone(), left }
+    };
+    judged.counters.iter().map(left).collect()
 }

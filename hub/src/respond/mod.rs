@@ -34,15 +34,16 @@ use aws_config::SdkConfig;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use self::known::{Known, held_off, ignored, known};
 use self::outcome::outcome;
-pub use self::outcome::{Disposition, Outcome, Run};
+pub use self::outcome::{BudgetLeft, Disposition, Outcome, Run};
 pub use self::sweep::Swept;
 pub use self::tell::Delivery;
 use crate::aws::accounts::Accounts;
 use crate::aws::config;
+use crate::aws::deadline::{Calls, Counts, Deadline};
 use crate::aws::error::HubError;
 use crate::aws::ledger::Ledger;
 use crate::aws::organization::Organization;
@@ -67,6 +68,10 @@ pub struct Responder {
     pub organization: Organization,
     /// Findings and their status.
     pub security_hub: SecurityHub,
+    /// When the present invocation ends. Set by whoever is invoked.
+    pub deadline: Deadline,
+    /// The AWS calls by service.
+    pub counts: Counts,
     accounts: Accounts,
     queue: Option<Queue>,
     identity: OnceCell<String>,
@@ -75,14 +80,22 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// A responder under the hub's credentials in `config`.
+    /// A responder under the hub's credentials in `config`. It has no deadline
+    /// until one is set.
     pub fn new(config: &SdkConfig, settings: Settings) -> Self {
         let settings = Arc::new(settings);
+        let calls = Calls::new(config);
+        let Calls { deadline, counts, .. } = calls.clone();
+        let accounts = Accounts::new(config, settings.clone(), calls.clone());
+        // Every client below is made of this one, so that no call escapes it.
+        let config = &calls.of_hub(config);
         Self {
+            deadline,
+            counts,
+            accounts,
             ledger: Ledger::new(config, &settings),
             policies: Policies::new(config, &settings),
             organization: Organization::new(config, &settings),
-            accounts: Accounts::new(config, settings.clone()),
             security_hub: SecurityHub::new(config, &settings),
             queue: Queue::new(config, &settings),
             identity: OnceCell::new(),
@@ -93,6 +106,7 @@ impl Responder {
 
     /// Handles every target of a finding; each is decided on its own, and one
     /// that fails keeps none of the others from being contained.
+    #[instrument(skip_all, fields(finding.id = %finding.id, account.id = %finding.account))]
     pub async fn respond(&self, finding: &Finding, run: Run) -> Vec<Result<Outcome, HubError>> {
         let received = tokio::time::Instant::now();
         if let Some(reason) = ignored(finding) {

@@ -11,6 +11,7 @@ use firebreak_spoke::resource::Resource;
 use firebreak_spoke::seen::Seen;
 use firebreak_spoke::tags;
 use futures::future::join_all;
+use tracing::instrument;
 
 use super::Responder;
 use super::carry_out::find;
@@ -51,6 +52,7 @@ impl Responder {
     }
 
     /// Reads the prior state for every action, side by side.
+    #[instrument(skip_all, fields(account.id = %resource.account))]
     pub(super) async fn observe(
         &self,
         finding: &Finding,

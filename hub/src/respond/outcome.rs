@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::finding::Finding;
 use crate::organization::OuPath;
-use crate::policy::Decision;
+use crate::policy::{BudgetRef, Decision};
 use crate::record::{FindingSummary, Response};
 
 /// What became of one target of a finding.
@@ -49,6 +49,9 @@ pub struct Outcome {
     pub decision: Option<Decision>,
     /// The record, where there is one; for `--plan` what would be recorded.
     pub response: Option<Response>,
+    /// What the budgets that it drew on have left.
+    #[serde(skip)]
+    pub budgets: Vec<BudgetLeft>,
     /// From receipt to the containing steps being verified.
     pub contained_after: Option<Duration>,
     /// The workflow status that Security Hub took, where it was told at once.
@@ -56,6 +59,15 @@ pub struct Outcome {
     /// What somebody was not told yet, and why: it stays in the outbox.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untold: Option<String>,
+}
+
+/// What a budget has left after a draw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetLeft {
+    /// The budget.
+    pub budget: BudgetRef,
+    /// How many actions.
+    pub left: u64,
 }
 
 /// Whether to act or only to say what would be done.
@@ -81,6 +93,7 @@ pub(super) fn outcome(
         reason,
         decision: None,
         response: None,
+        budgets: Vec::new(),
         contained_after: None,
         written_back: None,
         untold: None,

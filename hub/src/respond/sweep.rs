@@ -130,7 +130,7 @@ impl Responder {
 
     /// Whether there is time to begin something.
     fn has_time(&self) -> bool {
-        ENOUGH_TIME > Duration::ZERO
+        self.deadline.allows(ENOUGH_TIME)
     }
 
     /// Looks at one response that was due; `None` where nothing was to be done.

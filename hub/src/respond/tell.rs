@@ -10,7 +10,8 @@
 
 use firebreak_spoke::resource::Region;
 use futures::future::join_all;
-use tracing::{error, info, warn};
+use jiff::Timestamp;
+use tracing::{error, info, instrument, warn};
 
 use super::Responder;
 use crate::audit::{Event, What};
@@ -27,6 +28,8 @@ use crate::status::{self, Workflow};
 pub struct Delivery {
     /// How many items were told, or had nothing left to tell.
     pub told: usize,
+    /// Since when each of those was to be told that Security Hub took.
+    pub written: Vec<Timestamp>,
     /// Why items stay in the outbox.
     pub later: Vec<String>,
     /// Why items were given up.
@@ -79,6 +82,7 @@ impl Responder {
     }
 
     /// Tells what was taken out of the outbox, together where it is the same.
+    #[instrument(name = "write-back", skip_all)]
     async fn deliver(&self, outgoing: Vec<(Outgoing, Option<Response>)>) -> Delivery {
         let mut delivery = Delivery::default();
         let loaded = join_all(outgoing.into_iter().map(|(one, response)| async move {
@@ -173,6 +177,7 @@ impl Responder {
             self.give_up(&one, response.resource.account.as_str(), &refused, delivery).await;
         }
         if left.is_empty() {
+            delivery.written.push(one.created);
             self.forget(&one, delivery).await;
             return;
         }

@@ -272,6 +272,10 @@ fn dynamodb(operation: &str, account: &str, region: &str, request: &HttpRequest)
             })
             .collect();
     }
+    if let Some(tables) = body.get("RequestItems").and_then(Value::as_object) {
+        let action = || format!("dynamodb:{operation}");
+        return tables.keys().map(|it| Needed { action: action(), resource: arn(it) }).collect();
+    }
     let table = body.get("TableName").and_then(Value::as_str).unwrap_or_default();
     let resource = match body.get("IndexName").and_then(Value::as_str) {
         Some(index) => format!("{}/index/{index}", arn(table)),

@@ -29,7 +29,7 @@ async fn a_repeat_costs_one_read_and_changes_nothing() {
         let again = stage.deliver(&finding).await;
         assert_eq!(again.disposition(), Disposition::Repeat, "{unit}");
         let calls: Vec<String> = stage.calls().iter().map(|call| call.operation.clone()).collect();
-        assert_eq!(calls, ["GetItem"], "{unit}");
+        assert_eq!(calls, ["BatchGetItem"], "{unit}");
     }
 }
 
@@ -89,7 +89,13 @@ async fn another_finding_of_a_contained_target_adds_nothing() {
     assert_eq!(delivered.disposition(), Disposition::AlreadyHeld);
     let id = first.response().id.as_str();
     assert!(delivered.outcome().reason.contains(id), "{}", delivered.outcome().reason);
-    assert!(stage.changes().is_empty(), "{:?}", stage.changes());
+    // Security Hub is told of this finding too, and nothing else is touched.
+    assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("RESOLVED"));
+    let told = |call: &String| call == "securityhub:BatchUpdateFindings";
+    assert!(stage.changes().iter().all(told), "{:?}", stage.changes());
+    // An undo opens both again.
+    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("NEW"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,6 +310,7 @@ async fn a_crash_at_any_call_ends_contained_and_undone_exactly() {
             let responder = stage.another_responder().await;
             let again = deliver_to(&responder, &event(&finding).to_string()).await;
             assert!(!again.failed, "call {nth} {effect:?}: {:?}", again.handled.errors);
+            stage.settle_with(&responder).await;
             assert!(!stage.reaches_internet(member), "call {nth} {effect:?}: left open");
             assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
             let since = stage.world.began();

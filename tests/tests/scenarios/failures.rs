@@ -2,7 +2,6 @@
 
 use firebreak_hub::cli::demo::world::Attack;
 use firebreak_hub::record::{State, StepState};
-use firebreak_hub::respond::Disposition;
 use firebreak_simulation::{Effect, Fault};
 use jiff::SignedDuration;
 
@@ -125,17 +124,40 @@ async fn a_finding_that_security_hub_does_not_know_yet_is_updated_later() {
     let member = stage.member("sandbox", 0).clone();
     // GuardDuty's own event is faster than its import into Security Hub.
     let finding = Attack::Instance.finding(&member, 1);
-    let error = stage.deliver(&finding).await.error();
-    assert!(error.contains("FindingNotFound"), "{error}");
+    let delivered = stage.deliver(&finding).await;
+    assert_eq!(delivered.state(), State::Contained);
+    let untold = delivered.outcome().untold.clone().unwrap();
+    assert!(untold.contains("does not know"), "{untold}");
     assert!(!stage.reaches_internet(&member), "containment does not wait for Security Hub");
     stage.world.import(&finding);
-    let again = stage.deliver(&finding).await;
-    assert_eq!(again.disposition(), Disposition::Repeat);
-    assert_eq!(again.outcome().written_back.as_deref(), Some("RESOLVED"));
+    stage.settle().await;
     assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
+    // Nothing is left in the outbox.
     stage.world.organization.forget_calls();
-    stage.deliver(&finding).await.outcome();
-    assert_eq!(stage.calls().len(), 1);
+    let swept = stage.responder.sweep().await;
+    assert_eq!((swept.told, swept.later.len(), swept.dropped.len()), (0, 0, 0));
+}
+
+/// GuardDuty's events outlive an integration that is switched off.
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_security_hub_never_knows_is_given_up_after_half_an_hour_and_recorded() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0).clone();
+    let finding = Attack::Instance.finding(&member, 1);
+    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+    let mut dropped = Vec::new();
+    let mut minutes = 0;
+    while dropped.is_empty() && minutes < 60 {
+        minutes += 1;
+        stage.world.organization.advance(jiff::SignedDuration::from_mins(1));
+        dropped = stage.responder.sweep().await.dropped;
+    }
+    assert!((30..45).contains(&minutes), "{minutes} minutes");
+    assert!(dropped[0].contains("does not know"), "{dropped:?}");
+    stage.world.organization.forget_calls();
+    stage.settle().await;
+    let asked = stage.calls().iter().any(|call| call.service == "securityhub");
+    assert!(!asked, "given up is given up");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,9 +8,12 @@
     reason = "a panic is how a test reports"
 )]
 
+mod approvals;
+mod batch;
 mod containment;
 mod engine;
 mod failures;
+mod limits;
 mod policies;
 mod prior_art;
 mod resources;

@@ -439,6 +439,8 @@ async fn who_pushes_is_asked_of_sts() {
     let caller = stage.responder.caller().await.unwrap();
     assert_eq!(caller, "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak");
     stage.world.organization.inject(Fault::always("GetCallerIdentity", down()));
-    let error = stage.responder.caller().await.unwrap_err();
+    // Asked once in a process.
+    assert_eq!(stage.responder.caller().await.as_ref(), Ok(&caller));
+    let error = stage.another_responder().await.caller().await.unwrap_err();
     assert!(error.to_string().contains("sts:GetCallerIdentity"), "{error}");
 }

@@ -71,7 +71,12 @@ async fn a_repeat_takes_no_second_snapshot() {
         ec2.add_volume(&member.instance, "/dev/xvdb", None);
     });
     let mut finding = stage.finding(Attack::Instance, member, 1);
-    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+    // Cut off; the snapshot takes its time, and the sweep sees to its end.
+    let first = stage.deliver(&finding).await.response().clone();
+    assert!(!stage.reaches_internet(member));
+    stage.settle().await;
+    let ended = stage.responder.ledger.response(&first.id).await.unwrap().unwrap();
+    assert_eq!(ended.state, State::Contained, "{}", ended.reason);
     finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
     finding["service"]["count"] = 2.into();
     assert_eq!(stage.deliver(&finding).await.disposition(), Disposition::Repeat);

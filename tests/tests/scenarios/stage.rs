@@ -126,6 +126,18 @@ impl Stage {
         Responder::new(&self.world.hub_config().await.unwrap(), self.world.settings())
     }
 
+    /// Lets an hour pass and sweeps, as the schedule does, every five minutes.
+    pub(crate) async fn settle(&self) {
+        self.settle_with(&self.responder).await;
+    }
+
+    pub(crate) async fn settle_with(&self, responder: &Responder) {
+        for _ in 0..12 {
+            self.world.organization.advance(jiff::SignedDuration::from_mins(5));
+            responder.sweep().await;
+        }
+    }
+
     pub(crate) fn calls(&self) -> Vec<CallRecord> {
         self.world.organization.calls()
     }

@@ -166,16 +166,16 @@ async fn a_containment_ends_by_itself_when_its_time_is_over() {
     let before = stage.snapshot(member);
     let response = contained(&stage).await;
     assert_eq!(response.due, Some(response.updated + SignedDuration::from_hours(2)));
-    assert!(stage.responder.sweep().await.unwrap().is_empty());
+    assert!(stage.responder.sweep().await.responses.is_empty());
     assert!(!stage.reaches_internet(member));
     stage.world.organization.advance(SignedDuration::from_hours(2) + SignedDuration::from_secs(5));
-    let ended = stage.responder.sweep().await.unwrap();
+    let ended = stage.responder.sweep().await.responses;
     let [Ok(undone)] = ended.as_slice() else { panic!("{ended:?}") };
-    assert_eq!((undone.state, undone.id.clone()), (State::Undone, response.id));
+    assert_eq!((undone.state, undone.id.clone()), (State::Expired, response.id));
     assert!(undone.reason.starts_with("expired after 2h"), "{}", undone.reason);
     assert_eq!(undone.undo.as_ref().unwrap().by, "expiry");
     assert_eq!(stage.snapshot(member), before);
-    assert!(stage.responder.sweep().await.unwrap().is_empty());
+    assert!(stage.responder.sweep().await.responses.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,14 +189,14 @@ async fn an_end_that_fails_is_tried_again_by_the_next_sweep() {
         "ModifyNetworkInterfaceAttribute",
         Effect::Error { status: 403, code: "UnauthorizedOperation".to_owned() },
     ));
-    let ended = stage.responder.sweep().await.unwrap();
+    let ended = stage.responder.sweep().await.responses;
     let [Ok(failed)] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!(failed.state, State::PartiallyContained, "{}", failed.reason);
     assert!(!stage.reaches_internet(member));
     stage.world.organization.clear_faults();
-    let ended = stage.responder.sweep().await.unwrap();
+    let ended = stage.responder.sweep().await.responses;
     let [Ok(undone)] = ended.as_slice() else { panic!("{ended:?}") };
-    assert_eq!(undone.state, State::Undone, "{}", undone.reason);
+    assert_eq!(undone.state, State::Expired, "{}", undone.reason);
     assert_eq!(stage.snapshot(member), before);
 }
 
@@ -206,7 +206,7 @@ async fn what_was_undone_by_hand_is_not_ended_again() {
     let response = contained(&stage).await;
     stage.responder.undo(&response.id, whole_undo()).await.unwrap();
     stage.world.organization.advance(SignedDuration::from_hours(3));
-    assert!(stage.responder.sweep().await.unwrap().is_empty());
+    assert!(stage.responder.sweep().await.responses.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +216,7 @@ async fn an_attack_that_goes_on_after_the_end_is_answered_again() {
     let mut finding = stage.finding(Attack::Instance, member, 1);
     assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
     stage.world.organization.advance(SignedDuration::from_hours(3));
-    stage.responder.sweep().await.unwrap();
+    assert_eq!(stage.responder.sweep().await.failures(), Vec::<String>::new());
     // The same message once more says nothing new.
     assert_eq!(stage.deliver(&finding).await.disposition(), Disposition::Repeat);
     finding["updatedAt"] = "2026-01-02T00:00:00.000Z".into();
