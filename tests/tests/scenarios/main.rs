@@ -9,6 +9,7 @@
 )]
 
 mod approvals;
+mod audit;
 mod batch;
 mod containment;
 mod engine;
