@@ -75,7 +75,8 @@ impl AccountRecord {
         let mut faults = Vec::new();
         for (from, link) in self.links().filter(|(_, link)| link.day >= range.since) {
             let id = ChainId { account: self.account.clone(), day: link.day };
-            let who = from.map_or("the account's item".to_owned(), |day| format!("the chain of {day}"));
+            let who =
+                from.map_or("the account's item".to_owned(), |day| format!("the chain of {day}"));
             let fault = |wrong, says: String| Fault {
                 seq: Some(link.seq),
                 ..Fault::in_chain(wrong, &id, says)
@@ -87,9 +88,11 @@ impl AccountRecord {
                     faults.push(fault(Wrong::NoChain, gone));
                     continue;
                 };
-                let mut there = chain.events.iter().filter(|event| event.seq == link.seq).peekable();
+                let mut there =
+                    chain.events.iter().filter(|event| event.seq == link.seq).peekable();
                 if there.peek().is_none() {
-                    let says = format!("{who} refers to the event at {}, which is not there", link.seq);
+                    let says =
+                        format!("{who} refers to the event at {}, which is not there", link.seq);
                     faults.push(fault(Wrong::LinkDiffers, says));
                 } else if !there.any(|event| event.hash == link.hash) {
                     let says = format!(
@@ -102,7 +105,10 @@ impl AccountRecord {
                 match self.later.get(&link.day) {
                     None => faults.push(fault(Wrong::NoChain, gone)),
                     Some(head) if head.seq < link.seq => {
-                        let says = format!("{who} refers to the event at {}, and the head is at {}", link.seq, head.seq);
+                        let says = format!(
+                            "{who} refers to the event at {}, and the head is at {}",
+                            link.seq, head.seq
+                        );
                         faults.push(fault(Wrong::LinkDiffers, says));
                     }
                     Some(_) => {}
@@ -120,7 +126,8 @@ impl AccountRecord {
             return match self.heads().next() {
                 None => Vec::new(),
                 Some(_) => {
-                    let says = format!("account {} has chains and no item of its own", self.account);
+                    let says =
+                        format!("account {} has chains and no item of its own", self.account);
                     vec![Fault::of(Wrong::NoAccount, &self.account, says)]
                 }
             };

@@ -8,9 +8,9 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::digest;
@@ -36,10 +36,8 @@ impl fmt::Display for ChainId {
 impl ChainId {
     /// The hash that the first event carries as the one before it.
     pub fn origin(&self, before: &[Link]) -> String {
-        let links: String = before
-            .iter()
-            .map(|Link { day, seq, hash }| format!("\n{day} {seq} {hash}"))
-            .collect();
+        let links: String =
+            before.iter().map(|Link { day, seq, hash }| format!("\n{day} {seq} {hash}")).collect();
         digest(&format!("{FORM}\n{}\n{}{links}", self.account, self.day))
     }
 

@@ -170,7 +170,10 @@ impl Export {
             return Err(none.to_owned());
         };
         if scope.format > FORMAT {
-            return Err(format!("its format {} is newer than this version's {FORMAT}", scope.format));
+            return Err(format!(
+                "its format {} is newer than this version's {FORMAT}",
+                scope.format
+            ));
         }
         let mut export = Self { scope, accounts: BTreeMap::new(), faults: Vec::new() };
         let mut digest = Sha256::new();
@@ -183,7 +186,8 @@ impl Export {
             }
             match line {
                 Err(error) => {
-                    export.fault(Wrong::Unreadable, format!("line {number} cannot be read: {error}"));
+                    export
+                        .fault(Wrong::Unreadable, format!("line {number} cannot be read: {error}"));
                 }
                 Ok(Line::End(line)) => {
                     end = Some((line, hex(digest.clone()), above));
@@ -215,9 +219,7 @@ impl Export {
     }
 
     fn record(&mut self, account: &str) -> &mut AccountRecord {
-        self.accounts
-            .entry(account.to_owned())
-            .or_insert_with(|| AccountRecord::new(account))
+        self.accounts.entry(account.to_owned()).or_insert_with(|| AccountRecord::new(account))
     }
 
     fn chain(&mut self, account: &str, day: Date) -> &mut Chain {
@@ -282,7 +284,8 @@ impl Export {
 fn differences(was: &Chain, is: Option<&Chain>) -> Vec<Fault> {
     let id = &was.id;
     let Some(is) = is else {
-        let says = format!("the export has {} events of {id}, and there are none", was.events.len());
+        let says =
+            format!("the export has {} events of {id}, and there are none", was.events.len());
         return vec![Fault::in_chain(Wrong::Cut, id, says)];
     };
     let mut faults = Vec::new();

@@ -90,10 +90,8 @@ fn check(tamper: impl FnOnce(&mut AccountRecord), expected: &[Told3]) {
     let mut record = record();
     tamper(&mut record);
     let faults = record.verify(range(), now());
-    let found: Vec<Told3> = faults
-        .iter()
-        .map(|fault| (fault.fault, fault.day.map(Date::day), fault.seq))
-        .collect();
+    let found: Vec<Told3> =
+        faults.iter().map(|fault| (fault.fault, fault.day.map(Date::day), fault.seq)).collect();
     assert_eq!(found, expected, "{faults:#?}");
 }
 

@@ -184,11 +184,7 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn at(chain: &'a Chain) -> Self {
-        let mut look = Self {
-            chain,
-            places: BTreeMap::new(),
-            wrong: BTreeSet::new(),
-        };
+        let mut look = Self { chain, places: BTreeMap::new(), wrong: BTreeSet::new() };
         for event in &chain.events {
             let hash = chain.id.hash(&event.previous, event.seq, &event.key, &event.body);
             if hash != event.hash {
@@ -208,9 +204,11 @@ impl<'a> Look<'a> {
     fn follows(&self, event: &Chained) -> bool {
         match event.seq.checked_sub(1) {
             None => false,
-            Some(0) => self.chain.head.as_ref().is_none_or(|head| {
-                self.chain.id.origin(&head.before) == event.previous
-            }),
+            Some(0) => self
+                .chain
+                .head
+                .as_ref()
+                .is_none_or(|head| self.chain.id.origin(&head.before) == event.previous),
             // What is missing or changed before it is told once, there.
             Some(before) => self.places.get(&before).is_none_or(|events| {
                 events.iter().any(|it| self.is_wrong(it) || it.hash == event.previous)
@@ -359,13 +357,14 @@ impl<'a> Look<'a> {
         let mut faults = Vec::new();
         for (seq, events) in &self.places {
             for event in events.iter().filter(|_| *seq > head.seq) {
-                let says = format!("an event at {seq} stands behind the chain's end at {}", head.seq);
+                let says =
+                    format!("an event at {seq} stands behind the chain's end at {}", head.seq);
                 faults.push(self.fault(Wrong::Inserted, event, says));
             }
         }
         let ends = self.places.get(&head.seq);
-        let fits =
-            ends.is_none_or(|events| events.iter().any(|it| self.is_wrong(it) || it.hash == head.hash));
+        let fits = ends
+            .is_none_or(|events| events.iter().any(|it| self.is_wrong(it) || it.hash == head.hash));
         if head.seq == 0 || !fits {
             let Head { seq, hash, .. } = head;
             let says = format!("the head says that {hash} is the hash at {seq}: it is not");
@@ -410,7 +409,11 @@ fn contents(chain: &Chain, wrong: &BTreeSet<(u64, &str)>, now: Timestamp) -> Vec
         let event = match read(body) {
             Ok(event) => event,
             Err(why) => {
-                faults.push(fault(Wrong::Unreadable, format!("an event cannot be read: {why}"), None));
+                faults.push(fault(
+                    Wrong::Unreadable,
+                    format!("an event cannot be read: {why}"),
+                    None,
+                ));
                 continue;
             }
         };

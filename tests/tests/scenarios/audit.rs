@@ -275,8 +275,7 @@ async fn of_two_that_chain_at_once_one_loses_and_the_chain_verifies() {
     for number in 0..250 {
         stage.note(&format!("note {number}")).await;
     }
-    let others =
-        [stage.another_responder().await, stage.another_responder().await];
+    let others = [stage.another_responder().await, stage.another_responder().await];
     let now = stage.responder.now();
     let [one, other] = &others;
     let (one, other) =

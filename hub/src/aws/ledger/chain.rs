@@ -149,7 +149,9 @@ impl Ledger {
                     .and_then(|body| Some((serde_json::from_str::<Event>(&body).ok()?.at, body)));
                 match key.zip(event) {
                     Some((key, (at, body))) => recorded.push(Recorded { at, key, body }),
-                    None => error!("what is recorded in {} cannot be read and is not chained", pk(id)),
+                    None => {
+                        error!("what is recorded in {} cannot be read and is not chained", pk(id))
+                    }
                 }
             }
         }
@@ -179,7 +181,8 @@ impl Ledger {
             error.as_service_error()
         {
             let reasons = cancelled.cancellation_reasons();
-            let lost = |code: &str| code == "ConditionalCheckFailed" || code == "TransactionConflict";
+            let lost =
+                |code: &str| code == "ConditionalCheckFailed" || code == "TransactionConflict";
             if reasons.iter().any(|reason| reason.code().is_some_and(lost)) {
                 return Ok(Written::Lost);
             }

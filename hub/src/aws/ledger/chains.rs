@@ -11,9 +11,7 @@ use aws_sdk_dynamodb::types::KeysAndAttributes;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::chain::{
-    ACCOUNTS, HEAD, KEY_PREFIX, chain_of, heads_of, pk, read_head,
-};
+use super::chain::{ACCOUNTS, HEAD, KEY_PREFIX, chain_of, heads_of, pk, read_head};
 use super::{BY_DAY, Item, Kind, Ledger, number, text, unbuilt};
 use crate::audit::account::{AccountRecord, Range};
 use crate::audit::chain::{Chain, ChainId, Chained, Head, Stray, Waiting};

@@ -56,11 +56,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Writes the record of the scope's days and account.
-pub async fn export_table(
-    ledger: &Ledger,
-    scope: &Scope,
-    out: impl Write,
-) -> Result<End, Failure> {
+pub async fn export_table(ledger: &Ledger, scope: &Scope, out: impl Write) -> Result<End, Failure> {
     let known = ledger.audited(scope.range(), scope.at).await?;
     let mut writer = Writer::begin(out, scope)?;
     for (name, days) in known {

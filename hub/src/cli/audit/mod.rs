@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn days_are_read_as_dates_or_as_times_ago() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        for (text, day) in [("2026-01-31", "2026-01-31"), ("1d", "2026-02-28"), ("13h", "2026-02-28")]
+        for (text, day) in
+            [("2026-01-31", "2026-01-31"), ("1d", "2026-02-28"), ("13h", "2026-02-28")]
         {
             assert_eq!(text.parse::<Day>().unwrap().date(now).unwrap().to_string(), day, "{text}");
         }

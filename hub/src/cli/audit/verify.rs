@@ -76,9 +76,8 @@ fn offline(export: &Export, anchor: Option<&Export>) -> Report {
         report.faults.extend(anchor.iter().flat_map(|anchor| anchor.against(record, range)));
     }
     if let Some(anchor) = anchor {
-        let in_scope = |account: &String| {
-            export.scope.account.as_ref().is_none_or(|only| only == account)
-        };
+        let in_scope =
+            |account: &String| export.scope.account.as_ref().is_none_or(|only| only == account);
         let gone = anchor.accounts.keys().filter(|it| !export.accounts.contains_key(*it));
         report.faults.extend(gone.filter(|it| in_scope(it)).map(|account| account_gone(account)));
     }
@@ -169,11 +168,7 @@ impl Look<'_> {
     }
 
     /// Responses of which nothing was recorded.
-    async fn unrecorded(
-        &self,
-        only: Option<&str>,
-        report: &mut Report,
-    ) -> Result<(), HubError> {
+    async fn unrecorded(&self, only: Option<&str>, report: &mut Report) -> Result<(), HubError> {
         for (id, account, created) in self.ledger.recorded_responses(self.range).await? {
             let looked_at = only.is_none_or(|only| only == account);
             let old = created.is_none_or(|created| created < self.now);
