@@ -1,5 +1,16 @@
 //! What goes into the record of decisions: every decision, acting or not, and
 //! everything that a person or the clock did about a response. Pure.
+//!
+//! `chain` ties events together by hash, `verify`, `account` and `records` find
+//! what was done to them, `export` carries them elsewhere.
+
+pub mod account;
+pub mod chain;
+pub mod export;
+pub mod records;
+#[cfg(test)]
+mod tampering;
+pub mod verify;
 
 use firebreak_spoke::resource::AccountId;
 use jiff::Timestamp;

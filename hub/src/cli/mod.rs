@@ -15,6 +15,7 @@ use crate::respond::Responder;
 use crate::settings::Settings;
 
 pub mod actions;
+pub mod audit;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod findings;
@@ -59,6 +60,9 @@ enum Command {
     /// Look at what is due, as the Lambda function does on its schedule: ends by the clock,
     /// approvals whose time is over, what a worker left, what was not told yet.
     Sweep,
+    /// Export the record of decisions, and find what was done to it.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Let nothing begin by itself: plans wait for a person instead.
     Pause(pause::PauseArguments),
     /// End a pause.
@@ -113,6 +117,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Respond(arguments) => respond::run(&arguments, output).await,
         Command::Responses(command) => responses::run(&command, output).await,
         Command::Sweep => sweep::run(output).await,
+        Command::Audit(command) => audit::run(&command, output).await,
         Command::Pause(arguments) => pause::pause(&arguments, output).await,
         Command::Resume(arguments) => pause::resume(&arguments, output).await,
         Command::Policy(command) => policy::run(&command, output).await,

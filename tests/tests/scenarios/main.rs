@@ -9,6 +9,7 @@
 )]
 
 mod approvals;
+mod audit;
 mod authenticity;
 mod batch;
 mod containment;

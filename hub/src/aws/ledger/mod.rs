@@ -10,7 +10,8 @@
 //! | `switches` | `switches` | what is paused |
 //! | `budget#<digest>` | `budget` | what was drawn on one budget |
 //! | `outbox#<response>` | `<revision>#<channel>` | what is still to be told |
-//! | `audit#<account>#<day>` | `k#<digest>`, `head` | decisions, and the end of their chain |
+//! | `audit#<account>#<day>` | `k#<digest>`, `head` | decisions, and the end of their chain; `day` and `created` of a head for the index `by-day` |
+//! | `audit#<account>` | `account` | where the account's chains end, for the next one to refer to |
 //!
 //! Whatever the sweep has to look at has `due_shard`, of its kind, and `due`
 //! for the index `by-due`, so that a sweep costs what is due and no more.
@@ -29,6 +30,8 @@
 
 mod audit;
 mod budgets;
+mod chain;
+mod chains;
 mod commit;
 mod outbox;
 mod responses;
