@@ -8,6 +8,7 @@ mod cluster;
 mod container;
 mod database;
 pub mod error;
+pub mod form;
 mod instance;
 pub mod pace;
 pub mod resource;

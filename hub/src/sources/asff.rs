@@ -8,11 +8,16 @@ use firebreak_spoke::resource::{
 use serde_json::Value;
 
 use super::fields::{
-    arn, at, elements, first_text, flag, function_name, moment, number, tags, text,
+    arn, at, elements, first_text, flag, function_name, moment, number, own_account, own_region,
+    tags, text,
 };
 use super::sample::holds_sample_id;
+use super::sound::{Names, checked};
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, ResourceRole, SecurityHubId, Target};
+
+const NAMES: &Names =
+    &Names { id: "Id", kind: "Types", severity: "Severity", resources: "Resources" };
 
 pub(super) fn recognizes(value: &Value) -> bool {
     text(value, &["SchemaVersion"]).is_some_and(|version| version == "2018-10-08")
@@ -52,7 +57,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let status = |path: &[&str], word: &str| text(value, path).is_some_and(|it| it == word);
     let home = Home { partition: &partition, account: &account, region: &region };
     let targets = targets(value, &home);
-    Ok(Finding {
+    let finding = Finding {
         id: match asff_id.rsplit_once("/finding/") {
             Some((_, id)) if guardduty => id.to_owned(),
             _ => asff_id.clone(),
@@ -76,7 +81,8 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         region: region.clone(),
         partition: partition.clone(),
         detail: value.clone(),
-    })
+    };
+    checked(finding, &outside, NAMES)
 }
 
 fn product(value: &Value, guardduty: bool, product_arn: &str) -> String {
@@ -170,8 +176,9 @@ fn targets(value: &Value, home: &Home<'_>) -> Vec<Target> {
     for resource in elements(value, &["Resources"]) {
         let id = text(resource, &["Id"]).unwrap_or_default();
         let parts = arn(&id);
-        let region = text(resource, &["Region"]).and_then(|it| it.parse().ok());
-        let account = parts.and_then(|[_, _, _, account, _]| account.parse().ok());
+        let region = own_region(text(resource, &["Region"]), home.region);
+        let written = parts.map(|[_, _, _, account, _]| account.to_owned());
+        let account = own_account(written, home.account);
         let partition = first_text(resource, &[&["Partition"]]).and_then(|it| it.parse().ok());
         let kind = kind_of(resource, &id, value);
         let role = match &kind {
@@ -188,8 +195,8 @@ fn targets(value: &Value, home: &Home<'_>) -> Vec<Target> {
         };
         let resource_ = Resource {
             partition: partition.unwrap_or_else(|| home.partition.clone()),
-            account: account.unwrap_or_else(|| home.account.clone()),
-            region: region.unwrap_or_else(|| home.region.clone()),
+            account,
+            region,
             kind,
         };
         let tags: BTreeMap<String, String> = tags(resource, &["Tags"]);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 mod backtest;
+mod hostile;
 mod offline;
 mod policies;
 mod responses;

@@ -11,6 +11,7 @@
 mod containment;
 mod engine;
 mod failures;
+mod hostile;
 mod policies;
 mod prior_art;
 mod resources;
