@@ -28,7 +28,7 @@ fn with_id(id: &str) -> Vec<Value> {
     ]
 }
 
-const EVERYTHING: &str = "attach: r-fb01\nrules:\n  - name: all\n    mode: auto\n    then: [isolate-instance, deactivate-access-key, revoke-sessions, block-public-access, quarantine-db, freeze-function, stop-task, isolate-pod]\n";
+const EVERYTHING: &str = "attach: r-fb01\nrules:\n  - name: all\n    mode: auto\n    then: [isolate-instance, deactivate-access-key, revoke-sessions, block-public-access, quarantine-db, freeze-function, freeze-service, isolate-pod]\n";
 
 #[tokio::test(start_paused = true)]
 async fn an_id_of_impossible_form_is_refused_before_any_call() {
