@@ -42,6 +42,10 @@ const OF_ONE_ACCOUNT: usize = 4;
 /// "SQS message <= 1 MiB" (SQS developer guide, "Message quotas").
 const LONGEST: usize = 1_048_576;
 
+/// How many errors of one message are logged one by one. A message can hold
+/// hundreds, and comes back several times.
+const LOGGED: usize = 10;
+
 /// Why a message was not handled as a whole.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MessageError {
@@ -343,7 +347,11 @@ fn log(id: &str, handled: &Handled) {
             "finding `{}`: {}", outcome.finding.id, outcome.reason
         );
     }
-    for failure in &handled.errors {
+    if handled.errors.len() > LOGGED {
+        let more = handled.errors.len() - LOGGED;
+        error!(message.id = id, "message `{id}`: {more} more of its parts failed or were rejected");
+    }
+    for failure in handled.errors.iter().take(LOGGED) {
         match failure {
             MessageError::Hub(HubError::Transient(why)) => {
                 warn!(message.id = id, "message `{id}` will be delivered again: {why}");

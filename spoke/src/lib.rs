@@ -11,6 +11,7 @@ mod container;
 mod database;
 pub mod deadline;
 pub mod error;
+pub mod form;
 mod instance;
 pub mod pace;
 pub mod resource;

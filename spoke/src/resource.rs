@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::form::printable;
+
 /// An AWS account id: exactly twelve digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -13,7 +15,7 @@ pub struct AccountId(String);
 
 /// Why a text is no account id, Region or partition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {expected}")]
+#[error("`{}` is not {expected}", printable(text))]
 pub struct ParseError {
     /// The text that was refused.
     pub text: String,
@@ -86,8 +88,36 @@ impl Region {
 
     /// AWS's pseudo Region of the global services, for findings that name none.
     pub fn global() -> Self {
-        Self("aws-global".to_owned())
+        Self(GLOBAL.to_owned())
     }
+
+    /// Whether it is the pseudo Region of the global services.
+    pub fn is_global(&self) -> bool {
+        self.0 == GLOBAL
+    }
+
+    /// Whether it has the form of a Region code.
+    pub fn is_real(&self) -> bool {
+        is_region_code(&self.0)
+    }
+}
+
+const GLOBAL: &str = "aws-global";
+
+/// Words of lower-case letters and a number, joined by dashes: it ends up in the
+/// names of hosts.
+fn is_region_code(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let words = parts.len() >= 3
+        && parts
+            .iter()
+            .rev()
+            .skip(1)
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let number = parts
+        .last()
+        .is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    words && number && text.len() <= 32
 }
 
 impl FromStr for Region {
@@ -96,16 +126,7 @@ impl FromStr for Region {
     /// Accepts the form of a Region code, not a list of Regions: new ones
     /// appear, and one that does not exist fails at its endpoint.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let parts: Vec<&str> = text.split('-').collect();
-        let words =
-            parts.len() >= 3
-                && parts.iter().rev().skip(1).all(|part| {
-                    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase())
-                });
-        let number = parts
-            .last()
-            .is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-        if words && number && text.len() <= 32 {
+        if is_region_code(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(ParseError { text: text.to_owned(), expected: "a Region code such as `us-east-1`" })
@@ -118,6 +139,11 @@ impl FromStr for Region {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Partition(String);
+
+/// Every partition in the SDKs' partition metadata. A text from outside that is
+/// none of these is not put into an ARN.
+const PARTITIONS: &[&str] =
+    &["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"];
 
 impl Partition {
     /// The partition's name as it stands in ARNs.
@@ -146,12 +172,7 @@ impl FromStr for Partition {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let known = text == "aws"
-            || text.strip_prefix("aws-").is_some_and(|rest| {
-                !rest.is_empty()
-                    && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-            });
-        if known {
+        if PARTITIONS.contains(&text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(ParseError { text: text.to_owned(), expected: "a partition such as `aws`" })
@@ -166,12 +187,6 @@ macro_rules! text_type {
                 formatter.write_str(&self.0)
             }
         }
-        impl TryFrom<String> for $name {
-            type Error = ParseError;
-            fn try_from(text: String) -> Result<Self, ParseError> {
-                text.parse()
-            }
-        }
         impl From<$name> for String {
             fn from(value: $name) -> String {
                 value.0
@@ -180,6 +195,31 @@ macro_rules! text_type {
     )*};
 }
 text_type!(AccountId, Region, Partition);
+
+impl TryFrom<String> for AccountId {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Region {
+    type Error = ParseError;
+
+    /// A record of what is about a global service has to be read back.
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        if text == GLOBAL { Ok(Self::global()) } else { text.parse() }
+    }
+}
+
+impl TryFrom<String> for Partition {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
 
 /// Who used credentials, as CloudTrail's `userIdentity.type` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -405,7 +445,9 @@ impl Resource {
             ResourceKind::Function { name } => {
                 format!("arn:{partition}:lambda:{region}:{account}:function:{name}")
             }
-            ResourceKind::EcsCluster { task: Some(task), .. } if task.starts_with("arn:") => {
+            ResourceKind::EcsCluster { task: Some(task), .. }
+                if task.starts_with("arn:") && self.is_own_task(task) =>
+            {
                 task.clone()
             }
             ResourceKind::EcsCluster { cluster, task: Some(task), .. } => {
@@ -426,7 +468,7 @@ impl Resource {
             }
             ResourceKind::Other { name, id } => {
                 let id = id.as_deref().unwrap_or("unknown");
-                if id.starts_with("arn:") {
+                if id.starts_with("arn:") && !is_of_another_kind(id) {
                     id.to_owned()
                 } else {
                     format!("arn:{partition}:other:{region}:{account}:{name}/{id}")
@@ -450,6 +492,25 @@ impl Resource {
             ResourceKind::EksCluster { .. } => "EKSCluster",
             ResourceKind::Other { name, .. } => name,
         }
+    }
+}
+
+/// Whether an ARN is one that a kind above has. Whoever writes a finding says
+/// what kind a resource is of: called something else, it must not take the
+/// identity of an instance, whose responses it would then stand in the way of.
+fn is_of_another_kind(arn: &str) -> bool {
+    let mut parts = arn.splitn(6, ':').skip(2);
+    let (service, rest) = (parts.next().unwrap_or_default(), parts.nth(2).unwrap_or_default());
+    let begins = |starts: &[&str]| starts.iter().any(|start| rest.starts_with(start));
+    match service {
+        "ec2" => begins(&["instance/"]),
+        "iam" => begins(&["access-key/", "principal/", "user/", "role/"]),
+        "s3" => !rest.contains('/'),
+        "rds" => begins(&["db:", "cluster:"]),
+        "lambda" => begins(&["function:"]),
+        "ecs" => begins(&["cluster/", "task/"]),
+        "eks" => begins(&["cluster/"]),
+        _ => false,
     }
 }
 
@@ -479,6 +540,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_called_something_else_does_not_take_an_instance_s_identity() {
+        let instance = "arn:aws:ec2:eu-central-1:222222222222:instance/i-0123456789abcdef0";
+        let mut resource = Resource {
+            partition: "aws".parse().unwrap(),
+            account: "333333333333".parse().unwrap(),
+            region: "eu-central-1".parse().unwrap(),
+            kind: ResourceKind::Other { name: "Thing".to_owned(), id: Some(instance.to_owned()) },
+        };
+        assert!(resource.arn().starts_with("arn:aws:other:eu-central-1:333333333333:Thing/"));
+        let task = Some(instance.to_owned());
+        resource.kind =
+            ResourceKind::EcsCluster { cluster: "jobs".to_owned(), task, service: None };
+        assert!(resource.arn().starts_with("arn:aws:ecs:eu-central-1:333333333333:task/jobs/"));
+        let volume = "arn:aws:ec2:eu-central-1:333333333333:volume/vol-1".to_owned();
+        resource.kind = ResourceKind::Other { name: "Volume".to_owned(), id: Some(volume.clone()) };
+        assert_eq!(resource.arn(), volume);
+    }
+
+    #[test]
+    fn the_region_of_a_global_service_reads_back() {
+        let written = serde_json::to_string(&Region::global()).unwrap();
+        assert_eq!(serde_json::from_str::<Region>(&written).unwrap(), Region::global());
+    }
+
+    #[test]
     fn regions_partitions_and_accounts_are_taken_by_their_form() {
         let check = |text: &str, fits: bool| {
             assert_eq!(text.parse::<Region>().is_ok(), fits, "{text}");
@@ -488,6 +574,29 @@ mod tests {
         check("eu-central", false);
         check("eu central 1", false);
         check("", false);
+        for hostile in [
+            "evil.example/#",
+            "https://evil.example",
+            "eu-central-1.evil.example",
+            "eu-central-1/",
+            "eu-central-1\n",
+            "EU-CENTRAL-1",
+            "eu-central-1@evil",
+            "eu--1",
+            "-a-1",
+            "eu-\u{e4}-1",
+            "eu-central-1\u{0}",
+            "../eu-central-1",
+            "aws-global",
+        ] {
+            check(hostile, false);
+            let host = |char: char| char.is_ascii_alphanumeric() || char == '-' || char == '_';
+            let written = Region::as_written(hostile);
+            assert!(written.is_err() || hostile.chars().all(host), "{hostile}");
+        }
+        for partition in ["aws-evil", "aws/", "aws.evil", "AWS", "", "aws-", "*"] {
+            assert!(partition.parse::<Partition>().is_err(), "{partition}");
+        }
         assert!("111111111111".parse::<AccountId>().is_ok());
         assert!("11111111111".parse::<AccountId>().is_err());
         let region = "cn-north-1".parse().unwrap();

@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //!
-//! - A session is used only for the account that STS says it is of.
+//! - A session is used only for the account that STS says it is of, and none is
+//!   opened for a resource whose ids have no possible form.
 //! - A reading session is shared by all findings of an account and may only
 //!   read. A changing session belongs to one response: SourceIdentity and
 //!   session tags carry its id, and its session policy allows no more than the
@@ -117,7 +118,8 @@ impl Accounts {
     /// # Errors
     ///
     /// `Denied` when the spoke role is missing or does not admit the hub,
-    /// `Refused` when the session is of another account than the resource's,
+    /// `Refused` when the session is of another account than the resource's, or
+    /// the resource cannot exist,
     /// `Transient` when STS could not be reached.
     pub async fn open(
         &self,
@@ -125,6 +127,9 @@ impl Accounts {
         actions: &[&str],
         purpose: Purpose,
     ) -> Result<Arc<Account>, ActionError> {
+        resource.check_form().map_err(|error| {
+            ActionError::new(Kind::Refused, format!("refused to open a session: {error}"))
+        })?;
         let key = Key {
             partition: resource.partition.clone(),
             account: resource.account.clone(),

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
+/// What a packed file may unpack to. GuardDuty's exports are far smaller, and a
+/// thousand times as much as was packed fits into what gzip can say.
+const LARGEST_UNPACKED: u64 = 256 << 20;
+
 /// The files below a path, in the order of their names.
 pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if path.as_os_str() != "-" && path.is_dir() {
@@ -28,7 +32,12 @@ pub(super) fn text(path: &Path) -> std::io::Result<String> {
     if path.as_os_str() == "-" {
         std::io::stdin().read_to_end(&mut bytes)?;
     } else if path.extension().is_some_and(|extension| extension == "gz") {
-        GzDecoder::new(File::open(path)?).read_to_end(&mut bytes)?;
+        let unpacked = GzDecoder::new(File::open(path)?);
+        unpacked.take(LARGEST_UNPACKED + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST_UNPACKED {
+            let why = format!("it unpacks to more than {} MiB", LARGEST_UNPACKED >> 20);
+            return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+        }
     } else {
         File::open(path)?.read_to_end(&mut bytes)?;
     }

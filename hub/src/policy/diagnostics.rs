@@ -88,7 +88,7 @@ pub fn read_files_within(
             Err(found) => mistakes.extend(found),
         }
         mistakes.sort_by_key(|mistake| (mistake.place.line, mistake.place.column));
-        diagnostics.extend(mistakes.into_iter().map(|it| diagnostic(file, text, it)));
+        diagnostics.extend(told(file, text, mistakes));
     }
     if diagnostics.is_empty() { Ok(Policy::new(documents)) } else { Err(diagnostics) }
 }
@@ -105,9 +105,8 @@ pub fn read_tests(
         let read = Node::from_yaml(text)
             .map_err(|error| vec![not_yaml(file, text, &error)])
             .and_then(|node| {
-                reader::suite(&node, file, text, actions).map_err(|mistakes| {
-                    mistakes.into_iter().map(|mistake| diagnostic(file, text, mistake)).collect()
-                })
+                reader::suite(&node, file, text, actions)
+                    .map_err(|mistakes| told(file, text, mistakes))
             });
         match read {
             Ok(read) => cases.extend(read),
@@ -117,6 +116,22 @@ pub fn read_tests(
     if diagnostics.is_empty() { Ok(cases) } else { Err(diagnostics) }
 }
 
+/// How many mistakes of one file are told. Each is looked up in the file, which
+/// takes the longer the more there are.
+pub(super) const TOLD: usize = 200;
+
+/// The mistakes at their places; of very many the first, and how many more.
+fn told(file: &str, text: &str, mut mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
+    let more = mistakes.len().saturating_sub(TOLD);
+    if more > 0 {
+        let place = mistakes.get(TOLD).map(|it| it.place).unwrap_or_default();
+        mistakes.truncate(TOLD);
+        let message = format!("{more} more mistake(s) from here on");
+        mistakes.push(Mistake { place, message, help: None });
+    }
+    mistakes.into_iter().map(|it| diagnostic(file, text, it)).collect()
+}
+
 /// Reads one document by itself.
 pub(super) fn read_document(
     file: &str,
@@ -124,9 +139,7 @@ pub(super) fn read_document(
     actions: &[ActionFacts],
 ) -> Result<Document, Vec<Diagnostic>> {
     let node = Node::from_yaml(text).map_err(|error| vec![not_yaml(file, text, &error)])?;
-    reader::document(&node, file, text, actions).map_err(|mistakes| {
-        mistakes.into_iter().map(|mistake| diagnostic(file, text, mistake)).collect()
-    })
+    reader::document(&node, file, text, actions).map_err(|mistakes| told(file, text, mistakes))
 }
 
 /// What the parser says in terms of its own, and what its reader has to know.

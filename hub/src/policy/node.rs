@@ -8,6 +8,10 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::{Location, Spanned};
 
+/// How deep a document may be nested: more than any pattern needs, and what the
+/// stack of a thread bears in every build.
+const DEEPEST: usize = 32;
+
 /// A place in a file, counted from 1, and how many characters stand there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -45,7 +49,10 @@ pub(super) struct Entry {
 impl Node {
     /// Reads YAML. `off` and `yes` are texts here, not YAML 1.1's booleans.
     pub(super) fn from_yaml(text: &str) -> Result<Self, serde_saphyr::Error> {
-        let options = serde_saphyr::options! { strict_booleans: true };
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            budget: serde_saphyr::budget! { max_depth: DEEPEST },
+        };
         serde_saphyr::from_str_with_options::<Spanned<Content>>(text, options).map(Self::from)
     }
 

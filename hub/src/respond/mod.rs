@@ -143,6 +143,9 @@ impl Responder {
         run: Run,
         received: tokio::time::Instant,
     ) -> Result<Outcome, HubError> {
+        // No call is made about what cannot exist, not even to the ledger: its ids
+        // would become keys there. The message ends where somebody looks at it.
+        target.resource.check_form().map_err(|error| HubError::Failed(error.to_string()))?;
         // Whoever loses a claim reads again and finds the winner's entry.
         for _ in 0..CLAIMS {
             let seen = self.ledger.target(&target.resource.arn()).await?;

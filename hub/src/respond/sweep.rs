@@ -23,6 +23,7 @@ use crate::switches;
 /// How much of each kind is looked at in one go, and how much of it side by side.
 const AT_ONCE: usize = 100;
 const SIDE_BY_SIDE: usize = 16;
+const CHAINED_AT_ONCE: usize = 1_000;
 
 /// What is too short to begin anything in.
 const ENOUGH_TIME: Duration = Duration::from_secs(20);
@@ -37,6 +38,8 @@ pub struct Swept {
     pub responses: Vec<Result<Response, HubError>>,
     /// How many items of the outbox were told.
     pub told: usize,
+    /// How many events of the record were chained.
+    pub chained: usize,
     /// Why items of the outbox were not told, and stay there.
     pub later: Vec<String>,
     /// Why items of the outbox were given up.
@@ -95,6 +98,7 @@ impl Responder {
             swept.responses.extend(ended);
         }
         self.sweep_outbox(&mut swept).await;
+        self.sweep_record(&mut swept).await;
         for failure in swept.failures() {
             error!("sweep: {failure}");
         }
@@ -123,6 +127,20 @@ impl Responder {
                 }
                 Err(error) => {
                     swept.errors.push(error.context("cannot read the outbox"));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Puts what was decided into the chains of the record.
+    async fn sweep_record(&self, swept: &mut Swept) {
+        while self.has_time() {
+            match self.ledger.chain_due(self.now(), CHAINED_AT_ONCE).await {
+                Ok(0) => return,
+                Ok(chained) => swept.chained += chained,
+                Err(error) => {
+                    swept.errors.push(error.context("cannot chain the record"));
                     return;
                 }
             }

@@ -8,12 +8,17 @@ use firebreak_spoke::resource::{
 use serde_json::Value;
 
 use super::fields::{
-    arn, at, elements, first_text, flag, function_name, moment, number, tags, text,
+    arn, at, elements, first_text, flag, function_name, moment, number, own_account, own_region,
+    tags, text,
 };
 use super::product::Product;
 use super::sample::holds_sample_id;
+use super::sound::{Names, checked};
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, ResourceRole, SecurityHubId, Target};
+
+const NAMES: &Names =
+    &Names { id: "Id", kind: "Types", severity: "Severity", resources: "Resources" };
 
 pub(super) fn recognizes(value: &Value) -> bool {
     text(value, &["SchemaVersion"]).is_some_and(|version| version == "2018-10-08")
@@ -55,8 +60,12 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let home = Home { partition: &partition, account: &account, region: &region };
     // What these fields say is GuardDuty's word, or nobody's.
     let fields = at(value, &["ProductFields"]).filter(|_| guardduty).unwrap_or(&Value::Null);
-    let targets = targets(value, fields, &home);
-    Ok(Finding {
+    let mut targets = targets(value, fields, &home);
+    if !product.is_aws() {
+        // Whoever imports findings into one account says nothing of another's.
+        targets.retain(|target| target.resource.account == account);
+    }
+    let finding = Finding {
         id: match asff_id.rsplit_once("/finding/") {
             Some((_, id)) if guardduty => id.to_owned(),
             _ => asff_id.clone(),
@@ -83,7 +92,8 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         region: region.clone(),
         partition: partition.clone(),
         detail: value.clone(),
-    })
+    };
+    checked(finding, &outside, NAMES)
 }
 
 /// The finding type. GuardDuty's stands in `Types` as
@@ -171,8 +181,9 @@ fn targets(value: &Value, fields: &Value, home: &Home<'_>) -> Vec<Target> {
     for resource in elements(value, &["Resources"]) {
         let id = text(resource, &["Id"]).unwrap_or_default();
         let parts = arn(&id);
-        let region = text(resource, &["Region"]).and_then(|it| it.parse().ok());
-        let account = parts.and_then(|[_, _, _, account, _]| account.parse().ok());
+        let region = own_region(text(resource, &["Region"]), home.region);
+        let written = parts.map(|[_, _, _, account, _]| account.to_owned());
+        let account = own_account(written, home.account);
         let partition = first_text(resource, &[&["Partition"]]).and_then(|it| it.parse().ok());
         let kind = kind_of(resource, &id, fields);
         let role = match &kind {
@@ -189,8 +200,8 @@ fn targets(value: &Value, fields: &Value, home: &Home<'_>) -> Vec<Target> {
         };
         let resource_ = Resource {
             partition: partition.unwrap_or_else(|| home.partition.clone()),
-            account: account.unwrap_or_else(|| home.account.clone()),
-            region: region.unwrap_or_else(|| home.region.clone()),
+            account,
+            region,
             kind,
         };
         let tags: BTreeMap<String, String> = tags(resource, &["Tags"]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firebreak_spoke::resource::Region;
+use firebreak_spoke::resource::{AccountId, ParseError, Region};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -97,6 +97,31 @@ pub(super) fn region<const N: usize>(candidates: [Option<String>; N]) -> Region 
         .unwrap_or_else(Region::global)
 }
 
+/// The account of a resource that names one. What is written and is no account
+/// id stays what it is: the resource is not the finding's own account's then.
+pub(super) fn own_account(written: Option<String>, home: &AccountId) -> AccountId {
+    // AWS's own policies and images have no account, or `aws`, in their ARNs.
+    let written = written.filter(|text| !matches!(text.as_str(), "" | "aws"));
+    written.map_or_else(|| home.clone(), |text| as_written(&text, AccountId::as_written, home))
+}
+
+/// The Region of a resource that names one, like [`own_account`].
+pub(super) fn own_region(written: Option<String>, home: &Region) -> Region {
+    let global = |text: &str| matches!(text, "" | "global" | "aws-global");
+    let written = written.filter(|text| !global(text));
+    written.map_or_else(|| home.clone(), |text| as_written(&text, Region::as_written, home))
+}
+
+/// What stands there; what may not stand in an ARN becomes underscores, which
+/// neither an account id nor a Region has.
+fn as_written<T: Clone>(text: &str, read: impl Fn(&str) -> Result<T, ParseError>, home: &T) -> T {
+    let word = |char: char| if char.is_ascii_alphanumeric() || char == '-' { char } else { '_' };
+    let short: String = text.chars().take(63).map(word).collect();
+    let whole = text.chars().count() <= 63 && short == text;
+    let short = if whole { short } else { format!("{short}_") };
+    read(&short).unwrap_or_else(|_| home.clone())
+}
+
 /// Tags: a list of `Key`/`key`/`name` with `Value`/`value`, or a map.
 pub(super) fn tags(value: &Value, path: &[&str]) -> BTreeMap<String, String> {
     match at(value, path) {
@@ -164,6 +189,35 @@ mod tests {
             assert_eq!(moment(&value, &["at"]), Some(expected), "{value}");
         }
         assert_eq!(moment(&json!({ "at": "yesterday" }), &["at"]), None);
+    }
+
+    #[test]
+    fn a_resource_s_account_that_is_none_never_becomes_the_finding_s_own() {
+        let home: AccountId = "222222222222".parse().unwrap();
+        let read = |text: &str| own_account(Some(text.to_owned()), &home);
+        assert_eq!(read("333333333333").as_str(), "333333333333");
+        assert_eq!((own_account(None, &home), read("aws")), (home.clone(), home.clone()));
+        for hostile in [
+            "22222222222",
+            "2222222222222",
+            "222222222222 ",
+            "222222222222/",
+            "222222222222\n",
+            "\u{ff12}22222222222",
+            "cloudfront",
+            "*",
+            "a b",
+            &"2".repeat(100),
+        ] {
+            assert!(!read(hostile).is_real(), "{hostile:?}");
+        }
+        let home: Region = "eu-central-1".parse().unwrap();
+        assert_eq!(own_region(Some("global".to_owned()), &home), home);
+        for hostile in
+            ["Frankfurt", "eu-central-1.evil.example", "https://evil.example/", "eu-central-1\0"]
+        {
+            assert!(!own_region(Some(hostile.to_owned()), &home).is_real(), "{hostile:?}");
+        }
     }
 
     #[test]

@@ -8,8 +8,12 @@ use super::guardduty_targets::targets;
 use super::keys::camel_case;
 use super::product::GUARDDUTY;
 use super::sample::is_guardduty_sample;
+use super::sound::{Names, checked};
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, SecurityHubId};
+
+const NAMES: &Names =
+    &Names { id: "id", kind: "type", severity: "severity", resources: "resource" };
 
 pub(super) fn recognizes(value: &Value) -> bool {
     let has = |names: &[&str]| names.iter().any(|name| value.get(name).is_some());
@@ -65,7 +69,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let resource_type = text(&detail, &["resource", "resourceType"])
         .ok_or_else(|| missing("resource.resourceType"))?;
     let security_hub = security_hub(&detail, &arn_text, &partition, &account, &region, &id);
-    Ok(Finding {
+    let finding = Finding {
         targets: targets(&detail, &resource_type, &partition, &account, &region),
         product: GUARDDUTY.to_owned(),
         title: text(&detail, &["title"]).unwrap_or_default(),
@@ -83,7 +87,8 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         partition,
         security_hub: Some(security_hub),
         detail,
-    })
+    };
+    checked(finding, &outside, NAMES)
 }
 
 /// GetFindings has the additional information as JSON in a text, events have it

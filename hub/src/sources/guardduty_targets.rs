@@ -1,14 +1,14 @@
 //! What a GuardDuty finding names, by its resource *type*: not by which section
 //! happens to be there, for sections of other types may be filled as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use firebreak_spoke::resource::{
     AccountId, Partition, Principal, PrincipalType, Region, Resource, ResourceKind, Workload,
 };
 use serde_json::Value;
 
-use super::fields::{elements, first_text, function_name, tags, text};
+use super::fields::{elements, first_text, function_name, own_account, own_region, tags, text};
 use crate::finding::{ResourceRole, Target};
 
 /// Where the finding is, for targets that do not say it themselves.
@@ -232,34 +232,23 @@ fn sequence(detail: &Value, home: &Home<'_>) -> Vec<Target> {
     let path = &["service", "detection", "sequence"];
     let Some(sequence) = super::fields::at(detail, path) else { return Vec::new() };
     let mut targets: Vec<Target> = Vec::new();
+    let mut known = HashSet::new();
     let mut add = |target: Target| {
-        let known = targets.iter().any(|other| other.resource.arn() == target.resource.arn());
-        if !known {
+        if known.insert(target.resource.arn()) {
             targets.push(target);
         }
     };
     for resource in elements(sequence, &["resources"]) {
-        let account = text(resource, &["accountId"]).and_then(|text| text.parse().ok());
-        let region = text(resource, &["region"]).and_then(|text| text.parse().ok());
-        let own = Home {
-            account: account.as_ref().unwrap_or(home.account),
-            region: region.as_ref().unwrap_or(home.region),
-            role: None,
-            ..*home
-        };
+        let account = own_account(text(resource, &["accountId"]), home.account);
+        let region = own_region(text(resource, &["region"]), home.region);
+        let own = Home { account: &account, region: &region, role: None, ..*home };
         add(sequence_resource(sequence, resource, &own));
     }
     for actor in elements(sequence, &["actors"]) {
         let user = actor.get("user");
-        let account = user
-            .and_then(|user| text(user, &["account", "uid"]))
-            .and_then(|text| text.parse().ok());
-        let own = Home {
-            account: account.as_ref().unwrap_or(home.account),
-            role: Some(ResourceRole::Actor),
-            ..*home
-        };
         let Some(user) = user else { continue };
+        let account = own_account(text(user, &["account", "uid"]), home.account);
+        let own = Home { account: &account, role: Some(ResourceRole::Actor), ..*home };
         let access_key_id = text(user, &["credentialUid"]).or(text(user, &["accessKeyId"]));
         let principal = Principal {
             kind: PrincipalType::named(text(user, &["type"]).as_deref().unwrap_or("unknown")),

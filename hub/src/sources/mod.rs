@@ -8,6 +8,7 @@
 //! Strict about what acting needs: without account, Region, id, type or
 //! severity there is a [`Rejection`] that names the field and the message.
 
+use firebreak_spoke::form::printable;
 use serde_json::Value;
 
 use crate::finding::Finding;
@@ -17,12 +18,14 @@ mod eventbridge;
 mod fields;
 mod guardduty;
 mod guardduty_targets;
+mod json;
 mod keys;
 mod list;
 mod ocsf;
 mod product;
 mod sample;
 mod sns;
+mod sound;
 mod sqs;
 
 pub(crate) use self::product::GUARDDUTY;
@@ -86,7 +89,28 @@ struct Outside {
     region: Option<String>,
 }
 
-type Findings = Vec<Result<Finding, Rejection>>;
+/// How many rejections of one message are told: what is wrong with it is clear
+/// by then, and a megabyte of empty objects must not take hundreds to answer.
+const TOLD: usize = 1_000;
+
+/// What was read so far.
+#[derive(Default)]
+struct Findings {
+    read: Vec<Result<Finding, Rejection>>,
+    rejected: usize,
+}
+
+impl Findings {
+    fn push(&mut self, read: Result<Finding, Rejection>) {
+        if read.is_err() {
+            self.rejected += 1;
+            if self.rejected > TOLD {
+                return;
+            }
+        }
+        self.read.push(read);
+    }
+}
 
 /// One form: whether a value has it, and how it is read.
 struct Source {
@@ -111,29 +135,34 @@ const DEEPEST: usize = 12;
 /// Reads everything that one message holds: each finding, or why a part of it
 /// was rejected. Never empty.
 pub fn read(message: &str) -> Vec<Result<Finding, Rejection>> {
-    let mut findings = Vec::new();
-    read_text(message, &Outside::default(), &mut findings);
-    if findings.is_empty() {
-        let outside = Outside::default();
-        findings.push(Err(outside.reject("the message holds no finding", None)));
+    let mut findings = Findings::default();
+    let outside = Outside::default();
+    read_text(message, &outside, &mut findings);
+    let Findings { mut read, rejected } = findings;
+    if rejected > TOLD {
+        let reason = format!("{} more of its parts were rejected", rejected - TOLD);
+        read.push(Err(outside.reject(reason, None)));
     }
-    findings
+    if read.is_empty() {
+        read.push(Err(outside.reject("the message holds no finding", None)));
+    }
+    read
 }
 
 /// Reads a text: one JSON value, or one on each line.
 fn read_text(text: &str, outside: &Outside, findings: &mut Findings) {
-    let error = match serde_json::from_str::<Value>(text) {
+    let error = match json::read(text) {
         Ok(value) => return read_value(&value, outside, findings),
         Err(error) => error,
     };
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let whole = |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|it| it.is_object());
+    let whole = |line: &&str| json::read(line).is_ok_and(|it| it.is_object());
     if lines.len() < 2 || !lines.iter().any(whole) {
         return findings.push(Err(outside.reject(format!("it is no JSON: {error}"), None)));
     }
     for (index, line) in lines.iter().enumerate() {
         let outside = outside.inside(&format!("line {}", index + 1), None);
-        match serde_json::from_str(line) {
+        match json::read(line) {
             Ok(value) => read_value(&value, &outside, findings),
             Err(error) => {
                 findings.push(Err(outside.reject(format!("it is no JSON: {error}"), None)));
@@ -159,7 +188,7 @@ fn unrecognized(value: &Value) -> String {
         Value::Object(object) if object.is_empty() => format!("{form}: it is an empty object"),
         Value::Object(object) => {
             let keys: Vec<&str> = object.keys().take(6).map(String::as_str).collect();
-            format!("{form}: its keys are {}", keys.join(", "))
+            format!("{form}: its keys are {}", printable(&keys.join(", ")))
         }
         Value::Null => format!("{form}: it is null"),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => form.to_owned(),
@@ -174,7 +203,8 @@ impl Outside {
         });
         let path = Some(self.path.clone()).filter(|path| !path.is_empty());
         Rejection {
-            reason: reason.into(),
+            // A key's name or a number from outside may stand in it.
+            reason: printable(&reason.into()),
             field: field.or(path),
             message_id: self.message_id.clone(),
         }
@@ -186,6 +216,7 @@ impl Outside {
             true => step.to_owned(),
             false => format!("{}.{step}", self.path),
         };
+        let message_id = message_id.map(|id| printable(&id));
         let ids: Vec<String> = self.message_id.iter().cloned().chain(message_id).collect();
         Self {
             depth: self.depth + 1,

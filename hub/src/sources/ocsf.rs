@@ -5,11 +5,21 @@ use std::collections::BTreeMap;
 use firebreak_spoke::resource::{AccountId, Partition, Region, Resource, ResourceKind};
 use serde_json::Value;
 
-use super::fields::{arn, elements, first_text, function_name, moment, tags, text};
+use super::fields::{
+    arn, elements, first_text, function_name, moment, own_account, own_region, tags, text,
+};
 use super::product::Product;
 use super::sample::holds_sample_id;
+use super::sound::{Names, checked};
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, SecurityHubId, Target};
+
+const NAMES: &Names = &Names {
+    id: "finding_info.uid",
+    kind: "finding_info.types",
+    severity: "severity_id",
+    resources: "resources",
+};
 
 pub(super) fn recognizes(value: &Value) -> bool {
     value.get("class_uid").is_some() || value.get("finding_info").is_some()
@@ -48,7 +58,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let archived = text(value, &["status"])
         .is_some_and(|status| matches!(status.as_str(), "Suppressed" | "Archived" | "Resolved"));
     let title = text(value, &["finding_info", "title"]).unwrap_or_default();
-    Ok(Finding {
+    let finding = Finding {
         id: match uid.rsplit_once("/finding/") {
             Some((_, id)) if product.is_guardduty() => id.to_owned(),
             _ => uid,
@@ -72,7 +82,8 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         region,
         partition,
         detail: value.clone(),
-    })
+    };
+    checked(finding, &outside, NAMES)
 }
 
 /// OCSF's `status_id` in the words of Security Hub's workflow, which policies
@@ -126,9 +137,7 @@ fn targets(
             let name = text(resource, &["type"]).unwrap_or_else(|| "unknown".to_owned());
             let parts = uid.as_deref().and_then(arn);
             let owner = text(resource, &["owner", "account", "uid"])
-                .and_then(|text| text.parse().ok())
-                .or_else(|| parts.and_then(|[_, _, _, account, _]| account.parse().ok()));
-            let own_region = text(resource, &["region"]).and_then(|text| text.parse().ok());
+                .or_else(|| parts.map(|[_, _, _, account, _]| account.to_owned()));
             let last = uid.as_deref().map(|uid| uid.rsplit(['/', ':']).next().unwrap_or(uid));
             let kind = match (name.as_str(), last.filter(|last| !last.is_empty())) {
                 ("AWS::EC2::Instance" | "AwsEc2Instance", Some(last)) => {
@@ -165,8 +174,8 @@ fn targets(
             };
             let resource_ = Resource {
                 partition: partition.clone(),
-                account: owner.unwrap_or_else(|| account.clone()),
-                region: own_region.unwrap_or_else(|| region.clone()),
+                account: own_account(owner, account),
+                region: own_region(text(resource, &["region"]), region),
                 kind,
             };
             let tags: BTreeMap<String, String> = tags(resource, &["tags"]);

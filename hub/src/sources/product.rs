@@ -57,6 +57,14 @@ impl Product {
         }
     }
 
+    /// Whether it is a service of AWS's.
+    pub(super) fn is_aws(&self) -> bool {
+        match self {
+            Self::GuardDuty | Self::Aws(_) => true,
+            Self::Company(_) | Self::Custom(_) => false,
+        }
+    }
+
     pub(super) fn is_guardduty(&self) -> bool {
         *self == Self::GuardDuty
     }

@@ -15,6 +15,7 @@ mod batch;
 mod containment;
 mod engine;
 mod failures;
+mod hostile;
 mod limits;
 mod notices;
 mod policies;

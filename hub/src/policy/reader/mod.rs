@@ -12,6 +12,7 @@ use firebreak_spoke::resource::AccountId;
 use super::actions::ActionFacts;
 use super::arn::{ArnPattern, NoArnPattern};
 use super::budget::{Budget, CountedBy};
+use super::diagnostics::TOLD;
 use super::document::{Document, Extends, Mode, Protect};
 use super::keys::{BUDGET, DOCUMENT, Key, PROTECT};
 use super::node::{Content, Entry, Node, Place};
@@ -165,6 +166,10 @@ impl<'n> Reader<'_> {
 
     /// What stands at a place of the file.
     fn written(&self, place: Place) -> String {
+        // Beyond what is told of a file it is not looked up either.
+        if self.mistakes.len() > TOLD {
+            return String::new();
+        }
         let from = |number: u64| usize::try_from(number).unwrap_or_default().saturating_sub(1);
         let line = self.source.lines().nth(from(place.line)).unwrap_or_default();
         let length = usize::try_from(place.length).unwrap_or_default();

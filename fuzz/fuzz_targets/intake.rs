@@ -1,0 +1,10 @@
+//! Intake on whatever a queue may hold. CONTRIBUTING.md says how it is run.
+
+#![no_main]
+
+#[path = "../checks/intake.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    checks::check(&String::from_utf8_lossy(bytes));
+});
