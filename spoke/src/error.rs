@@ -90,7 +90,11 @@ impl ActionError {
         };
         let kind = match (&code, error) {
             (Some(code), _) => kind_of_code(code, status(error)),
-            (None, SdkError::ServiceError(_)) if status(error).is_some_and(|code| code < 500) => {
+            // An answer of success that cannot be read was cut off on its way:
+            // nobody knows what became of the call, and it can be made again.
+            (None, SdkError::ServiceError(_))
+                if status(error).is_some_and(|code| (300..500).contains(&code)) =>
+            {
                 Kind::Failed
             }
             (None, SdkError::ConstructionFailure(_)) => Kind::Failed,

@@ -5,7 +5,7 @@ use firebreak_spoke::form::{is_plain, printable};
 use serde_json::Value;
 
 use super::{Outside, Rejection};
-use crate::finding::Finding;
+use crate::finding::{Finding, SecurityHubId};
 
 /// How a source spells the fields that are checked, for the rejection.
 pub(super) struct Names {
@@ -31,11 +31,11 @@ pub(super) fn checked(
 ) -> Result<Finding, Rejection> {
     let security_hub = finding.security_hub.as_ref();
     for (text, field) in [
-        (Some(&finding.id), names.id),
-        (security_hub.map(|it| &it.id), names.id),
-        (Some(&finding.kind), names.kind),
-        (Some(&finding.product), names.id),
-        (finding.workflow_status.as_ref(), names.id),
+        (Some(finding.id.as_str()), names.id),
+        (security_hub.map(SecurityHubId::id), names.id),
+        (Some(finding.kind.as_str()), names.kind),
+        (Some(finding.product.as_str()), names.id),
+        (finding.workflow_status.as_deref(), names.id),
     ] {
         let Some(text) = text else { continue };
         if text.len() > LONGEST {
