@@ -99,6 +99,7 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
     world.responder(&example_policy().unwrap()).await.unwrap();
     let member = world.members[0].clone();
     let finding = Attack::Instance.finding(&member, 1);
+    world.raise(&finding);
     world.import(&finding);
 
     let (ready, simulation) = oneshot::channel();

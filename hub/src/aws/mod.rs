@@ -1,9 +1,12 @@
 //! All that touches AWS for the hub. SDK names appear below this folder only.
 
 pub mod accounts;
+mod answer_text;
 pub mod config;
 pub mod error;
+pub mod guardduty;
 pub mod ledger;
 pub mod organization;
 pub mod policies;
 pub mod security_hub;
+mod together;

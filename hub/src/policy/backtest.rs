@@ -16,7 +16,6 @@ use serde::{Serialize, Serializer};
 use super::budget::{BudgetRef, Draw, Spent};
 use super::context::Tags;
 use super::effect::Effect;
-use super::not_yet::Budgets;
 use super::tree::Policy;
 use crate::finding::Finding;
 use crate::organization::{OuPath, Place};
@@ -63,8 +62,7 @@ pub fn replay(
         let place = Place { account: account.clone(), ou_path };
         let tags = Tags::Known(target.tags.clone());
         let decide = |policy: &Policy| {
-            let mut decision = policy.as_written(finding, target, &place, &tags);
-            decision.ask_a_person_instead(Budgets::Counted);
+            let decision = policy.decide(finding, target, &place, &tags);
             Decided {
                 effect: Effect::of(&decision),
                 actions: decision.actions.iter().map(|call| call.name.clone()).collect(),

@@ -5,7 +5,6 @@ use super::budget::{Budget, BudgetRef};
 use super::context::{Context, Tags};
 use super::decision::{Decision, Guardrail, LeftOut, Outcome};
 use super::document::{Document, Extends, Mode, Protect, Rule};
-use super::not_yet::Budgets;
 use super::pattern::{Event, Verdict};
 use super::tree::{BrokenDocument, Policy, Step};
 use super::variables;
@@ -13,22 +12,8 @@ use crate::finding::{Finding, Target};
 use crate::organization::Place;
 
 impl Policy {
-    /// Decides what to do about one target of a finding. Where that rests on
-    /// what this version does not carry out, a person is asked.
+    /// Decides what to do about one target of a finding: what the documents say.
     pub fn decide(
-        &self,
-        finding: &Finding,
-        target: &Target,
-        place: &Place,
-        tags: &Tags,
-    ) -> Decision {
-        let mut decision = self.as_written(finding, target, place, tags);
-        decision.ask_a_person_instead(Budgets::NotCounted);
-        decision
-    }
-
-    /// What the documents say, whether this version carries it out or not.
-    pub(super) fn as_written(
         &self,
         finding: &Finding,
         target: &Target,

@@ -134,9 +134,9 @@ pub struct Decision {
     /// After which time the containment is undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Window>,
-    /// Whether the rule asks that the finding be confirmed with its service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirm: Option<bool>,
+    /// Whether the finding is to be confirmed with its service before anything
+    /// is changed: so unless the rule says otherwise.
+    pub confirm: bool,
 }
 
 impl Decision {
@@ -152,7 +152,7 @@ impl Decision {
             budgets: Vec::new(),
             approve: Approve::default(),
             expires: None,
-            confirm: None,
+            confirm: true,
         }
     }
 

@@ -145,7 +145,7 @@ pub(super) struct Rule {
     pub(super) then: Vec<Then>,
     pub(super) approve: Approve,
     pub(super) expires: Option<Window>,
-    pub(super) confirm: Option<bool>,
+    pub(super) confirm: bool,
 }
 
 /// An action of a rule, with the target types that it acts on.

@@ -55,10 +55,8 @@ fn terms(decision: &Decision) -> Vec<String> {
         terms.push(format!("within {within}, otherwise {}", approve.otherwise.name()));
     }
     terms.extend(expires.map(|expires| format!("undone after {expires}")));
-    match confirm {
-        Some(true) => terms.push("once confirmed".to_owned()),
-        Some(false) => terms.push("unconfirmed".to_owned()),
-        None => {}
+    if !confirm {
+        terms.push("unconfirmed".to_owned());
     }
     terms
 }

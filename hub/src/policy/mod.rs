@@ -17,8 +17,6 @@
 //!   though policy depends on them, a principal without a name.
 //! - What a document says and this version does not know is refused, never
 //!   skipped: a guardrail that is ignored would be one that is not there.
-//! - What a document asks for and this version does not carry out makes the
-//!   decision ask a person.
 //! - The decision does not depend on the order in which documents were loaded.
 
 mod actions;
@@ -39,7 +37,6 @@ mod gate;
 mod import;
 mod keys;
 mod node;
-mod not_yet;
 mod pattern;
 mod reader;
 mod spelling;

@@ -15,6 +15,7 @@
 //! The caller delivers a finding again when an error is returned (SQS does).
 
 mod carry_out;
+mod confirm;
 mod hold;
 mod known;
 mod observe;
@@ -32,12 +33,14 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
 use self::known::{Known, entry_key, held_off, ignored, known, next_response, opening_state};
+use self::observe::Reading;
 use self::outcome::outcome;
 pub use self::outcome::{Disposition, Outcome, Run};
 use self::write_back::is_unsent;
 use crate::aws::accounts::Accounts;
 use crate::aws::config;
 use crate::aws::error::HubError;
+use crate::aws::guardduty::GuardDuty;
 use crate::aws::ledger::{Entry, Ledger, TargetItem, Written};
 use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
@@ -60,6 +63,8 @@ pub struct Responder {
     pub organization: Organization,
     /// Findings and their status.
     pub security_hub: SecurityHub,
+    /// GuardDuty, as its administrator sees it.
+    pub guardduty: GuardDuty,
     accounts: Accounts,
     settings: Arc<Settings>,
     config: SdkConfig,
@@ -83,6 +88,7 @@ impl Responder {
             organization: Organization::new(config, &settings),
             accounts: Accounts::new(config, settings.clone()),
             security_hub: SecurityHub::new(config, &settings),
+            guardduty: GuardDuty::new(config, &settings),
             settings,
             config: config.clone(),
         }
@@ -166,7 +172,8 @@ impl Responder {
     ) -> Result<Option<Outcome>, HubError> {
         let resource = &target.resource;
         let place = self.organization.place(&resource.account).await?;
-        let (decision, observed) = self.decision(finding, target, &place, seen).await?;
+        let Reading { decision, observed, unconfirmed } =
+            self.decision(finding, target, &place, seen).await?;
         let finished = |disposition, reason: String| Outcome {
             ou_path: Some(place.ou_path.clone()),
             decision: Some(decision.clone()),
@@ -175,6 +182,10 @@ impl Responder {
         let Some(rule) = entry_key(&decision, finding, seen) else {
             return Ok(Some(finished(Disposition::Nothing, decision.reason())));
         };
+        if let Some(why) = unconfirmed {
+            let (it, at, by) = ((finding, target), (seen, &place), (&decision, rule.as_str()));
+            return Box::pin(self.refuse_unconfirmed(it, at, by, &why, run)).await;
+        }
         let steps = plan::steps(observed);
         if run == Run::Act
             && decision.mode == Mode::Auto

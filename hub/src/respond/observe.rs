@@ -14,6 +14,7 @@ use futures::future::join_all;
 
 use super::Responder;
 use super::carry_out::find;
+use super::confirm::{Confirmation, differs};
 use super::known::{entry_key, next_response};
 use crate::aws::accounts::Purpose;
 use crate::aws::error::HubError;
@@ -33,16 +34,26 @@ pub(super) struct At<'a> {
     seen: &'a Seen,
 }
 
+/// What policy says, and what was read for it.
+pub(super) struct Reading {
+    /// The decision.
+    pub(super) decision: Decision,
+    /// The prior state for each of its actions.
+    pub(super) observed: Vec<plan::Observed>,
+    /// Why the finding is not borne out by its service, where it was asked.
+    pub(super) unconfirmed: Option<String>,
+}
+
 impl Responder {
-    /// What policy says in the light of the target's present tags, and the
-    /// prior state for the actions that it leads to.
+    /// What policy says in the light of the target's present tags, the prior
+    /// state for the actions that it leads to, and whether the finding is true.
     pub(super) async fn decision(
         &self,
         finding: &Finding,
         target: &Target,
         place: &Place,
         seen: &TargetItem,
-    ) -> Result<(Decision, Vec<plan::Observed>), HubError> {
+    ) -> Result<Reading, HubError> {
         let resource = &target.resource;
         let policy = self.policies.current().await?;
         let with = |tags: &Tags| policy.decide(finding, target, place, tags);
@@ -50,23 +61,48 @@ impl Responder {
         // A decision that no tag can change needs no look-up of tags.
         let without_tags = with(&Tags::Unknown { reason: "not looked up yet".to_owned() });
         if !without_tags.depends_on_tags() && !without_tags.acts() {
-            return Ok((without_tags, Vec::new()));
+            return Ok(Reading { decision: without_tags, observed: Vec::new(), unconfirmed: None });
         }
         // The prior state is read beside the tags, for what the finding's own
         // copy of the tags leads to: nearly always the final decision.
         let read = Seen::default();
         let at = At { policy: &policy, place, seen: &read };
         let expected = with(&Tags::Known(target.tags.clone()));
-        let (tags, observed) = futures::join!(
+        let asks = |decision: &Decision| decision.acts() && decision.confirm;
+        let (tags, observed, confirmation) = futures::join!(
             self.tags(resource, &read),
-            self.observe(finding, resource, seen, &expected, at)
+            self.observe(finding, resource, seen, &expected, at),
+            async {
+                match asks(&expected) {
+                    // Boxed: what is read side by side would else take one stack.
+                    true => Box::pin(self.confirm(finding, target)).await.map(Some),
+                    false => Ok(None),
+                }
+            }
         );
-        let decision = with(&tags?);
-        if decision.actions == expected.actions && decision.rule == expected.rule {
-            return Ok((decision, observed));
-        }
-        let observed = self.observe(finding, resource, seen, &decision, at).await;
-        Ok((decision, observed))
+        let tags = tags?;
+        let decision = with(&tags);
+        let confirmation = match asks(&decision) {
+            false => None,
+            true => match confirmation? {
+                None => Some(Box::pin(self.confirm(finding, target)).await?),
+                some => some,
+            },
+        };
+        let unconfirmed = match confirmation {
+            None => None,
+            Some(Confirmation::Refused(why)) => Some(why),
+            Some(Confirmation::Confirmed(fetched, own)) => {
+                let confirmed = policy.decide(&fetched, &own, place, &tags);
+                differs((finding, &decision), (&fetched, &confirmed))
+            }
+        };
+        let expected_it = decision.actions == expected.actions && decision.rule == expected.rule;
+        let observed = match expected_it || unconfirmed.is_some() {
+            true => observed,
+            false => self.observe(finding, resource, seen, &decision, at).await,
+        };
+        Ok(Reading { decision, observed, unconfirmed })
     }
 
     pub(super) async fn tags(&self, resource: &Resource, seen: &Seen) -> Result<Tags, HubError> {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::fields::{
     arn, at, elements, first_text, flag, function_name, moment, number, tags, text,
 };
+use super::product::Product;
 use super::sample::holds_sample_id;
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, ResourceRole, SecurityHubId, Target};
@@ -46,24 +47,30 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let partition = arn(&product_arn)
         .and_then(|[partition, ..]| partition.parse().ok())
         .unwrap_or_else(|| Partition::of_region(&region));
-    let guardduty = product_arn.ends_with("product/aws/guardduty");
-    let kind = kind(value, guardduty).ok_or_else(|| missing("Types"))?;
+    let product = Product::of(&product_arn, text(value, &["Region"]).as_deref());
+    let guardduty = product.is_guardduty();
+    let kind = kind(value, &product).ok_or_else(|| missing("Types"))?;
     let severity = severity(value, guardduty).ok_or_else(|| missing("Severity"))?;
     let status = |path: &[&str], word: &str| text(value, path).is_some_and(|it| it == word);
     let home = Home { partition: &partition, account: &account, region: &region };
-    let targets = targets(value, &home);
+    // What these fields say is GuardDuty's word, or nobody's.
+    let fields = at(value, &["ProductFields"]).filter(|_| guardduty).unwrap_or(&Value::Null);
+    let targets = targets(value, fields, &home);
     Ok(Finding {
         id: match asff_id.rsplit_once("/finding/") {
             Some((_, id)) if guardduty => id.to_owned(),
             _ => asff_id.clone(),
         },
-        product: product(value, guardduty, &product_arn),
+        product: product.name(first_text(
+            value,
+            &[&["ProductName"], &["ProductFields", "aws/securityhub/ProductName"]],
+        )),
         kind,
         severity,
         title: text(value, &["Title"]).unwrap_or_default(),
         created_at: moment(value, &["CreatedAt"]),
         updated_at: moment(value, &["UpdatedAt"]),
-        count: super::fields::count(value, &["ProductFields", "aws/guardduty/service/count"]),
+        count: super::fields::count(fields, &["aws/guardduty/service/count"]),
         sample: flag(value, &["Sample"])
             || text(value, &["Title"]).is_some_and(|title| title.starts_with("[SAMPLE]"))
             || at(value, &["Resources"]).is_some_and(holds_sample_id),
@@ -79,25 +86,18 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     })
 }
 
-fn product(value: &Value, guardduty: bool, product_arn: &str) -> String {
-    if guardduty {
-        return "GuardDuty".to_owned();
-    }
-    let name =
-        first_text(value, &[&["ProductName"], &["ProductFields", "aws/securityhub/ProductName"]]);
-    name.unwrap_or_else(|| product_arn.rsplit('/').next().unwrap_or(product_arn).to_owned())
-}
-
 /// The finding type. GuardDuty's stands in `Types` as
 /// `TTPs/Initial Access/UnauthorizedAccess:EC2-SSHBruteForce`: the dash after
 /// the resource was a slash (Security Hub user guide, "GuardDuty integration").
-fn kind(value: &Value, guardduty: bool) -> Option<String> {
+/// Of whoever is not AWS only what cannot be taken for GuardDuty's is believed;
+/// the product's name stands for the rest.
+fn kind(value: &Value, product: &Product) -> Option<String> {
     let types: Vec<&str> = [&["Types"][..], &["FindingProviderFields", "Types"][..]]
         .iter()
         .flat_map(|path| elements(value, path))
         .filter_map(Value::as_str)
         .collect();
-    if guardduty {
+    if product.is_guardduty() {
         for kind in &types {
             let last = kind.rsplit('/').next().unwrap_or(kind);
             if let Some((purpose, rest)) = last.split_once(':')
@@ -112,10 +112,11 @@ fn kind(value: &Value, guardduty: bool) -> Option<String> {
             }
         }
     }
-    types
-        .first()
-        .map(|kind| (*kind).to_owned())
-        .or_else(|| first_text(value, &[&["GeneratorId"], &["Compliance", "SecurityControlId"]]))
+    let others = [&["GeneratorId"][..], &["Compliance", "SecurityControlId"][..]];
+    let others = others.iter().filter_map(|path| text(value, path));
+    let mut said = types.iter().map(|kind| (*kind).to_owned()).chain(others).peekable();
+    said.peek()?;
+    Some(said.find(|kind| product.may_say(kind)).unwrap_or_else(|| product.name(None)))
 }
 
 fn severity(value: &Value, guardduty: bool) -> Option<f64> {
@@ -159,13 +160,13 @@ struct Home<'a> {
     region: &'a Region,
 }
 
-fn targets(value: &Value, home: &Home<'_>) -> Vec<Target> {
-    let role =
-        match text(value, &["ProductFields", "aws/guardduty/service/resourceRole"]).as_deref() {
-            Some("ACTOR") => Some(ResourceRole::Actor),
-            Some("TARGET") => Some(ResourceRole::Target),
-            _ => None,
-        };
+/// `fields` are the product fields that are believed.
+fn targets(value: &Value, fields: &Value, home: &Home<'_>) -> Vec<Target> {
+    let role = match text(fields, &["aws/guardduty/service/resourceRole"]).as_deref() {
+        Some("ACTOR") => Some(ResourceRole::Actor),
+        Some("TARGET") => Some(ResourceRole::Target),
+        _ => None,
+    };
     let mut targets: Vec<Target> = Vec::new();
     for resource in elements(value, &["Resources"]) {
         let id = text(resource, &["Id"]).unwrap_or_default();
@@ -173,7 +174,7 @@ fn targets(value: &Value, home: &Home<'_>) -> Vec<Target> {
         let region = text(resource, &["Region"]).and_then(|it| it.parse().ok());
         let account = parts.and_then(|[_, _, _, account, _]| account.parse().ok());
         let partition = first_text(resource, &[&["Partition"]]).and_then(|it| it.parse().ok());
-        let kind = kind_of(resource, &id, value);
+        let kind = kind_of(resource, &id, fields);
         let role = match &kind {
             ResourceKind::Instance { .. } | ResourceKind::Bucket { .. } => role,
             ResourceKind::AccessKey { .. }
@@ -198,7 +199,7 @@ fn targets(value: &Value, home: &Home<'_>) -> Vec<Target> {
     targets
 }
 
-fn kind_of(resource: &Value, id: &str, finding: &Value) -> ResourceKind {
+fn kind_of(resource: &Value, id: &str, fields: &Value) -> ResourceKind {
     let name = text(resource, &["Type"]).unwrap_or_else(|| "unknown".to_owned());
     let last = id.rsplit(['/', ':']).next().unwrap_or(id).to_owned();
     if last.is_empty() {
@@ -209,7 +210,7 @@ fn kind_of(resource: &Value, id: &str, finding: &Value) -> ResourceKind {
         "AwsS3Bucket" => ResourceKind::Bucket { name: last },
         "AwsIamUser" => ResourceKind::User { name: last },
         "AwsIamRole" => ResourceKind::Role { name: last },
-        "AwsIamAccessKey" => access_key(resource, &last, finding),
+        "AwsIamAccessKey" => access_key(resource, &last, fields),
         "AwsRdsDbInstance" => ResourceKind::DbInstance { identifier: last },
         "AwsRdsDbCluster" => ResourceKind::DbCluster { identifier: last },
         "AwsLambdaFunction" => ResourceKind::Function { name: function_name(id) },
@@ -220,11 +221,10 @@ fn kind_of(resource: &Value, id: &str, finding: &Value) -> ResourceKind {
     }
 }
 
-fn access_key(resource: &Value, last: &str, finding: &Value) -> ResourceKind {
+fn access_key(resource: &Value, last: &str, fields: &Value) -> ResourceKind {
     let details = at(resource, &["Details", "AwsIamAccessKey"]).unwrap_or(&Value::Null);
-    let field =
-        |name: &str| text(finding, &["ProductFields", &format!("aws/guardduty/service/{name}")]);
-    let kind = text(details, &["PrincipalType"]).or_else(|| field("userType"));
+    let kind = text(details, &["PrincipalType"])
+        .or_else(|| text(fields, &["aws/guardduty/service/userType"]));
     let principal = Principal {
         kind: PrincipalType::named(kind.as_deref().unwrap_or("unknown")),
         name: first_text(details, &[&["PrincipalName"], &["UserName"]]),
@@ -257,8 +257,24 @@ mod tests {
             ),
             ("TTPs/Discovery/Recon:EC2/PortProbe", "Recon:EC2/PortProbe"),
         ] {
-            assert_eq!(kind(&json!({ "Types": [written] }), true).as_deref(), Some(expected));
+            let finding = json!({ "Types": [written] });
+            assert_eq!(kind(&finding, &Product::GuardDuty).as_deref(), Some(expected));
         }
+    }
+
+    #[test]
+    fn of_others_a_type_that_looks_like_guardduty_s_is_not_believed() {
+        let custom = Product::Custom("111111111111/default".to_owned());
+        for (finding, expected) in [
+            (json!({ "Types": ["Backdoor:EC2/C&CActivity.B"] }), "111111111111/default"),
+            (json!({ "Types": ["TTPs/X/Backdoor:EC2-C&CActivity.B"] }), "111111111111/default"),
+            (json!({ "Types": ["a:EC2/b", "Unusual Behaviors"] }), "Unusual Behaviors"),
+            (json!({ "Types": ["a:EC2/b"], "GeneratorId": "my-scanner" }), "my-scanner"),
+            (json!({ "Types": [], "GeneratorId": "Recon:EC2/x" }), "111111111111/default"),
+        ] {
+            assert_eq!(kind(&finding, &custom).as_deref(), Some(expected), "{finding}");
+        }
+        assert_eq!(kind(&json!({}), &custom), None);
     }
 
     #[test]

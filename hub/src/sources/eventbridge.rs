@@ -16,10 +16,18 @@ pub(super) fn read(event: &Value, outside: &Outside, findings: &mut Findings) {
     inside.region = text(event, &["region"]);
     let kind = text(event, &["detail-type"]).unwrap_or_default();
     // Custom events cannot have a source that begins with `aws.`: another one
-    // was put on the bus by somebody (EventBridge user guide, PutEvents).
+    // was put on the bus by somebody (EventBridge user guide, PutEvents). And
+    // each service sends findings of its own only.
+    let expected = source_of(&kind);
     let source = text(event, &["source"]);
-    if let Some(source) = source.filter(|source| !source.starts_with("aws.")) {
-        let reason = format!("the event comes from `{source}`, not from an AWS service");
+    let fits = source.as_deref().is_some_and(|source| match expected {
+        Some(expected) => source == expected,
+        None => source.starts_with("aws."),
+    });
+    if !fits {
+        let from = source.map_or("nobody".to_owned(), |source| format!("`{source}`"));
+        let whom = expected.map_or("an AWS service".to_owned(), |it| format!("`{it}`"));
+        let reason = format!("an event of type `{kind}` comes from {from}, not from {whom}");
         return findings.push(Err(outside.reject(reason, Some("source"))));
     }
     let Some(detail) = event.get("detail").filter(|detail| detail.is_object()) else {
@@ -36,6 +44,16 @@ pub(super) fn read(event: &Value, outside: &Outside, findings: &mut Findings) {
             let reason = format!("an event of type `{other}` is no finding");
             findings.push(Err(outside.reject(reason, Some("detail-type"))));
         }
+    }
+}
+
+/// The service whose events have this detail type (EventBridge events reference,
+/// "Amazon GuardDuty events", "AWS Security Hub events").
+fn source_of(kind: &str) -> Option<&'static str> {
+    match kind {
+        "GuardDuty Finding" => Some("aws.guardduty"),
+        "Findings Imported V2" => Some("aws.securityhub"),
+        other => other.starts_with("Security Hub Findings").then_some("aws.securityhub"),
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::fields::{arn, count, first_text, flag, moment, number, text};
 use super::guardduty_targets::targets;
 use super::keys::camel_case;
+use super::product::GUARDDUTY;
 use super::sample::is_guardduty_sample;
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, SecurityHubId};
@@ -66,7 +67,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let security_hub = security_hub(&detail, &arn_text, &partition, &account, &region, &id);
     Ok(Finding {
         targets: targets(&detail, &resource_type, &partition, &account, &region),
-        product: "GuardDuty".to_owned(),
+        product: GUARDDUTY.to_owned(),
         title: text(&detail, &["title"]).unwrap_or_default(),
         created_at: moment(&detail, &["createdAt"]),
         updated_at: moment(&detail, &["updatedAt"]),

@@ -20,9 +20,34 @@ mod guardduty_targets;
 mod keys;
 mod list;
 mod ocsf;
+mod product;
 mod sample;
 mod sns;
 mod sqs;
+
+pub(crate) use self::product::GUARDDUTY;
+
+/// The form in which a service writes a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// GuardDuty's own.
+    GuardDuty,
+    /// Security Hub's.
+    Asff,
+    /// The new Security Hub's.
+    Ocsf,
+}
+
+/// The form of a finding's own text, without any envelope.
+pub(crate) fn form(finding: &Value) -> Option<Form> {
+    if asff::recognizes(finding) {
+        Some(Form::Asff)
+    } else if ocsf::recognizes(finding) {
+        Some(Form::Ocsf)
+    } else {
+        guardduty::recognizes(finding).then_some(Form::GuardDuty)
+    }
+}
 
 /// Why a message, or a part of it, is no finding that can be acted on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use firebreak_spoke::resource::{AccountId, Partition, Region, Resource, Resource
 use serde_json::Value;
 
 use super::fields::{arn, elements, first_text, function_name, moment, tags, text};
+use super::product::Product;
 use super::sample::holds_sample_id;
 use super::{Findings, Outside, Rejection};
 use crate::finding::{Finding, SecurityHubId, Target};
@@ -36,30 +37,23 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         .or_else(|| arn(&product_uid).map(|[partition, ..]| partition.to_owned()))
         .and_then(|partition| partition.parse().ok())
         .unwrap_or_else(|| Partition::of_region(&region));
-    let guardduty = product_uid.ends_with("product/aws/guardduty")
-        || text(value, &["metadata", "product", "name"]).is_some_and(|name| name == "GuardDuty");
-    let first_type = elements(value, &["finding_info", "types"])
-        .into_iter()
-        .find_map(|kind| kind.as_str().map(str::to_owned));
-    let kind = first_type
-        .or_else(|| text(value, &["compliance", "control"]))
-        .or_else(|| text(value, &["finding_info", "title"]))
-        .ok_or_else(|| missing("finding_info.types"))?;
+    let product = Product::of(&product_uid, text(value, &["cloud", "region"]).as_deref());
+    let types = elements(value, &["finding_info", "types"]).into_iter().filter_map(Value::as_str);
+    let others = [&["compliance", "control"][..], &["finding_info", "title"][..]];
+    let others = others.iter().filter_map(|path| text(value, path));
+    let mut said = types.map(str::to_owned).chain(others).peekable();
+    said.peek().ok_or_else(|| missing("finding_info.types"))?;
+    let kind = said.find(|kind| product.may_say(kind)).unwrap_or_else(|| product.name(None));
     let severity = severity(value).ok_or_else(|| missing("severity_id"))?;
     let archived = text(value, &["status"])
         .is_some_and(|status| matches!(status.as_str(), "Suppressed" | "Archived" | "Resolved"));
     let title = text(value, &["finding_info", "title"]).unwrap_or_default();
     Ok(Finding {
         id: match uid.rsplit_once("/finding/") {
-            Some((_, id)) if guardduty => id.to_owned(),
+            Some((_, id)) if product.is_guardduty() => id.to_owned(),
             _ => uid,
         },
-        product: if guardduty {
-            "GuardDuty".to_owned()
-        } else {
-            text(value, &["metadata", "product", "name"])
-                .unwrap_or_else(|| product_uid.rsplit('/').next().unwrap_or("unknown").to_owned())
-        },
+        product: product.name(text(value, &["metadata", "product", "name"])),
         kind,
         severity,
         sample: title.starts_with("[SAMPLE]")

@@ -28,6 +28,7 @@ pub mod caller;
 pub mod dynamodb;
 pub mod ec2;
 pub mod faults;
+pub mod guardduty;
 pub mod iam;
 pub mod organization;
 pub mod organizations;

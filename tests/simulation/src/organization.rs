@@ -188,6 +188,7 @@ impl Organization {
         self.edit(|state| {
             state.organizations.delegated.push(account.to_owned());
             state.security_hub.administrator = Some(account.to_owned());
+            state.guardduty.administrator = Some(account.to_owned());
         });
     }
 

@@ -224,6 +224,11 @@ pub fn needed(
             };
             one(action.to_owned(), "*".to_owned())
         }
+        // The detector is the resource (Service Authorization Reference).
+        "guardduty" => one(
+            format!("guardduty:{operation}"),
+            crate::guardduty::resource(account, region, request),
+        ),
         "rds" => {
             let mut needed = one(format!("rds:{operation}"), "*".to_owned());
             // To tag what is made is a permission of its own (RDS user guide,

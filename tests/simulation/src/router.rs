@@ -11,7 +11,7 @@ use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
-use crate::{ec2, iam, organizations, regional, sts};
+use crate::{ec2, guardduty, iam, organizations, regional, sts};
 
 /// What a request turned out to be.
 #[derive(Clone, Debug)]
@@ -62,6 +62,10 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
         }
         "securityhub" => {
             let operation = security_hub::operation(&request.method, &request.path);
+            (Protocol::RestJson, operation.map(str::to_owned))
+        }
+        "guardduty" => {
+            let operation = guardduty::operation(&request.method, &request.path);
             (Protocol::RestJson, operation.map(str::to_owned))
         }
         "s3" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
@@ -192,8 +196,8 @@ pub fn refusal(service: &str, denied: &Denied) -> ServiceError {
         (Denied::Expired, "ec2") => (400, "RequestExpired"),
         (
             Denied::Expired,
-            "dynamodb" | "organizations" | "securityhub" | "ecs" | "ssm" | "wafv2" | "lambda"
-            | "eks",
+            "dynamodb" | "organizations" | "securityhub" | "guardduty" | "ecs" | "ssm" | "wafv2"
+            | "lambda" | "eks",
         ) => (400, "ExpiredTokenException"),
         (Denied::Expired, _) => (403, "ExpiredToken"),
         (Denied::Credentials(_), "ec2") => (401, "AuthFailure"),
@@ -343,6 +347,13 @@ pub fn dispatch(
             let answer =
                 security_hub::answer(&mut state.security_hub, place, operation, &json_body());
             json(answer.map_err(|it| ServiceError::new(it.status, it.code, it.message)))
+        }
+        "guardduty" => {
+            let place = (account.as_str(), region.as_str());
+            match guardduty::answer(&mut state.guardduty, place, request, &json_body()) {
+                Some(answer) => json(answer),
+                None => not_modelled(),
+            }
         }
         "s3" | "s3-control" => {
             dispatch_s3(state, &account, routed, request).unwrap_or_else(not_modelled)

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::caller::{Caller, Session};
 use crate::ec2::model::Ec2;
+use crate::guardduty::GuardDuty;
 use crate::iam::model::Iam;
 use crate::organizations::Organizations;
 use crate::regional::{self, Regional};
@@ -23,6 +24,8 @@ pub struct State {
     pub accounts: BTreeMap<String, Account>,
     /// S3, whose bucket names are one space.
     pub s3: S3,
+    /// GuardDuty.
+    pub guardduty: GuardDuty,
     /// Security Hub.
     pub security_hub: SecurityHub,
     /// Users' access keys: account and user by id.

@@ -40,7 +40,7 @@ pub fn code(service: &str) -> (u16, &'static str) {
     match service {
         "ec2" => (503, "RequestLimitExceeded"),
         "sts" | "iam" => (400, "Throttling"),
-        "organizations" | "securityhub" => (429, "TooManyRequestsException"),
+        "organizations" | "securityhub" | "guardduty" => (429, "TooManyRequestsException"),
         _ => (400, "ThrottlingException"),
     }
 }

@@ -15,6 +15,7 @@ use crate::served::{Served, served};
 /// Responds to an attack on a member and returns the response's state.
 fn respond(served: &Served, member: usize, number: usize) -> String {
     let finding = Attack::Instance.finding(&served.world.members[member], number);
+    served.world.raise(&finding);
     served.world.import(&finding);
     let text =
         served.text(&["respond", "--event", "-", "--output", "json"], &event(&finding).to_string());

@@ -9,6 +9,7 @@ use crate::served::{Served, served};
 fn push_plan_respond_list_show_and_undo() {
     let served = served();
     let finding = Attack::Instance.finding(&served.world.members[0], 1);
+    served.world.raise(&finding);
     served.world.import(&finding);
     let message = event(&finding).to_string();
 
@@ -92,6 +93,7 @@ fn push_plan_respond_list_show_and_undo() {
 
 fn event_of(served: &Served, number: usize) -> String {
     let finding = Attack::Instance.finding(&served.world.members[0], number);
+    served.world.raise(&finding);
     served.world.import(&finding);
     event(&finding).to_string()
 }

@@ -338,6 +338,7 @@ async fn the_network_is_cut_within_five_calls_one_after_another() {
     });
     let mut second = Attack::Instance.finding(member, 2);
     second["resource"]["instanceDetails"]["instanceId"] = target.as_str().into();
+    stage.world.raise(&second);
     stage.world.import(&second);
     stage.world.organization.forget_calls();
     assert_eq!(stage.deliver(&second).await.state(), State::Contained);

@@ -8,6 +8,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod authenticity;
 mod containment;
 mod engine;
 mod failures;

@@ -253,28 +253,6 @@ async fn a_push_takes_effect_within_the_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_this_version_does_not_carry_out_asks_a_person() {
-    for terms in ["    confirm: true\n", "budgets: [{ actions: 20, per: 1h }]\n"] {
-        let documents = policy(&[&format!(
-            "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance]\n{terms}"
-        )]);
-        let stage = stage_with(documents, Options::default()).await;
-        let member = stage.member("sandbox", 0);
-        let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
-        assert_eq!(delivered.state(), State::AwaitingApproval, "{terms}");
-        let reason = &delivered.response().reason;
-        assert!(reason.contains("which this version does not"), "{reason}");
-        assert!(stage.reaches_internet(member));
-    }
-    let documents = policy(&[
-        "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [isolate-instance], confirm: false }\n",
-    ]);
-    let stage = stage_with(documents, Options::default()).await;
-    let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
-    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_version_that_lost_a_document_is_not_followed() {
     let stage = stage().await;
     stage.world.organization.advance(SignedDuration::from_secs(61));

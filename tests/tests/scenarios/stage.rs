@@ -3,7 +3,7 @@
 use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_hub::aws::policies::Author;
 use firebreak_hub::cli::demo::example_policy;
-use firebreak_hub::cli::demo::world::{Attack, Member, World, event};
+use firebreak_hub::cli::demo::world::{Attack, HOME, Member, World, event};
 use firebreak_hub::lambda::{self, Handled};
 use firebreak_hub::policy::{ActionFacts, Policy, read_files};
 use firebreak_hub::record::{Drift, Response, State, Undo};
@@ -105,20 +105,50 @@ impl Stage {
         &self.world.members[index + 4 * nth]
     }
 
-    /// A finding that Security Hub knows as well.
+    /// A finding that GuardDuty raised and Security Hub knows as well.
     pub(crate) fn finding(&self, attack: Attack, member: &Member, number: usize) -> Value {
         let finding = attack.finding(member, number);
+        self.world.raise(&finding);
         self.world.import(&finding);
         finding
     }
 
-    /// Delivers a GuardDuty finding as EventBridge and SQS do.
+    /// Delivers a GuardDuty finding as GuardDuty, EventBridge and SQS do: the
+    /// service has it as the event says.
     pub(crate) async fn deliver(&self, finding: &Value) -> Delivered {
         self.deliver_message(&event(finding).to_string()).await
     }
 
+    /// Delivers a message after its service was made to know what it says.
     pub(crate) async fn deliver_message(&self, body: &str) -> Delivered {
+        self.make_true(body);
+        self.deliver_forged(body).await
+    }
+
+    /// Delivers a message that its service knows nothing of, or other things.
+    pub(crate) async fn deliver_forged(&self, body: &str) -> Delivered {
         deliver_to(&self.responder, body).await
+    }
+
+    /// Puts what an event says into the service that sends it.
+    fn make_true(&self, body: &str) {
+        let Ok(event) = serde_json::from_str::<Value>(body) else { return };
+        match event["source"].as_str() {
+            Some("aws.guardduty") => self.world.raise(&event["detail"]),
+            Some("aws.securityhub") => {
+                let region = event["region"].as_str().unwrap_or(HOME);
+                for finding in event["detail"]["findings"].as_array().into_iter().flatten() {
+                    self.world.organization.edit(|state| {
+                        let known =
+                            finding["Id"].as_str().and_then(|id| state.security_hub.finding(id));
+                        if known.is_none() {
+                            state.security_hub.import(region, finding.clone());
+                        }
+                    });
+                }
+            }
+            Some(_) | None => {}
+        }
     }
 
     /// A second process of the hub, with caches of its own.

@@ -6,6 +6,7 @@
 
 mod export;
 mod failure;
+mod lookup;
 mod rates;
 mod read;
 mod tell;
@@ -17,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_config::SdkConfig;
 use firebreak_spoke::resource::Region;
 
+use self::lookup::Lookups;
 use self::rates::Rates;
 use crate::settings::Settings;
 
@@ -27,6 +29,7 @@ pub use self::tell::{TellResult, Telling, Told};
 pub struct SecurityHub {
     config: SdkConfig,
     aggregator_region: Option<Region>,
+    lookups: Lookups,
     rates: Rates,
     clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
 }
@@ -37,6 +40,7 @@ impl SecurityHub {
         Self {
             config: config.clone(),
             aggregator_region: settings.aggregator_region.clone(),
+            lookups: Lookups::default(),
             rates: Rates::new(settings.concurrency),
             clients: Mutex::default(),
         }

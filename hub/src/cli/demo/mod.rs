@@ -106,6 +106,7 @@ async fn play(
     number: usize,
 ) -> Result<Shown, Failure> {
     let finding = attack.finding(member, index);
+    world.raise(&finding);
     world.import(&finding);
     let could = attacker::abilities(world, member, attack);
     let calls_before = world.organization.call_count();

@@ -112,7 +112,12 @@ impl World {
         }
         add_hub_role(&organization);
         organization.delegate(HUB);
-        organization.edit(|state| state.security_hub.home_region = Some(HOME.to_owned()));
+        organization.edit(|state| {
+            state.security_hub.home_region = Some(HOME.to_owned());
+            for region in REGIONS {
+                state.guardduty.enable(HUB, region);
+            }
+        });
         Self { began: organization.now(), organization, members }
     }
 
@@ -155,7 +160,17 @@ impl World {
         let asff = asff(finding);
         let region = finding["region"].as_str().unwrap_or(HOME).to_owned();
         let now = self.organization.now();
-        self.organization.edit(|state| state.security_hub.import(&region, asff, now));
+        self.organization.edit(|state| state.security_hub.import_at(&region, asff, Some(now)));
+    }
+
+    /// Puts a finding into GuardDuty, or brings it up to date there, as a
+    /// detector does before it sends the event.
+    pub fn raise(&self, finding: &Value) {
+        let region = finding["region"].as_str().unwrap_or(HOME).to_owned();
+        self.organization.edit(|state| {
+            state.guardduty.enable(HUB, &region);
+            state.guardduty.raise(finding);
+        });
     }
 
     /// What Security Hub says of a finding's workflow.
@@ -204,6 +219,15 @@ fn add_hub_role(organization: &Organization) {
                 "dynamodb:UpdateItem",
             ],
             "Resource": [table.clone(), format!("{table}/index/*")],
+        },
+        { "Effect": "Allow", "Action": "guardduty:ListDetectors", "Resource": "*" },
+        {
+            "Effect": "Allow",
+            "Action": [
+                "guardduty:GetFindings", "guardduty:ArchiveFindings",
+                "guardduty:UnarchiveFindings",
+            ],
+            "Resource": format!("arn:aws:guardduty:*:{HUB}:detector/*"),
         },
         { "Effect": "Allow", "Action": ["securityhub:BatchUpdateFindings", "securityhub:GetFindings"], "Resource": "*" },
     ]});

@@ -153,7 +153,7 @@ pub(in crate::policy) const RULE: &[Key] = &[
     Key {
         name: "confirm",
         required: false,
-        about: "Whether the finding is fetched from its service before the first change.",
+        about: "Whether the finding is fetched from its service and compared before the first change: true unless it says false.",
         shape: Shape::Bool,
     },
     Key {

@@ -56,6 +56,8 @@ impl<'n> Reader<'_> {
         let approve = keys.get("approve").map(|node| self.approve(node)).unwrap_or_default();
         let expires = keys.get("expires").and_then(|node| self.window(node, "`expires`"));
         let confirm = keys.get("confirm").and_then(|node| self.bool(node, "`confirm`"));
+        // Fail closed: only a rule that says so acts unconfirmed.
+        let confirm = confirm.unwrap_or(true);
         if let (Some(expires), Some(node)) = (expires, keys.get("expires")) {
             self.expiry(expires, node, &then, &approve);
         }

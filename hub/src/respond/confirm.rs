@@ -1,0 +1,267 @@
+//! Asks the service that a finding comes from whether it says the same. Events
+//! can be forged by whoever can put them on the bus or into the queue: nothing
+//! is done for one that its service does not bear out. Only reads at AWS; what
+//! is refused is recorded under a key of its own, so that a forged event never
+//! stands in the way of the real finding.
+//!
+//! Each form is confirmed with the service that writes it: GuardDuty's own
+//! events with GuardDuty, what came through Security Hub with Security Hub, a
+//! GuardDuty finding too. The copies are then read by the same parser, so that
+//! what differs was altered, and nobody but GuardDuty can write under its
+//! ProductArn. OCSF's GuardDuty findings carry GuardDuty's id and are confirmed
+//! there.
+
+use std::collections::BTreeMap;
+
+use firebreak_spoke::actions;
+use firebreak_spoke::resource::Region;
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::known::next_response;
+use super::outcome::{Disposition, Outcome, Run, outcome};
+use super::{Opening, Responder};
+use crate::aws::error::HubError;
+use crate::aws::ledger::{Entry, TargetItem, Written};
+use crate::finding::{Finding, SecurityHubId, Target};
+use crate::organization::Place;
+use crate::policy::Decision;
+use crate::record::State;
+use crate::sources::{self, Form, GUARDDUTY};
+
+/// Whether a finding's service bears it out.
+#[derive(Debug)]
+pub(super) enum Confirmation {
+    /// It does: the finding and the target as the service has them now.
+    Confirmed(Box<Finding>, Box<Target>),
+    /// It does not, and why.
+    Refused(String),
+}
+
+/// The service that a finding is confirmed with.
+#[derive(Clone, Copy)]
+enum Service {
+    GuardDuty,
+    SecurityHub,
+}
+
+impl Service {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::GuardDuty => "GuardDuty",
+            Self::SecurityHub => "Security Hub",
+        }
+    }
+
+    fn of(finding: &Finding) -> Option<Self> {
+        match sources::form(&finding.detail)? {
+            Form::GuardDuty => Some(Self::GuardDuty),
+            Form::Asff => Some(Self::SecurityHub),
+            Form::Ocsf => (finding.product == GUARDDUTY).then_some(Self::GuardDuty),
+        }
+    }
+}
+
+impl Responder {
+    /// Fetches the finding from its service and compares product, type, account,
+    /// Region and the target.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` when the service cannot be asked now, `Failed` when the hub
+    /// may not ask it: neither is ever taken for a confirmation.
+    pub(super) async fn confirm(
+        &self,
+        finding: &Finding,
+        target: &Target,
+    ) -> Result<Confirmation, HubError> {
+        let refused = |why: String| Ok(Confirmation::Refused(why));
+        let Some(service) = Service::of(finding) else {
+            let why = "findings of Security Hub's form OCSF can be fetched where they are GuardDuty's only";
+            return refused(why.to_owned());
+        };
+        let region = region(service, finding);
+        if region.as_str().parse::<Region>().is_err() {
+            return refused(format!("Region `{region}` is none that can be asked"));
+        }
+        let name = service.name();
+        let raw = match service {
+            Service::GuardDuty => self.guardduty.finding(&region, &finding.id).await,
+            Service::SecurityHub => match &finding.security_hub {
+                Some(id) => self.security_hub.finding(&region, id).await,
+                None => Ok(None),
+            },
+        };
+        let raw = raw.map_err(|error| {
+            error.context(format_args!("finding `{}` cannot be confirmed", finding.id))
+        })?;
+        let Some(raw) = raw else {
+            return refused(format!("{name} in Region {region} has no finding `{}`", finding.id));
+        };
+        let mut read = sources::read(&raw.to_string());
+        let mut fetched = match (read.pop(), read.is_empty()) {
+            (Some(Ok(fetched)), true) => fetched,
+            (Some(Err(rejection)), true) => {
+                return refused(format!("what {name} has cannot be read: {rejection}"));
+            }
+            (_, _) => return refused(format!("what {name} has is more than one finding")),
+        };
+        // It changes with every update of ours, also for another target.
+        fetched.workflow_status.clone_from(&finding.workflow_status);
+        // GuardDuty does not know what the new Security Hub calls it.
+        if let Some(id @ SecurityHubId::Ocsf { .. }) = &finding.security_hub {
+            fetched.security_hub = Some(id.clone());
+        }
+        Ok(match compare(finding, target, &fetched, name) {
+            Ok(target) => {
+                let target = Box::new(target.clone());
+                Confirmation::Confirmed(Box::new(fetched), target)
+            }
+            Err(why) => Confirmation::Refused(why),
+        })
+    }
+
+    /// Records that a finding was not confirmed. Security Hub is not told: what
+    /// it may know under this id is another finding. `None` when somebody else
+    /// changed the target's entry meanwhile.
+    pub(super) async fn refuse_unconfirmed(
+        &self,
+        (finding, target): (&Finding, &Target),
+        (seen, place): (&TargetItem, &Place),
+        (decision, rule): (&Decision, &str),
+        why: &str,
+        run: Run,
+    ) -> Result<Option<Outcome>, HubError> {
+        let resource = &target.resource;
+        let reason = format!("not confirmed: {why}");
+        let finished = |disposition, reason: String| Outcome {
+            ou_path: Some(place.ou_path.clone()),
+            decision: Some(decision.clone()),
+            ..outcome(finding, Some(resource), disposition, reason)
+        };
+        // Under the finding's own id, the real finding would count as handled.
+        let rule = format!("{rule}#unconfirmed");
+        let seen_as = format!("{}#{}", finding.id, digest(finding));
+        let known = seen.entries.get(&rule);
+        if known.is_some_and(|entry| entry.findings.contains_key(&seen_as)) {
+            return Ok(Some(finished(Disposition::Repeat, format!("nothing new: {reason}"))));
+        }
+        let opening = Opening { state: State::Refused, reason, rule, steps: Vec::new() };
+        let mut response = self.opened(finding, (resource, place), seen, decision, opening);
+        response.finding.security_hub = None;
+        debug_assert_eq!(response.id, next_response(seen, resource, &response.rule).0);
+        if run == Run::Plan {
+            let mut outcome = finished(Disposition::Planned, response.reason.clone());
+            outcome.response = Some(response);
+            return Ok(Some(outcome));
+        }
+        let entry = Entry {
+            response: response.id.clone(),
+            epoch: response.epoch,
+            state: response.state,
+            lease_until: None,
+            findings: BTreeMap::from([(seen_as, finding.updated_at)]),
+            unsent: false,
+            expired: false,
+        };
+        if self.ledger.claim(seen, &response, &entry).await? == Written::Lost {
+            return Ok(None);
+        }
+        warn!(
+            response.id = %response.id, finding.id = %finding.id, account.id = %resource.account,
+            "finding `{}` is forged, altered or gone: {}", finding.id, response.reason
+        );
+        let mut outcome = finished(Disposition::Responded, response.reason.clone());
+        outcome.response = Some(response);
+        Ok(Some(outcome))
+    }
+}
+
+/// Where the service is asked. For events of global services a finding's Region
+/// can be another than its detector's, which stands in its ARN (GuardDuty API
+/// reference, Finding).
+fn region(service: Service, finding: &Finding) -> Region {
+    let arn = finding.security_hub.as_ref().map(SecurityHubId::id).unwrap_or_default();
+    let of_arn = arn.split(':').nth(3).and_then(|region| region.parse().ok());
+    match service {
+        Service::GuardDuty => of_arn.unwrap_or_else(|| finding.region.clone()),
+        Service::SecurityHub => finding.region.clone(),
+    }
+}
+
+/// The fetched finding's own target, or the first field that differs with both
+/// its values.
+fn compare<'a>(
+    finding: &Finding,
+    target: &Target,
+    fetched: &'a Finding,
+    service: &str,
+) -> Result<&'a Target, String> {
+    let fields = [
+        ("product", &finding.product, &fetched.product),
+        ("type", &finding.kind, &fetched.kind),
+        ("account", &finding.account.to_string(), &fetched.account.to_string()),
+        ("Region", &finding.region.to_string(), &fetched.region.to_string()),
+        ("partition", &finding.partition.to_string(), &fetched.partition.to_string()),
+    ];
+    for (name, told, known) in fields {
+        if told != known {
+            return Err(format!("{name} is `{told}` in the event, `{known}` at {service}"));
+        }
+    }
+    let arn = target.resource.arn();
+    let Some(found) = fetched.targets.iter().find(|other| other.resource.arn() == arn) else {
+        let named: Vec<String> =
+            fetched.targets.iter().map(|it| format!("`{}`", it.resource.arn())).collect();
+        let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+        return Err(format!("target is `{arn}` in the event, {named} at {service}"));
+    };
+    // Beyond its ARN a target says whose credentials they are, or which pod it is.
+    if found.resource != target.resource {
+        let (told, known) = (&target.resource.kind, &found.resource.kind);
+        return Err(format!("target `{arn}` is {told:?} in the event, {known:?} at {service}"));
+    }
+    if fetched.sample {
+        return Err(format!("it is a sample at {service}"));
+    }
+    if fetched.archived {
+        return Err(format!("it is archived or suppressed at {service}"));
+    }
+    Ok(found)
+}
+
+/// Why a decision does not stand though the finding was confirmed: what the rule
+/// looks at, or what its actions act on, is not as the service has it.
+pub(super) fn differs(
+    (finding, decision): (&Finding, &Decision),
+    (fetched, confirmed): (&Finding, &Decision),
+) -> Option<String> {
+    if decision.outcome != confirmed.outcome
+        || decision.mode != confirmed.mode
+        || decision.rule != confirmed.rule
+        || decision.actions != confirmed.actions
+    {
+        return Some(format!(
+            "policy says something else of the finding as its service has it: {}",
+            confirmed.reason()
+        ));
+    }
+    let about_addresses = |name: &str| actions::find(name).is_some_and(|it| it.per_finding);
+    let mut calls = decision.actions.iter();
+    let (told, known) = (finding.remote_addresses(), fetched.remote_addresses());
+    if calls.any(|call| about_addresses(&call.name)) && told != known {
+        let list = |addresses: &[String]| match addresses {
+            [] => "none".to_owned(),
+            some => some.join(", "),
+        };
+        let (told, known) = (list(&told), list(&known));
+        return Some(format!("remote addresses are {told} in the event, {known} at its service"));
+    }
+    None
+}
+
+/// Tells an unconfirmed finding from another under the same id.
+fn digest(finding: &Finding) -> String {
+    let hash = Sha256::digest(finding.detail.to_string());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
