@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -140,7 +140,8 @@ async fn handle_parts(
         match part {
             Ok(_) if !may_start(responder) => handled.errors.push(NOT_STARTED),
             Ok(finding) => {
-                for result in responder.respond(&finding, run).await {
+                // One type for the compiler, however deep what is behind it.
+                for result in responder.respond(&finding, run).boxed().await {
                     match result {
                         Ok(outcome) => handled.outcomes.push(outcome),
                         Err(error) => handled.errors.push(MessageError::Hub(error)),
@@ -229,7 +230,7 @@ async fn write_back(
         return Vec::new();
     }
     let keys: Vec<OutgoingKey> = messages.iter().filter_map(|(keys, _)| keys.clone()).flatten().collect();
-    let telling = responder.deliver_keys(&keys);
+    let telling = responder.deliver_keys(&keys).boxed();
     let told = match responder.deadline.before(HAND_BACK) {
         Some(at) => timeout_at(at, telling).await.map_err(|_| NOT_ENDED),
         None => Ok(telling.await),
@@ -335,7 +336,7 @@ pub fn is_schedule(event: &Value) -> bool {
 /// Looks at everything that is due. The error names what is tried again by the
 /// next tick, or was given up.
 pub async fn sweep(responder: &Responder) -> Result<(), HubError> {
-    let failures = responder.sweep().await.failures();
+    let failures = responder.sweep().boxed().await.failures();
     if failures.is_empty() { Ok(()) } else { Err(HubError::Failed(failures.join("; "))) }
 }
 

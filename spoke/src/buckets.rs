@@ -23,7 +23,7 @@ impl Clock for TokioClock {
 }
 
 /// One token bucket for each key that is asked for.
-pub struct Buckets<K: Hash + Eq + Clone> {
+pub(crate) struct Buckets<K: Hash + Eq + Clone> {
     clock: TokioClock,
     limiter: RateLimiter<K, DashMapStateStore<K>, TokioClock, NoOpMiddleware<Duration>>,
 }
@@ -31,7 +31,7 @@ pub struct Buckets<K: Hash + Eq + Clone> {
 impl<K: Hash + Eq + Clone> Buckets<K> {
     /// Buckets of `size` tokens that get one token back each `every`. A period
     /// of nothing counts as a nanosecond: no limit in practice.
-    pub fn new(size: NonZeroU32, every: Duration) -> Self {
+    pub(crate) fn new(size: NonZeroU32, every: Duration) -> Self {
         let clock = TokioClock(tokio::time::Instant::now());
         let every = every.max(Duration::from_nanos(1));
         let quota = Quota::with_period(every).unwrap_or(Quota::per_second(NonZeroU32::MIN));
@@ -41,7 +41,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 
     /// Waits for a token of this key's bucket, and takes it.
-    pub async fn permit(&self, key: &K) {
+    pub(crate) async fn permit(&self, key: &K) {
         while let Err(early) = self.limiter.check_key(key) {
             let wait = early.earliest_possible().duration_since(self.clock.now());
             tokio::time::sleep(wait.into()).await;

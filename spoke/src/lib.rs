@@ -4,7 +4,7 @@
 pub mod account;
 pub mod actions;
 mod bucket;
-pub mod buckets;
+mod buckets;
 pub mod calls;
 mod cluster;
 mod container;

@@ -132,6 +132,24 @@ impl Pace {
     }
 }
 
+/// One rate in each Region, for calls that are made in the hub's own account.
+#[derive(Clone, Debug)]
+pub struct RegionalRate(Arc<Buckets<Region>>);
+
+impl RegionalRate {
+    /// A bucket of this size and refill per second, divided by the number of
+    /// processes that run at once.
+    pub fn new(bucket: u32, refill: u32, concurrency: NonZeroU32) -> Self {
+        let size = NonZeroU32::new(bucket / concurrency).unwrap_or(NonZeroU32::MIN);
+        let every = Duration::from_secs(1) * concurrency.get() / refill.max(1);
+        Self(Arc::new(Buckets::new(size, every)))
+    }
+
+    /// Waits until this Region may be called once more.
+    pub async fn permit(&self, region: &Region) {
+        self.0.permit(region).await;
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -349,7 +349,7 @@ fn what_is_consistent_in_itself_is_found_by_an_export_of_before() {
             .map(|it| (it.fault, it.day.unwrap().day(), it.seq.unwrap_or_default()))
             .collect()
     };
-    let found = against(&|it| drop(at(it, 1, 3).body = event(1, "else").1));
+    let found = against(&|it| at(it, 1, 3).body = event(1, "else").1);
     assert!(found.contains(&(Wrong::Rewritten, 1, 3)), "{found:?}");
     let found = against(&|it| remove(it, 1, 5));
     assert!(found.contains(&(Wrong::Cut, 1, 5)), "{found:?}");

@@ -6,9 +6,7 @@
 //! there (GuardDuty API reference, GetFindings); its id is asked for once.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_guardduty::operation::get_findings::GetFindingsOutput;
@@ -16,7 +14,7 @@ use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use firebreak_spoke::buckets::Buckets;
+use firebreak_spoke::pace::RegionalRate;
 use firebreak_spoke::resource::Region;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -36,7 +34,7 @@ const CALLS_PER_SECOND: u32 = 10;
 #[derive(Debug)]
 pub struct GuardDuty {
     config: SdkConfig,
-    rate: Buckets<Region>,
+    rate: RegionalRate,
     regions: Mutex<HashMap<Region, Arc<Regional>>>,
 }
 
@@ -52,9 +50,7 @@ impl GuardDuty {
     /// Reads under the hub's credentials, which must be the delegated
     /// administrator's.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
-        let every = Duration::from_secs(1) * settings.concurrency.get() / CALLS_PER_SECOND;
-        let at_once = CALLS_PER_SECOND / settings.concurrency;
-        let rate = Buckets::new(NonZeroU32::new(at_once).unwrap_or(NonZeroU32::MIN), every);
+        let rate = RegionalRate::new(CALLS_PER_SECOND, CALLS_PER_SECOND, settings.concurrency);
         Self { config: config.clone(), rate, regions: Mutex::default() }
     }
 

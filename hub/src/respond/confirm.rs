@@ -25,7 +25,7 @@ use super::outcome::{Disposition, Outcome, Run};
 use crate::audit::{Event, What};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
-use crate::finding::{Finding, Target};
+use crate::finding::{Finding, SecurityHubId, Target};
 use crate::outbox::Outgoing;
 use crate::policy::Decision;
 use crate::record::State;
@@ -110,6 +110,10 @@ impl Responder {
         };
         // It changes with every update of ours, also for another target.
         fetched.workflow_status.clone_from(&finding.workflow_status);
+        // GuardDuty does not know what the new Security Hub calls it.
+        if let Some(id @ SecurityHubId::Ocsf { .. }) = &finding.security_hub {
+            fetched.security_hub = Some(id.clone());
+        }
         Ok(match compare(finding, target, &fetched, name) {
             Ok(target) => {
                 let target = Box::new(target.clone());
@@ -183,7 +187,7 @@ impl Responder {
 /// can be another than its detector's, which stands in its ARN (GuardDuty API
 /// reference, Finding).
 fn region(service: Service, finding: &Finding) -> Region {
-    let arn = finding.security_hub.as_ref().map(|it| it.id()).unwrap_or_default();
+    let arn = finding.security_hub.as_ref().map(SecurityHubId::id).unwrap_or_default();
     let of_arn = arn.split(':').nth(3).and_then(|region| region.parse().ok());
     match service {
         Service::GuardDuty => of_arn.unwrap_or_else(|| finding.region.clone()),

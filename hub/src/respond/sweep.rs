@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use jiff::SignedDuration;
 use tracing::error;
 
@@ -90,7 +90,7 @@ impl Responder {
                 break;
             }
             let ended = stream::iter(due)
-                .map(|id| async move { self.look_at(&id).await.transpose() })
+                .map(|id| async move { self.look_at(&id).await.transpose() }.boxed())
                 .buffer_unordered(SIDE_BY_SIDE)
                 .filter_map(std::future::ready)
                 .collect::<Vec<_>>()

@@ -239,177 +239,91 @@ mod tests {
     const OCSF: Schema = Schema::Ocsf;
     const OURS: &str = "Firebreak said. Undo: it";
 
+    type Expected<'a> = (Option<Workflow>, Option<&'a str>, Verdict);
+
     /// Status, note and verdict of one case; the fields have cases of their own.
+    fn check(schema: Schema, present: &Present, workflow: Option<Workflow>, expected: Expected) {
+        let (status, note, verdict) = expected;
+        let (write, said) = merge(schema, present, &update(workflow));
+        let told = format!("{schema:?} {present:?} {workflow:?}");
+        assert_eq!(write.workflow, status, "{told}");
+        assert_eq!(write.note.as_deref(), note, "{told}");
+        assert_eq!(said, verdict, "{told}");
+        assert!(schema == ASFF || write.fields.is_none(), "{told}");
+    }
+
+    fn ours(workflow: Option<Workflow>, note: Option<&str>) -> Expected<'_> {
+        (workflow, note, Verdict::Ours(workflow))
+    }
+
+    fn kept(status: &str, by: &str) -> Expected<'static> {
+        let (status, by) = (status.to_owned(), by.to_owned());
+        (None, None, Verdict::Kept { status, by })
+    }
+
     #[test]
-    fn the_status_and_the_note_of_others_stand_and_our_own_go_on() {
+    fn the_status_is_ours_while_it_is_new_or_what_we_wrote() {
         use Workflow::{New, Notified, Resolved};
-        let (mark, said) = (WORKFLOW, "firebreak");
-        let kept =
-            |status: &str, by: &str| Verdict::Kept { status: status.to_owned(), by: by.to_owned() };
+        let began = || noted(AUTHOR, "Firebreak began.");
+        let said = || noted(AUTHOR, OURS);
+        let (resolved, notified) = ([(WORKFLOW, "RESOLVED")], [(WORKFLOW, "NOTIFIED")]);
+        let check =
+            |present: Present, workflow, expected| check(ASFF, &present, workflow, expected);
+        // Nobody was there.
+        check(Present::default(), Some(Resolved), ours(Some(Resolved), Some(OURS)));
+        check(present("NEW", None, &[]), Some(Notified), ours(Some(Notified), Some(OURS)));
+        // What we wrote.
+        let ours_before = present("NOTIFIED", began(), &notified);
+        check(ours_before, Some(Resolved), ours(Some(Resolved), Some(OURS)));
+        check(present("RESOLVED", said(), &resolved), Some(New), ours(Some(New), None));
+        // A record that came back from the archive is NEW again.
+        check(present("NEW", said(), &resolved), Some(Resolved), ours(Some(Resolved), None));
+        // An analyst's word stands, and so does the note, whoever wrote it.
+        let suppressed = present("SUPPRESSED", noted("ann", "mine"), &[]);
+        check(suppressed, Some(Resolved), kept("SUPPRESSED", "ann"));
+        let theirs = present("RESOLVED", began(), &notified);
+        check(theirs, Some(Resolved), kept("RESOLVED", SOMEBODY));
+        check(present("NOTIFIED", None, &[]), Some(New), kept("NOTIFIED", SOMEBODY));
+        check(present("NOTIFIED", None, &resolved), None, kept("NOTIFIED", SOMEBODY));
+        // An update without a status leaves it and notes.
+        check(present("NEW", None, &[]), None, ours(None, Some(OURS)));
+        check(present("RESOLVED", began(), &resolved), None, ours(None, Some(OURS)));
+    }
+
+    #[test]
+    fn a_note_of_others_is_quoted_and_the_quote_carried_on() {
         let quote = "Firebreak said. Undo: it | Note of ann: mine";
-        let cases = [
-            // Nobody was there.
+        let began = "Firebreak began. | Note of ann: mine";
+        for (note, expected) in [
+            (noted("ann", "mine"), Some(quote)),
+            (noted(AUTHOR, began), Some(quote)),
+            (noted(AUTHOR, quote), None),
+            // Whoever begins like us is not us.
             (
-                ASFF,
-                Present::default(),
-                Some(Resolved),
-                Some(Resolved),
-                Some(OURS),
-                Verdict::Ours(Some(Resolved)),
+                noted("ann", "Firebreak?"),
+                Some("Firebreak said. Undo: it | Note of ann: Firebreak?"),
             ),
-            (
-                ASFF,
-                present("NEW", None, &[]),
-                Some(Notified),
-                Some(Notified),
-                Some(OURS),
-                Verdict::Ours(Some(Notified)),
-            ),
-            // The status that we wrote is ours to change.
-            (
-                ASFF,
-                present("NOTIFIED", noted(said, "Firebreak began."), &[(mark, "NOTIFIED")]),
-                Some(Resolved),
-                Some(Resolved),
-                Some(OURS),
-                Verdict::Ours(Some(Resolved)),
-            ),
-            (
-                ASFF,
-                present("RESOLVED", noted(said, OURS), &[(mark, "RESOLVED")]),
-                Some(New),
-                Some(New),
-                None,
-                Verdict::Ours(Some(New)),
-            ),
-            // A record that came back from the archive is NEW again.
-            (
-                ASFF,
-                present("NEW", noted(said, OURS), &[(mark, "RESOLVED")]),
-                Some(Resolved),
-                Some(Resolved),
-                None,
-                Verdict::Ours(Some(Resolved)),
-            ),
-            // An analyst's word stands, and so does the note, whoever wrote it.
-            (
-                ASFF,
-                present("SUPPRESSED", noted("ann", "mine"), &[]),
-                Some(Resolved),
-                None,
-                None,
-                kept("SUPPRESSED", "ann"),
-            ),
-            (
-                ASFF,
-                present("RESOLVED", noted(said, "Firebreak began."), &[(mark, "NOTIFIED")]),
-                Some(Resolved),
-                None,
-                None,
-                kept("RESOLVED", SOMEBODY),
-            ),
-            (
-                ASFF,
-                present("NOTIFIED", None, &[]),
-                Some(New),
-                None,
-                None,
-                kept("NOTIFIED", SOMEBODY),
-            ),
-            (
-                ASFF,
-                present("NOTIFIED", None, &[(mark, "RESOLVED")]),
-                None,
-                None,
-                None,
-                kept("NOTIFIED", SOMEBODY),
-            ),
-            // An update without a status leaves it and notes.
-            (ASFF, present("NEW", None, &[]), None, None, Some(OURS), Verdict::Ours(None)),
-            (
-                ASFF,
-                present("RESOLVED", noted(said, "Firebreak began."), &[(mark, "RESOLVED")]),
-                None,
-                None,
-                Some(OURS),
-                Verdict::Ours(None),
-            ),
-            // Somebody's note is quoted, and the quote carried on.
-            (
-                ASFF,
-                present("NEW", noted("ann", "mine"), &[]),
-                Some(Resolved),
-                Some(Resolved),
-                Some(quote),
-                Verdict::Ours(Some(Resolved)),
-            ),
-            (
-                ASFF,
-                present("NEW", noted(said, "Firebreak began. | Note of ann: mine"), &[]),
-                Some(Resolved),
-                Some(Resolved),
-                Some(quote),
-                Verdict::Ours(Some(Resolved)),
-            ),
-            (ASFF, present("NEW", noted(said, quote), &[]), None, None, None, Verdict::Ours(None)),
-            // OCSF: the comment says which status was ours.
-            (
-                OCSF,
-                Present::default(),
-                Some(Resolved),
-                Some(Resolved),
-                Some("Firebreak [RESOLVED] said. Undo: it"),
-                Verdict::Ours(Some(Resolved)),
-            ),
-            (
-                OCSF,
-                present("NOTIFIED", comment("Firebreak [NOTIFIED] began."), &[]),
-                Some(Resolved),
-                Some(Resolved),
-                Some("Firebreak [RESOLVED] said. Undo: it"),
-                Verdict::Ours(Some(Resolved)),
-            ),
-            (
-                OCSF,
-                present("NOTIFIED", comment("Firebreak [NOTIFIED] began."), &[]),
-                None,
-                None,
-                Some("Firebreak [NOTIFIED] said. Undo: it"),
-                Verdict::Ours(None),
-            ),
-            (
-                OCSF,
-                present("RESOLVED", comment("Firebreak [NOTIFIED] began."), &[]),
-                Some(New),
-                None,
-                None,
-                kept("RESOLVED", SOMEBODY),
-            ),
-            (
-                OCSF,
-                present("SUPPRESSED", comment("mine"), &[]),
-                Some(Resolved),
-                None,
-                None,
-                kept("SUPPRESSED", SOMEBODY),
-            ),
-            (
-                OCSF,
-                present("NEW", comment("mine"), &[]),
-                None,
-                None,
-                Some("Firebreak said. Undo: it | Note of somebody else: mine"),
-                Verdict::Ours(None),
-            ),
-        ];
-        for (schema, present, workflow, status, note, verdict) in cases {
-            let (write, said) = merge(schema, &present, &update(workflow));
-            let told = format!("{schema:?} {present:?} {workflow:?}");
-            assert_eq!(write.workflow, status, "{told}");
-            assert_eq!(write.note.as_deref(), note, "{told}");
-            assert_eq!(said, verdict, "{told}");
-            assert!(schema == ASFF || write.fields.is_none(), "{told}");
+        ] {
+            check(ASFF, &present("NEW", note, &[]), None, ours(None, expected));
         }
+    }
+
+    #[test]
+    fn an_ocsf_comment_says_which_status_was_ours() {
+        use Workflow::{New, Resolved};
+        let began = || comment("Firebreak [NOTIFIED] began.");
+        let check =
+            |present: Present, workflow, expected| check(OCSF, &present, workflow, expected);
+        let resolved = Some("Firebreak [RESOLVED] said. Undo: it");
+        check(Present::default(), Some(Resolved), ours(Some(Resolved), resolved));
+        let notified = present("NOTIFIED", began(), &[]);
+        check(notified.clone(), Some(Resolved), ours(Some(Resolved), resolved));
+        check(notified, None, ours(None, Some("Firebreak [NOTIFIED] said. Undo: it")));
+        check(present("RESOLVED", began(), &[]), Some(New), kept("RESOLVED", SOMEBODY));
+        let suppressed = present("SUPPRESSED", comment("mine"), &[]);
+        check(suppressed, Some(Resolved), kept("SUPPRESSED", SOMEBODY));
+        let quoted = "Firebreak said. Undo: it | Note of somebody else: mine";
+        check(present("NEW", comment("mine"), &[]), None, ours(None, Some(quoted)));
     }
 
     #[test]

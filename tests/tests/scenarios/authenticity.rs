@@ -391,7 +391,7 @@ async fn what_comes_through_security_hub_is_confirmed_there() {
 
     stage.world.organization.forget_calls();
     assert_eq!(stage.deliver_forged(&message).await.state(), State::Contained);
-    assert_eq!(count(&stage, "securityhub", "GetFindings"), 1);
+    assert_eq!(count(&stage, "securityhub", "GetFindings"), 2);
     assert!(stage.calls().iter().all(|call| call.service != "guardduty"));
 }
 
@@ -464,7 +464,8 @@ async fn a_custom_product_s_findings_are_confirmed_as_its_own() {
         stage.deliver_forged(&imported(&written, &written["Resources"][0]["Region"])).await;
     assert_eq!(delivered.state(), State::Contained);
     assert_eq!(delivered.response().rule, "r-fb01/ours");
-    assert_eq!(count(&stage, "securityhub", "GetFindings"), 1);
+    // Once to confirm it, once before it is told how the response stands.
+    assert_eq!(count(&stage, "securityhub", "GetFindings"), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,8 @@ use crate::aws::error::{HubError, failed};
 /// A call that failed as a whole.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// What it means for each finding in it.
-    pub(super) result: TellResult,
+    /// The error; transient where another try can do better.
+    pub(super) error: HubError,
     /// Whether one finding may have spoilt it for the others: then it is worth
     /// calling again with half of them.
     pub(super) is_invalid: bool,
@@ -30,12 +30,31 @@ where
     // Security Hub throttles with LimitExceededException as well (API
     // reference, "429"); elsewhere that code is a lasting one.
     let passes = matches!(code, Some("LimitExceededException" | "ConflictException"));
-    let result = match failed(call, error) {
-        HubError::Failed(why) if passes => TellResult::Later(why),
-        HubError::Transient(why) => TellResult::Later(why),
-        HubError::Failed(why) => TellResult::Refused(why),
+    // An answer that cannot be read says nothing of what was done: telling the
+    // same again is harmless.
+    let unread = error.raw_response().is_some_and(|answer| answer.status().is_success());
+    let passes = passes || unread;
+    let error = match failed(call, error) {
+        HubError::Failed(why) if passes => HubError::Transient(why),
+        other => other,
     };
-    Failure { result, is_invalid }
+    Failure { error, is_invalid }
+}
+
+impl Failure {
+    /// What it means for each finding in the call.
+    pub(super) fn result(self) -> TellResult {
+        match self.error {
+            HubError::Transient(why) => TellResult::Later(why),
+            HubError::Failed(why) => TellResult::Refused(why),
+        }
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        Self { error, is_invalid: false }
+    }
 }
 
 /// What a code among the `UnprocessedFindings` means for its finding. Both

@@ -29,8 +29,8 @@ pub use self::tell::{TellResult, Telling, Told};
 pub struct SecurityHub {
     config: SdkConfig,
     aggregator_region: Option<Region>,
-    rates: Rates,
     lookups: Lookups,
+    rates: Rates,
     clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
 }
 
@@ -40,8 +40,8 @@ impl SecurityHub {
         Self {
             config: config.clone(),
             aggregator_region: settings.aggregator_region.clone(),
-            rates: Rates::new(settings.concurrency),
             lookups: Lookups::default(),
+            rates: Rates::new(settings.concurrency),
             clients: Mutex::default(),
         }
     }

@@ -2,9 +2,8 @@
 //! account and a Region; the processes of the hub share them evenly.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
-use firebreak_spoke::buckets::Buckets;
+use firebreak_spoke::pace::RegionalRate;
 use firebreak_spoke::resource::Region;
 
 /// Burst, and calls per second: "BatchUpdateFindings: 10 requests per second,
@@ -17,16 +16,13 @@ const READS: (u32, u32) = (6, 3);
 /// rates are published: they draw on the same.
 #[derive(Debug)]
 pub(super) struct Rates {
-    reads: Buckets<Region>,
-    writes: Buckets<Region>,
+    reads: RegionalRate,
+    writes: RegionalRate,
 }
 
 impl Rates {
     pub(super) fn new(concurrency: NonZeroU32) -> Self {
-        let share = |(burst, per_second): (u32, u32)| {
-            let size = NonZeroU32::new(burst / concurrency).unwrap_or(NonZeroU32::MIN);
-            Buckets::new(size, Duration::from_secs(1) * concurrency.get() / per_second)
-        };
+        let share = |(burst, refill)| RegionalRate::new(burst, refill, concurrency);
         Self { reads: share(READS), writes: share(WRITES) }
     }
 

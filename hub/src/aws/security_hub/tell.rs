@@ -19,6 +19,7 @@ use firebreak_spoke::resource::Region;
 use futures::future::join_all;
 
 use super::SecurityHub;
+use super::read::schema_of;
 use crate::finding::SecurityHubId;
 use crate::status::merge::{Schema, Verdict, Write, after, merge};
 use crate::status::{StatusUpdate, Workflow};
@@ -87,12 +88,8 @@ impl SecurityHub {
             .collect();
         let mut places: BTreeMap<(&Region, Schema), Vec<Item<'_>>> = BTreeMap::new();
         for (index, (region, id, update)) in all.iter().enumerate() {
-            let schema = match id {
-                SecurityHubId::Asff { .. } => Schema::Asff,
-                SecurityHubId::Ocsf { .. } => Schema::Ocsf,
-            };
             let region = self.aggregator_region.as_ref().unwrap_or(region);
-            places.entry((region, schema)).or_default().push(Item { index, id, update });
+            places.entry((region, schema_of(id))).or_default().push(Item { index, id, update });
         }
         let places = places
             .into_iter()
@@ -100,9 +97,9 @@ impl SecurityHub {
         let results = join_all(places).await;
         let mut results: Vec<(usize, TellResult)> = results.into_iter().flatten().collect();
         results.sort_by_key(|(index, _)| *index);
-        let finding = |(_, id, _): &(_, &SecurityHubId, _)| (*id).clone();
         let results = results.into_iter().map(|(_, result)| result);
-        all.iter().zip(results).map(|(it, result)| Told { finding: finding(it), result }).collect()
+        let told = all.iter().zip(results);
+        told.map(|((_, id, _), result)| Told { finding: (*id).clone(), result }).collect()
     }
 
     /// Tells the findings of one Region and schema. Gives each item one result.

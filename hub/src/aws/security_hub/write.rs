@@ -57,7 +57,8 @@ impl SecurityHub {
                 Err(Failure { is_invalid: true, .. }) if batch.len() > 1 => {
                     batches.extend(halves(&batch));
                 }
-                Err(Failure { result, .. }) => {
+                Err(failure) => {
+                    let result = failure.result();
                     wrote.extend(batch.into_iter().map(|id| (id, Err(result.clone()))));
                 }
             }

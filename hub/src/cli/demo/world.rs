@@ -160,7 +160,7 @@ impl World {
         let asff = asff(finding);
         let region = finding["region"].as_str().unwrap_or(HOME).to_owned();
         let now = self.organization.now();
-        self.organization.edit(|state| state.security_hub.import(&region, asff, now));
+        self.organization.edit(|state| state.security_hub.import_at(&region, asff, Some(now)));
     }
 
     /// Puts a finding into GuardDuty, or brings it up to date there, as a

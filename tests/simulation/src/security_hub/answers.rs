@@ -283,7 +283,7 @@ fn batch_import(hub: &mut SecurityHub, place: Place<'_>, input: &Value) -> Answe
     let (mut imported, mut failed) = (0, Vec::new());
     for finding in findings {
         let id = finding.get("Id").cloned().unwrap_or_default();
-        match hub.import(place.region, finding, place.now) {
+        match hub.import_at(place.region, finding, Some(place.now)) {
             Some(_) => imported += 1,
             None => failed.push(json!({
                 "Id": id, "ErrorCode": "InvalidInput", "ErrorMessage": "Id and ProductArn are required",

@@ -44,16 +44,31 @@ impl SecurityHub {
     /// Imports a finding, as BatchImportFindings does: what the provider may
     /// not set (workflow, note, user-defined fields) survives, but a record
     /// that goes from ARCHIVED to ACTIVE falls back to NEW.
-    pub fn import(&mut self, region: &str, mut finding: Value, now: Timestamp) -> Option<Key> {
+    pub fn import(&mut self, region: &str, finding: Value) -> Option<Key> {
+        self.import_at(region, finding, None)
+    }
+
+    /// The same at a moment, which the finding then tells as `ProcessedAt`, and
+    /// from which the import takes its time.
+    pub fn import_at(
+        &mut self,
+        region: &str,
+        mut finding: Value,
+        now: Option<Timestamp>,
+    ) -> Option<Key> {
         let text = |name: &str| finding.get(name).and_then(Value::as_str).map(str::to_owned);
         let key = (text("Id")?, text("ProductArn")?);
-        self.known_from.entry(key.0.clone()).or_insert(now + self.import_delay);
+        if let Some(now) = now {
+            self.known_from.entry(key.0.clone()).or_insert(now + self.import_delay);
+        }
         let new_state = text("RecordState").unwrap_or_else(|| "ACTIVE".to_owned());
         let known = self.findings.entry(region.to_owned()).or_default();
         let object = finding.as_object_mut()?;
         object.entry("RecordState").or_insert(json!("ACTIVE"));
         object.insert("Workflow".to_owned(), json!({ "Status": "NEW" }));
-        object.insert("ProcessedAt".to_owned(), json!(now.to_string()));
+        if let Some(now) = now {
+            object.insert("ProcessedAt".to_owned(), json!(now.to_string()));
+        }
         if let Some(before) = known.get(&key) {
             let reopened = before.get("RecordState") == Some(&json!("ARCHIVED"))
                 && new_state == "ACTIVE"
