@@ -84,8 +84,10 @@ impl Ledger {
             .table_name(&self.table)
             .key("pk", text(pk))
             .key("sk", text(sk))
-            .update_expression("SET body = :body, tries = :tries, due = :due")
+            .update_expression("SET #body = :body, tries = :tries, due = :due")
             .condition_expression("tries = :before")
+            // Short words may be reserved (DynamoDB developer guide, "Reserved words").
+            .expression_attribute_names("#body", "body")
             .expression_attribute_values(":body", text(json))
             .expression_attribute_values(":tries", count(outgoing.tries.into()))
             .expression_attribute_values(":before", count(before.into()))
