@@ -83,14 +83,14 @@ fn rewrite(record: &mut AccountRecord, on: i8, to: usize) {
     chain.head = Some(head);
 }
 
-type Told3 = (Wrong, Option<i8>, Option<u64>);
+type Found = (Wrong, Option<i8>, Option<u64>);
 
 #[track_caller]
-fn check(tamper: impl FnOnce(&mut AccountRecord), expected: &[Told3]) {
+fn check(tamper: impl FnOnce(&mut AccountRecord), expected: &[Found]) {
     let mut record = record();
     tamper(&mut record);
     let faults = record.verify(range(), now());
-    let found: Vec<Told3> =
+    let found: Vec<Found> =
         faults.iter().map(|fault| (fault.fault, fault.day.map(Date::day), fault.seq)).collect();
     assert_eq!(found, expected, "{faults:#?}");
 }
@@ -349,7 +349,7 @@ fn what_is_consistent_in_itself_is_found_by_an_export_of_before() {
             .map(|it| (it.fault, it.day.unwrap().day(), it.seq.unwrap_or_default()))
             .collect()
     };
-    let found = against(&|it| drop(at(it, 1, 3).body = event(1, "else").1));
+    let found = against(&|it| at(it, 1, 3).body = event(1, "else").1);
     assert!(found.contains(&(Wrong::Rewritten, 1, 3)), "{found:?}");
     let found = against(&|it| remove(it, 1, 5));
     assert!(found.contains(&(Wrong::Cut, 1, 5)), "{found:?}");
