@@ -18,7 +18,7 @@ use firebreak_hub::record::State;
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
-use crate::stage::{Stage, stage, stage_with};
+use crate::stage::{Stage, stage, stage_with, whole_undo};
 
 type Item = std::collections::HashMap<String, AttributeValue>;
 
@@ -34,7 +34,7 @@ impl Intruder {
         Self(Client::new(&stage.world.hub_config().await.unwrap()))
     }
 
-    /// Every item of the table.
+    /// Every item of a partition.
     async fn partition(&self, pk: &str) -> Vec<Item> {
         let answer = self
             .0
@@ -76,12 +76,14 @@ impl Stage {
     }
 
     async fn chain(&self) -> usize {
-        self.responder.ledger.chain_due(self.responder.now(), 1_000).await.unwrap()
+        let now = self.responder.now();
+        Box::pin(self.responder.ledger.chain_due(now, 1_000)).await.unwrap()
     }
 
     async fn verify(&self, range: Range, anchor: Option<&Export>) -> Report {
         let now = self.responder.now();
-        verify_table(&self.responder.ledger, now, range, None, anchor).await.unwrap()
+        // The futures of a whole test would not fit its thread's stack.
+        Box::pin(verify_table(&self.responder.ledger, now, range, None, anchor)).await.unwrap()
     }
 
     async fn faults(&self) -> BTreeSet<Wrong> {
@@ -98,7 +100,7 @@ impl Stage {
             account: None,
         };
         let mut text = Vec::new();
-        export_table(&self.responder.ledger, &scope, &mut text).await.unwrap();
+        Box::pin(export_table(&self.responder.ledger, &scope, &mut text)).await.unwrap();
         Export::read(&String::from_utf8(text).unwrap()).unwrap()
     }
 
@@ -107,7 +109,7 @@ impl Stage {
         let account = &self.member("sandbox", 0).account;
         let today = self.today();
         let days = BTreeSet::from([today.since]);
-        self.responder.ledger.account_record(account, &days, today).await.unwrap()
+        Box::pin(self.responder.ledger.account_record(account, &days, today)).await.unwrap()
     }
 
     fn pk(&self) -> String {
@@ -124,15 +126,15 @@ impl Stage {
 
 /// A containment, recorded and not chained yet.
 async fn contained() -> Stage {
-    let stage = stage().await;
+    let stage = Box::pin(stage()).await;
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
-    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
+    assert_eq!(Box::pin(stage.deliver(&finding)).await.state(), State::Contained);
     stage
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_containment_did_is_recorded_chained_and_verifies() {
-    let stage = contained().await;
+    let stage = Box::pin(contained()).await;
     let before = stage.verify(stage.today(), None).await;
     assert_eq!((before.faults.as_slice(), before.events().0), (&[][..], 0));
     assert!(before.events().1 >= 2, "{before:?}");
@@ -163,9 +165,29 @@ async fn what_a_containment_did_is_recorded_chained_and_verifies() {
     assert!(stage.calls().iter().all(|call| call.operation == "Query"), "{:?}", stage.calls());
 }
 
+/// `record-ahead` rests on it: no state of a response without its event.
+#[tokio::test(start_paused = true)]
+async fn a_response_from_its_plan_to_its_undo_is_without_fault_at_each_step() {
+    let stage = Box::pin(contained()).await;
+    let event: Event = {
+        stage.chain().await;
+        let chain = stage.record().await.chains.into_values().next().unwrap();
+        serde_json::from_str(&chain.events[0].body).unwrap()
+    };
+    let id = event.response.unwrap();
+    stage.world.organization.advance(SignedDuration::from_secs(1));
+    assert_eq!(stage.faults().await, BTreeSet::new());
+    let undone = Box::pin(stage.responder.undo(&id, whole_undo())).await.unwrap();
+    assert_eq!(undone.state, State::Undone);
+    stage.world.organization.advance(SignedDuration::from_secs(1));
+    assert_eq!(stage.faults().await, BTreeSet::new());
+    assert!(stage.chain().await >= 2);
+    assert_eq!(stage.faults().await, BTreeSet::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_chained_within_ten_minutes_is_told() {
-    let stage = contained().await;
+    let stage = Box::pin(contained()).await;
     stage.world.organization.advance(SignedDuration::from_mins(11));
     assert_eq!(stage.faults().await, BTreeSet::from([Wrong::Unchained]));
     stage.chain().await;
@@ -188,7 +210,7 @@ async fn what_somebody_does_to_the_table_is_found() {
         ("the response's record moved on", &[Wrong::RecordAhead]),
     ];
     for (what, wrong) in expected {
-        let stage = contained().await;
+        let stage = Box::pin(contained()).await;
         // Between the first and the last, so that nothing else refers to it.
         for says in ["one", "two", "three", "four"] {
             stage.world.organization.advance(SignedDuration::from_secs(1));
@@ -197,7 +219,7 @@ async fn what_somebody_does_to_the_table_is_found() {
         stage.chain().await;
         assert_eq!(stage.faults().await, BTreeSet::new(), "{what}");
         stage.world.organization.advance(SignedDuration::from_secs(1));
-        tamper(&stage, what).await;
+        Box::pin(tamper(&stage, what)).await;
         assert_eq!(stage.faults().await, wrong.iter().copied().collect(), "{what}");
     }
 }
@@ -271,7 +293,7 @@ async fn tamper(stage: &Stage, what: &str) {
 #[tokio::test(start_paused = true)]
 async fn of_two_that_chain_at_once_one_loses_and_the_chain_verifies() {
     let options = Options { latency: Duration::from_millis(5), ..Options::default() };
-    let stage = stage_with(example_policy().unwrap(), options).await;
+    let stage = Box::pin(stage_with(example_policy().unwrap(), options)).await;
     for number in 0..250 {
         stage.note(&format!("note {number}")).await;
     }
@@ -289,7 +311,7 @@ async fn of_two_that_chain_at_once_one_loses_and_the_chain_verifies() {
 
 #[tokio::test(start_paused = true)]
 async fn a_chainer_that_dies_at_any_call_leaves_a_chain_that_verifies() {
-    let stage = contained().await;
+    let stage = Box::pin(contained()).await;
     stage.world.organization.forget_calls();
     stage.chain().await;
     let calls = stage.calls().len();
@@ -297,7 +319,7 @@ async fn a_chainer_that_dies_at_any_call_leaves_a_chain_that_verifies() {
     let mut deaths = 0;
     for effect in [Effect::CrashBefore, Effect::CrashAfter] {
         for call in 0..calls {
-            let stage = contained().await;
+            let stage = Box::pin(contained()).await;
             let after = u32::try_from(call).unwrap();
             let (times, effect) = (1, effect.clone());
             stage.world.organization.inject(Fault { after, times, effect, ..Fault::default() });
@@ -317,7 +339,7 @@ async fn a_chainer_that_dies_at_any_call_leaves_a_chain_that_verifies() {
 
 #[tokio::test(start_paused = true)]
 async fn a_day_that_is_gone_is_told_by_the_next_one() {
-    let stage = contained().await;
+    let stage = Box::pin(contained()).await;
     let first = stage.today();
     let pk = stage.pk();
     stage.chain().await;
@@ -336,12 +358,13 @@ async fn a_day_that_is_gone_is_told_by_the_next_one() {
     let faults = stage.verify(both, None).await.faults;
     let day = Some(first.since);
     let told = faults.iter().filter(|it| it.fault == Wrong::NoChain && it.day == day);
-    assert_eq!(told.count(), 1, "{faults:?}");
+    // By the day that began after it, and of the late event by the account's item.
+    assert_eq!(told.count(), 2, "{faults:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_chain_that_was_cut_consistently_is_found_by_an_export_only() {
-    let stage = contained().await;
+    let stage = Box::pin(contained()).await;
     stage.note("the first").await;
     stage.world.organization.advance(SignedDuration::from_secs(1));
     stage.note("what shall be forgotten").await;
