@@ -45,6 +45,9 @@ pub(crate) struct Scenario {
     pub(crate) acts: &'static [Act],
 }
 
+/// When the two hours of a rule are over.
+const LATER: SignedDuration = SignedDuration::from_hours(3);
+
 const ONE_INTERFACE: usize = 0;
 const THREE_INTERFACES: usize = 4;
 
@@ -264,7 +267,7 @@ fn courses() -> Vec<Scenario> {
         course(
             "an end by the clock",
             act!("isolate-instance", "    expires: 2h\n"),
-            &[Act::Deliver(instance), Act::Pass(SignedDuration::from_hours(3)), Act::Sweep],
+            &[Act::Deliver(instance), Act::Pass(LATER), Act::Sweep],
         ),
     ]
 }
