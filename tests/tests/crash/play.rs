@@ -5,7 +5,7 @@ use std::time::Duration;
 use firebreak_hub::cli::demo::world::{Member, World, event};
 use firebreak_hub::lambda;
 use firebreak_hub::policy::{ActionFacts, read_files};
-use firebreak_hub::record::{Drift, Undo};
+use firebreak_hub::record::{Drift, State, Undo};
 use firebreak_hub::respond::Responder;
 use firebreak_simulation::{Effect, Fault, Options};
 use firebreak_tests::canonical::canonical;
@@ -112,8 +112,12 @@ impl Stage {
                     drift: Drift::Leave,
                     hold_until: None,
                 };
-                let undone = self.responder.undo(&response.id, request).await;
-                undone.map(|_| ()).map_err(|error| error.to_string())
+                match self.responder.undo(&response.id, request).await {
+                    Ok(undone) if undone.state == State::Undone => Ok(()),
+                    // "try it again" is what it says of a failure.
+                    Ok(undone) => Err(undone.reason),
+                    Err(error) => Err(error.to_string()),
+                }
             }
             Act::Pass(time) => {
                 self.world.organization.advance(*time);
