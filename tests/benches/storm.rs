@@ -36,8 +36,9 @@ use jiff::{SignedDuration, Timestamp};
 
 const POLICY: &str = "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, revoke-instance-credentials, snapshot-volumes, tag-resource, deactivate-access-key, revoke-sessions, block-public-access]\n";
 
-/// The function's maximum concurrency, and the messages of one invocation.
-const FLEET: Fleet = Fleet { workers: 50, batch: 10, timeout: Duration::from_secs(120) };
+/// The messages of one invocation, and how long it may take.
+const BATCH: usize = 10;
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many calls an invocation makes about: `--crash` is the share of
 /// invocations that die, and the dice fall for each call.
@@ -50,6 +51,8 @@ const FINDINGS_OF_AN_INSTANCE: usize = 50;
 struct Arguments {
     findings: usize,
     accounts: usize,
+    /// The function's maximum concurrency.
+    workers: u32,
     latency_ms: u64,
     throttle: f64,
     crash: f64,
@@ -59,8 +62,9 @@ fn arguments() -> Result<Arguments, String> {
     let given: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test` runs this as a test, and small.
     let bench = given.iter().any(|it| it == "--bench" || it == "--findings");
-    let (findings, accounts) = if bench { (100_000, 1_000) } else { (500, 20) };
-    let mut read = Arguments { findings, accounts, latency_ms: 20, throttle: 0.05, crash: 0.01 };
+    let (findings, accounts, workers) = if bench { (100_000, 1_000, 50) } else { (500, 20, 2) };
+    let (latency_ms, throttle, crash) = (20, 0.05, 0.01);
+    let mut read = Arguments { findings, accounts, workers, latency_ms, throttle, crash };
     let mut given = given.into_iter().filter(|it| it != "--bench");
     while let Some(name) = given.next() {
         if !name.starts_with("--") || ["--nocapture", "--quiet"].contains(&name.as_str()) {
@@ -71,6 +75,7 @@ fn arguments() -> Result<Arguments, String> {
         match name.as_str() {
             "--findings" => read.findings = value.parse().map_err(|it| wrong(&it))?,
             "--accounts" => read.accounts = value.parse().map_err(|it| wrong(&it))?,
+            "--workers" => read.workers = value.parse().map_err(|it| wrong(&it))?,
             "--latency-ms" => read.latency_ms = value.parse().map_err(|it| wrong(&it))?,
             "--throttle" => read.throttle = value.parse().map_err(|it| wrong(&it))?,
             "--crash" => read.crash = value.parse().map_err(|it| wrong(&it))?,
@@ -203,7 +208,8 @@ async fn storm(arguments: Arguments) -> ExitCode {
     }));
     let watched = RefCell::new(Watched::default());
     let began = Instant::now();
-    let report = FLEET.run(&world, &queue, watch(&world, &queue, &watched)).await;
+    let fleet = Fleet { workers: arguments.workers, batch: BATCH, timeout: TIMEOUT };
+    let report = fleet.run(&world, &queue, watch(&world, &queue, &watched)).await;
     let wall = began.elapsed();
     watched.borrow_mut().drain(&world);
     let simulated = world.organization.now().duration_since(sent);
@@ -261,7 +267,9 @@ fn main() -> ExitCode {
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(why) => {
-            eprintln!("{why}\nhelp: --findings --accounts --latency-ms --throttle --crash");
+            eprintln!(
+                "{why}\nhelp: --findings --accounts --workers --latency-ms --throttle --crash"
+            );
             return ExitCode::from(2);
         }
     };
