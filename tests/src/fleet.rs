@@ -165,7 +165,7 @@ impl Shared {
                 ended = lambda::sweep(&worker.responder) => Some(ended),
             };
             match ended {
-                Some(Ok(_)) => {}
+                Some(Ok(())) => {}
                 Some(Err(error)) => self.report.borrow_mut().sweeps.push(error.to_string()),
                 None => worker = self.worker(),
             }

@@ -53,7 +53,7 @@ impl Dice {
     /// What happens to the next call of a service, if anything does.
     pub(crate) fn throw(&mut self, service: &str) -> Option<Effect> {
         let fell = self.next();
-        let (mut left, either) = (fell % 1_000_000, (fell >> 40) % 2 == 0);
+        let (mut left, either) = (fell % 1_000_000, (fell >> 40).is_multiple_of(2));
         let Chaos {
             seed: _,
             throttled,

@@ -423,6 +423,15 @@ impl Organization {
         }
     }
 
+    /// What goes wrong with a call: by script, or else by chance.
+    fn effect(&self, routed: &Routed, account: &str) -> Option<Effect> {
+        let Routed { service, operation, region, .. } = routed;
+        let scripted = lock(&self.0.faults).iter_mut().find_map(|fault| {
+            fault.hits(service, operation, account, region).then(|| fault.effect.clone())
+        });
+        scripted.or_else(|| lock(&self.0.dice).as_mut().and_then(|dice| dice.throw(service)))
+    }
+
     async fn handle(&self, request: HttpRequest) -> Result<HttpResponse, Unanswered> {
         let began = self.now();
         let routed = match router::route(&request) {
@@ -437,11 +446,7 @@ impl Organization {
             router::authenticate(state, access_key_id.as_deref(), session_token.as_deref(), began)
         });
         let account = caller.as_ref().map(|it| it.account().to_owned()).unwrap_or_default();
-        let effect = lock(&self.0.faults).iter_mut().find_map(|fault| {
-            fault.hits(service, operation, &account, region).then(|| fault.effect.clone())
-        });
-        let effect =
-            effect.or_else(|| lock(&self.0.dice).as_mut().and_then(|dice| dice.throw(service)));
+        let effect = self.effect(&routed, &account);
         let slower = match &effect {
             Some(Effect::Slow(by)) => *by,
             _ => Duration::ZERO,

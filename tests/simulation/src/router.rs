@@ -324,13 +324,9 @@ pub fn dispatch(
             let seen =
                 operation.starts_with("Describe").then(|| state.seen_ec2(&account, region, now));
             let before = state.ec2_delay.is_positive().then(|| state.ec2(&account, region).clone());
-            let answer = match seen.flatten() {
-                Some(mut seen) => ec2::answers::answer(&mut seen, place, operation, &form()),
-                None => {
-                    let held = state.ec2(&account, region);
-                    ec2::answers::answer(held, place, operation, &form())
-                }
-            };
+            let mut seen = seen.flatten();
+            let held = seen.as_mut().unwrap_or_else(|| state.ec2(&account, region));
+            let answer = ec2::answers::answer(held, place, operation, &form());
             if let Some(before) = before.filter(|before| state.ec2(&account, region) != before) {
                 state.remember_ec2(&account, region, before, now);
             }

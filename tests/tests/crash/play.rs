@@ -123,9 +123,7 @@ impl Stage {
                 self.world.organization.advance(*time);
                 Ok(())
             }
-            Act::Sweep => {
-                lambda::sweep(&self.responder).await.map(|_| ()).map_err(|it| it.to_string())
-            }
+            Act::Sweep => lambda::sweep(&self.responder).await.map_err(|it| it.to_string()),
         }
     }
 }

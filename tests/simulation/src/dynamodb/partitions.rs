@@ -289,22 +289,46 @@ impl Partitions {
 }
 
 /// How DynamoDB sorts: numbers by value, all else as it is written.
-#[derive(Clone, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Debug)]
 enum Place {
     Absent,
     Number(f64),
     Text(String),
 }
 
-impl Eq for Place {}
-
 impl Ord for Place {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal)
+        match (self, other) {
+            (Self::Number(one), Self::Number(other)) => one.total_cmp(other),
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            _ => self.rank().cmp(&other.rank()),
+        }
     }
 }
 
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Place {}
+
 impl Place {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Absent => 0,
+            Self::Number(_) => 1,
+            Self::Text(_) => 2,
+        }
+    }
+
     fn of(value: Option<&Value>) -> Self {
         let Some(value) = value else { return Self::Absent };
         let number = value.get("N").and_then(Value::as_str).and_then(|it| it.parse().ok());
