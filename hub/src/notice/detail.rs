@@ -346,13 +346,15 @@ fn commands(response: &Response) -> Vec<CommandDetail> {
             let reason = " --reason \"<why>\"";
             vec![command("approve", reason), command("deny", reason)]
         }
-        State::Contained | State::Completed | State::PartiallyContained => {
+        State::Running | State::Contained | State::Completed | State::PartiallyContained => {
             vec![command("undo", "")]
         }
         State::Undone | State::Denied => vec![command("release", "")],
-        State::Observed | State::Expired | State::Refused | State::Running | State::Failed | State::Undoing => {
-            Vec::new()
-        }
+        State::Observed
+        | State::Expired
+        | State::Refused
+        | State::Failed
+        | State::Undoing => Vec::new(),
     };
     commands.push(command("show", ""));
     commands

@@ -30,6 +30,8 @@ use crate::record::{Response, State};
 pub enum NoticeKind {
     /// A plan waits for a person.
     AwaitingApproval,
+    /// The attacker is cut off, which was verified; other steps take time.
+    CutOff,
     /// Every containing step was verified.
     Contained,
     /// Carried out, with no step that contains.
@@ -38,10 +40,15 @@ pub enum NoticeKind {
     PartiallyContained,
     /// Nothing was contained.
     Failed,
-    /// A guardrail, the confirmation with the service or a person said no.
+    /// A guardrail or the confirmation with the service said no, or the account
+    /// cannot be reached.
     Refused,
+    /// A person, or the clock where policy says so, decided against the plan.
+    Denied,
     /// The prior state was put back, but for the drift that is told.
     Undone,
+    /// The same, because the time was over that policy lets it stand.
+    Expired,
     /// A budget is spent: until its window ends a person is asked.
     BudgetSpent,
     /// Nobody decided within the time that policy gives.
@@ -52,14 +59,17 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::AwaitingApproval,
+        Self::CutOff,
         Self::Contained,
         Self::Completed,
         Self::PartiallyContained,
         Self::Failed,
         Self::Refused,
+        Self::Denied,
         Self::Undone,
+        Self::Expired,
         Self::BudgetSpent,
         Self::ApprovalDue,
         Self::Undelivered,
@@ -69,12 +79,15 @@ impl NoticeKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AwaitingApproval => "awaiting-approval",
+            Self::CutOff => "cut-off",
             Self::Contained => "contained",
             Self::Completed => "completed",
             Self::PartiallyContained => "partially-contained",
             Self::Failed => "failed",
             Self::Refused => "refused",
+            Self::Denied => "denied",
             Self::Undone => "undone",
+            Self::Expired => "expired",
             Self::BudgetSpent => "budget-spent",
             Self::ApprovalDue => "approval-due",
             Self::Undelivered => "undelivered",
@@ -90,26 +103,34 @@ impl NoticeKind {
             | Self::PartiallyContained
             | Self::Failed
             | Self::Refused
-            | Self::Undone => "Firebreak Response State Change",
+            | Self::CutOff
+            | Self::Denied
+            | Self::Undone
+            | Self::Expired => "Firebreak Response State Change",
             Self::BudgetSpent => "Firebreak Budget Spent",
             Self::ApprovalDue => "Firebreak Approval Due",
             Self::Undelivered => "Firebreak Status Undelivered",
         }
     }
 
-    /// What is told of a response that stands in this state; `None` for what
-    /// is under way and for what policy only watches.
-    fn of_state(state: State) -> Option<Self> {
-        match state {
-            State::Observed | State::Running | State::Undoing => None,
+    /// What is told of a response as it stands; `None` for what is under way,
+    /// unless the attacker is cut off already, and for what policy only watches.
+    fn of(response: &Response) -> Option<Self> {
+        match response.state {
+            State::Running => {
+                let told = response.waiting.is_some() && response.is_cut_off();
+                told.then_some(Self::CutOff)
+            }
+            State::Observed | State::Undoing => None,
             State::Refused => Some(Self::Refused),
             State::AwaitingApproval => Some(Self::AwaitingApproval),
+            State::Denied => Some(Self::Denied),
             State::Contained => Some(Self::Contained),
             State::Completed => Some(Self::Completed),
             State::PartiallyContained => Some(Self::PartiallyContained),
             State::Failed => Some(Self::Failed),
-            State::Denied => Some(Self::Refused),
-            State::Undone | State::Expired => Some(Self::Undone),
+            State::Undone => Some(Self::Undone),
+            State::Expired => Some(Self::Expired),
         }
     }
 }
@@ -143,7 +164,7 @@ impl Notice {
     /// The notice of a response as it stands: one for each revision in a state
     /// that matters.
     pub fn of_response(response: &Response) -> Option<Self> {
-        let kind = NoticeKind::of_state(response.state)?;
+        let kind = NoticeKind::of(response)?;
         Some(Self::new(own_id(response, kind), kind, response, &About::State))
     }
 

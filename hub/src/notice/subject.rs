@@ -13,12 +13,15 @@ const CHARACTERS: usize = 99;
 pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
     let verb = match kind {
         NoticeKind::AwaitingApproval => "awaits approval for",
+        NoticeKind::CutOff => "cut off",
         NoticeKind::Contained => "contained",
         NoticeKind::Completed => "acted on",
         NoticeKind::PartiallyContained => "contained only in part",
         NoticeKind::Failed => "could not contain",
         NoticeKind::Refused => "did not act on",
+        NoticeKind::Denied => "was told not to act on",
         NoticeKind::Undone => "undid what it did to",
+        NoticeKind::Expired => "let go by the clock",
         NoticeKind::BudgetSpent => "spent a budget and asks about",
         NoticeKind::ApprovalDue => "still awaits approval for",
         NoticeKind::Undelivered => "could not report on",

@@ -94,8 +94,15 @@ fn first(detail: &Detail) -> String {
             format!("Firebreak contained {target} only in part. Somebody has to look.")
         }
         NoticeKind::Failed => format!("Firebreak could not contain {target}. Somebody has to act."),
+        NoticeKind::CutOff => format!(
+            "Firebreak cut the attacker off {target}, and verified it. Other steps take time and go on."
+        ),
         NoticeKind::Refused => format!("Firebreak did not act on {target}."),
+        NoticeKind::Denied => format!("The plan for {target} was turned down; nothing was changed."),
         NoticeKind::Undone => format!("Firebreak undid what it did to {target}."),
+        NoticeKind::Expired => format!(
+            "The time is over for which policy contains {target}: the prior state was put back."
+        ),
         NoticeKind::BudgetSpent => format!(
             "A budget is spent. Until there is budget again a person is asked, first about {target}. There is no further notice of this budget for those that follow."
         ),

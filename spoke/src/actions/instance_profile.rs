@@ -70,7 +70,8 @@ fn specification(name_or_arn: &str) -> IamInstanceProfileSpecification {
     }
 }
 
-/// Gives an instance without a profile one.
+/// Gives an instance without a profile one. Where the answer to a first try was
+/// lost, the SDK's next one is refused because of the first: EC2 is asked then.
 pub(super) async fn associate(
     scope: Scope<'_>,
     instance: &str,
@@ -84,7 +85,17 @@ pub(super) async fn associate(
         .instance_id(instance)
         .iam_instance_profile(specification(profile));
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("ec2:AssociateIamInstanceProfile", &error))
+    let error = match result {
+        Ok(()) => return Ok(()),
+        Err(error) => ActionError::from_sdk("ec2:AssociateIamInstanceProfile", &error),
+    };
+    if error.has_code("IncorrectState")
+        && let Some(now) = association(scope, instance).await?
+        && is(&now.profile_arn, profile)
+    {
+        return Ok(());
+    }
+    Err(error)
 }
 
 /// Takes a profile off.

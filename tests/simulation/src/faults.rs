@@ -34,6 +34,9 @@ pub enum Effect {
     /// No connection: nothing happened.
     #[default]
     Unreachable,
+    /// The call is never answered, and nothing happened: the caller's own
+    /// timeout ends it.
+    Silent,
     /// The change happens, the answer does not arrive.
     LostAnswer,
     /// The answer arrives cut in half.

@@ -9,7 +9,7 @@
 //! 1. `router` reads service and Region from the signature's credential scope
 //!    and takes the request apart. Signatures themselves are not verified: the
 //!    access key id, the session token and the expiry are.
-//! 2. `faults` and `throttle` may answer instead of the service.
+//! 2. `faults`, `chaos` and `throttle` may answer instead of the service.
 //! 3. `router` finds the caller by its access key and asks `policy` for every
 //!    permission that the call needs: identity policies, session policy,
 //!    explicit deny, conditions. A condition that is not modelled is an error.
@@ -25,6 +25,7 @@
 //! few actions call is one file in `regional`, told as JSON values.
 
 pub mod caller;
+pub mod chaos;
 pub mod dynamodb;
 pub mod ec2;
 pub mod events;
@@ -35,6 +36,7 @@ pub mod organization;
 pub mod organizations;
 pub mod permissions;
 pub mod policy;
+pub mod process;
 pub mod regional;
 pub mod router;
 pub mod s3;
@@ -47,5 +49,7 @@ pub mod sts;
 pub mod throttle;
 pub mod wire;
 
+pub use chaos::Chaos;
 pub use faults::{Effect, Fault};
 pub use organization::{CallRecord, Options, Organization};
+pub use process::Process;

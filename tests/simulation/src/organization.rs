@@ -20,11 +20,13 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::caller::{Caller, Session};
+use crate::chaos::{Chaos, Dice};
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Effect, Fault};
 use crate::iam::model::{Identity, Profile, Role, User};
 use crate::organizations::Member;
 use crate::permissions::{self, Denied, Needed};
+use crate::process::{Life, Process};
 use crate::regional;
 use crate::router::{self, Routed};
 use crate::state::State;
@@ -40,6 +42,8 @@ pub struct Options {
     pub latency: Duration,
     /// Whether the documented token buckets are enforced.
     pub throttling: bool,
+    /// What goes wrong by chance, from the first call on.
+    pub chaos: Option<Chaos>,
 }
 
 impl Default for Options {
@@ -49,6 +53,7 @@ impl Default for Options {
             start: Timestamp::constant(1_767_225_600, 0),
             latency: Duration::ZERO,
             throttling: true,
+            chaos: None,
         }
     }
 }
@@ -87,6 +92,7 @@ struct Inner {
     advanced: AtomicI64,
     state: Mutex<State>,
     faults: Mutex<Vec<Fault>>,
+    dice: Mutex<Option<Dice>>,
     throttle: Mutex<Throttle>,
     calls: Mutex<Vec<CallRecord>>,
     dynamodb: Mutex<BTreeMap<String, Arc<DynamoDb>>>,
@@ -115,12 +121,14 @@ impl Organization {
         id.clone_into(&mut state.organizations.id);
         root.clone_into(&mut state.organizations.root);
         management.clone_into(&mut state.organizations.management);
+        let dice = Mutex::new(options.chaos.map(Dice::new));
         let organization = Self(Arc::new(Inner {
             options,
             began: tokio::time::Instant::now(),
             advanced: AtomicI64::new(0),
             state: Mutex::new(state),
             faults: Mutex::default(),
+            dice,
             throttle: Mutex::default(),
             calls: Mutex::default(),
             dynamodb: Mutex::default(),
@@ -290,6 +298,16 @@ impl Organization {
         lock(&self.0.faults).clear();
     }
 
+    /// Lets calls go wrong by chance from now on, or no longer.
+    pub fn set_chaos(&self, chaos: Option<Chaos>) {
+        *lock(&self.0.dice) = chaos.map(Dice::new);
+    }
+
+    /// A process that calls this organization and can die alone.
+    pub fn process(&self) -> Process {
+        Process::new(self.clone())
+    }
+
     /// Waits until a caller has died by an injected crash.
     pub async fn crashed(&self) {
         self.0.crashed.notified().await;
@@ -308,6 +326,21 @@ impl Organization {
     /// Forgets the calls.
     pub fn forget_calls(&self) {
         lock(&self.0.calls).clear();
+    }
+
+    /// Hands the calls out and forgets them.
+    pub fn take_calls(&self) -> Vec<CallRecord> {
+        std::mem::take(&mut *lock(&self.0.calls))
+    }
+
+    /// Every item of a DynamoDB table, as its owner would scan it, but without
+    /// a call: in DynamoDB's JSON, in no order.
+    pub async fn items(&self, account: &str, table: &str) -> Vec<Value> {
+        let tables = lock(&self.0.dynamodb).get(account).cloned();
+        match tables {
+            Some(tables) => tables.items(table).await,
+            None => Vec::new(),
+        }
     }
 
     /// The state of an account that an undo has to restore, comparable. Left
@@ -354,23 +387,50 @@ impl Organization {
 
     /// The HTTP client for SDK configurations.
     pub fn http_client(&self) -> SharedHttpClient {
-        let connector = SharedHttpConnector::new(Connector(self.clone()));
+        self.http_client_of(Life::default())
+    }
+
+    /// The HTTP client of one process.
+    pub(crate) fn http_client_of(&self, life: Life) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Connector(self.clone(), life));
         http_client_fn(move |_, _| connector.clone())
     }
 
     /// Answers one request. `Err` is a connection that failed or broke off; a
     /// crash never returns.
     pub async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, &'static str> {
+        self.answer_to(request, &Life::default()).await
+    }
+
+    async fn answer_to(
+        &self,
+        request: HttpRequest,
+        life: &Life,
+    ) -> Result<HttpResponse, &'static str> {
+        // The dead do not call.
+        if life.is_over() {
+            return std::future::pending().await;
+        }
         match self.handle(request).await {
             Ok(response) => Ok(response),
             Err(Unanswered::Unreachable) => Err("connection refused"),
             Err(Unanswered::LostAnswer) => Err("connection reset before the answer"),
             Err(Unanswered::Crashed) => {
+                life.end();
                 // Kept for whoever waits next: the crash may come before the wait.
                 self.0.crashed.notify_one();
                 std::future::pending().await
             }
         }
+    }
+
+    /// What goes wrong with a call: by script, or else by chance.
+    fn effect(&self, routed: &Routed, account: &str) -> Option<Effect> {
+        let Routed { service, operation, region, .. } = routed;
+        let scripted = lock(&self.0.faults).iter_mut().find_map(|fault| {
+            fault.hits(service, operation, account, region).then(|| fault.effect.clone())
+        });
+        scripted.or_else(|| lock(&self.0.dice).as_mut().and_then(|dice| dice.throw(service)))
     }
 
     async fn handle(&self, request: HttpRequest) -> Result<HttpResponse, Unanswered> {
@@ -387,9 +447,7 @@ impl Organization {
             router::authenticate(state, access_key_id.as_deref(), session_token.as_deref(), began)
         });
         let account = caller.as_ref().map(|it| it.account().to_owned()).unwrap_or_default();
-        let effect = lock(&self.0.faults).iter_mut().find_map(|fault| {
-            fault.hits(service, operation, &account, region).then(|| fault.effect.clone())
-        });
+        let effect = self.effect(&routed, &account);
         let slower = match &effect {
             Some(Effect::Slow(by)) => *by,
             _ => Duration::ZERO,
@@ -437,6 +495,10 @@ impl Organization {
             Some(Effect::CrashBefore) => {
                 record(Err("crashed before"));
                 return Err(Unanswered::Crashed);
+            }
+            Some(Effect::Silent) => {
+                record(Err("no answer"));
+                return std::future::pending().await;
             }
             Some(Effect::LostAnswer | Effect::Malformed | Effect::Slow(_) | Effect::CrashAfter)
             | None => {}
@@ -490,7 +552,7 @@ impl Organization {
             }
             let tables =
                 lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
-            return tables.answer(request, now).await;
+            return tables.answer(request, &routed.operation, now).await;
         }
         self.edit(|state| match router::authorize(state, caller, routed, request, now) {
             Ok(()) => router::dispatch(state, caller, routed, request, now),
@@ -513,15 +575,15 @@ impl TimeSource for Clock {
     }
 }
 
-#[derive(Debug)]
-struct Connector(Organization);
+#[derive(Clone, Debug)]
+struct Connector(Organization, Life);
 
 impl HttpConnector for Connector {
     fn call(&self, request: SdkRequest) -> HttpConnectorFuture {
-        let organization = self.0.clone();
+        let Self(organization, life) = self.clone();
         HttpConnectorFuture::new(async move {
             let request = read(&request).map_err(|error| ConnectorError::user(error.into()))?;
-            match organization.answer(request).await {
+            match organization.answer_to(request, &life).await {
                 Ok(response) => write(response),
                 Err(why) => Err(ConnectorError::io(why.into())),
             }

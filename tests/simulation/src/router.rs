@@ -326,7 +326,16 @@ pub fn dispatch(
                 Some((arn, found.id.clone()))
             };
             let place = ec2::answers::Place { account: &account, region, now, profile: &profile };
-            match ec2::answers::answer(state.ec2(&account, region), place, operation, &form()) {
+            let seen =
+                operation.starts_with("Describe").then(|| state.seen_ec2(&account, region, now));
+            let before = state.ec2_delay.is_positive().then(|| state.ec2(&account, region).clone());
+            let mut seen = seen.flatten();
+            let held = seen.as_mut().unwrap_or_else(|| state.ec2(&account, region));
+            let answer = ec2::answers::answer(held, place, operation, &form());
+            if let Some(before) = before.filter(|before| state.ec2(&account, region) != before) {
+                state.remember_ec2(&account, region, before, now);
+            }
+            match answer {
                 Some(Ok(inner)) => wire::ec2(operation, &inner),
                 Some(Err(refused)) => {
                     let status = if refused.code == "RequestLimitExceeded" { 503 } else { 400 };

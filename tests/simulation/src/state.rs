@@ -50,6 +50,11 @@ pub struct State {
     pub iam_delay: SignedDuration,
     /// Each account's IAM before each of its changes, with the change's time.
     pub iam_before: BTreeMap<String, Vec<(Timestamp, Iam)>>,
+    /// How long EC2's reads lag behind its changes.
+    pub ec2_delay: SignedDuration,
+    /// Each account's EC2 in a Region before each of its changes, with the
+    /// change's time.
+    pub ec2_before: BTreeMap<(String, String), Vec<(Timestamp, Ec2)>>,
     next: u64,
 }
 
@@ -116,6 +121,23 @@ impl State {
         if self.iam_delay.is_positive() {
             self.iam_before.entry(account.to_owned()).or_default().push((now, before));
         }
+    }
+
+    /// EC2 as its reads see it, where that is not the present: changes that are
+    /// younger than the delay do not show yet (EC2 API reference, "Eventual
+    /// consistency in the Amazon EC2 API").
+    pub fn seen_ec2(&self, account: &str, region: &str, now: Timestamp) -> Option<Ec2> {
+        let changes = self.ec2_before.get(&(account.to_owned(), region.to_owned()))?;
+        let young = changes.iter().find(|(changed, _)| *changed + self.ec2_delay > now);
+        young.map(|(_, before)| before.clone())
+    }
+
+    /// Remembers an account's EC2 as it was before a change at `now`.
+    pub fn remember_ec2(&mut self, account: &str, region: &str, before: Ec2, now: Timestamp) {
+        let key = (account.to_owned(), region.to_owned());
+        let changes = self.ec2_before.entry(key).or_default();
+        changes.retain(|(changed, _)| *changed + self.ec2_delay > now);
+        changes.push((now, before));
     }
 
     /// Who owns an access key id; `None` for one that nobody was given.

@@ -13,7 +13,7 @@ pub struct Throttle {
 /// The class of a call, with its bucket's size and refill per second; `None`
 /// where AWS publishes no rate. Sources: EC2 API reference, "Request
 /// throttling"; Organizations user guide, "Quotas"; Security Hub API reference.
-fn class(service: &str, operation: &str) -> Option<(&'static str, f64, f64)> {
+pub fn class(service: &str, operation: &str) -> Option<(&'static str, f64, f64)> {
     Some(match (service, operation) {
         ("ec2", "ModifyNetworkInterfaceAttribute") => ("ec2-interface", 100.0, 5.0),
         ("ec2", "CreateTags" | "DeleteTags") => ("ec2-tags", 100.0, 10.0),
