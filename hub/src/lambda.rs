@@ -16,8 +16,8 @@
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::{FutureExt, StreamExt};
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::timeout_at;
@@ -25,8 +25,8 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::aws::deadline::{HAND_BACK, NOTHING_NEW};
 use crate::aws::error::HubError;
-use crate::finding::Finding;
 use crate::aws::queue::OutboxMessage;
+use crate::finding::Finding;
 use crate::outbox::OutgoingKey;
 use crate::respond::{Delivery, Outcome, Responder, Run};
 use crate::sources::{self, Rejection};
@@ -229,7 +229,8 @@ async fn write_back(
     if messages.is_empty() {
         return Vec::new();
     }
-    let keys: Vec<OutgoingKey> = messages.iter().filter_map(|(keys, _)| keys.clone()).flatten().collect();
+    let keys: Vec<OutgoingKey> =
+        messages.iter().filter_map(|(keys, _)| keys.clone()).flatten().collect();
     let telling = responder.deliver_keys(&keys).boxed();
     let told = match responder.deadline.before(HAND_BACK) {
         Some(at) => timeout_at(at, telling).await.map_err(|_| NOT_ENDED),
@@ -245,7 +246,10 @@ async fn write_back(
         .into_iter()
         .map(|(_, message)| {
             let errors = errors.clone();
-            (message.message_id.unwrap_or_default(), Handled { errors, times, ..Handled::default() })
+            (
+                message.message_id.unwrap_or_default(),
+                Handled { errors, times, ..Handled::default() },
+            )
         })
         .collect();
     // What was told together is reported once.

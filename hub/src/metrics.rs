@@ -132,9 +132,9 @@ pub fn invocation(
         .flat_map(|outcome| &outcome.budgets)
         .map(|it| ((it.budget.document.clone(), it.budget.budget.to_string()), it.left))
         .collect();
-    lines.extend(drawn.iter().map(|((document, budget), left)| {
-        budget_left(document, budget, *left, now)
-    }));
+    lines.extend(
+        drawn.iter().map(|((document, budget), left)| budget_left(document, budget, *left, now)),
+    );
     lines
 }
 

@@ -95,7 +95,8 @@ impl Outgoing {
             }
         }
         // Of what waits because a budget is spent, one notice tells for all.
-        let asked = response.approval.as_ref().filter(|_| response.state == State::AwaitingApproval);
+        let asked =
+            response.approval.as_ref().filter(|_| response.state == State::AwaitingApproval);
         if asked.is_some_and(|approval| approval.because == Because::Budget) {
             return outgoing;
         }
@@ -135,10 +136,7 @@ impl Outgoing {
 
     /// Where it is kept.
     pub fn key(&self) -> OutgoingKey {
-        OutgoingKey {
-            pk: format!("outbox#{}", self.response),
-            sk: self.sort_key(),
-        }
+        OutgoingKey { pk: format!("outbox#{}", self.response), sk: self.sort_key() }
     }
 
     fn sort_key(&self) -> String {

@@ -96,6 +96,7 @@ fn findings(world: &World, arguments: Arguments) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |attack: Attack, member: &Member| {
         let finding = attack.finding(member, findings.len() + 1);
+        world.raise(&finding);
         world.import(&finding);
         findings
             .push(Finding { account: member.account.clone(), body: event(&finding).to_string() });

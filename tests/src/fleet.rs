@@ -237,6 +237,7 @@ pub fn event(batch: &[Message]) -> SqsEvent {
         record.message_id = Some(message.id.to_string());
         record.event_source = Some("aws:sqs".to_owned());
         record.body = Some(message.body.to_string());
+        record.attributes.insert("MessageGroupId".to_owned(), message.group.to_string());
         event.records.push(record);
     }
     event

@@ -46,6 +46,7 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
     for (nth, member) in world.members.iter().enumerate() {
         for (kind, attack) in Attack::ALL.into_iter().enumerate() {
             let finding = attack.finding(member, Attack::ALL.len() * nth + kind + 1);
+            world.raise(&finding);
             world.import(&finding);
             let message = (member.account.clone(), event(&finding).to_string());
             messages.extend(std::iter::repeat_n(message, times));

@@ -80,6 +80,7 @@ async fn play(seed: u64) -> Seen {
     for number in 0..FINDINGS {
         let member = dice.choice(&world.members).unwrap();
         let finding = dice.choice(Attack::ALL).unwrap().finding(member, number + 1);
+        world.raise(&finding);
         world.import(&finding);
         let (now, body) = (world.organization.now(), event(&finding).to_string());
         messages.borrow_mut().send(&member.account, body, now);
@@ -101,7 +102,7 @@ async fn play(seed: u64) -> Seen {
         again.borrow_mut().send(&message.group, message.body.to_string(), now);
     }
     let redriven = FLEET.run(&world, &again, std::future::ready(())).await;
-    let sweep = settle(&world, 3).await;
+    let sweep = settle(&world, 8).await;
 
     let responses = truth::responses(&world).await;
     let all: BTreeSet<u64> = (1..=u64::try_from(FINDINGS).unwrap()).collect();

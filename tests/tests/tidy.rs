@@ -42,8 +42,14 @@ fn in_the_hub_sdk_names_stand_below_aws_only() {
 #[test]
 fn what_is_pure_knows_nothing_of_aws_clocks_or_tasks() {
     let pure = [
-        "audit.rs", "finding.rs", "organization.rs", "outbox.rs", "plan.rs", "record.rs",
-        "status.rs", "switches.rs",
+        "audit.rs",
+        "finding.rs",
+        "organization.rs",
+        "outbox.rs",
+        "plan.rs",
+        "record.rs",
+        "status.rs",
+        "switches.rs",
     ];
     for (name, text) in rust_files("hub/src") {
         let is_pure = pure.contains(&name.as_str())

@@ -4,18 +4,25 @@
 //! endpoints, emulators) the path is climbed with `ListParents`. An account
 //! that Organizations does not know is an error, never a default, and is
 //! remembered for a minute.
+//!
+//! The organization's rates are low and shared with every other tool
+//! (DescribeAccount: 20 calls a second for all processes together). So what one
+//! process was told stands in the table for the others, as long as it may be
+//! believed, and is read there together with the target.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_organizations::types::ParentType;
-use firebreak_spoke::resource::AccountId;
+use firebreak_spoke::pace::RegionalRate;
+use firebreak_spoke::resource::{AccountId, Region};
 use jiff::Timestamp;
 use moka::future::Cache;
 
 use crate::aws::config;
 use crate::aws::error::{HubError, failed};
+use crate::aws::ledger::{Ledger, StoredPlace};
 use crate::organization::{OuPath, Place};
 use crate::settings::Settings;
 
@@ -32,7 +39,16 @@ pub struct Organization {
     config: SdkConfig,
     ttl: Duration,
     places: Cache<AccountId, Known>,
+    ledger: Ledger,
+    region: Region,
+    accounts: RegionalRate,
+    parents: RegionalRate,
 }
+
+/// "DescribeAccount: 20 per second, burst 30" and "ListParents: 5 per second,
+/// burst 8" (AWS Organizations user guide, "Quotas"): burst and rate.
+const ACCOUNTS: (u32, u32) = (30, 20);
+const PARENTS: (u32, u32) = (8, 5);
 
 /// The OUs above each account.
 pub type Paths = BTreeMap<AccountId, OuPath>;
@@ -45,13 +61,38 @@ const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
 impl Organization {
     /// Looks places up under the hub's credentials, which must be those of the
     /// management account or of a delegated administrator.
-    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+    pub fn new(config: &SdkConfig, settings: &Settings, ledger: Ledger) -> Self {
+        let rate = |(burst, rate)| RegionalRate::new(burst, rate, settings.concurrency);
+        let region = config.region().and_then(|region| region.as_ref().parse().ok());
         Self {
             client: aws_sdk_organizations::Client::new(config),
             config: config.clone(),
             ttl: settings.place_ttl,
             places: Cache::builder().max_capacity(100_000).build(),
+            ledger,
+            region: region.unwrap_or_else(Region::global),
+            accounts: rate(ACCOUNTS),
+            parents: rate(PARENTS),
         }
+    }
+
+    /// The account's place, as another process may have found it: `stored` is
+    /// what the table says.
+    pub async fn place_stored(
+        &self,
+        account: &AccountId,
+        stored: Option<&StoredPlace>,
+    ) -> Result<Place, HubError> {
+        let now = config::now(&self.config);
+        if let Some(stored) = stored.filter(|stored| stored.until > now)
+            && !self.places.get(account).await.is_some_and(|known| known.until > now)
+        {
+            let place = Place { account: account.clone(), ou_path: stored.ou_path.clone() };
+            let known = Known { place: Ok(place.clone()), until: stored.until };
+            self.places.insert(account.clone(), known).await;
+            return Ok(place);
+        }
+        self.place(account).await
     }
 
     /// The account's place, at most the TTL old.
@@ -62,7 +103,15 @@ impl Organization {
         }
         let known = self.places.try_get_with(account.clone(), async {
             match self.look_up(account).await {
-                Ok(place) => Ok(Known { place: Ok(place), until: now + self.ttl }),
+                Ok(place) => {
+                    let until = now + self.ttl;
+                    let stored = StoredPlace { ou_path: place.ou_path.clone(), until };
+                    if let Err(error) = self.ledger.remember_place(account, &stored).await {
+                        // The other processes ask by themselves.
+                        tracing::warn!("the place of {account} is not kept: {error}");
+                    }
+                    Ok(Known { place: Ok(place), until })
+                }
                 Err(error @ HubError::Transient(_)) => Err(error),
                 Err(error) => Ok(Known { place: Err(error), until: now + UNKNOWN_REMEMBERED }),
             }
@@ -78,6 +127,7 @@ impl Organization {
         if !account.is_real() {
             return Err(HubError::Failed(format!("`{account}` is no account id")));
         }
+        self.accounts.permit(&self.region).await;
         let answer = self
             .client
             .describe_account()
@@ -179,6 +229,7 @@ impl Organization {
         let mut child = child.to_owned();
         // Five OUs and the root; one more step than that is a loop.
         for _ in 0..7 {
+            self.parents.permit(&self.region).await;
             let parents = self
                 .client
                 .list_parents()

@@ -62,9 +62,7 @@ impl Where {
         if *org {
             return Some(Scope::Organization);
         }
-        ou.clone()
-            .or(account.clone().map(Scope::Account))
-            .or(rule.clone().map(Scope::Rule))
+        ou.clone().or(account.clone().map(Scope::Account)).or(rule.clone().map(Scope::Rule))
     }
 }
 
@@ -77,9 +75,10 @@ pub async fn pause(arguments: &PauseArguments, output: Output) -> Result<(), Fai
     let now = responder.now();
     let until = match (arguments.until, arguments.length) {
         (Some(until), _) => Some(until),
-        (None, Some(length)) => Some(now.checked_add(length).map_err(|error| {
-            Failure::Usage(format!("--for reaches too far: {error}"))
-        })?),
+        (None, Some(length)) => Some(
+            now.checked_add(length)
+                .map_err(|error| Failure::Usage(format!("--for reaches too far: {error}")))?,
+        ),
         (None, None) => None,
     };
     if until.is_some_and(|until| until <= now) {
@@ -120,8 +119,10 @@ fn list(switches: &Switches, now: Timestamp, output: Output) -> Result<(), Failu
     let paused: Vec<_> = switches.0.iter().filter(|(_, pause)| holds(pause)).collect();
     match output {
         Output::Json => {
-            let all: Vec<_> =
-                paused.iter().map(|(scope, pause)| json!({ "scope": scope, "pause": pause })).collect();
+            let all: Vec<_> = paused
+                .iter()
+                .map(|(scope, pause)| json!({ "scope": scope, "pause": pause }))
+                .collect();
             writeln!(out, "{:#}", json!(all))?;
         }
         Output::Text if paused.is_empty() => writeln!(out, "nothing is paused")?,

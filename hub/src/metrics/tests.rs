@@ -3,10 +3,10 @@ use std::time::Duration;
 use firebreak_spoke::resource::{Resource, ResourceKind};
 
 use super::*;
-use crate::respond::Delivery;
 use crate::lambda::{Arrived, Times};
 use crate::policy::StoredDocument;
 use crate::record::FindingSummary;
+use crate::respond::Delivery;
 use crate::sources::Rejection;
 
 fn at(millis: i64) -> Timestamp {

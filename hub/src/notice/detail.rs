@@ -350,11 +350,9 @@ fn commands(response: &Response) -> Vec<CommandDetail> {
             vec![command("undo", "")]
         }
         State::Undone | State::Denied => vec![command("release", "")],
-        State::Observed
-        | State::Expired
-        | State::Refused
-        | State::Failed
-        | State::Undoing => Vec::new(),
+        State::Observed | State::Expired | State::Refused | State::Failed | State::Undoing => {
+            Vec::new()
+        }
     };
     commands.push(command("show", ""));
     commands

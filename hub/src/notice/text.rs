@@ -98,7 +98,9 @@ fn first(detail: &Detail) -> String {
             "Firebreak cut the attacker off {target}, and verified it. Other steps take time and go on."
         ),
         NoticeKind::Refused => format!("Firebreak did not act on {target}."),
-        NoticeKind::Denied => format!("The plan for {target} was turned down; nothing was changed."),
+        NoticeKind::Denied => {
+            format!("The plan for {target} was turned down; nothing was changed.")
+        }
         NoticeKind::Undone => format!("Firebreak undid what it did to {target}."),
         NoticeKind::Expired => format!(
             "The time is over for which policy contains {target}: the prior state was put back."

@@ -40,8 +40,7 @@ impl Responder {
         let by = self.caller().await?;
         let now = self.now();
         let switches = self.ledger.switches().await?;
-        if let Some((scope, pause)) =
-            switches.paused(&response.place(), Some(&response.rule), now)
+        if let Some((scope, pause)) = switches.paused(&response.place(), Some(&response.rule), now)
         {
             return Err(HubError::Failed(format!(
                 "`{id}` cannot be carried out: {}\nhelp: `firebreak resume` ends the pause",
@@ -49,7 +48,7 @@ impl Responder {
             )));
         }
         let answer = Answer { verdict: Verdict::Approved, by, at: now, reason };
-        self.carry_out_approved(response, entry, answer, &[]).await
+        Box::pin(self.carry_out_approved(response, entry, answer, &[])).await
     }
 
     /// Denies a plan. The findings that it answers are left alone from then on.
@@ -102,7 +101,7 @@ impl Responder {
         if commit.send(&outgoing)?.write().await? != Written::Yes {
             return Err(fenced(response));
         }
-        self.tell(response, outgoing).await;
+        Box::pin(self.tell(response, outgoing)).await;
         Ok(())
     }
 
@@ -116,7 +115,7 @@ impl Responder {
         counters: &[Counter],
     ) -> Result<Response, HubError> {
         let policy = self.policies.current().await?;
-        self.plan_again(&mut response, &mut entry, &policy).await?;
+        Box::pin(self.plan_again(&mut response, &mut entry, &policy)).await?;
         let why = told("approved", &answer);
         let (by, now) = (answer.by.clone(), self.now());
         response
@@ -134,8 +133,8 @@ impl Responder {
         }
         let session = self.changing_session(&response).await;
         let received = tokio::time::Instant::now();
-        let carried = self.carry_out(response, &mut entry, session, received).await?;
-        self.tell(&carried.response, carried.outgoing).await;
+        let carried = Box::pin(self.carry_out(response, &mut entry, session, received)).await?;
+        Box::pin(self.tell(&carried.response, carried.outgoing)).await;
         Ok(carried.response)
     }
 
@@ -153,7 +152,10 @@ impl Responder {
         let calls: Vec<ActionCall> = response
             .steps
             .iter()
-            .map(|step| ActionCall { name: step.action.clone(), parameters: step.parameters.clone() })
+            .map(|step| ActionCall {
+                name: step.action.clone(),
+                parameters: step.parameters.clone(),
+            })
             .collect();
         if let Some(why) = policy.forbids(&response.resource, &place, &tags) {
             return self.refuse(response, entry, &why).await;
@@ -195,8 +197,8 @@ impl Responder {
         entry: &mut Entry,
         why: &str,
     ) -> Result<(), HubError> {
-        let outgoing = self.end(response, entry, State::Refused, why.to_owned()).await?;
-        self.tell(response, outgoing).await;
+        let outgoing = Box::pin(self.end(response, entry, State::Refused, why.to_owned())).await?;
+        Box::pin(self.tell(response, outgoing)).await;
         Err(HubError::Failed(format!("`{}` is refused: {why}", response.id)))
     }
 }

@@ -138,7 +138,7 @@ impl Responder {
                 break;
             }
             let was_cut_off = response.is_cut_off();
-            let ended = self.carry_out_wave(&mut response, &session, now).await;
+            let ended = Box::pin(self.carry_out_wave(&mut response, &session, now)).await;
             interrupted = interrupted.or(ended);
             if phase == Phase::Contain && !was_cut_off && response.is_cut_off() {
                 contained_after = Some(received.elapsed());
@@ -158,11 +158,12 @@ impl Responder {
         }
         if let Some(interruption) = interrupted {
             if self.now().duration_since(response.created) < GIVE_UP_AFTER {
-                let outgoing = self.hand_over(&mut response, entry, &interruption).await?;
+                let outgoing =
+                    Box::pin(self.hand_over(&mut response, entry, &interruption)).await?;
                 return match interruption {
                     Interruption::Pending(_) => Ok(Carried { response, contained_after, outgoing }),
                     Interruption::Failed(error) => {
-                        self.tell(&response, outgoing).await;
+                        Box::pin(self.tell(&response, outgoing)).await;
                         Err(HubError::Transient(error.to_string()))
                     }
                 };
@@ -173,7 +174,7 @@ impl Responder {
             }
         }
         let (state, reason) = response.result();
-        let outgoing = self.end(&mut response, entry, state, reason).await?;
+        let outgoing = Box::pin(self.end(&mut response, entry, state, reason)).await?;
         Ok(Carried { response, contained_after, outgoing })
     }
 

@@ -177,7 +177,7 @@ impl Responder {
             "finding `{}` is forged, altered or gone: {reason}", finding.id
         );
         let mut outcome = about.finished(judged, Disposition::NotConfirmed, reason);
-        (outcome.written_back, outcome.untold) = self.tell(&response, outgoing).await;
+        (outcome.written_back, outcome.untold) = Box::pin(self.tell(&response, outgoing)).await;
         outcome.response = Some(response);
         Ok(Some(outcome))
     }

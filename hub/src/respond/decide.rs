@@ -21,6 +21,10 @@ use crate::plan;
 use crate::policy::{Mode, Window};
 use crate::record::{Approval, FORMAT, FindingSummary, Response, State, Step};
 
+/// How many findings one response answers at most: records have a limit, and
+/// what comes after is told of the next one, or not at all by itself.
+const FINDINGS_AT_MOST: usize = 500;
+
 /// How a response is opened.
 pub(super) struct Opening {
     pub(super) state: State,
@@ -67,16 +71,19 @@ impl Responder {
         received: tokio::time::Instant,
     ) -> Result<Option<Outcome>, HubError> {
         let account = &target.resource.account;
-        let (place, by) = futures::join!(self.organization.place(account), self.identity());
+        let (place, by) = futures::join!(
+            self.organization.place_stored(account, seen.place.as_ref()),
+            self.identity()
+        );
         let (place, by) = (place?, by.as_str());
         let about = About { finding, target, place: &place, seen, by };
-        let mut judged = self.judge(finding, target, &place, seen).await?;
+        let mut judged = Box::pin(self.judge(finding, target, &place, seen)).await?;
         let decision = &judged.decision;
         let Some(rule) = entry_key(decision, finding, seen) else {
-            return self.nothing(about, &judged, run).await.map(Some);
+            return Box::pin(self.nothing(about, &judged, run)).await.map(Some);
         };
         if let Some(why) = judged.unconfirmed.clone() {
-            return self.refuse_unconfirmed(about, &judged, (&rule, &why), run).await;
+            return Box::pin(self.refuse_unconfirmed(about, &judged, (&rule, &why), run)).await;
         }
         let steps = plan::steps(std::mem::take(&mut judged.observed));
         if run == Run::Act
@@ -85,7 +92,7 @@ impl Responder {
             && let Some(entry) = seen.entries.get(&rule)
             && matches!(entry.state, State::Failed | State::PartiallyContained)
             && let Some(again) =
-                self.retry(finding, target, entry.clone(), &steps, received).await?
+                Box::pin(self.retry(finding, target, entry.clone(), &steps, received)).await?
         {
             return Ok(Some(again));
         }
@@ -93,22 +100,27 @@ impl Responder {
             && (entry.state.holds_resource() || entry.state == State::AwaitingApproval)
             && decision.acts()
         {
-            return self.held_already(about, &judged, (&rule, entry), run).await;
+            return Box::pin(self.held_already(about, &judged, (&rule, entry), run)).await;
         }
         let opening = match &judged.not_covered {
             Some(why) => Some((State::Refused, format!("not covered: {why}"))),
             None => opening_state(decision, &steps),
         };
         let Some((state, reason)) = opening else {
-            return self.nothing(about, &judged, run).await.map(Some);
+            return Box::pin(self.nothing(about, &judged, run)).await.map(Some);
         };
         if let Some(entry) = seen.entries.get(&rule)
             && entry.state == state
             && matches!(state, State::Observed | State::Refused)
-            && entry.findings.contains_key(&finding.id)
         {
-            let reason = format!("nothing new: {reason}");
-            return Ok(Some(about.finished(&judged, Disposition::Repeat, reason)));
+            if entry.findings.contains_key(&finding.id) {
+                let reason = format!("nothing new: {reason}");
+                return Ok(Some(about.finished(&judged, Disposition::Repeat, reason)));
+            }
+            // Another finding that says the same of the target.
+            if entry.findings.len() < FINDINGS_AT_MOST && judged.not_covered.is_none() {
+                return Box::pin(self.held_already(about, &judged, (&rule, entry), run)).await;
+            }
         }
         let response = self.opened(about, &judged, Opening { state, reason, rule, steps });
         if run == Run::Plan {
@@ -117,7 +129,7 @@ impl Responder {
             outcome.response = Some(response);
             return Ok(Some(outcome));
         }
-        self.open(about, &judged, response, received).await
+        Box::pin(self.open(about, &judged, response, received)).await
     }
 
     /// Nothing is to be done, which is recorded all the same.
@@ -150,10 +162,18 @@ impl Responder {
             return Ok(Some(outcome));
         }
         let mut entry = entry.clone();
+        if entry.findings.len() >= FINDINGS_AT_MOST {
+            // The oldest is decided again if it is ever seen again, which finds
+            // the target held.
+            let oldest = entry.findings.iter().min_by_key(|(_, updated)| **updated);
+            let oldest = oldest.map(|(id, _)| id.clone());
+            entry.findings.retain(|id, _| Some(id) != oldest.as_ref());
+        }
         entry.findings.insert(finding.id.clone(), finding.updated_at);
         let mut response = self.load(&entry.response).await?;
         let new = finding.security_hub.clone();
         let new = new.filter(|id| response.security_hub_ids().all(|known| known != id));
+        let new = new.filter(|_| response.further_findings.len() < FINDINGS_AT_MOST);
         let now = self.now();
         let commit = self.ledger.commit(now).event(&self.decided(about, judged, &reason))?;
         let (commit, outgoing) = match new {
@@ -172,7 +192,7 @@ impl Responder {
         if commit.write().await? != Written::Yes {
             return Ok(None);
         }
-        (outcome.written_back, outcome.untold) = self.tell(&response, outgoing).await;
+        (outcome.written_back, outcome.untold) = Box::pin(self.tell(&response, outgoing)).await;
         Ok(Some(outcome))
     }
 
@@ -233,7 +253,7 @@ impl Responder {
         };
         let mut outcome = about.finished(judged, disposition, response.reason.clone());
         let (response, outgoing) = if response.state == State::Running {
-            let carried = self.carry_out(response, &mut entry, session, received).await?;
+            let carried = Box::pin(self.carry_out(response, &mut entry, session, received)).await?;
             outcome.contained_after = carried.contained_after;
             outcome.reason.clone_from(&carried.response.reason);
             (carried.response, carried.outgoing)
@@ -244,20 +264,15 @@ impl Responder {
             response.id = %response.id, finding.id = %finding.id, account.id = %resource.account,
             "{} `{}`: {}", response.state, resource.arn(), response.reason
         );
-        (outcome.written_back, outcome.untold) = self.tell(&response, outgoing).await;
-        self.tell_if_written(&response, &tripped).await;
+        (outcome.written_back, outcome.untold) = Box::pin(self.tell(&response, outgoing)).await;
+        Box::pin(self.tell_if_written(&response, &tripped)).await;
         outcome.budgets = budgets_left(judged, &response, now);
         outcome.response = Some(response);
         Ok(Some(outcome))
     }
 
     /// The record of a new response, as it is written before anything changes.
-    pub(super) fn opened(
-        &self,
-        about: About<'_>,
-        judged: &Judged,
-        opening: Opening,
-    ) -> Response {
+    pub(super) fn opened(&self, about: About<'_>, judged: &Judged, opening: Opening) -> Response {
         let Opening { state, reason, rule, steps } = opening;
         let About { finding, target, place, seen, .. } = about;
         let decision = &judged.decision;

@@ -44,7 +44,7 @@ impl Responder {
         let response = self.load(id).await?;
         let arn = response.resource.arn();
         self.ledger.hold(&arn, &response.finding.kind, None).await?;
-        let seen = self.ledger.target(&arn).await?;
+        let seen = self.ledger.target(&arn, &response.resource.account).await?;
         let entry = seen.entries.get(&response.rule).filter(|it| it.response == *id);
         let over = |it: &&Entry| match it.state {
             State::Undone | State::Denied => true,
@@ -62,7 +62,8 @@ impl Responder {
         if let Some(entry) = entry.filter(over) {
             let mut entry = entry.clone();
             entry.findings.clear();
-            let commit = self.ledger.commit(self.now()).note(&seen, &arn, &response.rule, &entry)?;
+            let commit =
+                self.ledger.commit(self.now()).note(&seen, &arn, &response.rule, &entry)?;
             if commit.write().await? != Written::Yes {
                 return Err(HubError::Transient(format!(
                     "somebody changed what is known of `{arn}` in this moment; release `{id}` again"

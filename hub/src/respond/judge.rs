@@ -115,7 +115,7 @@ impl Responder {
         }
         let mut counters = counters?;
         if decision.actions != expected.actions || decision.rule != expected.rule {
-            observed = self.observe(finding, resource, seen, &decision, at).await;
+            observed = Box::pin(self.observe(finding, resource, seen, &decision, at)).await;
         }
         let present = decision.draws(place);
         if present != draws {

@@ -30,6 +30,7 @@ mod tell;
 mod undo;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use futures::future::join_all;
@@ -59,7 +60,7 @@ use crate::record::{Response, ResponseId};
 use crate::settings::Settings;
 
 /// How often a target is read again after somebody else claimed it.
-const CLAIMS: u32 = 5;
+const CLAIMS: u32 = 8;
 
 /// The responder of one process.
 #[derive(Debug)]
@@ -97,13 +98,14 @@ impl Responder {
         let accounts = Accounts::new(config, settings.clone(), calls.clone());
         // Every client below is made of this one, so that no call escapes it.
         let config = &calls.of_hub(config);
+        let ledger = Ledger::new(config, &settings);
         Self {
             deadline,
             counts,
             accounts,
-            ledger: Ledger::new(config, &settings),
+            ledger: ledger.clone(),
             policies: Policies::new(config, &settings),
-            organization: Organization::new(config, &settings),
+            organization: Organization::new(config, &settings, ledger),
             security_hub: SecurityHub::new(config, &settings),
             guardduty: GuardDuty::new(config, &settings),
             queue: Queue::new(config, &settings),
@@ -129,7 +131,7 @@ impl Responder {
         }
         let targets = finding.targets.iter().map(|target| async move {
             let arn = target.resource.arn();
-            self.respond_target(finding, target, run, received).await.map_err(|error| {
+            Box::pin(self.respond_target(finding, target, run, received)).await.map_err(|error| {
                 error.context(format_args!("finding `{}`, target `{arn}`", finding.id))
             })
         });
@@ -146,9 +148,15 @@ impl Responder {
         // No call is made about what cannot exist, not even to the ledger: its ids
         // would become keys there. The message ends where somebody looks at it.
         target.resource.check_form().map_err(|error| HubError::Failed(error.to_string()))?;
-        // Whoever loses a claim reads again and finds the winner's entry.
-        for _ in 0..CLAIMS {
-            let seen = self.ledger.target(&target.resource.arn()).await?;
+        // Whoever loses a claim reads again and finds the winner's entry. Many at
+        // once would lose in step: each waits a little, longer each time.
+        for lost in 0..CLAIMS {
+            if lost > 0 {
+                let wait = Duration::from_millis(10 << lost);
+                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+            }
+            let resource = &target.resource;
+            let seen = self.ledger.target(&resource.arn(), &resource.account).await?;
             match known(&seen, finding, self.now()) {
                 Known::New => {
                     if let Some(reason) = held_off(&seen, finding, self.now()) {
@@ -172,7 +180,7 @@ impl Responder {
                 Known::Abandoned { rule, entry } if run == Run::Act => {
                     let answered = entry.findings.contains_key(&finding.id);
                     info!(response.id = %entry.response, "`{rule}` was left by its worker");
-                    let outcome = self.resume(finding, target, entry, received).await?;
+                    let outcome = Box::pin(self.resume(finding, target, entry, received)).await?;
                     if answered {
                         return Ok(outcome);
                     }
@@ -185,7 +193,9 @@ impl Responder {
                     return Ok(outcome(finding, resource, Disposition::Planned, reason));
                 }
             }
-            if let Some(outcome) = self.decide(finding, target, &seen, run, received).await? {
+            if let Some(outcome) =
+                Box::pin(self.decide(finding, target, &seen, run, received)).await?
+            {
                 return Ok(outcome);
             }
         }

@@ -74,7 +74,7 @@ impl Responder {
             })
             .collect();
         let summary = FindingSummary::of(finding);
-        self.observe_calls(resource, id.as_str(), &summary, &calls, at).await
+        Box::pin(self.observe_calls(resource, id.as_str(), &summary, &calls, at)).await
     }
 
     /// Reads the prior state for these actions of a response, side by side.

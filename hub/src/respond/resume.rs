@@ -24,8 +24,8 @@ impl Responder {
     ) -> Result<Outcome, HubError> {
         let response = self.load(&entry.response).await?;
         let undoing = response.state == State::Undoing;
-        let carried = self.go_on(response, entry, received).await?;
-        let (written_back, untold) = self.tell(&carried.response, carried.outgoing).await;
+        let carried = Box::pin(self.go_on(response, entry, received)).await?;
+        let (written_back, untold) = Box::pin(self.tell(&carried.response, carried.outgoing)).await;
         let response = carried.response;
         let resource = Some(&target.resource);
         let ended = if undoing {
@@ -55,10 +55,10 @@ impl Responder {
         self.take_lease(&mut response, &mut entry).await?;
         info!(response.id = %response.id, "goes on with `{}`", response.id);
         if response.state == State::Undoing {
-            return self.undo_claimed(response, entry).await;
+            return Box::pin(self.undo_claimed(response, entry)).await;
         }
         let session = self.changing_session(&response).await;
-        self.carry_out(response, &mut entry, session, received).await
+        Box::pin(self.carry_out(response, &mut entry, session, received)).await
     }
 
     /// Takes what failed up again, from what was recorded when the plan was made:
@@ -102,8 +102,8 @@ impl Responder {
         entry.findings.insert(finding.id.clone(), finding.updated_at);
         self.set_running(&mut response, &mut entry, "taken up again").await?;
         let session = self.changing_session(&response).await;
-        let carried = self.carry_out(response, &mut entry, session, received).await?;
-        let (written_back, untold) = self.tell(&carried.response, carried.outgoing).await;
+        let carried = Box::pin(self.carry_out(response, &mut entry, session, received)).await?;
+        let (written_back, untold) = Box::pin(self.tell(&carried.response, carried.outgoing)).await;
         let response = carried.response;
         Ok(Some(Outcome {
             ou_path: Some(response.ou_path.clone()),

@@ -97,8 +97,8 @@ impl Responder {
                 .await;
             swept.responses.extend(ended);
         }
-        self.sweep_outbox(&mut swept).await;
-        self.sweep_record(&mut swept).await;
+        Box::pin(self.sweep_outbox(&mut swept)).await;
+        Box::pin(self.sweep_record(&mut swept)).await;
         for failure in swept.failures() {
             error!("sweep: {failure}");
         }
@@ -119,7 +119,7 @@ impl Responder {
             if due.is_empty() {
                 return;
             }
-            match self.deliver_keys(&due).await {
+            match Box::pin(self.deliver_keys(&due)).await {
                 Ok(delivery) => {
                     swept.told += delivery.told;
                     swept.later.extend(delivery.later);
@@ -162,12 +162,15 @@ impl Responder {
                 return Ok(None);
             }
             match response.state {
-                State::Running | State::Undoing => self.go_on_with(response).await.map(Some),
-                State::AwaitingApproval => self.approval_is_over(response).await.map(Some),
-                State::Contained
-                | State::Completed
-                | State::PartiallyContained
-                | State::Failed => self.let_end(response).await.map(Some),
+                State::Running | State::Undoing => {
+                    Box::pin(self.go_on_with(response)).await.map(Some)
+                }
+                State::AwaitingApproval => {
+                    Box::pin(self.approval_is_over(response)).await.map(Some)
+                }
+                State::Contained | State::Completed | State::PartiallyContained | State::Failed => {
+                    Box::pin(self.let_end(response)).await.map(Some)
+                }
                 State::Observed
                 | State::Refused
                 | State::Denied
@@ -181,8 +184,8 @@ impl Responder {
     /// Goes on with what a worker left or handed over.
     async fn go_on_with(&self, response: Response) -> Result<Response, HubError> {
         let entry = self.entry_of(&response).await?;
-        let carried = self.go_on(response, entry, tokio::time::Instant::now()).await?;
-        self.tell(&carried.response, carried.outgoing).await;
+        let carried = Box::pin(self.go_on(response, entry, tokio::time::Instant::now())).await?;
+        Box::pin(self.tell(&carried.response, carried.outgoing)).await;
         Ok(carried.response)
     }
 
@@ -194,7 +197,7 @@ impl Responder {
         }
         let request =
             Undo { by: EXPIRY.to_owned(), step: None, drift: Drift::Leave, hold_until: None };
-        self.undo(&response.id, request).await
+        Box::pin(self.undo(&response.id, request)).await
     }
 
     /// Does what policy says of a plan that nobody answered in time.
@@ -226,7 +229,13 @@ impl Responder {
                 if counters.iter().any(|counter| counter.is_spent(now)) {
                     return self.ask_again(response, entry, within).await;
                 }
-                self.carry_out_approved(response, entry, answer(Verdict::Approved), &counters).await
+                Box::pin(self.carry_out_approved(
+                    response,
+                    entry,
+                    answer(Verdict::Approved),
+                    &counters,
+                ))
+                .await
             }
         }
     }
@@ -252,7 +261,7 @@ impl Responder {
         if commit.send(&outgoing)?.write().await? != Written::Yes {
             return Err(fenced(&response));
         }
-        self.tell(&response, outgoing).await;
+        Box::pin(self.tell(&response, outgoing)).await;
         Ok(response)
     }
 
@@ -285,7 +294,7 @@ impl Responder {
     /// The entry of a response that is the latest of its rule and target.
     pub(super) async fn entry_of(&self, response: &Response) -> Result<Entry, HubError> {
         let (id, arn) = (&response.id, response.resource.arn());
-        let mut target = self.ledger.target(&arn).await?;
+        let mut target = self.ledger.target(&arn, &response.resource.account).await?;
         target.entries.remove(&response.rule).filter(|entry| entry.response == *id).ok_or_else(
             || {
                 HubError::Failed(format!(

@@ -62,7 +62,7 @@ impl Responder {
             return (None, sent.err().map(|error| error.to_string()));
         }
         let known = outgoing.into_iter().map(|one| (one, Some(response.clone()))).collect();
-        let delivery = self.deliver(known).await;
+        let delivery = Box::pin(self.deliver(known)).await;
         let untold = delivery.later.into_iter().chain(delivery.dropped).collect::<Vec<_>>();
         (delivery.workflow, (!untold.is_empty()).then(|| untold.join("; ")))
     }
@@ -78,7 +78,7 @@ impl Responder {
             Some(queue) => queue.send(account, outgoing).await,
             None => {
                 let keys: Vec<OutgoingKey> = outgoing.iter().map(Outgoing::key).collect();
-                self.deliver_keys(&keys).await.map(drop)
+                Box::pin(self.deliver_keys(&keys)).await.map(drop)
             }
         };
         if let Err(error) = told {
@@ -102,7 +102,7 @@ impl Responder {
             }
         }))
         .await;
-        Ok(self.deliver(taken.into_iter().flatten().collect()).await)
+        Ok(Box::pin(self.deliver(taken.into_iter().flatten().collect())).await)
     }
 
     /// Tells what was taken out of the outbox, together where it is the same.
@@ -126,11 +126,13 @@ impl Responder {
                     self.told(one, &response, archived, &mut delivery).await;
                 }
                 (Ok(response), Channel::Topic | Channel::Bus) => notices.push((one, response)),
-                (Err(error), _) => self.try_later(one, None, &error.to_string(), &mut delivery).await,
+                (Err(error), _) => {
+                    Box::pin(self.try_later(one, None, &error.to_string(), &mut delivery)).await
+                }
             }
         }
-        self.tell_security_hub(statuses, &mut delivery).await;
-        self.send_notices(notices, &mut delivery).await;
+        Box::pin(self.tell_security_hub(statuses, &mut delivery)).await;
+        Box::pin(self.send_notices(notices, &mut delivery)).await;
         delivery
     }
 
@@ -188,7 +190,7 @@ impl Responder {
         match told {
             Ok(()) => self.forget(&one, delivery).await,
             Err(error) => {
-                self.try_later(one, Some(response), &error.to_string(), delivery).await;
+                Box::pin(self.try_later(one, Some(response), &error.to_string(), delivery)).await;
             }
         }
     }
@@ -220,7 +222,7 @@ impl Responder {
         let mut told = self.security_hub.tell(&tellings).await.into_iter();
         for (one, response, findings) in asked {
             let told: Vec<Told> = told.by_ref().take(findings).collect();
-            self.settle(one, &response, told, delivery).await;
+            Box::pin(self.settle(one, &response, told, delivery)).await;
         }
     }
 
@@ -260,7 +262,7 @@ impl Responder {
                 }
                 TellResult::Later(why) | TellResult::Refused(why) => format!("`{id}`: {why}"),
             };
-            self.give_up(&one, Some(response), &refused, delivery).await;
+            Box::pin(self.give_up(&one, Some(response), &refused, delivery)).await;
         }
         if left.is_empty() {
             delivery.written.push(one.created);
@@ -268,7 +270,7 @@ impl Responder {
             return;
         }
         one.findings = left;
-        self.try_later(one, Some(response), &reasons.join("; "), delivery).await;
+        Box::pin(self.try_later(one, Some(response), &reasons.join("; "), delivery)).await;
     }
 
     /// Leaves an item in the outbox for the sweep, unless its time is over.
@@ -281,7 +283,7 @@ impl Responder {
     ) {
         let now = self.now();
         if now.duration_since(one.created) >= TRIED_AT_MOST {
-            self.give_up(&one, response, why, delivery).await;
+            Box::pin(self.give_up(&one, response, why, delivery)).await;
             self.forget(&one, delivery).await;
             return;
         }
@@ -323,9 +325,8 @@ impl Responder {
                 Vec::new()
             }
         };
-        let written = async {
-            self.ledger.commit(now).event(&event)?.send(&notices)?.write().await
-        };
+        let written =
+            async { self.ledger.commit(now).event(&event)?.send(&notices)?.write().await };
         if let Err(error) = written.await {
             error!(response.id = %one.response, "and it could not be recorded: {error}");
         }

@@ -53,7 +53,7 @@ impl Responder {
             return Err(HubError::Transient(format!("a worker is at response `{id}`; try again")));
         }
         let arn = response.resource.arn();
-        let target = self.ledger.target(&arn).await?;
+        let target = self.ledger.target(&arn, &response.resource.account).await?;
         let mut entry = match target.entries.get(&response.rule) {
             Some(entry) if entry.response == *id => entry.clone(),
             _ => {
@@ -86,8 +86,8 @@ impl Responder {
         if commit.write().await? != Written::Yes {
             return Err(fenced(&response));
         }
-        let carried = self.undo_claimed(response, entry).await?;
-        self.tell(&carried.response, carried.outgoing).await;
+        let carried = Box::pin(self.undo_claimed(response, entry)).await?;
+        Box::pin(self.tell(&carried.response, carried.outgoing)).await;
         Ok(carried.response)
     }
 
@@ -131,7 +131,7 @@ impl Responder {
             }
         }
         let (state, reason) = ended(&response, &failures);
-        let outgoing = self.end(&mut response, &mut entry, state, reason).await?;
+        let outgoing = Box::pin(self.end(&mut response, &mut entry, state, reason)).await?;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
         Ok(Carried { response, contained_after: None, outgoing })
     }

@@ -19,6 +19,7 @@ fn code(served: &Served, arguments: &[&str]) -> (Option<i32>, String) {
 fn export_and_verify_in_the_table_and_without_it() {
     let served = served();
     let finding = Attack::Instance.finding(&served.world.members[0], 1);
+    served.world.raise(&finding);
     served.world.import(&finding);
     served.text(&["policy", "push", "policies", "--yes"], "");
     served.text(&["respond", "--event", "-"], &event(&finding).to_string());

@@ -87,7 +87,10 @@ fn push_plan_respond_list_show_and_undo() {
     assert!(whole.contains("is undone") && !whole.contains("hold  "), "{whole}");
 
     // Nothing is due.
-    assert_eq!(served.text(&["sweep"], ""), "0 undone, 0 to be tried again\n");
+    assert_eq!(
+        served.text(&["sweep"], ""),
+        "0 response(s) looked at, 0 told, 0 to be told later, 0 failed\n"
+    );
     drop(served.runtime);
 }
 

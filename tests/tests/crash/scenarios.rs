@@ -18,6 +18,10 @@ pub(crate) enum Act {
     Deliver(fn(&Member) -> Value),
     /// Somebody undoes the response.
     Undo,
+    /// Somebody approves the plan.
+    Approve,
+    /// Somebody denies it.
+    Deny,
     /// Time passes.
     Pass(SignedDuration),
     /// The sweep runs.
@@ -29,6 +33,8 @@ impl std::fmt::Debug for Act {
         formatter.write_str(match self {
             Self::Deliver(_) => "a delivery",
             Self::Undo => "an undo",
+            Self::Approve => "an approval",
+            Self::Deny => "a denial",
             Self::Pass(_) => "time",
             Self::Sweep => "a sweep",
         })
@@ -251,6 +257,21 @@ fn courses() -> Vec<Scenario> {
             "a response that awaits approval",
             "attach: r-fb01\nrules:\n  - { name: act, mode: approve, then: [isolate-instance] }\n",
             &[Act::Deliver(instance)],
+        ),
+        course(
+            "an approval",
+            "attach: r-fb01\nrules:\n  - { name: act, mode: approve, then: [isolate-instance] }\n",
+            &[Act::Deliver(instance), Act::Approve],
+        ),
+        course(
+            "a denial",
+            "attach: r-fb01\nrules:\n  - { name: act, mode: approve, then: [isolate-instance] }\n",
+            &[Act::Deliver(instance), Act::Deny],
+        ),
+        course(
+            "a spent budget",
+            "attach: r-fb01\nbudgets: [{ actions: 1, per: 1d }]\nrules:\n  - { name: act, mode: auto, then: [isolate-instance, deactivate-access-key] }\n",
+            &[Act::Deliver(instance), Act::Deliver(user_key)],
         ),
         course(
             "a second finding of a contained instance",

@@ -141,11 +141,9 @@ async fn while_it_is_paused_nothing_is_approved() {
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_that_nobody_answers_does_what_policy_says() {
-    for (otherwise, expected) in [
-        ("notify", State::AwaitingApproval),
-        ("act", State::Contained),
-        ("deny", State::Denied),
-    ] {
+    for (otherwise, expected) in
+        [("notify", State::AwaitingApproval), ("act", State::Contained), ("deny", State::Denied)]
+    {
         let approve = format!("    approve: {{ within: 30m, otherwise: {otherwise} }}\n");
         let stage = stage_with(asking(&approve), Options::default()).await;
         let plan = waiting(&stage).await;
@@ -169,11 +167,9 @@ async fn a_plan_that_nobody_answers_does_what_policy_says() {
 
 #[tokio::test(start_paused = true)]
 async fn what_acts_without_a_person_waits_while_it_is_paused() {
-    let stage = stage_with(
-        asking("    approve: { within: 30m, otherwise: act }\n"),
-        Options::default(),
-    )
-    .await;
+    let stage =
+        stage_with(asking("    approve: { within: 30m, otherwise: act }\n"), Options::default())
+            .await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;
     let scope = Scope::Account(member.account.parse().unwrap());

@@ -36,7 +36,8 @@ async fn attack(stage: &Stage, unit: &str, number: usize) -> (State, Option<Beca
 
 #[tokio::test(start_paused = true)]
 async fn what_would_overdraw_a_budget_asks_a_person_until_the_window_has_moved_on() {
-    let stage = stage_with(acting("budgets: [{ actions: 2, per: 1h }]\n"), Options::default()).await;
+    let stage =
+        stage_with(acting("budgets: [{ actions: 2, per: 1h }]\n"), Options::default()).await;
     for number in 1..=2 {
         assert_eq!(attack(&stage, "sandbox", number).await.0, State::Contained);
     }

@@ -63,7 +63,8 @@ impl Commit<'_> {
         entry: &Entry,
     ) -> Result<Self, HubError> {
         let arn = response.resource.arn();
-        let put = self.ledger.record_put(response)?.condition_expression("attribute_not_exists(pk)");
+        let put =
+            self.ledger.record_put(response)?.condition_expression("attribute_not_exists(pk)");
         self.note(seen, &arn, &response.rule, entry)?.put(Part::Claim, put)
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it answers; for each finding type the hold, if there is one |
 //! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day` |
+//! | `place#<account>` | `place` | where an account is, for a while |
 //! | `switches` | `switches` | what is paused |
 //! | `budget#<digest>` | `budget` | what was drawn on one budget |
 //! | `outbox#<response>` | `<revision>#<channel>` | what is still to be told |
@@ -47,7 +48,7 @@ use jiff::Timestamp;
 
 pub use self::budgets::Counter;
 pub use self::commit::Commit;
-pub use self::target::{Entry, TargetItem};
+pub use self::target::{Entry, StoredPlace, TargetItem};
 use crate::aws::error::{HubError, failed};
 use crate::settings::Settings;
 

@@ -34,10 +34,8 @@ impl Ledger {
         for some in keys.chunks(100) {
             let mut wanted = KeysAndAttributes::builder().consistent_read(true);
             for OutgoingKey { pk, sk } in some {
-                wanted = wanted.keys(Item::from([
-                    ("pk".to_owned(), text(pk)),
-                    ("sk".to_owned(), text(sk)),
-                ]));
+                wanted = wanted
+                    .keys(Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
             }
             let answer = self
                 .client

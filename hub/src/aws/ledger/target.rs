@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
+use firebreak_spoke::resource::AccountId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::switches::{SWITCHES, read_switches};
-use super::{Item, Ledger, count, number, text, unbuilt, unreadable};
+use super::{Item, Ledger, count, number, read_json, text, unbuilt, unreadable};
 use crate::aws::error::{HubError, failed};
+use crate::organization::OuPath;
 use crate::record::{Hold, ResponseId, State};
 use crate::switches::Switches;
 
@@ -49,19 +51,32 @@ pub struct TargetItem {
     pub holds: BTreeMap<String, Hold>,
     /// What is paused in the organization at this moment.
     pub switches: Switches,
+    /// Where its account is, as one of the processes found it.
+    pub place: Option<StoredPlace>,
+}
+
+/// Where an account is, for every process of the hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPlace {
+    /// The OUs above it.
+    pub ou_path: OuPath,
+    /// Until when it may be believed.
+    pub until: Timestamp,
 }
 
 impl Ledger {
-    /// What is known of a target and what is paused: one consistent read.
-    pub async fn target(&self, arn: &str) -> Result<TargetItem, HubError> {
+    /// What is known of a target of an account, where the account is, and what
+    /// is paused: one consistent read.
+    pub async fn target(&self, arn: &str, account: &AccountId) -> Result<TargetItem, HubError> {
         let key = |pk: &str, sk: &str| {
             Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
         };
-        let target_pk = format!("target#{arn}");
+        let (target_pk, place_pk) = (format!("target#{arn}"), format!("place#{account}"));
         let mut wanted = KeysAndAttributes::builder()
             .consistent_read(true)
             .keys(key(&target_pk, "target"))
             .keys(key(SWITCHES, SWITCHES))
+            .keys(key(&place_pk, "place"))
             .build()
             .map_err(unbuilt)?;
         let mut target = TargetItem::default();
@@ -75,8 +90,11 @@ impl Ledger {
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
             let items = answer.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {
-                if item.get("pk").and_then(|pk| pk.as_s().ok()) == Some(&target_pk) {
+                let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
+                if pk == Some(&target_pk) {
                     read_target(arn, item, &mut target)?;
+                } else if pk == Some(&place_pk) {
+                    target.place = Some(read_json(&item, "body", &place_pk)?);
                 } else {
                     target.switches = read_switches(item)?;
                 }
@@ -91,6 +109,25 @@ impl Ledger {
             }
         }
         Err(HubError::Transient(format!("dynamodb:BatchGetItem left `{arn}` unread")))
+    }
+
+    /// Keeps where an account is, for the other processes.
+    pub async fn remember_place(
+        &self,
+        account: &AccountId,
+        place: &StoredPlace,
+    ) -> Result<(), HubError> {
+        let json = serde_json::to_string(place).map_err(|error| unreadable(account, error))?;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item("pk", text(format!("place#{account}")))
+            .item("sk", text("place"))
+            .item("body", text(json))
+            .send()
+            .await
+            .map_err(|error| failed("dynamodb:PutItem", &error))?;
+        Ok(())
     }
 
     /// Places a hold on a target for findings of one type, or takes it off: with

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::attacker::Ability;
 use super::world::UNITS;
 use crate::cli::{Failure, Output};
+use crate::policy::Mode;
 use crate::record::{Response, State, StepState};
 use crate::respond::{Disposition, Outcome};
 
@@ -185,10 +186,7 @@ fn word(shown: &Shown) -> String {
         None => "failed".to_owned(),
         Some(outcome) => match (outcome.disposition, &outcome.response) {
             (Disposition::Responded, Some(response)) => response.state.name().to_owned(),
-            (Disposition::AlreadyHeld, _) if held_for_approval(outcome) => {
-                State::AwaitingApproval.name().to_owned()
-            }
-            (Disposition::AlreadyHeld, _) => "already-held".to_owned(),
+            (Disposition::AlreadyHeld, _) => held_as(outcome).to_owned(),
             (Disposition::Repeat, _) => "repeat".to_owned(),
             (Disposition::HeldOff, _) => "held-off".to_owned(),
             (Disposition::NotCovered, _) => "not-covered".to_owned(),
@@ -200,8 +198,17 @@ fn word(shown: &Shown) -> String {
     }
 }
 
-fn held_for_approval(outcome: &Outcome) -> bool {
-    outcome.decision.as_ref().is_some_and(|it| it.mode == crate::policy::Mode::Approve)
+/// What the response says that answers another finding of the target already.
+fn held_as(outcome: &Outcome) -> &'static str {
+    match &outcome.decision {
+        Some(decision) if decision.is_refused() => State::Refused.name(),
+        Some(decision) => match decision.mode {
+            Mode::Approve => State::AwaitingApproval.name(),
+            Mode::Observe => State::Observed.name(),
+            Mode::Off | Mode::Auto => "already-held",
+        },
+        None => "already-held",
+    }
 }
 
 /// What is not as the policies say, if anything.
