@@ -1,9 +1,10 @@
 //! DynamoDB, for the account that owns a table: winterbaume's model, with what
-//! it lacks in front: idempotency of transactions by their client token, and
-//! the limit of an item's size. It does not return the item on a failed
-//! condition, so a request for it is refused; reserved words are not checked.
+//! it lacks in front: idempotency of transactions by their client token, the
+//! limit of an item's size, and what BatchGetItem refuses. It does not return
+//! the item on a failed condition, so a request for it is refused; reserved
+//! words are not checked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +38,7 @@ impl DynamoDb {
     /// Answers a request.
     pub async fn answer(&self, request: &HttpRequest, now: Timestamp) -> HttpResponse {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if let Some(error) = too_large(&body) {
+        if let Some(error) = too_large(&body).or_else(|| unsound_keys(&body)) {
             return wire::error(Protocol::Json, &error);
         }
         if String::from_utf8_lossy(&request.body).contains("ReturnValuesOnConditionCheckFailure") {
@@ -95,4 +96,24 @@ fn too_large(body: &Value) -> Option<ServiceError> {
         let message = "Item size has exceeded the maximum allowed size";
         ServiceError::new(400, "ValidationException", message)
     })
+}
+
+/// The keys of a BatchGetItem: none twice, and none empty (DynamoDB API
+/// reference, BatchGetItem; developer guide, "Primary key").
+fn unsound_keys(body: &Value) -> Option<ServiceError> {
+    let invalid = |message| Some(ServiceError::new(400, "ValidationException", message));
+    let tables = body.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
+    for keys in tables.filter_map(|(_, asked)| asked.get("Keys")?.as_array()) {
+        let mut seen = HashSet::new();
+        if !keys.iter().all(|key| seen.insert(key.to_string())) {
+            return invalid("Provided list of item keys contains duplicates");
+        }
+        let parts = keys.iter().filter_map(Value::as_object).flat_map(|key| key.values());
+        if parts.into_iter().any(|part| part.get("S").is_some_and(|text| text == "")) {
+            return invalid(
+                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value.",
+            );
+        }
+    }
+    None
 }
