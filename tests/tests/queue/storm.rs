@@ -12,7 +12,7 @@ use firebreak_simulation::Options;
 use firebreak_simulation::sqs::Counts;
 use futures::future::join_all;
 
-use crate::mapping::{Ended, Hub, hub, responded};
+use crate::mapping::{Ended, Hub, hub, responded, through_the_queue};
 
 const PROCESSES: u32 = 5;
 const STORM: usize = 300;
@@ -33,9 +33,9 @@ async fn process(hub: &Hub) -> Ended {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_one_account_does_not_delay_the_quiet_ones() {
     let options = Options { latency: Duration::from_millis(20), ..Options::default() };
-    let settings = |settings: Settings, _: String| Settings {
+    let settings = |settings, url| Settings {
         concurrency: NonZeroU32::new(PROCESSES).unwrap(),
-        ..settings
+        ..through_the_queue(settings, url)
     };
     let hub = hub(40, &example_policy().unwrap(), options, settings).await;
     let stormy = hub.sandbox(0).clone();
