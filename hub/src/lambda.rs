@@ -229,34 +229,52 @@ async fn write_back(
     if messages.is_empty() {
         return Vec::new();
     }
-    let keys: Vec<OutgoingKey> =
-        messages.iter().filter_map(|(keys, _)| keys.clone()).flatten().collect();
-    let telling = responder.deliver_keys(&keys).boxed();
+    let (keys, messages): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+    let keys: Vec<Vec<OutgoingKey>> = keys.into_iter().map(Option::unwrap_or_default).collect();
+    let telling = tell_together(responder, &keys).boxed();
     let told = match responder.deadline.before(HAND_BACK) {
-        Some(at) => timeout_at(at, telling).await.map_err(|_| NOT_ENDED),
-        None => Ok(telling.await),
+        Some(at) => timeout_at(at, telling).await.ok(),
+        None => Some(telling.await),
     };
-    let (delivery, errors) = match told {
-        Ok(Ok(delivery)) => (Some(delivery), Vec::new()),
-        Ok(Err(error)) => (None, vec![MessageError::Hub(error)]),
-        Err(out_of_time) => (None, vec![out_of_time]),
-    };
+    let told = told.unwrap_or_else(|| keys.iter().map(|_| Err(NOT_ENDED)).collect());
     let times = Times { ended: Some(responder.now()), ..times };
-    let mut handled: Vec<(String, Handled)> = messages
-        .into_iter()
-        .map(|(_, message)| {
-            let errors = errors.clone();
-            (
-                message.message_id.unwrap_or_default(),
-                Handled { errors, times, ..Handled::default() },
-            )
-        })
-        .collect();
-    // What was told together is reported once.
-    if let Some((_, first)) = handled.first_mut() {
-        first.delivery = delivery;
+    let ended = messages.into_iter().zip(told).map(|(message, told)| {
+        let (delivery, errors) = match told {
+            Ok(delivery) => (delivery, Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        (
+            message.message_id.unwrap_or_default(),
+            Handled { errors, times, delivery, ..Handled::default() },
+        )
+    });
+    ended.collect()
+}
+
+/// Tells what all of these messages say in one go. Where one of them names what
+/// cannot be read, it fails alone and by itself. What was told together is
+/// reported with the first.
+async fn tell_together(
+    responder: &Responder,
+    messages: &[Vec<OutgoingKey>],
+) -> Vec<Result<Option<Delivery>, MessageError>> {
+    let all = messages.concat();
+    match responder.deliver_keys(&all).await {
+        Ok(delivery) => {
+            let first = std::iter::once(Some(delivery));
+            first.chain(std::iter::repeat(None)).take(messages.len()).map(Ok).collect()
+        }
+        // Nothing was told yet: reading comes first.
+        Err(HubError::Failed(_)) if messages.len() > 1 => {
+            let mut told = Vec::new();
+            for keys in messages {
+                let delivery = responder.deliver_keys(keys).await;
+                told.push(delivery.map(Some).map_err(MessageError::Hub));
+            }
+            told
+        }
+        Err(error) => messages.iter().map(|_| Err(MessageError::Hub(error.clone()))).collect(),
     }
-    handled
 }
 
 /// Starts messages while there is time, and waits for them until the answer has

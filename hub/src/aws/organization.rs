@@ -22,7 +22,7 @@ use moka::future::Cache;
 
 use crate::aws::config;
 use crate::aws::error::{HubError, failed};
-use crate::aws::ledger::{Ledger, StoredPlace};
+use crate::aws::ledger::StoredPlace;
 use crate::organization::{OuPath, Place};
 use crate::settings::Settings;
 
@@ -39,7 +39,6 @@ pub struct Organization {
     config: SdkConfig,
     ttl: Duration,
     places: Cache<AccountId, Known>,
-    ledger: Ledger,
     region: Region,
     accounts: RegionalRate,
     parents: RegionalRate,
@@ -61,7 +60,7 @@ const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
 impl Organization {
     /// Looks places up under the hub's credentials, which must be those of the
     /// management account or of a delegated administrator.
-    pub fn new(config: &SdkConfig, settings: &Settings, ledger: Ledger) -> Self {
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         let rate = |(burst, rate)| RegionalRate::new(burst, rate, settings.concurrency);
         let region = config.region().and_then(|region| region.as_ref().parse().ok());
         Self {
@@ -69,7 +68,6 @@ impl Organization {
             config: config.clone(),
             ttl: settings.place_ttl,
             places: Cache::builder().max_capacity(100_000).build(),
-            ledger,
             region: region.unwrap_or_else(Region::global),
             accounts: rate(ACCOUNTS),
             parents: rate(PARENTS),
@@ -95,6 +93,14 @@ impl Organization {
         self.place(account).await
     }
 
+    /// What the other processes may be told of an account's place; `None` where
+    /// this one knows none.
+    pub async fn to_store(&self, account: &AccountId) -> Option<StoredPlace> {
+        let known = self.places.get(account).await?;
+        let place = known.place.ok()?;
+        Some(StoredPlace { ou_path: place.ou_path, until: known.until })
+    }
+
     /// The account's place, at most the TTL old.
     pub async fn place(&self, account: &AccountId) -> Result<Place, HubError> {
         let now = config::now(&self.config);
@@ -103,15 +109,7 @@ impl Organization {
         }
         let known = self.places.try_get_with(account.clone(), async {
             match self.look_up(account).await {
-                Ok(place) => {
-                    let until = now + self.ttl;
-                    let stored = StoredPlace { ou_path: place.ou_path.clone(), until };
-                    if let Err(error) = self.ledger.remember_place(account, &stored).await {
-                        // The other processes ask by themselves.
-                        tracing::warn!("the place of {account} is not kept: {error}");
-                    }
-                    Ok(Known { place: Ok(place), until })
-                }
+                Ok(place) => Ok(Known { place: Ok(place), until: now + self.ttl }),
                 Err(error @ HubError::Transient(_)) => Err(error),
                 Err(error) => Ok(Known { place: Err(error), until: now + UNKNOWN_REMEMBERED }),
             }

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use firebreak_spoke::resource::AccountId;
 use jiff::Timestamp;
-use tracing::{Instrument, info, info_span, instrument};
+use tracing::{Instrument, info, info_span, instrument, warn};
 
 use super::Responder;
 use super::judge::Judged;
@@ -77,7 +78,11 @@ impl Responder {
         );
         let (place, by) = (place?, by.as_str());
         let about = About { finding, target, place: &place, seen, by };
-        let mut judged = Box::pin(self.judge(finding, target, &place, seen)).await?;
+        let (judged, ()) = futures::join!(
+            Box::pin(self.judge(finding, target, &place, seen)),
+            self.share_place(&target.resource.account, seen, run)
+        );
+        let mut judged = judged?;
         let decision = &judged.decision;
         let Some(rule) = entry_key(decision, finding, seen) else {
             return Box::pin(self.nothing(about, &judged, run)).await.map(Some);
@@ -130,6 +135,20 @@ impl Responder {
             return Ok(Some(outcome));
         }
         Box::pin(self.open(about, &judged, response, received)).await
+    }
+
+    /// Tells the other processes where an account is, where none did.
+    async fn share_place(&self, account: &AccountId, seen: &TargetItem, run: Run) {
+        let now = self.now();
+        let known = seen.place.as_ref().is_some_and(|place| place.until > now);
+        if known || run == Run::Plan {
+            return;
+        }
+        let Some(place) = self.organization.to_store(account).await else { return };
+        if let Err(error) = self.ledger.remember_place(account, &place).await {
+            // They ask by themselves.
+            warn!("the place of {account} is not kept: {error}");
+        }
     }
 
     /// Nothing is to be done, which is recorded all the same.

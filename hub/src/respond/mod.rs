@@ -98,14 +98,13 @@ impl Responder {
         let accounts = Accounts::new(config, settings.clone(), calls.clone());
         // Every client below is made of this one, so that no call escapes it.
         let config = &calls.of_hub(config);
-        let ledger = Ledger::new(config, &settings);
         Self {
             deadline,
             counts,
             accounts,
-            ledger: ledger.clone(),
+            ledger: Ledger::new(config, &settings),
             policies: Policies::new(config, &settings),
-            organization: Organization::new(config, &settings, ledger),
+            organization: Organization::new(config, &settings),
             security_hub: SecurityHub::new(config, &settings),
             guardduty: GuardDuty::new(config, &settings),
             queue: Queue::new(config, &settings),

@@ -192,8 +192,10 @@ async fn an_approval_whose_worker_dies_is_carried_out_by_the_sweep() {
         _ = stage.responder.approve(&plan.id, None) => panic!("it should have died"),
         () = stage.world.organization.crashed() => {}
     }
-    stage.settle().await;
-    let present = now(&stage, &plan).await;
+    // That process is dead for good.
+    let another = stage.another_responder().await;
+    stage.settle_with(&another).await;
+    let present = another.ledger.response(&plan.id).await.unwrap().unwrap();
     assert_eq!(present.state, State::Contained, "{}", present.reason);
     assert!(!stage.reaches_internet(member));
 }

@@ -328,6 +328,9 @@ async fn a_chainer_that_dies_at_any_call_leaves_a_chain_that_verifies() {
                 () = stage.world.organization.crashed() => deaths += 1,
             }
             stage.world.organization.clear_faults();
+            // That process is dead for good.
+            let responder = stage.another_responder().await;
+            let stage = Stage { responder, ..stage };
             assert_eq!(stage.faults().await, BTreeSet::new(), "call {call}");
             stage.chain().await;
             let report = stage.verify(stage.today(), None).await;

@@ -180,9 +180,12 @@ async fn a_finding_that_finds_an_abandoned_response_is_decided_after_it() {
     stage.world.organization.clear_faults();
     stage.world.organization.advance(SignedDuration::from_secs(301));
     let other = stage.finding(Attack::Instance, member, 2);
-    let delivered = stage.deliver(&other).await;
+    // That process is dead for good.
+    let another = stage.another_responder().await;
+    let other = event(&other).to_string();
+    let delivered = deliver_to(&another, &other).await;
     assert_eq!(delivered.disposition(), Disposition::AlreadyHeld);
-    assert_eq!(stage.deliver(&other).await.disposition(), Disposition::Repeat);
+    assert_eq!(deliver_to(&another, &other).await.disposition(), Disposition::Repeat);
     assert!(!stage.reaches_internet(member));
 }
 

@@ -1,6 +1,8 @@
 //! What is still to be told: one item each, from the transaction that makes it
 //! true until it was told.
 
+use std::collections::HashSet;
+
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put};
 use jiff::{SignedDuration, Timestamp};
@@ -27,9 +29,14 @@ impl Ledger {
         Ok(keys.into_iter().map(|(pk, sk)| OutgoingKey { pk, sk }).collect())
     }
 
-    /// Reads what is still to be told of these; what was told is not there.
+    /// Reads what is still to be told of these, each once; what was told is not
+    /// there.
     pub async fn outgoing(&self, keys: &[OutgoingKey]) -> Result<Vec<Outgoing>, HubError> {
         let mut outgoing = Vec::new();
+        // "Provided list of item keys contains duplicates" fails the whole call
+        // (DynamoDB API reference, BatchGetItem), and SQS delivers twice.
+        let mut seen = HashSet::new();
+        let keys: Vec<&OutgoingKey> = keys.iter().filter(|key| seen.insert(*key)).collect();
         // "Up to 100 items" (DynamoDB API reference, BatchGetItem).
         for some in keys.chunks(100) {
             let mut wanted = KeysAndAttributes::builder().consistent_read(true);

@@ -6,7 +6,7 @@
 
 pub mod partitions;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
@@ -47,7 +47,7 @@ impl DynamoDb {
         now: Timestamp,
     ) -> HttpResponse {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if let Some(error) = too_large(&body) {
+        if let Some(error) = too_large(&body).or_else(|| unsound_keys(&body)) {
             return wire::error(Protocol::Json, &error);
         }
         if request.text().contains("ReturnValuesOnConditionCheckFailure") {
@@ -111,4 +111,24 @@ fn too_large(body: &Value) -> Option<ServiceError> {
         let message = "Item size has exceeded the maximum allowed size";
         ServiceError::new(400, "ValidationException", message)
     })
+}
+
+/// The keys of a BatchGetItem: none twice, and none empty (DynamoDB API
+/// reference, BatchGetItem; developer guide, "Primary key").
+fn unsound_keys(body: &Value) -> Option<ServiceError> {
+    let invalid = |message| Some(ServiceError::new(400, "ValidationException", message));
+    let tables = body.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
+    for keys in tables.filter_map(|(_, asked)| asked.get("Keys")?.as_array()) {
+        let mut seen = HashSet::new();
+        if !keys.iter().all(|key| seen.insert(key.to_string())) {
+            return invalid("Provided list of item keys contains duplicates");
+        }
+        let parts = keys.iter().filter_map(Value::as_object).flat_map(|key| key.values());
+        if parts.into_iter().any(|part| part.get("S").is_some_and(|text| text == "")) {
+            return invalid(
+                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value.",
+            );
+        }
+    }
+    None
 }

@@ -56,6 +56,9 @@ impl Partitions {
             "CreateTable" => {
                 let answer = self.ask(0, request, body).await;
                 if answer.status == 200 {
+                    for service in self.services.iter().filter(|(at, _)| **at != 0) {
+                        service.1.handle(mock(request, request.body.clone())).await;
+                    }
                     self.created.push(request.clone());
                     self.tables.insert(text(body, "TableName"), Keys::of(body));
                 }

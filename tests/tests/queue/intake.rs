@@ -1,0 +1,260 @@
+//! The intake queue: poison, forgeries, repeats, and how dead letters come back.
+
+use firebreak_hub::aws::config;
+use firebreak_hub::cli::demo::example_policy;
+use firebreak_hub::cli::demo::world::{Attack, HOME, HUB, Member, add_spoke_role, event};
+use firebreak_hub::record::State;
+use firebreak_hub::respond::Disposition;
+use firebreak_simulation::sqs::Counts;
+use firebreak_simulation::{Effect, Fault, Options};
+use serde_json::{Value, json};
+
+use crate::mapping::{
+    Ended, Hub, RECEIVED_AT_MOST, Repeats, at_once, dispositions, hub, responded,
+};
+
+const GARBAGE: &str = "\u{1} not a finding";
+
+async fn small() -> Hub {
+    hub(12, &example_policy().unwrap(), Options::default(), at_once).await
+}
+
+/// What became of one message, a handling each.
+fn of<'a>(ended: &'a Ended, id: &str) -> Vec<&'a firebreak_hub::lambda::Handled> {
+    ended.iter().filter(|(it, _)| it == id).map(|(_, handled)| handled).collect()
+}
+
+/// A member of an account that the organization does not know.
+fn stranger(hub: &Hub) -> Member {
+    Member { account: "299999999999".to_owned(), ..hub.sandbox(0).clone() }
+}
+
+/// The account joins, with an instance of its own, which is said.
+fn joins(hub: &Hub, member: &Member) {
+    let organization = &hub.world.organization;
+    organization.add_account(&member.unit, &member.account, "joined");
+    add_spoke_role(organization, &member.account);
+    organization.edit(|state| {
+        let ec2 = state.ec2(&member.account, &member.region);
+        let vpc = ec2.add_vpc(false);
+        let web = ec2.add_group(&vpc, "web");
+        let made = ec2.add_instance(&vpc, &[&web]);
+        // It was there all the time, under the id that the finding names.
+        let held = ec2.instances.remove(&made).unwrap();
+        for interface in ec2.interfaces.values_mut() {
+            if interface.instance.as_deref() == Some(made.as_str()) {
+                interface.instance = Some(member.instance.clone());
+            }
+        }
+        ec2.instances.insert(member.instance.clone(), held);
+    });
+}
+
+/// Has SQS put the dead letters back, as an operator does.
+async fn redrive(hub: &Hub) {
+    let organization = &hub.world.organization;
+    let policy = json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": "sqs:*", "Resource": "*" },
+    ]});
+    let trust = json!({ "Statement": [{
+        "Effect": "Allow", "Principal": { "AWS": format!("arn:aws:iam::{HUB}:root") },
+        "Action": "sts:AssumeRole",
+    }]});
+    organization.add_role(HUB, "/", "Operator", trust, policy);
+    let session = organization.role_session(HUB, "Operator", "ann");
+    let (client, time) = (organization.http_client(), organization.time_source());
+    let config = config::with_http_client(client, session, time, &HOME.parse().unwrap()).await;
+    let sqs = aws_sdk_sqs::Client::new(&config);
+    sqs.start_message_move_task().source_arn(hub.intake.dead.arn()).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_is_tried_three_times_and_comes_to_the_dead_letters_alone() {
+    let hub = small().await;
+    let poison = hub.intake.send(&hub.world, GARBAGE, None);
+    let member = stranger(&hub);
+    let unplaced = hub.send(&hub.raised(Attack::Instance.finding(&member, 1)));
+    let good: Vec<String> =
+        (0..3).map(|nth| hub.send(&hub.finding(hub.sandbox(nth), 10 + nth))).collect();
+    let ended = hub.take_in().await;
+    for id in [&poison, &unplaced] {
+        let handled = of(&ended, id);
+        let deliveries: Vec<u32> = handled.iter().map(|it| it.deliveries).collect();
+        assert_eq!(deliveries, (1..=RECEIVED_AT_MOST).collect::<Vec<_>>());
+        assert!(handled.iter().all(|it| it.outcomes.is_empty() && !it.errors.is_empty()));
+    }
+    let why = of(&ended, &unplaced)[0].errors[0].to_string();
+    assert!(why.contains("cannot place account 299999999999"), "{why}");
+    let dead: Vec<String> =
+        hub.intake.dead_letters(&hub.world).into_iter().map(|it| it.body).collect();
+    assert_eq!(dead.len(), 2, "{dead:?}");
+    assert!(dead.contains(&GARBAGE.to_owned()));
+    for id in &good {
+        let handled = of(&ended, id);
+        assert_eq!(handled.len(), 1, "handled once");
+        assert_eq!(handled[0].outcomes[0].response.as_ref().unwrap().state, State::Contained);
+    }
+    assert_eq!(hub.responses().await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_redriven_is_handled_once_when_what_stood_in_its_way_is_mended() {
+    let hub = small().await;
+    let member = stranger(&hub);
+    hub.intake.send(&hub.world, GARBAGE, None);
+    hub.send(&hub.raised(Attack::Instance.finding(&member, 1)));
+    hub.take_in().await;
+    assert_eq!(hub.intake.dead_letters(&hub.world).len(), 2);
+    // Redriven too early it comes back, and nothing was done.
+    redrive(&hub).await;
+    assert_eq!(hub.intake.dead_letters(&hub.world).len(), 0);
+    assert_eq!(hub.intake.counts(&hub.world).visible, 2);
+    assert_eq!(responded(&hub.take_in().await), 0);
+    assert_eq!(hub.intake.dead_letters(&hub.world).len(), 2);
+    joins(&hub, &member);
+    assert!(hub.reaches_internet(&member, &member.instance));
+    redrive(&hub).await;
+    let ended = hub.take_in().await;
+    assert_eq!(responded(&ended), 1);
+    assert!(!hub.reaches_internet(&member, &member.instance));
+    let responses = hub.responses().await;
+    assert_eq!(responses.len(), 1);
+    assert_eq!(responses[0].state, State::Contained, "{}", responses[0].reason);
+    // What nobody can read is where it was.
+    let dead = hub.intake.dead_letters(&hub.world);
+    assert_eq!(dead.iter().map(|it| it.body.as_str()).collect::<Vec<_>>(), [GARBAGE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_event_is_refused_recorded_and_acknowledged() {
+    let hub = small().await;
+    let member = hub.sandbox(0);
+    let before = hub.world.organization.snapshot(&member.account);
+    let forged = Attack::Instance.finding(member, 1);
+    // Security Hub has a finding under this id, which is not this one.
+    hub.world.import(&forged);
+    hub.send(&forged);
+    let ended = hub.take_in().await;
+    assert_eq!(ended.len(), 1);
+    let outcome = &ended[0].1.outcomes[0];
+    assert_eq!(outcome.disposition, Disposition::NotConfirmed);
+    assert!(outcome.reason.starts_with("not confirmed: GuardDuty in Region"), "{}", outcome.reason);
+    let recorded = hub.responses().await;
+    assert_eq!((recorded.len(), recorded[0].state), (1, State::Refused));
+    assert_eq!(hub.intake.counts(&hub.world), Counts::default());
+    assert!(hub.intake.dead_letters(&hub.world).is_empty());
+    assert_eq!(hub.world.organization.snapshot(&member.account), before);
+    assert_eq!(hub.world.security_hub_status(&forged).as_deref(), Some("NEW"));
+    // The real one is answered.
+    hub.world.raise(&forged);
+    hub.send(&forged);
+    assert_eq!(responded(&hub.take_in().await), 1);
+    assert!(!hub.reaches_internet(member, &member.instance));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_one_mebibyte_is_handled_and_sqs_takes_no_longer_one() {
+    let hub = small().await;
+    let member = hub.sandbox(0);
+    let mut finding = Attack::Instance.finding(member, 1);
+    let room = 1_048_576 - event(&finding).to_string().len();
+    let description = finding["description"].as_str().unwrap().len() + room;
+    finding["description"] = "x".repeat(description).into();
+    let body = event(&finding).to_string();
+    assert_eq!(body.len(), 1_048_576);
+    hub.send(&hub.raised(finding));
+    let ended = hub.take_in().await;
+    assert_eq!((ended.len(), responded(&ended)), (1, 1), "{:.500?}", ended[0].1.errors);
+    assert!(!hub.reaches_internet(member, &member.instance));
+    let now = hub.responder.now();
+    let refused = hub
+        .world
+        .organization
+        .edit(|state| state.sqs.send(&hub.intake.queue, &format!("{body} "), None, now))
+        .unwrap_err();
+    assert_eq!(refused.code, "InvalidParameterValue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_finding_twice_is_one_response_however_it_comes() {
+    let undisturbed = small().await;
+    undisturbed.send(&undisturbed.finding(undisturbed.sandbox(0), 1));
+    undisturbed.take_in().await;
+    let calls = |hub: &Hub| {
+        ["ModifyNetworkInterfaceAttribute", "BatchUpdateFindings"].map(|it| hub.count(it))
+    };
+    let expected = calls(&undisturbed);
+    // Two messages in one batch; the last two in batches of their own.
+    for (repeats, messages, batch) in [
+        (Repeats::InTheBatch, 1, 10),
+        (Repeats::InTheNext, 1, 10),
+        (Repeats::None, 2, 10),
+        (Repeats::None, 2, 1),
+        (Repeats::InTheNext, 2, 1),
+    ] {
+        let mut hub = small().await;
+        (hub.intake.repeats, hub.intake.batch) = (repeats, batch);
+        let finding = hub.finding(hub.sandbox(0), 1);
+        for _ in 0..messages {
+            hub.send(&finding);
+        }
+        let ended = hub.take_in().await;
+        let case = format!("{repeats:?} {messages} {batch}: {:?}", dispositions(&ended));
+        assert_eq!(responded(&ended), 1, "{case}");
+        let responses = hub.responses().await;
+        assert_eq!(responses.len(), 1, "{case}");
+        assert_eq!(responses[0].state, State::Contained, "{case}");
+        assert_eq!(calls(&hub), expected, "{case}");
+        assert!(hub.intake.dead_letters(&hub.world).is_empty(), "{case}");
+        assert!(hub.outbox().await.is_empty(), "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_that_fails_in_part_only_that_part_is_delivered_again() {
+    let hub = small().await;
+    let (throttled, fine) = (hub.sandbox(0).clone(), hub.sandbox(1).clone());
+    let unavailable = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };
+    // One invocation's tries, those of the SDK included.
+    let fault = Fault::always("DescribeInstances", unavailable).in_account(&throttled.account);
+    hub.world.organization.inject(fault);
+    let of_throttled = hub.send(&hub.finding(&throttled, 1));
+    let garbage = hub.intake.send(&hub.world, GARBAGE, None);
+    let of_fine = hub.send(&hub.finding(&fine, 2));
+    let first = hub.intake.poll(&hub.world, &hub.responder).await.unwrap();
+    assert_eq!(first.len(), 3);
+    let counts = hub.intake.counts(&hub.world);
+    assert_eq!(counts, Counts { in_flight: 2, ..Counts::default() });
+    assert!(!hub.reaches_internet(&fine, &fine.instance));
+    hub.world.organization.clear_faults();
+    // Not before their time.
+    assert!(hub.intake.poll(&hub.world, &hub.responder).await.is_none());
+    let rest = hub.take_in().await;
+    assert_eq!((of(&rest, &of_throttled).len(), of(&rest, &of_fine).len()), (1, 0));
+    assert_eq!(of(&rest, &garbage).len(), 2);
+    assert!(!hub.reaches_internet(&throttled, &throttled.instance));
+    let dead = hub.intake.dead_letters(&hub.world);
+    assert_eq!(dead.iter().map(|it| it.body.as_str()).collect::<Vec<_>>(), [GARBAGE]);
+}
+
+/// Everything that is not a finding, beside one that is.
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_poison_keeps_no_finding_from_being_contained() {
+    let hub = small().await;
+    let poison: Vec<Value> = vec![
+        json!("[]"),
+        json!({ "outbox": "no list" }),
+        json!({ "outbox": [{ "pk": "a" }] }),
+        json!({ "Records": [] }),
+        json!({ "source": "aws.guardduty", "detail-type": "GuardDuty Finding", "detail": null }),
+    ];
+    for body in &poison {
+        hub.intake.send(&hub.world, &body.to_string(), None);
+    }
+    let member = hub.sandbox(0);
+    hub.send(&hub.finding(member, 1));
+    let ended = hub.take_in().await;
+    assert_eq!(responded(&ended), 1);
+    assert!(!hub.reaches_internet(member, &member.instance));
+    assert_eq!(hub.intake.dead_letters(&hub.world).len(), poison.len());
+}

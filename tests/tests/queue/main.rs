@@ -1,0 +1,16 @@
+//! The queues in front of the hub: what SQS and Lambda make of what the handler
+//! answers. At least once in, and every message handled or in the dead-letter
+//! queue at the end.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is how a test reports"
+)]
+
+mod intake;
+mod mapping;
+mod notices;
+mod storm;
+mod write_back;
