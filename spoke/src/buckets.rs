@@ -56,6 +56,6 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
 impl<K: Hash + Eq + Clone> fmt::Debug for Buckets<K> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Buckets").field("keys", &self.limiter.len()).finish()
+        formatter.debug_struct("Buckets").field("keys", &self.limiter.len()).finish_non_exhaustive()
     }
 }

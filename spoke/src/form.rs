@@ -202,6 +202,10 @@ mod tests {
 
     use super::*;
 
+    /// A resource of this id or name.
+    type Of<'a> = &'a dyn Fn(&str) -> Value;
+
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn resource(kind: Value) -> Resource {
         let mut whole = json!({
             "partition": "aws", "account": "222222222222", "region": "eu-central-1",
@@ -244,7 +248,7 @@ mod tests {
         let named = |name: &str| json!({ "type": "AccessKey", "accessKeyId": null, "principal": { "type": "AssumedRole", "name": name, "id": null } });
         let task = |task: &str| json!({ "type": "EcsCluster", "cluster": "jobs", "task": task, "service": null });
         let workload = |name: &str| json!({ "type": "EksCluster", "name": "shop", "workload": { "type": "pods", "namespace": "a", "name": name }, "username": null });
-        let kinds: &[(&str, &dyn Fn(&str) -> Value)] = &[
+        let kinds: &[(&str, Of<'_>)] = &[
             ("i-0123456789abcdef0", &|id| json!({ "type": "Instance", "instanceId": id })),
             ("i-10000000", &|id| json!({ "type": "Instance", "instanceId": id })),
             ("AKIAIOSFODNN7EXAMPLE", &key),

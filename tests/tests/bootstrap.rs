@@ -1,7 +1,7 @@
 //! The unmodified Lambda function: the `bootstrap` binary against a stub of the
 //! Lambda runtime API, with the simulated organization on a loopback address.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 #![expect(clippy::disallowed_methods, reason = "a test's servers end with it")]
 
 use std::collections::VecDeque;

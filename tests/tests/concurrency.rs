@@ -64,13 +64,13 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
 
     let place: BTreeMap<&str, usize> =
         world.members.iter().enumerate().map(|(nth, it)| (it.account.as_str(), nth)).collect();
-    let mut changes = vec![BTreeMap::new(); accounts];
+    let mut made = vec![BTreeMap::new(); accounts];
     for call in world.organization.calls() {
         let changed = call.mutating && call.error.is_none();
         let hub = ["dynamodb", "securityhub"].contains(&call.service.as_str());
         if let Some(&nth) = place.get(call.account.as_str()).filter(|_| changed && !hub) {
             let name = format!("{}:{}", call.service, call.operation);
-            *changes.get_mut(nth).unwrap().entry(name).or_default() += 1;
+            *made.get_mut(nth).unwrap().entry(name).or_default() += 1;
         }
     }
     let mut responses = vec![0; accounts];
@@ -84,7 +84,7 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
     }
     assert_eq!(truth::doubled(&world, &recorded), Vec::<String>::new());
     assert_eq!(truth::open(&world, &recorded), Vec::<String>::new());
-    Run { world, report, changes, responses, contained }
+    Run { world, report, changes: made, responses, contained }
 }
 
 #[tokio::test(start_paused = true)]

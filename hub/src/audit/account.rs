@@ -123,14 +123,11 @@ impl AccountRecord {
     /// record was begun anew behind.
     fn ends_are_referred_to(&self, first: Date) -> Vec<Fault> {
         if self.item.is_none() {
-            return match self.heads().next() {
-                None => Vec::new(),
-                Some(_) => {
-                    let says =
-                        format!("account {} has chains and no item of its own", self.account);
-                    vec![Fault::of(Wrong::NoAccount, &self.account, says)]
-                }
-            };
+            if self.heads().next().is_none() {
+                return Vec::new();
+            }
+            let says = format!("account {} has chains and no item of its own", self.account);
+            return vec![Fault::of(Wrong::NoAccount, &self.account, says)];
         }
         let mut ends: BTreeMap<Date, u64> = BTreeMap::new();
         for (_, link) in self.links() {

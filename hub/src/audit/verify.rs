@@ -270,16 +270,12 @@ impl<'a> Look<'a> {
                 let from = places
                     .iter()
                     .find(|from| self.chain.id.hash(previous, **from, key, body) == *hash);
-                match from {
-                    Some(from) => {
-                        let says = format!("the event at {seq} was chained at {from}");
-                        self.fault(Wrong::Moved, event, says)
-                    }
-                    None => {
-                        let says = format!("the event at {seq} is not the one that was chained");
-                        self.fault(Wrong::Changed, event, says)
-                    }
+                if let Some(from) = from {
+                    let says = format!("the event at {seq} was chained at {from}");
+                    return self.fault(Wrong::Moved, event, says);
                 }
+                let says = format!("the event at {seq} is not the one that was chained");
+                self.fault(Wrong::Changed, event, says)
             })
             .collect()
     }

@@ -83,7 +83,7 @@ impl Organization {
     ) -> Result<Place, HubError> {
         let now = config::now(&self.config);
         if let Some(stored) = stored.filter(|stored| stored.until > now)
-            && !self.places.get(account).await.is_some_and(|known| known.until > now)
+            && self.places.get(account).await.is_none_or(|known| known.until <= now)
         {
             let place = Place { account: account.clone(), ou_path: stored.ou_path.clone() };
             let known = Known { place: Ok(place.clone()), until: stored.until };

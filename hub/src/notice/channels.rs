@@ -34,7 +34,7 @@ impl Topic {
     /// Whether it is a FIFO topic: their names end so (SNS developer guide,
     /// "Message ordering and deduplication").
     pub fn is_fifo(&self) -> bool {
-        self.arn.ends_with(".fifo")
+        self.arn.rsplit('.').next() == Some("fifo")
     }
 }
 

@@ -17,7 +17,7 @@ use crate::aws::ledger::{Counter, Entry, TargetItem, Written};
 use crate::finding::{Finding, Target};
 use crate::notice::Notice;
 use crate::organization::Place;
-use crate::outbox::Outgoing;
+use crate::outbox::{Channel, Outgoing};
 use crate::plan;
 use crate::policy::{Mode, Window};
 use crate::record::{Approval, FORMAT, FindingSummary, Response, State, Step};
@@ -195,18 +195,16 @@ impl Responder {
         let new = new.filter(|_| response.further_findings.len() < FINDINGS_AT_MOST);
         let now = self.now();
         let commit = self.ledger.commit(now).event(&self.decided(about, judged, &reason))?;
-        let (commit, outgoing) = match new {
-            Some(id) => {
-                response.further_findings.push(id);
-                response.revision += 1;
-                response.updated = now;
-                let outgoing = Outgoing::of(&response, &self.channels, now);
-                (commit.advance(&response, &entry)?.send(&outgoing)?, outgoing)
-            }
-            None => {
-                let arn = about.target.resource.arn();
-                (commit.note(about.seen, &arn, rule, &entry)?, Vec::new())
-            }
+        let (commit, outgoing) = if let Some(id) = new {
+            response.further_findings.push(id);
+            response.revision += 1;
+            response.updated = now;
+            // Security Hub is told of one more finding; people know already.
+            let outgoing = Outgoing::of(&response, &[Channel::SecurityHub], now);
+            (commit.advance(&response, &entry)?.send(&outgoing)?, outgoing)
+        } else {
+            let arn = about.target.resource.arn();
+            (commit.note(about.seen, &arn, rule, &entry)?, Vec::new())
         };
         if commit.write().await? != Written::Yes {
             return Ok(None);

@@ -74,12 +74,11 @@ impl Responder {
             return;
         }
         let account = response.resource.account.as_str();
-        let told = match &self.queue {
-            Some(queue) => queue.send(account, outgoing).await,
-            None => {
-                let keys: Vec<OutgoingKey> = outgoing.iter().map(Outgoing::key).collect();
-                Box::pin(self.deliver_keys(&keys)).await.map(drop)
-            }
+        let told = if let Some(queue) = &self.queue {
+            queue.send(account, outgoing).await
+        } else {
+            let keys: Vec<OutgoingKey> = outgoing.iter().map(Outgoing::key).collect();
+            Box::pin(self.deliver_keys(&keys)).await.map(drop)
         };
         if let Err(error) = told {
             warn!(response.id = %response.id, "left to the sweep: {error}");

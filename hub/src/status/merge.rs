@@ -214,10 +214,12 @@ mod tests {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is there is optional")]
     fn noted(by: &str, text: &str) -> Option<Noted> {
         Some(Noted { by: Some(by.to_owned()), text: text.to_owned() })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is there is optional")]
     fn comment(text: &str) -> Option<Noted> {
         Some(Noted { by: None, text: text.to_owned() })
     }

@@ -298,25 +298,7 @@ pub fn dispatch(
             Some(Err(error)) => wire::error(*protocol, &error),
             None => not_modelled(),
         },
-        "iam" => {
-            let caller_user = match caller {
-                Caller::User { name, .. } => Some(name.clone()),
-                Caller::Role(_) | Caller::Anonymous => None,
-            };
-            let caller_user = caller_user.as_deref();
-            let place = iam::answers::Place { account: &account, caller_user };
-            let before = state.iam(&account).clone();
-            match iam::answers::answer(state.iam(&account), place, operation, &form()) {
-                Some(Ok(inner)) => {
-                    if *state.iam(&account) != before {
-                        state.remember_iam(&account, before, now);
-                    }
-                    wire::query(operation, &inner)
-                }
-                Some(Err(error)) => wire::error(*protocol, &error),
-                None => not_modelled(),
-            }
-        }
+        "iam" => dispatch_iam(state, caller, operation, &form(), now).unwrap_or_else(not_modelled),
         "ec2" => {
             let profiles = state.iam(&account).profiles.clone();
             let profile = |named: &str| {
@@ -394,6 +376,33 @@ pub fn dispatch(
                 .unwrap_or_else(not_modelled)
         }
     }
+}
+
+/// Lets IAM answer, and remembers what was there before a change; `None` for a
+/// call that is not modelled.
+fn dispatch_iam(
+    state: &mut State,
+    caller: &Caller,
+    operation: &str,
+    form: &Form,
+    now: Timestamp,
+) -> Option<HttpResponse> {
+    let account = caller.account().to_owned();
+    let caller_user = match caller {
+        Caller::User { name, .. } => Some(name.clone()),
+        Caller::Role(_) | Caller::Anonymous => None,
+    };
+    let place = iam::answers::Place { account: &account, caller_user: caller_user.as_deref() };
+    let before = state.iam(&account).clone();
+    Some(match iam::answers::answer(state.iam(&account), place, operation, form)? {
+        Ok(inner) => {
+            if *state.iam(&account) != before {
+                state.remember_iam(&account, before, now);
+            }
+            wire::query(operation, &inner)
+        }
+        Err(error) => wire::error(Protocol::Query, &error),
+    })
 }
 
 /// Lets S3 or S3 Control answer; `None` for a call that is not modelled.

@@ -193,23 +193,22 @@ fn publish(sns: &mut Sns, now: Timestamp, form: &Form) -> Result<String, Service
     }
     let repeat = topic.published.iter().rev().take_while(|it| now.duration_since(it.at) < REPEATS);
     let repeat = repeat.filter(|it| topic.fifo && it.deduplication == deduplication);
-    let id = match repeat.last() {
-        Some(before) => before.id.clone(),
-        None => {
-            sns.next += 1;
-            let id = format!("f1b00000-0000-4000-9000-{:012x}", sns.next);
-            topic.published.push(Published {
-                id: id.clone(),
-                at: now,
-                subject,
-                message,
-                by_protocol,
-                attributes,
-                group,
-                deduplication,
-            });
-            id
-        }
+    let id = if let Some(before) = repeat.last() {
+        before.id.clone()
+    } else {
+        sns.next += 1;
+        let id = format!("f1b00000-0000-4000-9000-{:012x}", sns.next);
+        topic.published.push(Published {
+            id: id.clone(),
+            at: now,
+            subject,
+            message,
+            by_protocol,
+            attributes,
+            group,
+            deduplication,
+        });
+        id
     };
     let mut out = String::new();
     xml::text(&mut out, "MessageId", &id);

@@ -29,7 +29,7 @@ async fn received(backend: &Backend, url: &str) -> Vec<String> {
 
 async fn topic(backend: &Backend, name: &str) -> String {
     let mut call = backend.sns().create_topic().name(name);
-    if name.ends_with(".fifo") {
+    if name.rsplit('.').next() == Some("fifo") {
         call = call.attributes("FifoTopic", "true");
     }
     call.send().await.unwrap().topic_arn.unwrap()

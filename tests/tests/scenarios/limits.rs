@@ -42,8 +42,8 @@ async fn what_would_overdraw_a_budget_asks_a_person_until_the_window_has_moved_o
         assert_eq!(attack(&stage, "sandbox", number).await.0, State::Contained);
     }
     // Counted together over the organization: another account's as well.
-    let (state, because, reason) = attack(&stage, "production", 3).await;
-    assert_eq!((state, because), (State::AwaitingApproval, Some(Because::Budget)));
+    let (found, because, reason) = attack(&stage, "production", 3).await;
+    assert_eq!((found, because), (State::AwaitingApproval, Some(Because::Budget)));
     assert!(reason.contains("the budget of r-fb01, 2 action(s) per 1h, is spent"), "{reason}");
     stage.world.organization.advance(SignedDuration::from_mins(62));
     assert_eq!(attack(&stage, "production", 4).await.0, State::Contained);
@@ -105,8 +105,8 @@ async fn a_pause_asks_a_person_in_its_scope_at_once_and_nowhere_else() {
     assert_eq!(attack(&stage, "sandbox", 1).await.0, State::Contained);
     let scope: Scope = "ou:ou-fb01-sandbox1".parse().unwrap();
     other.pause(&scope, None, Some("a game day".to_owned())).await.unwrap();
-    let (state, because, reason) = attack(&stage, "sandbox", 2).await;
-    assert_eq!((state, because), (State::AwaitingApproval, Some(Because::Pause)));
+    let (found, because, reason) = attack(&stage, "sandbox", 2).await;
+    assert_eq!((found, because), (State::AwaitingApproval, Some(Because::Pause)));
     assert!(reason.contains("(a game day)"), "{reason}");
     assert_eq!(attack(&stage, "production", 3).await.0, State::Contained);
     other.resume_scope(&scope).await.unwrap();

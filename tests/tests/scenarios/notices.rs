@@ -27,7 +27,7 @@ async fn told_on(name: &str) -> Told {
     let stage = stage().await;
     let (topic, bus) = (sns::arn(HUB, HOME, name), events::arn(HUB, HOME, "firebreak"));
     stage.world.organization.edit(|state| {
-        let made = Topic { fifo: name.ends_with(".fifo"), ..Topic::default() };
+        let made = Topic { fifo: name.rsplit('.').next() == Some("fifo"), ..Topic::default() };
         state.sns.topics.insert(topic.clone(), made);
         state.events.buses.insert(bus.clone(), Vec::new());
     });

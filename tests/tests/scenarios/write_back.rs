@@ -187,10 +187,11 @@ async fn two_updates_of_one_finding_are_made_one_after_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn each_code_says_whether_to_try_again_and_hides_nothing_of_the_others() {
+    type Is<'a> = &'a dyn Fn(&TellResult) -> bool;
     let later = |result: &TellResult| matches!(result, TellResult::Later(_));
     let refused = |result: &TellResult| matches!(result, TellResult::Refused(_));
     let unknown = |result: &TellResult| *result == TellResult::NotFound;
-    let cases: [(&str, &dyn Fn(&TellResult) -> bool); 8] = [
+    let cases: [(&str, Is<'_>); 8] = [
         ("ConcurrentUpdateError", &later),
         ("InternalFailure", &later),
         ("FindingNotFound", &unknown),

@@ -150,7 +150,7 @@ impl Ledger {
                 match key.zip(event) {
                     Some((key, (at, body))) => recorded.push(Recorded { at, key, body }),
                     None => {
-                        error!("what is recorded in {} cannot be read and is not chained", pk(id))
+                        error!("what is recorded in {} cannot be read and is not chained", pk(id));
                     }
                 }
             }

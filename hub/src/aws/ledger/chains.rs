@@ -250,13 +250,10 @@ fn sort_in(item: &Item, chain: &mut Chain) {
         return;
     }
     let seq = item.get("seq").and_then(number);
-    match (seq, value("previous"), value("hash")) {
-        (Some(seq), Some(previous), Some(hash)) => {
-            chain.events.push(Chained { seq, previous, hash, key, body });
-        }
-        _ => {
-            let why = "it has a part of its place in the chain only".to_owned();
-            chain.strays.push(Stray { key, why });
-        }
+    if let (Some(seq), Some(previous), Some(hash)) = (seq, value("previous"), value("hash")) {
+        chain.events.push(Chained { seq, previous, hash, key, body });
+    } else {
+        let why = "it has a part of its place in the chain only".to_owned();
+        chain.strays.push(Stray { key, why });
     }
 }

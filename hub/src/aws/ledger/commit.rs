@@ -20,6 +20,11 @@ use crate::record::Response;
 const TRIES: u32 = 7;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
+/// Why DynamoDB refuses a part of a transaction (DynamoDB API reference,
+/// TransactWriteItems, "CancellationReason").
+const FAILED: &str = "ConditionalCheckFailed";
+const CONFLICT: &str = "TransactionConflict";
+
 /// What a part of a transaction is about: what it means when its condition fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -166,8 +171,6 @@ impl Commit<'_> {
             let hit = |part: Part, code: &str| {
                 self.parts.iter().zip(&codes).any(|((of, _), is)| *of == part && is == code)
             };
-            const FAILED: &str = "ConditionalCheckFailed";
-            const CONFLICT: &str = "TransactionConflict";
             // A conflict over the claim is lost as well: the caller reads again
             // and sees who won.
             if hit(Part::Claim, FAILED) || hit(Part::Claim, CONFLICT) {

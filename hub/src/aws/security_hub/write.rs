@@ -34,7 +34,7 @@ impl SecurityHub {
         write: &Write,
     ) -> Wrote {
         let client = self.client(region);
-        let mut wrote = Wrote::new();
+        let mut made = Wrote::new();
         let mut batches: Vec<Vec<SecurityHubId>> =
             ids.chunks(FINDINGS_PER_CALL).map(<[_]>::to_vec).collect();
         batches.reverse();
@@ -51,7 +51,7 @@ impl SecurityHub {
                             let why = format!("Security Hub's answer leaves out `{}`", id.id());
                             Err(TellResult::Later(why))
                         });
-                        wrote.insert(id, result);
+                        made.insert(id, result);
                     }
                 }
                 Err(Failure { is_invalid: true, .. }) if batch.len() > 1 => {
@@ -59,11 +59,11 @@ impl SecurityHub {
                 }
                 Err(failure) => {
                     let result = failure.result();
-                    wrote.extend(batch.into_iter().map(|id| (id, Err(result.clone()))));
+                    made.extend(batch.into_iter().map(|id| (id, Err(result.clone()))));
                 }
             }
         }
-        wrote
+        made
     }
 }
 

@@ -174,7 +174,7 @@ impl Look<'_> {
             let old = created.is_none_or(|created| created < self.now);
             if looked_at && old && !self.told.contains(&id) {
                 let says = format!("nothing was recorded of response {id}");
-                let day = created.map(day_of).unwrap_or(self.range.since);
+                let day = created.map_or(self.range.since, day_of);
                 let fault = Fault::in_chain(Wrong::Unrecorded, &ChainId { account, day }, says);
                 report.faults.push(fault.about(Some(id)));
             }
