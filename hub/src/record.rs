@@ -364,6 +364,12 @@ pub struct Response {
     /// How often a worker handed it over since it began.
     #[serde(default)]
     pub tries: u32,
+    /// When it began to be carried out, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
+    /// Whether people were told that the attacker is cut off, while it goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_cut_off: bool,
     /// The version of the policy that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<u64>,
@@ -500,6 +506,11 @@ impl Response {
         self.reason = reason.into();
         self.updated = now;
         self.revision += 1;
+        if next == State::Running {
+            self.began = Some(now);
+            self.tries = 0;
+            self.waiting = None;
+        }
         if !matches!(next, State::Running | State::Undoing) {
             self.lease_until = None;
             self.waiting = None;

@@ -84,6 +84,8 @@ impl Scope {
             Self::Unit(id) => place.ou_path.ids().any(|above| above == id),
             Self::Account(id) => place.account == *id,
             Self::Rule(named) => rule.is_some_and(|key| {
+                // What is answered finding by finding has a key of more than its rule.
+                let key = key.split('#').next().unwrap_or(key);
                 key == named || key.split_once('/').is_some_and(|(_, name)| name == named)
             }),
         }
@@ -162,6 +164,10 @@ mod tests {
         check("rule:r-fb01/leaked-keys", None, true);
         check("rule:ou-fb01-prod1111/leaked-keys", None, false);
         check("rule:other", None, false);
+        let pause = Pause { by: "alice".to_owned(), at: now, until: None, reason: None };
+        let scope = "rule:block-ips".parse().unwrap();
+        let switches = Switches(BTreeMap::from([(scope, pause)]));
+        assert!(switches.paused(&place, Some("r-fb01/block-ips#1a2b3c4d"), now).is_some());
     }
 
     #[test]

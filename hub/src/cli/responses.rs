@@ -119,13 +119,15 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             show(&mut out, &response, output)?;
         }
         Command::Approve { id, reason, yes } => {
+            let mut seen = None;
             if !yes {
                 if let Some(response) = responder.ledger.response(id).await? {
                     write_steps(&mut out, &response)?;
+                    seen = Some(response.revision);
                 }
                 confirm(&format!("Carry {id} out?"))?;
             }
-            let response = responder.approve(id, reason.clone()).await.map_err(refused)?;
+            let response = responder.approve(id, reason.clone(), seen).await.map_err(refused)?;
             show(&mut out, &response, output)?;
             match response.state {
                 // What runs on needs time, and goes on by itself.

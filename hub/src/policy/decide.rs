@@ -228,7 +228,14 @@ fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target,
 impl Policy {
     /// Why a plan that waited may not be carried out any more; `None` when it may.
     /// The rule was asked when the plan was made: these are the guardrails.
-    pub fn forbids(&self, resource: &Resource, place: &Place, tags: &Tags) -> Option<String> {
+    /// `mode` is `Auto` where no person was asked.
+    pub fn forbids(
+        &self,
+        resource: &Resource,
+        place: &Place,
+        tags: &Tags,
+        mode: Mode,
+    ) -> Option<String> {
         let way = match self.way_up(place) {
             Ok(way) => way,
             Err(BrokenDocument { point, why }) => {
@@ -236,9 +243,9 @@ impl Policy {
             }
         };
         let mut decision = Decision::without_rule(Outcome::Follow, "");
-        decision.mode = Mode::Approve;
+        decision.mode = mode;
         lower_to_ceilings(&mut decision, &way);
-        if decision.mode < Mode::Approve {
+        if decision.mode < mode {
             return decision.guardrails.last().map(|guardrail| guardrail.effect.clone());
         }
         let target = Target { resource: resource.clone(), role: None, tags: BTreeMap::new() };

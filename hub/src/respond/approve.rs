@@ -18,12 +18,16 @@ use crate::aws::error::HubError;
 use crate::aws::ledger::{Counter, Entry, Written};
 use crate::outbox::Outgoing;
 use crate::plan;
-use crate::policy::{ActionCall, Policy};
-use crate::record::{Answer, Response, ResponseId, State, Verdict};
+use crate::policy::{ActionCall, Mode, Policy};
+use crate::record::{Answer, Response, ResponseId, State, StepState, Verdict};
 use crate::switches;
 
+/// Who answers where nobody did in time.
+pub(super) const POLICY: &str = "policy";
+
 impl Responder {
-    /// Approves a plan and carries it out.
+    /// Approves a plan and carries it out. `seen` is the revision that whoever
+    /// approves was shown, where they were.
     ///
     /// # Errors
     ///
@@ -34,8 +38,14 @@ impl Responder {
         &self,
         id: &ResponseId,
         reason: Option<String>,
+        seen: Option<u64>,
     ) -> Result<Response, HubError> {
         let response = self.awaiting(id).await?;
+        if seen.is_some_and(|seen| seen != response.revision) {
+            return Err(HubError::Failed(format!(
+                "`{id}` has changed since it was shown\nhelp: look at it with `firebreak responses show {id}`, and approve it again"
+            )));
+        }
         let entry = self.entry_of(&response).await?;
         let by = self.caller().await?;
         let now = self.now();
@@ -115,7 +125,11 @@ impl Responder {
         counters: &[Counter],
     ) -> Result<Response, HubError> {
         let policy = self.policies.current().await?;
-        Box::pin(self.plan_again(&mut response, &mut entry, &policy)).await?;
+        let mode = if answer.by == POLICY { Mode::Auto } else { Mode::Approve };
+        Box::pin(self.plan_again(&mut response, &mut entry, &policy, mode)).await?;
+        if self.is_paused(&response).await? {
+            return Err(HubError::Transient(format!("`{}` was paused meanwhile", response.id)));
+        }
         let why = told("approved", &answer);
         let (by, now) = (answer.by.clone(), self.now());
         response
@@ -145,6 +159,7 @@ impl Responder {
         response: &mut Response,
         entry: &mut Entry,
         policy: &Policy,
+        mode: Mode,
     ) -> Result<(), HubError> {
         let read = Seen::default();
         let place = self.organization.place(&response.resource.account).await?;
@@ -157,7 +172,13 @@ impl Responder {
                 parameters: step.parameters.clone(),
             })
             .collect();
-        if let Some(why) = policy.forbids(&response.resource, &place, &tags) {
+        if let Some(why) = policy.forbids(&response.resource, &place, &tags, mode) {
+            if mode == Mode::Auto
+                && policy.forbids(&response.resource, &place, &tags, Mode::Approve).is_none()
+            {
+                // A person may still say yes.
+                return Err(HubError::Failed(format!("`{}` needs a person: {why}", response.id)));
+            }
             return self.refuse(response, entry, &why).await;
         }
         let at = At { policy, place: &place, seen: &read };
@@ -165,6 +186,11 @@ impl Responder {
             .observe_calls(&response.resource, response.id.as_str(), &response.finding, &calls, at)
             .await;
         let steps = plan::steps(observed);
+        let unseen = steps.iter().find(|it| it.state == StepState::Planned && it.prior.is_null());
+        if let Some(step) = unseen {
+            let why = format!("{} could not be looked at again: {}", step.action, step.detail);
+            return Err(HubError::Transient(why));
+        }
         let changes = |steps: &[crate::record::Step]| -> Vec<_> {
             steps.iter().map(|step| (step.action.clone(), step.changes.clone())).collect()
         };

@@ -12,12 +12,14 @@ use jiff::SignedDuration;
 use tracing::{instrument, warn};
 
 use super::Responder;
+use super::observe::At;
 use crate::audit::{Event, What};
 use crate::aws::deadline::Deadline;
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
 use crate::outbox::Outgoing;
 use crate::plan;
+use crate::policy::ActionCall;
 use crate::record::{Response, State, Step, StepState};
 
 /// How often a verification is read before it counts as broken: IAM and EC2
@@ -116,6 +118,7 @@ impl Responder {
         let mut contained_after = None;
         let mut interrupted = None;
         let names: Vec<String> = response.steps.iter().map(|it| it.action.clone()).collect();
+        Box::pin(self.complete_plan(&mut response)).await?;
         for (phase, waiting) in WAVES {
             if phase == Phase::End && interrupted.is_none() {
                 hold_back(&mut response);
@@ -137,6 +140,10 @@ impl Responder {
                 interrupted.get_or_insert(Interruption::Pending(why));
                 break;
             }
+            if response.lease_until.is_none_or(|until| until <= self.now()) {
+                // Somebody else may be at it by now: nothing more is changed.
+                return Err(fenced(&response));
+            }
             let was_cut_off = response.is_cut_off();
             let ended = Box::pin(self.carry_out_wave(&mut response, &session, now)).await;
             interrupted = interrupted.or(ended);
@@ -149,15 +156,12 @@ impl Responder {
                 .filter(|step| step.state == StepState::Planned)
                 .any(|step| (step.phase, plan::waits(&step.action, &names)) > (phase, waiting));
             if more {
-                response.revision += 1;
-                response.updated = self.now();
-                if self.ledger.record(&response).await? != Written::Yes {
-                    return Err(fenced(&response));
-                }
+                self.record(&mut response).await?;
             }
         }
         if let Some(interruption) = interrupted {
-            if self.now().duration_since(response.created) < GIVE_UP_AFTER {
+            let began = response.began.unwrap_or(response.created);
+            if self.now().duration_since(began) < GIVE_UP_AFTER {
                 let outgoing =
                     Box::pin(self.hand_over(&mut response, entry, &interruption)).await?;
                 return match interruption {
@@ -176,6 +180,49 @@ impl Responder {
         let (state, reason) = response.result();
         let outgoing = Box::pin(self.end(&mut response, entry, state, reason)).await?;
         Ok(Carried { response, contained_after, outgoing })
+    }
+
+    /// Records how far it is, and takes the lease anew with it.
+    async fn record(&self, response: &mut Response) -> Result<(), HubError> {
+        let now = self.now();
+        response.revision += 1;
+        response.updated = now;
+        response.lease_until = Some(now + self.settings.lease);
+        response.due = response.lease_until;
+        let commit = self.ledger.commit(now).record(response)?;
+        match commit.write().await? {
+            Written::Yes => Ok(()),
+            Written::Lost | Written::Spent => Err(fenced(response)),
+        }
+    }
+
+    /// Observes what could not be observed when the plan was made, under the same
+    /// guardrails, and records it: nothing is changed whose prior state is not on
+    /// record.
+    async fn complete_plan(&self, response: &mut Response) -> Result<(), HubError> {
+        let unseen = |step: &Step| step.state == StepState::Planned && step.prior.is_null();
+        if !response.steps.iter().any(unseen) {
+            return Ok(());
+        }
+        let policy = self.policies.current().await?;
+        let place = self.organization.place(&response.resource.account).await?;
+        let read = Seen::default();
+        let at = At { policy: &policy, place: &place, seen: &read };
+        let call = |step: &Step| ActionCall {
+            name: step.action.clone(),
+            parameters: step.parameters.clone(),
+        };
+        let calls: Vec<ActionCall> =
+            response.steps.iter().filter(|step| unseen(step)).map(call).collect();
+        let id = response.id.as_str();
+        let observed = self.observe_calls(&response.resource, id, &response.finding, &calls, at);
+        for seen in plan::steps(Box::pin(observed).await) {
+            let mut steps = response.steps.iter_mut().filter(|step| unseen(step));
+            if let Some(step) = steps.find(|step| step.action == seen.action) {
+                *step = seen;
+            }
+        }
+        self.record(response).await
     }
 
     /// Carries out the planned steps that `now` picks, side by side.
@@ -219,7 +266,9 @@ impl Responder {
         entry: &mut Entry,
         interruption: &Interruption,
     ) -> Result<Vec<Outgoing>, HubError> {
-        let first = response.waiting.is_none();
+        // Once that it waits, and once that the attacker is cut off.
+        let first = response.waiting.is_none() || (response.is_cut_off() && !response.told_cut_off);
+        response.told_cut_off = response.is_cut_off();
         let now = self.now();
         response.revision += 1;
         response.updated = now;
@@ -228,7 +277,11 @@ impl Responder {
         response.tries = response.tries.saturating_add(1);
         response.waiting = Some(interruption.message());
         entry.lease_until = response.lease_until;
-        entry.waiting = matches!(interruption, Interruption::Pending(_));
+        // Once all that contains has ended, the rest is in nobody's way.
+        entry.waiting = !response
+            .steps
+            .iter()
+            .any(|step| step.phase == Phase::Contain && step.state == StepState::Planned);
         let outgoing = if first { Outgoing::of(response, &self.channels, now) } else { Vec::new() };
         let commit = self.ledger.commit(now).advance(response, entry)?.send(&outgoing)?;
         if commit.write().await? != Written::Yes {
@@ -269,10 +322,20 @@ impl Responder {
             | State::Undoing => response.ends,
         };
         response.due = response.ends;
+        let failed_end = response.undo.as_ref().is_some_and(|undo| undo.by == super::undo::EXPIRY)
+            && state.holds_resource();
+        if failed_end {
+            // Tried again, and told once.
+            response.due = Some(now + wait_after(response.tries));
+            response.tries = response.tries.saturating_add(1);
+        }
         entry.state = state;
         entry.lease_until = None;
         entry.waiting = false;
-        let outgoing = Outgoing::of(response, &self.channels, now);
+        let outgoing = match failed_end && response.tries > 1 {
+            true => Vec::new(),
+            false => Outgoing::of(response, &self.channels, now),
+        };
         let event = Event::of(What::Became, response, &self.identity().await, &response.reason);
         let commit = self.ledger.commit(now).advance(response, entry)?;
         match commit.event(&event)?.send(&outgoing)?.write().await? {
@@ -332,11 +395,8 @@ async fn try_step(
 ) -> Result<Verdict, ActionError> {
     let action = find(&step.action)?;
     if step.prior.is_null() {
-        // Only a step whose prior state could not be read when the plan was
-        // made; it was never applied, so this is still the state before.
-        let observation = action.observe(scope, &step.parameters).await?;
-        step.prior = observation.prior;
-        step.changes = observation.changes;
+        let why = format!("the state before {} could not be read", step.action);
+        return Err(ActionError::new(Kind::Transient, why));
     }
     if !step.changes.is_empty() {
         action.apply(scope, &step.parameters, &step.prior).await?;

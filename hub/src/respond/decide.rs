@@ -2,6 +2,7 @@
 //! carried out where policy says so.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use firebreak_spoke::resource::AccountId;
 use jiff::Timestamp;
@@ -9,8 +10,9 @@ use tracing::{Instrument, info, info_span, instrument, warn};
 
 use super::Responder;
 use super::judge::Judged;
-use super::known::{entry_key, next_response, opening_state};
+use super::known::{entry_key, is_crowded, next_response, opening_state};
 use super::outcome::{BudgetLeft, Disposition, Outcome, Run, outcome};
+use super::undo::may_have_changed;
 use crate::audit::{Event, What};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Counter, Entry, TargetItem, Written};
@@ -25,6 +27,9 @@ use crate::record::{Approval, FORMAT, FindingSummary, Response, State, Step};
 /// How many findings one response answers at most: records have a limit, and
 /// what comes after is told of the next one, or not at all by itself.
 const FINDINGS_AT_MOST: usize = 500;
+
+/// How old what is paused may be when something begins.
+const PAUSES_HOLD_AFTER: Duration = Duration::from_secs(2);
 
 /// How a response is opened.
 pub(super) struct Opening {
@@ -102,6 +107,14 @@ impl Responder {
             return Ok(Some(again));
         }
         if let Some(entry) = seen.entries.get(&rule)
+            && entry.state == State::Failed
+            && decision.acts()
+            && self.is_half_changed(entry).await?
+        {
+            // A new plan would take our own half of a change for the original.
+            return self.held_already(about, &judged, (&rule, entry), run).await;
+        }
+        if let Some(entry) = seen.entries.get(&rule)
             && (entry.state.holds_resource() || entry.state == State::AwaitingApproval)
             && decision.acts()
         {
@@ -109,6 +122,10 @@ impl Responder {
         }
         let opening = match &judged.not_covered {
             Some(why) => Some((State::Refused, format!("not covered: {why}"))),
+            None if is_crowded(decision, finding, seen) => {
+                let why = "too many responses to single findings stand on this target already";
+                Some((State::Refused, why.to_owned()))
+            }
             None => opening_state(decision, &steps),
         };
         let Some((state, reason)) = opening else {
@@ -135,6 +152,12 @@ impl Responder {
             return Ok(Some(outcome));
         }
         Box::pin(self.open(about, &judged, response, received)).await
+    }
+
+    /// Whether a response that failed may have left half a change behind.
+    async fn is_half_changed(&self, entry: &Entry) -> Result<bool, HubError> {
+        let response = self.load(&entry.response).await?;
+        Ok(response.undo.is_none() && response.steps.iter().any(may_have_changed))
     }
 
     /// Tells the other processes where an account is, where none did.
@@ -201,7 +224,9 @@ impl Responder {
             response.updated = now;
             // Security Hub is told of one more finding; people know already.
             let outgoing = Outgoing::of(&response, &[Channel::SecurityHub], now);
-            (commit.advance(&response, &entry)?.send(&outgoing)?, outgoing)
+            let arn = about.target.resource.arn();
+            let commit = commit.note(about.seen, &arn, rule, &entry)?.record(&response)?;
+            (commit.send(&outgoing)?, outgoing)
         } else {
             let arn = about.target.resource.arn();
             (commit.note(about.seen, &arn, rule, &entry)?, Vec::new())
@@ -254,6 +279,13 @@ impl Responder {
         }
         let span = info_span!("claim", response.id = %response.id);
         let claim = commit.write().instrument(span);
+        // What was paused while this was judged is paused.
+        if response.state == State::Running
+            && received.elapsed() > PAUSES_HOLD_AFTER
+            && self.is_paused(&response).await?
+        {
+            return Ok(None);
+        }
         // The session is opened beside the claim; without the claim it is not used.
         let (claimed, session) = if response.state == State::Running {
             futures::join!(claim, self.changing_session(&response))
@@ -325,6 +357,8 @@ impl Responder {
             due: lease_until.or(within.map(|within| now + within)),
             waiting: None,
             tries: 0,
+            began: (state == State::Running).then_some(now),
+            told_cut_off: false,
             policy_version: Some(judged.policy_version),
             further_findings: Vec::new(),
             approval,

@@ -116,7 +116,7 @@ pub(super) fn held_off(seen: &TargetItem, finding: &Finding, now: Timestamp) -> 
 }
 
 /// How many entries of single findings a target may have: its item has a limit.
-const PER_FINDING_AT_MOST: usize = 50;
+const PER_FINDING_AT_MOST: usize = 200;
 
 /// Under which key a decision is recorded at its target: its rule's, so that one
 /// response answers all findings of a rule. Where all that the rule does is about
@@ -142,7 +142,13 @@ pub(super) fn entry_key(
     let digits: String = hash.finalize().iter().take(4).map(|it| format!("{it:02x}")).collect();
     let key = format!("{rule}#{digits}");
     let crowded = seen.entries.len() >= PER_FINDING_AT_MOST && !seen.entries.contains_key(&key);
-    Some(if crowded { rule } else { key })
+    Some(if crowded { format!("{rule}#crowded") } else { key })
+}
+
+/// Whether a target has so many entries of single findings that one more is
+/// refused: none of the others answers it.
+pub(super) fn is_crowded(decision: &Decision, finding: &Finding, seen: &TargetItem) -> bool {
+    entry_key(decision, finding, seen).is_some_and(|key| key.ends_with("#crowded"))
 }
 
 /// The id and epoch that the next response of this rule on this target has.

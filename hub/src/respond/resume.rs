@@ -52,6 +52,9 @@ impl Responder {
         mut entry: Entry,
         received: tokio::time::Instant,
     ) -> Result<Carried, HubError> {
+        if response.lease_until.is_some_and(|until| until > self.now()) {
+            return Err(HubError::Transient(format!("a worker is at `{}`", response.id)));
+        }
         self.take_lease(&mut response, &mut entry).await?;
         info!(response.id = %response.id, "goes on with `{}`", response.id);
         if response.state == State::Undoing {
@@ -77,8 +80,9 @@ impl Responder {
         received: tokio::time::Instant,
     ) -> Result<Option<Outcome>, HubError> {
         let mut response = self.load(&entry.response).await?;
-        let asked = |steps: &[Step]| -> Vec<(String, serde_json::Value)> {
-            steps.iter().map(|step| (step.action.clone(), step.parameters.clone())).collect()
+        // Parameters may name the response or the finding: what was recorded counts.
+        let asked = |steps: &[Step]| -> Vec<String> {
+            steps.iter().map(|step| step.action.clone()).collect()
         };
         let same = asked(&response.steps) == asked(planned);
         if response.undo.is_some() || !same || !response.steps.iter().any(may_have_changed) {

@@ -8,15 +8,16 @@ use futures::{FutureExt, StreamExt, stream};
 use jiff::SignedDuration;
 use tracing::error;
 
-use super::Responder;
+use super::approve::POLICY;
 use super::carry_out::fenced;
 use super::undo::EXPIRY;
+use super::{Delivery, Responder};
 use crate::audit::{Event, What};
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
 use crate::notice::Notice;
 use crate::outbox::Outgoing;
-use crate::policy::Otherwise;
+use crate::policy::{Mode, Otherwise, Tags};
 use crate::record::{Answer, Drift, Response, ResponseId, State, Undo, Verdict};
 use crate::switches;
 
@@ -49,6 +50,12 @@ pub struct Swept {
 }
 
 impl Swept {
+    fn add(&mut self, delivery: Delivery) {
+        self.told += delivery.told;
+        self.later.extend(delivery.later);
+        self.dropped.extend(delivery.dropped);
+    }
+
     /// What is tried again by the next sweep, or was given up: somebody should
     /// look at it.
     pub fn failures(&self) -> Vec<String> {
@@ -75,8 +82,10 @@ impl Responder {
     pub async fn sweep(&self) -> Swept {
         let mut swept = Swept::default();
         let mut seen: HashSet<ResponseId> = HashSet::new();
+        Box::pin(self.sweep_outbox(&mut swept)).await;
         loop {
-            let due = match self.ledger.due(self.now(), AT_ONCE).await {
+            // What was looked at and stays due stands before the rest.
+            let due = match self.ledger.due(self.now(), AT_ONCE + seen.len()).await {
                 Ok(due) => due,
                 Err(error) => {
                     swept.errors.push(error.context("cannot read what is due"));
@@ -108,7 +117,7 @@ impl Responder {
     async fn sweep_outbox(&self, swept: &mut Swept) {
         let mut seen = HashSet::new();
         while self.has_time() {
-            let due = match self.ledger.due_outgoing(self.now(), AT_ONCE).await {
+            let due = match self.ledger.due_outgoing(self.now(), AT_ONCE + seen.len()).await {
                 Ok(due) => due,
                 Err(error) => {
                     swept.errors.push(error.context("cannot read the outbox"));
@@ -120,12 +129,17 @@ impl Responder {
                 return;
             }
             match Box::pin(self.deliver_keys(&due)).await {
-                Ok(delivery) => {
-                    swept.told += delivery.told;
-                    swept.later.extend(delivery.later);
-                    swept.dropped.extend(delivery.dropped);
+                Ok(delivery) => swept.add(delivery),
+                // One that cannot be read keeps none of the others.
+                Err(HubError::Failed(_)) => {
+                    for key in &due {
+                        match Box::pin(self.deliver_keys(std::slice::from_ref(key))).await {
+                            Ok(delivery) => swept.add(delivery),
+                            Err(error) => swept.errors.push(error.context(&key.pk)),
+                        }
+                    }
                 }
-                Err(error) => {
+                Err(error @ HubError::Transient(_)) => {
                     swept.errors.push(error.context("cannot read the outbox"));
                     return;
                 }
@@ -211,7 +225,7 @@ impl Responder {
         let within = approval.within.unwrap_or(WHILE_PAUSED);
         let answer = |verdict| Answer {
             verdict,
-            by: "policy".to_owned(),
+            by: POLICY.to_owned(),
             at: now,
             reason: Some(format!("nobody answered within {within:#}")),
         };
@@ -223,6 +237,9 @@ impl Responder {
             }
             Otherwise::Act if self.is_paused(&response).await? => {
                 self.look_again(&mut response, &mut entry).await
+            }
+            Otherwise::Act if self.needs_a_person(&response).await? => {
+                Box::pin(self.ask_again(response, entry, within)).await
             }
             Otherwise::Act => {
                 let counters = self.ledger.counters(&approval.draws).await?;
@@ -238,6 +255,15 @@ impl Responder {
                 .await
             }
         }
+    }
+
+    /// Whether a ceiling keeps a plan from being carried out without a person.
+    async fn needs_a_person(&self, response: &Response) -> Result<bool, HubError> {
+        let policy = self.policies.current().await?;
+        let place = self.organization.place(&response.resource.account).await?;
+        let forbids =
+            |mode| policy.forbids(&response.resource, &place, &Tags::None, mode).is_some();
+        Ok(forbids(Mode::Auto) && !forbids(Mode::Approve))
     }
 
     /// Tells people once more that a plan waits for them.

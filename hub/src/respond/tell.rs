@@ -9,6 +9,7 @@
 //!   it could not be.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use firebreak_spoke::resource::Region;
 use futures::future::join_all;
@@ -27,6 +28,9 @@ use crate::outbox::{
 };
 use crate::record::Response;
 use crate::status::{self, Workflow};
+
+/// After how long of telling a response is looked at again.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// What became of what was to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -218,10 +222,29 @@ impl Responder {
         if tellings.is_empty() {
             return;
         }
+        let began = tokio::time::Instant::now();
         let mut told = self.security_hub.tell(&tellings).await.into_iter();
+        let slow = began.elapsed() > SLOW;
         for (one, response, findings) in asked {
             let told: Vec<Told> = told.by_ref().take(findings).collect();
+            if slow && self.is_overtaken(&response).await {
+                // What was said may stand over a newer word: it is said again.
+                let why = "it was overtaken while it was told";
+                self.try_later(one, Some(&response), why, delivery).await;
+                continue;
+            }
             Box::pin(self.settle(one, &response, told, delivery)).await;
+        }
+    }
+
+    /// Whether a response has become another since it was read.
+    async fn is_overtaken(&self, response: &Response) -> bool {
+        match self.load(&response.id).await {
+            Ok(now) => now.revision != response.revision,
+            Err(error) => {
+                warn!(response.id = %response.id, "told, and not looked at again: {error}");
+                true
+            }
         }
     }
 

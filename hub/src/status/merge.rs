@@ -115,6 +115,7 @@ pub enum Verdict {
 
 /// What to write of an update on a finding as it is, and what that says.
 pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write, Verdict) {
+    let update = &beside_others(present, update);
     let written = written(schema, present);
     let status = present.status.as_deref().unwrap_or("NEW");
     if status != "NEW" && Some(status) != written.as_deref() {
@@ -132,6 +133,21 @@ pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write
         fields: fields(schema, present, update, marked),
     };
     (write, Verdict::Ours(update.workflow))
+}
+
+/// A finding may have several targets, each with a response of its own: it is
+/// resolved only once none of them stands open. Where the last that was written
+/// is another response's and open, `RESOLVED` becomes `NOTIFIED`.
+fn beside_others(present: &Present, update: &StatusUpdate) -> StatusUpdate {
+    let open = ["running", "failed", "partially-contained", "awaiting-approval", "denied"];
+    let other =
+        present.fields.get(RESPONSE).is_some_and(|id| update.fields.get(RESPONSE) != Some(id));
+    let stands_open = present.fields.get(STATE).is_some_and(|it| open.contains(&it.as_str()));
+    let mut update = update.clone();
+    if other && stands_open && update.workflow == Some(Workflow::Resolved) {
+        update.workflow = Some(Workflow::Notified);
+    }
+    update
 }
 
 /// The finding after a write, so that the next update of the same finding need

@@ -87,8 +87,8 @@ impl Stage {
     /// again: what is left is the sweep's.
     async fn settle(&self) -> Vec<String> {
         let mut failed: Vec<String> = Vec::new();
-        for _ in 0..6 {
-            self.world.organization.advance(SignedDuration::from_mins(6));
+        for _ in 0..3 {
+            self.world.organization.advance(SignedDuration::from_mins(12));
             failed = self.once(&Act::Sweep).await.err().into_iter().collect();
         }
         failed
@@ -121,7 +121,7 @@ impl Stage {
             }
             Act::Approve => {
                 let id = self.only_response().await?;
-                match self.responder.approve(&id, None).await {
+                match self.responder.approve(&id, None, None).await {
                     Ok(_) => Ok(()),
                     // Whoever died may have approved it: the sweep goes on then.
                     Err(error) if error.to_string().contains("waits for nobody") => Ok(()),

@@ -35,7 +35,8 @@ async fn what_is_approved_is_carried_out_and_says_by_whom_and_why() {
     let before = stage.snapshot(member);
     let plan = waiting(&stage).await;
     assert_eq!(plan.approval.as_ref().unwrap().because, Because::Policy);
-    let done = stage.responder.approve(&plan.id, Some("it is real".to_owned())).await.unwrap();
+    let done =
+        stage.responder.approve(&plan.id, Some("it is real".to_owned()), None).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
     let answer = done.approval.as_ref().unwrap().answer.clone().unwrap();
     assert_eq!(answer.verdict, Verdict::Approved);
@@ -69,10 +70,10 @@ async fn what_is_denied_is_not_asked_again_by_the_finding_s_updates() {
 async fn only_what_waits_can_be_answered_and_only_once() {
     let stage = stage_with(asking(""), Options::default()).await;
     let plan = waiting(&stage).await;
-    stage.responder.approve(&plan.id, None).await.unwrap();
+    stage.responder.approve(&plan.id, None, None).await.unwrap();
     let error = stage.responder.deny(&plan.id, None).await.unwrap_err().to_string();
     assert!(error.contains("is contained and waits for nobody"), "{error}");
-    let error = stage.responder.approve(&plan.id, None).await.unwrap_err().to_string();
+    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("is contained and waits for nobody"), "{error}");
 }
 
@@ -83,8 +84,10 @@ async fn two_who_approve_at_once_carry_it_out_once() {
     let plan = waiting(&stage).await;
     stage.world.organization.forget_calls();
     let other = stage.another_responder().await;
-    let (one, two) =
-        tokio::join!(stage.responder.approve(&plan.id, None), other.approve(&plan.id, None));
+    let (one, two) = tokio::join!(
+        stage.responder.approve(&plan.id, None, None),
+        other.approve(&plan.id, None, None)
+    );
     assert_eq!([&one, &two].iter().filter(|it| it.is_ok()).count(), 1, "{one:?}\n{two:?}");
     let changed = stage.changes().iter().filter(|it| it.contains("ModifyNetworkInterface")).count();
     assert_eq!(changed, 2, "the two-step swap, once");
@@ -102,11 +105,11 @@ async fn a_plan_that_would_change_other_things_by_now_is_approved_anew() {
         ec2.interfaces.values_mut().for_each(|it| it.groups.push(added.clone()));
     });
     let before = stage.snapshot(member);
-    let error = stage.responder.approve(&plan.id, None).await.unwrap_err().to_string();
+    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("another plan, to be approved anew"), "{error}");
     assert_eq!(stage.snapshot(member), before, "nothing was changed");
     assert_ne!(now(&stage, &plan).await.steps, plan.steps);
-    let done = stage.responder.approve(&plan.id, None).await.unwrap();
+    let done = stage.responder.approve(&plan.id, None, None).await.unwrap();
     assert_eq!(done.state, State::Contained);
     stage.responder.undo(&plan.id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
@@ -122,7 +125,7 @@ async fn a_protection_that_came_since_is_respected() {
         let tags = ec2.tags.entry(member.instance.clone()).or_default();
         tags.insert("firebreak".to_owned(), "exempt".to_owned());
     });
-    let error = stage.responder.approve(&plan.id, None).await.unwrap_err().to_string();
+    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("firebreak=exempt"), "{error}");
     assert_eq!(now(&stage, &plan).await.state, State::Refused);
     assert!(stage.reaches_internet(member));
@@ -133,10 +136,13 @@ async fn while_it_is_paused_nothing_is_approved() {
     let stage = stage_with(asking(""), Options::default()).await;
     let plan = waiting(&stage).await;
     stage.responder.pause(&Scope::Organization, None, None).await.unwrap();
-    let error = stage.responder.approve(&plan.id, None).await.unwrap_err().to_string();
+    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("the pause of organization by"), "{error}");
     stage.responder.resume_scope(&Scope::Organization).await.unwrap();
-    assert_eq!(stage.responder.approve(&plan.id, None).await.unwrap().state, State::Contained);
+    assert_eq!(
+        stage.responder.approve(&plan.id, None, None).await.unwrap().state,
+        State::Contained
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +195,7 @@ async fn an_approval_whose_worker_dies_is_carried_out_by_the_sweep() {
     let fault = Fault::once("ModifyNetworkInterfaceAttribute", Effect::CrashAfter);
     stage.world.organization.inject(fault);
     tokio::select! {
-        _ = stage.responder.approve(&plan.id, None) => panic!("it should have died"),
+        _ = stage.responder.approve(&plan.id, None, None) => panic!("it should have died"),
         () = stage.world.organization.crashed() => {}
     }
     // That process is dead for good.

@@ -24,6 +24,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(20);
 /// TransactWriteItems, "CancellationReason").
 const FAILED: &str = "ConditionalCheckFailed";
 const CONFLICT: &str = "TransactionConflict";
+const THROTTLED: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
 
 /// What a part of a transaction is about: what it means when its condition fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,11 @@ impl Commit<'_> {
     /// is at the revision before.
     pub fn advance(self, response: &Response, entry: &Entry) -> Result<Self, HubError> {
         let put = self.ledger.record_next(response)?;
-        let update = self.entry_update(&response.resource.arn(), &response.rule, entry)?;
+        // The entry is this response's still: an older one never comes back.
+        let update = self
+            .entry_update(&response.resource.arn(), &response.rule, entry)?
+            .condition_expression("contains(#rule, :response)")
+            .expression_attribute_values(":response", text(response.id.as_str()));
         self.update(Part::Claim, update)?.put(Part::Claim, put)
     }
 
@@ -171,9 +176,7 @@ impl Commit<'_> {
             let hit = |part: Part, code: &str| {
                 self.parts.iter().zip(&codes).any(|((of, _), is)| *of == part && is == code)
             };
-            // A conflict over the claim is lost as well: the caller reads again
-            // and sees who won.
-            if hit(Part::Claim, FAILED) || hit(Part::Claim, CONFLICT) {
+            if hit(Part::Claim, FAILED) {
                 return Ok(Written::Lost);
             }
             if hit(Part::Budget, FAILED) {
@@ -182,6 +185,11 @@ impl Commit<'_> {
             let told = hit(Part::Trip, FAILED);
             let recorded = hit(Part::Event, FAILED);
             let conflict = codes.iter().any(|code| code == CONFLICT);
+            let throttled = |code: &String| THROTTLED.contains(&code.as_str());
+            if codes.iter().any(throttled) {
+                let why = "dynamodb:TransactWriteItems was throttled".to_owned();
+                return Err(HubError::Transient(why));
+            }
             if !(told || recorded || conflict) {
                 return Err(failed("dynamodb:TransactWriteItems", &error));
             }

@@ -140,9 +140,10 @@ impl Ledger {
             Ok::<_, HubError>(keys)
         });
         let shards = futures::future::try_join_all(shards).await?;
-        let mut keys: Vec<(String, String)> = shards.into_iter().flatten().collect();
-        keys.truncate(at_most);
-        Ok(keys)
+        // Of each shard in turn, so that none waits for the others.
+        let longest = shards.iter().map(Vec::len).max().unwrap_or_default();
+        let in_turn = (0..longest).flat_map(|nth| shards.iter().filter_map(move |it| it.get(nth)));
+        Ok(in_turn.take(at_most).cloned().collect())
     }
 }
 

@@ -6,38 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::error;
 
 use super::{
-    BY_DAY, Item, Kind, Ledger, Written, count, day_of, due_attributes, read_json, text, unbuilt,
-    unreadable,
+    BY_DAY, Item, Kind, Ledger, count, day_of, due_attributes, read_json, text, unreadable,
 };
 use crate::aws::error::{HubError, failed};
 use crate::record::{FORMAT, Response, ResponseId};
 
 impl Ledger {
-    /// Writes a response's next revision, and nothing else.
-    pub async fn record(&self, response: &Response) -> Result<Written, HubError> {
-        let put = self.record_next(response)?.build().map_err(unbuilt)?;
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(put.item.into())
-            .set_condition_expression(put.condition_expression)
-            .set_expression_attribute_values(put.expression_attribute_values)
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(Written::Yes),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(Written::Lost)
-            }
-            Err(error) => Err(failed("dynamodb:PutItem", &error)),
-        }
-    }
-
     /// The responses that were due at `now`, at most so many. The index may lag
     /// by a moment: read each again before anything is done. An item that is no
     /// response keeps none of the others from being looked at.

@@ -6,7 +6,7 @@
 
 pub mod partitions;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
@@ -119,8 +119,9 @@ fn unsound_keys(body: &Value) -> Option<ServiceError> {
     let invalid = |message| Some(ServiceError::new(400, "ValidationException", message));
     let tables = body.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
     for keys in tables.filter_map(|(_, asked)| asked.get("Keys")?.as_array()) {
-        let mut seen = HashSet::new();
-        if !keys.iter().all(|key| seen.insert(key.to_string())) {
+        // By value: the order of a key's parts is the caller's.
+        let mut each = keys.iter().enumerate();
+        if each.any(|(index, key)| keys.iter().take(index).any(|it| it == key)) {
             return invalid("Provided list of item keys contains duplicates");
         }
         let parts = keys.iter().filter_map(Value::as_object).flat_map(|key| key.values());
