@@ -44,6 +44,7 @@ fn findings(world: &World, members: &[Member]) -> Vec<(String, Value)> {
         for attack in Attack::ALL {
             let number = records.len() + 1;
             let finding = attack.finding(member, number);
+            world.raise(&finding);
             world.import(&finding);
             let id = format!("m-{number}");
             records.push((id.clone(), record(&id, &event(&finding).to_string())));
@@ -56,7 +57,7 @@ fn findings(world: &World, members: &[Member]) -> Vec<(String, Value)> {
 async fn sweep_all(world: &World, responder: &Responder) {
     for _ in 0..10 {
         responder.deadline.clear();
-        responder.sweep().await;
+        Box::pin(responder.sweep()).await;
         world.organization.advance(SignedDuration::from_mins(5));
     }
 }
@@ -141,6 +142,7 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
     for number in 0..12 {
         let mut finding = Attack::Instance.finding(&member, 100 + number);
         finding["resource"]["instanceDetails"]["instanceId"] = format!("i-{number:017x}").into();
+        world.raise(&finding);
         world.import(&finding);
         let id = format!("gone-{number}");
         waiting.push((id.clone(), record(&id, &event(&finding).to_string())));

@@ -194,6 +194,7 @@ async fn an_end_that_fails_is_tried_again_by_the_next_sweep() {
     assert_eq!(failed.state, State::PartiallyContained, "{}", failed.reason);
     assert!(!stage.reaches_internet(member));
     stage.world.organization.clear_faults();
+    stage.world.organization.advance(SignedDuration::from_secs(16));
     let ended = stage.responder.sweep().await.responses;
     let [Ok(undone)] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!(undone.state, State::Expired, "{}", undone.reason);

@@ -42,6 +42,8 @@ pub(super) const ACCOUNTS: &str = "audit#accounts";
 #[derive(Debug)]
 struct Recorded {
     at: Timestamp,
+    /// Of two events in the same moment, which came first.
+    revision: Option<u64>,
     key: String,
     body: String,
 }
@@ -93,7 +95,7 @@ impl Ledger {
             if events.is_empty() {
                 continue;
             }
-            events.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
+            events.sort_by(|a, b| (a.at, a.revision, &a.key).cmp(&(b.at, b.revision, &b.key)));
             let mut head = self.audit_head(&id).await?;
             for some in batches(&events) {
                 let seen = item.revision;
@@ -146,9 +148,11 @@ impl Ledger {
                 let value = |name: &str| item.get(name)?.as_s().ok().cloned();
                 let key = value("sk").and_then(|sk| Some(sk.strip_prefix(KEY_PREFIX)?.to_owned()));
                 let event = value("body")
-                    .and_then(|body| Some((serde_json::from_str::<Event>(&body).ok()?.at, body)));
+                    .and_then(|body| Some((serde_json::from_str::<Event>(&body).ok()?, body)));
                 match key.zip(event) {
-                    Some((key, (at, body))) => recorded.push(Recorded { at, key, body }),
+                    Some((key, (Event { at, revision, .. }, body))) => {
+                        recorded.push(Recorded { at, revision, key, body });
+                    }
                     None => {
                         error!("what is recorded in {} cannot be read and is not chained", pk(id));
                     }
