@@ -130,7 +130,7 @@ impl Responder {
                 }
                 (Ok(response), Channel::Topic | Channel::Bus) => notices.push((one, response)),
                 (Err(error), _) => {
-                    Box::pin(self.try_later(one, None, &error.to_string(), &mut delivery)).await
+                    Box::pin(self.try_later(one, None, &error.to_string(), &mut delivery)).await;
                 }
             }
         }

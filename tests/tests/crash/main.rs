@@ -19,7 +19,7 @@ use crate::play::{Played, play};
 use crate::scenarios::{Scenario, scenarios};
 
 /// The ways in which a call stops.
-const STOPS: [Effect; 3] = [Effect::CrashBefore, Effect::CrashAfter, Effect::LostAnswer];
+const STOPS: [Effect; 2] = [Effect::CrashBefore, Effect::CrashAfter];
 
 /// What went wrong, by what it means.
 #[derive(Default)]

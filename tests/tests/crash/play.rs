@@ -87,8 +87,8 @@ impl Stage {
     /// again: what is left is the sweep's.
     async fn settle(&self) -> Vec<String> {
         let mut failed: Vec<String> = Vec::new();
-        for _ in 0..3 {
-            self.world.organization.advance(SignedDuration::from_mins(12));
+        for _ in 0..2 {
+            self.world.organization.advance(SignedDuration::from_mins(20));
             failed = self.once(&Act::Sweep).await.err().into_iter().collect();
         }
         failed

@@ -190,9 +190,7 @@ fn containments() -> Vec<Scenario> {
     vec![
         contained(
             "an instance",
-            act!(
-                "isolate-instance, revoke-instance-credentials, protect-instance, deregister-from-load-balancers, snapshot-volumes, tag-resource"
-            ),
+            act!("isolate-instance, revoke-instance-credentials, snapshot-volumes"),
             add_volume,
             &[Act::Deliver(instance)],
         ),
@@ -216,12 +214,7 @@ fn containments() -> Vec<Scenario> {
             &[Act::Deliver(role_session)],
         ),
         contained("a bucket", act!("block-public-access"), nothing, &[Act::Deliver(bucket)]),
-        contained(
-            "a database",
-            act!("quarantine-db, snapshot-db"),
-            add_database,
-            &[Act::Deliver(database)],
-        ),
+        contained("a database", act!("quarantine-db"), add_database, &[Act::Deliver(database)]),
         contained("a function", act!("freeze-function"), add_function, &[Act::Deliver(function)]),
         contained("a service", act!("freeze-service"), add_service, &[Act::Deliver(service)]),
         contained(
@@ -280,7 +273,7 @@ fn courses() -> Vec<Scenario> {
         ),
         Scenario {
             name: "an undo",
-            document: act!("isolate-instance, revoke-instance-credentials, tag-resource"),
+            document: act!("isolate-instance, tag-resource"),
             member: THREE_INTERFACES,
             arrange: nothing,
             acts: &[Act::Deliver(instance), Act::Undo],
