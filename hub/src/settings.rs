@@ -31,6 +31,10 @@ pub struct Settings {
     pub policy_ttl: Duration,
     /// How long an account's place is kept.
     pub place_ttl: Duration,
+    /// Whether an account's place is believed as another process found it. The
+    /// function does, because many of it would ask for the same; a person at the
+    /// command line asks afresh.
+    pub share_places: bool,
     /// How long a worker may be at one response before another resumes it.
     pub lease: Duration,
     /// How long an undone target is left alone by findings of the same type:
@@ -73,6 +77,7 @@ impl Settings {
             policy_ttl: Duration::from_secs(60),
             // MoveAccount events are seen in the management account only.
             place_ttl: Duration::from_secs(600),
+            share_places: true,
             // Lambda's longest run is 15 minutes; a function is given less.
             lease: Duration::from_secs(300),
             hold: Duration::from_secs(24 * 3_600),

@@ -182,7 +182,8 @@ impl Fleet {
         beside: impl Future<Output = ()>,
     ) -> Report {
         let mut settings = world.settings();
-        settings.concurrency = self.workers.try_into().unwrap();
+        // The sweep is a process of its own beside the workers.
+        settings.concurrency = (self.workers + 1).try_into().unwrap();
         let shared = Rc::new(Shared {
             world: world.clone(),
             config: world.hub_config().await.unwrap(),

@@ -144,6 +144,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 async fn responder() -> Result<Responder, Failure> {
     let settings =
         Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
+    let settings = Settings { share_places: false, ..settings };
     Ok(Responder::new(&config::from_environment().await, settings))
 }
 

@@ -77,8 +77,9 @@ impl Responder {
         received: tokio::time::Instant,
     ) -> Result<Option<Outcome>, HubError> {
         let account = &target.resource.account;
+        let stored = seen.place.as_ref().filter(|_| self.settings.share_places);
         let (place, by) = futures::join!(
-            self.organization.place_stored(account, seen.place.as_ref()),
+            self.organization.place_stored(account, stored),
             self.identity()
         );
         let (place, by) = (place?, by.as_str());
@@ -235,6 +236,7 @@ impl Responder {
             return Ok(None);
         }
         (outcome.written_back, outcome.untold) = Box::pin(self.tell(&response, outgoing)).await;
+        outcome.response = Some(response);
         Ok(Some(outcome))
     }
 

@@ -37,9 +37,10 @@ const AFTER_THE_LEASE: Duration = Duration::from_secs(301);
 /// How often a message is delivered: the queue's maxReceiveCount.
 const TRIES: u32 = 8;
 
-/// What two runs may differ in: counters of writes, and ids that a cluster never
-/// gives twice.
-const MAY_DIFFER: [&str; 3] = ["revision", "uid", "tries"];
+/// What two runs may differ in: counters of writes, ids that a cluster never
+/// gives twice, and whether it was told meanwhile that other steps go on: whoever
+/// comes after a crash may find them ended.
+const MAY_DIFFER: [&str; 4] = ["revision", "uid", "tries", "told_cut_off"];
 
 struct Stage {
     world: World,
