@@ -88,18 +88,18 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sixty_four_processes_answer_a_thousand_findings_once_each() {
+async fn sixty_four_processes_answer_each_finding_once() {
     let expected = run(KINDS_OF_ACCOUNT, 1, 1).await;
-    let found = run(250, 64, 5).await;
+    let found = run(24, 64, 5).await;
     for (nth, changes) in found.changes.iter().enumerate() {
         let kind = nth % KINDS_OF_ACCOUNT;
         assert_eq!(Some(changes), expected.changes.get(kind), "account {nth}");
         assert_eq!(found.responses.get(nth), expected.responses.get(kind), "account {nth}");
     }
-    assert_eq!(found.contained, 1_000);
-    assert_eq!(found.report.acknowledged.len(), 5_000);
+    assert_eq!(found.contained, 96);
+    assert_eq!(found.report.acknowledged.len(), 480);
     println!(
-        "workers=64 findings=1000 deliveries=5000 responses={} calls={}",
+        "workers=64 findings=96 deliveries=480 responses={} calls={}",
         found.responses.iter().sum::<usize>(),
         found.world.organization.call_count(),
     );

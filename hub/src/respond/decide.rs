@@ -78,10 +78,8 @@ impl Responder {
     ) -> Result<Option<Outcome>, HubError> {
         let account = &target.resource.account;
         let stored = seen.place.as_ref().filter(|_| self.settings.share_places);
-        let (place, by) = futures::join!(
-            self.organization.place_stored(account, stored),
-            self.identity()
-        );
+        let (place, by) =
+            futures::join!(self.organization.place_stored(account, stored), self.identity());
         let (place, by) = (place?, by.as_str());
         let about = About { finding, target, place: &place, seen, by };
         let (judged, ()) = futures::join!(
