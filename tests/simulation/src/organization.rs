@@ -387,7 +387,8 @@ impl Organization {
 
     /// The HTTP client for SDK configurations.
     pub fn http_client(&self) -> SharedHttpClient {
-        self.http_client_of(Life::default())
+        // Of no process in particular: whoever crashed may go on with it.
+        self.http_client_of(Life::endless())
     }
 
     /// The HTTP client of one process.

@@ -11,15 +11,28 @@ use crate::organization::Organization;
 
 /// Whether a process lives.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Life(Arc<(AtomicBool, Notify)>);
+pub(crate) struct Life(Arc<(AtomicBool, Notify)>, Endless);
+
+/// Whether a life never ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Endless {
+    #[default]
+    No,
+    Yes,
+}
 
 impl Life {
+    /// A life that no crash ends.
+    pub(crate) fn endless() -> Self {
+        Self(Arc::default(), Endless::Yes)
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.0.0.load(Ordering::SeqCst)
     }
 
     pub(crate) fn end(&self) {
-        self.0.0.store(true, Ordering::SeqCst);
+        self.0.0.store(self.1 == Endless::No, Ordering::SeqCst);
         // Kept for whoever waits next: the end may come before the wait.
         self.0.1.notify_one();
     }
