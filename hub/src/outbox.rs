@@ -18,8 +18,8 @@ pub enum Channel {
     /// Security Hub, how the response stands now: an older word is never
     /// written over a newer one.
     SecurityHub,
-    /// GuardDuty, to archive the finding of what is contained, and to take it
-    /// out of the archive after an undo.
+    /// GuardDuty, to archive the finding of what is contained, unless it stands
+    /// open at another target, and to take it out of the archive after an undo.
     Archive,
     /// The SNS topic: a notice.
     Topic,
@@ -77,6 +77,11 @@ pub const UNKNOWN_AT_MOST: SignedDuration = SignedDuration::from_mins(30);
 
 /// For how long anything else is tried.
 pub const TRIED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
+
+/// For how long a finding with several targets is not archived: GuardDuty
+/// confirms no archived finding, and a target whose message comes again is
+/// decided minutes after the others.
+const ALL_DECIDED_AFTER: SignedDuration = SignedDuration::from_mins(30);
 
 impl Outgoing {
     /// What there is to tell of a response as it stands, over the channels that
@@ -154,6 +159,13 @@ impl Outgoing {
         let seconds = 15_i64.saturating_mul(1 << self.tries.min(6)).min(600);
         now + SignedDuration::from_secs(seconds)
     }
+}
+
+/// Until when GuardDuty is not told of a response as it stands; `None` where
+/// there is nothing to wait for.
+pub fn archived_from(one: &Outgoing, response: &Response) -> Option<Timestamp> {
+    let waits = archives(response) == Some(Archive::Into) && !response.beside.is_empty();
+    waits.then(|| one.created + ALL_DECIDED_AFTER)
 }
 
 /// Whether GuardDuty is to archive the findings of a response as it stands, or

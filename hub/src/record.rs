@@ -4,6 +4,8 @@
 //! The record is the one source of truth for status, audit and undo. It is
 //! written before anything changes and carries all prior state.
 
+mod beside;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::beside::BESIDE_AT_MOST;
+pub use self::beside::Beside;
 use crate::finding::{Finding, SecurityHubId};
 use crate::organization::{OuPath, Place};
 use crate::policy::{Draw, Otherwise};
@@ -376,6 +380,9 @@ pub struct Response {
     /// What Security Hub calls the further findings that it answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further_findings: Vec<SecurityHubId>,
+    /// Those of its findings that have other targets as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Beside>,
     /// How it is approved, where it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,

@@ -56,6 +56,15 @@ impl StatusUpdate {
     pub fn text(&self) -> String {
         note::ours(self, NOTE_CHARACTERS)
     }
+
+    /// The same of a finding that stands open at another target: never resolved.
+    #[must_use]
+    pub fn not_resolved(mut self) -> Self {
+        if self.workflow == Some(Workflow::Resolved) {
+            self.workflow = Some(Workflow::Notified);
+        }
+        self
+    }
 }
 
 /// What to write for a response as it stands; `None` while there is nothing to

@@ -432,3 +432,15 @@ pub(super) fn find(name: &str) -> Result<&'static actions::Entry, ActionError> {
 pub(super) fn fenced(response: &Response) -> HubError {
     HubError::Transient(format!("another worker took response `{}` over", response.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wait_is_twice_the_one_before_up_to_ten_minutes() {
+        let waits: Vec<i64> = (0..9).map(|tries| wait_after(tries).as_secs()).collect();
+        assert_eq!(waits, [15, 30, 60, 120, 240, 480, 600, 600, 600]);
+        assert_eq!(wait_after(u32::MAX).as_secs(), 600);
+    }
+}

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use firebreak_spoke::actions;
 use firebreak_spoke::resource::Region;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tracing::error;
 
@@ -30,6 +31,16 @@ use crate::outbox::Outgoing;
 use crate::policy::Decision;
 use crate::record::State;
 use crate::sources::{self, Form, GUARDDUTY};
+
+/// For how long after its last update a finding may be unknown to its service:
+/// services tell of it before every one of their copies has it. It has to be
+/// shorter than the intake queue's visibility timeout: a message that waits is
+/// then decided when it comes the second time, and never ends as a dead letter.
+const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// How far a service's clock may be ahead of the hub's. A time beyond it is
+/// forged, and gains nothing.
+const AHEAD_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 
 /// Whether a finding's service bears it out.
 #[derive(Debug)]
@@ -70,8 +81,9 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// `Transient` when the service cannot be asked now, `Failed` when the hub
-    /// may not ask it: neither is ever taken for a confirmation.
+    /// `Transient` when the service cannot be asked now or does not have the
+    /// finding yet, `Failed` when the hub may not ask it: neither is ever taken
+    /// for a confirmation.
     pub(super) async fn confirm(
         &self,
         finding: &Finding,
@@ -98,7 +110,12 @@ impl Responder {
             error.context(format_args!("finding `{}` cannot be confirmed", finding.id))
         })?;
         let Some(raw) = raw else {
-            return refused(format!("{name} in Region {region} has no finding `{}`", finding.id));
+            let why = format!("{name} in Region {region} has no finding `{}`", finding.id);
+            if may_still_come(finding.updated_at, self.now()) {
+                let why = format!("{why} yet: it is asked again when the message comes again");
+                return Err(HubError::Transient(why));
+            }
+            return refused(why);
         };
         let mut read = sources::read(&raw.to_string());
         let mut fetched = match (read.pop(), read.is_empty()) {
@@ -181,6 +198,15 @@ impl Responder {
         outcome.response = Some(response);
         Ok(Some(outcome))
     }
+}
+
+/// Whether a finding that its service does not have was updated so lately that
+/// it may still come.
+fn may_still_come(updated_at: Option<Timestamp>, now: Timestamp) -> bool {
+    updated_at.is_some_and(|updated_at| {
+        let age = now.duration_since(updated_at);
+        -AHEAD_AT_MOST <= age && age < SETTLES_WITHIN
+    })
 }
 
 /// Where the service is asked. For events of global services a finding's Region
@@ -270,4 +296,25 @@ pub(super) fn differs(
 fn digest(finding: &Finding) -> String {
     let hash = Sha256::digest(finding.detail.to_string());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_may_come_for_five_minutes_and_a_time_to_come_gains_nothing() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let check = |updated_at: &str, expected: bool| {
+            assert_eq!(may_still_come(updated_at.parse().ok(), now), expected, "{updated_at}");
+        };
+        check("2026-01-01T12:00:00Z", true);
+        check("2026-01-01T11:55:01Z", true);
+        check("2026-01-01T11:55:00Z", false);
+        check("2025-01-01T00:00:00Z", false);
+        check("2026-01-01T12:01:00Z", true);
+        check("2026-01-01T12:01:01Z", false);
+        check("2999-01-01T00:00:00Z", false);
+        check("never", false);
+    }
 }

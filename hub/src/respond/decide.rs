@@ -22,7 +22,9 @@ use crate::organization::Place;
 use crate::outbox::{Channel, Outgoing};
 use crate::plan;
 use crate::policy::{Mode, Window};
-use crate::record::{Approval, FORMAT, FindingSummary, Response, State, Step};
+use crate::record::{
+    Approval, BESIDE_AT_MOST, Beside, FORMAT, FindingSummary, Response, State, Step,
+};
 
 /// How many findings one response answers at most: records have a limit, and
 /// what comes after is told of the next one, or not at all by itself.
@@ -215,10 +217,14 @@ impl Responder {
         let new = finding.security_hub.clone();
         let new = new.filter(|id| response.security_hub_ids().all(|known| known != id));
         let new = new.filter(|_| response.further_findings.len() < FINDINGS_AT_MOST);
+        // Without its other targets on record it could be told as resolved too early.
+        let beside = Beside::of(finding, about.target);
+        let new = new.filter(|_| beside.is_none() || response.beside.len() < BESIDE_AT_MOST);
         let now = self.now();
         let commit = self.ledger.commit(now).event(&self.decided(about, judged, &reason))?;
         let (commit, outgoing) = if let Some(id) = new {
             response.further_findings.push(id);
+            response.beside.extend(beside);
             response.revision += 1;
             response.updated = now;
             // Security Hub is told of one more finding; people know already.
@@ -361,6 +367,7 @@ impl Responder {
             told_cut_off: false,
             policy_version: Some(judged.policy_version),
             further_findings: Vec::new(),
+            beside: Beside::of(finding, target).into_iter().collect(),
             approval,
             undo: None,
         }

@@ -15,6 +15,7 @@
 //! The caller delivers a finding again when an error is returned (SQS does).
 
 mod approve;
+mod beside;
 mod carry_out;
 mod confirm;
 mod decide;

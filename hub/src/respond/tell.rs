@@ -125,6 +125,12 @@ impl Responder {
             match (response, one.channel) {
                 (Ok(response), Channel::SecurityHub) => statuses.push((one, response)),
                 (Ok(response), Channel::Archive) => {
+                    let from = outbox::archived_from(&one, &response);
+                    if let Some(from) = from.filter(|from| *from > self.now()) {
+                        let why = "other targets of the finding may not be decided yet";
+                        self.put_off(one, from, why, &mut delivery).await;
+                        continue;
+                    }
                     let archived = self.archive(&response).await;
                     self.told(one, &response, archived, &mut delivery).await;
                 }
@@ -165,12 +171,17 @@ impl Responder {
         }
     }
 
-    /// Archives the findings of a response in GuardDuty, or takes them out of
-    /// the archive, each in its Region.
+    /// Archives the findings of a response in GuardDuty that no other response
+    /// holds open, or takes all out of the archive, each in its Region.
     async fn archive(&self, response: &Response) -> Result<(), HubError> {
         let Some(archive) = outbox::archives(response) else { return Ok(()) };
+        let open = match archive {
+            Archive::Into => self.open_elsewhere(response).await?,
+            Archive::OutOf => Vec::new(),
+        };
         let mut regions: BTreeMap<Region, Vec<String>> = BTreeMap::new();
-        for id in response.security_hub_ids().filter_map(guardduty_id) {
+        let settled = response.security_hub_ids().filter(|id| !open.contains(id));
+        for id in settled.filter_map(guardduty_id) {
             regions.entry(id.0).or_default().push(id.1);
         }
         for (region, ids) in regions {
@@ -212,10 +223,23 @@ impl Responder {
             } else {
                 one.findings.clone()
             };
+            let open = match update.workflow {
+                Some(Workflow::Resolved) => self.open_elsewhere(&response).await,
+                Some(Workflow::New | Workflow::Notified) | None => Ok(Vec::new()),
+            };
+            let open = match open {
+                Ok(open) => open,
+                Err(error) => {
+                    let why = error.to_string();
+                    Box::pin(self.try_later(one, Some(&response), &why, delivery)).await;
+                    continue;
+                }
+            };
             for finding in &findings {
                 let region = region_of(finding).unwrap_or_else(|| response.finding.region.clone());
-                let findings = vec![finding.clone()];
-                tellings.push(Telling { region, findings, update: update.clone() });
+                let update = update.clone();
+                let update = if open.contains(finding) { update.not_resolved() } else { update };
+                tellings.push(Telling { region, findings: vec![finding.clone()], update });
             }
             asked.push((one, response, findings.len()));
         }
@@ -298,7 +322,7 @@ impl Responder {
     /// Leaves an item in the outbox for the sweep, unless its time is over.
     async fn try_later(
         &self,
-        mut one: Outgoing,
+        one: Outgoing,
         response: Option<&Response>,
         why: &str,
         delivery: &mut Delivery,
@@ -309,9 +333,14 @@ impl Responder {
             self.forget(&one, delivery).await;
             return;
         }
+        let due = one.again_at(now);
+        self.put_off(one, due, why, delivery).await;
+    }
+
+    /// Leaves an item in the outbox until it is due.
+    async fn put_off(&self, mut one: Outgoing, due: Timestamp, why: &str, delivery: &mut Delivery) {
         warn!(response.id = %one.response, "{} is told later: {why}", one.channel.name());
         delivery.later.push(why.to_owned());
-        let due = one.again_at(now);
         match self.ledger.postpone(&mut one, due).await {
             // Lost: somebody else has it in hand.
             Ok(_) => {}

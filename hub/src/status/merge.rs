@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use super::note::{cut, quote_in, quoted, with_quote};
 use super::{StatusUpdate, Workflow};
+use crate::record::State;
 
 /// Who we are in `Note.UpdatedBy`.
 pub const AUTHOR: &str = "firebreak";
@@ -135,19 +136,18 @@ pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write
     (write, Verdict::Ours(update.workflow))
 }
 
-/// A finding may have several targets, each with a response of its own: it is
-/// resolved only once none of them stands open. Where the last that was written
-/// is another response's and open, `RESOLVED` becomes `NOTIFIED`.
+/// A finding may have several responses: it is resolved only once none of them
+/// stands open. The responses at its other targets are looked for on record
+/// before this; here, where the last that was written is another response's and
+/// open, such as another rule's, `RESOLVED` becomes `NOTIFIED`.
 fn beside_others(present: &Present, update: &StatusUpdate) -> StatusUpdate {
-    let open = ["running", "failed", "partially-contained", "awaiting-approval", "denied"];
     let other =
         present.fields.get(RESPONSE).is_some_and(|id| update.fields.get(RESPONSE) != Some(id));
-    let stands_open = present.fields.get(STATE).is_some_and(|it| open.contains(&it.as_str()));
-    let mut update = update.clone();
-    if other && stands_open && update.workflow == Some(Workflow::Resolved) {
-        update.workflow = Some(Workflow::Notified);
-    }
-    update
+    let mut open = State::ALL.into_iter().filter(|state| state.stands_open());
+    let stands_open =
+        present.fields.get(STATE).is_some_and(|named| open.any(|state| state.name() == named));
+    let update = update.clone();
+    if other && stands_open { update.not_resolved() } else { update }
 }
 
 /// The finding after a write, so that the next update of the same finding need

@@ -7,6 +7,7 @@ use firebreak_hub::record::State;
 use firebreak_hub::respond::Disposition;
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::mapping::{
@@ -135,8 +136,11 @@ async fn a_forged_event_is_refused_recorded_and_acknowledged() {
     hub.world.import(&forged);
     hub.send(&forged);
     let ended = hub.take_in().await;
-    assert_eq!(ended.len(), 1);
-    let outcome = &ended[0].1.outcomes[0];
+    // Its service may be late: it is asked once more, and then it is refused.
+    assert_eq!(ended.len(), 2);
+    let why = ended[0].1.errors[0].to_string();
+    assert!(why.contains("GuardDuty in Region") && why.contains(" yet: "), "{why}");
+    let outcome = &ended[1].1.outcomes[0];
     assert_eq!(outcome.disposition, Disposition::NotConfirmed);
     assert!(outcome.reason.starts_with("not confirmed: GuardDuty in Region"), "{}", outcome.reason);
     let recorded = hub.responses().await;
@@ -150,6 +154,55 @@ async fn a_forged_event_is_refused_recorded_and_acknowledged() {
     hub.send(&forged);
     assert_eq!(responded(&hub.take_in().await), 1);
     assert!(!hub.reaches_internet(member, &member.instance));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_its_service_has_a_minute_later_is_contained() {
+    let hub = small().await;
+    let member = hub.sandbox(0);
+    let finding = Attack::Instance.finding(member, 1);
+    hub.send(&finding);
+    let first = hub.intake.poll(&hub.world, &hub.responder).await.unwrap();
+    assert_eq!((first.len(), first[0].1.errors.len()), (1, 1));
+    hub.world.organization.advance(SignedDuration::from_mins(1));
+    hub.raised(finding);
+    let ended = hub.take_in().await;
+    assert_eq!((ended.len(), responded(&ended)), (1, 1));
+    assert!(!hub.reaches_internet(member, &member.instance));
+    let responses = hub.responses().await;
+    assert_eq!(responses.len(), 1, "nothing was refused meanwhile");
+    assert_eq!(responses[0].state, State::Contained);
+    assert!(hub.intake.dead_letters(&hub.world).is_empty());
+}
+
+/// However the time is chosen, and whatever else costs a delivery, a forged
+/// event ends as refused and recorded, and not as a dead letter.
+#[tokio::test(start_paused = true)]
+async fn no_time_of_a_forged_event_makes_it_a_dead_letter() {
+    for (updated_at, throttled, deliveries) in [
+        ("2025-12-31T23:54:00Z", 0, 1),
+        ("2026-01-01T00:00:00Z", 0, 2),
+        ("2026-01-01T00:00:00Z", 1, 2),
+        ("2026-01-01T00:01:00Z", 0, 2),
+        ("2026-01-01T00:01:30Z", 0, 1),
+        ("2026-01-01T00:06:30Z", 1, 3),
+        ("2999-01-01T00:00:00Z", 0, 1),
+    ] {
+        let hub = small().await;
+        let mut forged = Attack::Instance.finding(hub.sandbox(0), 1);
+        forged["updatedAt"] = updated_at.into();
+        // Of each delivery the SDK makes four tries.
+        let down = Effect::Error { status: 500, code: "InternalServerErrorException".to_owned() };
+        let fault = Fault { times: 4 * throttled, ..Fault::once("GetFindings", down) };
+        hub.world.organization.inject(fault);
+        hub.send(&forged);
+        let ended = hub.take_in().await;
+        assert_eq!(ended.len(), deliveries, "{updated_at} {throttled}: {ended:?}");
+        let recorded = hub.responses().await;
+        assert_eq!((recorded.len(), recorded[0].state), (1, State::Refused), "{updated_at}");
+        assert!(recorded[0].reason.starts_with("not confirmed: "), "{}", recorded[0].reason);
+        assert!(hub.intake.dead_letters(&hub.world).is_empty(), "{updated_at}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,14 @@
 //! The write-back queue: what it says is told at once, together, and once; what
 //! it loses the sweep tells.
 
+use std::time::Duration;
+
 use firebreak_hub::cli::demo::example_policy;
+use firebreak_hub::outbox::OutgoingKey;
 use firebreak_hub::record::{Drift, State, Undo};
 use firebreak_hub::settings::Settings;
-use firebreak_simulation::Options;
 use firebreak_simulation::sqs::Counts;
+use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -18,6 +21,19 @@ async fn queued() -> Hub {
 impl Hub {
     fn status(&self, finding: &Value) -> String {
         self.world.security_hub_status(finding).unwrap()
+    }
+
+    /// A finding as Security Hub holds it now.
+    fn held(&self, finding: &Value) -> Value {
+        let arn = finding["arn"].as_str().unwrap();
+        self.world.organization.edit(|state| state.security_hub.finding(arn).unwrap().clone())
+    }
+
+    /// What is still to be told, the oldest word of a response first.
+    async fn words(&self) -> Vec<OutgoingKey> {
+        let mut words = self.outbox().await;
+        words.sort_by(|one, other| one.sk.cmp(&other.sk));
+        words
     }
 
     fn archived(&self, finding: &Value) -> bool {
@@ -181,5 +197,60 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
     hub.tell().await;
     assert!(!hub.archived(&finding));
     assert_eq!((hub.count("UnarchiveFindings"), hub.status(&finding).as_str()), (1, "NEW"));
+    assert!(hub.outbox().await.is_empty());
+}
+
+/// All of it, drift left alone, no hold.
+fn whole_undo() -> Undo {
+    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, hold_until: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_words_the_older_told_last_leaves_the_newer() {
+    let hub = queued().await;
+    let finding = hub.finding(hub.sandbox(0), 1);
+    hub.send(&finding);
+    hub.take_in().await;
+    let response = hub.responses().await.remove(0);
+    hub.responder.undo(&response.id, whole_undo()).await.unwrap();
+    let words = hub.words().await;
+    assert_eq!(words.len(), 2);
+    // As SQS may deliver them.
+    for word in words.iter().rev() {
+        hub.responder.deliver_keys(std::slice::from_ref(word)).await.unwrap();
+        assert_eq!(hub.status(&finding), "NEW", "{}", word.sk);
+        let told = hub.held(&finding)["UserDefinedFields"]["firebreak_state"].clone();
+        assert_eq!(told, "undone", "{}", word.sk);
+    }
+    assert!(hub.outbox().await.is_empty());
+}
+
+/// Security Hub has no conditional update: who was overtaken while it told
+/// tells again, how the response stands then.
+#[tokio::test(start_paused = true)]
+async fn a_word_that_was_overtaken_while_it_was_told_does_not_stand() {
+    let hub = queued().await;
+    let finding = hub.finding(hub.sandbox(0), 1);
+    hub.send(&finding);
+    hub.take_in().await;
+    let response = hub.responses().await.remove(0);
+    let contained = hub.words().await;
+    let other = hub.another().await;
+    let slow = Effect::Slow(Duration::from_secs(5));
+    hub.world.organization.inject(Fault::once("BatchUpdateFindings", slow));
+    let (first, ()) = tokio::join!(hub.responder.deliver_keys(&contained), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        other.undo(&response.id, whole_undo()).await.unwrap();
+        let mut undone = hub.words().await;
+        undone.retain(|word| !contained.contains(word));
+        assert_eq!(other.deliver_keys(&undone).await.unwrap().told, 1);
+        assert_eq!(hub.status(&finding), "NEW");
+    });
+    let later = first.unwrap().later;
+    assert!(later.iter().any(|why| why.contains("overtaken")), "{later:?}");
+    hub.world.organization.advance(SignedDuration::from_secs(91));
+    hub.sweep().await;
+    assert_eq!(hub.status(&finding), "NEW");
+    assert_eq!(hub.held(&finding)["UserDefinedFields"]["firebreak_state"], "undone");
     assert!(hub.outbox().await.is_empty());
 }

@@ -205,3 +205,77 @@ async fn an_approval_whose_worker_dies_is_carried_out_by_the_sweep() {
     assert_eq!(present.state, State::Contained, "{}", present.reason);
     assert!(!stage.reaches_internet(member));
 }
+
+#[tokio::test(start_paused = true)]
+async fn under_a_ceiling_that_came_since_nothing_acts_without_a_person() {
+    let terms = "    approve: { within: 30m, otherwise: act }\n";
+    let stage = stage_with(asking(terms), Options::default()).await;
+    let plan = waiting(&stage).await;
+    stage
+        .push(&policy(&[&format!(
+            "attach: r-fb01\nceiling: approve\nrules:\n  - name: ask\n    mode: approve\n    then: [isolate-instance]\n{terms}"
+        )]))
+        .await;
+    stage.world.organization.advance(SignedDuration::from_mins(30));
+    stage.world.organization.forget_calls();
+    let swept = stage.responder.sweep().await;
+    assert_eq!(swept.failures(), Vec::<String>::new());
+    let present = now(&stage, &plan).await;
+    assert_eq!(present.state, State::AwaitingApproval, "{}", present.reason);
+    assert!(present.due > plan.due, "people are asked once more");
+    assert!(stage.changes().is_empty(), "{:?}", stage.changes());
+    assert!(stage.reaches_internet(stage.member("sandbox", 0)));
+    // A person may still say yes.
+    let done = stage.responder.approve(&plan.id, None, None).await.unwrap();
+    assert_eq!(done.state, State::Contained, "{}", done.reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_budget_is_spent_nothing_acts_without_a_person() {
+    let stage = stage_with(
+        policy(&[
+            "attach: r-fb01\nbudgets: [{ actions: 1, per: 4h }]\nrules:\n  - name: keys\n    when: { resource: { type: [AccessKey] } }\n    mode: auto\n    then: [deactivate-access-key]\n  - name: ask\n    mode: approve\n    approve: { within: 30m, otherwise: act }\n    then: [isolate-instance]\n",
+        ]),
+        Options::default(),
+    )
+    .await;
+    let plan = waiting(&stage).await;
+    let member = stage.member("sandbox", 0);
+    let key = stage.deliver(&stage.finding(Attack::UserKey, member, 2)).await;
+    assert_eq!(key.state(), State::Contained);
+    stage.world.organization.advance(SignedDuration::from_mins(31));
+    let swept = stage.responder.sweep().await;
+    assert_eq!(swept.failures(), Vec::<String>::new());
+    let present = now(&stage, &plan).await;
+    assert_eq!(present.state, State::AwaitingApproval, "{}", present.reason);
+    assert!(present.due > plan.due && stage.reaches_internet(member));
+    // Once the window has moved on, what policy says is done.
+    stage.world.organization.advance(SignedDuration::from_hours(5));
+    stage.responder.sweep().await;
+    assert_eq!(now(&stage, &plan).await.state, State::Contained);
+}
+
+/// Who approves means what they were shown.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_became_another_since_it_was_shown_is_not_carried_out() {
+    let stage = stage_with(asking(""), Options::default()).await;
+    let member = stage.member("sandbox", 0);
+    let plan = waiting(&stage).await;
+    stage.world.organization.edit(|state| {
+        let ec2 = state.ec2(&member.account, &member.region);
+        let vpc = ec2.vpcs.keys().next().unwrap().clone();
+        let added = ec2.add_group(&vpc, "added");
+        ec2.interfaces.values_mut().for_each(|it| it.groups.push(added.clone()));
+    });
+    // Somebody else approves, which makes it another plan.
+    stage.responder.approve(&plan.id, None, None).await.unwrap_err();
+    stage.world.organization.forget_calls();
+    let error = stage.responder.approve(&plan.id, None, Some(plan.revision)).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("has changed since it was shown"), "{error}");
+    assert!(stage.changes().is_empty() && stage.reaches_internet(member));
+    let shown = now(&stage, &plan).await;
+    assert_eq!(shown.state, State::AwaitingApproval);
+    let done = stage.responder.approve(&plan.id, None, Some(shown.revision)).await.unwrap();
+    assert_eq!(done.state, State::Contained, "{}", done.reason);
+}

@@ -15,7 +15,14 @@ const ISOLATE: &str =
     "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [isolate-instance] }\n";
 
 async fn isolating() -> Stage {
-    stage_with(policy(&[ISOLATE]), Options::default()).await
+    let stage = stage_with(policy(&[ISOLATE]), Options::default()).await;
+    wait(&stage);
+    stage
+}
+
+/// Waits until a finding that its service does not have comes no more.
+fn wait(stage: &Stage) {
+    stage.world.organization.advance(SignedDuration::from_mins(5));
 }
 
 fn imported(asff: &Value, region: &Value) -> String {
@@ -65,6 +72,33 @@ async fn a_forged_event_is_refused_and_recorded_once() {
     assert_eq!(stage.snapshot(member), before);
     // Neither is Security Hub told of what it may know as another finding.
     assert_eq!(count(&stage, "securityhub", "BatchUpdateFindings"), 0);
+}
+
+/// Services tell of a finding before every one of their copies has it.
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_its_service_does_not_have_yet_is_asked_for_again() {
+    let stage = stage_with(policy(&[ISOLATE]), Options::default()).await;
+    let member = stage.member("sandbox", 0);
+    let finding = Attack::Instance.finding(member, 1);
+    let (id, region) = (finding["id"].as_str().unwrap(), &member.region);
+    let asff = asff(&finding);
+    let arn = asff["Id"].as_str().unwrap();
+    for (message, expected) in [
+        (
+            event(&finding).to_string(),
+            format!("GuardDuty in Region {region} has no finding `{id}` yet"),
+        ),
+        (
+            imported(&asff, &finding["region"]),
+            format!("Security Hub in Region {region} has no finding `{id}` yet"),
+        ),
+    ] {
+        let error = stage.deliver_forged(&message).await.error();
+        assert!(error.contains(&expected), "{error} {arn}");
+        assert!(stage.changes().is_empty() && records(&stage).await.is_empty());
+    }
+    stage.world.import(&finding);
+    assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,6 +334,7 @@ async fn a_plan_that_waits_is_confirmed_and_what_observes_is_not() {
         )
     };
     let stage = stage_with(policy(&[&rule("approve")]), Options::default()).await;
+    wait(&stage);
     let message = event(&Attack::Instance.finding(stage.member("sandbox", 0), 1)).to_string();
     refused(&stage, &stage.deliver_forged(&message).await).await;
     let stage = stage_with(policy(&[&rule("observe")]), Options::default()).await;

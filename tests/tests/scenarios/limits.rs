@@ -1,11 +1,13 @@
 //! What keeps damage small: budgets, and pauses.
 
+use std::time::Duration;
+
 use firebreak_hub::cli::demo::world::Attack;
 use firebreak_hub::policy::Policy;
 use firebreak_hub::record::{Because, State};
 use firebreak_hub::respond::Disposition;
 use firebreak_hub::switches::Scope;
-use firebreak_simulation::Options;
+use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
 use crate::stage::{Stage, deliver_to, policy, stage_with};
@@ -122,6 +124,53 @@ async fn a_pause_ends_at_its_time_and_a_rule_alone_can_be_paused() {
     assert_eq!(attack(&stage, "sandbox", 1).await.0, State::AwaitingApproval);
     stage.world.organization.advance(SignedDuration::from_mins(61));
     assert_eq!(attack(&stage, "sandbox", 2).await.0, State::Contained);
+}
+
+/// What is answered finding by finding is recorded under more than its rule's
+/// name; its rule is paused all the same.
+#[tokio::test(start_paused = true)]
+async fn a_paused_rule_that_answers_finding_by_finding_is_not_approved() {
+    for scope in ["rule:act", "rule:r-fb01/act"] {
+        let documents = policy(&[
+            "attach: r-fb01\nrules:\n  - { name: act, mode: approve, then: [block-remote-ip] }\n",
+        ]);
+        let stage = stage_with(documents, Options::default()).await;
+        let mut finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
+        finding["service"]["action"] = serde_json::json!({
+            "networkConnectionAction": { "remoteIpDetails": { "ipAddressV4": "198.51.100.7" } },
+        });
+        let delivered = stage.deliver(&finding).await;
+        assert_eq!(delivered.state(), State::AwaitingApproval);
+        let plan = delivered.response();
+        assert!(plan.rule.starts_with("r-fb01/act#"), "{}", plan.rule);
+        let scope: Scope = scope.parse().unwrap();
+        stage.responder.pause(&scope, None, None).await.unwrap();
+        let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("the pause of {scope} by")), "{error}");
+        stage.responder.resume_scope(&scope).await.unwrap();
+        let done = stage.responder.approve(&plan.id, None, None).await.unwrap();
+        assert_eq!(done.state, State::Contained, "{}", done.reason);
+    }
+}
+
+/// What is paused is read with the target, before it is judged; judging may
+/// take long.
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_comes_while_a_finding_is_judged_holds() {
+    let stage = stage_with(acting(""), Options::default()).await;
+    let member = stage.member("sandbox", 0);
+    let finding = stage.finding(Attack::Instance, member, 1);
+    let other = stage.another_responder().await;
+    let slow = Effect::Slow(Duration::from_secs(4));
+    stage.world.organization.inject(Fault::once("DescribeInstances", slow));
+    let (delivered, ()) = tokio::join!(stage.deliver(&finding), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        other.pause(&Scope::Organization, None, None).await.unwrap();
+    });
+    assert_eq!(delivered.state(), State::AwaitingApproval, "{}", delivered.response().reason);
+    let approval = delivered.response().approval.as_ref().unwrap();
+    assert_eq!(approval.because, Because::Pause);
+    assert!(stage.reaches_internet(member));
 }
 
 #[tokio::test(start_paused = true)]

@@ -151,6 +151,14 @@ impl Stage {
         }
     }
 
+    /// Puts other documents in force, and waits until every process follows them.
+    pub(crate) async fn push(&self, policy: &Policy) {
+        let policies = &self.responder.policies;
+        let before = policies.version().await.unwrap();
+        policies.push(&policy.to_stored(), &before, &author()).await.unwrap();
+        self.world.organization.advance(jiff::SignedDuration::from_secs(61));
+    }
+
     /// A second process of the hub, with caches of its own.
     pub(crate) async fn another_responder(&self) -> Responder {
         Responder::new(&self.world.hub_config().await.unwrap(), self.world.settings())
