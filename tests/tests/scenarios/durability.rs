@@ -86,18 +86,18 @@ async fn a_stalled_worker_does_not_write_over_the_next_epoch_s_entry() {
     let member = stage.member("sandbox", 0);
     let first = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
     let id = first.response().id.clone();
-    let mut stale = stage.responder.undo(&id, whole_undo()).await.unwrap();
-    let entry = target(&stage, &stale).await.entries[&stale.rule].clone();
+    let mut stalled = stage.responder.undo(&id, whole_undo()).await.unwrap();
+    let entry = target(&stage, &stalled).await.entries[&stalled.rule].clone();
     let second = stage.deliver(&stage.finding(Attack::Instance, member, 2)).await;
     assert_eq!((second.state(), second.response().epoch), (State::Contained, 2));
-    let present = target(&stage, &stale).await;
+    let present = target(&stage, &stalled).await;
     // Its own record is as it left it; the entry is another response's by now.
-    stale.revision += 1;
+    stalled.revision += 1;
     let commit = stage.responder.ledger.commit(stage.responder.now());
-    let written = commit.advance(&stale, &entry).unwrap().write().await.unwrap();
+    let written = commit.advance(&stalled, &entry).unwrap().write().await.unwrap();
     assert_eq!(written, Written::Lost);
-    assert_eq!(target(&stage, &stale).await, present);
-    assert_eq!(present.entries[&stale.rule].response, second.response().id);
+    assert_eq!(target(&stage, &stalled).await, present);
+    assert_eq!(present.entries[&stalled.rule].response, second.response().id);
 }
 
 /// A new plan would take our own half of a change for the original.
