@@ -309,6 +309,27 @@ mod tests {
     }
 
     #[test]
+    fn over_another_response_that_stands_open_nothing_is_resolved() {
+        use Workflow::{New, Notified, Resolved};
+        let check = |id: &str, state: &str, workflow: Workflow, expected: Workflow| {
+            let fields = [(RESPONSE, id), (STATE, state), (WORKFLOW, "NOTIFIED")];
+            let present = present("NOTIFIED", None, &fields);
+            let (write, verdict) = merge(ASFF, &present, &update(Some(workflow)));
+            assert_eq!(verdict, Verdict::Ours(Some(expected)), "{id} {state}");
+            let marked = write.fields.unwrap().remove(WORKFLOW);
+            assert_eq!(marked.as_deref(), Some(expected.name()), "{id} {state}");
+        };
+        let other = "r-fedcba9876543210";
+        for state in State::ALL {
+            let expected = if state.stands_open() { Notified } else { Resolved };
+            check(other, state.name(), Resolved, expected);
+            check(other, state.name(), New, New);
+            check(RESPONSE_ID, state.name(), Resolved, Resolved);
+        }
+        check(other, "a state to come", Resolved, Resolved);
+    }
+
+    #[test]
     fn a_note_of_others_is_quoted_and_the_quote_carried_on() {
         let quote = "Firebreak said. Undo: it | Note of ann: mine";
         let began = "Firebreak began. | Note of ann: mine";

@@ -93,6 +93,13 @@ async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_stands_open
     assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false));
     sweep_later(&stage, &responder).await;
     assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false));
+    // Further findings of a contained target have all of its findings told again.
+    for number in 8..10 {
+        let further = stage.finding(Attack::Instance, stage.member("sandbox", 1), number);
+        stage.world.raise(&further);
+        respond(&responder, &further).await;
+        assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false), "{number}");
+    }
     let done = responder.approve(&waiting[0].id, None, None).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
     assert_eq!(told(&stage, &finding), ("RESOLVED".to_owned(), false));
