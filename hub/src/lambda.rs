@@ -34,7 +34,7 @@ use crate::turns::Turns;
 
 /// How many messages of a batch are handled side by side: enough to hide
 /// latency, few enough to leave memory and connections to each.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// How many of them may be of one account, whose calls wait for its pace.
 const OF_ONE_ACCOUNT: usize = 4;

@@ -96,6 +96,19 @@ impl Class {
 
 type Key = (AccountId, Region);
 
+/// How many calls of one class a response makes about.
+const ONE_RESPONSE: u32 = 8;
+
+/// The most of a bucket that is drawn for the sake of single responses, in percent.
+const HALF: u32 = 50;
+
+/// What one of the processes may draw of what AWS gives, in thousandths of a
+/// call: its part of the share, or `least` as far as its part of the half allows.
+fn thousandths(given: u32, share: u32, least: u32, concurrency: NonZeroU32) -> u32 {
+    let part = |percent: u32| given.saturating_mul(percent).saturating_mul(10) / concurrency;
+    part(share).max(least.saturating_mul(1_000).min(part(HALF)))
+}
+
 /// The limiters of one process, keyed by account and Region, one for each class.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -105,19 +118,21 @@ pub struct Pace {
 impl Pace {
     /// `share` is the part of each documented bucket that Firebreak may use, in
     /// percent (10 to 20 leaves the members' workloads alone); it is divided by
-    /// `concurrency`, the number of processes that run at once. At least one
-    /// call in each second stays allowed, or nothing would ever be contained.
+    /// `concurrency`, the number of processes that run at once.
+    ///
+    /// A part that a single response would have to wait for is raised to what
+    /// one needs, eight calls at once and one more each second, but never so far
+    /// that all processes together, at work in one account, could draw more
+    /// than half of what AWS gives: the more processes, the longer each waits.
     pub fn new(share: u32, concurrency: NonZeroU32) -> Self {
-        let part = |whole: u32| {
-            let part = whole.saturating_mul(share) / 100 / concurrency;
-            NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN)
-        };
         let limiters = Class::ALL
             .into_iter()
             .map(|class| {
                 let (bucket, refill) = class.bucket();
-                let every = Duration::from_secs(1) / part(refill).get();
-                (class, Buckets::new(part(bucket), every))
+                let size = thousandths(bucket, share, ONE_RESPONSE, concurrency) / 1_000;
+                let each_second = thousandths(refill, share, 1, concurrency);
+                let every = Duration::from_secs(1_000) / each_second.max(1);
+                (class, Buckets::new(NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN), every))
             })
             .collect();
         Self { limiters: Arc::new(limiters) }
@@ -175,8 +190,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_share_of_less_than_one_call_still_lets_one_through_each_second() {
-        let pace = Pace::new(1, NonZeroU32::new(50).unwrap());
-        assert_eq!(seconds_for(4, "111111111111", &pace).await, 3);
+    async fn a_single_response_does_not_wait_for_a_share_that_is_too_small_for_it() {
+        // Of a bucket of 50, three processes may draw 25 for the sake of one each.
+        let pace = Pace::new(1, NonZeroU32::new(3).unwrap());
+        assert_eq!(seconds_for(8, "111111111111", &pace).await, 0);
+        // Then half of 5 a second, by three.
+        assert_eq!(seconds_for(5, "111111111111", &pace).await, 6);
+    }
+
+    #[test]
+    fn all_processes_together_never_draw_more_than_half_or_the_share() {
+        for class in Class::ALL {
+            let (bucket, refill) = class.bucket();
+            for (share, processes) in [(1, 1), (20, 2), (20, 6), (20, 51), (80, 7), (100, 3)] {
+                let concurrency = NonZeroU32::new(processes).unwrap();
+                let most = share.max(HALF);
+                for (given, least) in [(bucket, ONE_RESPONSE), (refill, 1)] {
+                    let all = thousandths(given, share, least, concurrency) * processes;
+                    assert!(all <= given * most * 10, "{class:?} {share} {processes} {all}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn very_many_processes_wait_longer_instead_of_drawing_more() {
+        // Half of 5 a second by 50 is one in 20 seconds.
+        let pace = Pace::new(20, NonZeroU32::new(50).unwrap());
+        assert_eq!(seconds_for(4, "111111111111", &pace).await, 60);
     }
 }

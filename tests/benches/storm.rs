@@ -28,7 +28,7 @@ use firebreak_hub::cli::demo::world::{Attack, HUB, Member, World, event};
 use firebreak_hub::policy::{ActionFacts, read_files};
 use firebreak_hub::record::Response;
 use firebreak_simulation::{Chaos, Options};
-use firebreak_tests::fleet::{Fleet, settle};
+use firebreak_tests::fleet::{Fleet, ToldBy, settle};
 use firebreak_tests::queue::{Message, Queue, Settings};
 use firebreak_tests::rates::Rates;
 use firebreak_tests::truth;
@@ -37,7 +37,7 @@ use jiff::{SignedDuration, Timestamp};
 const POLICY: &str = "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, revoke-instance-credentials, snapshot-volumes, tag-resource, deactivate-access-key, revoke-sessions, block-public-access]\n";
 
 /// The messages of one invocation, and how long it may take.
-const BATCH: usize = 10;
+const BATCH: usize = 50;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many calls an invocation makes about: `--crash` is the share of
@@ -62,7 +62,7 @@ fn arguments() -> Result<Arguments, String> {
     let given: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test` runs this as a test, and small.
     let bench = given.iter().any(|it| it == "--bench" || it == "--findings");
-    let (findings, accounts, workers) = if bench { (100_000, 1_000, 50) } else { (500, 20, 2) };
+    let (findings, accounts, workers) = if bench { (100_000, 1_000, 5) } else { (500, 20, 2) };
     let (latency_ms, throttle, crash) = (20, 0.05, 0.01);
     let mut read = Arguments { findings, accounts, workers, latency_ms, throttle, crash };
     let mut given = given.into_iter().filter(|it| it != "--bench");
@@ -209,7 +209,9 @@ async fn storm(arguments: Arguments) -> ExitCode {
     }));
     let watched = RefCell::new(Watched::default());
     let began = Instant::now();
-    let fleet = Fleet { workers: arguments.workers, batch: BATCH, timeout: TIMEOUT };
+    let told_by = ToldBy::WriteBackQueue;
+    let workers = arguments.workers;
+    let fleet = Fleet { workers, batch: BATCH, timeout: TIMEOUT, told_by };
     let report = fleet.run(&world, &queue, watch(&world, &queue, &watched)).await;
     let wall = began.elapsed();
     watched.borrow_mut().drain(&world);

@@ -9,16 +9,21 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use firebreak_hub::cli::demo::world::World;
+use firebreak_hub::cli::demo::world::{HOME, HUB, World};
 use firebreak_hub::lambda::{self, Handled};
 use firebreak_hub::record::{ResponseId, State};
 use firebreak_hub::respond::{Disposition, Responder};
 use firebreak_hub::settings::Settings;
 use firebreak_simulation::Process;
-use jiff::Timestamp;
+use firebreak_simulation::sqs::Address;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::queue::{Message, Queue};
+
+/// How many messages of the write-back queue are in a batch: Security Hub takes
+/// that many updates in a call.
+const WRITTEN_BACK_AT_ONCE: usize = 100;
 
 /// How many processes there are and how they work.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +34,17 @@ pub struct Fleet {
     pub batch: usize,
     /// How long one invocation may take.
     pub timeout: Duration,
+    /// Who tells what is to be told.
+    pub told_by: ToldBy,
+}
+
+/// Who tells Security Hub how responses stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToldBy {
+    /// Whoever responded.
+    Responders,
+    /// One more process, through the write-back queue.
+    WriteBackQueue,
 }
 
 /// What became of a message that was acknowledged.
@@ -82,6 +98,23 @@ impl Shared {
         Worker { process, responder }
     }
 
+    /// One invocation; `None` where its process died or was killed.
+    async fn invoke<T>(&self, worker: &Worker, work: impl Future<Output = T>) -> Option<T> {
+        worker.responder.deadline.set(tokio::time::Instant::now() + self.fleet.timeout);
+        tokio::select! {
+            biased;
+            () = worker.process.died() => {
+                self.report.borrow_mut().crashes += 1;
+                None
+            }
+            () = tokio::time::sleep(self.fleet.timeout) => {
+                self.report.borrow_mut().killed += 1;
+                None
+            }
+            ended = work => Some(ended),
+        }
+    }
+
     fn now(&self) -> Timestamp {
         self.world.organization.now()
     }
@@ -124,18 +157,8 @@ impl Shared {
                 continue;
             }
             let event = event(&batch);
-            let ended = tokio::select! {
-                biased;
-                () = worker.process.died() => {
-                    self.report.borrow_mut().crashes += 1;
-                    None
-                }
-                () = tokio::time::sleep(self.fleet.timeout) => {
-                    self.report.borrow_mut().killed += 1;
-                    None
-                }
-                ended = lambda::handle_batch(&worker.responder, event) => Some(ended),
-            };
+            let work = lambda::handle_batch(&worker.responder, event);
+            let ended = self.invoke(&worker, work).await;
             match ended {
                 Some((response, handled)) => {
                     let failed = response.batch_item_failures.into_iter();
@@ -147,23 +170,49 @@ impl Shared {
         }
     }
 
+    /// Tells what the write-back queue says is to be told, a hundred at a time.
+    async fn write_back(self: Rc<Self>, queue: Address) {
+        let mut worker = self.worker();
+        while !self.over.get() {
+            let now = self.now();
+            let received = self
+                .world
+                .organization
+                .edit(|state| state.sqs.receive(&queue, WRITTEN_BACK_AT_ONCE, now))
+                .unwrap();
+            if received.is_empty() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            let mut batch = SqsEvent::default();
+            for message in &received {
+                let mut record = SqsMessage::default();
+                record.message_id = Some(message.id.clone());
+                record.body = Some(message.body.clone());
+                batch.records.push(record);
+            }
+            let work = lambda::handle_batch(&worker.responder, batch);
+            let ended = self.invoke(&worker, work).await;
+            let Some((response, _)) = ended else {
+                worker = self.worker();
+                continue;
+            };
+            let failed: Vec<String> =
+                response.batch_item_failures.into_iter().map(|it| it.item_identifier).collect();
+            self.world.organization.edit(|state| {
+                for message in received.iter().filter(|it| !failed.contains(&it.id)) {
+                    state.sqs.delete(&queue, &message.receipt).unwrap();
+                }
+            });
+        }
+    }
+
     /// Sweeps each minute until the queue is empty.
     async fn sweep(self: Rc<Self>) {
         let mut worker = self.worker();
         while !self.over.get() {
             tokio::time::sleep(Duration::from_secs(60)).await;
-            let ended = tokio::select! {
-                biased;
-                () = worker.process.died() => {
-                    self.report.borrow_mut().crashes += 1;
-                    None
-                }
-                () = tokio::time::sleep(self.fleet.timeout) => {
-                    self.report.borrow_mut().killed += 1;
-                    None
-                }
-                ended = lambda::sweep(&worker.responder) => Some(ended),
-            };
+            let ended = self.invoke(&worker, lambda::sweep(&worker.responder)).await;
             match ended {
                 Some(Ok(())) => {}
                 Some(Err(error)) => self.report.borrow_mut().sweeps.push(error.to_string()),
@@ -184,6 +233,17 @@ impl Fleet {
         let mut settings = world.settings();
         // The sweep is a process of its own beside the workers.
         settings.concurrency = (self.workers + 1).try_into().unwrap();
+        let write_back = (self.told_by == ToldBy::WriteBackQueue).then(|| {
+            let queue = Address::new(HUB, HOME, "firebreak-write-back");
+            let dead = Address::new(HUB, HOME, "firebreak-write-back-dead");
+            let now = world.organization.now();
+            world.organization.edit(|state| {
+                let made = state.sqs.create_with_dead_letters(&queue, &dead, 20, now);
+                made.visibility = SignedDuration::from_secs(360);
+            });
+            queue
+        });
+        settings.write_back_queue = write_back.as_ref().map(Address::url);
         let shared = Rc::new(Shared {
             world: world.clone(),
             config: world.hub_config().await.unwrap(),
@@ -195,6 +255,8 @@ impl Fleet {
         });
         let all = async {
             let sweeps = tokio::task::spawn_local(shared.clone().sweep());
+            let telling = write_back.map(|queue| shared.clone().write_back(queue));
+            let telling = telling.map(tokio::task::spawn_local);
             let mut workers = JoinSet::new();
             for _ in 0..self.workers {
                 workers.spawn_local(shared.clone().work());
@@ -204,6 +266,9 @@ impl Fleet {
             }
             shared.over.set(true);
             sweeps.await.unwrap();
+            if let Some(telling) = telling {
+                telling.await.unwrap();
+            }
         };
         let local = tokio::task::LocalSet::new();
         local

@@ -15,7 +15,7 @@ use fastrand::Rng;
 use firebreak_hub::cli::demo::world::{Attack, World, event};
 use firebreak_hub::policy::{ActionFacts, read_files};
 use firebreak_simulation::{Chaos, Options};
-use firebreak_tests::fleet::{Fleet, settle};
+use firebreak_tests::fleet::{Fleet, ToldBy, settle};
 use firebreak_tests::queue::{Message, Queue, Settings};
 use firebreak_tests::truth;
 use jiff::SignedDuration;
@@ -36,7 +36,8 @@ const POLICY: [(&str, &str); 3] = [
     ("observe.yaml", "attach: ou-fb01-observe1\nceiling: observe\n"),
 ];
 
-const FLEET: Fleet = Fleet { workers: 8, batch: 10, timeout: Duration::from_secs(120) };
+const FLEET: Fleet =
+    Fleet { workers: 8, batch: 10, timeout: Duration::from_secs(120), told_by: ToldBy::Responders };
 
 /// Of a million calls. The rest, nineteen of twenty, go well.
 fn chaos(seed: u64) -> Chaos {
