@@ -37,7 +37,7 @@ use jiff::{SignedDuration, Timestamp};
 const POLICY: &str = "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, revoke-instance-credentials, snapshot-volumes, tag-resource, deactivate-access-key, revoke-sessions, block-public-access]\n";
 
 /// The messages of one invocation, and how long it may take.
-const BATCH: usize = 50;
+const BATCH: usize = 10;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many calls an invocation makes about: `--crash` is the share of
