@@ -106,6 +106,7 @@ pub struct Organization(Arc<Inner>);
 /// Why a request got no answer.
 enum Unanswered {
     Unreachable,
+    NoSuchHost,
     LostAnswer,
     Crashed,
 }
@@ -191,12 +192,16 @@ impl Organization {
         });
     }
 
-    /// Makes an account the delegated administrator of everything.
+    /// Makes an account the delegated administrator of everything, with
+    /// Security Hub on in all Regions.
     pub fn delegate(&self, account: &str) {
         self.edit(|state| {
             state.organizations.delegated.push(account.to_owned());
             state.security_hub.administrator = Some(account.to_owned());
             state.guardduty.administrator = Some(account.to_owned());
+            for region in state.regions.offered.keys() {
+                state.security_hub.enable(account, region);
+            }
         });
     }
 
@@ -415,6 +420,10 @@ impl Organization {
         match self.handle(request).await {
             Ok(response) => Ok(response),
             Err(Unanswered::Unreachable) => Err("connection refused"),
+            // As the SDK's HTTP client tells it.
+            Err(Unanswered::NoSuchHost) => {
+                Err("dns error: failed to lookup address information: Name or service not known")
+            }
             Err(Unanswered::LostAnswer) => Err("connection reset before the answer"),
             Err(Unanswered::Crashed) => {
                 life.end();
@@ -504,6 +513,10 @@ impl Organization {
             Some(Effect::LostAnswer | Effect::Malformed | Effect::Slow(_) | Effect::CrashAfter)
             | None => {}
         }
+        if self.edit(|state| state.regions.is_without_endpoint(service, region)) {
+            record(Err("no such host"));
+            return Err(Unanswered::NoSuchHost);
+        }
         let is_reachable = service != "kubernetes"
             || self.edit(|state| regional::kubernetes::is_reachable(state, &request.host));
         if !is_reachable {
@@ -554,6 +567,10 @@ impl Organization {
             let tables =
                 lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
             return tables.answer(request, &routed.operation, now).await;
+        }
+        let disabled = self.edit(|state| router::disabled(state, routed, caller));
+        if let Some(error) = disabled {
+            return wire::error(*protocol, &error);
         }
         self.edit(|state| match router::authorize(state, caller, routed, request, now) {
             Ok(()) => router::dispatch(state, caller, routed, request, now),
