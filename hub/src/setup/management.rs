@@ -2,8 +2,7 @@
 //! management account's own coverage, which nobody else can turn on.
 
 use super::{
-    Change, MALWARE_PROTECTION, Observation, Part, RegionState, STACKSETS, Service, Wanted, Work,
-    work,
+    Change, MALWARE_PROTECTION, Observation, Part, RegionState, Service, Wanted, Work, work,
 };
 use firebreak_spoke::resource::Region;
 
@@ -30,8 +29,9 @@ pub(super) fn trust(observed: &Observation, wanted: &Wanted) -> Option<Work> {
     let scanning = wanted.protections.iter().any(|it| it.feature == "EBS_MALWARE_PROTECTION");
     Some(work(Part::Management, &Region::global(), Service::Organizations, seen, |trust| {
         let mut changes = Vec::new();
-        // Registering needs it: SERVICE_ACCESS_NOT_ENABLED otherwise.
-        if trust.stacksets != "ENABLED" || !trust.trusted.contains(STACKSETS) {
+        // CloudFormation's word counts: under which of StackSets' principals
+        // Organizations lists the access is not documented.
+        if trust.stacksets != "ENABLED" {
             changes.push(Change::TrustStackSets);
         }
         if !trust.stacksets_administrators.contains(&observed.administrator) {

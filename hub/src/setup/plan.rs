@@ -244,6 +244,22 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// The parts in words; all features together are two.
+fn parts(parts: &[DetectorPart]) -> String {
+    let features = parts.iter().filter(|part| match part {
+        DetectorPart::On | DetectorPart::Frequency => false,
+        DetectorPart::Protection(_) => true,
+    });
+    if features.count() < Protection::all().len() {
+        return list(parts);
+    }
+    let others = parts.iter().filter_map(|part| match part {
+        DetectorPart::On | DetectorPart::Frequency => Some(part.to_string()),
+        DetectorPart::Protection(_) => None,
+    });
+    others.chain(["all features".to_owned()]).collect::<Vec<_>>().join(", ")
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -259,10 +275,13 @@ impl fmt::Display for Change {
                 write!(formatter, "make {administrator} the administrator")
             }
             Self::Detector(parts) => {
-                write!(formatter, "the administrator's detector: {}", list(parts))
+                write!(formatter, "the administrator's detector: {}", self::parts(parts))
             }
             Self::GiveGuardDuty(protections) if protections.is_empty() => {
                 formatter.write_str("give GuardDuty to all accounts")
+            }
+            Self::GiveGuardDuty(protections) if protections.len() == Protection::all().len() => {
+                formatter.write_str("give GuardDuty to all accounts, with all features")
             }
             Self::GiveGuardDuty(protections) => {
                 write!(formatter, "give GuardDuty to all accounts, with {}", list(protections))

@@ -271,8 +271,8 @@ fn a_region_with_nothing_gets_everything() {
             *security_hub(it) = SecurityHubState::default();
         },
         &[
-            "the administrator's detector: on, findings every 15 minutes, EBS_MALWARE_PROTECTION, EKS_AUDIT_LOGS, LAMBDA_NETWORK_LOGS, RDS_LOGIN_EVENTS, RUNTIME_MONITORING, RUNTIME_MONITORING/EC2_AGENT_MANAGEMENT, RUNTIME_MONITORING/ECS_FARGATE_AGENT_MANAGEMENT, RUNTIME_MONITORING/EKS_ADDON_MANAGEMENT, S3_DATA_EVENTS",
-            "give GuardDuty to all accounts, with EBS_MALWARE_PROTECTION, EKS_AUDIT_LOGS, LAMBDA_NETWORK_LOGS, RDS_LOGIN_EVENTS, RUNTIME_MONITORING, RUNTIME_MONITORING/EC2_AGENT_MANAGEMENT, RUNTIME_MONITORING/ECS_FARGATE_AGENT_MANAGEMENT, RUNTIME_MONITORING/EKS_ADDON_MANAGEMENT, S3_DATA_EVENTS",
+            "the administrator's detector: on, findings every 15 minutes, all features",
+            "give GuardDuty to all accounts, with all features",
             "add 2 member(s)",
             "turn Security Hub on, without standards",
             "gather the findings of all Regions here",

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::caller::{Caller, Session};
 use crate::chaos::{Chaos, Dice};
+use crate::cloudformation_access;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Effect, Fault};
 use crate::iam::model::{Identity, Profile, Role, User};
@@ -199,6 +200,13 @@ impl Organization {
             state.organizations.delegated.push(account.to_owned());
             state.security_hub.administrator = Some(account.to_owned());
             state.guardduty.administrator = Some(account.to_owned());
+            for principal in ["guardduty.amazonaws.com", "securityhub.amazonaws.com"] {
+                state.organizations.trusted.insert(principal.to_owned());
+                state.organizations.register(principal, account);
+            }
+            let stacksets = cloudformation_access::PRINCIPALS.map(str::to_owned);
+            state.organizations.register(&stacksets[1], account);
+            state.organizations.trusted.extend(stacksets);
             for region in state.regions.offered.keys() {
                 state.security_hub.enable(account, region);
             }

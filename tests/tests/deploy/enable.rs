@@ -430,3 +430,60 @@ async fn an_aggregator_elsewhere_forbids_every_change() {
     all_done(&enable(&organization, ADMINISTRATOR, &request).await.unwrap());
     organization.edit(|state| assert_eq!(state.security_hub.home_region.as_deref(), Some(OTHER)));
 }
+
+/// Permissions that this run does without, and when they are needed.
+const NOT_HERE: [(&str, &str); 10] = [
+    ("management/guardduty:UpdateDetector", "where its own detector is suspended"),
+    ("management/organizations:DescribeAccount", "GuardDuty's page asks for it"),
+    ("administrator/guardduty:CreateThreatEntitySet", "threat-list put"),
+    ("administrator/guardduty:CreateTrustedEntitySet", "threat-list put"),
+    ("administrator/guardduty:GetThreatEntitySet", "threat-list put"),
+    ("administrator/guardduty:GetTrustedEntitySet", "threat-list put"),
+    ("administrator/guardduty:ListThreatEntitySets", "threat-list put"),
+    ("administrator/guardduty:ListTrustedEntitySets", "threat-list put"),
+    ("administrator/guardduty:UpdateThreatEntitySet", "threat-list put"),
+    ("administrator/guardduty:UpdateTrustedEntitySet", "threat-list put"),
+];
+
+/// Whether each account does its part, and a second look at it, with its role.
+async fn complete(organization: &Organization) -> bool {
+    organization.edit(|state| {
+        state.guardduty.designation_leaves_off = true;
+        state.security_hub.designation_leaves_off = true;
+    });
+    // A session of the role once, so that the permission for it is needed.
+    if begin(organization, MANAGEMENT, &both()).await.is_err() {
+        return false;
+    }
+    for (account, request) in [
+        (MANAGEMENT, own()),
+        (ADMINISTRATOR, Request::default()),
+        (ADMINISTRATOR, Request::default()),
+        (MANAGEMENT, Request { administrator: None, ..both() }),
+    ] {
+        match enable(organization, account, &request).await {
+            Ok(plan) if !plan.failed() => {}
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    true
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_permission_that_the_page_grants_is_needed() {
+    assert!(complete(&organization(1)).await);
+    let mut missing = 0;
+    for (part, account) in [("management", MANAGEMENT), ("administrator", ADMINISTRATOR)] {
+        for action in crate::organization::granted_actions(part) {
+            let name = format!("{part}/{action}");
+            if action.starts_with("s3:") || NOT_HERE.iter().any(|(it, _)| *it == name) {
+                continue;
+            }
+            let organization = organization(1);
+            crate::organization::deny(&organization, account, &action);
+            assert!(!complete(&organization).await, "{name} is not needed");
+            missing += 1;
+        }
+    }
+    assert!(missing > 35, "{missing}");
+}

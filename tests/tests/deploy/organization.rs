@@ -68,6 +68,29 @@ fn granted(part: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// Every action that the page grants to a part.
+pub(crate) fn granted_actions(part: &str) -> Vec<String> {
+    let policy = granted(part);
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let actions = statements.flat_map(|statement| match &statement["Action"] {
+        Value::Array(actions) => actions.clone(),
+        action => vec![action.clone()],
+    });
+    actions.map(|action| action.as_str().unwrap().to_owned()).collect()
+}
+
+/// Takes one action away from an account's roles.
+pub(crate) fn deny(organization: &Organization, account: &str, action: &str) {
+    let policy = json!({ "Statement": [
+        { "Effect": "Deny", "Action": action, "Resource": "*" },
+    ]});
+    organization.edit(|state| {
+        for role in state.iam(account).roles.values_mut() {
+            role.identity.inline.insert("denied".to_owned(), policy.clone());
+        }
+    });
+}
+
 /// The credentials of the role [`SETUP`] in an account, in one process.
 pub(crate) async fn config(
     organization: &Organization,

@@ -115,8 +115,12 @@ fn write_text(
         Ok(plan) => {
             for work in &plan.works {
                 for step in &work.steps {
-                    let (region, service) = (&work.region, work.service);
-                    writeln!(out, "missing in {region}, {service}: {}", step.change)?;
+                    let region = &work.region;
+                    if region.is_global() {
+                        writeln!(out, "missing: {}", step.change)?;
+                    } else {
+                        writeln!(out, "missing in {region}, {}: {}", work.service, step.change)?;
+                    }
                 }
                 for note in &work.notes {
                     writeln!(out, "{} {}: {note}", work.region, work.service)?;
