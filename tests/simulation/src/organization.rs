@@ -451,6 +451,19 @@ impl Organization {
         scripted.or_else(|| lock(&self.0.dice).as_mut().and_then(|dice| dice.throw(service)))
     }
 
+    /// Why a request finds nobody to answer it, where it does not.
+    fn unreached(&self, routed: &Routed, host: &str) -> Option<Unanswered> {
+        let Routed { service, region, .. } = routed;
+        self.edit(|state| {
+            if state.regions.is_without_endpoint(service, region) {
+                return Some(Unanswered::NoSuchHost);
+            }
+            let closed =
+                service == "kubernetes" && !regional::kubernetes::is_reachable(state, host);
+            closed.then_some(Unanswered::Unreachable)
+        })
+    }
+
     async fn handle(&self, request: HttpRequest) -> Result<HttpResponse, Unanswered> {
         let began = self.now();
         let routed = match router::route(&request) {
@@ -521,15 +534,9 @@ impl Organization {
             Some(Effect::LostAnswer | Effect::Malformed | Effect::Slow(_) | Effect::CrashAfter)
             | None => {}
         }
-        if self.edit(|state| state.regions.is_without_endpoint(service, region)) {
-            record(Err("no such host"));
-            return Err(Unanswered::NoSuchHost);
-        }
-        let is_reachable = service != "kubernetes"
-            || self.edit(|state| regional::kubernetes::is_reachable(state, &request.host));
-        if !is_reachable {
+        if let Some(unanswered) = self.unreached(&routed, &request.host) {
             record(Err("unreachable"));
-            return Err(Unanswered::Unreachable);
+            return Err(unanswered);
         }
         let now = self.now();
         let allowed = !self.0.options.throttling

@@ -380,14 +380,8 @@ pub fn dispatch(
         }
         "account" => account::answer(&state.regions, &account, operation, &json_body())
             .map_or_else(not_modelled, json),
-        "cloudformation" => {
-            let organizations = &mut state.organizations;
-            match cloudformation_access::answer(organizations, &account, operation, &form()) {
-                Some(Ok(inner)) => wire::query(operation, &inner),
-                Some(Err(error)) => wire::error(*protocol, &error),
-                None => not_modelled(),
-            }
-        }
+        "cloudformation" => dispatch_cloudformation(state, &account, operation, &form())
+            .unwrap_or_else(not_modelled),
         "s3" | "s3-control" => {
             dispatch_s3(state, &account, routed, request).unwrap_or_else(not_modelled)
         }
@@ -417,6 +411,20 @@ pub fn dispatch(
                 .unwrap_or_else(not_modelled)
         }
     }
+}
+
+/// Lets CloudFormation answer; `None` for a call that is not modelled.
+fn dispatch_cloudformation(
+    state: &mut State,
+    account: &str,
+    operation: &str,
+    form: &Form,
+) -> Option<HttpResponse> {
+    let organizations = &mut state.organizations;
+    Some(match cloudformation_access::answer(organizations, account, operation, form)? {
+        Ok(inner) => wire::query(operation, &inner),
+        Err(error) => wire::error(Protocol::Query, &error),
+    })
 }
 
 /// Lets IAM answer, and remembers what was there before a change; `None` for a

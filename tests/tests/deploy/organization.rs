@@ -62,7 +62,7 @@ fn granted(part: &str) -> Value {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/org.md"));
     let page = page.unwrap();
     let heading = format!("### The {part} account's permissions");
-    let after = page.split(&heading).nth(1).unwrap_or_else(|| panic!("no `{heading}`"));
+    let after = page.split(&heading).nth(1).unwrap();
     let block = after.split("```json").nth(1).unwrap().split("```").next().unwrap();
     let text = block.replace("BUCKET", "lists").replace("ADMINISTRATOR", ADMINISTRATOR);
     serde_json::from_str(&text).unwrap()

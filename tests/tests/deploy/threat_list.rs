@@ -88,7 +88,9 @@ async fn a_list_is_put_once_in_every_region_and_replaced_by_the_next() {
     let key = (ADMINISTRATOR.to_owned(), OTHER.to_owned());
     organization.edit(|state| {
         let sets = state.guardduty.entity_sets.get_mut(&key).unwrap();
-        sets.values_mut().for_each(|set| set.active = false);
+        for set in sets.values_mut() {
+            set.active = false;
+        }
     });
     let again = put(&organization, Kind::Threat, "198.51.100.0/24").await.unwrap();
     assert_eq!(outcomes(&again), [ListOutcome::Unchanged, ListOutcome::Updated]);

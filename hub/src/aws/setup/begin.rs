@@ -276,7 +276,7 @@ mod tests {
         ];
         let home: Region = "us-east-1".parse().unwrap();
         let (found, skipped) = regions(&accounts, &Request::default(), &home);
-        assert_eq!(found, [home.clone()]);
+        assert_eq!(found, std::slice::from_ref(&home));
         let told: Vec<String> = skipped.iter().map(|(it, why)| format!("{it}: {why}")).collect();
         assert_eq!(
             told,

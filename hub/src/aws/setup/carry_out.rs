@@ -3,7 +3,7 @@
 //! The first Region alone: trusted access and service-linked roles come into
 //! being with it. The others follow side by side once one has gone well.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::Duration;
 
@@ -98,14 +98,11 @@ impl<'a> Run<'a> {
                 work = self.work(work).await;
             }
             for step in &work.steps {
-                match (&step.change, &step.outcome) {
-                    (Change::Designate { service, .. }, Outcome::Done) => {
-                        designated.insert(*service);
-                    }
-                    (Change::Designate { service, .. }, _) => {
-                        refused.insert(*service);
-                    }
-                    _ => {}
+                let Change::Designate { service, .. } = &step.change else { continue };
+                if step.outcome == Outcome::Done {
+                    designated.insert(*service);
+                } else {
+                    refused.insert(*service);
                 }
             }
             if !work.steps.is_empty() {
@@ -195,7 +192,7 @@ impl<'a> Run<'a> {
         let Work { region, part, service, .. } = work;
         let mut state = RegionState {
             region: region.clone(),
-            designations: Default::default(),
+            designations: BTreeMap::new(),
             guardduty: None,
             security_hub: None,
         };

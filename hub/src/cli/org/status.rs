@@ -156,25 +156,23 @@ fn row<T>(seen: &Seen<T>, told: impl FnOnce(&T) -> [String; 3]) -> [String; 3] {
 
 /// Who administers a service, as far as the caller can see.
 fn administrator(region: &RegionState, service: Service) -> String {
-    match region.designations.get(&service) {
-        Some(seen) => read(seen, |designation| {
+    if let Some(seen) = region.designations.get(&service) {
+        return read(seen, |designation| {
             let ids: Vec<&str> = designation.administrators.iter().map(AccountId::as_str).collect();
             if ids.is_empty() { "nobody".to_owned() } else { ids.join(", ") }
-        }),
-        None => {
-            let configured = match service {
-                Service::SecurityHub => {
-                    let seen = region.security_hub.as_ref().and_then(Seen::read);
-                    seen.is_some_and(|state| state.configuration.is_some())
-                }
-                Service::GuardDuty | Service::Organizations => {
-                    let seen = region.guardduty.as_ref().and_then(Seen::read);
-                    seen.is_some_and(|state| state.configuration.is_some())
-                }
-            };
-            if configured { "this account".to_owned() } else { "unknown".to_owned() }
-        }
+        });
     }
+    let configured = match service {
+        Service::SecurityHub => {
+            let seen = region.security_hub.as_ref().and_then(Seen::read);
+            seen.is_some_and(|state| state.configuration.is_some())
+        }
+        Service::GuardDuty | Service::Organizations => {
+            let seen = region.guardduty.as_ref().and_then(Seen::read);
+            seen.is_some_and(|state| state.configuration.is_some())
+        }
+    };
+    if configured { "this account".to_owned() } else { "unknown".to_owned() }
 }
 
 fn guardduty(observed: &Observation, state: &GuardDutyState) -> [String; 3] {

@@ -56,7 +56,7 @@ impl GuardDuty {
     /// Turns GuardDuty on in an account and Region; the detector's id.
     pub fn enable(&mut self, account: &str, region: &str) -> &str {
         let key = (account.to_owned(), region.to_owned());
-        self.settings.entry(key.clone()).or_insert_with(Detector::new);
+        self.settings.entry(key.clone()).or_default();
         self.detectors.entry(key).or_insert_with(|| id(account, region))
     }
 

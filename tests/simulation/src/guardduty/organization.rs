@@ -61,18 +61,17 @@ pub(super) fn designation(
         return Some(Ok(json!({ "adminAccounts": listed })));
     }
     let wanted = input.get("adminAccountId").and_then(Value::as_str).unwrap_or_default();
-    Some(designate(state, place, held, wanted))
+    if held.is_some() {
+        let why = "the organization already has a delegated administrator in this Region";
+        return Some(Err(bad_request(why)));
+    }
+    Some(designate(state, place, wanted))
 }
 
 /// One administrator for a Region, and the same for all Regions; AWS
 /// Organizations is told (GuardDuty user guide, "Considerations and
 /// recommendations for a delegated administrator account").
-fn designate(state: &mut State, place: Place<'_>, held: Option<String>, wanted: &str) -> Answer {
-    if held.is_some() {
-        return Err(bad_request(
-            "the organization already has a delegated administrator in this Region",
-        ));
-    }
+fn designate(state: &mut State, place: Place<'_>, wanted: &str) -> Answer {
     let organizations = &mut state.organizations;
     if !organizations.accounts.contains_key(wanted) || wanted == organizations.management {
         return Err(bad_request("the account can't be made the delegated administrator"));
@@ -185,15 +184,14 @@ fn create_members(state: &mut State, place: Place<'_>, input: &Value) -> Answer 
     for detail in details {
         let text = |name: &str| detail.get(name).and_then(Value::as_str).unwrap_or_default();
         let (account, email) = (text("accountId"), text("email"));
-        match refused(state, place, account, email) {
-            Some(why) => unprocessed.push(json!({ "accountId": account, "result": why })),
-            None => {
-                state.guardduty.enable(account, place.region);
-                let member = Member { email: email.to_owned(), status: "Enabled".to_owned() };
-                let members = state.guardduty.members.entry(place.region.to_owned()).or_default();
-                members.insert(account.to_owned(), member);
-            }
+        if let Some(why) = refused(state, place, account, email) {
+            unprocessed.push(json!({ "accountId": account, "result": why }));
+            continue;
         }
+        state.guardduty.enable(account, place.region);
+        let member = Member { email: email.to_owned(), status: "Enabled".to_owned() };
+        let members = state.guardduty.members.entry(place.region.to_owned()).or_default();
+        members.insert(account.to_owned(), member);
     }
     Ok(json!({ "unprocessedAccounts": unprocessed }))
 }

@@ -53,15 +53,13 @@ pub(super) fn answer(
         if !managing {
             return Some(Err(no_access("The account is not an organization management account")));
         }
-        return Some(match operation {
-            "EnableOrganizationAdminAccount" => designate(state, place, input),
-            _ => {
-                let held = state.security_hub.administrator_in(place.region);
-                let listed: Vec<Value> =
-                    held.iter().map(|id| json!({ "AccountId": id, "Status": "ENABLED" })).collect();
-                Ok(json!({ "AdminAccounts": listed }))
-            }
-        });
+        if operation == "EnableOrganizationAdminAccount" {
+            return Some(designate(state, place, input));
+        }
+        let held = state.security_hub.administrator_in(place.region);
+        let listed: Vec<Value> =
+            held.iter().map(|id| json!({ "AccountId": id, "Status": "ENABLED" })).collect();
+        return Some(Ok(json!({ "AdminAccounts": listed })));
     }
     let known = [
         "ListFindingAggregators",
@@ -172,14 +170,13 @@ fn create_members(state: &mut State, place: Place<'_>, input: &Value) -> Answer 
     let mut unprocessed = Vec::new();
     for detail in details {
         let account = detail.get("AccountId").and_then(Value::as_str).unwrap_or_default();
-        match refused(state, place, account) {
-            Some(why) => unprocessed.push(json!({ "AccountId": account, "ProcessingResult": why })),
-            None => {
-                state.security_hub.enable(account, place.region);
-                let members = state.security_hub.members.entry(place.region.to_owned());
-                members.or_default().insert(account.to_owned(), "Enabled".to_owned());
-            }
+        if let Some(why) = refused(state, place, account) {
+            unprocessed.push(json!({ "AccountId": account, "ProcessingResult": why }));
+            continue;
         }
+        state.security_hub.enable(account, place.region);
+        let members = state.security_hub.members.entry(place.region.to_owned());
+        members.or_default().insert(account.to_owned(), "Enabled".to_owned());
     }
     Ok(json!({ "UnprocessedAccounts": unprocessed }))
 }
