@@ -10,7 +10,7 @@
 //! # Invariants
 //!
 //! - `sources`, `finding`, `organization`, `policy`, `plan`, `record`, `status`,
-//!   `notice`, `outbox`, `switches` and `audit` are pure: values in, values out,
+//!   `notice`, `outbox`, `switches`, `setup` and `audit` are pure: values in, values out,
 //!   no clock, network or globals.
 //! - `respond` is the one place where effects are ordered.
 //! - SDK names appear under `aws` only. What is done in a member account lives
@@ -31,6 +31,7 @@ pub mod policy;
 pub mod record;
 pub mod respond;
 pub mod settings;
+pub mod setup;
 pub mod sources;
 pub mod status;
 pub mod switches;

@@ -56,6 +56,7 @@ fn what_is_pure_knows_nothing_of_aws_clocks_or_tasks() {
             || name.starts_with("audit/")
             || name.starts_with("policy/")
             || name.starts_with("notice/")
+            || name.starts_with("setup/")
             || name.starts_with("status/")
             || name.starts_with("sources/");
         let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));

@@ -20,6 +20,7 @@ pub mod audit;
 pub mod demo;
 pub mod findings;
 mod inputs;
+pub mod org;
 pub mod pause;
 pub mod policy;
 pub mod respond;
@@ -73,6 +74,9 @@ enum Command {
     /// Read findings.
     #[command(subcommand)]
     Findings(findings::Command),
+    /// Set GuardDuty, Security Hub and StackSets up for the organization, and show how they are.
+    #[command(subcommand)]
+    Org(org::Command),
     /// List what Firebreak can do to a resource.
     #[command(subcommand)]
     Actions(actions::Command),
@@ -122,6 +126,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Resume(arguments) => pause::resume(&arguments, output).await,
         Command::Policy(command) => policy::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
+        Command::Org(command) => org::run(&command, output).await,
         Command::Actions(command) => actions::run(&command, output),
     };
     match result {

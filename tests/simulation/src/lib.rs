@@ -24,8 +24,10 @@
 //! permissions in `permissions.rs`. A service of one account and Region that a
 //! few actions call is one file in `regional`, told as JSON values.
 
+pub mod account;
 pub mod caller;
 pub mod chaos;
+pub mod cloudformation_access;
 pub mod dynamodb;
 pub mod ec2;
 pub mod events;

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::caller::{Caller, Session};
 use crate::chaos::{Chaos, Dice};
+use crate::cloudformation_access;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Effect, Fault};
 use crate::iam::model::{Identity, Profile, Role, User};
@@ -106,6 +107,7 @@ pub struct Organization(Arc<Inner>);
 /// Why a request got no answer.
 enum Unanswered {
     Unreachable,
+    NoSuchHost,
     LostAnswer,
     Crashed,
 }
@@ -191,12 +193,23 @@ impl Organization {
         });
     }
 
-    /// Makes an account the delegated administrator of everything.
+    /// Makes an account the delegated administrator of everything, with
+    /// Security Hub on in all Regions.
     pub fn delegate(&self, account: &str) {
         self.edit(|state| {
             state.organizations.delegated.push(account.to_owned());
             state.security_hub.administrator = Some(account.to_owned());
             state.guardduty.administrator = Some(account.to_owned());
+            for principal in ["guardduty.amazonaws.com", "securityhub.amazonaws.com"] {
+                state.organizations.trusted.insert(principal.to_owned());
+                state.organizations.register(principal, account);
+            }
+            let stacksets = cloudformation_access::PRINCIPALS.map(str::to_owned);
+            state.organizations.register(&stacksets[1], account);
+            state.organizations.trusted.extend(stacksets);
+            for region in state.regions.offered.keys() {
+                state.security_hub.enable(account, region);
+            }
         });
     }
 
@@ -415,6 +428,10 @@ impl Organization {
         match self.handle(request).await {
             Ok(response) => Ok(response),
             Err(Unanswered::Unreachable) => Err("connection refused"),
+            // As the SDK's HTTP client tells it.
+            Err(Unanswered::NoSuchHost) => {
+                Err("dns error: failed to lookup address information: Name or service not known")
+            }
             Err(Unanswered::LostAnswer) => Err("connection reset before the answer"),
             Err(Unanswered::Crashed) => {
                 life.end();
@@ -432,6 +449,19 @@ impl Organization {
             fault.hits(service, operation, account, region).then(|| fault.effect.clone())
         });
         scripted.or_else(|| lock(&self.0.dice).as_mut().and_then(|dice| dice.throw(service)))
+    }
+
+    /// Why a request finds nobody to answer it, where it does not.
+    fn unreached(&self, routed: &Routed, host: &str) -> Option<Unanswered> {
+        let Routed { service, region, .. } = routed;
+        self.edit(|state| {
+            if state.regions.is_without_endpoint(service, region) {
+                return Some(Unanswered::NoSuchHost);
+            }
+            let closed =
+                service == "kubernetes" && !regional::kubernetes::is_reachable(state, host);
+            closed.then_some(Unanswered::Unreachable)
+        })
     }
 
     async fn handle(&self, request: HttpRequest) -> Result<HttpResponse, Unanswered> {
@@ -504,11 +534,9 @@ impl Organization {
             Some(Effect::LostAnswer | Effect::Malformed | Effect::Slow(_) | Effect::CrashAfter)
             | None => {}
         }
-        let is_reachable = service != "kubernetes"
-            || self.edit(|state| regional::kubernetes::is_reachable(state, &request.host));
-        if !is_reachable {
+        if let Some(unanswered) = self.unreached(&routed, &request.host) {
             record(Err("unreachable"));
-            return Err(Unanswered::Unreachable);
+            return Err(unanswered);
         }
         let now = self.now();
         let allowed = !self.0.options.throttling
@@ -554,6 +582,10 @@ impl Organization {
             let tables =
                 lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
             return tables.answer(request, &routed.operation, now).await;
+        }
+        let disabled = self.edit(|state| router::disabled(state, routed, caller));
+        if let Some(error) = disabled {
+            return wire::error(*protocol, &error);
         }
         self.edit(|state| match router::authorize(state, caller, routed, request, now) {
             Ok(()) => router::dispatch(state, caller, routed, request, now),

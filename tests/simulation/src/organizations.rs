@@ -1,13 +1,14 @@
-//! AWS Organizations: the tree, and the calls that read it.
+//! AWS Organizations: the tree, the calls that read it, and what services are
+//! trusted and whom they are administered by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::wire::ServiceError;
 
 /// The organization's tree.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Organizations {
     /// `o-…`.
     pub id: String,
@@ -21,6 +22,10 @@ pub struct Organizations {
     pub units: BTreeMap<String, (String, String)>,
     /// Accounts by id.
     pub accounts: BTreeMap<String, Member>,
+    /// Services with trusted access, by their principals.
+    pub trusted: BTreeSet<String>,
+    /// Delegated administrators by the principal of their service.
+    pub delegations: BTreeMap<String, BTreeSet<String>>,
     /// Whether DescribeAccount leaves `Paths` out, as older endpoints do.
     pub without_paths: bool,
     /// Whether lists begin with an empty page that has a NextToken, as AWS's may.
@@ -28,7 +33,7 @@ pub struct Organizations {
 }
 
 /// An account of the organization.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// The root or OU that holds it.
     pub parent: String,
@@ -51,6 +56,22 @@ impl Organizations {
         ids
     }
 
+    /// Who administers a service for the organization.
+    pub fn delegated_for(&self, principal: &str) -> Option<&BTreeSet<String>> {
+        self.delegations.get(principal).filter(|accounts| !accounts.is_empty())
+    }
+
+    /// Makes an account the delegated administrator of a service.
+    pub fn register(&mut self, principal: &str, account: &str) {
+        self.delegations.entry(principal.to_owned()).or_default().insert(account.to_owned());
+    }
+
+    /// Whether an account may call as a delegated administrator of anything.
+    fn is_delegated(&self, account: &str) -> bool {
+        self.delegated.iter().any(|id| id == account)
+            || self.delegations.values().any(|accounts| accounts.contains(account))
+    }
+
     fn parent(&self, child: &str) -> Option<String> {
         let unit = self.units.get(child).map(|(parent, _)| parent);
         unit.or(self.accounts.get(child).map(|account| &account.parent)).cloned()
@@ -63,18 +84,50 @@ fn error(code: &str, message: impl Into<String>) -> ServiceError {
 
 /// Answers a call; `None` for one that is not modelled.
 pub fn answer(
-    organizations: &Organizations,
+    organizations: &mut Organizations,
     account: &str,
     operation: &str,
     input: &Value,
 ) -> Option<Result<Value, ServiceError>> {
-    let allowed = account == organizations.management
-        || organizations.delegated.iter().any(|id| id == account);
+    // "This operation can be called from any account in the organization."
+    if operation == "DescribeOrganization" && organizations.accounts.contains_key(account) {
+        return Some(Ok(describe_organization(organizations)));
+    }
+    let managing = account == organizations.management;
+    let changing = ["EnableAWSServiceAccess", "RegisterDelegatedAdministrator"];
+    let allowed = managing || organizations.is_delegated(account) && !changing.contains(&operation);
+    if !allowed {
+        return Some(Err(error(
+            "AccessDeniedException",
+            "You don't have permissions to access this resource: only the management account and delegated administrators do.",
+        )));
+    }
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
     let answer = match operation {
-        "DescribeOrganization" => Ok(json!({ "Organization": {
-            "Id": organizations.id, "MasterAccountId": organizations.management,
-        }})),
+        "DescribeOrganization" => Ok(describe_organization(organizations)),
+        "EnableAWSServiceAccess" => {
+            organizations.trusted.insert(text("ServicePrincipal").to_owned());
+            Ok(json!({}))
+        }
+        "ListAWSServiceAccessForOrganization" => {
+            let all = organizations.trusted.iter().map(|it| json!({ "ServicePrincipal": it }));
+            let all: Vec<Value> = all.collect();
+            page(organizations, input, "EnabledServicePrincipals", &all)
+        }
+        "RegisterDelegatedAdministrator" => {
+            register(organizations, text("AccountId"), text("ServicePrincipal"))
+        }
+        "ListDelegatedAdministrators" => {
+            let wanted = input.get("ServicePrincipal").and_then(Value::as_str);
+            let all: BTreeSet<&String> = organizations
+                .delegations
+                .iter()
+                .filter(|(principal, _)| wanted.is_none_or(|wanted| wanted == *principal))
+                .flat_map(|(_, accounts)| accounts)
+                .collect();
+            let all: Vec<Value> = all.into_iter().map(|id| json!({ "Id": id })).collect();
+            page(organizations, input, "DelegatedAdministrators", &all)
+        }
         "DescribeAccount" => describe_account(organizations, text("AccountId")),
         "ListParents" => list_parents(organizations, text("ChildId")),
         "ListRoots" => Ok(json!({ "Roots": [{ "Id": organizations.root, "Name": "Root" }] })),
@@ -94,13 +147,45 @@ pub fn answer(
         }
         _ => return None,
     };
-    if !allowed {
-        return Some(Err(error(
-            "AccessDeniedException",
-            "You don't have permissions to access this resource: only the management account and delegated administrators do.",
-        )));
-    }
     Some(answer)
+}
+
+fn describe_organization(organizations: &Organizations) -> Value {
+    json!({ "Organization": {
+        "Id": organizations.id, "MasterAccountId": organizations.management,
+    }})
+}
+
+/// Once for a service and an account, and only where the service is trusted
+/// (Organizations API reference, RegisterDelegatedAdministrator).
+fn register(
+    organizations: &mut Organizations,
+    account: &str,
+    principal: &str,
+) -> Result<Value, ServiceError> {
+    if account == organizations.management {
+        return Err(error(
+            "ConstraintViolationException",
+            "CANNOT_REGISTER_MASTER_AS_DELEGATED_ADMINISTRATOR: you cannot register the management account",
+        ));
+    }
+    if !organizations.accounts.contains_key(account) {
+        return Err(error("AccountNotFoundException", "no such account in this organization"));
+    }
+    if !organizations.trusted.contains(principal) {
+        return Err(error(
+            "ConstraintViolationException",
+            "SERVICE_ACCESS_NOT_ENABLED: enable service access for it first",
+        ));
+    }
+    if organizations.delegated_for(principal).is_some_and(|held| held.contains(account)) {
+        return Err(error(
+            "AccountAlreadyRegisteredException",
+            "The provided account is already a delegated administrator for your organization.",
+        ));
+    }
+    organizations.register(principal, account);
+    Ok(json!({}))
 }
 
 fn describe(organizations: &Organizations, id: &str) -> Value {
@@ -111,6 +196,7 @@ fn describe(organizations: &Organizations, id: &str) -> Value {
         "Id": id,
         "Arn": format!("arn:aws:organizations::{management}:account/{organization}/{id}"),
         "Name": account.name,
+        "Email": format!("aws+{id}@example.com"),
         "State": account.state,
     });
     if let (false, Some(object)) = (organizations.without_paths, described.as_object_mut()) {

@@ -193,7 +193,10 @@ pub fn needed(
         // "BatchUpdateFindings and BatchUpdateFindingsV2 both use
         // securityhub:BatchUpdateFindings" (Security Hub API reference).
         "securityhub" => {
-            one(format!("securityhub:{}", operation.trim_end_matches("V2")), "*".to_owned())
+            let action = format!("securityhub:{}", operation.trim_end_matches("V2"));
+            let mut needed = one(action, "*".to_owned());
+            needed.extend(beside(service, operation, account, request));
+            needed
         }
         "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),
@@ -233,10 +236,12 @@ pub fn needed(
             one(action.to_owned(), "*".to_owned())
         }
         // The detector is the resource (Service Authorization Reference).
-        "guardduty" => one(
-            format!("guardduty:{operation}"),
-            crate::guardduty::resource(account, region, request),
-        ),
+        "guardduty" => {
+            let resource = crate::guardduty::resource(account, region, request);
+            let mut needed = one(format!("guardduty:{operation}"), resource);
+            needed.extend(beside(service, operation, account, request));
+            needed
+        }
         "rds" => {
             let mut needed = one(format!("rds:{operation}"), "*".to_owned());
             // To tag what is made is a permission of its own (RDS user guide,
@@ -247,6 +252,36 @@ pub fn needed(
             needed
         }
         _ => one(format!("{service}:{operation}"), "*".to_owned()),
+    }
+}
+
+/// What setting a service up needs besides the permission for the call: the
+/// service acts with the caller's permissions (GuardDuty user guide, "Permissions
+/// required to designate a delegated administrator account" and "Prerequisites
+/// for entity lists"; Security Hub user guide, "Permissions required to designate
+/// the delegated administrator").
+fn beside(service: &str, operation: &str, account: &str, request: &HttpRequest) -> Vec<Needed> {
+    let needs = |action: &str, resource: String| Needed { action: action.to_owned(), resource };
+    match operation {
+        "EnableOrganizationAdminAccount" => vec![
+            needs("organizations:EnableAWSServiceAccess", "*".to_owned()),
+            needs("organizations:RegisterDelegatedAdministrator", "*".to_owned()),
+        ],
+        "CreateDetector" | "EnableSecurityHub" => {
+            let role =
+                format!("arn:aws:iam::{account}:role/aws-service-role/{service}.amazonaws.com/");
+            vec![needs("iam:CreateServiceLinkedRole", role)]
+        }
+        "CreateThreatEntitySet"
+        | "UpdateThreatEntitySet"
+        | "CreateTrustedEntitySet"
+        | "UpdateTrustedEntitySet" => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            let location = body.get("location").and_then(Value::as_str).unwrap_or_default();
+            let object = location.strip_prefix("s3://").unwrap_or(location);
+            vec![needs("s3:GetObject", format!("arn:aws:s3:::{object}"))]
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -11,7 +11,10 @@ use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
-use crate::{ec2, events, guardduty, iam, organizations, regional, sns, sqs, sts};
+use crate::{
+    account, cloudformation_access, ec2, events, guardduty, iam, organizations, regional, sns, sqs,
+    sts,
+};
 
 /// What a request turned out to be.
 #[derive(Clone, Debug)]
@@ -55,7 +58,7 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
     let service = if service == "s3" && control { "s3-control".to_owned() } else { service };
     let (protocol, operation) = match service.as_str() {
         "ec2" => (Protocol::Ec2, query_action(request)),
-        "iam" | "sts" | "sns" => (Protocol::Query, query_action(request)),
+        "iam" | "sts" | "sns" | "cloudformation" => (Protocol::Query, query_action(request)),
         "organizations" | "dynamodb" | "sqs" | "events" => {
             let target = request.header("x-amz-target").unwrap_or_default();
             (Protocol::Json, target.rsplit('.').next().map(str::to_owned))
@@ -66,6 +69,10 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
         }
         "guardduty" => {
             let operation = guardduty::operation(&request.method, &request.path);
+            (Protocol::RestJson, operation.map(str::to_owned))
+        }
+        "account" => {
+            let operation = account::operation(&request.method, &request.path);
             (Protocol::RestJson, operation.map(str::to_owned))
         }
         "s3" => (Protocol::RestXml, s3_operation(request).map(str::to_owned)),
@@ -197,21 +204,35 @@ pub fn refusal(service: &str, denied: &Denied) -> ServiceError {
         (
             Denied::Expired,
             "dynamodb" | "organizations" | "securityhub" | "guardduty" | "ecs" | "ssm" | "wafv2"
-            | "lambda" | "eks" | "events",
+            | "lambda" | "eks" | "events" | "account",
         ) => (400, "ExpiredTokenException"),
         (Denied::Expired, _) => (403, "ExpiredToken"),
         (Denied::Credentials(_), "ec2") => (401, "AuthFailure"),
         (Denied::Credentials(_), "s3" | "s3-control") => (403, "InvalidAccessKeyId"),
         (
             Denied::Credentials(_),
-            "sts" | "iam" | "autoscaling" | "elasticloadbalancing" | "rds" | "sns" | "sqs",
+            "sts"
+            | "iam"
+            | "autoscaling"
+            | "elasticloadbalancing"
+            | "rds"
+            | "sns"
+            | "sqs"
+            | "cloudformation",
         ) => (403, "InvalidClientTokenId"),
         (Denied::Credentials(_), _) => (400, "UnrecognizedClientException"),
         (Denied::Policy { .. }, "ec2") => (403, "UnauthorizedOperation"),
         (Denied::Policy { .. }, "sns") => (403, "AuthorizationError"),
         (
             Denied::Policy { .. },
-            "sts" | "iam" | "s3" | "s3-control" | "autoscaling" | "elasticloadbalancing" | "rds",
+            "sts"
+            | "iam"
+            | "s3"
+            | "s3-control"
+            | "autoscaling"
+            | "elasticloadbalancing"
+            | "rds"
+            | "cloudformation",
         ) => (403, "AccessDenied"),
         (Denied::Policy { .. }, _) => (400, "AccessDeniedException"),
     };
@@ -272,6 +293,17 @@ fn bucket_policy(
     Ok(())
 }
 
+/// The refusal of a Region that the caller's account has not enabled, by the
+/// services that are set up for each Region.
+pub fn disabled(state: &State, routed: &Routed, caller: &Caller) -> Option<ServiceError> {
+    let Routed { service, region, .. } = routed;
+    let regional = ["guardduty", "securityhub"].contains(&service.as_str());
+    (regional && state.regions.is_disabled(caller.account(), region)).then(|| {
+        let message = "The security token included in the request is invalid.";
+        ServiceError::new(403, "UnrecognizedClientException", message)
+    })
+}
+
 /// Lets the service answer.
 pub fn dispatch(
     state: &mut State,
@@ -329,24 +361,27 @@ pub fn dispatch(
         }
         "organizations" => {
             let input = json_body();
-            match organizations::answer(&state.organizations, &account, operation, &input) {
+            match organizations::answer(&mut state.organizations, &account, operation, &input) {
                 Some(answer) => json(answer),
                 None => not_modelled(),
             }
         }
         "securityhub" => {
             let place = security_hub::Place { account: &account, region, now };
-            let answer =
-                security_hub::answer(&mut state.security_hub, place, operation, &json_body());
+            let answer = security_hub::answer(state, place, operation, (request, &json_body()));
             json(answer.map_err(|it| ServiceError::new(it.status, it.code, it.message)))
         }
         "guardduty" => {
             let place = (account.as_str(), region.as_str());
-            match guardduty::answer(&mut state.guardduty, place, request, &json_body()) {
+            match guardduty::answer(state, place, request, &json_body()) {
                 Some(answer) => json(answer),
                 None => not_modelled(),
             }
         }
+        "account" => account::answer(&state.regions, &account, operation, &json_body())
+            .map_or_else(not_modelled, json),
+        "cloudformation" => dispatch_cloudformation(state, &account, operation, &form())
+            .unwrap_or_else(not_modelled),
         "s3" | "s3-control" => {
             dispatch_s3(state, &account, routed, request).unwrap_or_else(not_modelled)
         }
@@ -376,6 +411,20 @@ pub fn dispatch(
                 .unwrap_or_else(not_modelled)
         }
     }
+}
+
+/// Lets CloudFormation answer; `None` for a call that is not modelled.
+fn dispatch_cloudformation(
+    state: &mut State,
+    account: &str,
+    operation: &str,
+    form: &Form,
+) -> Option<HttpResponse> {
+    let organizations = &mut state.organizations;
+    Some(match cloudformation_access::answer(organizations, account, operation, form)? {
+        Ok(inner) => wire::query(operation, &inner),
+        Err(error) => wire::error(Protocol::Query, &error),
+    })
 }
 
 /// Lets IAM answer, and remembers what was there before a change; `None` for a

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::account::Regions;
 use crate::caller::{Caller, Session};
 use crate::ec2::model::Ec2;
 use crate::events::Events;
@@ -23,6 +24,8 @@ use crate::sqs::Sqs;
 pub struct State {
     /// The tree of OUs and accounts.
     pub organizations: Organizations,
+    /// The Regions that there are, and the accounts' opting in.
+    pub regions: Regions,
     /// What each account holds.
     pub accounts: BTreeMap<String, Account>,
     /// S3, whose bucket names are one space.

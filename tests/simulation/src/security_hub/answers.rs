@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::model::{Key, SecurityHub};
-use super::ocsf;
+use super::{ocsf, setup};
+use crate::state::State;
+use crate::wire::HttpRequest;
 
 /// Where and when a call is made.
 #[derive(Clone, Copy, Debug)]
@@ -42,33 +44,27 @@ pub fn operation(method: &str, path: &str) -> Option<&'static str> {
         ("PATCH", "/findingsv2/batchupdatev2") => Some("BatchUpdateFindingsV2"),
         ("POST", "/findingsv2") => Some("GetFindingsV2"),
         ("POST", "/findings/import") => Some("BatchImportFindings"),
-        ("GET", "/findingAggregator/list") => Some("ListFindingAggregators"),
-        _ => None,
+        _ => setup::operation(method, path),
     }
 }
 
 /// Answers a call that [`operation`] named.
-pub fn answer(hub: &mut SecurityHub, place: Place<'_>, operation: &str, input: &Value) -> Answer {
+pub fn answer(
+    state: &mut State,
+    place: Place<'_>,
+    operation: &str,
+    (request, input): (&HttpRequest, &Value),
+) -> Answer {
+    if let Some(answer) = setup::answer(state, place, operation, (request, input)) {
+        return answer;
+    }
+    let hub = &mut state.security_hub;
     match operation {
         "BatchUpdateFindings" => batch_update(hub, place, input),
         "GetFindings" => get_findings(hub, place, input),
         "BatchUpdateFindingsV2" => ocsf::batch_update(hub, place, input),
         "GetFindingsV2" => ocsf::get_findings(hub, place, input),
         "BatchImportFindings" => batch_import(hub, place, input),
-        "ListFindingAggregators" => {
-            let aggregators: Vec<Value> = hub
-                .home_region
-                .iter()
-                .map(|region| {
-                    let account = hub.administrator.as_deref().unwrap_or(place.account);
-                    let arn = format!(
-                        "arn:aws:securityhub:{region}:{account}:finding-aggregator/simulated"
-                    );
-                    json!({ "FindingAggregatorArn": arn })
-                })
-                .collect();
-            Ok(json!({ "FindingAggregators": aggregators }))
-        }
         other => Err(Refusal {
             status: 501,
             code: "NotModelled",

@@ -4,7 +4,7 @@
 //! What AWS leaves open is modelled in the harsher way: user-defined fields of
 //! an update replace all that were there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -16,10 +16,25 @@ pub type Key = (String, String);
 /// Security Hub, for the whole organization.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SecurityHub {
-    /// The delegated administrator: it sees and updates its members' findings.
+    /// The delegated administrator of every Region that `administrators` does
+    /// not name: it sees and updates its members' findings.
     pub administrator: Option<String>,
+    /// The delegated administrator by Region.
+    pub administrators: BTreeMap<String, String>,
+    /// Whether a designation leaves Security Hub off in the administrator's
+    /// account, where the user guide says that it is turned on.
+    #[serde(skip)]
+    pub designation_leaves_off: bool,
+    /// The accounts that have it on, by Region.
+    pub hubs: BTreeMap<String, BTreeSet<String>>,
+    /// What an administrator's members are given, by Region.
+    pub configurations: BTreeMap<String, Configuration>,
+    /// The administrator's members with their status, by Region.
+    pub members: BTreeMap<String, BTreeMap<String, String>>,
     /// The home Region of the finding aggregator, where there is one.
     pub home_region: Option<String>,
+    /// How the aggregator links Regions; none for `ALL_REGIONS`.
+    pub linking: Option<String>,
     /// Findings by the Region in which they were raised.
     #[serde(skip)]
     pub findings: BTreeMap<String, BTreeMap<Key, Value>>,
@@ -40,7 +55,39 @@ pub struct SecurityHub {
     pub events: Vec<Value>,
 }
 
+/// What an administrator's members are given in a Region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Configuration {
+    /// Whether new accounts are given Security Hub.
+    pub auto_enable: bool,
+    /// `DEFAULT` or `NONE`.
+    pub standards: String,
+    /// `LOCAL` or `CENTRAL`.
+    pub kind: String,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self { auto_enable: false, standards: "DEFAULT".to_owned(), kind: "LOCAL".to_owned() }
+    }
+}
+
 impl SecurityHub {
+    /// Turns Security Hub on in an account and Region.
+    pub fn enable(&mut self, account: &str, region: &str) {
+        self.hubs.entry(region.to_owned()).or_default().insert(account.to_owned());
+    }
+
+    /// Whether Security Hub is on in an account and Region.
+    pub fn is_on(&self, account: &str, region: &str) -> bool {
+        self.hubs.get(region).is_some_and(|accounts| accounts.contains(account))
+    }
+
+    /// The delegated administrator of a Region.
+    pub fn administrator_in(&self, region: &str) -> Option<&str> {
+        self.administrators.get(region).or(self.administrator.as_ref()).map(String::as_str)
+    }
+
     /// Imports a finding, as BatchImportFindings does: what the provider may
     /// not set (workflow, note, user-defined fields) survives, but a record
     /// that goes from ARCHIVED to ACTIVE falls back to NEW.
@@ -138,6 +185,7 @@ impl SecurityHub {
     /// Whether an account sees a finding: its own, or a member's as administrator.
     pub fn sees(&self, account: &str, finding: &Value) -> bool {
         self.administrator.as_deref() == Some(account)
+            || self.administrators.values().any(|administrator| administrator == account)
             || finding.get("AwsAccountId").and_then(Value::as_str) == Some(account)
             || finding.pointer("/cloud/account/uid").and_then(Value::as_str) == Some(account)
     }

@@ -1,0 +1,245 @@
+//! Lists of addresses, ranges and domains that GuardDuty is given: read line by
+//! line, every mistake told at its line, written anew in one form. Pure.
+//!
+//! What is uploaded is the list as it was understood: sorted, each entry once,
+//! without comments. So the same entries give the same file, whatever the order.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+
+/// What a list is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Known malicious: GuardDuty raises findings for it.
+    Threat,
+    /// Believed secure: GuardDuty raises none for it.
+    Trusted,
+}
+
+impl Kind {
+    /// The name of the set in each Region, by which it is found again.
+    pub fn set_name(self) -> &'static str {
+        match self {
+            Self::Threat => "firebreak-threat-list",
+            Self::Trusted => "firebreak-trusted-list",
+        }
+    }
+
+    /// "IP addresses and CIDR ranges per threat IP address list: 250,000; per
+    /// trusted IP address list: 2,000" (GuardDuty user guide, "Quotas").
+    pub fn entries_at_most(self) -> usize {
+        match self {
+            Self::Threat => 250_000,
+            Self::Trusted => 2_000,
+        }
+    }
+}
+
+/// A mistake and its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The line, the first being 1; 0 for the file as a whole.
+    pub line: usize,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// A list in the one form in which it is uploaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entities {
+    /// How many entries it has.
+    pub count: usize,
+    /// The text: an entry a line, sorted.
+    pub text: String,
+}
+
+/// Reads a list.
+///
+/// # Errors
+///
+/// Every mistake, in the order of the lines.
+pub fn read(text: &str, kind: Kind) -> Result<Entities, Vec<Mistake>> {
+    if let Some(why) = other_format(text) {
+        return Err(vec![Mistake { line: 0, why }]);
+    }
+    let (mut entries, mut mistakes) = (BTreeSet::new(), Vec::new());
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let entry = line.trim();
+        if entry.is_empty() || entry.starts_with('#') {
+            continue;
+        }
+        match self::entry(entry) {
+            Ok(entry) => {
+                entries.insert(entry);
+            }
+            Err(why) => mistakes.push(Mistake { line: index + 1, why }),
+        }
+    }
+    let most = kind.entries_at_most();
+    if entries.is_empty() && mistakes.is_empty() {
+        let why = "there is no entry in it".to_owned();
+        mistakes.push(Mistake { line: 0, why });
+    } else if entries.len() > most {
+        let why = format!("it has {} entries, and GuardDuty takes {most}", entries.len());
+        mistakes.push(Mistake { line: 0, why });
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let count = entries.len();
+    let text = entries.into_iter().map(|entry| entry + "\n").collect();
+    Ok(Entities { count, text })
+}
+
+/// The other formats that GuardDuty knows are not read here.
+fn other_format(text: &str) -> Option<String> {
+    let first = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let first = first.into_iter().find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let format = match first {
+        _ if first.starts_with('<') => "XML, such as STIX",
+        _ if first.starts_with(['{', '[']) => "JSON",
+        _ if first.contains([',', ';', '\t']) => "a table, such as CSV",
+        _ => return None,
+    };
+    Some(format!("it looks like {format}: write one address, range or domain on each line"))
+}
+
+/// Broader ranges than these are slips: a trusted one would silence GuardDuty, a
+/// threat one would raise a finding for everything.
+const SHORTEST_V4: u8 = 8;
+const SHORTEST_V6: u8 = 16;
+
+/// An entry in the form in which it is uploaded.
+fn entry(text: &str) -> Result<String, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    if let Some((address, length)) = text.split_once('/') {
+        return range(text, address, length);
+    }
+    domain(text)
+}
+
+fn range(text: &str, address: &str, length: &str) -> Result<String, String> {
+    let parsed = address.parse::<IpAddr>().ok().zip(length.parse::<u8>().ok());
+    let Some((address, length)) = parsed else {
+        return Err(format!("`{text}` is not a range such as `198.51.100.0/24`"));
+    };
+    let (longest, shortest) = match address {
+        IpAddr::V4(_) => (32, SHORTEST_V4),
+        IpAddr::V6(_) => (128, SHORTEST_V6),
+    };
+    if length > longest {
+        return Err(format!("`{text}`: a prefix has at most {longest} bits"));
+    }
+    if length < shortest {
+        return Err(format!("`{text}` is too broad: /{shortest} is the broadest that is taken"));
+    }
+    let first = first_of(address, length);
+    if first != address {
+        return Err(format!("`{text}` has bits beyond its prefix: is `{first}/{length}` meant?"));
+    }
+    Ok(format!("{address}/{length}"))
+}
+
+/// The address with all bits beyond the prefix cleared.
+fn first_of(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or_default();
+            IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or_default();
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+        }
+    }
+}
+
+/// A domain's name: labels of letters, digits, hyphens and underscores, at most
+/// 63 characters each and 253 together (RFC 1035), the last one not a number.
+fn domain(text: &str) -> Result<String, String> {
+    let wrong = || Err(format!("`{text}` is not an address, a range or a domain"));
+    if text.starts_with("*.") {
+        return Err(format!("`{text}`: write the domain without `*.`"));
+    }
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let labels: Vec<&str> = name.split('.').collect();
+    let top = labels.last().copied().unwrap_or_default();
+    let is_number = top.bytes().all(|it| it.is_ascii_digit());
+    if labels.len() < 2 || name.len() > 253 || is_number || !labels.iter().all(|it| is_label(it)) {
+        return wrong();
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<&str, &[(usize, &str)]>) {
+        match (read(text, Kind::Threat), expected) {
+            (Ok(entities), Ok(expected)) => {
+                assert_eq!(entities.text, expected);
+                assert_eq!(entities.count, expected.lines().count());
+            }
+            (Err(mistakes), Err(expected)) => {
+                let told: Vec<(usize, &str)> =
+                    mistakes.iter().map(|it| (it.line, it.why.as_str())).collect();
+                assert_eq!(told, expected);
+            }
+            (read, _) => panic!("{text}: {read:?}"),
+        }
+    }
+
+    #[test]
+    fn the_same_entries_give_the_same_file() {
+        let expected = Ok("192.0.2.1\n198.51.100.0/24\n2001:db8::1\nevil.example.com\n");
+        check("192.0.2.1\n198.51.100.0/24\n2001:db8::1\nevil.example.com\n", expected);
+        let other = "\u{feff}# botnet\r\nEvil.Example.com.\r\n\r\n  198.51.100.0/24\r\n2001:0db8::1\r\n192.0.2.1\r\n192.0.2.1";
+        check(other, expected);
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_its_line() {
+        check(
+            "192.0.2.1\n192.0.2.300\n198.51.100.7/24\n0.0.0.0/0\n*.example.com\nlocalhost\n10.0.0.0/33",
+            Err(&[
+                (2, "`192.0.2.300` is not an address, a range or a domain"),
+                (3, "`198.51.100.7/24` has bits beyond its prefix: is `198.51.100.0/24` meant?"),
+                (4, "`0.0.0.0/0` is too broad: /8 is the broadest that is taken"),
+                (5, "`*.example.com`: write the domain without `*.`"),
+                (6, "`localhost` is not an address, a range or a domain"),
+                (7, "`10.0.0.0/33`: a prefix has at most 32 bits"),
+            ]),
+        );
+    }
+
+    #[test]
+    fn another_format_is_recognised_and_an_empty_file_refused() {
+        let told =
+            "it looks like a table, such as CSV: write one address, range or domain on each line";
+        check("indicator,type\n192.0.2.1,IPv4", Err(&[(0, told)]));
+        check("\n# nothing\n", Err(&[(0, "there is no entry in it")]));
+    }
+
+    #[test]
+    fn a_list_has_as_many_entries_as_guardduty_takes() {
+        let many = |count: u32| -> String {
+            (0..count).map(|it| format!("{}\n", Ipv4Addr::from_bits(0x0a00_0000 + it))).collect()
+        };
+        assert!(read(&many(2_000), Kind::Trusted).is_ok());
+        let mistakes = read(&many(2_001), Kind::Trusted).unwrap_err();
+        assert_eq!(mistakes[0].why, "it has 2001 entries, and GuardDuty takes 2000");
+        assert!(read(&many(2_001), Kind::Threat).is_ok());
+    }
+}

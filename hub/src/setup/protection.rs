@@ -1,0 +1,121 @@
+//! GuardDuty's features by name, with their additional configurations.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// A feature, such as `S3_DATA_EVENTS`, or one of its additional configurations,
+/// written `RUNTIME_MONITORING/EC2_AGENT_MANAGEMENT`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
+pub struct Protection {
+    /// The feature's name, as GuardDuty has it.
+    pub feature: String,
+    /// The additional configuration's, where it is one.
+    pub addition: Option<String>,
+}
+
+/// What is wanted where nobody says otherwise (GuardDuty API reference,
+/// OrganizationFeatureConfiguration).
+const WANTED: [&str; 9] = [
+    "S3_DATA_EVENTS",
+    "EKS_AUDIT_LOGS",
+    "EBS_MALWARE_PROTECTION",
+    "RDS_LOGIN_EVENTS",
+    "LAMBDA_NETWORK_LOGS",
+    "RUNTIME_MONITORING",
+    "RUNTIME_MONITORING/EKS_ADDON_MANAGEMENT",
+    "RUNTIME_MONITORING/ECS_FARGATE_AGENT_MANAGEMENT",
+    "RUNTIME_MONITORING/EC2_AGENT_MANAGEMENT",
+];
+
+const RUNTIME: &str = "RUNTIME_MONITORING";
+const EKS_RUNTIME: &str = "EKS_RUNTIME_MONITORING";
+
+impl Protection {
+    /// A feature as such.
+    pub fn feature(name: &str) -> Self {
+        Self { feature: name.to_owned(), addition: None }
+    }
+
+    /// An additional configuration of a feature.
+    pub fn addition(feature: &str, name: &str) -> Self {
+        Self { feature: feature.to_owned(), addition: Some(name.to_owned()) }
+    }
+
+    /// All that is wanted where nobody says otherwise.
+    pub fn all() -> BTreeSet<Self> {
+        WANTED.iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// The names that [`Protection::from_str`] takes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        WANTED.into_iter()
+    }
+}
+
+/// A name that is not among those that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not one of {list}", list = WANTED.join(", "))]
+pub struct UnknownProtection(String);
+
+impl FromStr for Protection {
+    type Err = UnknownProtection;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProtection> {
+        if !WANTED.contains(&text) {
+            return Err(UnknownProtection(text.to_owned()));
+        }
+        Ok(match text.split_once('/') {
+            Some((feature, addition)) => Self::addition(feature, addition),
+            None => Self::feature(text),
+        })
+    }
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.addition {
+            Some(addition) => write!(formatter, "{}/{addition}", self.feature),
+            None => formatter.write_str(&self.feature),
+        }
+    }
+}
+
+impl From<Protection> for String {
+    fn from(protection: Protection) -> Self {
+        protection.to_string()
+    }
+}
+
+/// Those of what is wanted that a Region offers and that are not on yet, and
+/// what there is to say of the others. `offered` says of all that a Region offers
+/// whether it is fully on, `used` whether it is on in any way.
+pub(super) fn missing(
+    wanted: &BTreeSet<Protection>,
+    offered: impl Fn(&Protection) -> Option<bool>,
+    used: impl Fn(&Protection) -> bool,
+) -> (Vec<Protection>, Vec<String>) {
+    let (mut missing, mut notes) = (Vec::new(), Vec::new());
+    // "Specifying both will cause an error" (GuardDuty API reference,
+    // UpdateDetector); moving from one to the other is the owner's decision.
+    let eks_runtime = used(&Protection::feature(EKS_RUNTIME));
+    if eks_runtime && wanted.iter().any(|it| it.feature == RUNTIME) {
+        notes.push(format!("{RUNTIME} is left alone because {EKS_RUNTIME} is on"));
+    }
+    let mut not_offered = Vec::new();
+    for protection in wanted {
+        match offered(protection) {
+            _ if eks_runtime && protection.feature == RUNTIME => {}
+            Some(true) => {}
+            Some(false) => missing.push(protection.clone()),
+            None => not_offered.push(protection.to_string()),
+        }
+    }
+    if !not_offered.is_empty() {
+        notes.push(format!("the Region does not offer {}", not_offered.join(", ")));
+    }
+    (missing, notes)
+}
