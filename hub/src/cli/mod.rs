@@ -24,6 +24,7 @@ pub mod pause;
 pub mod policy;
 pub mod respond;
 pub mod responses;
+pub mod stacksets;
 pub mod sweep;
 
 /// Contains AWS threats across an organization, under a policy that each
@@ -76,6 +77,9 @@ enum Command {
     /// List what Firebreak can do to a resource.
     #[command(subcommand)]
     Actions(actions::Command),
+    /// The templates that an organization deploys.
+    #[command(subcommand)]
+    Stacksets(stacksets::Command),
 }
 
 /// Why a command ended without doing what was asked.
@@ -123,6 +127,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Policy(command) => policy::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
         Command::Actions(command) => actions::run(&command, output),
+        Command::Stacksets(command) => stacksets::run(&command, output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
