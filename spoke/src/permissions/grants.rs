@@ -243,7 +243,7 @@ pub const GRANTS: &[Grant] = &[
     },
     Grant {
         sid: "TakeOutOfLoadBalancers",
-        why: "And back in.",
+        why: "An instance comes out, and goes back in.",
         of: Of::Any,
         permissions: &[
             "elasticloadbalancing:DeregisterInstancesFromLoadBalancer",
@@ -260,7 +260,7 @@ pub const GRANTS: &[Grant] = &[
     },
     Grant {
         sid: "SnapshotVolumes",
-        why: "And share the copies with the account that policies name.",
+        why: "And the account that policies name gets to see the copies.",
         of: Of::Any,
         permissions: &["ec2:CopySnapshot", "ec2:CreateSnapshots", "ec2:ModifySnapshotAttribute"],
         resources: &[

@@ -255,6 +255,11 @@ fn bucket_policy(
     if needed.action == "s3:ListBucket" && state.s3.anyone_can_read(&name) {
         return Ok(());
     }
+    // Whoever asks is told that a bucket is not there: before its owner is known,
+    // there are no permissions to ask for (S3 API reference, "NoSuchBucket").
+    if !name.is_empty() && !state.s3.buckets.contains_key(&name) {
+        return Ok(());
+    }
     let owner = state.s3.buckets.get(&name).map(|bucket| bucket.account.as_str());
     let guests = state.s3.objects.guests.get(&name);
     let guest = guests.is_some_and(|guests| guests.contains(caller.account()));

@@ -53,7 +53,7 @@ pub(crate) fn rendered(entry: &Entry, allowed: impl Fn(&str) -> bool) -> Value {
     let values = [
         ("AWS::Partition", "aws"),
         ("AWS::AccountId", ACCOUNT),
-        ("EvidenceBuckets", "evidence"),
+        ("EvidenceBuckets", "evidence*"),
         ("HubRoleName", "FirebreakHub"),
     ];
     let documents = permissions::documents(&statements, &values);
@@ -101,10 +101,20 @@ impl Stage {
     }
 
     pub(crate) async fn with(case: &Case, organization: Organization) -> Self {
+        Self::lacking(case, organization, None).await
+    }
+
+    /// Under a role that lacks one permission of those that the action declares.
+    pub(crate) async fn lacking(
+        case: &Case,
+        organization: Organization,
+        permission: Option<&str>,
+    ) -> Self {
         let entry = actions::find(case.action).unwrap();
-        let reads = |permission: &str| entry.about.reads.contains(&permission);
+        let about = &entry.about;
+        let reads = |it: &str| about.reads.contains(&it) && Some(it) != permission;
         let declared =
-            |permission: &str| reads(permission) || entry.about.writes.contains(&permission);
+            |it: &str| reads(it) || (about.writes.contains(&it) && Some(it) != permission);
         organization.add_role(ACCOUNT, "/", READER, json!({}), rendered(entry, reads));
         organization.add_role(ACCOUNT, "/", SPOKE, json!({}), rendered(entry, declared));
         let resource = resource((case.arrange)(&organization));
@@ -149,10 +159,11 @@ impl Stage {
     }
 
     pub(crate) async fn verify(&self, prior: &Value) -> Verdict {
-        self.entry
-            .verify(self.scope(&self.reader, &Seen::default()), &self.parameters, prior)
-            .await
-            .unwrap()
+        self.read_back(prior).await.unwrap()
+    }
+
+    pub(crate) async fn read_back(&self, prior: &Value) -> Result<Verdict, ActionError> {
+        self.entry.verify(self.scope(&self.reader, &Seen::default()), &self.parameters, prior).await
     }
 
     pub(crate) async fn undo(&self, prior: &Value) -> Result<Undone, ActionError> {
