@@ -10,7 +10,7 @@
 //! # Invariants
 //!
 //! - `sources`, `finding`, `organization`, `policy`, `plan`, `record`, `status`,
-//!   `notice`, `outbox`, `switches`, `setup` and `audit` are pure: values in, values out,
+//!   `notice`, `outbox`, `switches`, `audit`, `setup` and `stacksets` are pure: values in, values out,
 //!   no clock, network or globals.
 //! - `respond` is the one place where effects are ordered.
 //! - SDK names appear under `aws` only. What is done in a member account lives
@@ -33,6 +33,7 @@ pub mod respond;
 pub mod settings;
 pub mod setup;
 pub mod sources;
+pub mod stacksets;
 pub mod status;
 pub mod switches;
 pub mod turns;

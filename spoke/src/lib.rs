@@ -14,6 +14,7 @@ pub mod error;
 pub mod form;
 mod instance;
 pub mod pace;
+pub mod permissions;
 pub mod resource;
 pub mod seen;
 pub mod tags;

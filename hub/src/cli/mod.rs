@@ -25,6 +25,7 @@ pub mod pause;
 pub mod policy;
 pub mod respond;
 pub mod responses;
+pub mod stacksets;
 pub mod sweep;
 
 /// Contains AWS threats across an organization, under a policy that each
@@ -80,6 +81,9 @@ enum Command {
     /// List what Firebreak can do to a resource.
     #[command(subcommand)]
     Actions(actions::Command),
+    /// The templates that an organization deploys.
+    #[command(subcommand)]
+    Stacksets(stacksets::Command),
 }
 
 /// Why a command ended without doing what was asked.
@@ -128,6 +132,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Findings(command) => findings::run(&command),
         Command::Org(command) => org::run(&command, output).await,
         Command::Actions(command) => actions::run(&command, output),
+        Command::Stacksets(command) => stacksets::run(&command, output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -56,7 +56,7 @@ impl Place {
         match error.kind {
             Kind::Denied => {
                 let help = format!(
-                    "grant the spoke role s3:PutObject, s3:PutObjectRetention, s3:GetObject, s3:ListBucket and s3:GetBucketObjectLockConfiguration on `{}`, in the bucket's policy as well where another account owns it, and the use of its key",
+                    "redeploy stacksets/spoke.yaml with an `EvidenceBuckets` that `{}` fits, and where another account owns the bucket grant the spoke role s3:PutObject, s3:PutObjectRetention, s3:GetObject, s3:ListBucket and s3:GetBucketObjectLockConfiguration in the bucket's policy, and the use of its key",
                     self.bucket
                 );
                 ActionError { message, help: Some(help), ..error }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::ec2::form::Form;
 use crate::permissions::{self, Denied, Needed};
+use crate::policy::Context;
 use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
@@ -250,10 +251,11 @@ pub fn authorize(
     let Routed { service, region, operation, .. } = routed;
     let account = caller.account();
     for needed in permissions::needed(state, service, operation, account, region, request) {
+        let said = permissions::of_request(state, service, operation, region, request, &needed);
         if service == "s3" {
-            bucket_policy(state, caller, region, &needed, request, now)?;
+            bucket_policy(state, caller, region, &needed, request, said, now)?;
         } else {
-            permissions::authorize(state, caller, region, &needed, now)?;
+            permissions::authorize(state, caller, region, &needed, said, now)?;
         }
     }
     Ok(())
@@ -267,10 +269,16 @@ fn bucket_policy(
     region: &str,
     needed: &Needed,
     request: &HttpRequest,
+    said: Context,
     now: Timestamp,
 ) -> Result<(), Denied> {
     let name = bucket(request);
     if needed.action == "s3:ListBucket" && state.s3.anyone_can_read(&name) {
+        return Ok(());
+    }
+    // Whoever asks is told that a bucket is not there: before its owner is known,
+    // there are no permissions to ask for (S3 API reference, "NoSuchBucket").
+    if !name.is_empty() && !state.s3.buckets.contains_key(&name) {
         return Ok(());
     }
     let owner = state.s3.buckets.get(&name).map(|bucket| bucket.account.as_str());
@@ -281,7 +289,7 @@ fn bucket_policy(
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
     }
-    permissions::authorize(state, caller, region, needed, now)?;
+    permissions::authorize(state, caller, region, needed, said, now)?;
     let Some(bucket) = state.s3.buckets.get(&name) else { return Ok(()) };
     let context = permissions::principal_context(state, caller);
     let principal = permissions::principal_arn(state, caller);

@@ -239,7 +239,7 @@ async fn a_bucket_of_another_account_takes_evidence_only_where_it_lets_us_in() {
 #[tokio::test(start_paused = true)]
 async fn collecting_needs_a_bucket_that_is_there() {
     let mut stage = Stage::of(&case("collect-evidence")).await;
-    stage.parameters = json!({ "bucket": "elsewhere" });
+    stage.parameters = json!({ "bucket": "evidence-elsewhere" });
     stage.organization.forget_calls();
     let error = stage.observe().await.unwrap_err();
     assert_eq!(error.kind, Kind::Failed, "{error}");

@@ -1,5 +1,6 @@
-//! One action on one resource in a simulated account, with sessions that may do
-//! exactly what the action declares: one its reads, one its writes too.
+//! One action on one resource in a simulated account, under the role that
+//! `firebreak stacksets render` gives the action alone: one session that may only
+//! read, one that may change.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use firebreak_spoke::account::Account;
 use firebreak_spoke::actions::{self, Entry, Observation, Scope, Undone, Verdict};
 use firebreak_spoke::error::ActionError;
 use firebreak_spoke::pace::Pace;
+use firebreak_spoke::permissions::{self, Effect};
 use firebreak_spoke::resource::{Region, Resource, ResourceKind};
 use firebreak_spoke::seen::Seen;
 use serde_json::{Value, json};
@@ -36,6 +38,30 @@ pub(crate) struct Stage {
 
 pub(crate) fn allow(actions: &[&str]) -> Value {
     json!({ "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }] })
+}
+
+/// The policy that the rendered role of this action comes to in the account, in
+/// one document: only what `allowed` lets through, and all that is denied.
+pub(crate) fn rendered(entry: &Entry, allowed: impl Fn(&str) -> bool) -> Value {
+    let mut statements = permissions::statements(&[entry]).unwrap();
+    for statement in &mut statements {
+        if statement.effect == Effect::Allow {
+            statement.permissions.retain(|permission| allowed(permission));
+        }
+    }
+    statements.retain(|statement| !statement.permissions.is_empty());
+    let values = [
+        ("AWS::Partition", "aws"),
+        ("AWS::AccountId", ACCOUNT),
+        ("EvidenceBuckets", "evidence*"),
+        ("HubRoleName", "FirebreakHub"),
+    ];
+    let documents = permissions::documents(&statements, &values);
+    let statements: Vec<Value> = documents
+        .into_values()
+        .flat_map(|document| document["Statement"].as_array().unwrap().clone())
+        .collect();
+    json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
 pub(crate) fn resource(kind: ResourceKind) -> Resource {
@@ -75,11 +101,22 @@ impl Stage {
     }
 
     pub(crate) async fn with(case: &Case, organization: Organization) -> Self {
+        Self::lacking(case, organization, None).await
+    }
+
+    /// Under a role that lacks one permission of those that the action declares.
+    pub(crate) async fn lacking(
+        case: &Case,
+        organization: Organization,
+        permission: Option<&str>,
+    ) -> Self {
         let entry = actions::find(case.action).unwrap();
-        let about = entry.about;
-        let writes: Vec<&str> = about.reads.iter().chain(about.writes).copied().collect();
-        organization.add_role(ACCOUNT, "/", READER, json!({}), allow(about.reads));
-        organization.add_role(ACCOUNT, "/", SPOKE, json!({}), allow(&writes));
+        let about = &entry.about;
+        let reads = |it: &str| about.reads.contains(&it) && Some(it) != permission;
+        let declared =
+            |it: &str| reads(it) || (about.writes.contains(&it) && Some(it) != permission);
+        organization.add_role(ACCOUNT, "/", READER, json!({}), rendered(entry, reads));
+        organization.add_role(ACCOUNT, "/", SPOKE, json!({}), rendered(entry, declared));
         let resource = resource((case.arrange)(&organization));
         let reader = session(&organization, READER).await;
         let spoke = session(&organization, SPOKE).await;
@@ -122,10 +159,11 @@ impl Stage {
     }
 
     pub(crate) async fn verify(&self, prior: &Value) -> Verdict {
-        self.entry
-            .verify(self.scope(&self.reader, &Seen::default()), &self.parameters, prior)
-            .await
-            .unwrap()
+        self.read_back(prior).await.unwrap()
+    }
+
+    pub(crate) async fn read_back(&self, prior: &Value) -> Result<Verdict, ActionError> {
+        self.entry.verify(self.scope(&self.reader, &Seen::default()), &self.parameters, prior).await
     }
 
     pub(crate) async fn undo(&self, prior: &Value) -> Result<Undone, ActionError> {

@@ -10,3 +10,4 @@ mod offline;
 mod policies;
 mod responses;
 mod served;
+mod stacksets;

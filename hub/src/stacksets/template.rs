@@ -1,0 +1,171 @@
+//! Puts the generated parts into a template: between two marks each, whatever
+//! else stands in it.
+
+use firebreak_spoke::actions::{self, Entry};
+use firebreak_spoke::permissions::{self, Statement, Ungranted};
+
+use super::limits::Size;
+use super::yaml::{self, Lines};
+
+/// A template with its generated parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The whole template.
+    pub text: String,
+    /// The role's statements.
+    pub statements: Vec<Statement>,
+    /// The generated parameters, by name.
+    pub parameters: Vec<&'static str>,
+    /// What it measures.
+    pub size: Size,
+}
+
+/// Why a template cannot be rendered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A mark is missing, there twice, or before the other.
+    #[error(
+        "the template has no part between one line `# begin generated: {0}` and one `# end generated: {0}` after it\nhelp: put both lines where the {0} belong, or begin with this version's template: firebreak stacksets render"
+    )]
+    Marks(&'static str),
+    /// An action declares what no grant names.
+    #[error(transparent)]
+    Ungranted(#[from] Ungranted),
+}
+
+/// A parameter that some statements need, and only they.
+struct Parameter {
+    name: &'static str,
+    default: &'static str,
+    pattern: &'static str,
+    description: &'static str,
+}
+
+const PARAMETERS: &[Parameter] = &[Parameter {
+    name: "EvidenceBuckets",
+    default: "firebreak-evidence-*",
+    pattern: "^[a-z0-9.*-]{1,63}$",
+    description: "The bucket that policies name for collect-evidence; `*` stands for anything",
+}];
+
+/// Writes the permissions of these actions into a template. The actions' order
+/// and repeats make no difference.
+///
+/// # Errors
+///
+/// A template without the marks; an action that declares what no grant names.
+pub fn render(template: &str, entries: &[&Entry]) -> Result<Rendered, TemplateError> {
+    let chosen = |entry: &&Entry| entries.iter().any(|it| it.about.name == entry.about.name);
+    let entries: Vec<&Entry> = actions::all().iter().filter(chosen).collect();
+    let statements = permissions::statements(&entries)?;
+    let wanted: Vec<&Parameter> =
+        PARAMETERS.iter().filter(|parameter| is_needed(parameter, &statements)).collect();
+    let text = between(template, "parameters", &parameters(&wanted))?;
+    let text = between(&text, "managed policies", &yaml::managed(&statements))?;
+    let text = between(&text, "policies", &policies(&statements, &entries))?;
+    let size = Size::of(&statements, &text);
+    let parameters = wanted.iter().map(|parameter| parameter.name).collect();
+    Ok(Rendered { text, statements, parameters, size })
+}
+
+fn is_needed(parameter: &Parameter, statements: &[Statement]) -> bool {
+    let placeholder = format!("${{{}}}", parameter.name);
+    let resources = statements.iter().flat_map(|statement| statement.resources);
+    resources.into_iter().any(|resource| resource.contains(&placeholder))
+}
+
+fn parameters(wanted: &[&Parameter]) -> String {
+    let mut out = Lines::default();
+    for Parameter { name, default, pattern, description } in wanted {
+        out.line(2, &format!("{name}:"));
+        out.line(4, "Type: String");
+        out.line(4, &format!("Default: \"{default}\""));
+        out.line(4, &format!("AllowedPattern: \"{pattern}\""));
+        out.line(4, &format!("Description: \"{description}\""));
+    }
+    out.0
+}
+
+fn policies(statements: &[Statement], entries: &[&Entry]) -> String {
+    let mut out = Lines::default();
+    let whose = if entries.len() == actions::all().len() {
+        "Every action may be carried out.".to_owned()
+    } else {
+        let names: Vec<&str> = entries.iter().map(|entry| entry.about.name).collect();
+        format!("Only these actions may be carried out: {}.", names.join(", "))
+    };
+    out.comment(6, &whose);
+    out.0.push_str(&yaml::policies(statements));
+    out.0
+}
+
+/// The template with `new` between the marks of a part.
+fn between(template: &str, part: &'static str, new: &str) -> Result<String, TemplateError> {
+    let missing = || TemplateError::Marks(part);
+    let lines: Vec<&str> = template.split_inclusive('\n').collect();
+    let place = |mark: &str| {
+        let mark = format!("# {mark} generated: {part}");
+        let mut places =
+            lines.iter().enumerate().filter(|(_, line)| line.trim() == mark).map(|(at, _)| at);
+        places.next().filter(|_| places.next().is_none()).ok_or_else(missing)
+    };
+    let (begin, end) = (place("begin")?, place("end")?);
+    let before = lines.get(..=begin).ok_or_else(missing)?;
+    let after = lines.get(end..).filter(|_| begin < end).ok_or_else(missing)?;
+    Ok(format!("{}{new}{}", before.concat(), after.concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stacksets::SPOKE;
+
+    fn of(names: &[&str]) -> Rendered {
+        let entries: Vec<&Entry> = names.iter().map(|name| actions::find(name).unwrap()).collect();
+        render(SPOKE, &entries).unwrap()
+    }
+
+    #[test]
+    fn rendering_what_was_rendered_changes_nothing() {
+        let some = of(&["stop-instance", "collect-evidence"]);
+        let names = ["collect-evidence", "stop-instance", "stop-instance"];
+        let entries: Vec<&Entry> = names.iter().map(|name| actions::find(name).unwrap()).collect();
+        assert_eq!(render(&some.text, &entries).unwrap(), some);
+    }
+
+    #[test]
+    fn what_is_written_by_hand_is_kept() {
+        let template =
+            SPOKE.replace("FirebreakHub", "OurHub").replace("Outputs:", "# ours\nOutputs:");
+        let rendered = render(&template, &[actions::find("stop-task").unwrap()]).unwrap();
+        assert!(rendered.text.contains("OurHub") && rendered.text.contains("# ours\nOutputs:"));
+        let all: Vec<&Entry> = actions::all().iter().collect();
+        assert_eq!(render(&rendered.text, &all).unwrap(), render(&template, &all).unwrap());
+    }
+
+    #[test]
+    fn only_the_parameters_that_a_subset_needs_are_there() {
+        assert_eq!(of(&["collect-evidence"]).parameters, ["EvidenceBuckets"]);
+        let few = of(&["isolate-instance"]);
+        assert!(few.parameters.is_empty() && !few.text.contains("EvidenceBuckets"));
+        assert!(few.text.contains("Only these actions may be carried out: isolate-instance."));
+    }
+
+    #[test]
+    fn a_template_without_its_marks_is_refused() {
+        let end = "      # end generated: policies\n";
+        let twice = format!("{end}{end}");
+        let swapped = SPOKE
+            .replace("begin generated: p", "x")
+            .replace("end generated: p", "begin generated: p")
+            .replace("# xolicies", "# end generated: policies")
+            .replace("# xarameters", "# end generated: parameters");
+        for template in [String::new(), SPOKE.replace(end, ""), SPOKE.replace(end, &twice), swapped]
+        {
+            let error = render(&template, &[]).unwrap_err();
+            assert!(
+                matches!(error, TemplateError::Marks(_)) && error.to_string().contains("help: ")
+            );
+        }
+    }
+}

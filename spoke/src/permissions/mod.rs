@@ -1,0 +1,378 @@
+//! What the spoke role is granted: what actions declare, each permission on the
+//! resources and under the conditions that AWS offers for it. The role in
+//! stacksets/spoke.yaml is rendered from this.
+//!
+//! Pure: names in, statements out. Nothing here grants what no action declares,
+//! and a declared change that no grant names is an error, never `*`.
+
+mod grants;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+pub use self::grants::{Condition, GRANTS, Grant, Of, UNBOUNDED, Unbounded};
+use self::grants::{NEVER, NEVER_WHY};
+use crate::actions::Entry;
+use crate::tags;
+
+/// The policy of what is only read: a managed policy of its own, because a role's
+/// inline policies may not take more than 10,240 characters in all.
+pub const READ: &str = "read";
+
+/// Whether a statement allows or denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Allows.
+    Allow,
+    /// Denies, whatever allows.
+    Deny,
+}
+
+impl Effect {
+    /// The name in a policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "Allow",
+            Self::Deny => "Deny",
+        }
+    }
+}
+
+/// One statement of the role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The name of the policy that it stands in.
+    pub policy: &'static str,
+    /// The statement's id.
+    pub sid: &'static str,
+    /// What it is for, and why its resources are no narrower.
+    pub why: &'static str,
+    /// Whether it allows or denies.
+    pub effect: Effect,
+    /// IAM actions, sorted.
+    pub permissions: Vec<&'static str>,
+    /// ARN patterns, with CloudFormation's placeholders such as `${AWS::Partition}`.
+    pub resources: &'static [&'static str],
+    /// All of them have to hold.
+    pub conditions: &'static [Condition],
+}
+
+/// A declared change that no grant names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{action}` declares `{permission}`, and no grant names it\nhelp: add it to spoke/src/permissions/grants.rs, with the resources that it is for"
+)]
+pub struct Ungranted {
+    /// The action.
+    pub action: &'static str,
+    /// The permission.
+    pub permission: &'static str,
+}
+
+/// Every permission that these actions declare, and those that reading a
+/// target's tags needs.
+pub fn declared(entries: &[&Entry]) -> BTreeSet<&'static str> {
+    let of_actions =
+        entries.iter().flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes));
+    of_actions.chain(tags::READS).copied().collect()
+}
+
+/// The statements of a role for these actions, in a fixed order: what is read,
+/// what is changed, and what is denied whatever allows it.
+///
+/// # Errors
+///
+/// A declared change that no grant names.
+pub fn statements(entries: &[&Entry]) -> Result<Vec<Statement>, Ungranted> {
+    let mut read: BTreeSet<&'static str> = tags::READS.iter().copied().collect();
+    // By the place in the table, so that the order is the table's.
+    let mut granted: BTreeMap<usize, BTreeSet<&'static str>> = BTreeMap::new();
+    for entry in entries {
+        let (action, about) = (entry.about.name, &entry.about);
+        for (permission, kind) in about
+            .reads
+            .iter()
+            .map(|it| (*it, Kind::Read))
+            .chain(about.writes.iter().map(|it| (*it, Kind::Write)))
+        {
+            let place = GRANTS.iter().position(|grant| grant.is_for(action, permission));
+            match (place, kind) {
+                (Some(place), _) => {
+                    granted.entry(place).or_default().insert(permission);
+                }
+                (None, Kind::Read) => {
+                    read.insert(permission);
+                }
+                (None, Kind::Write) => return Err(Ungranted { action, permission }),
+            }
+        }
+    }
+    let mut statements = vec![Statement {
+        policy: READ,
+        sid: "ReadBeforeChanging",
+        why: "What is there before anything is changed, tags that protect, and what \
+              changes left behind.",
+        effect: Effect::Allow,
+        permissions: read.into_iter().collect(),
+        resources: &["*"],
+        conditions: &[],
+    }];
+    for (place, grant) in GRANTS.iter().enumerate() {
+        let Some(permissions) = granted.get(&place) else { continue };
+        // Where the same is allowed on more, it need not be said twice.
+        let wider = GRANTS.iter().position(|other| Some(other.sid) == grant.within);
+        let wider = wider.and_then(|wider| granted.get(&wider));
+        let needed = |it: &&&str| wider.is_none_or(|wider| !wider.contains(**it));
+        let permissions: Vec<_> = permissions.iter().filter(needed).copied().collect();
+        if !permissions.is_empty() {
+            statements.push(Statement {
+                policy: "contain",
+                sid: grant.sid,
+                why: grant.why,
+                effect: Effect::Allow,
+                permissions,
+                resources: grant.resources,
+                conditions: grant.conditions,
+            });
+        }
+    }
+    let of_roles: BTreeSet<&'static str> =
+        granted.values().flatten().copied().filter(|it| changes_a_role(it)).collect();
+    if !of_roles.is_empty() {
+        statements.push(Statement {
+            policy: "never",
+            sid: "NeverItselfNorWhoAdministers",
+            why: NEVER_WHY,
+            effect: Effect::Deny,
+            permissions: of_roles.into_iter().collect(),
+            resources: NEVER,
+            conditions: &[],
+        });
+    }
+    Ok(statements)
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+}
+
+fn changes_a_role(permission: &str) -> bool {
+    permission.strip_prefix("iam:").is_some_and(|name| name.contains("Role"))
+}
+
+/// The policy documents, by name, with every placeholder filled in from
+/// `values`: what IAM gets of a template.
+pub fn documents(
+    statements: &[Statement],
+    values: &[(&str, &str)],
+) -> BTreeMap<&'static str, Value> {
+    let mut policies: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
+    for statement in statements {
+        policies.entry(statement.policy).or_default().push(statement.document(values));
+    }
+    policies
+        .into_iter()
+        .map(|(name, statements)| {
+            (name, json!({ "Version": "2012-10-17", "Statement": statements }))
+        })
+        .collect()
+}
+
+impl Statement {
+    /// The statement in JSON.
+    pub fn document(&self, values: &[(&str, &str)]) -> Value {
+        let fill = |text: &str| {
+            values.iter().fold(text.to_owned(), |text, (name, value)| {
+                text.replace(&format!("${{{name}}}"), value)
+            })
+        };
+        let filled = |texts: &[&str]| texts.iter().map(|text| fill(text)).collect::<Vec<_>>();
+        let mut document = json!({
+            "Sid": self.sid,
+            "Effect": self.effect.name(),
+            "Action": self.permissions,
+            "Resource": filled(self.resources),
+        });
+        if let (false, Some(document)) = (self.conditions.is_empty(), document.as_object_mut()) {
+            let mut operators: Map<String, Value> = Map::new();
+            for Condition { operator, key, values } in self.conditions {
+                let keys = operators.entry(*operator).or_insert_with(|| json!({}));
+                if let Some(keys) = keys.as_object_mut() {
+                    keys.insert((*key).to_owned(), json!(filled(values)));
+                }
+            }
+            document.insert("Condition".to_owned(), Value::Object(operators));
+        }
+        document
+    }
+
+    /// Whether it names every resource of a service, or of all, and no
+    /// condition narrows that. A bucket's ARN has no account in it, so that
+    /// `arn:…:s3:::*` is every bucket there is.
+    pub fn is_unbounded(&self) -> bool {
+        let everything = |resource: &&str| {
+            let mut parts = resource.splitn(6, ':');
+            let (account, name) = (parts.nth(4), parts.next());
+            match (account, name) {
+                (None, _) | (_, None) => *resource == "*",
+                (Some(account), Some(name)) => name == "*" && matches!(account, "" | "*"),
+            }
+        };
+        self.conditions.is_empty() && self.resources.iter().any(everything)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions;
+
+    fn of(names: &[&str]) -> Vec<Statement> {
+        let entries: Vec<&Entry> = names.iter().map(|name| actions::find(name).unwrap()).collect();
+        statements(&entries).unwrap()
+    }
+
+    fn all() -> Vec<Statement> {
+        statements(&actions::all().iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    fn sids(statements: &[Statement]) -> Vec<&str> {
+        statements.iter().map(|statement| statement.sid).collect()
+    }
+
+    #[test]
+    fn a_role_for_each_single_action_has_exactly_what_the_action_declares() {
+        for entry in actions::all() {
+            let statements = statements(&[entry]).unwrap();
+            let allowed: BTreeSet<&str> = statements
+                .iter()
+                .filter(|statement| statement.effect == Effect::Allow)
+                .flat_map(|statement| statement.permissions.iter().copied())
+                .collect();
+            assert_eq!(allowed, declared(&[entry]), "{}", entry.about.name);
+        }
+    }
+
+    #[test]
+    fn a_role_for_all_actions_has_exactly_what_they_declare() {
+        let statements = all();
+        let allow = statements.iter().filter(|it| it.effect == Effect::Allow);
+        let allowed: BTreeSet<&str> = allow.flat_map(|it| it.permissions.iter().copied()).collect();
+        assert_eq!(allowed, declared(&actions::all().iter().collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn every_grant_is_some_action_s() {
+        for grant in GRANTS {
+            for permission in grant.permissions {
+                let used = actions::all().iter().any(|entry| {
+                    let declared = entry.about.reads.iter().chain(entry.about.writes);
+                    declared.into_iter().any(|it| it == permission)
+                        && grant.is_for(entry.about.name, permission)
+                });
+                assert!(used, "{}: no action needs `{permission}`", grant.sid);
+            }
+            if let Of::Only(names) = grant.of {
+                for name in names {
+                    assert!(actions::find(name).is_some(), "{}: {name}", grant.sid);
+                }
+            }
+            let within = |sid| GRANTS.iter().any(|other| other.sid == sid);
+            assert!(grant.within.is_none_or(within), "{}", grant.sid);
+        }
+        let unique: BTreeSet<&str> = GRANTS.iter().map(|grant| grant.sid).collect();
+        assert_eq!(unique.len(), GRANTS.len(), "two grants of one id");
+    }
+
+    /// "No mutating permission stands on `*` without a condition unless AWS
+    /// offers no resource level", for each action alone too.
+    #[test]
+    fn only_the_listed_changes_are_unbounded_and_none_is_listed_for_nothing() {
+        let mut unbounded = BTreeSet::new();
+        for entry in actions::all() {
+            for statement in statements(&[entry]).unwrap() {
+                if statement.effect == Effect::Allow && statement.is_unbounded() {
+                    let changes = entry.about.writes.iter();
+                    unbounded.extend(changes.filter(|it| statement.permissions.contains(it)));
+                }
+            }
+        }
+        let listed: BTreeSet<&&str> = UNBOUNDED.iter().map(|it| &it.permission).collect();
+        assert_eq!(unbounded, listed);
+        assert!(UNBOUNDED.iter().all(|it| it.why.len() > 20));
+    }
+
+    #[test]
+    fn what_names_no_account_and_no_resource_is_unbounded() {
+        let with = |resources: &'static [&'static str]| {
+            let statement = all().into_iter().next().unwrap();
+            Statement { resources, ..statement }.is_unbounded()
+        };
+        assert!(with(&["*"]));
+        assert!(with(&["arn:${AWS::Partition}:s3:::*"]));
+        assert!(with(&["arn:aws:ec2:*:*:*"]));
+        assert!(with(&["arn:aws:s3:::evidence", "*"]));
+        assert!(!with(&["arn:aws:s3:::evidence"]));
+        assert!(!with(&["arn:aws:ec2:*:*:instance/*"]));
+        assert!(!with(&["arn:aws:iam::111111111111:*"]));
+    }
+
+    #[test]
+    fn who_may_only_deny_may_attach_no_other_policy() {
+        let narrow = of(&["deny-all", "revoke-sessions"]);
+        assert!(sids(&narrow).contains(&"AttachDenyAll"));
+        assert!(!sids(&narrow).contains(&"AttachAnyPolicy"));
+        let wide = of(&["deny-all", "attach-policy"]);
+        assert!(!sids(&wide).contains(&"AttachDenyAll"), "{:?}", sids(&wide));
+        assert!(sids(&wide).contains(&"AttachAnyPolicy"));
+    }
+
+    #[test]
+    fn a_role_is_passed_to_the_services_of_its_actions_only() {
+        let services = |names: &[&str]| -> Vec<&str> {
+            of(names)
+                .iter()
+                .filter(|statement| statement.permissions.contains(&"iam:PassRole"))
+                .flat_map(|statement| statement.conditions)
+                .flat_map(|condition| condition.values)
+                .copied()
+                .collect()
+        };
+        assert_eq!(services(&["isolate-instance"]), [""; 0]);
+        assert_eq!(services(&["suspend-replication"]), ["s3.amazonaws.com"]);
+        assert_eq!(services(&["run-automation"]), ["ssm.amazonaws.com"]);
+        let ec2 = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"];
+        assert_eq!(services(&["revoke-instance-credentials"]), ec2);
+    }
+
+    #[test]
+    fn every_change_of_a_role_is_denied_on_the_roles_that_no_action_touches() {
+        let statements = all();
+        let denied: BTreeSet<&str> = statements
+            .iter()
+            .filter(|statement| statement.effect == Effect::Deny)
+            .flat_map(|statement| statement.permissions.iter().copied())
+            .collect();
+        let of_roles: BTreeSet<&str> = statements
+            .iter()
+            .filter(|it| it.resources.iter().any(|it| it.contains(":role/")))
+            .flat_map(|it| it.permissions.iter().copied())
+            .filter(|it| it.contains("Role"))
+            .collect();
+        assert!(denied.len() > 5);
+        assert_eq!(denied, of_roles);
+        assert!(!sids(&of(&["deactivate-access-key"])).contains(&"NeverItselfNorWhoAdministers"));
+    }
+
+    #[test]
+    fn placeholders_are_filled_in() {
+        let values = [("AWS::Partition", "aws-cn"), ("AWS::AccountId", "111111111111")];
+        let documents = documents(&of(&["stop-instance"]), &values);
+        let statement = &documents["contain"]["Statement"][0];
+        assert_eq!(statement["Resource"][0], "arn:aws-cn:ec2:*:111111111111:instance/*");
+        assert!(statement.get("Condition").is_none());
+    }
+}
