@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use jiff::SignedDuration;
-use tracing::error;
+use tokio::time::timeout_at;
+use tracing::{error, warn};
 
 use super::approve::POLICY;
 use super::carry_out::fenced;
 use super::undo::EXPIRY;
 use super::{Delivery, Responder};
 use crate::audit::{Event, What};
+use crate::aws::deadline::HAND_BACK;
 use crate::aws::error::HubError;
 use crate::aws::ledger::{Entry, Written};
 use crate::notice::Notice;
@@ -78,11 +80,30 @@ impl Swept {
 
 impl Responder {
     /// Looks at everything that is due: approvals whose time is over, ends by
-    /// the clock, what a worker left or handed over, what was not told yet.
+    /// the clock, what a worker left or handed over, what was not told yet. What
+    /// still runs before the deadline is dropped: it is resumed from its record.
     pub async fn sweep(&self) -> Swept {
         let mut swept = Swept::default();
+        let work = Box::pin(self.sweep_all(&mut swept));
+        let in_time = match self.deadline.before(HAND_BACK) {
+            Some(at) => timeout_at(at, work).await.is_ok(),
+            None => {
+                work.await;
+                true
+            }
+        };
+        if !in_time {
+            warn!("the sweep's time is over: what is left is the next one's");
+        }
+        for failure in swept.failures() {
+            error!("sweep: {failure}");
+        }
+        swept
+    }
+
+    async fn sweep_all(&self, swept: &mut Swept) {
         let mut seen: HashSet<ResponseId> = HashSet::new();
-        Box::pin(self.sweep_outbox(&mut swept)).await;
+        Box::pin(self.sweep_outbox(swept)).await;
         loop {
             // What was looked at and stays due stands before the rest.
             let due = match self.ledger.due(self.now(), AT_ONCE + seen.len()).await {
@@ -98,20 +119,15 @@ impl Responder {
             if due.is_empty() || !self.has_time() {
                 break;
             }
-            let ended = stream::iter(due)
+            let mut looked_at = stream::iter(due)
                 .map(|id| async move { self.look_at(&id).await.transpose() }.boxed())
-                .buffer_unordered(SIDE_BY_SIDE)
-                .filter_map(std::future::ready)
-                .collect::<Vec<_>>()
-                .await;
-            swept.responses.extend(ended);
+                .buffer_unordered(SIDE_BY_SIDE);
+            while let Some(ended) = looked_at.next().await {
+                swept.responses.extend(ended);
+            }
         }
-        Box::pin(self.sweep_outbox(&mut swept)).await;
-        Box::pin(self.sweep_record(&mut swept)).await;
-        for failure in swept.failures() {
-            error!("sweep: {failure}");
-        }
-        swept
+        Box::pin(self.sweep_outbox(swept)).await;
+        Box::pin(self.sweep_record(swept)).await;
     }
 
     async fn sweep_outbox(&self, swept: &mut Swept) {

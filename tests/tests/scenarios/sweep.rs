@@ -1,12 +1,17 @@
 //! The sweep: what fails again and again waits longer each time, and is in
 //! nobody's way.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use firebreak_hub::cli::demo::world::Attack;
 use firebreak_hub::record::{Response, State};
+use firebreak_hub::respond::Responder;
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
+use tokio::time::Instant;
 
 use crate::stage::{Stage, policy, stage, stage_with};
 
@@ -91,4 +96,33 @@ async fn what_fails_again_and_again_waits_longer_each_time_and_holds_nobody_up()
     stage.responder.sweep().await;
     assert_eq!(now(&stage, &response).await.state, State::Contained);
     assert!(!stage.reaches_internet(failing) && !stage.reaches_internet(fine));
+}
+
+/// The pace of an account is waited for without a call that could end in time.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_whose_time_is_over_is_dropped_before_the_deadline_and_the_next_goes_on() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0).clone();
+    let finding = stage.finding(Attack::Instance, &member, 1);
+    let unreachable = Fault::always("ModifyNetworkInterfaceAttribute", Effect::Unreachable);
+    stage.world.organization.inject(unreachable);
+    stage.deliver(&finding).await.error();
+    stage.world.organization.clear_faults();
+    stage.world.organization.advance(SignedDuration::from_mins(6));
+
+    let mut settings = stage.world.settings();
+    settings.concurrency = NonZeroU32::new(200).unwrap();
+    let slow = Responder::new(&stage.world.hub_config().await.unwrap(), settings);
+    let ends = Instant::now() + Duration::from_secs(40);
+    slow.deadline.set(ends);
+    let swept = slow.sweep().await;
+    assert!(Instant::now() < ends);
+    assert!(swept.responses.is_empty(), "{swept:?}");
+    let response = recorded(&stage).await.remove(0);
+    assert_eq!(response.state, State::Running);
+
+    stage.world.organization.advance(SignedDuration::from_mins(6));
+    stage.responder.sweep().await;
+    assert_eq!(now(&stage, &response).await.state, State::Contained);
+    assert!(!stage.reaches_internet(&member));
 }
