@@ -26,12 +26,14 @@
 
 pub mod caller;
 pub mod chaos;
+pub mod cloudformation;
 pub mod dynamodb;
 pub mod ec2;
 pub mod events;
 pub mod faults;
 pub mod guardduty;
 pub mod iam;
+pub mod monitoring;
 pub mod organization;
 pub mod organizations;
 pub mod permissions;

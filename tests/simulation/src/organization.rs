@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::caller::{Caller, Session};
 use crate::chaos::{Chaos, Dice};
+use crate::cloudformation::Due;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Effect, Fault};
 use crate::iam::model::{Identity, Profile, Role, User};
@@ -553,12 +554,42 @@ impl Organization {
             }
             let tables =
                 lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
+            // Tables that stacks made since the account's last call.
+            for due in self.edit(|state| state.cloudformation.tables.take(caller.account())) {
+                let request = HttpRequest { body: due.input.to_string().into(), ..of_table(&due) };
+                tables.answer(&request, due.operation, now).await;
+            }
             return tables.answer(request, &routed.operation, now).await;
         }
         self.edit(|state| match router::authorize(state, caller, routed, request, now) {
             Ok(()) => router::dispatch(state, caller, routed, request, now),
             Err(denied) => refused(&denied),
         })
+    }
+}
+
+/// The request that makes or deletes a table, but for its body.
+fn of_table(due: &Due) -> HttpRequest {
+    let Due { region, account, operation, .. } = due;
+    let mut headers = http::HeaderMap::new();
+    let scope =
+        format!("AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/dynamodb/aws4_request");
+    for (name, value) in [
+        ("authorization", scope),
+        ("content-type", "application/x-amz-json-1.0".to_owned()),
+        ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
+    ] {
+        if let Ok(value) = http::HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    HttpRequest {
+        method: "POST".to_owned(),
+        host: format!("dynamodb.{region}.amazonaws.com"),
+        path: "/".to_owned(),
+        query: Vec::new(),
+        headers,
+        body: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::policy::{Context, Principal, Question, Verdict, evaluate};
 use crate::wire::ServiceError;
 
 /// The organization's tree.
@@ -21,6 +22,9 @@ pub struct Organizations {
     pub units: BTreeMap<String, (String, String)>,
     /// Accounts by id.
     pub accounts: BTreeMap<String, Member>,
+    /// The organization's resource policy, by which the management account lets
+    /// other accounts call.
+    pub resource_policy: Option<Value>,
     /// Whether DescribeAccount leaves `Paths` out, as older endpoints do.
     pub without_paths: bool,
     /// Whether lists begin with an empty page that has a NextToken, as AWS's may.
@@ -51,6 +55,17 @@ impl Organizations {
         ids
     }
 
+    /// Whether the resource policy lets an account call (Organizations user guide,
+    /// "Resource-based delegation policies").
+    fn delegates(&self, account: &str, operation: &str) -> bool {
+        let Some(policy) = &self.resource_policy else { return false };
+        let caller = format!("arn:aws:iam::{account}:root");
+        let addressed = crate::policy::addressed(policy, Principal::Aws { arn: &caller, account });
+        let (action, context) = (format!("organizations:{operation}"), Context::new());
+        let question = Question { action: &action, resource: "*", context: &context };
+        evaluate([&addressed], &question) == Ok(Verdict::Allow)
+    }
+
     fn parent(&self, child: &str) -> Option<String> {
         let unit = self.units.get(child).map(|(parent, _)| parent);
         unit.or(self.accounts.get(child).map(|account| &account.parent)).cloned()
@@ -70,6 +85,7 @@ pub fn answer(
 ) -> Option<Result<Value, ServiceError>> {
     let allowed = account == organizations.management
         || organizations.delegated.iter().any(|id| id == account);
+    let allowed = allowed || organizations.delegates(account, operation);
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
     let answer = match operation {
         "DescribeOrganization" => Ok(json!({ "Organization": {

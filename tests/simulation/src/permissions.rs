@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::iam::model::{Iam, Identity};
-use crate::policy::{Context, NotModelled, Question, Verdict, evaluate};
+use crate::policy::{Context, NotModelled, Principal, Question, Verdict, addressed, evaluate};
 use crate::state::State;
 use crate::wire::HttpRequest;
 
@@ -79,6 +79,7 @@ pub fn principal_context(state: &State, caller: &Caller) -> Context {
         context.insert(key.to_owned(), vec![value]);
     };
     add("aws:userid", user_id(state, caller));
+    add("aws:securetransport", "true".to_owned());
     add("aws:principalarn", principal_arn(state, caller));
     add("aws:principalaccount", caller.account().to_owned());
     if state.accounts.contains_key(caller.account()) {
@@ -106,6 +107,18 @@ pub fn authorize(
     needed: &Needed,
     now: Timestamp,
 ) -> Result<(), Denied> {
+    authorize_with(state, caller, region, needed, Context::new(), now)
+}
+
+/// The same, with condition keys that come with the request.
+pub fn authorize_with(
+    state: &State,
+    caller: &Caller,
+    region: &str,
+    needed: &Needed,
+    requested: Context,
+    now: Timestamp,
+) -> Result<(), Denied> {
     let Needed { action, resource } = needed;
     let refuse = |why: &'static str| {
         let (action, resource) = (action.clone(), resource.clone());
@@ -130,6 +143,7 @@ pub fn authorize(
     let identity = identity.map(|(iam, identity)| iam.policies_of(identity)).unwrap_or_default();
     let mut context = principal_context(state, caller);
     context.insert("aws:requestedregion".to_owned(), vec![region.to_owned()]);
+    context.extend(requested);
     let question = Question { action, resource, context: &context };
     match evaluate(&identity, &question)? {
         Verdict::Allow => {}
@@ -152,7 +166,73 @@ pub fn authorize(
             Verdict::ImplicitDeny => return refuse("no session policy allows it"),
         }
     }
-    Ok(())
+    let Some((owner, policy)) = resource_policy(state, resource) else { return Ok(()) };
+    let principal = principal_arn(state, caller);
+    let principal = Principal::Aws { arn: &principal, account: caller.account() };
+    match evaluate([&addressed(&policy, principal)], &question)? {
+        Verdict::Allow => Ok(()),
+        Verdict::ExplicitDeny => refuse("the resource's policy denies it explicitly"),
+        // Within an account either side may allow (IAM user guide, "Policy
+        // evaluation for requests within a single account").
+        Verdict::ImplicitDeny if owner == caller.account() => Ok(()),
+        Verdict::ImplicitDeny => refuse("the resource's policy does not let another account in"),
+    }
+}
+
+/// The account and the policy of a resource that can have one: a bus, a queue or
+/// a topic. Buckets' are read where S3 is.
+fn resource_policy(state: &State, resource: &str) -> Option<(String, Value)> {
+    let parts: Vec<&str> = resource.split(':').collect();
+    let (service, owner) = (parts.get(2)?, parts.get(4)?);
+    let policy = match *service {
+        "events" if resource.contains(":event-bus/") => {
+            let statements = state.events.policies.get(resource);
+            let statements: Vec<&Value> =
+                statements.into_iter().flat_map(|it| it.values()).collect();
+            Some(serde_json::json!({ "Statement": statements }))
+        }
+        "sqs" => {
+            let queue = state.sqs.queues.get(&crate::sqs::Address::of_arn(resource)?)?;
+            queue.policy.clone()
+        }
+        "sns" => state.sns.topics.get(resource)?.policy.clone(),
+        _ => return None,
+    };
+    Some(((*owner).to_owned(), policy.unwrap_or_default()))
+}
+
+/// The condition keys that a call brings for one of the permissions that it
+/// needs (Service Authorization Reference).
+pub fn requested(service: &str, needed: &Needed, request: &HttpRequest) -> Context {
+    let mut context = Context::new();
+    match needed.action.as_str() {
+        "iam:PassRole" => {
+            let passed = format!("{service}.amazonaws.com");
+            context.insert("iam:passedtoservice".to_owned(), vec![passed]);
+        }
+        "events:PutEvents" => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            let entries = body.get("Entries").and_then(Value::as_array);
+            for (key, name) in [("events:source", "Source"), ("events:detail-type", "DetailType")] {
+                let values = entries.into_iter().flatten().filter_map(|entry| entry.get(name));
+                let values: Vec<String> =
+                    values.filter_map(Value::as_str).map(str::to_owned).collect();
+                if !values.is_empty() {
+                    context.insert(key.to_owned(), values);
+                }
+            }
+            context.insert("events:eventbusinvocation".to_owned(), vec!["false".to_owned()]);
+        }
+        "securityhub:BatchUpdateFindings" => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            if let Some(status) = body.pointer("/Workflow/Status").and_then(Value::as_str) {
+                let key = "securityhub:asffsyntaxpath/workflow.status".to_owned();
+                context.insert(key, vec![status.to_owned()]);
+            }
+        }
+        _ => {}
+    }
+    context
 }
 
 /// The permissions that a call needs. `operation` is the API's name of it.
@@ -193,7 +273,9 @@ pub fn needed(
         // "BatchUpdateFindings and BatchUpdateFindingsV2 both use
         // securityhub:BatchUpdateFindings" (Security Hub API reference).
         "securityhub" => {
-            one(format!("securityhub:{}", operation.trim_end_matches("V2")), "*".to_owned())
+            let hub = if operation.ends_with("V2") { "hubv2/default" } else { "hub/default" };
+            let hub = format!("arn:aws:securityhub:{region}:{account}:{hub}");
+            one(format!("securityhub:{}", operation.trim_end_matches("V2")), hub)
         }
         "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),

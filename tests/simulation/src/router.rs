@@ -232,7 +232,8 @@ pub fn authorize(
         if service == "s3" {
             bucket_policy(state, caller, region, &needed, request, now)?;
         } else {
-            permissions::authorize(state, caller, region, &needed, now)?;
+            let requested = permissions::requested(service, &needed, request);
+            permissions::authorize_with(state, caller, region, &needed, requested, now)?;
         }
     }
     Ok(())
@@ -260,7 +261,8 @@ fn bucket_policy(
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
     }
-    permissions::authorize(state, caller, region, needed, now)?;
+    let requested = permissions::requested("s3", needed, request);
+    permissions::authorize_with(state, caller, region, needed, requested, now)?;
     let Some(bucket) = state.s3.buckets.get(&name) else { return Ok(()) };
     let context = permissions::principal_context(state, caller);
     let principal = permissions::principal_arn(state, caller);
@@ -365,8 +367,12 @@ pub fn dispatch(
         },
         "events" => {
             let here = (account.as_str(), region.as_str());
-            events::answer(&mut state.events, here, now, operation, &json_body())
-                .map_or_else(not_modelled, json)
+            let answer = events::answer(&mut state.events, here, now, operation, &json_body())
+                .map_or_else(not_modelled, json);
+            for (bus, event) in std::mem::take(&mut state.events.fresh) {
+                events::deliver::follow(state, &bus, &event, true, now);
+            }
+            answer
         }
         "kubernetes" => regional::kubernetes::answer(state, caller, request),
         _ => {

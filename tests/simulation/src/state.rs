@@ -7,10 +7,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::caller::{Caller, Session};
+use crate::cloudformation::CloudFormation;
 use crate::ec2::model::Ec2;
 use crate::events::Events;
 use crate::guardduty::GuardDuty;
 use crate::iam::model::Iam;
+use crate::monitoring::Monitoring;
 use crate::organizations::Organizations;
 use crate::regional::{self, Regional};
 use crate::s3::model::S3;
@@ -25,6 +27,8 @@ pub struct State {
     pub organizations: Organizations,
     /// What each account holds.
     pub accounts: BTreeMap<String, Account>,
+    /// CloudFormation.
+    pub cloudformation: CloudFormation,
     /// S3, whose bucket names are one space.
     pub s3: S3,
     /// GuardDuty.
@@ -37,6 +41,8 @@ pub struct State {
     pub sns: Sns,
     /// EventBridge.
     pub events: Events,
+    /// CloudWatch and its logs.
+    pub monitoring: Monitoring,
     /// Users' access keys: account and user by id.
     pub keys: BTreeMap<String, (String, String)>,
     /// Sessions by their access key id.

@@ -1,14 +1,15 @@
 //! The organization that the demo and the scenario tests play in: accounts,
 //! OUs, resources worth attacking, and the hub's and spokes' roles.
 
+use std::sync::{Arc, OnceLock};
+
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
+use firebreak_simulation::cloudformation::{Place, Template, stack};
 use firebreak_simulation::ec2::model::{Peer, Rule};
 use firebreak_simulation::s3::model::Bucket;
 use firebreak_simulation::{Options, Organization};
-use firebreak_spoke::actions;
 use firebreak_spoke::resource::Region;
-use firebreak_spoke::tags;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -30,6 +31,8 @@ pub const REGIONS: [&str; 2] = [HOME, "us-east-1"];
 const HUB_ROLE: &str = "FirebreakHub";
 const SPOKE_ROLE: &str = "FirebreakSpoke";
 const EXTERNAL_ID: &str = "firebreak-demo";
+const ORGANIZATION: &str = "o-fb01demo01";
+const SPOKE_STACK: &str = "firebreak-spoke";
 
 /// The OUs, by id and name, in the order in which accounts are dealt to them.
 pub const UNITS: [(&str, &str); 4] = [
@@ -89,7 +92,7 @@ pub struct World {
 impl World {
     /// Makes an organization of `accounts` members.
     pub fn new(accounts: usize, options: Options) -> Self {
-        let organization = Organization::new("o-fb01demo01", "r-fb01", MANAGEMENT, options);
+        let organization = Organization::new(ORGANIZATION, "r-fb01", MANAGEMENT, options);
         for (id, name) in UNITS {
             organization.add_ou("r-fb01", id, name);
         }
@@ -256,29 +259,21 @@ fn add_hub_role(organization: &Organization) {
     organization.add_role(HUB, "/", HUB_ROLE, trust, policy);
 }
 
-/// The spoke role with the permissions of stacksets/spoke.yaml. Unlike there it
-/// names the hub's role as principal, and `iam:PassRole` has no condition.
+/// The stack that stacksets/spoke.yaml makes of an account, anew.
+#[expect(clippy::expect_used, reason = "the template is the repository's own")]
 pub fn add_spoke_role(organization: &Organization, account: &str) {
-    let mut permitted: Vec<&str> = actions::all()
-        .iter()
-        .flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes))
-        .chain(tags::READS)
-        .copied()
-        .collect();
-    permitted.sort_unstable();
-    permitted.dedup();
-    let trust = json!({ "Statement": [{
-        "Effect": "Allow",
-        "Principal": { "AWS": format!("arn:aws:iam::{HUB}:role/{HUB_ROLE}") },
-        "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
-        "Condition": {
-            "StringEquals": {
-                "sts:ExternalId": EXTERNAL_ID,
-                "aws:PrincipalOrgID": "o-fb01demo01",
-            },
-        },
-    }]});
-    organization.add_role(account, "/", SPOKE_ROLE, trust, allow(&json!(permitted), &json!("*")));
+    static SPOKE: OnceLock<Arc<Template>> = OnceLock::new();
+    let text = include_str!("../../../../stacksets/spoke.yaml");
+    let read = || Arc::new(Template::read("stacksets/spoke.yaml", text).expect("it is read"));
+    let template = SPOKE.get_or_init(read);
+    let parameters =
+        [("HubAccountId", HUB), ("OrganizationId", ORGANIZATION), ("ExternalId", EXTERNAL_ID)];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let place = Place { account, region: HOME, now: organization.now() };
+    organization.edit(|state| {
+        stack::delete(state, place, SPOKE_STACK);
+        stack::deploy(state, place, SPOKE_STACK, template, &parameters).expect("it is deployed");
+    });
 }
 
 fn add_resources(organization: &Organization, index: usize, unit: &str, account: &str) -> Member {
