@@ -12,4 +12,5 @@ pub mod organization;
 pub mod policies;
 pub mod queue;
 pub mod security_hub;
+pub mod stacksets;
 mod together;

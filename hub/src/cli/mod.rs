@@ -24,6 +24,7 @@ pub mod pause;
 pub mod policy;
 pub mod respond;
 pub mod responses;
+pub mod stacksets;
 pub mod sweep;
 
 /// Contains AWS threats across an organization, under a policy that each
@@ -70,6 +71,9 @@ enum Command {
     /// Write policies, try them out, put them in force.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Deploy what Firebreak needs in the accounts.
+    #[command(subcommand)]
+    Stacksets(stacksets::Command),
     /// Read findings.
     #[command(subcommand)]
     Findings(findings::Command),
@@ -121,6 +125,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Pause(arguments) => pause::pause(&arguments, output).await,
         Command::Resume(arguments) => pause::resume(&arguments, output).await,
         Command::Policy(command) => policy::run(&command, output).await,
+        Command::Stacksets(command) => stacksets::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
         Command::Actions(command) => actions::run(&command, output),
     };

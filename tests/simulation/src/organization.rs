@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::caller::{Caller, Session};
 use crate::chaos::{Chaos, Dice};
-use crate::cloudformation::Due;
+use crate::cloudformation::{Due, stack_sets};
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Effect, Fault};
 use crate::iam::model::{Identity, Profile, Role, User};
@@ -172,6 +172,7 @@ impl Organization {
 
     /// Adds an account under the root or an OU.
     pub fn add_account(&self, parent: &str, id: &str, name: &str) {
+        let now = self.now();
         self.edit(|state| {
             let member = Member {
                 parent: parent.to_owned(),
@@ -180,16 +181,27 @@ impl Organization {
             };
             state.organizations.accounts.insert(id.to_owned(), member);
             state.accounts.entry(id.to_owned()).or_default();
+            stack_sets::account_came(state, id, now);
         });
     }
 
     /// Moves an account under another OU.
     pub fn move_account(&self, id: &str, parent: &str) {
+        let now = self.now();
         self.edit(|state| {
             if let Some(account) = state.organizations.accounts.get_mut(id) {
                 parent.clone_into(&mut account.parent);
+                stack_sets::account_left(state, id, now);
+                stack_sets::account_came(state, id, now);
             }
         });
+    }
+
+    /// Carries out what StackSets' operations have due by now. Every call does so
+    /// first; this is for who looks without a call.
+    pub fn settle(&self) {
+        let now = self.now();
+        self.edit(|state| stack_sets::settle(state, now));
     }
 
     /// Makes an account the delegated administrator of everything.
@@ -541,6 +553,7 @@ impl Organization {
         now: Timestamp,
     ) -> HttpResponse {
         let Routed { service, protocol, .. } = routed;
+        self.edit(|state| stack_sets::settle(state, now));
         let refused = |denied: &Denied| wire::error(*protocol, &router::refusal(service, denied));
         let caller = match caller {
             Ok(caller) => caller,

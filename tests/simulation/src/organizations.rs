@@ -1,6 +1,6 @@
 //! AWS Organizations: the tree, and the calls that read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,10 @@ pub struct Organizations {
     pub management: String,
     /// Accounts that may call as delegated administrators.
     pub delegated: Vec<String>,
+    /// Services with trusted access, by their principals.
+    pub trusted: BTreeSet<String>,
+    /// Delegated administrators by the principal of their service.
+    pub delegations: BTreeMap<String, BTreeSet<String>>,
     /// OUs by id: parent and name.
     pub units: BTreeMap<String, (String, String)>,
     /// Accounts by id.

@@ -287,6 +287,15 @@ pub fn needed(
             one(format!("sns:{operation}"), topic.unwrap_or_else(|| "*".to_owned()))
         }
         "events" => events(operation, account, region, request),
+        "cloudformation" => {
+            let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
+            let set = form.get("StackSetName").map(|name| name.split(':').next().unwrap_or(name));
+            let set = set.map_or_else(
+                || "*".to_owned(),
+                |name| format!("arn:aws:cloudformation:*:{account}:stackset/{name}:*"),
+            );
+            one(format!("cloudformation:{operation}"), set)
+        }
         "s3" if OBJECTS.contains(&operation) => {
             let bucket = crate::router::bucket(request);
             let needed = crate::s3::objects::needed(&state.s3, &bucket, operation, request);

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::caller::Caller;
+use crate::cloudformation::stack_sets;
 use crate::ec2::form::Form;
 use crate::permissions::{self, Denied, Needed};
 use crate::s3::{answers as s3, objects};
@@ -55,7 +56,7 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
     let service = if service == "s3" && control { "s3-control".to_owned() } else { service };
     let (protocol, operation) = match service.as_str() {
         "ec2" => (Protocol::Ec2, query_action(request)),
-        "iam" | "sts" | "sns" => (Protocol::Query, query_action(request)),
+        "cloudformation" | "iam" | "sts" | "sns" => (Protocol::Query, query_action(request)),
         "organizations" | "dynamodb" | "sqs" | "events" => {
             let target = request.header("x-amz-target").unwrap_or_default();
             (Protocol::Json, target.rsplit('.').next().map(str::to_owned))
@@ -300,6 +301,13 @@ pub fn dispatch(
             Some(Err(error)) => wire::error(*protocol, &error),
             None => not_modelled(),
         },
+        "cloudformation" => {
+            match stack_sets::answers::answer(state, (&account, region), now, operation, &form()) {
+                Some(Ok(inner)) => wire::query(operation, &inner),
+                Some(Err(error)) => wire::error(*protocol, &error),
+                None => not_modelled(),
+            }
+        }
         "iam" => dispatch_iam(state, caller, operation, &form(), now).unwrap_or_else(not_modelled),
         "ec2" => {
             let profiles = state.iam(&account).profiles.clone();

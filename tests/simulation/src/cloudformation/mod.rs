@@ -9,6 +9,7 @@ mod functions;
 mod parameters;
 pub mod resources;
 pub mod stack;
+pub mod stack_sets;
 mod tables;
 pub mod template;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use stack::{Place, Stack};
+pub use stack_sets::StackSet;
 pub(crate) use tables::{Due, Tables};
 pub use template::{Refusal, Template};
 
@@ -25,6 +27,16 @@ pub use template::{Refusal, Template};
 pub struct CloudFormation {
     /// Stacks by account, Region and name.
     pub stacks: BTreeMap<(String, String, String), Stack>,
-    /// The DynamoDB tables that they made.
+    /// StackSets by name: one list, the management account's.
+    pub stack_sets: BTreeMap<String, StackSet>,
+    /// The DynamoDB tables that stacks made.
     pub(crate) tables: Tables,
+}
+
+impl CloudFormation {
+    /// Forgets the tables that stacks left behind, as if somebody had deleted them:
+    /// a stack that makes one of their names anew is not refused.
+    pub fn forget_tables(&mut self) {
+        self.tables = Tables::default();
+    }
 }

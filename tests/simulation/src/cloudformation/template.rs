@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::functions;
-use super::parameters::Parameter;
+use super::parameters::{self, Parameter};
 use super::resources;
 
 /// The largest template that a call may bring (CloudFormation user guide,
@@ -175,6 +175,11 @@ impl Template {
             it.kind.starts_with("AWS::IAM::")
                 && named.iter().any(|name| it.properties.contains_key(*name))
         })
+    }
+
+    /// Refuses parameters that no stack could be made with.
+    pub fn check(&self, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        parameters::resolve(Of(&self.name), &self.parameters, given).map(drop)
     }
 
     fn check_references(&self, of: Of<'_>) -> Result<(), Refusal> {
@@ -349,22 +354,22 @@ pub(super) fn only(
 /// that it does not know, and `!Ref` would become a plain text.
 fn tag(text: &str) -> Option<(usize, String)> {
     for (number, line) in text.lines().enumerate() {
-        let (mut quote, mut before) = (None, ' ');
+        let (mut quote, mut begins, mut before) = (None, true, ' ');
         let mut rest = line.chars();
         while let Some(char) = rest.next() {
             match quote {
                 Some(end) if char == end => quote = None,
                 Some(_) => {}
-                None if (char == '"' || char == '\'') && before.is_whitespace() => {
-                    quote = Some(char);
-                }
-                None if char == '#' && before.is_whitespace() => break,
-                None if char == '!' && (before.is_whitespace() || "[{,".contains(before)) => {
+                None if begins && (char == '"' || char == '\'') => quote = Some(char),
+                None if begins && char == '#' => break,
+                None if begins && char == '!' => {
                     let name: String = rest.clone().take_while(|it| !it.is_whitespace()).collect();
                     return Some((number + 1, format!("!{name}")));
                 }
                 None => {}
             }
+            // `${!name}` is a text of Fn::Sub's.
+            begins = char.is_whitespace() || (before != '$' && "[{,".contains(char));
             before = char;
         }
     }

@@ -39,6 +39,7 @@ fn alarm(
         "EvaluationPeriods",
         "ExtendedStatistic",
         "MetricName",
+        "Metrics",
         "Namespace",
         "Period",
         "Statistic",
@@ -52,10 +53,8 @@ fn alarm(
     if !COMPARISONS.contains(&comparison.as_str()) {
         return Err(format!("the simulation does not model the comparison {comparison}"));
     }
-    if properties.get("Statistic").is_some() == properties.get("ExtendedStatistic").is_some() {
-        return Err("exactly one of Statistic and ExtendedStatistic has to be there".to_owned());
-    }
-    for number in ["EvaluationPeriods", "Period", "Threshold"] {
+    let metric = metric(properties)?;
+    for number in ["EvaluationPeriods", "Threshold"] {
         let text = properties.required(number)?;
         text.parse::<f64>().map_err(|_| format!("{number} `{text}` is no number"))?;
     }
@@ -67,9 +66,41 @@ fn alarm(
             return Err(format!("{action} is no topic of this Region"));
         }
     }
-    let metric = (properties.required("Namespace")?, properties.required("MetricName")?);
     state.monitoring.alarms.insert(arn.clone(), Alarm { metric, actions });
     Ok(Physical::new(name, [("Arn", arn)]))
+}
+
+/// What an alarm looks at: one metric by namespace and name, or an expression
+/// over several (CloudWatch API reference, PutMetricAlarm).
+fn metric(properties: &Properties) -> Result<(String, String), String> {
+    let metrics = properties.objects("Metrics")?;
+    if metrics.is_empty() {
+        let statistics = ["Statistic", "ExtendedStatistic"];
+        if statistics.iter().filter(|name| properties.get(name).is_some()).count() != 1 {
+            return Err("exactly one of Statistic and ExtendedStatistic has to be there".to_owned());
+        }
+        let period = properties.required("Period")?;
+        period.parse::<f64>().map_err(|_| format!("Period `{period}` is no number"))?;
+        return Ok((properties.required("Namespace")?, properties.required("MetricName")?));
+    }
+    if ["MetricName", "Namespace", "Period"].iter().any(|name| properties.get(name).is_some()) {
+        return Err("Metrics and a metric of its own exclude each other".to_owned());
+    }
+    let mut returned = Vec::new();
+    for metric in &metrics {
+        metric.only(&["Expression", "Id", "Label", "MetricStat", "Period", "ReturnData"])?;
+        metric.required("Id")?;
+        if metric.get("Expression").is_some() == metric.get("MetricStat").is_some() {
+            return Err("exactly one of Expression and MetricStat has to be there".to_owned());
+        }
+        if metric.text("ReturnData").as_deref() != Some("false") {
+            returned.push(metric.text("Expression").unwrap_or_default());
+        }
+    }
+    match returned.as_slice() {
+        [one] => Ok((String::new(), one.clone())),
+        _ => Err("exactly one of the Metrics returns data".to_owned()),
+    }
 }
 
 fn delete_alarm(state: &mut State, _: Here<'_>, before: &Before<'_>) {
