@@ -16,7 +16,7 @@ use firebreak_simulation::cloudformation::stack_sets::{DELEGATED, TRUSTED};
 use firebreak_simulation::cloudformation::{Place, stack};
 use firebreak_simulation::{CallRecord, Effect, Fault, Options, Organization};
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An organization whose members have no spoke role yet, and StackSets' trusted
 /// access.
@@ -32,12 +32,30 @@ fn world(accounts: usize) -> World {
         let delegations = state.organizations.delegations.entry(DELEGATED.to_owned());
         delegations.or_default().insert(HUB.to_owned());
     });
-    let all = json!({ "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });
     for account in [MANAGEMENT, HUB] {
         let trust = json!({ "Statement": [] });
-        world.organization.add_role(account, "/", "Deployer", trust, all.clone());
+        world.organization.add_role(account, "/", "Deployer", trust, permissions());
     }
     world
+}
+
+/// What docs/stacksets.md says that the command needs.
+fn permissions() -> Value {
+    let sets = json!("arn:aws:cloudformation:*:*:stackset/firebreak-*");
+    json!({ "Statement": [
+        { "Effect": "Allow", "Resource": sets, "Action": [
+            "cloudformation:DescribeStackSet", "cloudformation:ListStackInstances",
+            "cloudformation:ListStackSetOperations", "cloudformation:DescribeStackSetOperation",
+            "cloudformation:CreateStackSet", "cloudformation:UpdateStackSet",
+            "cloudformation:CreateStackInstances",
+        ]},
+        { "Effect": "Allow", "Resource": "*", "Action": [
+            "organizations:DescribeOrganization", "organizations:DescribeAccount",
+            "organizations:ListParents", "organizations:ListRoots",
+        ]},
+        { "Effect": "Allow", "Action": ["dynamodb:GetItem", "dynamodb:Query"],
+          "Resource": format!("arn:aws:dynamodb:{HOME}:{HUB}:table/firebreak") },
+    ]})
 }
 
 async fn config_of(organization: &Organization, account: &str) -> SdkConfig {

@@ -130,7 +130,16 @@ impl World {
 
     /// The SDK configuration of the hub's function.
     pub async fn hub_config(&self) -> Result<SdkConfig, HubError> {
-        let session = self.organization.role_session(HUB, HUB_ROLE, "firebreak");
+        self.config(HUB_ROLE, "firebreak").await
+    }
+
+    /// The SDK configuration of the people who push policies, approve and undo.
+    pub async fn operator_config(&self) -> Result<SdkConfig, HubError> {
+        self.config(OPERATOR_ROLE, "alice").await
+    }
+
+    async fn config(&self, role: &str, session: &str) -> Result<SdkConfig, HubError> {
+        let session = self.organization.role_session(HUB, role, session);
         let region: Region = HOME.parse().map_err(|error| HubError::Failed(format!("{error}")))?;
         let (client, time) = (self.organization.http_client(), self.organization.time_source());
         Ok(config::with_http_client(client, session, time, &region).await)
