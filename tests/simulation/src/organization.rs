@@ -27,6 +27,7 @@ use crate::faults::{Effect, Fault};
 use crate::iam::model::{Identity, Profile, Role, User};
 use crate::organizations::Member;
 use crate::permissions::{self, Denied, Needed};
+use crate::policy::Context;
 use crate::process::{Life, Process};
 use crate::regional;
 use crate::router::{self, Routed};
@@ -297,7 +298,7 @@ impl Organization {
             let id = Some(credentials.access_key_id());
             let caller = router::authenticate(state, id, credentials.session_token(), now)?;
             let needed = Needed { action: action.to_owned(), resource: resource.to_owned() };
-            permissions::authorize(state, &caller, region, &needed, now)
+            permissions::authorize(state, &caller, region, &needed, Context::new(), now)
         })
     }
 

@@ -1,5 +1,8 @@
 //! What a call needs, and whether its caller has it.
 
+mod conditions;
+mod regional;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -8,6 +11,8 @@ use crate::iam::model::{Iam, Identity};
 use crate::policy::{Context, NotModelled, Principal, Question, Verdict, addressed, evaluate};
 use crate::state::State;
 use crate::wire::HttpRequest;
+
+pub use self::conditions::of_request;
 
 /// One permission that a call needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,24 +104,13 @@ pub fn principal_context(state: &State, caller: &Caller) -> Context {
     context
 }
 
-/// Whether the caller has one permission.
+/// Whether the caller has one permission, with what the request says of it.
 pub fn authorize(
     state: &State,
     caller: &Caller,
     region: &str,
     needed: &Needed,
-    now: Timestamp,
-) -> Result<(), Denied> {
-    authorize_with(state, caller, region, needed, Context::new(), now)
-}
-
-/// The same, with condition keys that come with the request.
-pub fn authorize_with(
-    state: &State,
-    caller: &Caller,
-    region: &str,
-    needed: &Needed,
-    requested: Context,
+    request: Context,
     now: Timestamp,
 ) -> Result<(), Denied> {
     let Needed { action, resource } = needed;
@@ -142,8 +136,8 @@ pub fn authorize_with(
     let boundary = identity.and_then(|(iam, identity)| iam.boundary_of(identity));
     let identity = identity.map(|(iam, identity)| iam.policies_of(identity)).unwrap_or_default();
     let mut context = principal_context(state, caller);
+    context.extend(request);
     context.insert("aws:requestedregion".to_owned(), vec![region.to_owned()]);
-    context.extend(requested);
     let question = Question { action, resource, context: &context };
     match evaluate(&identity, &question)? {
         Verdict::Allow => {}
@@ -201,40 +195,6 @@ fn resource_policy(state: &State, resource: &str) -> Option<(String, Value)> {
     Some(((*owner).to_owned(), policy.unwrap_or_default()))
 }
 
-/// The condition keys that a call brings for one of the permissions that it
-/// needs (Service Authorization Reference).
-pub fn requested(service: &str, needed: &Needed, request: &HttpRequest) -> Context {
-    let mut context = Context::new();
-    match needed.action.as_str() {
-        "iam:PassRole" => {
-            let passed = format!("{service}.amazonaws.com");
-            context.insert("iam:passedtoservice".to_owned(), vec![passed]);
-        }
-        "events:PutEvents" => {
-            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-            let entries = body.get("Entries").and_then(Value::as_array);
-            for (key, name) in [("events:source", "Source"), ("events:detail-type", "DetailType")] {
-                let values = entries.into_iter().flatten().filter_map(|entry| entry.get(name));
-                let values: Vec<String> =
-                    values.filter_map(Value::as_str).map(str::to_owned).collect();
-                if !values.is_empty() {
-                    context.insert(key.to_owned(), values);
-                }
-            }
-            context.insert("events:eventbusinvocation".to_owned(), vec!["false".to_owned()]);
-        }
-        "securityhub:BatchUpdateFindings" => {
-            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-            if let Some(status) = body.pointer("/Workflow/Status").and_then(Value::as_str) {
-                let key = "securityhub:asffsyntaxpath/workflow.status".to_owned();
-                context.insert(key, vec![status.to_owned()]);
-            }
-        }
-        _ => {}
-    }
-    context
-}
-
 /// The permissions that a call needs. `operation` is the API's name of it.
 pub fn needed(
     state: &State,
@@ -249,13 +209,6 @@ pub fn needed(
         "sts" if operation == "GetCallerIdentity" => Vec::new(),
         // The cluster's own to say, by access entries and RBAC.
         "kubernetes" => Vec::new(),
-        "eks" if operation == "CreateAccessEntry" => {
-            let mut needed = one(format!("eks:{operation}"), "*".to_owned());
-            if request.text().contains("\"tags\"") {
-                needed.extend(one("eks:TagResource".to_owned(), "*".to_owned()));
-            }
-            needed
-        }
         "ec2" => ec2(state, operation, account, region, request),
         "iam" => one(format!("iam:{operation}"), iam_resource(state, account, request)),
         "sts" => {
@@ -277,7 +230,6 @@ pub fn needed(
             let hub = format!("arn:aws:securityhub:{region}:{account}:{hub}");
             one(format!("securityhub:{}", operation.trim_end_matches("V2")), hub)
         }
-        "ssm" => ssm(operation, request),
         "dynamodb" => dynamodb(operation, account, region, request),
         "sqs" => sqs(state, operation, account, region, request),
         "sns" => {
@@ -316,46 +268,14 @@ pub fn needed(
             }
             needed
         }
-        "s3-control" => {
-            let action = match operation {
-                "GetPublicAccessBlock" => "s3:GetAccountPublicAccessBlock",
-                _ => "s3:PutAccountPublicAccessBlock",
-            };
-            one(action.to_owned(), "*".to_owned())
-        }
         // The detector is the resource (Service Authorization Reference).
         "guardduty" => one(
             format!("guardduty:{operation}"),
             crate::guardduty::resource(account, region, request),
         ),
-        "rds" => {
-            let mut needed = one(format!("rds:{operation}"), "*".to_owned());
-            // To tag what is made is a permission of its own (RDS user guide,
-            // "Specifying conditions: using custom tags").
-            if operation.starts_with("Create") && request.text().contains("&Tags.") {
-                needed.extend(one("rds:AddTagsToResource".to_owned(), "*".to_owned()));
-            }
-            needed
-        }
-        _ => one(format!("{service}:{operation}"), "*".to_owned()),
+        _ => regional::needed(service, operation, regional::At { region, account }, request)
+            .unwrap_or_else(|| one(format!("{service}:{operation}"), "*".to_owned())),
     }
-}
-
-/// A start with tags needs the permission to tag, one with a role to act with
-/// the permission to pass it (Systems Manager user guide, "Setting up Automation").
-fn ssm(operation: &str, request: &HttpRequest) -> Vec<Needed> {
-    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    let mut needed = vec![(format!("ssm:{operation}"), "*".to_owned())];
-    if operation == "StartAutomationExecution" {
-        if body.get("Tags").is_some() {
-            needed.push(("ssm:AddTagsToResource".to_owned(), "*".to_owned()));
-        }
-        if let Some(role) = body.pointer("/Parameters/AutomationAssumeRole/0") {
-            let role = role.as_str().unwrap_or("*").to_owned();
-            needed.push(("iam:PassRole".to_owned(), role));
-        }
-    }
-    needed.into_iter().map(|(action, resource)| Needed { action, resource }).collect()
 }
 
 /// A batch needs the permission of its single call; a move of dead letters, to
@@ -455,7 +375,11 @@ fn ec2(
     request: &HttpRequest,
 ) -> Vec<Needed> {
     let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
-    let arn = |kind: &str, id: &str| format!("arn:aws:ec2:{region}:{account}:{kind}/{id}");
+    // A snapshot's ARN has no account in it (Service Authorization Reference).
+    let arn = |kind: &str, id: &str| match kind {
+        "snapshot" => format!("arn:aws:ec2:{region}::{kind}/{id}"),
+        _ => format!("arn:aws:ec2:{region}:{account}:{kind}/{id}"),
+    };
     let mut needed = Vec::new();
     let mut add = |action: &str, resource: String| {
         needed.push(Needed { action: action.to_owned(), resource });
@@ -472,6 +396,9 @@ fn ec2(
         ("NetworkInterfaceId", "network-interface"),
         ("GroupId", "security-group"),
         ("VpcId", "vpc"),
+        ("NetworkAclId", "network-acl"),
+        ("PrefixListId", "prefix-list"),
+        ("AllocationId", "elastic-ip"),
     ] {
         if let Some(id) = form.get(parameter) {
             add(&action, arn(kind, id));
@@ -481,9 +408,22 @@ fn ec2(
     for id in form.list("SecurityGroupId") {
         add(&action, arn("security-group", id));
     }
-    for id in form.list("ResourceId") {
-        add(&action, arn("*", id).replace("/*/", "/"));
+    for id in form.list("InstanceId") {
+        add(&action, arn("instance", id));
         found = true;
+    }
+    for id in form.list("ResourceId") {
+        add(&action, arn(kind_of(id), id));
+        found = true;
+    }
+    // What an association belongs to is not in its id.
+    if form.get("AssociationId").is_some() {
+        let kind = if operation.ends_with("Address") { "elastic-ip" } else { "instance" };
+        add(&action, arn(kind, "*"));
+        found = true;
+    }
+    if operation == "CreateSecurityGroup" {
+        add(&action, arn("security-group", "*"));
     }
     for (action, resource) in snapshots(&form, operation, &arn) {
         add(action, resource);
@@ -507,6 +447,19 @@ fn ec2(
         }
     }
     needed
+}
+
+/// The resource type, by how its ids begin.
+fn kind_of(id: &str) -> &'static str {
+    let kinds = [
+        ("i-", "instance"),
+        ("sg-", "security-group"),
+        ("eni-", "network-interface"),
+        ("vol-", "volume"),
+        ("snap-", "snapshot"),
+        ("vpc-", "vpc"),
+    ];
+    kinds.iter().find(|(prefix, _)| id.starts_with(prefix)).map_or("*", |(_, kind)| kind)
 }
 
 /// What snapshots need besides the permission for the call: that for each of

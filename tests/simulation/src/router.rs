@@ -8,6 +8,7 @@ use crate::caller::Caller;
 use crate::cloudformation::stack_sets;
 use crate::ec2::form::Form;
 use crate::permissions::{self, Denied, Needed};
+use crate::policy::{Context, Principal, Question, Verdict, addressed, evaluate};
 use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
@@ -230,11 +231,11 @@ pub fn authorize(
     let Routed { service, region, operation, .. } = routed;
     let account = caller.account();
     for needed in permissions::needed(state, service, operation, account, region, request) {
+        let said = permissions::of_request(state, service, operation, region, request, &needed);
         if service == "s3" {
-            bucket_policy(state, caller, region, &needed, request, now)?;
+            bucket_policy(state, caller, region, &needed, request, said, now)?;
         } else {
-            let requested = permissions::requested(service, &needed, request);
-            permissions::authorize_with(state, caller, region, &needed, requested, now)?;
+            permissions::authorize(state, caller, region, &needed, said, now)?;
         }
     }
     Ok(())
@@ -248,22 +249,28 @@ fn bucket_policy(
     region: &str,
     needed: &Needed,
     request: &HttpRequest,
+    said: Context,
     now: Timestamp,
 ) -> Result<(), Denied> {
     let name = bucket(request);
     if needed.action == "s3:ListBucket" && state.s3.anyone_can_read(&name) {
         return Ok(());
     }
+    // Whoever asks is told that a bucket is not there: before its owner is known,
+    // there are no permissions to ask for (S3 API reference, "NoSuchBucket").
+    if !name.is_empty() && !state.s3.buckets.contains_key(&name) {
+        return Ok(());
+    }
     let owner = state.s3.buckets.get(&name).map(|bucket| bucket.account.as_str());
     let guests = state.s3.objects.guests.get(&name);
-    let guest = guests.is_some_and(|guests| guests.contains(caller.account()));
+    let guest = guests.is_some_and(|guests| guests.contains(caller.account()))
+        || admits(state, caller, &name, needed, &said)?;
     if owner.is_some_and(|owner| owner != caller.account()) && !guest {
         let Needed { action, resource } = needed.clone();
         let why = "the bucket belongs to another account";
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
     }
-    let requested = permissions::requested("s3", needed, request);
-    permissions::authorize_with(state, caller, region, needed, requested, now)?;
+    permissions::authorize(state, caller, region, needed, said, now)?;
     let Some(bucket) = state.s3.buckets.get(&name) else { return Ok(()) };
     let context = permissions::principal_context(state, caller);
     let principal = permissions::principal_arn(state, caller);
@@ -273,6 +280,27 @@ fn bucket_policy(
         return Err(Denied::Policy { caller: caller.arn(), action, resource, why });
     }
     Ok(())
+}
+
+/// Whether a bucket's policy lets a caller of another account in.
+fn admits(
+    state: &State,
+    caller: &Caller,
+    bucket: &str,
+    needed: &Needed,
+    said: &Context,
+) -> Result<bool, Denied> {
+    let policy = state.s3.buckets.get(bucket).and_then(|bucket| bucket.policy.as_deref());
+    let Some(policy) = policy.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+        return Ok(false);
+    };
+    let mut context = permissions::principal_context(state, caller);
+    context.extend(said.clone());
+    let arn = permissions::principal_arn(state, caller);
+    let principal = Principal::Aws { arn: &arn, account: caller.account() };
+    let Needed { action, resource } = needed;
+    let question = Question { action, resource, context: &context };
+    Ok(evaluate([&addressed(&policy, principal)], &question)? == Verdict::Allow)
 }
 
 /// Lets the service answer.

@@ -223,7 +223,7 @@ fn to_bus(
         ("events:eventbusinvocation".to_owned(), vec!["true".to_owned()]),
     ]);
     let region = rule.split(':').nth(3).unwrap_or_default();
-    permissions::authorize_with(state, &caller, region, &needed, requested, now)
+    permissions::authorize(state, &caller, region, &needed, requested, now)
         .map_err(|denied| format!("NO_PERMISSIONS: {denied}"))?;
     if !target.arn.ends_with(":event-bus/default") && !state.events.buses.contains_key(&target.arn)
     {
