@@ -42,6 +42,7 @@ pub struct Desired {
 
 /// What a StackSet is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of AWS's own")]
 pub struct Observed {
     /// Its description.
     pub description: String,

@@ -324,17 +324,14 @@ pub fn dispatch(
         Err(error) => wire::error(*protocol, &error),
     };
     match service.as_str() {
-        "sts" => match sts::answer(state, caller, region, now, operation, &form()) {
-            Some(Ok(inner)) => wire::query(operation, &inner),
-            Some(Err(error)) => wire::error(*protocol, &error),
-            None => not_modelled(),
-        },
+        "sts" => {
+            let answer = sts::answer(state, caller, region, now, operation, &form());
+            query(operation, *protocol, answer).unwrap_or_else(not_modelled)
+        }
         "cloudformation" => {
-            match stack_sets::answers::answer(state, (&account, region), now, operation, &form()) {
-                Some(Ok(inner)) => wire::query(operation, &inner),
-                Some(Err(error)) => wire::error(*protocol, &error),
-                None => not_modelled(),
-            }
+            let here = (account.as_str(), region.as_str());
+            let answer = stack_sets::answers::answer(state, here, now, operation, &form());
+            query(operation, *protocol, answer).unwrap_or_else(not_modelled)
         }
         "iam" => dispatch_iam(state, caller, operation, &form(), now).unwrap_or_else(not_modelled),
         "ec2" => {
@@ -396,19 +393,13 @@ pub fn dispatch(
                 None => not_modelled(),
             }
         }
-        "sns" => match sns::answer(&mut state.sns, (&account, region), now, operation, &form()) {
-            Some(Ok(inner)) => wire::query(operation, &inner),
-            Some(Err(error)) => wire::error(*protocol, &error),
-            None => not_modelled(),
-        },
+        "sns" => {
+            let answer = sns::answer(&mut state.sns, (&account, region), now, operation, &form());
+            query(operation, *protocol, answer).unwrap_or_else(not_modelled)
+        }
         "events" => {
-            let here = (account.as_str(), region.as_str());
-            let answer = events::answer(&mut state.events, here, now, operation, &json_body())
-                .map_or_else(not_modelled, json);
-            for (bus, event) in std::mem::take(&mut state.events.fresh) {
-                events::deliver::follow(state, &bus, &event, true, now);
-            }
-            answer
+            let answer = dispatch_events(state, (&account, region), now, operation, &json_body());
+            answer.map_or_else(not_modelled, json)
         }
         "kubernetes" => regional::kubernetes::answer(state, caller, request),
         _ => {
@@ -418,6 +409,33 @@ pub fn dispatch(
                 .unwrap_or_else(not_modelled)
         }
     }
+}
+
+/// Lets EventBridge answer, and takes what was put on along the rules.
+fn dispatch_events(
+    state: &mut State,
+    here: (&str, &str),
+    now: Timestamp,
+    operation: &str,
+    input: &Value,
+) -> Option<Result<Value, ServiceError>> {
+    let answer = events::answer(&mut state.events, here, now, operation, input);
+    for (bus, event) in std::mem::take(&mut state.events.fresh) {
+        events::deliver::follow(state, &bus, &event, true, now);
+    }
+    answer
+}
+
+/// An answer in AWS Query's protocol; `None` for a call that is not modelled.
+fn query(
+    operation: &str,
+    protocol: Protocol,
+    answer: Option<Result<String, ServiceError>>,
+) -> Option<HttpResponse> {
+    Some(match answer? {
+        Ok(inner) => wire::query(operation, &inner),
+        Err(error) => wire::error(protocol, &error),
+    })
 }
 
 /// Lets IAM answer, and remembers what was there before a change; `None` for a

@@ -92,6 +92,10 @@ impl Stack {
     }
 
     /// Makes the stack in an account and Region, or makes it anew.
+    ///
+    /// # Panics
+    ///
+    /// Where the simulation refuses the template: a test deploys each.
     #[expect(clippy::panic, reason = "the templates are the repository's own: a test deploys each")]
     pub fn deploy(self, organization: &Organization, account: &str, region: &str) {
         let place = Place { account, region, now: organization.now() };

@@ -359,14 +359,13 @@ fn tag(text: &str) -> Option<(usize, String)> {
         while let Some(char) = rest.next() {
             match quote {
                 Some(end) if char == end => quote = None,
-                Some(_) => {}
                 None if begins && (char == '"' || char == '\'') => quote = Some(char),
                 None if begins && char == '#' => break,
                 None if begins && char == '!' => {
                     let name: String = rest.clone().take_while(|it| !it.is_whitespace()).collect();
                     return Some((number + 1, format!("!{name}")));
                 }
-                None => {}
+                Some(_) | None => {}
             }
             // `${!name}` is a text of Fn::Sub's.
             begins = char.is_whitespace() || (before != '$' && "[{,".contains(char));

@@ -184,13 +184,12 @@ fn to_bus(
     let role_arn = target.role.as_deref().ok_or("the target has no role")?;
     let name = role_arn.rsplit('/').next().unwrap_or_default();
     let account = account_of(role_arn);
-    let role = state.accounts.get(account).and_then(|held| held.iam.roles.get(name)).cloned();
-    let role = role.ok_or_else(|| format!("there is no role {role_arn}"))?;
-    let trust = addressed(&role.trust, EVENTS);
-    let mut statements = trust;
+    let found = state.accounts.get(account).and_then(|held| held.iam.roles.get(name)).cloned();
+    let found = found.ok_or_else(|| format!("there is no role {role_arn}"))?;
+    let mut admitting = addressed(&found.trust, EVENTS);
     // A trust policy's resource is the role that carries it.
     for statement in
-        statements.get_mut("Statement").and_then(Value::as_array_mut).into_iter().flatten()
+        admitting.get_mut("Statement").and_then(Value::as_array_mut).into_iter().flatten()
     {
         if let Some(held) = statement.as_object_mut() {
             held.insert("Resource".to_owned(), json!("*"));
@@ -198,14 +197,14 @@ fn to_bus(
     }
     let context = of_service(rule);
     let question = Question { action: "sts:AssumeRole", resource: role_arn, context: &context };
-    let trusted = evaluate([&statements], &question).map_err(|error| error.to_string())?;
-    if trusted != Verdict::Allow {
+    let verdict = evaluate([&admitting], &question).map_err(|error| error.to_string())?;
+    if verdict != Verdict::Allow {
         return Err(format!("NO_PERMISSIONS: {role_arn} does not trust EventBridge for {rule}"));
     }
     let session = Session {
         account: account.to_owned(),
         role: name.to_owned(),
-        role_id: role.identity.id.clone(),
+        role_id: found.identity.id.clone(),
         name: "events".to_owned(),
         issued: now,
         expires: now + jiff::SignedDuration::from_hours(1),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Before, Here, Kind, Made, Physical, Properties, not_taken};
-use crate::monitoring::{Alarm, LogGroup};
+use crate::monitoring::Alarm;
 use crate::state::State;
 
 pub(super) fn kind(name: &str) -> Option<Kind> {
@@ -162,7 +162,7 @@ fn log_group(
             Some(days.ok_or_else(|| format!("RetentionInDays `{text}` is none of those allowed"))?)
         }
     };
-    let group = state.monitoring.groups.entry(arn.clone()).or_insert_with(LogGroup::default);
+    let group = state.monitoring.groups.entry(arn.clone()).or_default();
     group.retention = days;
     Ok(Physical::new(name, [("Arn", format!("{arn}:*"))]))
 }

@@ -1,7 +1,7 @@
 //! SNS: topics, their policies, and subscriptions.
 
 use super::{Before, Here, Kind, Made, Physical, Properties, not_taken};
-use crate::sns::{Topic, arn};
+use crate::sns::arn;
 use crate::state::State;
 
 pub(super) fn kind(name: &str) -> Option<Kind> {
@@ -25,7 +25,7 @@ fn topic(
     let name = here.name(state, properties.text("TopicName").or(known), None);
     let arn = arn(here.account, here.region, &name);
     not_taken("AWS::SNS::Topic", &arn, state.sns.topics.contains_key(&arn), before)?;
-    state.sns.topics.entry(arn.clone()).or_insert_with(Topic::default);
+    state.sns.topics.entry(arn.clone()).or_default();
     Ok(Physical::new(arn.clone(), [("TopicArn", arn), ("TopicName", name)]))
 }
 

@@ -85,11 +85,14 @@ pub(super) fn preferences(form: &Form) -> Result<Preferences, ServiceError> {
     })
 }
 
-/// The accounts that `DeploymentTargets` name, each with its target.
+/// Accounts, each with the target that it is below.
+type Targeted = Vec<(String, String)>;
+
+/// The targets that `DeploymentTargets` name, and the accounts that it means.
 pub(super) fn targeted(
     organizations: &Organizations,
     form: &Form,
-) -> Result<(Vec<String>, Vec<(String, String)>), ServiceError> {
+) -> Result<(Vec<String>, Targeted), ServiceError> {
     let units = list(form, "DeploymentTargets.OrganizationalUnitIds");
     if units.is_empty() {
         let message = "OrganizationalUnitIds are required for a service-managed StackSet";
