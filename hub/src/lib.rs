@@ -30,6 +30,7 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod respond;
+pub mod rollout;
 pub mod settings;
 pub mod setup;
 pub mod sources;

@@ -48,6 +48,7 @@ fn what_is_pure_knows_nothing_of_aws_clocks_or_tasks() {
         "outbox.rs",
         "plan.rs",
         "record.rs",
+        "rollout.rs",
         "status.rs",
         "switches.rs",
     ];

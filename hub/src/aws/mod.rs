@@ -13,4 +13,5 @@ pub mod policies;
 pub mod queue;
 pub mod security_hub;
 pub mod setup;
+pub mod stacksets;
 mod together;

@@ -72,6 +72,9 @@ enum Command {
     /// Write policies, try them out, put them in force.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Render the templates that an organization deploys, and deploy them into the accounts.
+    #[command(subcommand)]
+    Stacksets(stacksets::Command),
     /// Read findings.
     #[command(subcommand)]
     Findings(findings::Command),
@@ -81,9 +84,6 @@ enum Command {
     /// List what Firebreak can do to a resource.
     #[command(subcommand)]
     Actions(actions::Command),
-    /// The templates that an organization deploys.
-    #[command(subcommand)]
-    Stacksets(stacksets::Command),
 }
 
 /// Why a command ended without doing what was asked.
@@ -129,10 +129,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Pause(arguments) => pause::pause(&arguments, output).await,
         Command::Resume(arguments) => pause::resume(&arguments, output).await,
         Command::Policy(command) => policy::run(&command, output).await,
+        Command::Stacksets(command) => stacksets::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
         Command::Org(command) => org::run(&command, output).await,
         Command::Actions(command) => actions::run(&command, output),
-        Command::Stacksets(command) => stacksets::run(&command, output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -172,6 +172,12 @@ pub struct StoredDocument {
 }
 
 impl Document {
+    /// Whether it has a rule that can look at an account at or below its point, or
+    /// change it: whoever deploys makes sure of the spoke role there.
+    pub fn covers(&self) -> bool {
+        self.ceiling != Some(Mode::Off) && self.rules.iter().any(|rule| rule.mode != Mode::Off)
+    }
+
     /// As DynamoDB keeps it.
     pub fn to_stored(&self) -> StoredDocument {
         let Self { attach, file, text, .. } = self;

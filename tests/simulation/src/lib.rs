@@ -27,6 +27,7 @@
 pub mod account;
 pub mod caller;
 pub mod chaos;
+pub mod cloudformation;
 pub mod cloudformation_access;
 pub mod dynamodb;
 pub mod ec2;
@@ -34,6 +35,7 @@ pub mod events;
 pub mod faults;
 pub mod guardduty;
 pub mod iam;
+pub mod monitoring;
 pub mod organization;
 pub mod organizations;
 pub mod permissions;

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::caller::{Caller, Session};
 use crate::chaos::{Chaos, Dice};
+use crate::cloudformation::{Due, stack_sets};
 use crate::cloudformation_access;
 use crate::dynamodb::DynamoDb;
 use crate::faults::{Effect, Fault};
@@ -174,6 +175,7 @@ impl Organization {
 
     /// Adds an account under the root or an OU.
     pub fn add_account(&self, parent: &str, id: &str, name: &str) {
+        let now = self.now();
         self.edit(|state| {
             let member = Member {
                 parent: parent.to_owned(),
@@ -182,16 +184,27 @@ impl Organization {
             };
             state.organizations.accounts.insert(id.to_owned(), member);
             state.accounts.entry(id.to_owned()).or_default();
+            stack_sets::account_came(state, id, now);
         });
     }
 
     /// Moves an account under another OU.
     pub fn move_account(&self, id: &str, parent: &str) {
+        let now = self.now();
         self.edit(|state| {
             if let Some(account) = state.organizations.accounts.get_mut(id) {
                 parent.clone_into(&mut account.parent);
+                stack_sets::account_left(state, id, now);
+                stack_sets::account_came(state, id, now);
             }
         });
+    }
+
+    /// Carries out what StackSets' operations have due by now. Every call does so
+    /// first; this is for who looks without a call.
+    pub fn settle(&self) {
+        let now = self.now();
+        self.edit(|state| stack_sets::settle(state, now));
     }
 
     /// Makes an account the delegated administrator of everything, with
@@ -569,6 +582,7 @@ impl Organization {
         now: Timestamp,
     ) -> HttpResponse {
         let Routed { service, protocol, .. } = routed;
+        self.edit(|state| stack_sets::settle(state, now));
         let refused = |denied: &Denied| wire::error(*protocol, &router::refusal(service, denied));
         let caller = match caller {
             Ok(caller) => caller,
@@ -582,6 +596,11 @@ impl Organization {
             }
             let tables =
                 lock(&self.0.dynamodb).entry(caller.account().to_owned()).or_default().clone();
+            // Tables that stacks made since the account's last call.
+            for due in self.edit(|state| state.cloudformation.tables.take(caller.account())) {
+                let request = HttpRequest { body: due.input.to_string().into(), ..of_table(&due) };
+                tables.answer(&request, due.operation, now).await;
+            }
             return tables.answer(request, &routed.operation, now).await;
         }
         let disabled = self.edit(|state| router::disabled(state, routed, caller));
@@ -592,6 +611,31 @@ impl Organization {
             Ok(()) => router::dispatch(state, caller, routed, request, now),
             Err(denied) => refused(&denied),
         })
+    }
+}
+
+/// The request that makes or deletes a table, but for its body.
+fn of_table(due: &Due) -> HttpRequest {
+    let Due { region, account, operation, .. } = due;
+    let mut headers = http::HeaderMap::new();
+    let scope =
+        format!("AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/dynamodb/aws4_request");
+    for (name, value) in [
+        ("authorization", scope),
+        ("content-type", "application/x-amz-json-1.0".to_owned()),
+        ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
+    ] {
+        if let Ok(value) = http::HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    HttpRequest {
+        method: "POST".to_owned(),
+        host: format!("dynamodb.{region}.amazonaws.com"),
+        path: "/".to_owned(),
+        query: Vec::new(),
+        headers,
+        body: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::policy::{Context, Principal, Question, Verdict, evaluate};
 use crate::wire::ServiceError;
 
 /// The organization's tree.
@@ -18,14 +19,17 @@ pub struct Organizations {
     pub management: String,
     /// Accounts that may call as delegated administrators.
     pub delegated: Vec<String>,
-    /// OUs by id: parent and name.
-    pub units: BTreeMap<String, (String, String)>,
-    /// Accounts by id.
-    pub accounts: BTreeMap<String, Member>,
     /// Services with trusted access, by their principals.
     pub trusted: BTreeSet<String>,
     /// Delegated administrators by the principal of their service.
     pub delegations: BTreeMap<String, BTreeSet<String>>,
+    /// OUs by id: parent and name.
+    pub units: BTreeMap<String, (String, String)>,
+    /// Accounts by id.
+    pub accounts: BTreeMap<String, Member>,
+    /// The organization's resource policy, by which the management account lets
+    /// other accounts call.
+    pub resource_policy: Option<Value>,
     /// Whether DescribeAccount leaves `Paths` out, as older endpoints do.
     pub without_paths: bool,
     /// Whether lists begin with an empty page that has a NextToken, as AWS's may.
@@ -72,6 +76,17 @@ impl Organizations {
             || self.delegations.values().any(|accounts| accounts.contains(account))
     }
 
+    /// Whether the resource policy lets an account call (Organizations user guide,
+    /// "Resource-based delegation policies").
+    fn delegates(&self, account: &str, operation: &str) -> bool {
+        let Some(policy) = &self.resource_policy else { return false };
+        let caller = format!("arn:aws:iam::{account}:root");
+        let addressed = crate::policy::addressed(policy, Principal::Aws { arn: &caller, account });
+        let (action, context) = (format!("organizations:{operation}"), Context::new());
+        let question = Question { action: &action, resource: "*", context: &context };
+        evaluate([&addressed], &question) == Ok(Verdict::Allow)
+    }
+
     fn parent(&self, child: &str) -> Option<String> {
         let unit = self.units.get(child).map(|(parent, _)| parent);
         unit.or(self.accounts.get(child).map(|account| &account.parent)).cloned()
@@ -95,7 +110,9 @@ pub fn answer(
     }
     let managing = account == organizations.management;
     let changing = ["EnableAWSServiceAccess", "RegisterDelegatedAdministrator"];
-    let allowed = managing || organizations.is_delegated(account) && !changing.contains(&operation);
+    let allowed = managing
+        || organizations.is_delegated(account) && !changing.contains(&operation)
+        || organizations.delegates(account, operation);
     if !allowed {
         return Some(Err(error(
             "AccessDeniedException",

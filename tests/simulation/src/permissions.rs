@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::iam::model::{Iam, Identity};
-use crate::policy::{Context, NotModelled, Question, Verdict, evaluate};
+use crate::policy::{Context, NotModelled, Principal, Question, Verdict, addressed, evaluate};
 use crate::state::State;
 use crate::wire::HttpRequest;
 
@@ -84,6 +84,7 @@ pub fn principal_context(state: &State, caller: &Caller) -> Context {
         context.insert(key.to_owned(), vec![value]);
     };
     add("aws:userid", user_id(state, caller));
+    add("aws:securetransport", "true".to_owned());
     add("aws:principalarn", principal_arn(state, caller));
     add("aws:principalaccount", caller.account().to_owned());
     if state.accounts.contains_key(caller.account()) {
@@ -159,7 +160,39 @@ pub fn authorize(
             Verdict::ImplicitDeny => return refuse("no session policy allows it"),
         }
     }
-    Ok(())
+    let Some((owner, policy)) = resource_policy(state, resource) else { return Ok(()) };
+    let principal = principal_arn(state, caller);
+    let principal = Principal::Aws { arn: &principal, account: caller.account() };
+    match evaluate([&addressed(&policy, principal)], &question)? {
+        Verdict::Allow => Ok(()),
+        Verdict::ExplicitDeny => refuse("the resource's policy denies it explicitly"),
+        // Within an account either side may allow (IAM user guide, "Policy
+        // evaluation for requests within a single account").
+        Verdict::ImplicitDeny if owner == caller.account() => Ok(()),
+        Verdict::ImplicitDeny => refuse("the resource's policy does not let another account in"),
+    }
+}
+
+/// The account and the policy of a resource that can have one: a bus, a queue or
+/// a topic. Buckets' are read where S3 is.
+fn resource_policy(state: &State, resource: &str) -> Option<(String, Value)> {
+    let parts: Vec<&str> = resource.split(':').collect();
+    let (service, owner) = (parts.get(2)?, parts.get(4)?);
+    let policy = match *service {
+        "events" if resource.contains(":event-bus/") => {
+            let statements = state.events.policies.get(resource);
+            let statements: Vec<&Value> =
+                statements.into_iter().flat_map(|it| it.values()).collect();
+            Some(serde_json::json!({ "Statement": statements }))
+        }
+        "sqs" => {
+            let queue = state.sqs.queues.get(&crate::sqs::Address::of_arn(resource)?)?;
+            queue.policy.clone()
+        }
+        "sns" => state.sns.topics.get(resource)?.policy.clone(),
+        _ => return None,
+    };
+    Some(((*owner).to_owned(), policy.unwrap_or_default()))
 }
 
 /// The permissions that a call needs. `operation` is the API's name of it.
@@ -193,8 +226,9 @@ pub fn needed(
         // "BatchUpdateFindings and BatchUpdateFindingsV2 both use
         // securityhub:BatchUpdateFindings" (Security Hub API reference).
         "securityhub" => {
-            let action = format!("securityhub:{}", operation.trim_end_matches("V2"));
-            let mut needed = one(action, "*".to_owned());
+            let hub = if operation.ends_with("V2") { "hubv2/default" } else { "hub/default" };
+            let hub = format!("arn:aws:securityhub:{region}:{account}:{hub}");
+            let mut needed = one(format!("securityhub:{}", operation.trim_end_matches("V2")), hub);
             needed.extend(beside(service, operation, account, request));
             needed
         }
@@ -207,6 +241,15 @@ pub fn needed(
             one(format!("sns:{operation}"), topic.unwrap_or_else(|| "*".to_owned()))
         }
         "events" => events(operation, account, region, request),
+        "cloudformation" => {
+            let form = crate::ec2::form::Form::new(crate::wire::form(&request.text()));
+            let set = form.get("StackSetName").map(|name| name.split(':').next().unwrap_or(name));
+            let set = set.map_or_else(
+                || "*".to_owned(),
+                |name| format!("arn:aws:cloudformation:*:{account}:stackset/{name}:*"),
+            );
+            one(format!("cloudformation:{operation}"), set)
+        }
         "s3" if OBJECTS.contains(&operation) => {
             let bucket = crate::router::bucket(request);
             let needed = crate::s3::objects::needed(&state.s3, &bucket, operation, request);

@@ -59,6 +59,53 @@ pub fn evaluate<'a>(
     Ok(verdict)
 }
 
+/// Who a resource's policy may name.
+#[derive(Clone, Copy, Debug)]
+pub enum Principal<'a> {
+    /// A principal of an account.
+    Aws {
+        /// Its ARN: a role's, not its session's.
+        arn: &'a str,
+        /// Its account.
+        account: &'a str,
+    },
+    /// A service, such as `events.amazonaws.com`.
+    Service(&'a str),
+}
+
+/// The statements of a resource's policy that name a principal, without the
+/// name: as a policy that [`evaluate`] reads with its resources.
+pub fn addressed(document: &Value, principal: Principal<'_>) -> Value {
+    let statements: Vec<Value> = list(document.get("Statement"))
+        .into_iter()
+        .filter(|statement| names(statement.get("Principal"), principal))
+        .map(|statement| {
+            let mut statement = statement.clone();
+            statement.as_object_mut().map(|held| held.remove("Principal"));
+            statement
+        })
+        .collect();
+    serde_json::json!({ "Statement": statements })
+}
+
+fn names(named: Option<&Value>, principal: Principal<'_>) -> bool {
+    if named.and_then(Value::as_str) == Some("*") {
+        return true;
+    }
+    let of = |kind: &str| list(named.and_then(|named| named.get(kind))).into_iter();
+    match principal {
+        Principal::Service(service) => {
+            of("Service").any(|it| it == service) || of("AWS").any(|it| it == "*")
+        }
+        Principal::Aws { arn, account } => {
+            let root = format!("arn:aws:iam::{account}:root");
+            of("AWS")
+                .filter_map(Value::as_str)
+                .any(|it| it == "*" || it == arn || it == root || it == account)
+        }
+    }
+}
+
 /// A value that may stand alone or in a list.
 pub fn list(value: Option<&Value>) -> Vec<&Value> {
     match value {
@@ -94,7 +141,10 @@ fn applies(statement: &Value, question: &Question<'_>) -> Result<bool, NotModell
     let action = |pattern: &String| {
         wildcard(&pattern.to_ascii_lowercase(), &question.action.to_ascii_lowercase())
     };
-    let resource = |pattern: &String| wildcard(pattern, question.resource);
+    let resource = |pattern: &String| {
+        with_variables(pattern, question.context)
+            .is_some_and(|pattern| wildcard(&pattern, question.resource))
+    };
     let matches = |name: &str, not: &str, one: &dyn Fn(&String) -> bool| {
         if statement.get(not).is_some() {
             !texts(statement.get(not)).iter().any(one)
@@ -107,6 +157,20 @@ fn applies(statement: &Value, question: &Question<'_>) -> Result<bool, NotModell
     Ok(matches("Action", "NotAction", &action)
         && (trust || matches("Resource", "NotResource", &resource))
         && conditions(statement.get("Condition"), question.context)?)
+}
+
+/// A pattern with its policy variables filled in (IAM user guide, "Policy
+/// variables"); `None` where the request has no such key.
+fn with_variables(pattern: &str, context: &Context) -> Option<String> {
+    let (mut filled, mut rest) = (String::new(), pattern);
+    while let Some((before, after)) = rest.split_once("${") {
+        let (key, after) = after.split_once('}')?;
+        filled.push_str(before);
+        filled.push_str(context.get(&key.to_ascii_lowercase())?.first()?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Some(filled)
 }
 
 /// `*` and `?` as IAM has them.
@@ -164,10 +228,16 @@ const KNOWN_KEYS: &[&str] = &[
     "aws:requesttag/",
     "aws:resourceaccount",
     "aws:resourcetag/",
+    "aws:securetransport",
+    "aws:sourceaccount",
+    "aws:sourcearn",
     "aws:sourceidentity",
     "aws:tagkeys",
     "ec2:createaction",
     "ec2:resourcetag/",
+    "events:detail-type",
+    "events:eventbusinvocation",
+    "events:source",
     "iam:passedtoservice",
     "iam:policyarn",
     "kms:grantisforawsresource",

@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::caller::Caller;
+use crate::cloudformation::stack_sets;
 use crate::ec2::form::Form;
 use crate::permissions::{self, Denied, Needed};
-use crate::policy::Context;
+use crate::policy::{Context, Principal, Question, Verdict, addressed, evaluate};
 use crate::s3::{answers as s3, objects};
 use crate::security_hub::answers as security_hub;
 use crate::state::State;
@@ -59,7 +60,7 @@ pub fn route(request: &HttpRequest) -> Result<Routed, String> {
     let service = if service == "s3" && control { "s3-control".to_owned() } else { service };
     let (protocol, operation) = match service.as_str() {
         "ec2" => (Protocol::Ec2, query_action(request)),
-        "iam" | "sts" | "sns" | "cloudformation" => (Protocol::Query, query_action(request)),
+        "cloudformation" | "iam" | "sts" | "sns" => (Protocol::Query, query_action(request)),
         "organizations" | "dynamodb" | "sqs" | "events" => {
             let target = request.header("x-amz-target").unwrap_or_default();
             (Protocol::Json, target.rsplit('.').next().map(str::to_owned))
@@ -283,7 +284,8 @@ fn bucket_policy(
     }
     let owner = state.s3.buckets.get(&name).map(|bucket| bucket.account.as_str());
     let guests = state.s3.objects.guests.get(&name);
-    let guest = guests.is_some_and(|guests| guests.contains(caller.account()));
+    let guest = guests.is_some_and(|guests| guests.contains(caller.account()))
+        || admits(state, caller, &name, needed, &said)?;
     if owner.is_some_and(|owner| owner != caller.account()) && !guest {
         let Needed { action, resource } = needed.clone();
         let why = "the bucket belongs to another account";
@@ -312,6 +314,27 @@ pub fn disabled(state: &State, routed: &Routed, caller: &Caller) -> Option<Servi
     })
 }
 
+/// Whether a bucket's policy lets a caller of another account in.
+fn admits(
+    state: &State,
+    caller: &Caller,
+    bucket: &str,
+    needed: &Needed,
+    said: &Context,
+) -> Result<bool, Denied> {
+    let policy = state.s3.buckets.get(bucket).and_then(|bucket| bucket.policy.as_deref());
+    let Some(policy) = policy.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+        return Ok(false);
+    };
+    let mut context = permissions::principal_context(state, caller);
+    context.extend(said.clone());
+    let arn = permissions::principal_arn(state, caller);
+    let principal = Principal::Aws { arn: &arn, account: caller.account() };
+    let Needed { action, resource } = needed;
+    let question = Question { action, resource, context: &context };
+    Ok(evaluate([&addressed(&policy, principal)], &question)? == Verdict::Allow)
+}
+
 /// Lets the service answer.
 pub fn dispatch(
     state: &mut State,
@@ -333,11 +356,18 @@ pub fn dispatch(
         Err(error) => wire::error(*protocol, &error),
     };
     match service.as_str() {
-        "sts" => match sts::answer(state, caller, region, now, operation, &form()) {
-            Some(Ok(inner)) => wire::query(operation, &inner),
-            Some(Err(error)) => wire::error(*protocol, &error),
-            None => not_modelled(),
-        },
+        "sts" => {
+            let answer = sts::answer(state, caller, region, now, operation, &form());
+            query(operation, *protocol, answer).unwrap_or_else(not_modelled)
+        }
+        "cloudformation" => {
+            let (here, form) = ((account.as_str(), region.as_str()), form());
+            let answer = stack_sets::answers::answer(state, here, now, operation, &form);
+            let answer = answer.or_else(|| {
+                cloudformation_access::answer(&mut state.organizations, &account, operation, &form)
+            });
+            query(operation, *protocol, answer).unwrap_or_else(not_modelled)
+        }
         "iam" => dispatch_iam(state, caller, operation, &form(), now).unwrap_or_else(not_modelled),
         "ec2" => {
             let profiles = state.iam(&account).profiles.clone();
@@ -388,8 +418,6 @@ pub fn dispatch(
         }
         "account" => account::answer(&state.regions, &account, operation, &json_body())
             .map_or_else(not_modelled, json),
-        "cloudformation" => dispatch_cloudformation(state, &account, operation, &form())
-            .unwrap_or_else(not_modelled),
         "s3" | "s3-control" => {
             dispatch_s3(state, &account, routed, request).unwrap_or_else(not_modelled)
         }
@@ -401,15 +429,13 @@ pub fn dispatch(
                 None => not_modelled(),
             }
         }
-        "sns" => match sns::answer(&mut state.sns, (&account, region), now, operation, &form()) {
-            Some(Ok(inner)) => wire::query(operation, &inner),
-            Some(Err(error)) => wire::error(*protocol, &error),
-            None => not_modelled(),
-        },
+        "sns" => {
+            let answer = sns::answer(&mut state.sns, (&account, region), now, operation, &form());
+            query(operation, *protocol, answer).unwrap_or_else(not_modelled)
+        }
         "events" => {
-            let here = (account.as_str(), region.as_str());
-            events::answer(&mut state.events, here, now, operation, &json_body())
-                .map_or_else(not_modelled, json)
+            let answer = dispatch_events(state, (&account, region), now, operation, &json_body());
+            answer.map_or_else(not_modelled, json)
         }
         "kubernetes" => regional::kubernetes::answer(state, caller, request),
         _ => {
@@ -421,17 +447,30 @@ pub fn dispatch(
     }
 }
 
-/// Lets CloudFormation answer; `None` for a call that is not modelled.
-fn dispatch_cloudformation(
+/// Lets EventBridge answer, and takes what was put on along the rules.
+fn dispatch_events(
     state: &mut State,
-    account: &str,
+    here: (&str, &str),
+    now: Timestamp,
     operation: &str,
-    form: &Form,
+    input: &Value,
+) -> Option<Result<Value, ServiceError>> {
+    let answer = events::answer(&mut state.events, here, now, operation, input);
+    for (bus, event) in std::mem::take(&mut state.events.fresh) {
+        events::deliver::follow(state, &bus, &event, true, now);
+    }
+    answer
+}
+
+/// An answer in AWS Query's protocol; `None` for a call that is not modelled.
+fn query(
+    operation: &str,
+    protocol: Protocol,
+    answer: Option<Result<String, ServiceError>>,
 ) -> Option<HttpResponse> {
-    let organizations = &mut state.organizations;
-    Some(match cloudformation_access::answer(organizations, account, operation, form)? {
+    Some(match answer? {
         Ok(inner) => wire::query(operation, &inner),
-        Err(error) => wire::error(Protocol::Query, &error),
+        Err(error) => wire::error(protocol, &error),
     })
 }
 

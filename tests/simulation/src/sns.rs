@@ -1,7 +1,8 @@
 //! Amazon SNS: topics and what was published to them.
 //!
-//! Subscriptions, deliveries and topic policies are not modelled: a test reads
-//! what was published, with the text that each protocol would get.
+//! Deliveries are not modelled: a test reads what was published, with the text
+//! that each protocol would get. A topic's policy can deny its own account's
+//! callers; nobody else calls.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,10 @@ pub struct Topic {
     pub fifo: bool,
     /// `ContentBasedDeduplication`: without an id the message itself is one.
     pub by_content: bool,
+    /// Its policy.
+    pub policy: Option<Value>,
+    /// Subscriptions by ARN: protocol and endpoint.
+    pub subscriptions: BTreeMap<String, (String, String)>,
     /// What was published, in order; repeats that were dropped are not in it.
     pub published: Vec<Published>,
 }

@@ -8,10 +8,12 @@ use serde_json::Value;
 
 use crate::account::Regions;
 use crate::caller::{Caller, Session};
+use crate::cloudformation::CloudFormation;
 use crate::ec2::model::Ec2;
 use crate::events::Events;
 use crate::guardduty::GuardDuty;
 use crate::iam::model::Iam;
+use crate::monitoring::Monitoring;
 use crate::organizations::Organizations;
 use crate::regional::{self, Regional};
 use crate::s3::model::S3;
@@ -28,6 +30,8 @@ pub struct State {
     pub regions: Regions,
     /// What each account holds.
     pub accounts: BTreeMap<String, Account>,
+    /// CloudFormation.
+    pub cloudformation: CloudFormation,
     /// S3, whose bucket names are one space.
     pub s3: S3,
     /// GuardDuty.
@@ -40,6 +44,8 @@ pub struct State {
     pub sns: Sns,
     /// EventBridge.
     pub events: Events,
+    /// CloudWatch and its logs.
+    pub monitoring: Monitoring,
     /// Users' access keys: account and user by id.
     pub keys: BTreeMap<String, (String, String)>,
     /// Sessions by their access key id.

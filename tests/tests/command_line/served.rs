@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 
 use assert_cmd::cargo::cargo_bin;
+use firebreak_hub::cli::demo::templates::OPERATOR_ROLE;
 use firebreak_hub::cli::demo::world::{HOME, HUB, World};
-use firebreak_hub::respond::Responder;
 use firebreak_simulation::Options;
 use firebreak_simulation::serve::serve;
 
@@ -23,12 +23,7 @@ pub(crate) fn served() -> Served {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let start = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(now).unwrap();
-    let world = runtime.block_on(async {
-        let world = World::new(4, Options { start, ..Options::default() });
-        let responder = Responder::new(&world.hub_config().await.unwrap(), world.settings());
-        responder.ledger.create_table().await.unwrap();
-        world
-    });
+    let world = runtime.block_on(async { World::new(4, Options { start, ..Options::default() }) });
     let (ready, address) = mpsc::channel();
     let organization = world.organization.clone();
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -41,7 +36,7 @@ pub(crate) fn served() -> Served {
 
 impl Served {
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let session = self.world.organization.role_session(HUB, "FirebreakHub", "command-line");
+        let session = self.world.organization.role_session(HUB, OPERATOR_ROLE, "command-line");
         let mut child = Command::new(cargo_bin("firebreak"))
             .args(arguments)
             .env_clear()

@@ -1,7 +1,5 @@
 //! What is played.
 
-use std::collections::BTreeMap;
-
 use firebreak_hub::cli::demo::world::{Attack, Member, World};
 use firebreak_simulation::regional::ecs::{Cluster, Service, Task};
 use firebreak_simulation::regional::lambda::Function;
@@ -131,7 +129,7 @@ fn database(member: &Member) -> Value {
 
 fn add_function(world: &World, member: &Member) {
     world.organization.edit(|state| {
-        let held = Function { reserved: Some(20), provisioned: 0, tags: BTreeMap::new() };
+        let held = Function { reserved: Some(20), ..Function::default() };
         let lambda = &mut state.regional(&member.account, &member.region).lambda;
         lambda.functions.insert("web".to_owned(), held);
     });

@@ -1,10 +1,20 @@
 //! How Firebreak comes into an organization, on a simulated one: what `org
-//! enable` sets up, with the permissions that its page grants and no others.
+//! enable` sets up, the templates, and the StackSets that carry them into every
+//! account.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is how a test reports"
+)]
 
 mod enable;
 mod interrupted;
 mod organization;
 mod program;
+mod stacksets;
+mod templates;
 mod threat_list;
+mod wired;
+mod wiring;

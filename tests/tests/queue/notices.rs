@@ -8,7 +8,7 @@ use firebreak_hub::record::State;
 use firebreak_hub::settings::Settings;
 use firebreak_simulation::Options;
 use firebreak_simulation::events;
-use firebreak_simulation::sns::{self, Topic};
+use firebreak_simulation::sns;
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -27,21 +27,17 @@ fn topic() -> String {
 }
 
 fn bus() -> String {
-    events::arn(HUB, HOME, "firebreak")
+    events::arn(HUB, HOME, "firebreak-notices")
 }
 
 /// A hub with a topic and a bus, all of whose messages are delivered twice.
 async fn told_twice(budgets: &str) -> Hub {
     let settings = |settings: Settings, url| Settings {
         topic: Some(topic().parse().unwrap()),
-        event_bus: Some("firebreak".parse().unwrap()),
+        event_bus: Some("firebreak-notices".parse().unwrap()),
         ..through_the_queue(settings, url)
     };
     let mut hub = hub(12, &acting(budgets), Options::default(), settings).await;
-    hub.world.organization.edit(|state| {
-        state.sns.topics.insert(topic(), Topic::default());
-        state.events.buses.insert(bus(), Vec::new());
-    });
     (hub.intake.repeats, hub.write_back.repeats) = (Repeats::InTheNext, Repeats::InTheNext);
     hub
 }

@@ -11,7 +11,7 @@ use firebreak_simulation::events::{self, Event, Refused};
 use firebreak_simulation::sns::{self, Published, Topic};
 use firebreak_simulation::{Effect, Fault};
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stage::{Stage, stage};
 
@@ -25,15 +25,22 @@ struct Told {
 
 async fn told_on(name: &str) -> Told {
     let stage = stage().await;
-    let (topic, bus) = (sns::arn(HUB, HOME, name), events::arn(HUB, HOME, "firebreak"));
+    let (topic, bus) = (sns::arn(HUB, HOME, name), events::arn(HUB, HOME, "firebreak-notices"));
     stage.world.organization.edit(|state| {
         let made = Topic { fifo: name.rsplit('.').next() == Some("fifo"), ..Topic::default() };
-        state.sns.topics.insert(topic.clone(), made);
-        state.events.buses.insert(bus.clone(), Vec::new());
+        if made.fifo {
+            // The template makes a standard topic and lets the hub publish to that.
+            let role = state.iam(HUB).roles.get_mut("FirebreakHub").unwrap();
+            let publish = json!({ "Statement": [{
+                "Effect": "Allow", "Action": "sns:Publish", "Resource": topic,
+            }]});
+            role.identity.inline.insert("fifo".to_owned(), publish);
+            state.sns.topics.insert(topic.clone(), made);
+        }
     });
     let settings = Settings {
         topic: Some(topic.parse().unwrap()),
-        event_bus: Some("firebreak".parse().unwrap()),
+        event_bus: Some("firebreak-notices".parse().unwrap()),
         ..stage.world.settings()
     };
     let notices = Notices::new(&stage.world.hub_config().await.unwrap(), &settings);

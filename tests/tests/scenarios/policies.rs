@@ -344,7 +344,8 @@ fn down() -> Effect {
 #[tokio::test(start_paused = true)]
 async fn the_tree_is_asked_for_each_attach_point_and_what_is_not_in_it_is_none() {
     let stage = stage().await;
-    let organization = &stage.responder.organization;
+    // What the command line asks, and the function never.
+    let organization = &stage.operator().await.organization;
     let path = async |id: &str| organization.path_of(id).await.unwrap().map(|it| it.to_string());
     assert_eq!(path("r-fb01").await.as_deref(), Some("r-fb01"));
     assert_eq!(path("ou-fb01-prod1111").await.as_deref(), Some("r-fb01/ou-fb01-prod1111"));
@@ -364,7 +365,8 @@ async fn the_tree_is_asked_for_each_attach_point_and_what_is_not_in_it_is_none()
 #[tokio::test(start_paused = true)]
 async fn the_places_of_many_accounts_are_listed_and_not_asked_for_one_by_one() {
     let stage = stage().await;
-    let organization = &stage.responder.organization;
+    // What the command line asks, and the function never.
+    let organization = &stage.operator().await.organization;
     let mut accounts: BTreeSet<AccountId> =
         stage.world.members.iter().map(|member| member.account.parse().unwrap()).collect();
     assert_eq!(organization.places(&accounts).await.unwrap().len(), accounts.len());

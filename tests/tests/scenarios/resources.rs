@@ -1,8 +1,6 @@
 //! Every other kind of resource, end to end with cross-account roles: the
 //! finding as GuardDuty writes it, contained, and undone exactly.
 
-use std::collections::BTreeMap;
-
 use firebreak_hub::cli::demo::world::{Member, event};
 use firebreak_hub::record::{State, StepState};
 use firebreak_hub::respond::{Disposition, Outcome};
@@ -42,7 +40,7 @@ async fn a_function_is_frozen() {
     let stage = stage_of("freeze-function").await;
     let member = stage.member("sandbox", 0);
     stage.world.organization.edit(|state| {
-        let held = Function { reserved: Some(20), provisioned: 0, tags: BTreeMap::new() };
+        let held = Function { reserved: Some(20), ..Function::default() };
         let lambda = &mut state.regional(&member.account, &member.region).lambda;
         lambda.functions.insert("web".to_owned(), held);
     });

@@ -164,6 +164,11 @@ impl Stage {
         Responder::new(&self.world.hub_config().await.unwrap(), self.world.settings())
     }
 
+    /// The command line of somebody who pushes policies.
+    pub(crate) async fn operator(&self) -> Responder {
+        Responder::new(&self.world.operator_config().await.unwrap(), self.world.settings())
+    }
+
     /// Lets an hour pass and sweeps, as the schedule does, every five minutes.
     pub(crate) async fn settle(&self) {
         self.settle_with(&self.responder).await;

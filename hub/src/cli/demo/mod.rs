@@ -3,6 +3,7 @@
 
 mod attacker;
 mod report;
+pub mod templates;
 pub mod world;
 
 use std::collections::BTreeMap;

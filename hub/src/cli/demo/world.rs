@@ -1,17 +1,16 @@
 //! The organization that the demo and the scenario tests play in: accounts,
-//! OUs, resources worth attacking, and the hub's and spokes' roles.
+//! OUs, and resources worth attacking; `templates` adds what Firebreak needs.
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use firebreak_simulation::ec2::model::{Peer, Rule};
 use firebreak_simulation::s3::model::Bucket;
 use firebreak_simulation::{Options, Organization};
-use firebreak_spoke::actions;
 use firebreak_spoke::resource::Region;
-use firebreak_spoke::tags;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::templates::{self, OPERATOR_ROLE, Stack};
 use crate::aws::config;
 use crate::aws::error::HubError;
 use crate::aws::policies::Author;
@@ -28,8 +27,10 @@ pub const HOME: &str = "eu-central-1";
 /// The Regions in use.
 pub const REGIONS: [&str; 2] = [HOME, "us-east-1"];
 const HUB_ROLE: &str = "FirebreakHub";
-const SPOKE_ROLE: &str = "FirebreakSpoke";
-const EXTERNAL_ID: &str = "firebreak-demo";
+/// What the spoke roles ask for.
+pub const EXTERNAL_ID: &str = "firebreak-demo";
+/// The organization's id.
+pub const ORGANIZATION: &str = "o-fb01demo01";
 
 /// The OUs, by id and name, in the order in which accounts are dealt to them.
 pub const UNITS: [(&str, &str); 4] = [
@@ -89,7 +90,7 @@ pub struct World {
 impl World {
     /// Makes an organization of `accounts` members.
     pub fn new(accounts: usize, options: Options) -> Self {
-        let organization = Organization::new("o-fb01demo01", "r-fb01", MANAGEMENT, options);
+        let organization = Organization::new(ORGANIZATION, "r-fb01", MANAGEMENT, options);
         for (id, name) in UNITS {
             organization.add_ou("r-fb01", id, name);
         }
@@ -110,7 +111,8 @@ impl World {
         if accounts < 3 {
             organization.add_account(UNITS[2].0, HUB, "hub");
         }
-        add_hub_role(&organization);
+        templates::deploy_all(&organization);
+        add_operators(&organization);
         organization.delegate(HUB);
         organization.edit(|state| {
             state.security_hub.home_region = Some(HOME.to_owned());
@@ -128,7 +130,16 @@ impl World {
 
     /// The SDK configuration of the hub's function.
     pub async fn hub_config(&self) -> Result<SdkConfig, HubError> {
-        let session = self.organization.role_session(HUB, HUB_ROLE, "firebreak");
+        self.config(HUB_ROLE, "firebreak").await
+    }
+
+    /// The SDK configuration of the people who push policies, approve and undo.
+    pub async fn operator_config(&self) -> Result<SdkConfig, HubError> {
+        self.config(OPERATOR_ROLE, "alice").await
+    }
+
+    async fn config(&self, role: &str, session: &str) -> Result<SdkConfig, HubError> {
+        let session = self.organization.role_session(HUB, role, session);
         let region: Region = HOME.parse().map_err(|error| HubError::Failed(format!("{error}")))?;
         let (client, time) = (self.organization.http_client(), self.organization.time_source());
         Ok(config::with_http_client(client, session, time, &region).await)
@@ -143,10 +154,9 @@ impl World {
         settings
     }
 
-    /// A responder with its table made and the policy pushed.
+    /// A responder with the policy pushed.
     pub async fn responder(&self, policy: &Policy) -> Result<Responder, HubError> {
         let responder = Responder::new(&self.hub_config().await?, self.settings());
-        responder.ledger.create_table().await?;
         let documents = policy.to_stored();
         let before = responder.policies.version().await?;
         let author = Author { by: MANAGEMENT.to_owned(), note: "the examples".to_owned() };
@@ -195,90 +205,25 @@ fn allow(actions: &Value, resource: &Value) -> Value {
     ]})
 }
 
-/// What the hub's function may do.
-fn add_hub_role(organization: &Organization) {
-    let table = format!("arn:aws:dynamodb:{HOME}:{HUB}:table/firebreak");
-    let policy = json!({ "Version": "2012-10-17", "Statement": [
-        {
-            "Effect": "Allow",
-            "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
-            "Resource": format!("arn:aws:iam::*:role/{SPOKE_ROLE}"),
-        },
-        {
-            "Effect": "Allow",
-            "Action": [
-                "organizations:DescribeAccount", "organizations:ListParents",
-                "organizations:ListRoots", "organizations:ListAccounts",
-            ],
-            "Resource": "*",
-        },
-        {
-            "Effect": "Allow",
-            "Action": [
-                "dynamodb:BatchGetItem", "dynamodb:CreateTable", "dynamodb:DeleteItem",
-                "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-            ],
-            "Resource": [table.clone(), format!("{table}/index/*")],
-        },
-        { "Effect": "Allow", "Action": "guardduty:ListDetectors", "Resource": "*" },
-        {
-            "Effect": "Allow",
-            "Action": [
-                "guardduty:GetFindings", "guardduty:ArchiveFindings",
-                "guardduty:UnarchiveFindings",
-            ],
-            "Resource": format!("arn:aws:guardduty:*:{HUB}:detector/*"),
-        },
-        { "Effect": "Allow", "Action": ["securityhub:BatchUpdateFindings", "securityhub:GetFindings"], "Resource": "*" },
-        {
-            "Effect": "Allow",
-            "Action": [
-                "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility",
-            ],
-            "Resource": format!("arn:aws:sqs:{HOME}:{HUB}:firebreak*"),
-        },
-        {
-            "Effect": "Allow",
-            "Action": "sns:Publish",
-            "Resource": format!("arn:aws:sns:{HOME}:{HUB}:firebreak*"),
-        },
-        {
-            "Effect": "Allow",
-            "Action": "events:PutEvents",
-            "Resource": format!("arn:aws:events:{HOME}:{HUB}:event-bus/firebreak*"),
-        },
-    ]});
+/// The role of the people who push policies, approve and undo: it has the
+/// managed policies that stacksets/hub.yaml makes for them.
+fn add_operators(organization: &Organization) {
     let trust = json!({ "Statement": [{
-        "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" },
+        "Effect": "Allow", "Principal": { "Service": "sso.amazonaws.com" },
         "Action": "sts:AssumeRole",
     }]});
-    organization.add_role(HUB, "/", HUB_ROLE, trust, policy);
+    organization.add_role(HUB, "/", OPERATOR_ROLE, trust, json!({ "Statement": [] }));
+    organization.edit(|state| {
+        let Some(role) = state.iam(HUB).roles.get_mut(OPERATOR_ROLE) else { return };
+        for name in ["FirebreakRespond", "FirebreakOperator"] {
+            role.identity.attached.insert(format!("arn:aws:iam::{HUB}:policy/{name}"));
+        }
+    });
 }
 
-/// The spoke role with the permissions of stacksets/spoke.yaml. Unlike there it
-/// names the hub's role as principal, and `iam:PassRole` has no condition.
+/// The stack that stacksets/spoke.yaml makes of an account, anew.
 pub fn add_spoke_role(organization: &Organization, account: &str) {
-    let mut permitted: Vec<&str> = actions::all()
-        .iter()
-        .flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes))
-        .chain(tags::READS)
-        .copied()
-        .collect();
-    permitted.sort_unstable();
-    permitted.dedup();
-    let trust = json!({ "Statement": [{
-        "Effect": "Allow",
-        "Principal": { "AWS": format!("arn:aws:iam::{HUB}:role/{HUB_ROLE}") },
-        "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
-        "Condition": {
-            "StringEquals": {
-                "sts:ExternalId": EXTERNAL_ID,
-                "aws:PrincipalOrgID": "o-fb01demo01",
-            },
-        },
-    }]});
-    organization.add_role(account, "/", SPOKE_ROLE, trust, allow(&json!(permitted), &json!("*")));
+    Stack::Spoke.deploy(organization, account, HOME);
 }
 
 fn add_resources(organization: &Organization, index: usize, unit: &str, account: &str) -> Member {

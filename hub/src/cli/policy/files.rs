@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Loads documents from files and folders; a folder's `tests` are not documents.
-pub(super) fn load(paths: &[PathBuf]) -> Result<Policy, Failure> {
+pub(in crate::cli) fn load(paths: &[PathBuf]) -> Result<Policy, Failure> {
     load_within(paths, &BTreeMap::new())
 }
 

@@ -3,7 +3,7 @@
 mod backtest;
 mod diff;
 mod explain;
-mod files;
+pub(super) mod files;
 mod history;
 mod import;
 mod matches;

@@ -1,6 +1,8 @@
 //! The condition keys that a call brings along for one of the permissions that
 //! it needs, besides those of its caller: as far as policies of the tests ask.
 
+use serde_json::Value;
+
 use super::Needed;
 use crate::ec2::form::Form;
 use crate::policy::Context;
@@ -52,6 +54,30 @@ pub fn of_request(
     }
     for (key, value) in tags(state, region, resource) {
         add(&format!("aws:resourcetag/{}", key.to_ascii_lowercase()), value.clone());
+    }
+    match action.as_str() {
+        "events:PutEvents" => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            let entries = body.get("Entries").and_then(Value::as_array);
+            for (key, name) in [("events:source", "Source"), ("events:detail-type", "DetailType")] {
+                let values = entries.into_iter().flatten().filter_map(|entry| entry.get(name));
+                let values: Vec<String> =
+                    values.filter_map(Value::as_str).map(str::to_owned).collect();
+                if !values.is_empty() {
+                    context.insert(key.to_owned(), values);
+                }
+            }
+            // "false for a direct publish" (EventBridge user guide, "Conditions").
+            context.insert("events:eventbusinvocation".to_owned(), vec!["false".to_owned()]);
+        }
+        "securityhub:BatchUpdateFindings" => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            if let Some(status) = body.pointer("/Workflow/Status").and_then(Value::as_str) {
+                let key = "securityhub:asffsyntaxpath/workflow.status".to_owned();
+                context.insert(key, vec![status.to_owned()]);
+            }
+        }
+        _ => {}
     }
     context
 }

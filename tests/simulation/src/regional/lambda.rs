@@ -14,6 +14,9 @@ use crate::wire::{self, ServiceError};
 pub struct Lambda {
     /// Functions by name.
     pub functions: BTreeMap<String, Function>,
+    /// Event source mappings by id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Source>,
 }
 
 /// A function.
@@ -25,6 +28,58 @@ pub struct Function {
     pub provisioned: i64,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// How it runs, where a stack said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
+    /// Who may invoke it, by the statement's id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub permissions: BTreeMap<String, Permission>,
+    /// What EventBridge invoked it with, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub invoked: Vec<Value>,
+}
+
+/// How a function runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Configuration {
+    /// The ARN of its role.
+    pub role: String,
+    /// `provided.al2023`.
+    pub runtime: String,
+    /// `arm64` or `x86_64`.
+    pub architectures: Vec<String>,
+    /// Seconds.
+    pub timeout: i64,
+    /// Megabytes.
+    pub memory: i64,
+    /// Its environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// An event source mapping of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Source {
+    /// The queue's ARN.
+    pub queue: String,
+    /// The function's name.
+    pub function: String,
+    /// `BatchSize`.
+    pub batch: usize,
+    /// `MaximumBatchingWindowInSeconds`.
+    pub window: i64,
+    /// `MaximumConcurrency`.
+    pub at_once: Option<i64>,
+    /// Whether it has `ReportBatchItemFailures`: without, a batch fails as a whole.
+    pub reports_failures: bool,
+}
+
+/// Who may invoke a function.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Permission {
+    /// `events.amazonaws.com`.
+    pub principal: String,
+    /// The ARN on behalf of which.
+    pub source: Option<String>,
 }
 
 /// The Region's concurrency, and what of it nobody may reserve (Lambda developer

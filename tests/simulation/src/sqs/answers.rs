@@ -124,7 +124,7 @@ fn create(sqs: &mut Sqs, place: Place<'_>, input: &Value) -> Answer {
     let known = sqs.queues.get(&queue).cloned();
     let mut made = known.clone().unwrap_or_else(|| super::model::Queue::new(place.now));
     let attributes = input.get("Attributes").and_then(Value::as_object);
-    set(sqs, &mut made, attributes, place)?;
+    set(sqs, &mut made, attributes, place, &queue)?;
     if known.is_some_and(|known| !known.is_set_as(&made)) {
         let message =
             "A queue already exists with the same name and a different value for an attribute.";
@@ -140,6 +140,7 @@ fn set(
     queue: &mut super::model::Queue,
     attributes: Option<&Map<String, Value>>,
     place: Place<'_>,
+    address: &Address,
 ) -> Result<(), ServiceError> {
     for (name, value) in attributes.into_iter().flatten() {
         match name.as_str() {
@@ -153,7 +154,17 @@ fn set(
             "MessageRetentionPeriod" => drop(bounded(value, name, 60..=1_209_600)?),
             "ReceiveMessageWaitTimeSeconds" => drop(bounded(value, name, 0..=20)?),
             "SqsManagedSseEnabled" => {}
-            "RedrivePolicy" => queue.redrive = redrive(sqs, value, place)?,
+            "RedrivePolicy" => queue.redrive = redrive(sqs, value, place, address)?,
+            "RedriveAllowPolicy" => queue.redrive_allowed = redrive_allowed(value)?,
+            "Policy" => {
+                let text = value.as_str().unwrap_or_default();
+                let read = serde_json::from_str(text);
+                queue.policy = if text.is_empty() {
+                    None
+                } else {
+                    Some(read.map_err(|_| invalid("Invalid value for the parameter Policy."))?)
+                };
+            }
             other => {
                 let message = format!("the simulation does not model the attribute {other}");
                 return Err(ServiceError::new(501, "NotModelled", message));
@@ -163,7 +174,29 @@ fn set(
     Ok(())
 }
 
-fn redrive(sqs: &Sqs, value: &Value, place: Place<'_>) -> Result<Option<Redrive>, ServiceError> {
+/// Which queues may have a queue as their dead-letter queue (SQS API reference,
+/// SetQueueAttributes, `RedriveAllowPolicy`).
+fn redrive_allowed(value: &Value) -> Result<Option<Vec<String>>, ServiceError> {
+    let text = value.as_str().unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || invalid(format!("Value {text} for parameter RedriveAllowPolicy is invalid."));
+    let policy: Value = serde_json::from_str(text).map_err(|_| wrong())?;
+    match policy.get("redrivePermission").and_then(Value::as_str) {
+        Some("allowAll") => Ok(None),
+        Some("denyAll") => Ok(Some(Vec::new())),
+        Some("byQueue") => Ok(Some(names(&policy, "sourceQueueArns"))),
+        _ => Err(wrong()),
+    }
+}
+
+fn redrive(
+    sqs: &Sqs,
+    value: &Value,
+    place: Place<'_>,
+    address: &Address,
+) -> Result<Option<Redrive>, ServiceError> {
     let text = value.as_str().unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
@@ -178,8 +211,12 @@ fn redrive(sqs: &Sqs, value: &Value, place: Place<'_>) -> Result<Option<Redrive>
     if dead_letter.account != place.account || dead_letter.region != place.region {
         return Err(wrong("Dead-letter target owner and Region should be the same as the source"));
     }
-    if !sqs.queues.contains_key(&dead_letter) {
+    let Some(target) = sqs.queues.get(&dead_letter) else {
         return Err(wrong("Dead letter target does not exist"));
+    };
+    let allowed = target.redrive_allowed.as_ref();
+    if allowed.is_some_and(|allowed| !allowed.contains(&address.arn())) {
+        return Err(wrong("The dead-letter queue's redrive allow policy does not name this queue"));
     }
     let count = policy.get("maxReceiveCount").unwrap_or(&Value::Null);
     let count = bounded(count, "maxReceiveCount", 1..=1_000)?;
@@ -190,7 +227,8 @@ fn redrive(sqs: &Sqs, value: &Value, place: Place<'_>) -> Result<Option<Redrive>
 fn set_attributes(sqs: &mut Sqs, place: Place<'_>, input: &Value) -> Answer {
     let address = named(place, input)?;
     let mut queue = sqs.queue(&address)?.clone();
-    set(sqs, &mut queue, input.get("Attributes").and_then(Value::as_object), place)?;
+    let attributes = input.get("Attributes").and_then(Value::as_object);
+    set(sqs, &mut queue, attributes, place, &address)?;
     sqs.queues.insert(address, queue);
     Ok(json!({}))
 }

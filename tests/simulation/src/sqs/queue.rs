@@ -88,6 +88,11 @@ pub struct Queue {
     pub redrive: Option<Redrive>,
     /// `MaximumMessageSize`, in bytes.
     pub max_bytes: usize,
+    /// `Policy`.
+    pub policy: Option<Value>,
+    /// The ARNs of the queues that may have it as their dead-letter queue, where
+    /// `RedriveAllowPolicy` says so; without one all may.
+    pub redrive_allowed: Option<Vec<String>>,
     /// From how many of its own messages in flight a tenant can be noisy: AWS's
     /// 30. A test with few messages may set less.
     pub noisy_from: usize,
@@ -117,6 +122,8 @@ impl Queue {
             delay: SignedDuration::ZERO,
             redrive: None,
             max_bytes: super::model::MESSAGE_BYTES,
+            policy: None,
+            redrive_allowed: None,
             noisy_from: 30,
             created: now,
             messages: BTreeMap::new(),

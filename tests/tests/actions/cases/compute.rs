@@ -25,7 +25,7 @@ pub(crate) fn function(state: &mut State) -> &mut Function {
 
 fn add_function(organization: &Organization, reserved: Option<i64>) -> ResourceKind {
     let tags = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
-    let function = Function { reserved, provisioned: 0, tags };
+    let function = Function { reserved, tags, ..Function::default() };
     organization.edit(|state| {
         let functions = &mut state.regional(ACCOUNT, REGION).lambda.functions;
         functions.insert("web".to_owned(), function.clone());

@@ -1,13 +1,19 @@
 //! Amazon EventBridge: buses and the events that were put on them.
 //!
-//! Rules, targets and bus policies are not modelled: a test reads what was put,
-//! and can have entries refused one by one.
+//! A test reads what was put, and can have entries refused one by one. Rules take
+//! events on to their targets: see [`deliver`].
+
+pub mod deliver;
+pub mod pattern;
+pub mod rules;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::deliver::Lost;
+use self::rules::Rule;
 use crate::wire::ServiceError;
 
 /// The most entries of one call (EventBridge API reference, PutEvents).
@@ -21,6 +27,15 @@ const BYTES: usize = 1_048_576;
 pub struct Events {
     /// What was put on each bus, by its ARN; the default buses are always there.
     pub buses: BTreeMap<String, Vec<Event>>,
+    /// Rules by ARN.
+    pub rules: BTreeMap<String, Rule>,
+    /// The statements of each bus's policy, by the bus's ARN and their ids.
+    pub policies: BTreeMap<String, BTreeMap<String, Value>>,
+    /// What was put by the call that is being answered, with its bus: its rules
+    /// are followed when the call is over.
+    pub(crate) fresh: Vec<(String, Value)>,
+    /// What reached no target, and no dead-letter queue either.
+    pub lost: Vec<Lost>,
     /// Entries that are refused.
     pub refused: Vec<Refused>,
     next: u64,
@@ -41,6 +56,18 @@ pub struct Event {
     pub detail: Value,
     /// `resources`.
     pub resources: Vec<String>,
+}
+
+impl Event {
+    /// The event as rules and targets get it.
+    fn told(&self, account: &str, region: &str) -> Value {
+        let Self { id, at, source, detail_type, detail, resources } = self;
+        json!({
+            "version": "0", "id": id, "detail-type": detail_type, "source": source,
+            "account": account, "time": at.to_string(), "region": region,
+            "resources": resources, "detail": detail,
+        })
+    }
 }
 
 /// Which entries are refused, and with what code.
@@ -192,7 +219,9 @@ impl Events {
         self.next += 1;
         let id = format!("f1b00000-0000-4000-a000-{:012x}", self.next);
         let event = Event { id: id.clone(), at: now, source, detail_type, detail, resources };
-        self.buses.entry(bus(entry, account, region)).or_default().push(event);
+        let bus = bus(entry, account, region);
+        self.fresh.push((bus.clone(), event.told(account, region)));
+        self.buses.entry(bus).or_default().push(event);
         Ok(id)
     }
 }
