@@ -53,7 +53,7 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
         }
     }
     Rng::with_seed(64).shuffle(&mut messages);
-    let settings = Settings { visibility: SignedDuration::from_secs(60), max_receives: 10 };
+    let settings = Settings { visibility: SignedDuration::from_secs(360), max_receives: 10 };
     let queue = Rc::new(RefCell::new(Queue::new(settings)));
     for (group, body) in messages {
         queue.borrow_mut().send(&group, body, world.organization.now());
