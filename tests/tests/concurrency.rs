@@ -1,7 +1,7 @@
 //! Sixty-four processes get the same thousand findings, each five times, in any
 //! order: one response to each, and nothing made twice.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
