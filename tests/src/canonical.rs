@@ -49,7 +49,14 @@ impl Form<'_> {
         match value {
             Value::Object(object) => {
                 let kept = object.iter().filter(|(key, _)| !self.without.contains(&key.as_str()));
-                let sorted: BTreeMap<&String, &Value> = kept.collect();
+                let mut sorted: Vec<(&String, &Value)> = kept.collect();
+                // What is made side by side gets its ids in any order: it is told
+                // apart by what it is, and by its id only where it is the same.
+                sorted.sort_by_cached_key(|(key, value)| {
+                    let name = self.known(key);
+                    let told = (name != **key).then(|| self.known(&value.to_string()));
+                    (name, told, (*key).clone())
+                });
                 let each =
                     sorted.into_iter().map(|(key, value)| (self.text(key), self.value(value)));
                 Value::Object(each.collect())
@@ -70,27 +77,36 @@ impl Form<'_> {
 
     /// A text with its times and ids replaced.
     fn text(&mut self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
-            if let Some(length) = time(rest) {
-                out.push_str("<time>");
-                rest = rest.get(length..).unwrap_or_default();
-            } else if let Some(length) = id(rest) {
-                let (found, after) = rest.split_at(length);
-                let next = self.names.len() + 1;
-                out.push('#');
-                out.push_str(
-                    self.names.entry(found.to_owned()).or_insert_with(|| next.to_string()),
-                );
-                rest = after;
-            } else {
-                out.push(first);
-                rest = rest.get(first.len_utf8()..).unwrap_or_default();
-            }
-        }
-        out
+        replaced(text, |id| {
+            let next = self.names.len() + 1;
+            self.names.entry(id.to_owned()).or_insert_with(|| next.to_string()).clone()
+        })
     }
+
+    /// The same, where an id that was not met yet has no name.
+    fn known(&self, text: &str) -> String {
+        replaced(text, |id| self.names.get(id).cloned().unwrap_or_default())
+    }
+}
+
+fn replaced(text: &str, mut name: impl FnMut(&str) -> String) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if let Some(length) = time(rest) {
+            out.push_str("<time>");
+            rest = rest.get(length..).unwrap_or_default();
+        } else if let Some(length) = id(rest) {
+            let (found, after) = rest.split_at(length);
+            out.push('#');
+            out.push_str(&name(found));
+            rest = after;
+        } else {
+            out.push(first);
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
+        }
+    }
+    out
 }
 
 /// Whether a number is a moment of the simulated year: in seconds or milliseconds.
@@ -144,6 +160,16 @@ mod tests {
     fn the_same_id_twice_is_not_two_ids() {
         let (one, two) = ("i-00f1b000000000007", "i-00f1b000000000009");
         assert_ne!(canonical(&json!([one, one]), &[]), canonical(&json!([one, two]), &[]));
+    }
+
+    #[test]
+    fn in_which_order_ids_were_given_is_no_difference_and_to_what_is() {
+        let (first, second) = ("sg-00f1b000000000007", "sg-00f1b000000000009");
+        let of = |one: &str, other: &str, used: &str| {
+            canonical(&json!({ "groups": { one: "web", other: "data" }, "used": used }), &[])
+        };
+        assert_eq!(of(first, second, first), of(second, first, second));
+        assert_ne!(of(first, second, first), of(second, first, first));
     }
 
     #[test]

@@ -85,15 +85,12 @@ impl Responder {
     pub async fn sweep(&self) -> Swept {
         let mut swept = Swept::default();
         let work = Box::pin(self.sweep_all(&mut swept));
-        let in_time = match self.deadline.before(HAND_BACK) {
-            Some(at) => timeout_at(at, work).await.is_ok(),
-            None => {
-                work.await;
-                true
+        if let Some(at) = self.deadline.before(HAND_BACK) {
+            if timeout_at(at, work).await.is_err() {
+                warn!("the sweep's time is over: what is left is the next one's");
             }
-        };
-        if !in_time {
-            warn!("the sweep's time is over: what is left is the next one's");
+        } else {
+            work.await;
         }
         for failure in swept.failures() {
             error!("sweep: {failure}");
