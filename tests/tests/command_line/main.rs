@@ -5,6 +5,7 @@
 
 mod audit;
 mod backtest;
+mod guide;
 mod hostile;
 mod offline;
 mod policies;
