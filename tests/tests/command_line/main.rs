@@ -6,6 +6,7 @@
 mod audit;
 mod backtest;
 mod deploy;
+mod guide;
 mod hostile;
 mod offline;
 mod policies;
