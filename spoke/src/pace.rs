@@ -124,6 +124,8 @@ impl Pace {
     /// one needs, eight calls at once and one more each second, but never so far
     /// that all processes together, at work in one account, could draw more
     /// than half of what AWS gives: the more processes, the longer each waits.
+    /// Each keeps one call at once even so: with more processes than half a
+    /// bucket holds calls, their first calls together can be more.
     pub fn new(share: u32, concurrency: NonZeroU32) -> Self {
         let limiters = Class::ALL
             .into_iter()
