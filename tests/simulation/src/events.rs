@@ -1,7 +1,9 @@
 //! Amazon EventBridge: buses and the events that were put on them.
 //!
-//! Rules, targets and bus policies are not modelled: a test reads what was put,
-//! and can have entries refused one by one.
+//! Rules can be looked at, and do nothing; bus policies are not modelled: a test
+//! reads what was put, and can have entries refused one by one.
+
+pub mod rules;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +23,8 @@ const BYTES: usize = 1_048_576;
 pub struct Events {
     /// What was put on each bus, by its ARN; the default buses are always there.
     pub buses: BTreeMap<String, Vec<Event>>,
+    /// The rules of default buses, by their ARNs.
+    pub rules: BTreeMap<String, rules::Rule>,
     /// Entries that are refused.
     pub refused: Vec<Refused>,
     next: u64,
@@ -79,7 +83,7 @@ pub fn answer(
     Some(match operation {
         "CreateEventBus" => create(events, account, region, input),
         "PutEvents" => put(events, (account, region), now, input),
-        _ => return None,
+        _ => return rules::answer(events, (account, region), operation, input),
     })
 }
 

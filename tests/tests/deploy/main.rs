@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
+mod coverage;
 mod enable;
 mod interrupted;
 mod organization;
