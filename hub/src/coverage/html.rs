@@ -4,7 +4,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::matrix::{AccountRow, Cell, Matrix, RegionRow, Standing, Verdict};
 use crate::finding_types::FAMILIES;
-use crate::policy::Stance;
 
 const STYLE: &str = "
 body { font: 14px/1.4 system-ui, sans-serif; color: #1c2330; margin: 2rem }
@@ -96,7 +95,7 @@ fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
                 }
                 @for family in FAMILIES {
                     @match row.modes.get(family) {
-                        Some(span) => td class=(stance(span.strongest)) { (span) },
+                        Some(span) => td class=(span.strongest.name()) { (span) },
                         None => td.u { "not known" },
                     }
                 }
@@ -127,8 +126,4 @@ fn cell(cells: &[(&str, &Cell)]) -> Markup {
             td class=(class) title=(told.join("\n")) { (word) }
         }
     }
-}
-
-fn stance(stance: Stance) -> &'static str {
-    stance.name()
 }

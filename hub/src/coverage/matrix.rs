@@ -155,6 +155,8 @@ pub struct Summary {
     pub without_spoke: usize,
     /// Accounts that no policy covers.
     pub without_policy: usize,
+    /// What policy does about each family of finding types, and in how many accounts.
+    pub modes: BTreeMap<&'static str, BTreeMap<String, usize>>,
 }
 
 /// The whole matrix.
@@ -233,6 +235,10 @@ fn summary(accounts: &[AccountRow]) -> Summary {
     let standing = |wanted| accounts.iter().filter(|row| row.standing == wanted).count();
     let lacking =
         |lacks: &dyn Fn(&AccountRow) -> bool| accounts.iter().filter(|row| lacks(row)).count();
+    let mut modes: BTreeMap<&'static str, BTreeMap<String, usize>> = BTreeMap::new();
+    for (family, span) in accounts.iter().flat_map(|row| &row.modes) {
+        *modes.entry(*family).or_default().entry(span.to_string()).or_default() += 1;
+    }
     let any = |cells: &BTreeMap<Region, Cell>| cells.values().any(|it| it.verdict.is_missing());
     Summary {
         accounts: accounts.len(),
@@ -244,6 +250,7 @@ fn summary(accounts: &[AccountRow]) -> Summary {
         without_security_hub: lacking(&|row| any(&row.security_hub)),
         without_spoke: lacking(&|row| row.spoke.verdict.is_missing()),
         without_policy: lacking(&|row| row.policy.verdict.is_missing()),
+        modes,
     }
 }
 

@@ -103,7 +103,9 @@ fn told(survey: &Survey) -> Matrix {
 fn what_was_all_seen_is_complete() {
     let matrix = told(&complete());
     assert!(matrix.complete, "{matrix:#?}");
-    assert_eq!(matrix.summary, Summary { accounts: 3, covered: 3, ..Summary::default() });
+    let Summary { accounts, covered, gaps, modes, .. } = &matrix.summary;
+    assert_eq!((*accounts, *covered, *gaps), (3, 3, 0));
+    assert_eq!(modes["EC2"], BTreeMap::from([("observe".to_owned(), 3)]));
     assert_eq!(matrix.accounts[2].last_finding.as_deref(), Some("2026-11-20"));
     assert_eq!(matrix.accounts[0].modes["EC2"].to_string(), "observe");
 }

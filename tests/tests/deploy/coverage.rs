@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use firebreak_hub::audit::{Event, What};
 use firebreak_hub::aws::config;
 use firebreak_hub::aws::coverage::{KEPT_EVERY, Surveyor};
 use firebreak_hub::aws::ledger::Ledger;
@@ -234,8 +235,22 @@ async fn where_nothing_is_missing_nothing_is_told_and_nothing_is_changed() {
     assert_eq!(changing.count(), 0);
 }
 
+type Change = fn(&Organization);
+
+/// Makes a change, and something is told to be missing; nothing else is.
+async fn check(cases: &[(Change, &str)]) {
+    for (change, expected) in cases {
+        let organization = covered().await;
+        change(&organization);
+        let matrix = run(&organization).await;
+        let told = missing(&matrix);
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{expected}: {told:?}");
+        assert!(!matrix.complete);
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn each_thing_that_is_missing_is_told() {
+async fn each_thing_that_an_account_lacks_is_told() {
     fn role<T>(
         organization: &Organization,
         change: impl FnOnce(&mut firebreak_simulation::iam::model::Role) -> T,
@@ -244,17 +259,12 @@ async fn each_thing_that_is_missing_is_told() {
             change(state.iam(&member(1)).roles.get_mut(SPOKE_ROLE).unwrap());
         });
     }
-    fn rule(organization: &Organization, name: &str, change: impl FnOnce(&mut Rule)) {
-        let arn = rules::arn(ADMINISTRATOR, HOME, name);
-        organization.edit(|state| change(state.events.rules.get_mut(&arn).unwrap()));
-    }
-    type Change = fn(&Organization);
-    let cases: [(Change, &str); 13] = [
+    check(&[
         (
             |it| {
                 it.edit(|state| {
-                    drop(state.guardduty.members.get_mut(OTHER).unwrap().remove(&member(1)))
-                })
+                    drop(state.guardduty.members.get_mut(OTHER).unwrap().remove(&member(1)));
+                });
             },
             "200000000002: GuardDuty in us-east-1: not a member",
         ),
@@ -270,8 +280,8 @@ async fn each_thing_that_is_missing_is_told() {
         (
             |it| {
                 it.edit(|state| {
-                    drop(state.security_hub.members.get_mut(HOME).unwrap().remove(&member(1)))
-                })
+                    drop(state.security_hub.members.get_mut(HOME).unwrap().remove(&member(1)));
+                });
             },
             "200000000002: Security Hub in eu-central-1: not a member",
         ),
@@ -285,7 +295,7 @@ async fn each_thing_that_is_missing_is_told() {
         ),
         (
             |it| {
-                role(it, |role| role.identity.tags.insert(DIGEST_TAG.to_owned(), "old".to_owned()))
+                role(it, |role| role.identity.tags.insert(DIGEST_TAG.to_owned(), "old".to_owned()));
             },
             "200000000002: spoke role: assumed, but its permissions are `old`, not `",
         ),
@@ -297,6 +307,26 @@ async fn each_thing_that_is_missing_is_told() {
             |it| role(it, |role| role.identity.inline.clear()),
             "200000000002: spoke role: assumed, but its tags cannot be read: ",
         ),
+        (
+            |it| {
+                it.edit(|state| {
+                    let key = (ADMINISTRATOR.to_owned(), HOME.to_owned());
+                    state.guardduty.settings.get_mut(&key).unwrap().enabled = false;
+                });
+            },
+            "100000000002: GuardDuty in eu-central-1: off in the administrator's account",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_thing_that_a_region_lacks_is_told() {
+    fn rule(organization: &Organization, name: &str, change: impl FnOnce(&mut Rule)) {
+        let arn = rules::arn(ADMINISTRATOR, HOME, name);
+        organization.edit(|state| change(state.events.rules.get_mut(&arn).unwrap()));
+    }
+    check(&[
         (
             |it| {
                 let arn = rules::arn(ADMINISTRATOR, HOME, "firebreak-security-hub-other");
@@ -320,28 +350,8 @@ async fn each_thing_that_is_missing_is_told() {
             },
             "eu-central-1: the pattern of the rule `firebreak-security-hub` leaves findings out",
         ),
-        (
-            |it| {
-                it.edit(|state| {
-                    state
-                        .guardduty
-                        .settings
-                        .get_mut(&(ADMINISTRATOR.to_owned(), HOME.to_owned()))
-                        .unwrap()
-                        .enabled = false;
-                })
-            },
-            "100000000002: GuardDuty in eu-central-1: off in the administrator's account",
-        ),
-    ];
-    for (change, expected) in cases {
-        let organization = covered().await;
-        change(&organization);
-        let matrix = run(&organization).await;
-        let told = missing(&matrix);
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{expected}: {told:?}");
-        assert!(!matrix.complete);
-    }
+    ])
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -403,6 +413,25 @@ async fn suspended_accounts_are_told_as_such_and_some_are_left_out_on_purpose() 
     let process = organization.process();
     let matrix = run_in(&organization, &process, &mut None, &["300000000001"]).await.unwrap();
     assert!(matrix.problems[0].contains("300000000001 is to be left out"), "{matrix:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_day_on_which_a_finding_was_decided_about_is_told() {
+    let organization = covered().await;
+    let hub = configured(&organization, &organization.process(), "Hub").await;
+    let ledger = Ledger::new(&hub, &settings());
+    for (days, index) in [(9, 0), (3, 0), (40, 1)] {
+        let at = organization.now() - jiff::SignedDuration::from_hours(24 * days);
+        let event = Event::new(What::Decided, &member(index), "hub", "why", at);
+        ledger.write_event(&event).await.unwrap();
+    }
+    let matrix = run(&organization).await;
+    let day = organization.now() - jiff::SignedDuration::from_hours(24 * 3);
+    let day = day.to_string()[..10].to_owned();
+    let last: Vec<Option<&str>> =
+        matrix.accounts.iter().map(|row| row.last_finding.as_deref()).collect();
+    // Forty days ago is longer than is looked back.
+    assert_eq!(last, [None, None, Some(day.as_str()), None]);
 }
 
 #[tokio::test(start_paused = true)]

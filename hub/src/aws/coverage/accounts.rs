@@ -38,7 +38,7 @@ impl Surveyor {
             if token.is_none() {
                 break;
             }
-            if accounts.len() % 1_000 == 0 && !accounts.is_empty() {
+            if accounts.len().is_multiple_of(1_000) && !accounts.is_empty() {
                 progress(&format!("accounts: {} listed", accounts.len()));
             }
         }

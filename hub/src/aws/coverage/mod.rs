@@ -35,7 +35,7 @@ use crate::aws::ledger::Ledger;
 use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
 use crate::aws::setup::{Progress, Setup, SetupError};
-use crate::coverage::{Members, Question, RegionSeen, SecurityHub, Spoke, Survey};
+use crate::coverage::{Members, Question, RegionSeen, SecurityHub, Survey};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::setup::Seen;
@@ -73,7 +73,6 @@ pub struct Surveyor {
     setup: Setup,
     config: SdkConfig,
     settings: Arc<Settings>,
-    accounts: Accounts,
     organization: Organization,
     listing: RegionalRate,
 }
@@ -94,7 +93,6 @@ impl Surveyor {
         };
         let settings = Arc::new(settings);
         Ok(Self {
-            accounts: Accounts::new(&config, settings.clone(), Calls::new(&config)),
             organization: Organization::new(&config, &settings),
             listing: RegionalRate::new(LISTING.0, LISTING.1, settings.concurrency),
             setup,
@@ -156,17 +154,22 @@ impl Surveyor {
         drop(regions);
         let left = survey.spokes_left(except);
         let count = left.len();
-        let spokes = futures::stream::iter(left)
-            .map(|account| async move { (self.spoke(&account).await, account) });
-        let mut spokes = spokes.buffer_unordered(SPOKES_AT_ONCE);
         let mut tried = 0;
-        while let Some((spoke, account)) = spokes.next().await {
-            tried += 1;
-            survey.spokes.insert(account, spoke);
-            if tried % KEPT_EVERY == 0 || tried == count {
-                progress(&format!("spoke roles: {tried} of {count} tried"));
-                keep(survey)?;
-            }
+        for some in left.chunks(KEPT_EVERY) {
+            // Sessions are kept with their clients for as long as this lives: those
+            // of ten thousand accounts would be far too many.
+            let accounts =
+                Accounts::new(&self.config, self.settings.clone(), Calls::new(&self.config));
+            let accounts = &accounts;
+            let spokes = futures::stream::iter(some.to_vec()).map(|account| async move {
+                let home = &self.setup.home;
+                (spokes::read(accounts, &self.settings, home, &account).await, account)
+            });
+            let spokes: Vec<_> = spokes.buffer_unordered(SPOKES_AT_ONCE).collect().await;
+            tried += spokes.len();
+            survey.spokes.extend(spokes.into_iter().map(|(spoke, account)| (account, spoke)));
+            progress(&format!("spoke roles: {tried} of {count} tried"));
+            keep(survey)?;
         }
         Ok(())
     }
@@ -211,10 +214,6 @@ impl Surveyor {
             Some((account.parse().ok()?, days.pop_last()?))
         });
         Ok(last.collect())
-    }
-
-    async fn spoke(&self, account: &AccountId) -> Spoke {
-        spokes::read(&self.accounts, &self.settings, &self.setup.home, account).await
     }
 }
 

@@ -128,6 +128,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         except,
         skipped: surveyor.skipped().clone(),
     };
+    progress(&format!("policy: deciding for {} account(s)", survey.accounts.len()));
     let matrix = coverage::matrix(&survey, &beside);
     if let Some(html) = &arguments.html {
         keep::replace(html, coverage::page(&matrix).into_string().as_bytes())?;
@@ -192,6 +193,15 @@ fn text(out: &mut impl Write, matrix: &Matrix, arguments: &Arguments) -> Result<
     writeln!(out, "{table}")?;
     for (region, why) in skipped {
         writeln!(out, "{region} skipped: {why}")?;
+    }
+    if !summary.modes.is_empty() {
+        let mut table = new_table(&["findings", "what policy does (accounts)"]);
+        for (family, spans) in &summary.modes {
+            let spans: Vec<String> =
+                spans.iter().map(|(span, count)| format!("{span} ({count})")).collect();
+            table.add_row([(*family).to_owned(), spans.join(", ")]);
+        }
+        writeln!(out, "{table}")?;
     }
     let shown: Vec<&AccountRow> =
         accounts.iter().filter(|row| arguments.all || row.standing != Standing::Covered).collect();
