@@ -363,7 +363,7 @@ async fn a_policy_that_does_not_reach_an_account_is_a_gap() {
     let document = StoredDocument {
         attach: member(0),
         file: "one.yaml".to_owned(),
-        text: POLICY.replace("r-fb01", &member(0)),
+        text: POLICY.replace("r-fb01", &format!("\"{}\"", member(0))),
     };
     let author = Author { by: "test".to_owned(), note: String::new() };
     policies.push(&[document], &before, &author).await.unwrap();
