@@ -13,6 +13,30 @@ pub struct FindingType {
     pub severities: Vec<f64>,
 }
 
+/// What finding types are grouped by: the resources that they are about, and
+/// runtime monitoring apart, because it names them all.
+pub const FAMILIES: [&str; 9] =
+    ["EC2", "IAM", "S3", "EKS", "ECS", "RDS", "Lambda", "Runtime", "other"];
+
+impl FindingType {
+    /// Its family, one of [`FAMILIES`]: by what stands between the colon and the
+    /// slash of its name.
+    pub fn family(&self) -> &'static str {
+        let about = self.name.split_once(':').and_then(|(_, rest)| rest.split_once('/'));
+        match about.map(|(about, _)| about) {
+            Some("EC2") => "EC2",
+            Some("IAM" | "IAMUser" | "RolesAnywhere") => "IAM",
+            Some("S3") => "S3",
+            Some("EKS" | "Kubernetes") => "EKS",
+            Some("ECS" | "Container") => "ECS",
+            Some("RDS") => "RDS",
+            Some("Lambda") => "Lambda",
+            Some("Runtime") => "Runtime",
+            Some(_) | None => "other",
+        }
+    }
+}
+
 /// Every type, by name.
 pub fn all() -> Vec<FindingType> {
     include_str!("finding_types.txt").lines().filter_map(read).collect()
@@ -50,7 +74,12 @@ mod tests {
             assert!(finding_type.name.contains(':'), "{finding_type:?}");
             assert!(!finding_type.resource_types.is_empty(), "{finding_type:?}");
             assert!(!finding_type.severities.is_empty(), "{finding_type:?}");
+            assert!(FAMILIES.contains(&finding_type.family()), "{finding_type:?}");
         }
+        let unknown = all.iter().filter(|it| it.family() == "other").count();
+        assert!((1..10).contains(&unknown), "{unknown}");
+        let used = |family: &&str| all.iter().any(|it| it.family() == *family);
+        assert!(FAMILIES.iter().all(used));
         assert!(all.is_sorted_by(|one, other| one.name < other.name));
     }
 }

@@ -10,7 +10,7 @@
 //! # Invariants
 //!
 //! - `sources`, `finding`, `organization`, `policy`, `plan`, `record`, `status`,
-//!   `notice`, `outbox`, `switches`, `audit`, `setup` and `stacksets` are pure: values in, values out,
+//!   `notice`, `outbox`, `switches`, `audit`, `setup`, `coverage` and `stacksets` are pure: values in, values out,
 //!   no clock, network or globals.
 //! - `respond` is the one place where effects are ordered.
 //! - SDK names appear under `aws` only. What is done in a member account lives
@@ -19,6 +19,7 @@
 pub mod audit;
 pub mod aws;
 pub mod cli;
+pub mod coverage;
 pub mod finding;
 pub mod finding_types;
 pub mod lambda;

@@ -3,6 +3,7 @@
 pub mod accounts;
 mod answer_text;
 pub mod config;
+pub mod coverage;
 pub mod deadline;
 pub mod error;
 pub mod guardduty;

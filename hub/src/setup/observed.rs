@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firebreak_spoke::resource::{AccountId, Region};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Protection, Service};
 
 /// What became of looking at something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seen<T> {
     /// It is so.

@@ -4,6 +4,7 @@
 use firebreak_spoke::actions::{self, Entry};
 use firebreak_spoke::permissions::{self, Statement, Ungranted};
 
+use super::digest::{DIGEST_TAG, digest};
 use super::limits::Size;
 use super::yaml::{self, Lines};
 
@@ -14,6 +15,8 @@ pub struct Rendered {
     pub text: String,
     /// The role's statements.
     pub statements: Vec<Statement>,
+    /// What the role's tag says of them: see [`digest`].
+    pub digest: String,
     /// The generated parameters, by name.
     pub parameters: Vec<&'static str>,
     /// What it measures.
@@ -63,9 +66,9 @@ pub fn render(template: &str, entries: &[&Entry]) -> Result<Rendered, TemplateEr
     let text = between(template, "parameters", &parameters(&wanted))?;
     let text = between(&text, "managed policies", &yaml::managed(&statements))?;
     let text = between(&text, "policies", &policies(&statements, &entries))?;
-    let size = Size::of(&statements, &text);
+    let (size, digest) = (Size::of(&statements, &text), digest(&statements));
     let parameters = wanted.iter().map(|parameter| parameter.name).collect();
-    Ok(Rendered { text, statements, parameters, size })
+    Ok(Rendered { text, statements, digest, parameters, size })
 }
 
 fn is_needed(parameter: &Parameter, statements: &[Statement]) -> bool {
@@ -96,6 +99,10 @@ fn policies(statements: &[Statement], entries: &[&Entry]) -> String {
     };
     out.comment(6, &whose);
     out.0.push_str(&yaml::policies(statements));
+    out.comment(6, "Which permissions these are: `firebreak org coverage` compares it.");
+    out.line(6, "Tags:");
+    out.line(8, &format!("- Key: {DIGEST_TAG}"));
+    out.line(10, &format!("Value: \"{}\"", digest(statements)));
     out.0
 }
 

@@ -355,6 +355,9 @@ fn sqs(
 fn events(operation: &str, account: &str, region: &str, request: &HttpRequest) -> Vec<Needed> {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let action = format!("events:{operation}");
+    if let Some(resource) = crate::events::rules::of_call(operation, &body, account, region) {
+        return vec![Needed { action, resource }];
+    }
     let entries = body.get("Entries").and_then(Value::as_array).into_iter().flatten();
     let mut buses: Vec<String> =
         entries.map(|entry| crate::events::bus(entry, account, region)).collect();

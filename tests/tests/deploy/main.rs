@@ -9,6 +9,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod coverage;
 mod enable;
 mod interrupted;
 mod organization;

@@ -59,10 +59,14 @@ pub(crate) fn member(index: usize) -> String {
 /// The permissions that `docs/org.md` grants: the block of JSON after the
 /// heading of that part.
 fn granted(part: &str) -> Value {
+    granted_under(&format!("### The {part} account's permissions"))
+}
+
+/// The block of JSON after a heading of that page.
+pub(crate) fn granted_under(heading: &str) -> Value {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/org.md"));
     let page = page.unwrap();
-    let heading = format!("### The {part} account's permissions");
-    let after = page.split(&heading).nth(1).unwrap();
+    let after = page.split(heading).nth(1).unwrap();
     let block = after.split("```json").nth(1).unwrap().split("```").next().unwrap();
     let text = block.replace("BUCKET", "lists").replace("ADMINISTRATOR", ADMINISTRATOR);
     serde_json::from_str(&text).unwrap()
@@ -70,7 +74,11 @@ fn granted(part: &str) -> Value {
 
 /// Every action that the page grants to a part.
 pub(crate) fn granted_actions(part: &str) -> Vec<String> {
-    let policy = granted(part);
+    actions_of(&granted(part))
+}
+
+/// Every action that a policy grants.
+pub(crate) fn actions_of(policy: &Value) -> Vec<String> {
     let statements = policy["Statement"].as_array().unwrap().iter();
     let actions = statements.flat_map(|statement| match &statement["Action"] {
         Value::Array(actions) => actions.clone(),

@@ -14,8 +14,8 @@ use crate::organization::{
     ADMINISTRATOR, HOME, MANAGEMENT, OTHER, ROLE, SETUP, changing, member, organization_with,
 };
 
-struct Served {
-    organization: Organization,
+pub(crate) struct Served {
+    pub(crate) organization: Organization,
     address: SocketAddr,
     /// Dropped last: the server lives in it.
     _runtime: tokio::runtime::Runtime,
@@ -23,11 +23,15 @@ struct Served {
 
 /// The processes have the real clock, so the organization begins now.
 fn served() -> Served {
+    serving(|options| async { organization_with(1, options) })
+}
+
+/// Serves an organization that is made in the server's runtime.
+pub(crate) fn serving<F: Future<Output = Organization>>(make: impl FnOnce(Options) -> F) -> Served {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let start = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(now).unwrap();
-    let organization =
-        runtime.block_on(async { organization_with(1, Options { start, ..Options::default() }) });
+    let organization = runtime.block_on(make(Options { start, ..Options::default() }));
     let (ready, address) = mpsc::channel();
     let serving = organization.clone();
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -39,7 +43,17 @@ fn served() -> Served {
 
 impl Served {
     fn run(&self, account: &str, arguments: &[&str]) -> Output {
-        let session = self.organization.role_session(account, SETUP, "command-line");
+        self.run_as((account, SETUP), &[], arguments)
+    }
+
+    /// Runs the program as a role of an account.
+    pub(crate) fn run_as(
+        &self,
+        (account, role): (&str, &str),
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Output {
+        let session = self.organization.role_session(account, role, "command-line");
         Command::new(cargo_bin("firebreak"))
             .arg("org")
             .args(arguments)
@@ -49,13 +63,14 @@ impl Served {
             .env("AWS_ACCESS_KEY_ID", session.access_key_id())
             .env("AWS_SECRET_ACCESS_KEY", session.secret_access_key())
             .env("AWS_SESSION_TOKEN", session.session_token().unwrap())
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .output()
             .unwrap()
     }
 }
 
-fn texts(output: &Output) -> (Option<i32>, String, String) {
+pub(crate) fn texts(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }

@@ -17,7 +17,7 @@ mod lists;
 mod observe;
 mod organizations;
 mod security_hub;
-mod trouble;
+pub(in crate::aws) mod trouble;
 
 use std::collections::BTreeMap;
 
@@ -85,6 +85,11 @@ impl Setup {
         self.managing.is_some()
     }
 
+    /// Credentials of the administrator, where there are any.
+    pub(in crate::aws) fn administering(&self) -> Option<&SdkConfig> {
+        self.administering.as_ref()
+    }
+
     /// Whether the administrator's part is done with these credentials.
     pub fn administers(&self) -> bool {
         self.administering.is_some()
@@ -92,6 +97,6 @@ impl Setup {
 }
 
 /// The configuration for one Region.
-fn regional(config: &SdkConfig, region: &Region) -> SdkConfig {
+pub(in crate::aws) fn regional(config: &SdkConfig, region: &Region) -> SdkConfig {
     config.to_builder().region(aws_config::Region::new(region.to_string())).build()
 }

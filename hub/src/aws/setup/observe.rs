@@ -62,7 +62,7 @@ impl Setup {
     }
 
     /// What is so in one Region.
-    pub(super) async fn region(&self, region: &Region) -> RegionState {
+    pub(in crate::aws) async fn region(&self, region: &Region) -> RegionState {
         let mut state = RegionState {
             region: region.clone(),
             designations: BTreeMap::new(),

@@ -11,7 +11,7 @@ use crate::setup::Seen;
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(in crate::aws) enum Trouble {
     /// Nobody knows the service's host: the Region does not have the service.
     NoHost(String),
     /// Anything else.
@@ -25,12 +25,12 @@ pub(super) enum Trouble {
 
 impl Trouble {
     /// A failure that AWS did not answer.
-    pub(super) fn new(told: impl Into<String>) -> Self {
+    pub(in crate::aws) fn new(told: impl Into<String>) -> Self {
         Self::Failed { code: None, told: told.into() }
     }
 
     /// Whether AWS answered with this code.
-    pub(super) fn has_code(&self, wanted: &str) -> bool {
+    pub(in crate::aws) fn has_code(&self, wanted: &str) -> bool {
         match self {
             Self::NoHost(_) => false,
             Self::Failed { code, .. } => code.as_deref() == Some(wanted),
@@ -38,7 +38,7 @@ impl Trouble {
     }
 
     /// The same with what the reader can do about it.
-    pub(super) fn help(self, help: &str) -> Self {
+    pub(in crate::aws) fn help(self, help: &str) -> Self {
         match self {
             Self::NoHost(_) => self,
             Self::Failed { code, told } => {
@@ -57,7 +57,7 @@ impl fmt::Display for Trouble {
 }
 
 /// Reads an SDK error; `call` names the call as IAM does.
-pub(super) fn trouble<E>(call: &str, error: &SdkError<E, HttpResponse>) -> Trouble
+pub(in crate::aws) fn trouble<E>(call: &str, error: &SdkError<E, HttpResponse>) -> Trouble
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -74,7 +74,7 @@ where
 }
 
 /// What became of looking.
-pub(super) fn seen<T>(read: Result<T, Trouble>) -> Seen<T> {
+pub(in crate::aws) fn seen<T>(read: Result<T, Trouble>) -> Seen<T> {
     match read {
         Ok(it) => Seen::Read(it),
         Err(Trouble::NoHost(why)) => Seen::Absent(why),
@@ -83,7 +83,7 @@ pub(super) fn seen<T>(read: Result<T, Trouble>) -> Seen<T> {
 }
 
 /// An account id that AWS told.
-pub(super) fn account(
+pub(in crate::aws) fn account(
     call: &str,
     id: Option<&str>,
 ) -> Result<firebreak_spoke::resource::AccountId, Trouble> {

@@ -1,4 +1,4 @@
-//! `firebreak org enable | status | threat-list`: setting GuardDuty, Security Hub
+//! `firebreak org enable | status | coverage | threat-list`: setting GuardDuty, Security Hub
 //! and StackSets up for a whole organization, with credentials of the management
 //! account or of the administrator, never of a member.
 
@@ -13,7 +13,9 @@ use crate::aws::config;
 use crate::aws::setup::{Request, Setup, SetupError};
 use crate::setup::{Observation, Outcome, Plan, Standing};
 
+mod coverage;
 mod enable;
+mod keep;
 mod status;
 mod threat_list;
 
@@ -26,6 +28,10 @@ pub enum Command {
     Enable(enable::Arguments),
     /// What of that is so, and what is missing: exit code 1 where something is.
     Status(status::Arguments),
+    /// Every account in every Region: whether it is a member of GuardDuty and Security Hub,
+    /// whether its findings reach the hub, whether its spoke role is there, current and can be
+    /// assumed, and what policy does there: exit code 1 where something is missing.
+    Coverage(coverage::Arguments),
     /// The lists of addresses and domains that GuardDuty is given.
     #[command(subcommand)]
     ThreatList(threat_list::Command),
@@ -77,6 +83,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Enable(arguments) => enable::run(arguments, output).await,
         Command::Status(arguments) => status::run(arguments, output).await,
+        Command::Coverage(arguments) => coverage::run(arguments, output).await,
         Command::ThreatList(command) => threat_list::run(command, output).await,
     }
 }

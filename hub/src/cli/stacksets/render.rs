@@ -157,6 +157,7 @@ fn told(rendered: &Rendered, entries: &[&Entry]) -> serde_json::Value {
     json!({
         "actions": names.filter(chosen).collect::<Vec<_>>(),
         "parameters": rendered.parameters,
+        "digest": rendered.digest,
         "statements": statements,
         "role_characters": rendered.size.role_characters,
         "managed_characters": rendered.size.managed_characters,

@@ -106,7 +106,7 @@ pub fn answer(
     Some(match operation {
         "CreateEventBus" => create(events, account, region, input),
         "PutEvents" => put(events, (account, region), now, input),
-        _ => return None,
+        _ => return rules::answer(events, (account, region), operation, input),
     })
 }
 
