@@ -25,6 +25,9 @@ use crate::queue::{Message, Queue};
 /// that many updates in a call.
 const WRITTEN_BACK_AT_ONCE: usize = 100;
 
+/// A message that failed so often is told at once: what is in its way may last.
+const FAILED_OFTEN: u32 = 5;
+
 /// How many processes there are and how they work.
 #[derive(Clone, Copy, Debug)]
 pub struct Fleet {
@@ -126,7 +129,11 @@ impl Shared {
             let Ok(message) = id.parse::<u64>() else { continue };
             if failed.contains(&id) {
                 let told: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
-                report.errors.insert(message, told.join("; "));
+                let told = told.join("; ");
+                if batch.iter().any(|it| it.id == message && it.receives == FAILED_OFTEN) {
+                    eprintln!("message {message} failed {FAILED_OFTEN} times, last: {told}");
+                }
+                report.errors.insert(message, told);
                 continue;
             }
             let outcomes = handled

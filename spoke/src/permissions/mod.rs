@@ -214,10 +214,13 @@ impl Statement {
     /// `arn:…:s3:::*` is every bucket there is.
     pub fn is_unbounded(&self) -> bool {
         let everything = |resource: &&str| {
+            // The names of the template's placeholders have colons of their own.
+            let resource = resource.replace("${AWS::Partition}", "aws");
+            let resource = resource.replace("${AWS::AccountId}", "111111111111");
             let mut parts = resource.splitn(6, ':');
             let (account, name) = (parts.nth(4), parts.next());
             match (account, name) {
-                (None, _) | (_, None) => *resource == "*",
+                (None, _) | (_, None) => resource == "*",
                 (Some(account), Some(name)) => name == "*" && matches!(account, "" | "*"),
             }
         };
@@ -318,6 +321,7 @@ mod tests {
         assert!(!with(&["arn:aws:s3:::evidence"]));
         assert!(!with(&["arn:aws:ec2:*:*:instance/*"]));
         assert!(!with(&["arn:aws:iam::111111111111:*"]));
+        assert!(!with(&["arn:${AWS::Partition}:iam::${AWS::AccountId}:*"]));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use firebreak_hub::coverage::{self, Beside, Matrix, SecurityHub, Standing, Surve
 use firebreak_hub::policy::StoredDocument;
 use firebreak_hub::settings::Settings;
 use firebreak_hub::stacksets::{self, DIGEST_TAG, SPOKE};
-use firebreak_simulation::events::rules::{self, Rule, Target};
 use firebreak_simulation::events;
+use firebreak_simulation::events::rules::{self, Rule, Target};
 use firebreak_simulation::{Effect, Fault, Options, Organization, Process};
 use firebreak_spoke::actions;
 use serde_json::{Value, json};
