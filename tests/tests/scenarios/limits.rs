@@ -193,3 +193,24 @@ async fn an_account_without_a_spoke_role_is_not_covered_and_says_so() {
     finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
     assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
 }
+
+/// What DynamoDB drops by itself is what nobody misses: evidence never.
+#[tokio::test(start_paused = true)]
+async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
+    let stage =
+        stage_with(acting("budgets: [{ actions: 2, per: 1h }]\n"), Options::default()).await;
+    assert_eq!(attack(&stage, "sandbox", 1).await.0, State::Contained);
+    let used = stage.responder.now().as_second();
+    let mut kinds = std::collections::BTreeMap::new();
+    for item in firebreak_tests::truth::items(&stage.world).await {
+        let text = |name: &str| item[name].as_object()?.values().next()?.as_str();
+        let kind = text("pk").unwrap().split('#').next().unwrap().to_owned();
+        let expires = text("expires_at").map(|it| it.parse::<i64>().unwrap());
+        assert!(expires.is_none_or(|at| at > used + 3_600), "{item}");
+        kinds.insert(kind, expires.is_some());
+    }
+    let expiring: Vec<&str> =
+        kinds.iter().filter(|(_, expires)| **expires).map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(expiring, ["budget", "place"]);
+    assert!(kinds.contains_key("response") && kinds.contains_key("audit"), "{kinds:?}");
+}

@@ -8,6 +8,10 @@
 //! A draw is part of the transaction that claims a target, on condition that
 //! the counter has not grown past what the budget allows. Draws that both fit
 //! do not get in each other's way, so a storm does not read again and again.
+//!
+//! A counter on which nothing was drawn for its window and a day more is dropped
+//! by DynamoDB, and begins anew: it then says the same. A draw on one that was
+//! dropped after it was read is refused, or its marks would hide what was spent.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +20,9 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, Update};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
-use super::{Item, Ledger, count, number, sortable, text, unbuilt, unreadable};
+use super::{
+    EXPIRES_AT, Item, Ledger, count, expires_after, number, sortable, text, unbuilt, unreadable,
+};
 use crate::aws::error::{HubError, failed};
 use crate::policy::Draw;
 
@@ -77,6 +83,14 @@ impl Counter {
     /// Whether it was told already that this budget is spent.
     pub fn is_told(&self, now: Timestamp) -> bool {
         self.tripped_until.is_some_and(|until| until > now)
+    }
+
+    /// The condition under which a draw on it may be made.
+    fn allows_a_draw(&self) -> &'static str {
+        if self.total == 0 {
+            return "attribute_not_exists(#total) OR #total <= :most";
+        }
+        "#total >= :seen AND #total <= :most"
     }
 
     fn read(&mut self, item: &Item) -> Result<(), HubError> {
@@ -146,7 +160,8 @@ impl Ledger {
             .filter(|it| counter.oldest(now).is_none_or(|(oldest, _)| *it < oldest) && *it != begin)
             .collect();
         let mut expression =
-            "SET #mark = if_not_exists(#mark, :seen), #key = :key ADD #total :actions".to_owned();
+            "SET #mark = if_not_exists(#mark, :seen), #key = :key, #expires = :expires ADD #total :actions"
+                .to_owned();
         let names: Vec<String> = (0..over.len()).map(|at| format!("#over{at}")).collect();
         if !names.is_empty() {
             expression.push_str(" REMOVE ");
@@ -155,7 +170,9 @@ impl Ledger {
         let mut update = self
             .budget(counter)
             .update_expression(expression)
-            .condition_expression("attribute_not_exists(#total) OR #total <= :most")
+            .condition_expression(counter.allows_a_draw())
+            .expression_attribute_names("#expires", EXPIRES_AT)
+            .expression_attribute_values(":expires", expires_after(now + counter.window()))
             .expression_attribute_names("#mark", format!("{MARK_PREFIX}{begin}"))
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#total", "total")

@@ -15,7 +15,8 @@
 //! | `audit#<account>` | `account` | where the account's chains end, for the next one to refer to |
 //!
 //! Whatever the sweep has to look at has `due_shard`, of its kind, and `due`
-//! for the index `by-due`, so that a sweep costs what is due and no more.
+//! for the index `by-due`, so that a sweep costs what is due and no more. Budgets
+//! and places have `expires_at`, the table's time to live.
 //!
 //! # Guarantees
 //!
@@ -168,6 +169,16 @@ fn text(value: impl Into<String>) -> AttributeValue {
 
 fn count(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+/// The attribute by which DynamoDB drops what is of no use any more, some days
+/// after `end`: "within a few days of their expiration" (developer guide, "Using
+/// time to live"). Only counters and what is kept at hand have it: neither a
+/// response nor the record of decisions ever vanishes by itself.
+const EXPIRES_AT: &str = "expires_at";
+
+fn expires_after(end: Timestamp) -> AttributeValue {
+    AttributeValue::N(end.as_second().saturating_add(86_400).to_string())
 }
 
 fn number(value: &AttributeValue) -> Option<u64> {

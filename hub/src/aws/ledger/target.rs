@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::switches::{SWITCHES, read_switches};
-use super::{Item, Ledger, count, number, read_json, text, unbuilt, unreadable};
+use super::{
+    EXPIRES_AT, Item, Ledger, count, expires_after, number, read_json, text, unbuilt, unreadable,
+};
 use crate::aws::error::{HubError, failed};
 use crate::organization::OuPath;
 use crate::record::{Hold, ResponseId, State};
@@ -124,6 +126,7 @@ impl Ledger {
             .item("pk", text(format!("place#{account}")))
             .item("sk", text("place"))
             .item("body", text(json))
+            .item(EXPIRES_AT, expires_after(place.until))
             .send()
             .await
             .map_err(|error| failed("dynamodb:PutItem", &error))?;

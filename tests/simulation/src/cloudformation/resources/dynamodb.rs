@@ -25,6 +25,8 @@ fn table(
         "KeySchema",
         "PointInTimeRecoverySpecification",
         "TableName",
+        // DynamoDB drops what is over "within a few days": never here.
+        "TimeToLiveSpecification",
     ])?;
     let name = here.name(state, properties.text("TableName"), before);
     let mut input = Map::new();
