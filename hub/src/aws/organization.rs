@@ -55,6 +55,10 @@ pub type Paths = BTreeMap<AccountId, OuPath>;
 /// Up to how many accounts are asked for one by one.
 const ASKED_ONE_BY_ONE: usize = 40;
 
+/// What Organizations says of an account or OU that it does not have (API
+/// reference, DescribeAccount and ListParents).
+const UNKNOWN: [&str; 2] = ["AccountNotFoundException", "ChildNotFoundException"];
+
 const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
 
 impl Organization {
@@ -182,20 +186,21 @@ impl Organization {
 
     /// The path of a root, an OU or an account, itself included if it is no
     /// account. `None` for one that Organizations does not know.
+    ///
+    /// # Errors
+    ///
+    /// Organizations did not answer, or refused to.
     pub async fn path_of(&self, point: &str) -> Result<Option<OuPath>, HubError> {
         let path = if let Ok(account) = point.parse::<AccountId>() {
+            if !account.is_real() {
+                return Ok(None);
+            }
             self.place(&account).await.map(|place| place.ou_path)
         } else if point.starts_with("r-") {
-            self.roots().await.and_then(|roots| {
-                if roots.iter().any(|root| root == point) {
-                    path(&[point])
-                } else {
-                    Err(HubError::Failed(format!(
-                        "the organization's root is {}",
-                        roots.join(", ")
-                    )))
-                }
-            })
+            if !self.roots().await?.iter().any(|root| root == point) {
+                return Ok(None);
+            }
+            path(&[point])
         } else {
             self.climb(point)
                 .await
@@ -203,11 +208,8 @@ impl Organization {
         };
         match path {
             Ok(path) => Ok(Some(path)),
-            Err(HubError::Failed(why)) => {
-                tracing::debug!("no path to `{point}`: {why}");
-                Ok(None)
-            }
-            Err(error @ HubError::Transient(_)) => Err(error),
+            Err(HubError::Failed(why)) if UNKNOWN.iter().any(|code| why.contains(code)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
