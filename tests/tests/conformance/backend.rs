@@ -116,6 +116,7 @@ macro_rules! clients {
 
 clients! {
     autoscaling, aws_sdk_autoscaling;
+    cloudformation, aws_sdk_cloudformation;
     dynamodb, aws_sdk_dynamodb;
     ec2, aws_sdk_ec2;
     ecs, aws_sdk_ecs;

@@ -14,6 +14,7 @@ mod backend;
 mod cases;
 mod messages;
 mod pairs;
+mod templates;
 
 use backend::{Backend, Moto};
 use cases::{CASES, Case};
