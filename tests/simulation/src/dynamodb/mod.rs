@@ -1,5 +1,5 @@
 //! DynamoDB, for the account that owns a table. winterbaume takes requests apart
-//! and evaluates expressions; the items are kept here (see [`storage`]), and so is
+//! and evaluates expressions; the items are kept here (see `storage`), and so is
 //! what it lacks: idempotency of transactions by their client token, the limit of
 //! an item's size, keys that are sound, and pages.
 //!
