@@ -599,9 +599,9 @@ impl Organization {
             // Tables that stacks made since the account's last call.
             for due in self.edit(|state| state.cloudformation.tables.take(caller.account())) {
                 let request = HttpRequest { body: due.input.to_string().into(), ..of_table(&due) };
-                tables.answer(&request, due.operation, now).await;
+                tables.answer(&request, &due.region, due.operation, now).await;
             }
-            return tables.answer(request, &routed.operation, now).await;
+            return tables.answer(request, &routed.region, &routed.operation, now).await;
         }
         let disabled = self.edit(|state| router::disabled(state, routed, caller));
         if let Some(error) = disabled {

@@ -1,28 +1,48 @@
-//! DynamoDB, for the account that owns a table: winterbaume's model, with what
-//! it lacks in front: idempotency of transactions by their client token, the
-//! limit of an item's size, and partitions (see [`partitions`]). It does not
-//! return the item on a failed condition, so a request for it is refused;
-//! reserved words are not checked.
+//! DynamoDB, for the account that owns a table. winterbaume takes requests apart
+//! and evaluates expressions; the items are kept here (see `storage`), and so is
+//! what it lacks: idempotency of transactions by their client token, the limit of
+//! an item's size, keys that are sound, and pages.
+//!
+//! It does not return the item on a failed condition, so a request for it is
+//! refused, and so is what else is not modelled; reserved words are not checked.
 
-pub mod partitions;
+mod place;
+mod select;
+mod size;
+mod storage;
+mod table;
+#[cfg(test)]
+mod tests;
+mod transactions;
+mod unmodelled;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use winterbaume_core::{MockRequest, MockService};
+use winterbaume_dynamodb::DynamoDbService;
 
-use self::partitions::Partitions;
+use self::storage::Storage;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
 
 /// One account's tables in every Region.
-#[derive(Default)]
 pub struct DynamoDb {
+    storage: Arc<Storage>,
     /// One call at a time: a condition and the write that rests on it are one.
-    partitions: tokio::sync::Mutex<Partitions>,
+    service: tokio::sync::Mutex<DynamoDbService>,
     /// When a transaction was made, and a digest of its request, by token.
     tokens: Mutex<HashMap<String, (Timestamp, u64)>>,
+}
+
+impl Default for DynamoDb {
+    fn default() -> Self {
+        let storage = Arc::<Storage>::default();
+        let service = DynamoDbService::with_backend(storage.clone());
+        Self { storage, service: tokio::sync::Mutex::new(service), tokens: Mutex::default() }
+    }
 }
 
 impl std::fmt::Debug for DynamoDb {
@@ -31,31 +51,30 @@ impl std::fmt::Debug for DynamoDb {
     }
 }
 
-/// "The maximum item size in DynamoDB is 400 KB" (developer guide, "Quotas").
-const ITEM_BYTES: usize = 400 * 1_024;
-
 /// "A client request token is valid for 10 minutes" (API reference,
 /// TransactWriteItems).
 const TOKEN_VALID: SignedDuration = SignedDuration::from_mins(10);
 
 impl DynamoDb {
-    /// Answers a request.
+    /// Answers a request in a Region.
     pub async fn answer(
         &self,
         request: &HttpRequest,
+        region: &str,
         operation: &str,
         now: Timestamp,
     ) -> HttpResponse {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if let Some(error) = too_large(&body).or_else(|| unsound_keys(&body)) {
+        let refusal = unmodelled::refusal(operation, &body, &request.body);
+        if let Some(error) = refusal.or_else(|| too_many(&body)) {
             return wire::error(Protocol::Json, &error);
         }
-        if request.text().contains("ReturnValuesOnConditionCheckFailure") {
-            let message = "the simulation does not model ReturnValuesOnConditionCheckFailure";
-            let error = ServiceError::new(501, "NotModelled", message);
-            return wire::error(Protocol::Json, &error);
+        let service = self.service.lock().await;
+        if operation != "TransactWriteItems" {
+            let answer = ask(&service, request).await;
+            let counted = body.get("Select").and_then(Value::as_str) == Some("COUNT");
+            return if counted { without_items(answer) } else { answer };
         }
-        let mut partitions = self.partitions.lock().await;
         let token = body.get("ClientRequestToken").and_then(Value::as_str).map(str::to_owned);
         let digest = digest(&request.body);
         if let Some(token) = &token
@@ -70,7 +89,10 @@ impl DynamoDb {
                 "The request uses the same client token as a previous, but non-identical request";
             return wire::error(Protocol::Json, &ServiceError::new(400, code, message));
         }
-        let answer = partitions.answer(request, operation, &body).await;
+        if let Some(error) = transactions::refusal(&self.storage, region, &body) {
+            return wire::error(Protocol::Json, &error);
+        }
+        let answer = transactions::told(ask(&service, request).await);
         if let (Some(token), 200) = (token, answer.status) {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.insert(token, (now, digest));
@@ -80,7 +102,9 @@ impl DynamoDb {
 
     /// Every item of a table.
     pub(crate) async fn items(&self, table: &str) -> Vec<Value> {
-        self.partitions.lock().await.items(table).await
+        let _between_calls = self.service.lock().await;
+        let items = self.storage.items(table);
+        items.iter().map(|item| json!(item)).collect()
     }
 
     /// The digest of the request that was made with a token which is still valid.
@@ -95,41 +119,46 @@ impl DynamoDb {
     }
 }
 
+/// Lets winterbaume answer.
+async fn ask(service: &DynamoDbService, request: &HttpRequest) -> HttpResponse {
+    let asked = MockRequest {
+        method: request.method.clone(),
+        uri: format!("https://{}{}", request.host, request.path),
+        headers: request.headers.clone(),
+        body: request.body.clone().into(),
+    };
+    let answer = service.handle(asked).await;
+    let code = (answer.status >= 400).then(|| {
+        let error: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let name = error.get("__type").and_then(Value::as_str).unwrap_or("unknown");
+        name.rsplit('#').next().unwrap_or(name).to_owned()
+    });
+    let body = answer.body.into();
+    HttpResponse { status: answer.status, headers: answer.headers, body, code }
+}
+
+/// What a query answers that only counts.
+fn without_items(mut answer: HttpResponse) -> HttpResponse {
+    let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("Items");
+    }
+    answer.body = body.to_string().into_bytes();
+    answer
+}
+
 fn digest(body: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     hasher.finish()
 }
 
-fn too_large(body: &Value) -> Option<ServiceError> {
-    let transacted = body.get("TransactItems").and_then(Value::as_array).into_iter().flatten();
-    let items = transacted
-        .filter_map(|item| item.pointer("/Put/Item"))
-        .chain(body.get("Item"))
-        .any(|item| item.to_string().len() > ITEM_BYTES);
-    items.then(|| {
-        let message = "Item size has exceeded the maximum allowed size";
+/// "Up to 100 items" of all tables (API reference, BatchGetItem).
+fn too_many(body: &Value) -> Option<ServiceError> {
+    let tables = body.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
+    let asked: usize = tables.filter_map(|(_, it)| Some(it.get("Keys")?.as_array()?.len())).sum();
+    (asked > 100).then(|| {
+        let message = "Too many items requested for the BatchGetItem call";
         ServiceError::new(400, "ValidationException", message)
     })
-}
-
-/// The keys of a BatchGetItem: none twice, and none empty (DynamoDB API
-/// reference, BatchGetItem; developer guide, "Primary key").
-fn unsound_keys(body: &Value) -> Option<ServiceError> {
-    let invalid = |message| Some(ServiceError::new(400, "ValidationException", message));
-    let tables = body.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
-    for keys in tables.filter_map(|(_, asked)| asked.get("Keys")?.as_array()) {
-        // By value: the order of a key's parts is the caller's.
-        let mut each = keys.iter().enumerate();
-        if each.any(|(index, key)| keys.iter().take(index).any(|it| it == key)) {
-            return invalid("Provided list of item keys contains duplicates");
-        }
-        let parts = keys.iter().filter_map(Value::as_object).flat_map(|key| key.values());
-        if parts.into_iter().any(|part| part.get("S").is_some_and(|text| text == "")) {
-            return invalid(
-                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value.",
-            );
-        }
-    }
-    None
 }
