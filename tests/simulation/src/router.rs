@@ -399,10 +399,9 @@ pub fn dispatch(
         }
         "organizations" => {
             let input = json_body();
-            match organizations::answer(&mut state.organizations, &account, operation, &input) {
-                Some(answer) => json(answer),
-                None => not_modelled(),
-            }
+            let answer =
+                organizations::answer(&mut state.organizations, &account, operation, &input);
+            answer.map_or_else(not_modelled, json)
         }
         "securityhub" => {
             let place = security_hub::Place { account: &account, region, now };
@@ -411,10 +410,7 @@ pub fn dispatch(
         }
         "guardduty" => {
             let place = (account.as_str(), region.as_str());
-            match guardduty::answer(state, place, request, &json_body()) {
-                Some(answer) => json(answer),
-                None => not_modelled(),
-            }
+            guardduty::answer(state, place, request, &json_body()).map_or_else(not_modelled, json)
         }
         "account" => account::answer(&state.regions, &account, operation, &json_body())
             .map_or_else(not_modelled, json),
