@@ -148,7 +148,7 @@ rules:
         assert_eq!(families.keys().len(), finding_types::FAMILIES.len());
         let told = |family: &str| families[family].to_string();
         assert_eq!(told("EC2"), "nothing..auto");
-        assert_eq!(told("RDS"), "nothing");
+        assert_eq!(told("Runtime"), "nothing");
         // Custom detections of this family are sequences, which name access keys.
         assert_eq!(told("Lambda"), "nothing..approve");
         assert_eq!(families["IAM"].strongest, Stance::Approve);
