@@ -337,39 +337,57 @@ async fn the_function_hands_back_what_it_has_no_time_for_and_takes_it_later() {
     assert!(started.log().iter().any(told));
 }
 
+/// A call that hangs for longer than there is time, and so does its repetition.
+fn hang(world: &World, operation: &str) {
+    let hangs = Effect::Slow(Duration::from_secs(600));
+    world.organization.inject(Fault { times: 2, ..Fault::once(operation, hangs) });
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_function_hands_back_what_it_is_at_and_ends_what_it_can() {
+async fn the_function_records_what_it_is_at_and_answers_in_time() {
     let world = world().await;
     let member = world.members[0].clone();
-    let slow = Attack::Instance.finding(&member, 1);
-    let quick = Attack::Bucket.finding(&member, 2);
-    for finding in [&slow, &quick] {
-        world.raise(finding);
-        world.import(finding);
-    }
-    // The call that isolates the instance hangs, once, for longer than there is time.
-    let hangs = Effect::Slow(Duration::from_secs(600));
-    world.organization.inject(Fault::once("ModifyNetworkInterfaceAttribute", hangs));
-    let all = [
-        record("slow", &event(&slow).to_string()),
-        record("garbage", "not a finding"),
-        record("quick", &event(&quick).to_string()),
-    ];
-    let [again, ..] = &all;
-    let again = std::slice::from_ref(again);
-    let invocations = vec![batch(&all, Duration::from_secs(14)), batch(again, MINUTE)];
-    let mut started = start(world, "hands-back-at-work", invocations).await;
+    let finding = Attack::Instance.finding(&member, 1);
+    world.raise(&finding);
+    world.import(&finding);
+    hang(&world, "ModifyNetworkInterfaceAttribute");
+    let slow = record("slow", &event(&finding).to_string());
+    let all = [slow.clone(), record("garbage", "not a finding")];
+    let invocations = vec![batch(&all, Duration::from_secs(20)), batch(&[slow], MINUTE)];
+    let mut started = start(world, "records", invocations).await;
+    // The response is the sweep's now, and its message not the queue's any more.
     let said = started.answer().await;
-    let failed = json!([{ "itemIdentifier": "slow" }, { "itemIdentifier": "garbage" }]);
-    assert_eq!(said["batchItemFailures"], failed);
-    assert!(!started.world.organization.edit(|state| state.s3.anyone_can_read(&member.bucket)));
-    // What was begun is resumed at once: it was recorded before the answer.
+    assert_eq!(said["batchItemFailures"], json!([{ "itemIdentifier": "garbage" }]));
+    let told = |line: &Value| {
+        line["fields"]["message"]
+            .as_str()
+            .is_some_and(|text| text.ends_with("goes on later: the invocation's time is over"))
+    };
+    assert!(started.log().iter().any(told));
+    // Whoever comes first goes on with it: here the finding's next event.
     let said = started.answer().await;
     assert_eq!(said["batchItemFailures"], json!([]));
     let reaches = started.world.organization.edit(|state| {
         state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
     });
     assert!(!reaches);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_hands_back_what_it_could_not_record() {
+    let world = world().await;
+    let finding = Attack::Instance.finding(&world.members[0], 1);
+    world.raise(&finding);
+    world.import(&finding);
+    hang(&world, "TransactWriteItems");
+    let records = [record("slow", &event(&finding).to_string())];
+    let invocations = vec![batch(&records, Duration::from_secs(14)), batch(&records, MINUTE)];
+    let mut started = start(world, "hands-back-at-work", invocations).await;
+    let said = started.answer().await;
+    assert_eq!(said["batchItemFailures"], json!([{ "itemIdentifier": "slow" }]));
+    let said = started.answer().await;
+    assert_eq!(said["batchItemFailures"], json!([]));
+    assert_eq!(started.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
