@@ -1,5 +1,7 @@
 //! The unmodified Lambda function: the `bootstrap` binary against a stub of the
 //! Lambda runtime API, with the simulated organization on a loopback address.
+//! FIREBREAK_BOOTSTRAP names another binary than the one that was built with the
+//! tests: the one that `hub/package` packed.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 #![expect(clippy::disallowed_methods, reason = "a test's servers end with it")]
@@ -16,8 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 use assert_cmd::cargo::cargo_bin;
 use firebreak_hub::cli::demo::example_policy;
 use firebreak_hub::cli::demo::world::{Attack, HOME, HUB, World, event};
-use firebreak_simulation::Options;
 use firebreak_simulation::serve::serve;
+use firebreak_simulation::{Effect, Fault, Options};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -45,10 +47,20 @@ struct Invocation {
     within: Duration,
 }
 
+/// Whether the host has the extensions API beside the runtime API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extensions {
+    Offered,
+    Missing,
+}
+
 struct Runtime {
+    extensions: Extensions,
     invocations: Mutex<VecDeque<Invocation>>,
     answers: UnboundedSender<Value>,
     first_poll: Mutex<Option<Instant>>,
+    /// Of the invocation that is under way.
+    deadline: Mutex<Option<Instant>>,
 }
 
 fn empty() -> Full<Bytes> {
@@ -63,6 +75,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    if path.contains("/extension/") && runtime.extensions == Extensions::Missing {
+        return Ok(Response::builder().status(404).body(empty()).unwrap());
+    }
     if path.ends_with("/extension/register") {
         let body =
             json!({ "functionName": "firebreak", "functionVersion": "$LATEST", "handler": "x" });
@@ -78,6 +93,7 @@ async fn answer(
         runtime.first_poll.lock().unwrap().get_or_insert_with(Instant::now);
         let next = runtime.invocations.lock().unwrap().pop_front();
         let Some(next) = next else { return std::future::pending().await };
+        *runtime.deadline.lock().unwrap() = Some(Instant::now() + next.within);
         let deadline = (SystemTime::now() + next.within)
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
@@ -94,7 +110,10 @@ async fn answer(
         return Ok(response.unwrap());
     }
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let said = json!({ "path": path, "body": serde_json::from_slice::<Value>(&body).unwrap() });
+    let deadline = runtime.deadline.lock().unwrap().take();
+    let in_time = deadline.is_some_and(|deadline| Instant::now() < deadline);
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let said = json!({ "path": path, "body": body, "inTime": in_time });
     runtime.answers.send(said).unwrap();
     Ok(Response::builder().status(202).body(empty()).unwrap())
 }
@@ -136,6 +155,7 @@ impl Started {
         let said = said.await.unwrap().unwrap();
         let path = said["path"].as_str().unwrap();
         assert!(path.ends_with("/invocation/invocation-1/response"), "{said}");
+        assert_eq!(said["inTime"], true, "{said}");
         said["body"].clone()
     }
 
@@ -159,6 +179,15 @@ async fn world() -> World {
 }
 
 async fn start(world: World, name: &str, invocations: Vec<Invocation>) -> Started {
+    start_on(Extensions::Offered, world, name, invocations).await
+}
+
+async fn start_on(
+    extensions: Extensions,
+    world: World,
+    name: &str,
+    invocations: Vec<Invocation>,
+) -> Started {
     let (ready, simulation) = oneshot::channel();
     let organization = world.organization.clone();
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -168,14 +197,17 @@ async fn start(world: World, name: &str, invocations: Vec<Invocation>) -> Starte
     let simulation = simulation.await.unwrap();
     let (sender, answers) = unbounded_channel();
     let runtime = Arc::new(Runtime {
+        extensions,
         invocations: Mutex::new(invocations.into()),
         answers: sender,
         first_poll: Mutex::new(None),
+        deadline: Mutex::new(None),
     });
     let api = serve_runtime(runtime.clone()).await;
 
     let session = world.organization.role_session(HUB, "FirebreakHub", "function");
-    let binary = cargo_bin("bootstrap");
+    let named = std::env::var_os("FIREBREAK_BOOTSTRAP").map(PathBuf::from);
+    let binary = named.unwrap_or_else(|| cargo_bin("bootstrap"));
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.log"));
     let at = Instant::now();
     let function = Command::new(&binary)
@@ -201,6 +233,13 @@ async fn start(world: World, name: &str, invocations: Vec<Invocation>) -> Starte
             unreachable!("{}: {error}; `cargo build --workspace` builds it", binary.display())
         });
     Started { world, function: Function(function), runtime, answers, log, at }
+}
+
+/// The memory that a process takes, where the system tells it.
+fn resident(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 fn record(id: &str, body: &str) -> Value {
@@ -298,6 +337,78 @@ async fn the_function_hands_back_what_it_has_no_time_for_and_takes_it_later() {
     assert!(started.log().iter().any(told));
 }
 
+/// A call that hangs for longer than there is time, and so does its repetition.
+fn hang(world: &World, operation: &str) {
+    let hangs = Effect::Slow(Duration::from_secs(600));
+    world.organization.inject(Fault { times: 2, ..Fault::once(operation, hangs) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_records_what_it_is_at_and_answers_in_time() {
+    let world = world().await;
+    let member = world.members[0].clone();
+    let finding = Attack::Instance.finding(&member, 1);
+    world.raise(&finding);
+    world.import(&finding);
+    hang(&world, "ModifyNetworkInterfaceAttribute");
+    let slow = record("slow", &event(&finding).to_string());
+    let all = [slow.clone(), record("garbage", "not a finding")];
+    let invocations = vec![batch(&all, Duration::from_secs(20)), batch(&[slow], MINUTE)];
+    let mut started = start(world, "records", invocations).await;
+    // The response is the sweep's now, and its message not the queue's any more.
+    let said = started.answer().await;
+    assert_eq!(said["batchItemFailures"], json!([{ "itemIdentifier": "garbage" }]));
+    let told = |line: &Value| {
+        line["fields"]["message"]
+            .as_str()
+            .is_some_and(|text| text.ends_with("goes on later: the invocation's time is over"))
+    };
+    assert!(started.log().iter().any(told));
+    // Whoever comes first goes on with it: here the finding's next event.
+    let said = started.answer().await;
+    assert_eq!(said["batchItemFailures"], json!([]));
+    let reaches = started.world.organization.edit(|state| {
+        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
+    });
+    assert!(!reaches);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_hands_back_what_it_could_not_record() {
+    let world = world().await;
+    let finding = Attack::Instance.finding(&world.members[0], 1);
+    world.raise(&finding);
+    world.import(&finding);
+    hang(&world, "TransactWriteItems");
+    let records = [record("slow", &event(&finding).to_string())];
+    let invocations = vec![batch(&records, Duration::from_secs(14)), batch(&records, MINUTE)];
+    let mut started = start(world, "hands-back-at-work", invocations).await;
+    let said = started.answer().await;
+    assert_eq!(said["batchItemFailures"], json!([{ "itemIdentifier": "slow" }]));
+    let said = started.answer().await;
+    assert_eq!(said["batchItemFailures"], json!([]));
+    assert_eq!(started.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_answers_findings_on_a_host_without_extensions() {
+    let world = world().await;
+    let finding = Attack::Instance.finding(&world.members[0], 1);
+    world.raise(&finding);
+    world.import(&finding);
+    let records = [record("good", &event(&finding).to_string())];
+    let invocations = vec![batch(&records, MINUTE)];
+    let mut started = start_on(Extensions::Missing, world, "alone", invocations).await;
+    assert_eq!(started.answer().await["batchItemFailures"], json!([]));
+    assert_eq!(started.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
+    let told = |line: &Value| {
+        line["fields"]["message"].as_str().is_some_and(|text| {
+            text == "no extension could be registered: the function will not be told of its end"
+        })
+    };
+    assert!(started.log().iter().any(told));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
     let mut started = start(world().await, "shutdown", Vec::new()).await;
@@ -310,8 +421,11 @@ async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
     let took = polled.duration_since(started.at);
-    println!("start_to_first_poll_ms={}", took.as_millis());
     let id = started.function.0.id();
+    println!("start_to_first_poll_ms={}", took.as_millis());
+    if let Some(kilobytes) = resident(id) {
+        println!("idle_resident_kb={kilobytes}");
+    }
     let told = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap();
     assert!(told.success());
     let asked = Instant::now();

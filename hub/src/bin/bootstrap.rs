@@ -7,6 +7,7 @@
 )]
 
 use std::io::{Error, Write};
+use std::panic::AssertUnwindSafe;
 use std::time::SystemTime;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
@@ -14,10 +15,11 @@ use firebreak_hub::aws::config;
 use firebreak_hub::respond::Responder;
 use firebreak_hub::settings::Settings;
 use firebreak_hub::{lambda, metrics};
+use futures::FutureExt;
 use lambda_runtime::{Context, LambdaEvent, run, service_fn, spawn_graceful_shutdown_handler};
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -28,8 +30,12 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let responder = Responder::new(&config::from_environment().await, settings);
     // Between invocations nothing is under way: every invocation ends what it
     // began or hands it back before its deadline. So there is nothing to save
-    // here, only the end to tell.
-    spawn_graceful_shutdown_handler(|| async { info!("the function ends") }).await;
+    // here, only the end to tell: a host without extensions, which is how Lambda
+    // tells of the end, is no reason not to answer findings.
+    let told = spawn_graceful_shutdown_handler(|| async { info!("the function ends") });
+    if AssertUnwindSafe(told).catch_unwind().await.is_err() {
+        warn!("no extension could be registered: the function will not be told of its end");
+    }
     let responder = &responder;
     run(service_fn(move |event: LambdaEvent<Value>| async move {
         responder.deadline.set(deadline(&event.context));
