@@ -1,7 +1,7 @@
 //! What docs/cost.md says adds up, and counts the alarms and metrics that there
 //! are. Prices are its inputs: whether AWS still asks them is for its readers.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::collections::BTreeMap;
 use std::fs;
