@@ -1,6 +1,6 @@
 //! The templates grant what the actions declare, and no more.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use std::collections::BTreeSet;
 use std::fs;
