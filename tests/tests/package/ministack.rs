@@ -25,16 +25,19 @@ pub(crate) struct Ministack {
     pub(crate) log: PathBuf,
 }
 
+/// Runs the program until the standard input ends, which it does with this test
+/// however that ends; then all of the process group goes, the functions among it.
+const UNTIL_THE_TEST_ENDS: &str = r#""$0" & read -r _; trap "" TERM; kill -TERM 0; wait"#;
+
 impl Drop for Ministack {
     fn drop(&mut self) {
-        // The functions that it runs are of its process group, and end with it.
-        let group = format!("-{}", self.server.id());
-        let told = Command::new("kill").args(["-TERM", "--", &group]).status();
+        drop(self.server.stdin.take());
         let asked = Instant::now();
-        while matches!(self.server.try_wait(), Ok(None)) && asked.elapsed().as_secs() < 5 {
+        while matches!(self.server.try_wait(), Ok(None)) && asked.elapsed().as_secs() < 10 {
             std::thread::sleep(Duration::from_millis(50));
         }
-        drop(told);
+        // What does not end by itself.
+        let group = format!("-{}", self.server.id());
         drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
         drop(self.server.wait());
     }
@@ -50,7 +53,9 @@ impl Ministack {
         let port =
             std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let endpoint = format!("http://127.0.0.1:{port}");
-        let server = Command::new(program)
+        let server = Command::new("sh")
+            .args(["-c", UNTIL_THE_TEST_ENDS])
+            .arg(program)
             .current_dir(&folder)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -63,6 +68,7 @@ impl Ministack {
             .env("AUTH", "true")
             // The functions get it in their environment.
             .env("AWS_ENDPOINT_URL", &endpoint)
+            .stdin(Stdio::piped())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .process_group(0)
