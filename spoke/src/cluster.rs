@@ -34,7 +34,6 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, OrchestratorError};
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_types::SdkConfig;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -50,7 +49,7 @@ use serde_json::Value;
 use tower::{BoxError, Service};
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
+use crate::error::{ActionError, Kind, with_causes};
 use crate::pace::Class;
 use crate::resource::{Partition, Region};
 
@@ -427,7 +426,7 @@ impl Service<http::Request<Body>> for ToCluster {
                 }
             }
             let answer = operation.invoke(plain).await;
-            let answer = answer.map_err(|error| DisplayErrorContext(&error).to_string())?;
+            let answer = answer.map_err(|error| with_causes(&error))?;
             let response = http::Response::builder().status(answer.status);
             Ok(response.body(Body::from(answer.body))?)
         })

@@ -5,7 +5,6 @@ use std::fmt;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// What kind of failure it is: each is handled in its own way.
@@ -105,16 +104,33 @@ impl ActionError {
                 match (service.err().code(), service.err().message()) {
                     (Some(code), Some(text)) => format!("{code}: {text}"),
                     (Some(code), None) => code.to_owned(),
-                    (None, _) => DisplayErrorContext(error).to_string(),
+                    (None, _) => with_causes(error),
                 }
             }
-            _ => DisplayErrorContext(error).to_string(),
+            _ => with_causes(error),
         };
         let help = (kind == Kind::Denied).then(|| {
             format!("grant the spoke role {call}: redeploy stacksets/spoke.yaml, and look for a service control policy that denies it")
         });
         Self { kind, message: format!("{call} failed: {said}"), code, help }
     }
+}
+
+/// An error and what caused it, each in its own words, outermost first. The SDK's
+/// `DisplayErrorContext` adds all of the answer, headers and body, as a program
+/// sees it.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Some repeat what is below them.
+        if !told.ends_with(&said) {
+            told = format!("{told}: {said}");
+        }
+        cause = error.source();
+    }
+    told
 }
 
 fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
@@ -191,6 +207,8 @@ fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
     use super::*;
 
     #[test]
@@ -200,6 +218,19 @@ mod tests {
         let passing = ActionError::new(Kind::Transient, "not yet");
         let all = ActionError::all(vec![failed.clone(), passing, failed]).unwrap();
         assert_eq!((all.kind, all.message.as_str()), (Kind::Transient, "no; not yet"));
+    }
+
+    #[test]
+    fn what_was_not_answered_is_told_with_its_causes_and_nothing_else() {
+        let refused = std::io::Error::other("connection refused");
+        let error = ConnectorError::io(Box::new(refused));
+        let error: SdkError<aws_sdk_iam::Error, HttpResponse> = SdkError::dispatch_failure(error);
+        let told = ActionError::from_sdk("sts:GetCallerIdentity", &error);
+        assert_eq!(
+            told.message,
+            "sts:GetCallerIdentity failed: dispatch failure: io error: connection refused"
+        );
+        assert_eq!(told.kind, Kind::Transient);
     }
 
     #[test]
