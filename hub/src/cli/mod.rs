@@ -29,7 +29,7 @@ pub mod stacksets;
 pub mod sweep;
 
 /// Contains AWS threats across an organization, under a policy that each
-/// organizational unit tunes; every step can be taken back.
+/// organizational unit tunes. What can be taken back says so, and is taken back.
 #[derive(Debug, Parser)]
 #[command(name = "firebreak", version)]
 pub struct Cli {

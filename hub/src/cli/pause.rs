@@ -84,6 +84,19 @@ pub async fn pause(arguments: &PauseArguments, output: Output) -> Result<(), Fai
     if until.is_some_and(|until| until <= now) {
         return Err(Failure::Usage("--until is over already: nothing was paused".to_owned()));
     }
+    match responder.knows(&scope).await {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(Failure::Usage(format!(
+                "there is no {scope}: nothing was paused\nhelp: an OU and an account have the id that AWS Organizations gives them, a rule the name that the policy in force gives it"
+            )));
+        }
+        // A kill switch has to work while others do not answer.
+        Err(error) => {
+            let mut err = std::io::stderr().lock();
+            writeln!(err, "warning: whether there is {scope} could not be looked up: {error}")?;
+        }
+    }
     let pause = responder.pause(&scope, until, arguments.reason.clone()).await?;
     show(&scope, &pause, "in force", output)
 }

@@ -77,16 +77,25 @@ pub fn write_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result
         (_, disposition) => format!("{disposition:?}").to_lowercase(),
     };
     writeln!(out, "  outcome   {word}: {}", outcome.reason)?;
-    if let Some(response) = &outcome.response {
-        write_steps(out, response)?;
+    match &outcome.response {
+        // Nothing of it is recorded: the id is of a response that there is not.
+        Some(response) if outcome.disposition == crate::respond::Disposition::Planned => {
+            writeln!(out, "  rule      {}", response.rule)?;
+            write_each_step(out, response)
+        }
+        Some(response) => write_steps(out, response),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Writes the rule and the steps of a response for people.
 pub fn write_steps(out: &mut impl Write, response: &Response) -> std::io::Result<()> {
     writeln!(out, "  rule      {}", response.rule)?;
     writeln!(out, "  response  {} ({})", response.id, response.state)?;
+    write_each_step(out, response)
+}
+
+fn write_each_step(out: &mut impl Write, response: &Response) -> std::io::Result<()> {
     for step in &response.steps {
         let state = match step.state {
             StepState::Planned => "planned",

@@ -25,6 +25,29 @@ impl Responder {
         Ok(pause)
     }
 
+    /// Whether there is what a scope names: a pause of a typing error would stop
+    /// nothing. A rule is looked for in the policy in force.
+    ///
+    /// # Errors
+    ///
+    /// Organizations or the table did not say.
+    pub async fn knows(&self, scope: &Scope) -> Result<bool, HubError> {
+        let point = match scope {
+            Scope::Organization => return Ok(true),
+            Scope::Unit(id) => id.clone(),
+            Scope::Account(account) => account.to_string(),
+            Scope::Rule(named) => {
+                let (_, policy) = self.policies.in_force().await?;
+                return Ok(policy.documents().iter().any(|document| {
+                    document.rule_names().any(|name| {
+                        name == named || format!("{}/{name}", document.attach) == *named
+                    })
+                }));
+            }
+        };
+        Ok(self.organization.path_of(&point).await?.is_some())
+    }
+
     /// Ends the pause of a scope. Returns what was paused; `None` when nothing was.
     pub async fn resume_scope(&self, scope: &Scope) -> Result<Option<Pause>, HubError> {
         let by = self.caller().await?;

@@ -57,6 +57,10 @@ fn export_and_verify_in_the_table_and_without_it() {
     assert_eq!(code(&served, &["audit", "verify", "--against", path]).0, Some(0));
     assert_eq!(code(&served, &["audit", "verify", path, "--since", "1d"]).0, Some(2));
 
+    // Of a typing error nothing would be found wrong.
+    let (wrong, said) = code(&served, &["audit", "verify", "--account", "organisation"]);
+    assert_eq!(wrong, Some(2), "{said}");
+
     // One event less, and one that says something else.
     let mut lines: Vec<&str> = text.lines().collect();
     let at = lines.iter().position(|line| line.starts_with(r#"{"event""#)).unwrap();

@@ -9,6 +9,7 @@ mod deploy;
 mod guide;
 mod hostile;
 mod offline;
+mod pause;
 mod policies;
 mod responses;
 mod served;

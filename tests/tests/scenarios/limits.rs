@@ -214,3 +214,28 @@ async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
     assert_eq!(expiring, ["budget", "place"]);
     assert!(kinds.contains_key("response") && kinds.contains_key("audit"), "{kinds:?}");
 }
+
+/// A pause of a typing error would stop nothing, and be told as in force.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_known_not_to_be_before_it_is_paused() {
+    let stage = stage_with(acting(""), Options::default()).await;
+    let account = &stage.member("sandbox", 0).account;
+    let known = |text: String| {
+        let (responder, scope) = (&stage.responder, text.parse::<Scope>().unwrap());
+        async move { responder.knows(&scope).await.unwrap() }
+    };
+    for scope in ["organization", "ou:ou-fb01-sandbox1", "ou:r-fb01", "rule:act", "rule:r-fb01/act"]
+    {
+        assert!(known(scope.to_owned()).await, "{scope}");
+    }
+    assert!(known(format!("account:{account}")).await);
+    for scope in ["ou:ou-fb01-sandbox2", "ou:r-fb02", "account:999999999990", "rule:acts"] {
+        assert!(!known(scope.to_owned()).await, "{scope}");
+    }
+    // Who is refused an answer is not told that there is nothing.
+    stage.world.organization.inject(Fault::once(
+        "ListRoots",
+        Effect::Error { status: 400, code: "AccessDeniedException".to_owned() },
+    ));
+    assert!(stage.responder.knows(&"ou:r-fb01".parse().unwrap()).await.is_err());
+}

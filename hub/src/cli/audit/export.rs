@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::super::{Failure, responder};
-use super::{Day, range};
+use super::{Day, chain, range};
 use crate::audit::export::{End, FORMAT, Scope, Writer};
 use crate::aws::ledger::Ledger;
 
@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
     /// Only this account's record; `organization` is what is about none.
-    #[arg(long)]
+    #[arg(long, value_parser = chain)]
     account: Option<String>,
     /// Into this file, which must not be there yet; else to standard output.
     #[arg(long, value_name = "FILE")]

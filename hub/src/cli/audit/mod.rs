@@ -8,6 +8,7 @@ mod verify;
 use std::str::FromStr;
 
 use clap::Subcommand;
+use firebreak_spoke::resource::AccountId;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,6 +17,7 @@ pub use self::report::Report;
 pub use self::verify::verify_table;
 use super::responses::duration;
 use super::{Failure, Output};
+use crate::audit::ORGANIZATION;
 use crate::audit::account::Range;
 use crate::audit::chain::day_of;
 
@@ -28,6 +30,15 @@ pub enum Command {
     /// Say what of the record was changed, removed, reordered or put in: 0 when
     /// there is none, 1 when there is.
     Verify(verify::Arguments),
+}
+
+/// Whose record: an account's, or the organization's own. Of a typing error
+/// nothing would be found wrong.
+fn chain(text: &str) -> Result<String, String> {
+    if text == ORGANIZATION || text.parse::<AccountId>().is_ok_and(|id| id.is_real()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("it is neither an account's id of 12 digits nor `{ORGANIZATION}`"))
 }
 
 /// Runs the command.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::super::{Failure, Output, inputs, responder_or};
 use super::report::Report;
-use super::{Day, range};
+use super::{Day, chain, range};
 use crate::audit::account::{AccountRecord, Range};
 use crate::audit::chain::{ChainId, day_of};
 use crate::audit::export::Export;
@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
     /// Only this account's record; `organization` is what is about none.
-    #[arg(long)]
+    #[arg(long, value_parser = chain)]
     account: Option<String>,
     /// An earlier export, kept elsewhere: what was rewritten or cut since is found
     /// even where it is consistent in itself.
