@@ -127,6 +127,13 @@ pub enum Change {
 #[error("{0}")]
 pub struct RolloutError(String);
 
+/// Whether a template has a parameter; not so where it cannot be read, which
+/// [`Desired::new`] tells.
+pub fn declares(template: &str, parameter: &str) -> bool {
+    let read: Result<Value, _> = serde_saphyr::from_str(template);
+    read.is_ok_and(|read| read.pointer(&format!("/Parameters/{parameter}")).is_some())
+}
+
 impl Desired {
     /// Puts a template, the parameters given for it and its targets together.
     pub fn new(

@@ -336,7 +336,15 @@ async fn the_rules_that_forward_findings_are_made_in_the_hub_s_account_alone() {
         }
     });
     let forward: BTreeSet<String> = ["us-east-1", HOME].map(str::to_owned).into();
-    let request = Request { forward, ..request(&["ou-fb01-sandbox1"]) };
+    let alarms = ("AlarmEmail".to_owned(), "security@example.com".to_owned());
+    let mut request = Request { forward, ..request(&["ou-fb01-sandbox1"]) };
+    request.parameters.extend([alarms.clone()]);
+    // It is a parameter of the rules' template, and of nothing else.
+    let alone = Request { forward: BTreeSet::new(), ..request.clone() };
+    let refused = plan_as(&world, MANAGEMENT, &alone).await.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("`AlarmEmail`") && refused.contains("--forward"), "{refused}");
+    let planned = plan_as(&world, MANAGEMENT, &request).await.unwrap();
+    assert_eq!(planned[1].desired.parameters.get(&alarms.0), Some(&alarms.1));
     let run = deploy(&world, &request).await;
     assert_eq!(run.changed, ["CreateStackSet", "CreateStackInstances"].repeat(2));
     assert_eq!((run.deployed[1].current, run.deployed[1].failed.len()), (2, 0));

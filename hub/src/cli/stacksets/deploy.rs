@@ -26,7 +26,7 @@ use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
 use crate::aws::stacksets::{Asked, Caller, Progress, StackSets, caller};
 use crate::policy::Policy;
-use crate::rollout::{Change, Desired, Health, Instance, Observed, outermost};
+use crate::rollout::{Change, Desired, Health, Instance, Observed, declares, outermost};
 use crate::settings::Settings;
 
 const SPOKE: &str = include_str!("../../../../stacksets/spoke.yaml");
@@ -215,7 +215,15 @@ pub async fn plan(
     let (spoke, forwarding) =
         request.templates.clone().unwrap_or_else(|| (SPOKE.to_owned(), REGION.to_owned()));
     let units = units(config, settings, &organization, request).await?;
-    let mut parameters = request.parameters.clone();
+    // Each parameter that was given goes to the template that has it.
+    let is_of_region = |key: &String| declares(&forwarding, key) && !declares(&spoke, key);
+    let (for_region, mut parameters): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        request.parameters.clone().into_iter().partition(|(key, _)| is_of_region(key));
+    if let Some(key) = for_region.keys().next().filter(|_| request.forward.is_empty()) {
+        return Err(Failure::Usage(format!(
+            "`{key}` is a parameter of region.yaml, which is not deployed\nhelp: name the Regions with --forward"
+        )));
+    }
     for (key, value) in [
         ("HubAccountId", hub.clone()),
         ("OrganizationId", caller.organization.clone()),
@@ -232,9 +240,10 @@ pub async fn plan(
         let targets =
             (BTreeSet::from([unit]), BTreeSet::from([hub.clone()]), request.forward.clone());
         let bus = format!("arn:{}:events:{region}:{hub}:event-bus/firebreak", caller.partition);
-        let mut parameters = BTreeMap::from([("HubBusArn".to_owned(), bus)]);
+        let mut parameters = for_region;
+        parameters.entry("HubBusArn".to_owned()).or_insert(bus);
         if let Some(home) = &settings.aggregator_region {
-            parameters.insert("AggregatorRegion".to_owned(), home.to_string());
+            parameters.entry("AggregatorRegion".to_owned()).or_insert_with(|| home.to_string());
         }
         let purpose = "Firebreak: the rules that forward findings to the hub";
         wanted.push(
