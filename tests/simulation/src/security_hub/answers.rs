@@ -1,5 +1,7 @@
 //! Security Hub's calls, as its API reference has them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -164,8 +166,15 @@ fn get_findings(hub: &SecurityHub, place: Place<'_>, input: &Value) -> Answer {
     let filters = input.get("Filters").and_then(Value::as_object).unwrap_or(&empty);
     check(filters)?;
     let mut found = Vec::new();
+    let named = named(filters);
     for region in hub.visible_regions(place.region) {
-        for ((id, _), finding) in hub.findings.get(&region).into_iter().flatten() {
+        let Some(held) = hub.findings.get(&region) else { continue };
+        // What is asked for by its id costs what it finds, however many there are.
+        let looked_at: Vec<_> = match &named {
+            Some(ids) => ids.iter().flat_map(|id| of_id(held, id)).collect(),
+            None => held.iter().collect(),
+        };
+        for ((id, _), finding) in looked_at {
             if hub.is_known(id, place.now)
                 && hub.sees(place.account, finding)
                 && passes(filters, finding)?
@@ -175,6 +184,26 @@ fn get_findings(hub: &SecurityHub, place: Place<'_>, input: &Value) -> Answer {
         }
     }
     page(&found, input)
+}
+
+/// The ids that a filter asks for; `None` where it asks for others as well.
+fn named(filters: &Map<String, Value>) -> Option<BTreeSet<&str>> {
+    let alternatives = filters.get("Id")?.as_array()?;
+    let id = |it| {
+        let it: &Value = it;
+        let is_exact = it.get("Comparison").and_then(Value::as_str) == Some("EQUALS");
+        it.get("Value").and_then(Value::as_str).filter(|_| is_exact)
+    };
+    alternatives.iter().map(id).collect()
+}
+
+/// The findings of one id, each of another product.
+fn of_id<'a>(
+    held: &'a BTreeMap<Key, Value>,
+    id: &str,
+) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+    let id = id.to_owned();
+    held.range((id.clone(), String::new())..).take_while(move |((it, _), _)| *it == id)
 }
 
 /// One page of what was found, with the token of the next.
