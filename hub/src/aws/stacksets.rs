@@ -70,13 +70,20 @@ pub async fn caller(config: &SdkConfig) -> Result<Caller, HubError> {
         .await
         .map_err(|error| failed("organizations:DescribeOrganization", &error))?;
     let organization = described.organization();
-    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    let arn = identity.arn().unwrap_or_default();
+    // Whose management account is unknown must not pass for it, nor may a role
+    // trust an organization without an id.
+    let told = |text: Option<&str>, what: &str| {
+        let text = text.filter(|text| !text.is_empty()).map(str::to_owned);
+        text.ok_or_else(|| HubError::Failed(format!("AWS did not tell {what}")))
+    };
     Ok(Caller {
-        partition: arn.split(':').nth(1).unwrap_or("aws").to_owned(),
-        account: text(identity.account()),
-        organization: text(organization.and_then(|it| it.id())),
-        management: text(organization.and_then(|it| it.master_account_id())),
+        partition: told(identity.arn().and_then(|arn| arn.split(':').nth(1)), "the partition")?,
+        account: told(identity.account(), "the caller's account")?,
+        organization: told(organization.and_then(|it| it.id()), "the organization's id")?,
+        management: told(
+            organization.and_then(|it| it.master_account_id()),
+            "the organization's management account",
+        )?,
     })
 }
 
