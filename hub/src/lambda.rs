@@ -8,6 +8,8 @@
 //!   the queue delivers it again and, after its last try, moves it to the
 //!   dead-letter queue. Nothing is lost and nothing vanishes silently.
 //! - A bad message keeps none of the others in its batch from being handled.
+//! - What failed in passing comes back soon once, and then after the queue's
+//!   visibility timeout.
 //! - Accounts are taken in turn: the storm of one does not delay the others.
 //! - The answer is given before the deadline. What was not started, or not
 //!   ended, by then is reported as failed; what was begun is resumed from its
@@ -104,6 +106,12 @@ pub struct Handled {
 }
 
 impl Handled {
+    /// Whether it failed the first time, and in passing: it may well succeed soon.
+    fn may_soon_succeed(&self) -> bool {
+        let passes = |error| matches!(error, &MessageError::Hub(HubError::Transient(_)));
+        self.deliveries == 1 && !self.errors.is_empty() && self.errors.iter().all(passes)
+    }
+
     fn of(parts: &[Result<Finding, Rejection>], times: Times, deliveries: u32) -> Self {
         let arrived =
             |finding: &Finding| Arrived { id: finding.id.clone(), updated_at: finding.updated_at };
@@ -172,8 +180,10 @@ pub async fn handle_batch(
         .into_iter()
         .map(|message| (outbox_keys(&message), message))
         .partition::<Vec<_>, _>(|(keys, _)| keys.is_some());
+    let mut receipts: BTreeMap<String, String> = BTreeMap::new();
     for (_, message) in records {
         let id = message.message_id.clone().unwrap_or_default();
+        receipts.extend(message.receipt_handle.clone().map(|receipt| (id.clone(), receipt)));
         let parts = read(&id, message.body.as_deref().unwrap_or(""));
         let attribute = |name: &str| message.attributes.get(name);
         let number = |name: &str| attribute(name)?.parse::<i64>().ok();
@@ -192,6 +202,8 @@ pub async fn handle_batch(
         handled.push((id, Handled { errors: vec![NOT_STARTED], ..unhandled }));
     }
     take_turns(responder, turns, &mut handled).await;
+    let soon = handled.iter().filter(|(_, it)| it.may_soon_succeed());
+    bring_back_soon(responder, soon.filter_map(|(id, _)| receipts.remove(id)).collect()).await;
     let times = Times { received, started: Some(responder.now()), ..Times::default() };
     handled.extend(write_back(responder, write_backs, times).await);
 
@@ -210,6 +222,14 @@ pub async fn handle_batch(
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = batch_item_failures.collect();
     (response, handled)
+}
+
+/// Has messages come back soon. Where that fails they come back later.
+async fn bring_back_soon(responder: &Responder, receipts: Vec<String>) {
+    let Some(intake) = responder.intake.as_ref().filter(|_| !receipts.is_empty()) else { return };
+    if let Err(error) = intake.bring_back_soon(&receipts).await {
+        warn!("what failed in passing comes back after the queue's visibility timeout: {error}");
+    }
 }
 
 /// The keys of a message of the write-back queue.
@@ -265,7 +285,7 @@ async fn tell_together(
             first.chain(std::iter::repeat(None)).take(messages.len()).map(Ok).collect()
         }
         // Nothing was told yet: reading comes first.
-        Err(HubError::Failed(_)) if messages.len() > 1 => {
+        Err(HubError::Failed(_) | HubError::Refused(_)) if messages.len() > 1 => {
             let mut told = Vec::new();
             for keys in messages {
                 let delivery = responder.deliver_keys(keys).await;
@@ -382,7 +402,7 @@ fn log(id: &str, handled: &Handled) {
             MessageError::OutOfTime(_) => {
                 warn!(message.id = id, "message `{id}` will be delivered again: {failure}");
             }
-            MessageError::Hub(HubError::Failed(why)) => {
+            MessageError::Hub(HubError::Failed(why) | HubError::Refused(why)) => {
                 error!(message.id = id, "message `{id}` failed: {why}");
             }
             MessageError::Rejected(rejection) => {

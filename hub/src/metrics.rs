@@ -148,7 +148,9 @@ fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
     let errors = |is: fn(&MessageError) -> bool| {
         number(messages.iter().flat_map(|message| &message.errors).filter(|it| is(it)).count())
     };
-    let broken = errors(|error| matches!(error, MessageError::Hub(HubError::Failed(_))));
+    let broken = errors(|error| {
+        matches!(error, MessageError::Hub(HubError::Failed(_) | HubError::Refused(_)))
+    });
     let rejected = messages.iter().filter(|message| {
         message.errors.iter().any(|error| matches!(error, MessageError::Rejected(_)))
     });

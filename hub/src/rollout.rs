@@ -161,7 +161,13 @@ impl Desired {
             }
             let value = given.get(key).cloned().or_else(|| text("Default"));
             let missing = || wrong(format!("the parameter `{key}` has no value and no default"));
-            parameters.insert(key.clone(), value.ok_or_else(missing)?);
+            let value = value.ok_or_else(missing)?;
+            if let Some(wanted) = unmet(declaration, &value) {
+                let told =
+                    if hidden.contains(key) { "its value".into() } else { format!("`{value}`") };
+                return Err(wrong(format!("the parameter `{key}`: {told} is not {wanted}")));
+            }
+            parameters.insert(key.clone(), value);
         }
         if let Some(unknown) = given.keys().find(|key| !parameters.contains_key(*key)) {
             let known: Vec<&str> = parameters.keys().map(String::as_str).collect();
@@ -357,6 +363,21 @@ pub fn outermost(units: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
     units.iter().filter(|(_, above)| !below(above)).map(|(id, _)| id.clone()).collect()
 }
 
+/// What a parameter has to be, where this value is not so. A pattern has to match
+/// the whole value; AWS reads it as Java does, and alone checks one that is not
+/// read here (CloudFormation user guide, "Parameters": `AllowedPattern`).
+fn unmet(declaration: &Value, value: &str) -> Option<String> {
+    if let Some(allowed) = declaration.get("AllowedValues").and_then(Value::as_array) {
+        let allowed: Vec<String> = allowed.iter().map(scalar).collect();
+        if !allowed.iter().any(|it| it == value) {
+            return Some(format!("one of {}", allowed.join(", ")));
+        }
+    }
+    let pattern = declaration.get("AllowedPattern").and_then(Value::as_str)?;
+    let whole = regex_lite::Regex::new(&format!("^(?:{pattern})$")).ok()?;
+    (!whole.is_match(value)).then(|| format!("as `{pattern}` asks for"))
+}
+
 fn scalar(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -415,6 +436,25 @@ mod tests {
         assert_eq!(desired.changes(Some(&is)), Ok(vec![]));
         is.parameters.remove("Size");
         assert_eq!(desired.changes(Some(&is)), Ok(vec![]), "AWS may leave defaults out");
+    }
+
+    #[test]
+    fn a_value_that_the_template_does_not_allow_is_refused_and_a_hidden_one_not_shown() {
+        let template = "Parameters:\n  Kind: { Type: String, Default: a, AllowedValues: [a, b] }\n  Secret: { Type: String, NoEcho: true, AllowedPattern: \"^[a-z]{4}$\" }\n";
+        let desired = |pairs: &[(&str, &str)]| {
+            let targets = (set(&["ou-a"]), set(&[]), set(&["eu-central-1"]));
+            let made = Desired::new("spoke", "", template.to_owned(), &given(pairs), targets);
+            made.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(desired(&[("Secret", "abcd"), ("Kind", "b")]), Ok(()));
+        assert_eq!(
+            desired(&[("Secret", "abcd"), ("Kind", "c")]),
+            Err("the template of spoke: the parameter `Kind`: `c` is not one of a, b".to_owned())
+        );
+        assert_eq!(
+            desired(&[("Secret", "abcd\n1")]),
+            Err("the template of spoke: the parameter `Secret`: its value is not as `^[a-z]{4}$` asks for".to_owned())
+        );
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub struct Settings {
     /// Whether GuardDuty archives the findings of what is contained:
     /// `FIREBREAK_ARCHIVE_RESOLVED`, `true` or `false`, default `false`.
     pub archive_resolved: bool,
+    /// The URL of the intake queue: `FIREBREAK_INTAKE_QUEUE`. Without one, what
+    /// failed in passing comes back after its visibility timeout.
+    pub intake_queue: Option<String>,
     /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without
     /// one, whoever responds tells Security Hub and everybody else itself.
     pub write_back_queue: Option<String>,
@@ -82,6 +85,7 @@ impl Settings {
             lease: Duration::from_secs(300),
             hold: Duration::from_secs(24 * 3_600),
             archive_resolved: false,
+            intake_queue: None,
             write_back_queue: None,
             topic: None,
             event_bus: None,
@@ -145,16 +149,8 @@ impl Settings {
                 help: "with `true`, GuardDuty archives what was contained; updates of it are then not acted on",
             })?;
         }
-        if let Some(url) = variable("FIREBREAK_WRITE_BACK_QUEUE") {
-            if !url.starts_with("https://") && !url.starts_with("http://") {
-                return Err(SettingsError {
-                    variable: "FIREBREAK_WRITE_BACK_QUEUE",
-                    why: format!("`{url}` is not the URL of a queue"),
-                    help: "set it to the queue's URL, as `aws sqs get-queue-url` prints it",
-                });
-            }
-            settings.write_back_queue = Some(url);
-        }
+        settings.intake_queue = queue("FIREBREAK_INTAKE_QUEUE", &variable)?;
+        settings.write_back_queue = queue("FIREBREAK_WRITE_BACK_QUEUE", &variable)?;
         settings.read_channels(variable)?;
         Ok(settings)
     }
@@ -182,6 +178,22 @@ impl Settings {
     }
 }
 
+/// Reads the URL of a queue.
+fn queue(
+    name: &'static str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<String>, SettingsError> {
+    let Some(url) = variable(name) else { return Ok(None) };
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Ok(Some(url));
+    }
+    Err(SettingsError {
+        variable: name,
+        why: format!("`{url}` is not the URL of a queue"),
+        help: "set it to the queue's URL, as `aws sqs get-queue-url` prints it",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +218,8 @@ mod tests {
             ("FIREBREAK_RATE_SHARE", "lots"),
             ("FIREBREAK_CONCURRENCY", "0"),
             ("FIREBREAK_HOLD_HOURS", "a day"),
+            ("FIREBREAK_INTAKE_QUEUE", "firebreak-intake"),
+            ("FIREBREAK_WRITE_BACK_QUEUE", "arn:aws:sqs:eu-west-1:111122223333:write-back"),
             ("FIREBREAK_TOPIC", "notices"),
             ("FIREBREAK_TOPIC", ""),
             ("FIREBREAK_EVENT_BUS", "arn:aws:sns:eu-west-1:111122223333:notices"),

@@ -15,6 +15,10 @@ pub enum HubError {
     /// Another try would fail alike until somebody mends what it names.
     #[error("{0}")]
     Failed(String),
+    /// Firebreak's own no to what a person asked for: there is no such response,
+    /// or its state does not allow it. No call failed.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl HubError {
@@ -24,6 +28,7 @@ impl HubError {
         match self {
             Self::Transient(cause) => Self::Transient(format!("{what}: {cause}")),
             Self::Failed(cause) => Self::Failed(format!("{what}: {cause}")),
+            Self::Refused(cause) => Self::Refused(format!("{what}: {cause}")),
         }
     }
 }

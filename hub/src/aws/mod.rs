@@ -7,6 +7,7 @@ pub mod coverage;
 pub mod deadline;
 pub mod error;
 pub mod guardduty;
+pub mod intake;
 pub mod ledger;
 pub mod notices;
 pub mod organization;

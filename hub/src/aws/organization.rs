@@ -177,7 +177,9 @@ impl Organization {
                 Ok(place) => {
                     paths.insert(account.clone(), place.ou_path);
                 }
-                Err(HubError::Failed(why)) => tracing::debug!("{account} is left out: {why}"),
+                Err(HubError::Failed(why) | HubError::Refused(why)) => {
+                    tracing::debug!("{account} is left out: {why}")
+                }
                 Err(error @ HubError::Transient(_)) => return Err(error),
             }
         }

@@ -214,7 +214,7 @@ impl Policies {
     ///
     /// # Errors
     ///
-    /// `Failed` when another push came between, with who made it; nothing is in
+    /// `Refused` when another push came between, with who made it; nothing is in
     /// force of this one.
     pub async fn push(
         &self,
@@ -223,7 +223,7 @@ impl Policies {
         author: &Author,
     ) -> Result<Version, HubError> {
         if let Some(long) = documents.iter().find(|it| it.text.len() > LONGEST_DOCUMENT) {
-            return Err(HubError::Failed(format!(
+            return Err(HubError::Refused(format!(
                 "`{}` has {} bytes, and DynamoDB keeps {LONGEST_DOCUMENT} in one item\nhelp: move rules to the OUs that they are about",
                 long.file,
                 long.text.len()
@@ -285,7 +285,7 @@ impl Policies {
                     .to_owned(),
             )
         } else {
-            HubError::Failed(format!(
+            HubError::Refused(format!(
                 "version {} was pushed meanwhile by {}; yours is not in force\nhelp: look at it with `firebreak policy diff`, then push again",
                 now.number, now.by
             ))

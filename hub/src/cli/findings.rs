@@ -25,13 +25,13 @@ pub enum Command {
     },
 }
 
-/// Runs the command.
+/// Runs the command. That an input is rejected is an answer, and stands on its line.
 pub fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Parse { paths, detail } => {
             let mut out = std::io::stdout().lock();
             let unreadable = parse(paths, *detail, &mut out)?;
-            if unreadable.is_empty() { Ok(()) } else { Err(Failure::Check(unreadable.join("\n"))) }
+            if unreadable.is_empty() { Ok(()) } else { Err(Failure::Usage(unreadable.join("\n"))) }
         }
     }
 }

@@ -7,10 +7,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use aws_config::SdkConfig;
 use clap::{Parser, Subcommand, ValueEnum};
+use firebreak_spoke::resource::Region;
 
 use crate::aws::config;
 use crate::aws::error::HubError;
+use crate::policy::is_attach_point;
 use crate::respond::Responder;
 use crate::settings::Settings;
 
@@ -100,10 +103,19 @@ pub enum Failure {
     Usage(String),
     /// AWS, or the way to it.
     #[error("{0}")]
-    Aws(#[from] HubError),
+    Aws(HubError),
     /// Standard output or a file.
     #[error("cannot read or write: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::Refused(why) => Self::Check(why),
+            HubError::Transient(_) | HubError::Failed(_) => Self::Aws(error),
+        }
+    }
 }
 
 impl Failure {
@@ -155,7 +167,23 @@ async fn responder() -> Result<Responder, Failure> {
     let settings =
         Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = Settings { share_places: false, ..settings };
-    Ok(Responder::new(&config::from_environment().await, settings))
+    Ok(Responder::new(&aws_config(None).await?, settings))
+}
+
+/// The AWS configuration of this environment. Where it has no Region it is the
+/// one that the command line names.
+async fn aws_config(named: Option<&Region>) -> Result<SdkConfig, Failure> {
+    let config = config::from_environment().await;
+    if config.region().is_some() {
+        return Ok(config);
+    }
+    let Some(named) = named else {
+        return Err(Failure::Usage(
+            "no Region is configured\nhelp: set AWS_REGION to the hub's Region".to_owned(),
+        ));
+    };
+    let region = aws_config::Region::new(named.to_string());
+    Ok(config.into_builder().region(region).build())
 }
 
 /// The same, for a command that could do without AWS if it were told more.
@@ -164,6 +192,14 @@ async fn responder_or(offline: &str) -> Result<Responder, Failure> {
         Failure::Usage(why) => Failure::Usage(format!("{why}\nhelp: or without AWS: {offline}")),
         other => other,
     })
+}
+
+/// Reads the id of a root or an OU.
+fn attach_point(text: &str) -> Result<String, String> {
+    if text.contains('-') && is_attach_point(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is not the id of an OU or of the root: `ou-ab12-11111111` or `r-ab12`"))
 }
 
 /// The one place where the command line reads the environment.

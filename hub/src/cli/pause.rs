@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::responses::duration;
-use super::{Failure, Output, responder};
+use super::{Failure, Output, attach_point, responder};
 use crate::switches::{Pause, Scope, Switches, told};
 
 /// Where a pause holds: exactly one of these.
@@ -149,7 +149,5 @@ fn list(switches: &Switches, now: Timestamp, output: Output) -> Result<(), Failu
 }
 
 fn unit(text: &str) -> Result<Scope, String> {
-    format!("ou:{text}")
-        .parse()
-        .map_err(|_| format!("`{text}` is not the id of an OU or of the root: `ou-…` or `r-…`"))
+    attach_point(text).map(Scope::Unit)
 }

@@ -7,9 +7,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Failure, Output, responder};
+use crate::aws::error::HubError;
 use crate::lambda::{Handled, MessageError, handle_message};
-use crate::record::{Response, StepState};
-use crate::respond::{Outcome, Run};
+use crate::record::{Response, State, StepState};
+use crate::respond::{Disposition, Outcome, Run};
 
 /// Which findings to respond to.
 #[derive(Debug, Args)]
@@ -22,7 +23,8 @@ pub struct Arguments {
     plan: bool,
 }
 
-/// Runs the command: 0 when every finding came to an end, 1 when one has to be tried again.
+/// Runs the command: 0 when all was done that policy asks for, 1 when it was not
+/// or a finding was rejected, 3 when one has to be tried again.
 pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let body = if arguments.event.as_os_str() == "-" {
         let mut body = String::new();
@@ -45,16 +47,29 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
         }
     }
     if handled.errors.is_empty() {
-        return Ok(());
+        let missed: Vec<&str> = handled.outcomes.iter().filter_map(missed).collect();
+        return if missed.is_empty() { Ok(()) } else { Err(Failure::Check(missed.join("\n"))) };
     }
     let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
     let message = errors.join("\n");
     let rejected = handled.errors.iter().all(|error| matches!(error, MessageError::Rejected(_)));
-    Err(if rejected {
-        Failure::Check(message)
-    } else {
-        Failure::Aws(crate::aws::error::HubError::Failed(message))
-    })
+    Err(if rejected { Failure::Check(message) } else { Failure::Aws(HubError::Failed(message)) })
+}
+
+/// Why what policy asks for was not done, or not all of it.
+fn missed(outcome: &Outcome) -> Option<&str> {
+    let missed = match outcome.disposition {
+        Disposition::NotConfirmed | Disposition::NotCovered => true,
+        Disposition::Responded => outcome.response.as_ref().is_some_and(|response| {
+            matches!(response.state, State::PartiallyContained | State::Failed)
+        }),
+        Disposition::Nothing
+        | Disposition::Repeat
+        | Disposition::AlreadyHeld
+        | Disposition::HeldOff
+        | Disposition::Planned => false,
+    };
+    missed.then_some(outcome.reason.as_str())
 }
 
 fn json(handled: &Handled) -> Value {
@@ -73,13 +88,13 @@ pub fn write_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result
         writeln!(out, "  OU path   {path}")?;
     }
     let word = match (&outcome.response, outcome.disposition) {
-        (Some(response), crate::respond::Disposition::Responded) => response.state.to_string(),
+        (Some(response), Disposition::Responded) => response.state.to_string(),
         (_, disposition) => format!("{disposition:?}").to_lowercase(),
     };
     writeln!(out, "  outcome   {word}: {}", outcome.reason)?;
     match &outcome.response {
         // Nothing of it is recorded: the id is of a response that there is not.
-        Some(response) if outcome.disposition == crate::respond::Disposition::Planned => {
+        Some(response) if outcome.disposition == Disposition::Planned => {
             writeln!(out, "  rule      {}", response.rule)?;
             write_each_step(out, response)
         }

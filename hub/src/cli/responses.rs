@@ -10,7 +10,6 @@ use serde_json::{json, to_value};
 
 use super::respond::write_steps;
 use super::{Failure, Output, responder};
-use crate::aws::error::HubError;
 use crate::record::{
     Answer, Approval, Drift, Response, ResponseId, State, StepState, Undo, Verdict,
 };
@@ -111,12 +110,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             list(&mut out, &responses, output)?;
         }
         Command::Show { id } => {
-            let response = responder.ledger.response(id).await?.ok_or_else(|| {
-                Failure::Check(format!(
-                    "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
-                ))
-            })?;
-            show(&mut out, &response, output)?;
+            show(&mut out, &responder.load(id).await?, output)?;
         }
         Command::Approve { id, reason, yes } => {
             let mut seen = None;
@@ -127,7 +121,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
                 }
                 confirm(&format!("Carry {id} out?"))?;
             }
-            let response = responder.approve(id, reason.clone(), seen).await.map_err(refused)?;
+            let response = responder.approve(id, reason.clone(), seen).await?;
             show(&mut out, &response, output)?;
             match response.state {
                 // What runs on needs time, and goes on by itself.
@@ -144,7 +138,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             }
         }
         Command::Deny { id, reason } => {
-            let response = responder.deny(id, reason.clone()).await.map_err(refused)?;
+            let response = responder.deny(id, reason.clone()).await?;
             show(&mut out, &response, output)?;
         }
         Command::Undo { id, step, force_drift, hold, yes } => {
@@ -190,14 +184,6 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// A no of Firebreak's own is no failure of AWS's.
-fn refused(error: HubError) -> Failure {
-    match error {
-        HubError::Failed(why) => Failure::Check(why),
-        HubError::Transient(_) => Failure::Aws(error),
-    }
 }
 
 fn until(responder: &Responder, length: SignedDuration) -> Result<Option<Timestamp>, Failure> {

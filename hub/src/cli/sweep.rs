@@ -5,9 +5,10 @@ use std::io::Write;
 use serde_json::json;
 
 use super::{Failure, Output, responder};
+use crate::aws::error::HubError;
 
-/// Runs the command: 1 when something failed, which the next sweep tries again,
-/// or was given up.
+/// Runs the command: 3 when AWS did not answer, 1 when an undo failed or what
+/// was to be told was given up. What failed is tried again by the next sweep.
 pub async fn run(output: Output) -> Result<(), Failure> {
     let swept = responder().await?.sweep().await;
     let failures = swept.failures();
@@ -43,5 +44,10 @@ pub async fn run(output: Output) -> Result<(), Failure> {
             )?;
         }
     }
-    if failures.is_empty() { Ok(()) } else { Err(Failure::Check(failures.join("\n"))) }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let unanswered = !swept.errors.is_empty() || swept.responses.iter().any(Result::is_err);
+    let told = failures.join("\n");
+    Err(if unanswered { Failure::Aws(HubError::Failed(told)) } else { Failure::Check(told) })
 }

@@ -168,7 +168,7 @@ fn not_yaml(file: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
     diagnostic(file, text, Mistake { place, message, help: None })
 }
 
-fn diagnostic(file: &str, text: &str, mistake: Mistake) -> Diagnostic {
+pub(super) fn diagnostic(file: &str, text: &str, mistake: Mistake) -> Diagnostic {
     let Mistake { place: Place { line, column, length }, message, help } = mistake;
     let index = usize::try_from(line).unwrap_or_default().checked_sub(1);
     let source = index.and_then(|index| text.lines().nth(index)).unwrap_or_default();

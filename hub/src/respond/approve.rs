@@ -31,7 +31,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// `Failed` when there is no such response, it does not wait for approval,
+    /// `Refused` when there is no such response, it does not wait for approval,
     /// it is paused where it is, a guardrail forbids it now, or the plan is
     /// another by now: that one is recorded and can be approved.
     pub async fn approve(
@@ -42,7 +42,7 @@ impl Responder {
     ) -> Result<Response, HubError> {
         let response = self.awaiting(id).await?;
         if seen.is_some_and(|seen| seen != response.revision) {
-            return Err(HubError::Failed(format!(
+            return Err(HubError::Refused(format!(
                 "`{id}` has changed since it was shown\nhelp: look at it with `firebreak responses show {id}`, and approve it again"
             )));
         }
@@ -52,7 +52,7 @@ impl Responder {
         let switches = self.ledger.switches().await?;
         if let Some((scope, pause)) = switches.paused(&response.place(), Some(&response.rule), now)
         {
-            return Err(HubError::Failed(format!(
+            return Err(HubError::Refused(format!(
                 "`{id}` cannot be carried out: {}\nhelp: `firebreak resume` ends the pause",
                 switches::told(scope, pause)
             )));
@@ -65,7 +65,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// `Failed` when there is no such response or it does not wait for approval.
+    /// `Refused` when there is no such response or it does not wait for approval.
     pub async fn deny(
         &self,
         id: &ResponseId,
@@ -82,7 +82,7 @@ impl Responder {
     async fn awaiting(&self, id: &ResponseId) -> Result<Response, HubError> {
         let response = self.load(id).await?;
         if response.state != State::AwaitingApproval {
-            return Err(HubError::Failed(format!(
+            return Err(HubError::Refused(format!(
                 "response `{id}` is {} and waits for nobody: {}",
                 response.state, response.reason
             )));
@@ -177,7 +177,7 @@ impl Responder {
                 && policy.forbids(&response.resource, &place, &tags, Mode::Approve).is_none()
             {
                 // A person may still say yes.
-                return Err(HubError::Failed(format!("`{}` needs a person: {why}", response.id)));
+                return Err(HubError::Refused(format!("`{}` needs a person: {why}", response.id)));
             }
             return self.refuse(response, entry, &why).await;
         }
@@ -210,7 +210,7 @@ impl Responder {
         if commit.write().await? != Written::Yes {
             return Err(fenced(response));
         }
-        Err(HubError::Failed(format!(
+        Err(HubError::Refused(format!(
             "`{id}` was not carried out: {why}\nhelp: look at it with `firebreak responses show {id}`, and approve it again",
             id = response.id
         )))
@@ -225,7 +225,7 @@ impl Responder {
     ) -> Result<(), HubError> {
         let outgoing = Box::pin(self.end(response, entry, State::Refused, why.to_owned())).await?;
         Box::pin(self.tell(response, outgoing)).await;
-        Err(HubError::Failed(format!("`{}` is refused: {why}", response.id)))
+        Err(HubError::Refused(format!("`{}` is refused: {why}", response.id)))
     }
 }
 

@@ -34,8 +34,9 @@ use crate::sources::{self, Form, GUARDDUTY};
 
 /// For how long after its last update a finding may be unknown to its service:
 /// services tell of it before every one of their copies has it. It has to be
-/// shorter than the intake queue's visibility timeout: a message that waits is
-/// then decided when it comes the second time, and never ends as a dead letter.
+/// shorter than the intake queue's visibility timeout: a message that waits comes
+/// again soon once, is decided when it comes the third time at the latest, and never
+/// ends as a dead letter.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// How far a service's clock may be ahead of the hub's. A time beyond it is

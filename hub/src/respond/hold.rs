@@ -14,7 +14,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// `Failed` when there is no such response.
+    /// `Refused` when there is no such response.
     pub async fn hold(
         &self,
         id: &ResponseId,
@@ -38,7 +38,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// `Failed` when there is no such response, `Transient` when a worker
+    /// `Refused` when there is no such response, `Transient` when a worker
     /// changed the target in the same moment.
     pub async fn release(&self, id: &ResponseId) -> Result<Response, HubError> {
         let response = self.load(id).await?;

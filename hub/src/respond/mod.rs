@@ -49,6 +49,7 @@ use crate::aws::config;
 use crate::aws::deadline::{Calls, Counts, Deadline};
 use crate::aws::error::HubError;
 use crate::aws::guardduty::GuardDuty;
+use crate::aws::intake::Intake;
 use crate::aws::ledger::Ledger;
 use crate::aws::notices::Notices;
 use crate::aws::organization::Organization;
@@ -80,6 +81,8 @@ pub struct Responder {
     pub deadline: Deadline,
     /// The AWS calls by service.
     pub counts: Counts,
+    /// The queue that findings come from, where it is named.
+    pub intake: Option<Intake>,
     accounts: Accounts,
     queue: Option<Queue>,
     notices: Notices,
@@ -108,6 +111,7 @@ impl Responder {
             organization: Organization::new(config, &settings),
             security_hub: SecurityHub::new(config, &settings),
             guardduty: GuardDuty::new(config, &settings),
+            intake: Intake::new(config, &settings),
             queue: Queue::new(config, &settings),
             channels: channels(&settings),
             notices: Notices::new(config, &settings),
@@ -203,10 +207,11 @@ impl Responder {
     }
 
     async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
-        self.ledger
-            .response(id)
-            .await?
-            .ok_or_else(|| HubError::Failed(format!("there is no response `{id}`")))
+        self.ledger.response(id).await?.ok_or_else(|| {
+            HubError::Refused(format!(
+                "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
+            ))
+        })
     }
 
     /// How long an undone target is left alone unless somebody says otherwise.

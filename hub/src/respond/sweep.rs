@@ -144,7 +144,7 @@ impl Responder {
             match Box::pin(self.deliver_keys(&due)).await {
                 Ok(delivery) => swept.add(delivery),
                 // One that cannot be read keeps none of the others.
-                Err(HubError::Failed(_)) => {
+                Err(HubError::Failed(_) | HubError::Refused(_)) => {
                     for key in &due {
                         match Box::pin(self.deliver_keys(std::slice::from_ref(key))).await {
                             Ok(delivery) => swept.add(delivery),

@@ -21,7 +21,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// `Failed` when there is no such response or step or it changed nothing,
+    /// `Refused` when there is no such response or step or it changed nothing,
     /// `Transient` when a worker is at it.
     pub async fn undo(&self, id: &ResponseId, request: Undo) -> Result<Response, HubError> {
         let mut response = self.load(id).await?;
@@ -37,7 +37,7 @@ impl Responder {
         {
             let names: Vec<&str> = response.steps.iter().map(|it| it.action.as_str()).collect();
             let names = names.join(", ");
-            return Err(HubError::Failed(format!(
+            return Err(HubError::Refused(format!(
                 "response `{id}` has no step `{step}`, but {names}"
             )));
         }
@@ -45,7 +45,7 @@ impl Responder {
             !response.steps.iter().any(|it| it.action == *step && may_have_changed(it))
         };
         if let Some(step) = request.step.as_ref().filter(|step| untouched(step)) {
-            return Err(HubError::Failed(format!(
+            return Err(HubError::Refused(format!(
                 "there is nothing to undo of `{step}` in response `{id}`"
             )));
         }
@@ -57,7 +57,7 @@ impl Responder {
         let mut entry = match target.entries.get(&response.rule) {
             Some(entry) if entry.response == *id => entry.clone(),
             _ => {
-                return Err(HubError::Failed(format!(
+                return Err(HubError::Refused(format!(
                     "response `{id}` is not the latest of rule `{}` on `{arn}`; undo the latest first",
                     response.rule
                 )));
@@ -111,6 +111,7 @@ impl Responder {
         let drift = response.undo.as_ref().map_or(Drift::Leave, |undo| undo.drift);
         let asked_for = |step: &Step| only.as_ref().is_none_or(|only| step.action == *only);
         let mut failures = Vec::new();
+        let carried_out = response.steps.iter().any(was_carried_out);
         // One after another and backwards: a later step may rest on an earlier.
         for step in response.steps.iter_mut().rev() {
             if !may_have_changed(step) || !asked_for(step) {
@@ -130,7 +131,7 @@ impl Responder {
                 failures.push(format!("{}: {error}", step.action));
             }
         }
-        let (state, reason) = ended(&response, &failures);
+        let (state, reason) = ended(&response, &failures, carried_out);
         let outgoing = Box::pin(self.end(&mut response, &mut entry, state, reason)).await?;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
         Ok(Carried { response, contained_after: None, outgoing })
@@ -176,8 +177,9 @@ async fn undo_step(scope: Scope<'_>, step: &mut Step, drift: Drift) -> Result<()
     Ok(())
 }
 
-/// What the steps amount to after an undo.
-fn ended(response: &Response, failures: &[String]) -> (State, String) {
+/// What the steps amount to after an undo. Whether any was carried out was looked
+/// at before: all of them are undone now.
+fn ended(response: &Response, failures: &[String], carried_out: bool) -> (State, String) {
     let of = |wanted: StepState| response.steps.iter().filter(move |step| step.state == wanted);
     let drift: Vec<String> =
         of(StepState::Drifted).map(|step| format!("{}: {}", step.action, step.detail)).collect();
@@ -206,12 +208,24 @@ fn ended(response: &Response, failures: &[String]) -> (State, String) {
     let expired = undo.filter(|undo| undo.by == EXPIRY).and(response.expires);
     let why = expired.map(|after| format!("expired after {after:#}: ")).unwrap_or_default();
     let state = if expired.is_some() { State::Expired } else { State::Undone };
-    let reason = if drift.is_empty() {
+    let reason = if drift.is_empty() && !carried_out {
+        format!("{why}no step had been carried out: the resource is as it was before")
+    } else if drift.is_empty() {
         format!("{why}the prior state is back")
     } else {
         format!("{why}put back but for what changed since: {}", drift.join("; "))
     };
     (state, reason)
+}
+
+/// Whether a step did what it should: a planned one by a worker that died before
+/// it recorded so.
+fn was_carried_out(step: &Step) -> bool {
+    match step.state {
+        StepState::Done | StepState::Drifted | StepState::Undone => true,
+        StepState::Planned => !step.prior.is_null(),
+        StepState::Failed | StepState::Skipped => false,
+    }
 }
 
 /// Whether undo has to look at a step: a planned one may have been applied by

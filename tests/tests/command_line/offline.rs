@@ -52,6 +52,19 @@ fn policies_are_checked_and_explained() {
 }
 
 #[test]
+fn a_finding_type_that_there_is_not_is_doubted_and_the_document_is_sound() {
+    let (_, out, _) = run(&["policy", "check", "policies", "--output", "json"]);
+    let checked: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(checked["warnings"], serde_json::json!([]), "{out}");
+    let file = folder("doubts").join("root.yaml");
+    let rule = "attach: r-ab12\nrules: [{ name: a, mode: observe, when: { type: [\"Recon:EC2/Protscan\"] } }]\n";
+    fs::write(&file, rule).unwrap();
+    let (code, out, err) = run(&["policy", "check", file.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (Some(0), "1 document(s) are sound\n"), "{err}");
+    assert!(err.starts_with("warning: ") && err.contains("mean `Recon:EC2/Portscan`?"), "{err}");
+}
+
+#[test]
 fn every_mistake_of_every_file_is_told_at_once() {
     let folder = folder("mistakes");
     fs::write(folder.join("a.yaml"), "attach: r-ab12\ncieling: auto\n").unwrap();
@@ -257,6 +270,26 @@ fn a_missing_setting_is_a_usage_error_that_names_it() {
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("FIREBREAK_EXTERNAL_ID"), "{error}");
+}
+
+#[test]
+fn without_a_region_the_reader_is_told_where_it_is_set() {
+    for arguments in [
+        &["responses", "list"][..],
+        &["org", "status"],
+        &["stacksets", "deploy", "--plan", "--ou", "r-ab12"],
+    ] {
+        let output = Command::new(cargo_bin("firebreak"))
+            .args(arguments)
+            .env_clear()
+            .env("FIREBREAK_EXTERNAL_ID", "some-external-id")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains("AWS_REGION"), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

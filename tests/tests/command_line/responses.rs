@@ -1,6 +1,7 @@
 //! From a finding to a response and back.
 
 use firebreak_hub::cli::demo::world::{Attack, event};
+use firebreak_simulation::{Effect, Fault};
 use serde_json::Value;
 
 use crate::served::{Served, served};
@@ -92,6 +93,38 @@ fn push_plan_respond_list_show_and_undo() {
         "0 response(s) looked at, 0 told, 0 to be told later, 0 failed\n"
     );
     drop(served.runtime);
+}
+
+#[test]
+fn the_exit_code_tells_a_no_from_a_failure_of_aws() {
+    let served = served();
+    let fails = |arguments: &[&str], input: &str, code: i32, told: &[&str]| {
+        let output = served.run(arguments, input);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        for part in told {
+            assert!(error.contains(part), "{arguments:?}: {part}: {error}");
+        }
+    };
+    let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/pulled-from-nothing");
+    fails(&["policy", "pull", folder], "", 1, &["no policy was ever pushed", "policy push"]);
+    served.text(&["policy", "push", "policies", "--yes"], "");
+    let missing = ["responses", "undo", "r-0000000000000000", "--yes"];
+    fails(&missing, "", 1, &["no response `r-0000000000000000`", "responses list"]);
+
+    let member = served.world.members[0].clone();
+    served.world.organization.edit(|state| {
+        state.ec2(&member.account, &member.region).terminate(&member.instance);
+    });
+    fails(&["respond", "--event", "-"], &event_of(&served, 1), 1, &["terminated"]);
+    served.world.organization.edit(|state| {
+        state.iam(&member.account).roles.remove("FirebreakSpoke");
+    });
+    fails(&["respond", "--event", "-"], &event_of(&served, 2), 1, &["FirebreakSpoke"]);
+
+    let denied = Effect::Error { status: 400, code: "AccessDeniedException".to_owned() };
+    served.world.organization.inject(Fault::always("Query", denied));
+    fails(&["sweep"], "", 3, &["Query", "AccessDenied"]);
 }
 
 fn event_of(served: &Served, number: usize) -> String {

@@ -273,7 +273,7 @@ async fn the_zip_contains_what_its_event_source_brings() {
         )
         .await;
     // The stack's 360 seconds are six times the function's timeout: too long to
-    // wait for three deliveries.
+    // wait for four deliveries.
     let sqs = aws_sdk_sqs::Client::new(&deployed.hub);
     let shorter = sqs.set_queue_attributes().queue_url(&deployed.intake);
     let shorter = shorter.attributes(QueueAttributeName::VisibilityTimeout, "15");
@@ -291,7 +291,7 @@ async fn the_zip_contains_what_its_event_source_brings() {
     // The poison alone is delivered again, and at last put aside.
     let (dead, deliveries) = deployed.receive(&deployed.dead).await;
     assert_eq!(dead, POISON);
-    assert!(deliveries >= 3, "{deliveries}");
+    assert!(deliveries >= 4, "{deliveries}");
     deployed.emptied(&deployed.intake).await;
     assert_eq!(deployed.holds(&deployed.dead).await, 1);
     let response = only(deployed.responses().await);

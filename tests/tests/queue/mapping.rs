@@ -1,7 +1,7 @@
 //! Plays Lambda's event source mapping between the simulated SQS and the
 //! handler: receives a batch, hands it over, deletes what did not fail. What
 //! failed is there again when its visibility timeout is over, and in the
-//! dead-letter queue after it was received three times (Lambda developer guide,
+//! dead-letter queue after it was received four times (Lambda developer guide,
 //! "Using Lambda with Amazon SQS").
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// How often a message is received before it is a dead letter.
-pub(crate) const RECEIVED_AT_MOST: u32 = 3;
+pub(crate) const RECEIVED_AT_MOST: u32 = 4;
 const VISIBILITY: SignedDuration = SignedDuration::from_mins(6);
 /// The function's timeout.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -173,7 +173,8 @@ pub(crate) async fn hub(
     world.responder(policy).await.unwrap();
     let intake = Mapping::new(&world, "firebreak-intake", 10);
     let write_back = Mapping::new(&world, "firebreak-write-back", 100);
-    let settings = settings(world.settings(), write_back.queue.url());
+    let intake_queue = Some(intake.queue.url());
+    let settings = settings(Settings { intake_queue, ..world.settings() }, write_back.queue.url());
     let config = world.hub_config().await.unwrap();
     let responder = Responder::new(&config, settings.clone());
     Hub { world, responder, settings, intake, write_back }

@@ -252,6 +252,22 @@ async fn drift_that_an_undo_left_alone_can_be_overwritten_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undo_of_what_was_never_carried_out_claims_to_put_nothing_back() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0).clone();
+    stage.world.organization.edit(|state| {
+        state.ec2(&member.account, &member.region).terminate(&member.instance);
+    });
+    let finding = stage.finding(Attack::Instance, &member, 1);
+    let delivered = stage.deliver(&finding).await;
+    assert_eq!(delivered.state(), State::Failed);
+    let undone = stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    assert_eq!(undone.state, State::Undone);
+    let reason = "no step had been carried out: the resource is as it was before";
+    assert_eq!(undone.reason, reason);
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_a_resource_that_is_gone_nothing_is_forced() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);

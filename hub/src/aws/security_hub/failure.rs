@@ -46,7 +46,7 @@ impl Failure {
     pub(super) fn result(self) -> TellResult {
         match self.error {
             HubError::Transient(why) => TellResult::Later(why),
-            HubError::Failed(why) => TellResult::Refused(why),
+            HubError::Failed(why) | HubError::Refused(why) => TellResult::Refused(why),
         }
     }
 }

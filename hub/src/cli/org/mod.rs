@@ -8,8 +8,7 @@ use clap::{Args, Subcommand};
 use firebreak_spoke::resource::{AccountId, Region};
 use serde_json::{Value, json};
 
-use super::{Failure, Output};
-use crate::aws::config;
+use super::{Failure, Output, aws_config};
 use crate::aws::setup::{Request, Setup, SetupError};
 use crate::setup::{Observation, Outcome, Plan, Standing};
 
@@ -65,7 +64,8 @@ impl Scope {
             regions: self.regions.clone(),
             home: self.home_region.clone(),
         };
-        Ok(Setup::begin(&config::from_environment().await, &request).await?)
+        let config = aws_config(self.home_region.as_ref()).await?;
+        Ok(Setup::begin(&config, &request).await?)
     }
 }
 

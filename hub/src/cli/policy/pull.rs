@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::{Failure, Output, responder};
-use crate::aws::error::HubError;
 use crate::policy::StoredDocument;
 
 /// Where to write.
@@ -40,7 +39,10 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         }
     };
     if version.number == 0 {
-        return Err(Failure::Aws(HubError::Failed("no policy was ever pushed".to_owned())));
+        return Err(Failure::Check(
+            "no policy was ever pushed\nhelp: `firebreak policy push policies/` puts one in force"
+                .to_owned(),
+        ));
     }
     let documents = responder.policies.documents(&version).await?;
     let files = names(&documents);

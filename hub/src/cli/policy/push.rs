@@ -11,8 +11,7 @@ use serde_json::json;
 
 use super::super::{Failure, Output, responder, responses};
 use super::{diff, files, test};
-use crate::aws::error::HubError;
-use crate::aws::policies::{Author, Version};
+use crate::aws::policies::Author;
 use crate::policy::{Policy, StoredDocument};
 use crate::respond::Responder;
 
@@ -135,7 +134,7 @@ async fn put_in_force(
         responses::confirm("Put this in force for the whole organization")?;
     }
     let author = Author { by: responder.caller().await?, note: note.to_owned() };
-    let version = push(responder, documents, &before, &author).await?;
+    let version = responder.policies.push(documents, &before, &author).await?;
     match output {
         Output::Text => writeln!(
             out,
@@ -150,16 +149,4 @@ async fn put_in_force(
         )?,
     }
     Ok(())
-}
-
-async fn push(
-    responder: &Responder,
-    documents: &[StoredDocument],
-    before: &Version,
-    author: &Author,
-) -> Result<Version, Failure> {
-    responder.policies.push(documents, before, author).await.map_err(|error| match error {
-        HubError::Failed(why) => Failure::Check(why),
-        HubError::Transient(why) => Failure::Aws(HubError::Transient(why)),
-    })
 }

@@ -19,8 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::super::{Failure, Output, environment, policy, responses};
-use crate::aws::config;
+use super::super::{Failure, Output, attach_point, aws_config, environment, policy, responses};
 use crate::aws::error::HubError;
 use crate::aws::organization::Organization;
 use crate::aws::policies::Policies;
@@ -46,7 +45,7 @@ const CHANGES: usize = 64;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An OU or the root to deploy to; all that policies cover if none is named.
-    #[arg(long = "ou", value_name = "ID")]
+    #[arg(long = "ou", value_name = "ID", value_parser = attach_point)]
     units: Vec<String>,
     /// Policy files and folders that say what is covered, instead of the policy in force.
     #[arg(long, value_name = "PATH", conflicts_with = "units")]
@@ -128,8 +127,8 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     let settings =
         Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = Settings { share_places: false, ..settings };
-    let config = config::from_environment().await;
     let request = arguments.request()?;
+    let config = aws_config(arguments.region.as_ref()).await?;
     let caller = caller(&config).await?;
     let sets = StackSets::new(&config, &caller);
     let planned = plan(&config, &settings, &caller, &request).await?;

@@ -346,7 +346,7 @@ impl<'n> Keys<'n> {
 
 /// Ids as AWS Organizations documents them: `^r-[0-9a-z]{4,32}$` and
 /// `^ou-[0-9a-z]{4,32}-[a-z0-9]{8,32}$`.
-pub(super) fn is_attach_point(text: &str) -> bool {
+pub(crate) fn is_attach_point(text: &str) -> bool {
     let word = |part: &str, shortest: usize| {
         (shortest..=32).contains(&part.len())
             && part.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
