@@ -125,6 +125,8 @@ impl Ledger {
                 .key_condition_expression("due_shard = :shard AND due <= :now")
                 .expression_attribute_values(":shard", text(format!("{}-{shard}", kind.name())))
                 .expression_attribute_values(":now", text(sortable(now)))
+                // Without it each read is a whole page of 1 MB, whatever is taken of it.
+                .limit(i32::try_from(at_most).unwrap_or(i32::MAX))
                 .into_paginator()
                 .items()
                 .send();
