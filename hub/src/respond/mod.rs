@@ -206,7 +206,7 @@ impl Responder {
         Err(HubError::Transient("others claimed this target each time".to_owned()))
     }
 
-    async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
+    pub(crate) async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
         self.ledger.response(id).await?.ok_or_else(|| {
             HubError::Refused(format!(
                 "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
