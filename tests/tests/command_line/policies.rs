@@ -150,7 +150,7 @@ fn a_diff_shows_lines_and_what_changes_for_findings() {
 fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
     let served = served();
     let output = served.run(&["policy", "pull", folder("pull-none").to_str().unwrap()], "");
-    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     served.text(&["policy", "push", "policies", "--yes"], "");
     let pulled = folder("pull");
     let to = pulled.to_str().unwrap();

@@ -59,28 +59,26 @@ impl Drop for Moto {
 }
 
 impl Moto {
-    /// Starts moto where it is installed. Where `FIREBREAK_MOTO` names it, as in
-    /// CI, it has to be.
+    /// Starts the moto that `FIREBREAK_MOTO` names, as CI does; it has to start.
+    /// Whatever else is installed may be too old to answer as AWS does.
     pub(crate) async fn start() -> Option<Self> {
-        let program = std::env::var_os("FIREBREAK_MOTO").unwrap_or_else(|| "moto_server".into());
+        let Some(program) = std::env::var_os("FIREBREAK_MOTO") else {
+            println!(
+                "skipped: FIREBREAK_MOTO does not name a moto_server (pip install 'moto[server]>=5.2.5')"
+            );
+            return None;
+        };
         let port =
             std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let started = Command::new(program)
+        let started = Command::new(&program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             // AWS's own policies, which it leaves out otherwise.
             .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let server = match started {
-            Ok(server) => server,
-            Err(error) => {
-                let named = std::env::var_os("FIREBREAK_MOTO");
-                assert!(named.is_none(), "{named:?} does not start: {error}");
-                println!("skipped: moto is not installed (pip install 'moto[server]')");
-                return None;
-            }
-        };
+        let server =
+            started.unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
         let config = aws_config::defaults(behavior_version())
             .http_client(only_moto())
             .endpoint_url(format!("http://127.0.0.1:{port}"))

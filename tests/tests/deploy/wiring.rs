@@ -189,7 +189,7 @@ async fn account_events_of_the_management_account_reach_the_hub_s_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_is_a_dead_letter_after_three_receipts_and_the_others_are_handled() {
+async fn what_cannot_be_read_is_a_dead_letter_after_four_receipts_and_the_others_are_handled() {
     let wired = wired().await;
     let member = &wired.world.members[0];
     wired.emit(&Attack::Instance.finding(member, 1));
@@ -199,7 +199,7 @@ async fn what_cannot_be_read_is_a_dead_letter_after_three_receipts_and_the_other
     let ended = wired.drain(INTAKE).await;
     assert!(!reaches_internet(&wired, member));
     let failed = ended.iter().filter(|(_, handled)| !handled.errors.is_empty()).count();
-    assert_eq!(failed, 3, "{ended:?}");
+    assert_eq!(failed, 4, "{ended:?}");
     assert_eq!(wired.messages(HOME, "firebreak-intake-dead").len(), 1);
 }
 
