@@ -178,7 +178,7 @@ impl Organization {
                     paths.insert(account.clone(), place.ou_path);
                 }
                 Err(HubError::Failed(why) | HubError::Refused(why)) => {
-                    tracing::debug!("{account} is left out: {why}")
+                    tracing::debug!("{account} is left out: {why}");
                 }
                 Err(error @ HubError::Transient(_)) => return Err(error),
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::{Failure, inputs};
 use crate::organization::OuPath;
-use crate::policy::{ActionFacts, Case, Diagnostic, Policy, doubts, read_files_within, read_tests};
+use crate::policy::{self, ActionFacts, Case, Diagnostic, Policy, read_files_within, read_tests};
 
 /// Which YAML files of a folder are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,14 +21,15 @@ pub(in crate::cli) fn load(paths: &[PathBuf]) -> Result<Policy, Failure> {
     load_within(paths, &BTreeMap::new())
 }
 
-/// Loads documents as [`load`] does, and gives their mistakes back; without any,
-/// what in them is hardly meant.
-pub(super) fn check(
-    paths: &[PathBuf],
-) -> Result<Result<(Policy, Vec<Diagnostic>), Vec<Diagnostic>>, Failure> {
-    let checked = check_within(paths, &BTreeMap::new())?;
+/// Loads documents as [`load`] does, and gives their mistakes back.
+pub(super) fn check(paths: &[PathBuf]) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
+    check_within(paths, &BTreeMap::new())
+}
+
+/// What in documents is no mistake and hardly meant.
+pub(super) fn doubts(paths: &[PathBuf]) -> Result<Vec<Diagnostic>, Failure> {
     let (files, _) = read(paths, Kind::Documents)?;
-    Ok(checked.map(|policy| (policy, doubts(&files))))
+    Ok(policy::doubts(&files))
 }
 
 /// Loads documents, knowing where in the organization their points are.

@@ -83,21 +83,21 @@ fn check(paths: &[PathBuf], output: Output) -> Result<(), Failure> {
     let read = files::check(paths)?;
     let mut out = std::io::stdout().lock();
     match (output, read) {
-        (Output::Text, Ok((policy, doubts))) => {
-            for doubt in doubts {
+        (Output::Text, Ok(policy)) => {
+            for doubt in files::doubts(paths)? {
                 // Where standard error is closed nobody listens.
                 drop(writeln!(std::io::stderr(), "warning: {doubt}\n"));
             }
             writeln!(out, "{} document(s) are sound", policy.documents().len())?;
         }
         (Output::Text, Err(diagnostics)) => return Err(files::mistakes("policy", &diagnostics)),
-        (Output::Json, Ok((policy, doubts))) => {
+        (Output::Json, Ok(policy)) => {
             let describe = |document: &Document| {
                 let rules: Vec<&str> = document.rule_names().collect();
                 json!({ "attach": document.attach, "file": document.file, "rules": rules })
             };
             let documents: Vec<_> = policy.documents().iter().map(describe).collect();
-            let told = json!({ "documents": documents, "mistakes": [], "warnings": doubts });
+            let told = json!({ "documents": documents, "mistakes": [], "warnings": files::doubts(paths)? });
             writeln!(out, "{told:#}")?;
         }
         (Output::Json, Err(diagnostics)) => {
