@@ -51,8 +51,9 @@ use jiff::{SignedDuration, Timestamp};
 use ministack::{Ministack, REGION, deploy, told, until};
 use serde_json::{Value, json};
 
-/// "50 MB (zipped)" is Lambda's limit; this is the project's own.
-const LARGEST_ZIP: u64 = 12_000_000;
+/// "50 MB (zipped)" is Lambda's limit; this is the project's own, a tenth above what
+/// 24 SDKs come to.
+const LARGEST_ZIP: u64 = 30_000_000;
 const EXTERNAL_ID: &str = "firebreak-package";
 const POISON: &str = "not a finding";
 
