@@ -125,6 +125,8 @@ impl Handled {
 struct Message {
     index: usize,
     id: String,
+    /// By what SQS knows this delivery.
+    receipt: Option<String>,
     parts: Vec<Result<Finding, Rejection>>,
 }
 
@@ -180,10 +182,8 @@ pub async fn handle_batch(
         .into_iter()
         .map(|message| (outbox_keys(&message), message))
         .partition::<Vec<_>, _>(|(keys, _)| keys.is_some());
-    let mut receipts: BTreeMap<String, String> = BTreeMap::new();
     for (_, message) in records {
         let id = message.message_id.clone().unwrap_or_default();
-        receipts.extend(message.receipt_handle.clone().map(|receipt| (id.clone(), receipt)));
         let parts = read(&id, message.body.as_deref().unwrap_or(""));
         let attribute = |name: &str| message.attributes.get(name);
         let number = |name: &str| attribute(name)?.parse::<i64>().ok();
@@ -197,13 +197,11 @@ pub async fn handle_batch(
         // One that cannot be read costs nothing and belongs to nobody.
         turns.push(
             &group.unwrap_or_else(|| format!("message {id}")),
-            Message { index, id: id.clone(), parts },
+            Message { index, id: id.clone(), receipt: message.receipt_handle, parts },
         );
         handled.push((id, Handled { errors: vec![NOT_STARTED], ..unhandled }));
     }
     take_turns(responder, turns, &mut handled).await;
-    let soon = handled.iter().filter(|(_, it)| it.may_soon_succeed());
-    bring_back_soon(responder, soon.filter_map(|(id, _)| receipts.remove(id)).collect()).await;
     let times = Times { received, started: Some(responder.now()), ..Times::default() };
     handled.extend(write_back(responder, write_backs, times).await);
 
@@ -224,11 +222,11 @@ pub async fn handle_batch(
     (response, handled)
 }
 
-/// Has messages come back soon. Where that fails they come back later.
-async fn bring_back_soon(responder: &Responder, receipts: Vec<String>) {
-    let Some(intake) = responder.intake.as_ref().filter(|_| !receipts.is_empty()) else { return };
-    if let Err(error) = intake.bring_back_soon(&receipts).await {
-        warn!("what failed in passing comes back after the queue's visibility timeout: {error}");
+/// Has a message come back soon. Where that fails it comes back later.
+async fn bring_back_soon(responder: &Responder, receipt: &str) {
+    let Some(intake) = &responder.intake else { return };
+    if let Err(error) = intake.bring_back_soon(receipt).await {
+        warn!("this message comes back after the queue's visibility timeout: {error}");
     }
 }
 
@@ -309,7 +307,7 @@ async fn take_turns(
         while may_start(responder)
             && let Some((group, message)) = turns.start()
         {
-            let Message { index, id, parts } = message;
+            let Message { index, id, receipt, parts } = message;
             let Some((_, slot)) = handled.get_mut(index) else { continue };
             slot.times.started = Some(responder.now());
             slot.errors = vec![NOT_ENDED];
@@ -317,6 +315,9 @@ async fn take_turns(
             let span = info_span!("receive", message.id = %id, account.id = %group);
             let work = async move {
                 handle_parts(responder, parts, Run::Act, &mut begun).await;
+                if let Some(receipt) = receipt.filter(|_| begun.may_soon_succeed()) {
+                    bring_back_soon(responder, &receipt).await;
+                }
                 (group, index, begun)
             };
             under_way.push(work.instrument(span));

@@ -367,6 +367,10 @@ pub fn outermost(units: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
 /// the whole value; AWS reads it as Java does, and alone checks one that is not
 /// read here (CloudFormation user guide, "Parameters": `AllowedPattern`).
 fn unmet(declaration: &Value, value: &str) -> Option<String> {
+    // Of a list AWS looks at each part.
+    if !matches!(declaration.get("Type").and_then(Value::as_str), Some("String" | "Number")) {
+        return None;
+    }
     if let Some(allowed) = declaration.get("AllowedValues").and_then(Value::as_array) {
         let allowed: Vec<String> = allowed.iter().map(scalar).collect();
         if !allowed.iter().any(|it| it == value) {
@@ -455,6 +459,24 @@ mod tests {
             desired(&[("Secret", "abcd\n1")]),
             Err("the template of spoke: the parameter `Secret`: its value is not as `^[a-z]{4}$` asks for".to_owned())
         );
+    }
+
+    #[test]
+    fn every_pattern_of_the_templates_is_read() {
+        for template in [
+            include_str!("../../stacksets/spoke.yaml"),
+            include_str!("../../stacksets/region.yaml"),
+        ] {
+            let read: Value = serde_saphyr::from_str(template).unwrap();
+            let declared = read["Parameters"].as_object().unwrap().values();
+            for pattern in declared.filter_map(|it| it.get("AllowedPattern")?.as_str()) {
+                assert!(regex_lite::Regex::new(pattern).is_ok(), "{pattern}");
+            }
+        }
+        let read: Value =
+            serde_saphyr::from_str(include_str!("../../stacksets/spoke.yaml")).unwrap();
+        let id = &read["Parameters"]["ExternalId"];
+        assert!(unmet(id, "short").is_some() && unmet(id, "long-enough").is_none());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! message back sooner than the visibility timeout would.
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
 
 use crate::aws::error::{HubError, failed};
 use crate::settings::Settings;
@@ -11,9 +10,6 @@ use crate::settings::Settings;
 /// another worker at the same target, a service that does not have its own
 /// finding yet.
 const SOON: i32 = 15;
-
-/// "The maximum of entries is 10" (SQS API reference, ChangeMessageVisibilityBatch).
-const AT_ONCE: usize = 10;
 
 /// The intake queue.
 #[derive(Clone, Debug)]
@@ -30,35 +26,16 @@ impl Intake {
         Some(Self { client: aws_sdk_sqs::Client::new(config), url })
     }
 
-    /// Has messages come back soon, which the answer to Lambda has to report as
-    /// failed all the same.
+    /// Has the message of a receipt come back soon, which the answer to Lambda
+    /// has to report as failed all the same.
     ///
     /// # Errors
     ///
-    /// SQS did not do so for all of them: the others come back after the
-    /// visibility timeout.
-    pub async fn bring_back_soon(&self, receipts: &[String]) -> Result<(), HubError> {
-        let call = "sqs:ChangeMessageVisibility";
-        for some in receipts.chunks(AT_ONCE) {
-            let mut change = self.client.change_message_visibility_batch().queue_url(&self.url);
-            for (number, receipt) in some.iter().enumerate() {
-                let entry = Entry::builder()
-                    .id(number.to_string())
-                    .receipt_handle(receipt)
-                    .visibility_timeout(SOON)
-                    .build()
-                    .map_err(|error| HubError::Failed(format!("{call}: {error}")))?;
-                change = change.entries(entry);
-            }
-            let changed = change.send().await.map_err(|error| failed(call, &error))?;
-            if let Some(first) = changed.failed().first() {
-                let why = first.message().unwrap_or("no reason given");
-                let (count, code) = (changed.failed().len(), first.code());
-                return Err(HubError::Failed(format!(
-                    "{call}: refused for {count} message(s): {code}: {why}"
-                )));
-            }
-        }
-        Ok(())
+    /// SQS did not: it comes back after the visibility timeout.
+    pub async fn bring_back_soon(&self, receipt: &str) -> Result<(), HubError> {
+        let change = self.client.change_message_visibility().queue_url(&self.url);
+        let change = change.receipt_handle(receipt).visibility_timeout(SOON);
+        let changed = change.send().await;
+        changed.map(|_| ()).map_err(|error| failed("sqs:ChangeMessageVisibility", &error))
     }
 }

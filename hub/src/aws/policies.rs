@@ -107,7 +107,7 @@ impl Policies {
         let cannot = |error: HubError| error.context("cannot read the policy");
         let version = self.version().await.map_err(cannot)?;
         if version.number == 0 {
-            return Err(HubError::Failed(
+            return Err(HubError::Refused(
                 "no policy is in force\nhelp: push one with `firebreak policy push policies/`"
                     .to_owned(),
             ));

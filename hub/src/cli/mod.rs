@@ -174,12 +174,13 @@ async fn responder() -> Result<Responder, Failure> {
 /// one that the command line names.
 async fn aws_config(named: Option<&Region>) -> Result<SdkConfig, Failure> {
     let config = config::from_environment().await;
-    if config.region().is_some() {
+    let is_region = |it: &aws_config::Region| it.as_ref().parse::<Region>().is_ok();
+    if config.region().is_some_and(is_region) {
         return Ok(config);
     }
     let Some(named) = named else {
         return Err(Failure::Usage(
-            "no Region is configured\nhelp: set AWS_REGION to the hub's Region".to_owned(),
+            "no Region is configured, or none that there can be\nhelp: set AWS_REGION to the hub's Region".to_owned(),
         ));
     };
     let region = aws_config::Region::new(named.to_string());

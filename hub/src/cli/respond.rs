@@ -52,8 +52,14 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     }
     let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
     let message = errors.join("\n");
-    let rejected = handled.errors.iter().all(|error| matches!(error, MessageError::Rejected(_)));
-    Err(if rejected { Failure::Check(message) } else { Failure::Aws(HubError::Failed(message)) })
+    let is_no = |error: &MessageError| {
+        matches!(error, MessageError::Rejected(_) | MessageError::Hub(HubError::Refused(_)))
+    };
+    Err(if handled.errors.iter().all(is_no) {
+        Failure::Check(message)
+    } else {
+        Failure::Aws(HubError::Failed(message))
+    })
 }
 
 /// Why what policy asks for was not done, or not all of it.

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{Failure, Output, responder};
 use crate::aws::error::HubError;
 
-/// Runs the command: 3 when AWS did not answer, 1 when an undo failed or what
-/// was to be told was given up. What failed is tried again by the next sweep.
+/// Runs the command: 3 when AWS did not answer, 1 when an undo failed, a plan may not
+/// be carried out any more, or what was to be told was given up. What failed is tried again by the next sweep.
 pub async fn run(output: Output) -> Result<(), Failure> {
     let swept = responder().await?.sweep().await;
     let failures = swept.failures();
@@ -47,7 +47,9 @@ pub async fn run(output: Output) -> Result<(), Failure> {
     if failures.is_empty() {
         return Ok(());
     }
-    let unanswered = !swept.errors.is_empty() || swept.responses.iter().any(Result::is_err);
+    let errors =
+        swept.errors.iter().chain(swept.responses.iter().filter_map(|it| it.as_ref().err()));
+    let unanswered = errors.into_iter().any(|it| !matches!(it, HubError::Refused(_)));
     let told = failures.join("\n");
     Err(if unanswered { Failure::Aws(HubError::Failed(told)) } else { Failure::Check(told) })
 }

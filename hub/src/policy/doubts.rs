@@ -10,8 +10,8 @@ use super::reader::Mistake;
 use super::spelling::suggestion;
 use crate::finding_types::{self, FindingType};
 
-/// The texts in rules' `type` with which no finding type of GuardDuty's begins
-/// or agrees, each at its place. Files that are no YAML have none: they are
+/// What stands in rules' `type` and matches no finding type of GuardDuty's, each
+/// at its place. Files that are no YAML have none: they are
 /// mistaken as a whole. Another product may have such a type.
 pub fn doubts(files: &[(String, String)]) -> Vec<Diagnostic> {
     let known = finding_types::all();
@@ -20,14 +20,19 @@ pub fn doubts(files: &[(String, String)]) -> Vec<Diagnostic> {
         let Ok(document) = Node::from_yaml(text) else { continue };
         let rules = document.get("rules").map(items).unwrap_or_default();
         for when in rules.iter().filter_map(|rule| rule.get("when")) {
-            let choices = when.get("$or").map(items).unwrap_or_default();
-            let types = std::iter::once(when).chain(choices).filter_map(|it| it.get("type"));
-            for written in types.flat_map(items).filter(|it| !matches_any(it, &known)) {
+            for written in types(when).into_iter().filter(|it| !matches_any(it, &known)) {
                 doubts.push(diagnostic(file, text, doubt(written, &known)));
             }
         }
     }
     doubts
+}
+
+/// What stands in `type`, whichever of the choices it is in.
+fn types(when: &Node) -> Vec<&Node> {
+    let choices = when.get("$or").map(items).unwrap_or_default();
+    let own = when.get("type").map(items).unwrap_or_default();
+    own.iter().chain(choices.iter().flat_map(types)).collect()
 }
 
 fn items(node: &Node) -> &[Node] {
@@ -68,7 +73,7 @@ rules:
       type: [\"Recon:EC2/Protscan\", { prefix: \"Recon:\" }, { prefix: \"Recom:\" }]
   - name: b
     when:
-      $or: [{ type: [{ wildcard: \"*:EC9/*\" }] }, { type: [{ anything-but: \"x\" }] }]
+      $or: [{ $or: [{ type: [{ wildcard: \"*:EC9/*\" }] }] }, { type: [{ anything-but: \"x\" }] }]
   - name: c
     when: { type: [{ prefx: \"Recon\" }], severity: [8] }
 ";
@@ -77,6 +82,6 @@ rules:
             doubts(&files).into_iter().map(|it| (it.line, it.column, it.help)).collect();
         let right = || Some("right where another product's finding has it".to_owned());
         let near = Some("did you mean `Recon:EC2/Portscan`?".to_owned());
-        assert_eq!(told, [(5, 14, near), (5, 58, right()), (8, 22, right())]);
+        assert_eq!(told, [(5, 14, near), (5, 58, right()), (8, 31, right())]);
     }
 }

@@ -100,7 +100,7 @@ impl Responder {
         let why = told("denied", &answer);
         response
             .become_state(State::Denied, why.clone(), now)
-            .map_err(|error| HubError::Failed(error.to_string()))?;
+            .map_err(|error| HubError::Refused(error.to_string()))?;
         entry.state = State::Denied;
         let event = Event::of(What::Denied, response, &answer.by, &why);
         if let Some(approval) = &mut response.approval {
@@ -134,7 +134,7 @@ impl Responder {
         let (by, now) = (answer.by.clone(), self.now());
         response
             .become_state(State::Running, why.clone(), now)
-            .map_err(|error| HubError::Failed(error.to_string()))?;
+            .map_err(|error| HubError::Refused(error.to_string()))?;
         entry.state = State::Running;
         if let Some(approval) = &mut response.approval {
             approval.answer = Some(answer);

@@ -151,7 +151,7 @@ impl Responder {
     ) -> Result<Outcome, HubError> {
         // No call is made about what cannot exist, not even to the ledger: its ids
         // would become keys there. The message ends where somebody looks at it.
-        target.resource.check_form().map_err(|error| HubError::Failed(error.to_string()))?;
+        target.resource.check_form().map_err(|error| HubError::Refused(error.to_string()))?;
         // Whoever loses a claim reads again and finds the winner's entry. Many at
         // once would lose in step: each waits a little, longer each time.
         for lost in 0..CLAIMS {

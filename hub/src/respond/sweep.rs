@@ -336,7 +336,7 @@ impl Responder {
         let mut target = self.ledger.target(&arn, &response.resource.account).await?;
         target.entries.remove(&response.rule).filter(|entry| entry.response == *id).ok_or_else(
             || {
-                HubError::Failed(format!(
+                HubError::Refused(format!(
                     "response `{id}` is not the latest of rule `{}` on `{arn}`",
                     response.rule
                 ))

@@ -67,7 +67,7 @@ impl Responder {
         if !resumed {
             response
                 .become_state(State::Undoing, format!("undo asked for by {}", request.by), now)
-                .map_err(|error| HubError::Failed(error.to_string()))?;
+                .map_err(|error| HubError::Refused(error.to_string()))?;
             entry.state = State::Undoing;
             response.revision -= 1;
         }
@@ -111,7 +111,7 @@ impl Responder {
         let drift = response.undo.as_ref().map_or(Drift::Leave, |undo| undo.drift);
         let asked_for = |step: &Step| only.as_ref().is_none_or(|only| step.action == *only);
         let mut failures = Vec::new();
-        let carried_out = response.steps.iter().any(was_carried_out);
+        let any_succeeded = response.steps.iter().any(succeeded);
         // One after another and backwards: a later step may rest on an earlier.
         for step in response.steps.iter_mut().rev() {
             if !may_have_changed(step) || !asked_for(step) {
@@ -131,7 +131,7 @@ impl Responder {
                 failures.push(format!("{}: {error}", step.action));
             }
         }
-        let (state, reason) = ended(&response, &failures, carried_out);
+        let (state, reason) = ended(&response, &failures, any_succeeded);
         let outgoing = Box::pin(self.end(&mut response, &mut entry, state, reason)).await?;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
         Ok(Carried { response, contained_after: None, outgoing })
@@ -177,9 +177,9 @@ async fn undo_step(scope: Scope<'_>, step: &mut Step, drift: Drift) -> Result<()
     Ok(())
 }
 
-/// What the steps amount to after an undo. Whether any was carried out was looked
-/// at before: all of them are undone now.
-fn ended(response: &Response, failures: &[String], carried_out: bool) -> (State, String) {
+/// What the steps amount to after an undo. Whether any had succeeded was looked at
+/// before: all of them are undone now.
+fn ended(response: &Response, failures: &[String], any_succeeded: bool) -> (State, String) {
     let of = |wanted: StepState| response.steps.iter().filter(move |step| step.state == wanted);
     let drift: Vec<String> =
         of(StepState::Drifted).map(|step| format!("{}: {}", step.action, step.detail)).collect();
@@ -208,8 +208,8 @@ fn ended(response: &Response, failures: &[String], carried_out: bool) -> (State,
     let expired = undo.filter(|undo| undo.by == EXPIRY).and(response.expires);
     let why = expired.map(|after| format!("expired after {after:#}: ")).unwrap_or_default();
     let state = if expired.is_some() { State::Expired } else { State::Undone };
-    let reason = if drift.is_empty() && !carried_out {
-        format!("{why}no step had been carried out: the resource is as it was before")
+    let reason = if drift.is_empty() && !any_succeeded {
+        format!("{why}no step had succeeded: what they left, if anything, is put back")
     } else if drift.is_empty() {
         format!("{why}the prior state is back")
     } else {
@@ -220,7 +220,7 @@ fn ended(response: &Response, failures: &[String], carried_out: bool) -> (State,
 
 /// Whether a step did what it should: a planned one by a worker that died before
 /// it recorded so.
-fn was_carried_out(step: &Step) -> bool {
+fn succeeded(step: &Step) -> bool {
     match step.state {
         StepState::Done | StepState::Drifted | StepState::Undone => true,
         StepState::Planned => !step.prior.is_null(),

@@ -279,16 +279,19 @@ fn without_a_region_the_reader_is_told_where_it_is_set() {
         &["org", "status"],
         &["stacksets", "deploy", "--plan", "--ou", "r-ab12"],
     ] {
-        let output = Command::new(cargo_bin("firebreak"))
-            .args(arguments)
-            .env_clear()
-            .env("FIREBREAK_EXTERNAL_ID", "some-external-id")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .output()
-            .unwrap();
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
-        assert!(error.contains("AWS_REGION"), "{arguments:?}: {error}");
+        for region in [None, Some(""), Some("eu central")] {
+            let output = Command::new(cargo_bin("firebreak"))
+                .args(arguments)
+                .env_clear()
+                .env("FIREBREAK_EXTERNAL_ID", "some-external-id")
+                .env("AWS_EC2_METADATA_DISABLED", "true")
+                .envs(region.map(|region| ("AWS_REGION", region)))
+                .output()
+                .unwrap();
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?} {region:?}: {error}");
+            assert!(error.contains("AWS_REGION"), "{arguments:?} {region:?}: {error}");
+        }
     }
 }
 

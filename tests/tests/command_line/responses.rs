@@ -16,7 +16,7 @@ fn push_plan_respond_list_show_and_undo() {
 
     // Before a policy is in force nothing is done, and the reader is told what to do.
     let output = served.run(&["respond", "--event", "-"], &message);
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("firebreak policy push"), "{error}");
 

@@ -1,9 +1,7 @@
 //! The cases of queues, topics and buses.
 
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry,
-};
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 
 use crate::backend::Backend;
 use crate::cases::{Case, code};
@@ -62,26 +60,6 @@ pub(crate) const CASES: &[Case] = &[
         let answer = call.message_system_attribute_names(name.clone()).send().await.unwrap();
         answer.messages()[0].attributes().unwrap()[&name].clone()
     }),
-    case!(
-        "sqs: of a batch the receipt that is none fails alone",
-        "0 ReceiptHandleIsInvalid",
-        None,
-        |backend| {
-            let url = queue(backend, "batch", &[]).await;
-            let sqs = backend.sqs();
-            sqs.send_message().queue_url(&url).message_body("a").send().await.unwrap();
-            let answer = sqs.receive_message().queue_url(&url).send().await.unwrap();
-            let receipt = answer.messages()[0].receipt_handle().unwrap();
-            let entry = |id: &str, receipt: &str| {
-                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id);
-                entry.receipt_handle(receipt).visibility_timeout(0).build().unwrap()
-            };
-            let call = sqs.change_message_visibility_batch().queue_url(&url);
-            let call = call.entries(entry("0", receipt)).entries(entry("1", "none"));
-            let answer = call.send().await.unwrap();
-            format!("{} {}", answer.successful()[0].id(), answer.failed()[0].code())
-        }
-    ),
     case!("sqs: what was received too often is a dead letter", "1 0 1", None, |backend| {
         let dead = queue(backend, "dead", &[]).await;
         let call = backend.sqs().get_queue_attributes().queue_url(&dead);

@@ -34,7 +34,8 @@ pub(crate) struct Played {
 /// After the lease, a message is visible again and a sweep may resume.
 const AFTER_THE_LEASE: Duration = Duration::from_secs(301);
 
-/// How often a message is delivered: the queue's maxReceiveCount.
+/// How often a message is delivered: more often than a queue does, because each
+/// crash takes one of them.
 const TRIES: u32 = 8;
 
 /// What two runs may differ in: counters of writes, ids that a cluster never

@@ -8,7 +8,8 @@ use firebreak_hub::cli::demo::world::{Attack, HOME, HUB, MANAGEMENT, Member, asf
 use firebreak_hub::record::State;
 use firebreak_hub::respond::Disposition;
 use firebreak_simulation::sqs::Counts;
-use firebreak_simulation::{events, sns};
+use firebreak_simulation::{Effect, Fault, events, sns};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::wired::Wired;
@@ -201,6 +202,24 @@ async fn what_cannot_be_read_is_a_dead_letter_after_four_receipts_and_the_others
     let failed = ended.iter().filter(|(_, handled)| !handled.errors.is_empty()).count();
     assert_eq!(failed, 4, "{ended:?}");
     assert_eq!(wired.messages(HOME, "firebreak-intake-dead").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_cannot_be_confirmed_in_passing_is_contained_within_the_minute() {
+    let wired = wired().await;
+    let organization = &wired.world.organization;
+    let member = &wired.world.members[0];
+    // One delivery's tries, those of the SDK included.
+    let down = Effect::Error { status: 500, code: "InternalServerErrorException".to_owned() };
+    organization.inject(Fault { times: 4, ..Fault::once("GetFindings", down) });
+    let began = organization.now();
+    wired.emit(&Attack::Instance.finding(member, 1));
+    let ended = wired.drain(INTAKE).await;
+    let deliveries: Vec<u32> = ended.iter().map(|(_, handled)| handled.deliveries).collect();
+    assert_eq!(deliveries, [1, 2]);
+    assert!(!reaches_internet(&wired, member));
+    let took = organization.now().duration_since(began);
+    assert!(took < SignedDuration::from_mins(1), "{took:#}");
 }
 
 #[tokio::test(start_paused = true)]

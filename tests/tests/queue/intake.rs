@@ -318,13 +318,34 @@ async fn what_fails_in_passing_comes_back_soon_once_and_poison_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_message_of_its_batch_keeps_none_from_coming_back_soon() {
+    let hub = small().await;
+    let (failing, slow) = (hub.sandbox(0).clone(), hub.sandbox(1).clone());
+    let down = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };
+    let fault = Fault::always("DescribeInstances", down).in_account(&failing.account);
+    hub.world.organization.inject(fault);
+    // Never answered: it is at work until the invocation's time is over.
+    let fault = Fault::always("DescribeInstances", Effect::Silent).in_account(&slow.account);
+    hub.world.organization.inject(fault);
+    let failed = hub.send(&hub.finding(&failing, 1));
+    hub.send(&hub.finding(&slow, 2));
+    assert_eq!(hub.intake.poll(&hub.world, &hub.responder).await.unwrap().len(), 2);
+    hub.world.organization.clear_faults();
+    hub.world.organization.advance(SOON);
+    let again = hub.intake.poll(&hub.world, &hub.responder).await.unwrap();
+    let ids: Vec<&str> = again.iter().map(|(id, _)| id.as_str()).collect();
+    assert!(ids.contains(&failed.as_str()), "{ids:?}");
+    assert!(!hub.reaches_internet(&failing, &failing.instance));
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_sqs_does_not_bring_a_message_back_soon_it_comes_later() {
     let hub = small().await;
     let member = hub.sandbox(0).clone();
     let down = |status, code: &str| Effect::Error { status, code: code.to_owned() };
     hub.world.organization.inject(Fault::always("DescribeInstances", down(503, "Unavailable")));
     let denied = down(403, "AccessDenied");
-    hub.world.organization.inject(Fault::always("ChangeMessageVisibilityBatch", denied));
+    hub.world.organization.inject(Fault::always("ChangeMessageVisibility", denied));
     hub.send(&hub.finding(&member, 1));
     let poll = async || hub.intake.poll(&hub.world, &hub.responder).await;
     let first = poll().await.unwrap();

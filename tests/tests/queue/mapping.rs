@@ -1,7 +1,7 @@
 //! Plays Lambda's event source mapping between the simulated SQS and the
 //! handler: receives a batch, hands it over, deletes what did not fail. What
 //! failed is there again when its visibility timeout is over, and in the
-//! dead-letter queue after it was received four times (Lambda developer guide,
+//! dead-letter queue after it was received too often (Lambda developer guide,
 //! "Using Lambda with Amazon SQS").
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// How often a message is received before it is a dead letter.
+/// How often a finding is received before it is a dead letter, as in hub.yaml.
 pub(crate) const RECEIVED_AT_MOST: u32 = 4;
 const VISIBILITY: SignedDuration = SignedDuration::from_mins(6);
 /// The function's timeout.
@@ -60,12 +60,12 @@ pub(crate) struct Hub {
 pub(crate) type Ended = Vec<(String, Handled)>;
 
 impl Mapping {
-    fn new(world: &World, name: &str, batch: usize) -> Self {
+    fn new(world: &World, name: &str, batch: usize, received_at_most: u32) -> Self {
         let queue = Address::new(HUB, HOME, name);
         let dead = Address::new(HUB, HOME, &format!("{name}-dead"));
         let now = world.organization.now();
         world.organization.edit(|state| {
-            let made = state.sqs.create_with_dead_letters(&queue, &dead, RECEIVED_AT_MOST, now);
+            let made = state.sqs.create_with_dead_letters(&queue, &dead, received_at_most, now);
             made.visibility = VISIBILITY;
         });
         Self { queue, dead, batch, repeats: Repeats::None }
@@ -171,8 +171,8 @@ pub(crate) async fn hub(
     let world = World::new(accounts, options);
     // It makes the table and pushes the policy.
     world.responder(policy).await.unwrap();
-    let intake = Mapping::new(&world, "firebreak-intake", 10);
-    let write_back = Mapping::new(&world, "firebreak-write-back", 100);
+    let intake = Mapping::new(&world, "firebreak-intake", 10, RECEIVED_AT_MOST);
+    let write_back = Mapping::new(&world, "firebreak-write-back", 100, 3);
     let intake_queue = Some(intake.queue.url());
     let settings = settings(Settings { intake_queue, ..world.settings() }, write_back.queue.url());
     let config = world.hub_config().await.unwrap();

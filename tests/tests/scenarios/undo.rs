@@ -252,7 +252,7 @@ async fn drift_that_an_undo_left_alone_can_be_overwritten_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undo_of_what_was_never_carried_out_claims_to_put_nothing_back() {
+async fn an_undo_of_what_never_succeeded_does_not_claim_that_the_prior_state_is_back() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     stage.world.organization.edit(|state| {
@@ -263,7 +263,7 @@ async fn an_undo_of_what_was_never_carried_out_claims_to_put_nothing_back() {
     assert_eq!(delivered.state(), State::Failed);
     let undone = stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone);
-    let reason = "no step had been carried out: the resource is as it was before";
+    let reason = "no step had succeeded: what they left, if anything, is put back";
     assert_eq!(undone.reason, reason);
 }
 

@@ -101,7 +101,11 @@ fn check(paths: &[PathBuf], output: Output) -> Result<(), Failure> {
             writeln!(out, "{told:#}")?;
         }
         (Output::Json, Err(diagnostics)) => {
-            writeln!(out, "{:#}", json!({ "documents": [], "mistakes": diagnostics }))?;
+            writeln!(
+                out,
+                "{:#}",
+                json!({ "documents": [], "mistakes": diagnostics, "warnings": [] })
+            )?;
             return Err(Failure::No);
         }
     }

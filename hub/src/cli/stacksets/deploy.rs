@@ -316,9 +316,13 @@ async fn units(
 
 async fn in_force(config: &SdkConfig, settings: &Settings) -> Result<Policy, Failure> {
     let (_, policy) = Policies::new(config, settings).in_force().await.map_err(|error| {
-        Failure::Usage(format!(
+        let told = format!(
             "cannot read the policy in force, which says what is covered: {error}\nhelp: run this in the hub account, or name OUs with --ou, or files with --policies"
-        ))
+        );
+        match error {
+            HubError::Refused(_) => Failure::Usage(told),
+            HubError::Transient(_) | HubError::Failed(_) => Failure::Aws(HubError::Failed(told)),
+        }
     })?;
     Ok((*policy).clone())
 }
