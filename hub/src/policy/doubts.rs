@@ -82,6 +82,6 @@ rules:
             doubts(&files).into_iter().map(|it| (it.line, it.column, it.help)).collect();
         let right = || Some("right where another product's finding has it".to_owned());
         let near = Some("did you mean `Recon:EC2/Portscan`?".to_owned());
-        assert_eq!(told, [(5, 14, near), (5, 58, right()), (8, 31, right())]);
+        assert_eq!(told, [(5, 14, near), (5, 58, right()), (8, 30, right())]);
     }
 }
