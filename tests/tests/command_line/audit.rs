@@ -23,6 +23,7 @@ fn export_and_verify_in_the_table_and_without_it() {
     served.world.import(&finding);
     served.text(&["policy", "push", "policies", "--yes"], "");
     served.text(&["respond", "--event", "-"], &event(&finding).to_string());
+    served.catch_up();
     let now = served.world.organization.now();
     let chained = served.runtime.block_on(async {
         let config = served.world.hub_config().await.unwrap();

@@ -21,8 +21,7 @@ pub(crate) struct Served {
 /// The processes have the real clock, so the organization begins now.
 pub(crate) fn served() -> Served {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    let start = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(now).unwrap();
+    let start = real_time();
     let world = runtime.block_on(async { World::new(4, Options { start, ..Options::default() }) });
     let (ready, address) = mpsc::channel();
     let organization = world.organization.clone();
@@ -34,7 +33,21 @@ pub(crate) fn served() -> Served {
     Served { world, address, runtime }
 }
 
+fn real_time() -> jiff::Timestamp {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(now).unwrap()
+}
+
 impl Served {
+    /// Waits until the organization's clock, which began when it was built, has
+    /// come to where that of the processes is: what they recorded is past then.
+    pub(crate) fn catch_up(&self) {
+        let now = real_time();
+        while self.world.organization.now() < now {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
         let session = self.world.organization.role_session(HUB, OPERATOR_ROLE, "command-line");
         let mut child = Command::new(cargo_bin("firebreak"))
