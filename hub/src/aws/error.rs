@@ -15,8 +15,8 @@ pub enum HubError {
     /// Another try would fail alike until somebody mends what it names.
     #[error("{0}")]
     Failed(String),
-    /// Firebreak's own no to what a person asked for: there is no such response,
-    /// or its state does not allow it. No call failed.
+    /// Firebreak's own no, where no call failed: there is no such response, its
+    /// state does not allow it, no policy is in force, no such target can exist.
     #[error("{0}")]
     Refused(String),
 }

@@ -8,7 +8,8 @@ use super::{Failure, Output, responder};
 use crate::aws::error::HubError;
 
 /// Runs the command: 3 when AWS did not answer, 1 when an undo failed, a plan may not
-/// be carried out any more, or what was to be told was given up. What failed is tried again by the next sweep.
+/// be carried out any more, or what was to be told was given up. What failed is tried
+/// again by the next sweep.
 pub async fn run(output: Output) -> Result<(), Failure> {
     let swept = responder().await?.sweep().await;
     let failures = swept.failures();

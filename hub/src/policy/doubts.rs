@@ -11,8 +11,8 @@ use super::spelling::suggestion;
 use crate::finding_types::{self, FindingType};
 
 /// What stands in rules' `type` and matches no finding type of GuardDuty's, each
-/// at its place. Files that are no YAML have none: they are
-/// mistaken as a whole. Another product may have such a type.
+/// at its place. Files that are no YAML have none: they are mistaken as a whole.
+/// Another product may have such a type.
 pub fn doubts(files: &[(String, String)]) -> Vec<Diagnostic> {
     let known = finding_types::all();
     let mut doubts = Vec::new();
