@@ -3,19 +3,19 @@
 
 use std::sync::OnceLock;
 
-use firebreak_hub::cli::demo::example_policy;
-use firebreak_hub::finding::Finding;
-use firebreak_hub::organization::Place;
-use firebreak_hub::policy::{Policy, Tags};
-use firebreak_hub::sources;
-use firebreak_spoke::form::is_plain;
-use firebreak_spoke::resource::{Resource, ResourceKind};
+use firebreak_demo::example_policy;
+use firebreak_model::finding::Finding;
+use firebreak_model::organization::Place;
+use firebreak_policy::{Policy, Tags};
+
+use firebreak_model::form::is_plain;
+use firebreak_model::resource::{Resource, ResourceKind};
 use serde_json::Value;
 
 /// Reads a message and checks each finding and each rejection of it; gives back
 /// how many of each there are.
 pub(crate) fn check(message: &str) -> (usize, usize) {
-    let read = sources::read(message);
+    let read = firebreak_intake::read(message);
     assert!(!read.is_empty(), "nothing was said of a message");
     let (mut findings, mut rejections) = (0, 0);
     for read in &read {

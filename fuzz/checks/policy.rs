@@ -3,19 +3,19 @@
 
 use std::sync::OnceLock;
 
-use firebreak_hub::finding::Finding;
-use firebreak_hub::organization::Place;
-use firebreak_hub::policy::{ActionFacts, Policy, Tags, read_files, read_tests};
-use firebreak_hub::sources;
+use firebreak_model::action::ActionCatalog;
+use firebreak_model::finding::Finding;
+use firebreak_model::organization::Place;
+use firebreak_policy::{Policy, Tags, read_files, read_tests};
 
 /// Reads a text as a document and as a file of tests; gives back whether it is
 /// a sound document. One that is can be decided with, explained, and stored.
-pub(crate) fn check(text: &str) -> bool {
+pub(crate) fn check(text: &str, actions: ActionCatalog) -> bool {
     let files = [("a.yaml".to_owned(), text.to_owned())];
-    if let Err(diagnostics) = read_tests(&files, actions()) {
+    if let Err(diagnostics) = read_tests(&files, actions) {
         assert!(!diagnostics.is_empty(), "a test file refused without a reason");
     }
-    let policy = match read_files(&files, actions()) {
+    let policy = match read_files(&files, actions) {
         Ok(policy) => policy,
         Err(diagnostics) => {
             assert!(!diagnostics.is_empty(), "a document refused without a reason");
@@ -26,7 +26,7 @@ pub(crate) fn check(text: &str) -> bool {
             return false;
         }
     };
-    let stored = Policy::from_stored(policy.to_stored());
+    let stored = Policy::from_stored(policy.to_stored(), actions);
     assert_eq!(stored.broken(), Vec::<(&str, &str)>::new(), "it is sound only as a file");
     for finding in findings() {
         for target in &finding.targets {
@@ -46,11 +46,6 @@ pub(crate) fn check(text: &str) -> bool {
     true
 }
 
-fn actions() -> &'static [ActionFacts] {
-    static ACTIONS: OnceLock<Vec<ActionFacts>> = OnceLock::new();
-    ACTIONS.get_or_init(ActionFacts::all)
-}
-
 fn findings() -> &'static [Finding] {
     static FINDINGS: OnceLock<Vec<Finding>> = OnceLock::new();
     FINDINGS.get_or_init(|| {
@@ -60,7 +55,7 @@ fn findings() -> &'static [Finding] {
             include_str!("../../tests/fixtures/findings/asff-of-guardduty-access-key-role.json"),
         ]
         .iter()
-        .flat_map(|text| sources::read(text))
+        .flat_map(|text| firebreak_intake::read(text))
         .flatten()
         .collect()
     })

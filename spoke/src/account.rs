@@ -8,9 +8,10 @@ use aws_credential_types::Credentials;
 use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_types::SdkConfig;
 
-use crate::calls::Limits;
-use crate::pace::{Class, Pace};
-use crate::resource::{AccountId, Partition, Region};
+use firebreak_client::calls::Limits;
+use firebreak_client::grant::Grant;
+use firebreak_client::pace::{Class, Pace};
+use firebreak_model::resource::{AccountId, Partition, Region};
 
 /// One account and Region, seen through one session of the spoke role.
 #[derive(Debug)]
@@ -98,31 +99,21 @@ clients! {
 }
 
 impl Account {
-    /// An account under a session. `config` brings the HTTP client, timeouts,
-    /// retry settings and clock; Region and credentials in it are replaced.
+    /// An account under a session.
     /// Retry tokens are this session's own: the SDK shares them by service and
     /// Region otherwise, so that one throttled account would starve the rest.
-    pub fn new(
-        config: &SdkConfig,
-        credentials: &Credentials,
-        id: AccountId,
-        region: Region,
-        partition: Partition,
-        pace: Pace,
-    ) -> Self {
-        let (credentials, config) = (credentials.clone(), config.clone());
-        let clients = Clients::default();
-        Self { id, region, partition, credentials, config, clusters: None, pace, clients }
-    }
-
-    /// The same account, with the API of its clusters called under `limits`,
-    /// through a client that trusts each cluster's authority and no other.
-    /// Without it they are called through the configuration's HTTP client, where
-    /// it has one.
-    #[must_use]
-    pub fn with_clusters_under(mut self, limits: Limits) -> Self {
-        self.clusters = Some(limits);
-        self
+    pub fn new(grant: Grant<'_>) -> Self {
+        let Grant { config, credentials, account, region, partition, pace, clusters } = grant;
+        Self {
+            id: account,
+            region,
+            partition,
+            credentials: credentials.clone(),
+            config: config.clone(),
+            clusters,
+            pace,
+            clients: Clients::default(),
+        }
     }
 
     /// EC2, once the pace allows a call of this class.

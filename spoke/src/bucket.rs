@@ -9,8 +9,9 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
-use crate::resource::{Region, ResourceKind};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{Region, ResourceKind};
 
 /// The bucket that a target names.
 pub(crate) fn name(kind: &ResourceKind) -> Result<&str, ActionError> {
@@ -86,7 +87,7 @@ fn error<E>(
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    tell(call, ActionError::from_sdk(call, error), account.id.as_str(), bucket)
+    tell(call, from_sdk(call, error), account.id.as_str(), bucket)
 }
 
 /// S3 names the kind of policy that lacks a permission or denies it; a bare

@@ -49,9 +49,11 @@ use serde_json::Value;
 use tower::{BoxError, Service};
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind, with_causes};
-use crate::pace::Class;
-use crate::resource::{Partition, Region};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_client::sdk_error::with_causes;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{Partition, Region};
 
 /// What DescribeCluster needs.
 pub(crate) const DESCRIBE: &str = "eks:DescribeCluster";
@@ -62,7 +64,7 @@ const PAGE: u32 = 500;
 /// Describes a cluster; `Gone` when there is none of this name.
 pub(crate) async fn describe(account: &Account, name: &str) -> Result<Cluster, ActionError> {
     let answer = account.eks().await.describe_cluster().name(name).send().await;
-    let answer = answer.map_err(|error| ActionError::from_sdk(DESCRIBE, &error))?;
+    let answer = answer.map_err(|error| from_sdk(DESCRIBE, &error))?;
     answer.cluster.ok_or_else(|| {
         ActionError::new(Kind::Failed, format!("{DESCRIBE} answered nothing about `{name}`"))
     })

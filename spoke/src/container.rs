@@ -5,15 +5,15 @@ use aws_sdk_ecs::types::{
 };
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// Describes a cluster, with its tags. `Gone` when there is none: ECS lists a
 /// deleted one as `INACTIVE` for a while.
 pub(crate) async fn cluster(account: &Account, name: &str) -> Result<Cluster, ActionError> {
     let ecs = account.ecs().await;
     let call = ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
-    let answer =
-        call.send().await.map_err(|error| ActionError::from_sdk("ecs:DescribeClusters", &error))?;
+    let answer = call.send().await.map_err(|error| from_sdk("ecs:DescribeClusters", &error))?;
     let what = format!("the cluster `{name}`");
     let found = found(&what, "ecs:DescribeClusters", answer.clusters, answer.failures)?;
     if found.status() == Some("INACTIVE") {
@@ -36,7 +36,7 @@ pub(crate) async fn service(
         .services(name)
         .send()
         .await
-        .map_err(|error| ActionError::from_sdk("ecs:DescribeServices", &error))?;
+        .map_err(|error| from_sdk("ecs:DescribeServices", &error))?;
     let what = format!("the service `{name}` in the cluster `{cluster}`");
     let found = found(&what, "ecs:DescribeServices", answer.services, answer.failures)?;
     match found.status() {
@@ -63,7 +63,7 @@ pub(crate) async fn task(
         .include(TaskField::Tags)
         .send()
         .await
-        .map_err(|error| ActionError::from_sdk("ecs:DescribeTasks", &error))?;
+        .map_err(|error| from_sdk("ecs:DescribeTasks", &error))?;
     found(&format!("the task `{task}`"), "ecs:DescribeTasks", answer.tasks, answer.failures)
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn instance(
         .container_instances(arn)
         .send()
         .await
-        .map_err(|error| ActionError::from_sdk("ecs:DescribeContainerInstances", &error))?;
+        .map_err(|error| from_sdk("ecs:DescribeContainerInstances", &error))?;
     let what = format!("the container instance `{arn}`");
     let (instances, failures) = (answer.container_instances, answer.failures);
     found(&what, "ecs:DescribeContainerInstances", instances, failures)

@@ -3,7 +3,8 @@
 use aws_sdk_rds::types::{DbCluster, DbInstance, Filter, VpcSecurityGroupMembership};
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// Describes a DB instance. `Gone` when it does not exist or is being deleted.
 pub(crate) async fn instance(
@@ -13,7 +14,7 @@ pub(crate) async fn instance(
     let rds = account.rds().await;
     let answer = rds.describe_db_instances().db_instance_identifier(identifier).send().await;
     let found = answer
-        .map_err(|error| ActionError::from_sdk("rds:DescribeDBInstances", &error))?
+        .map_err(|error| from_sdk("rds:DescribeDBInstances", &error))?
         .db_instances
         .unwrap_or_default()
         .into_iter()
@@ -28,7 +29,7 @@ pub(crate) async fn cluster(account: &Account, identifier: &str) -> Result<DbClu
     let rds = account.rds().await;
     let answer = rds.describe_db_clusters().db_cluster_identifier(identifier).send().await;
     let found = answer
-        .map_err(|error| ActionError::from_sdk("rds:DescribeDBClusters", &error))?
+        .map_err(|error| from_sdk("rds:DescribeDBClusters", &error))?
         .db_clusters
         .unwrap_or_default()
         .into_iter()
@@ -53,10 +54,8 @@ pub(crate) async fn members(
     loop {
         let rds = account.rds().await;
         let call = rds.describe_db_instances().filters(filter.clone()).set_marker(marker);
-        let page = call
-            .send()
-            .await
-            .map_err(|error| ActionError::from_sdk("rds:DescribeDBInstances", &error))?;
+        let page =
+            call.send().await.map_err(|error| from_sdk("rds:DescribeDBInstances", &error))?;
         members.extend(page.db_instances().iter().cloned());
         marker = page.marker().filter(|marker| !marker.is_empty()).map(str::to_owned);
         if marker.is_none() {

@@ -3,8 +3,9 @@
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// Describes an instance. `Gone` when it does not exist, is terminated or is
 /// on its way there: EC2 lists a terminated instance for about an hour.
@@ -19,7 +20,7 @@ pub(crate) async fn describe(
         .instance_ids(instance_id)
         .send()
         .await
-        .map_err(|error| ActionError::from_sdk("ec2:DescribeInstances", &error))?;
+        .map_err(|error| from_sdk("ec2:DescribeInstances", &error))?;
     let found = answer.reservations.unwrap_or_default().into_iter();
     let found = found.flat_map(|reservation| reservation.instances.unwrap_or_default()).next();
     let gone = |why: &str| {

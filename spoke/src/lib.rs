@@ -4,17 +4,10 @@
 pub mod account;
 pub mod actions;
 mod bucket;
-mod buckets;
-pub mod calls;
 mod cluster;
 mod container;
 mod database;
-pub mod deadline;
-pub mod error;
-pub mod form;
 mod instance;
-pub mod pace;
 pub mod permissions;
-pub mod resource;
 pub mod seen;
 pub mod tags;

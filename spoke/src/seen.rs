@@ -5,8 +5,8 @@ use aws_sdk_ec2::types::Instance;
 use tokio::sync::OnceCell;
 
 use crate::account::Account;
-use crate::error::ActionError;
 use crate::instance;
+use firebreak_model::error::ActionError;
 
 /// The reads of one decision. Nothing that changes anything uses it: what is
 /// there at that moment counts then.

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::Tag;
 
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
-use crate::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use crate::seen::Seen;
 use crate::{bucket, cluster, container, database};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{Principal, PrincipalType, Resource, ResourceKind};
 
 /// Every IAM action that reading tags uses.
 pub const READS: &[&str] = &[
@@ -100,7 +101,7 @@ fn database(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
 
 async fn function(account: &Account, resource: &Resource) -> Result<Tags, ActionError> {
     let answer = account.lambda().await.list_tags().resource(resource.arn()).send().await;
-    let answer = answer.map_err(|error| ActionError::from_sdk("lambda:ListTags", &error))?;
+    let answer = answer.map_err(|error| from_sdk("lambda:ListTags", &error))?;
     Ok(answer.tags.unwrap_or_default().into_iter().collect())
 }
 
@@ -137,7 +138,7 @@ async fn user(account: &Account, name: &str) -> Result<Tags, ActionError> {
             .set_marker(marker)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("iam:ListUserTags", &error))?;
+            .map_err(|error| from_sdk("iam:ListUserTags", &error))?;
         tags.extend(page.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())));
         marker = page.marker().map(str::to_owned);
         if !page.is_truncated() || marker.is_none() {
@@ -158,7 +159,7 @@ async fn role(account: &Account, name: &str) -> Result<Tags, ActionError> {
             .set_marker(marker)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("iam:ListRoleTags", &error))?;
+            .map_err(|error| from_sdk("iam:ListRoleTags", &error))?;
         tags.extend(page.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())));
         marker = page.marker().map(str::to_owned);
         if !page.is_truncated() || marker.is_none() {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Scope, Undone};
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) const LIST: &str = "eks:ListAccessEntries";
 pub(super) const GET: &str = "eks:DescribeAccessEntry";
@@ -127,7 +128,7 @@ async fn list(account: &Account, cluster: &str) -> Result<Vec<String>, ActionErr
     loop {
         let eks = account.eks().await;
         let call = eks.list_access_entries().cluster_name(cluster).set_next_token(token);
-        let page = call.send().await.map_err(|error| ActionError::from_sdk(LIST, &error))?;
+        let page = call.send().await.map_err(|error| from_sdk(LIST, &error))?;
         principals.extend(page.access_entries.unwrap_or_default());
         token = page.next_token;
         if token.is_none() {
@@ -155,7 +156,7 @@ async fn bare(
 ) -> Result<Option<Present>, ActionError> {
     let eks = account.eks().await;
     let call = eks.describe_access_entry().cluster_name(cluster).principal_arn(principal);
-    let answer = match call.send().await.map_err(|error| ActionError::from_sdk(GET, &error)) {
+    let answer = match call.send().await.map_err(|error| from_sdk(GET, &error)) {
         Ok(answer) => answer,
         Err(error) if error.kind == Kind::Gone => return Ok(None),
         Err(error) => return Err(error),
@@ -187,8 +188,7 @@ async fn policies(
             .cluster_name(cluster)
             .principal_arn(principal)
             .set_next_token(token);
-        let page = match call.send().await.map_err(|error| ActionError::from_sdk(POLICIES, &error))
-        {
+        let page = match call.send().await.map_err(|error| from_sdk(POLICIES, &error)) {
             Ok(page) => page,
             // The entry went while it was read.
             Err(error) if error.kind == Kind::Gone => return Ok(policies),
@@ -221,7 +221,7 @@ pub(super) async fn delete(
 ) -> Result<(), ActionError> {
     let eks = account.eks().await;
     let call = eks.delete_access_entry().cluster_name(cluster).principal_arn(principal);
-    match call.send().await.map_err(|error| ActionError::from_sdk(DELETE, &error)) {
+    match call.send().await.map_err(|error| from_sdk(DELETE, &error)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind == Kind::Gone => Ok(()),
         Err(error) => Err(error),
@@ -268,7 +268,7 @@ pub(super) async fn restore(
     if entry.tags.len() < MOST_TAGS {
         let eks = scope.account.eks().await;
         let call = eks.untag_resource().resource_arn(&present.arn).tag_keys(UNFINISHED);
-        call.send().await.map_err(|error| ActionError::from_sdk(UNTAG, &error))?;
+        call.send().await.map_err(|error| from_sdk(UNTAG, &error))?;
     }
     undone.restored.push(format!("`{principal}` has its access entry again"));
     Ok(())
@@ -300,7 +300,7 @@ async fn create(scope: Scope<'_>, cluster: &str, entry: &Entry) -> Result<String
         .set_username(username)
         .r#type(&entry.kind)
         .set_tags(Some(tags.into_iter().collect()));
-    let answer = call.send().await.map_err(|error| ActionError::from_sdk(CREATE, &error))?;
+    let answer = call.send().await.map_err(|error| from_sdk(CREATE, &error))?;
     Ok(answer.access_entry.and_then(|entry| entry.access_entry_arn).unwrap_or_default())
 }
 
@@ -332,7 +332,7 @@ async fn associate(
         .principal_arn(principal)
         .policy_arn(&policy.arn)
         .access_scope(scope);
-    call.send().await.map(|_| ()).map_err(|error| ActionError::from_sdk(ASSOCIATE, &error))
+    call.send().await.map(|_| ()).map_err(|error| from_sdk(ASSOCIATE, &error))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attachment::{self, Presence, Prior};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::ActionError;
+use firebreak_model::error::ActionError;
 
 pub(super) struct AttachPolicy;
 

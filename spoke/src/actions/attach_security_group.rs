@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::instance_state::id;
 use super::interfaces::{self, Interface};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct AttachSecurityGroup;
 
@@ -157,10 +158,8 @@ async fn groups(scope: Scope<'_>, named: &str) -> Result<Vec<Group>, ActionError
     loop {
         let ec2 = scope.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_security_groups().filters(filter.clone()).set_next_token(next);
-        let page = call
-            .send()
-            .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
+        let page =
+            call.send().await.map_err(|error| from_sdk("ec2:DescribeSecurityGroups", &error))?;
         groups.extend(page.security_groups().iter().filter_map(|group| {
             let (id, vpc) = (group.group_id()?.to_owned(), group.vpc_id()?.to_owned());
             Some(Group { id, vpc })

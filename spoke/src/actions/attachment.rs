@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::principals::{self, Subject};
 use super::{Scope, Undone, Verdict, managed_policy};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 /// Whether a policy is on a user or role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

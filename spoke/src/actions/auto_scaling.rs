@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
-use crate::error::{ActionError, Kind};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// An instance's place in a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +21,11 @@ pub(super) async fn membership(
     instance_id: &str,
 ) -> Result<Option<Membership>, ActionError> {
     let call = scope.account.autoscaling().await.describe_auto_scaling_instances();
-    let answer = call.instance_ids(instance_id).send().await.map_err(|error| {
-        ActionError::from_sdk("autoscaling:DescribeAutoScalingInstances", &error)
-    })?;
+    let answer = call
+        .instance_ids(instance_id)
+        .send()
+        .await
+        .map_err(|error| from_sdk("autoscaling:DescribeAutoScalingInstances", &error))?;
     Ok(answer.auto_scaling_instances().first().and_then(|found| {
         let group = found.auto_scaling_group_name()?.to_owned();
         Some(Membership { group, lifecycle: found.lifecycle_state()?.to_owned() })
@@ -39,10 +42,11 @@ pub(super) struct Size {
 /// The group's size; `None` for a group that was deleted.
 pub(super) async fn size(scope: Scope<'_>, group: &str) -> Result<Option<Size>, ActionError> {
     let call = scope.account.autoscaling().await.describe_auto_scaling_groups();
-    let answer =
-        call.auto_scaling_group_names(group).send().await.map_err(|error| {
-            ActionError::from_sdk("autoscaling:DescribeAutoScalingGroups", &error)
-        })?;
+    let answer = call
+        .auto_scaling_group_names(group)
+        .send()
+        .await
+        .map_err(|error| from_sdk("autoscaling:DescribeAutoScalingGroups", &error))?;
     Ok(answer.auto_scaling_groups().first().map(|group| Size {
         desired: group.desired_capacity().unwrap_or_default(),
         max: group.max_size().unwrap_or_default(),
@@ -64,7 +68,7 @@ pub(super) async fn enter_standby(
         .auto_scaling_group_name(group)
         .should_decrement_desired_capacity(false);
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("autoscaling:EnterStandby", &error))
+    result.map_err(|error| from_sdk("autoscaling:EnterStandby", &error))
 }
 
 /// Takes the instance out of the group; the group keeps its desired capacity.
@@ -82,7 +86,7 @@ pub(super) async fn detach(
         .auto_scaling_group_name(group)
         .should_decrement_desired_capacity(false);
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("autoscaling:DetachInstances", &error))
+    result.map_err(|error| from_sdk("autoscaling:DetachInstances", &error))
 }
 
 /// Puts the instance back into service; the desired capacity grows by one.
@@ -94,7 +98,7 @@ pub(super) async fn exit_standby(
     let call = scope.account.autoscaling().await.exit_standby();
     let call = call.instance_ids(instance_id).auto_scaling_group_name(group);
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("autoscaling:ExitStandby", &error))
+    result.map_err(|error| from_sdk("autoscaling:ExitStandby", &error))
 }
 
 /// Takes the instance into the group again; the desired capacity grows by one.
@@ -106,7 +110,7 @@ pub(super) async fn attach(
     let call = scope.account.autoscaling().await.attach_instances();
     let call = call.instance_ids(instance_id).auto_scaling_group_name(group);
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("autoscaling:AttachInstances", &error))
+    result.map_err(|error| from_sdk("autoscaling:AttachInstances", &error))
 }
 
 /// Why the group cannot take the instance back now, if it cannot.

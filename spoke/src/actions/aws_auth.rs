@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Undone;
 use super::access_entry::{gives, principal_of};
 use crate::cluster::Kubernetes;
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "aws-auth";

@@ -11,8 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, Undone};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// An IP set of the scope `REGIONAL`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +30,7 @@ impl IpSet {
         let call = scope.account.wafv2().await.get_ip_set();
         let call = call.name(&self.name).id(&self.id).scope(WafScope::Regional);
         let answer = call.send().await;
-        let answer = answer.map_err(|error| ActionError::from_sdk("wafv2:GetIPSet", &error))?;
+        let answer = answer.map_err(|error| from_sdk("wafv2:GetIPSet", &error))?;
         match (answer.ip_set, answer.lock_token) {
             (Some(set), Some(token)) => Ok((set, token)),
             _ => Err(ActionError::new(Kind::Failed, "wafv2:GetIPSet answered no IP set")),
@@ -78,7 +79,7 @@ impl IpSet {
             .set_addresses(Some(after.into_iter().map(str::to_owned).collect()))
             .lock_token(token);
         let result = call.send().await.map(|_| true);
-        result.map_err(|error| ActionError::from_sdk("wafv2:UpdateIPSet", &error))
+        result.map_err(|error| from_sdk("wafv2:UpdateIPSet", &error))
     }
 }
 
@@ -94,9 +95,11 @@ impl PrefixList<'_> {
         loop {
             let ec2 = scope.account.ec2(Class::Ec2Read).await;
             let call = ec2.get_managed_prefix_list_entries().prefix_list_id(self.0);
-            let page = call.set_next_token(next).send().await.map_err(|error| {
-                ActionError::from_sdk("ec2:GetManagedPrefixListEntries", &error)
-            })?;
+            let page = call
+                .set_next_token(next)
+                .send()
+                .await
+                .map_err(|error| from_sdk("ec2:GetManagedPrefixListEntries", &error))?;
             blocks.extend(page.entries().iter().filter_map(|it| it.cidr()?.parse::<IpNet>().ok()));
             next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if next.is_none() {
@@ -111,7 +114,7 @@ impl PrefixList<'_> {
         let answer = call
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeManagedPrefixLists", &error))?;
+            .map_err(|error| from_sdk("ec2:DescribeManagedPrefixLists", &error))?;
         let version = answer.prefix_lists().first().and_then(|list| list.version());
         version.ok_or_else(|| {
             ActionError::new(Kind::Failed, format!("there is no prefix list `{}`", self.0))
@@ -152,7 +155,7 @@ impl PrefixList<'_> {
         }
         let result = call.send().await.map(|_| true);
         result.map_err(|error| {
-            let error = ActionError::from_sdk("ec2:ModifyManagedPrefixList", &error);
+            let error = from_sdk("ec2:ModifyManagedPrefixList", &error);
             // Somebody changed it in between, or a change is still under way.
             if error.has_code("PrefixListVersionMismatch") || error.has_code("IncorrectState") {
                 return ActionError { kind: Kind::Transient, ..error };

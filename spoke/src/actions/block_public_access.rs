@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::bucket;
-use crate::error::{ActionError, Kind};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct BlockPublicAccess;
 
@@ -260,7 +261,7 @@ async fn get(scope: Scope<'_>, level: Level<'_>) -> Result<Option<Flags>, Action
             call.send()
                 .await
                 .map(|answer| flags!(answer.public_access_block_configuration))
-                .map_err(|error| ActionError::from_sdk(GET_ACCOUNT, &error))
+                .map_err(|error| from_sdk(GET_ACCOUNT, &error))
         }
     };
     match result {
@@ -289,7 +290,7 @@ async fn put(scope: Scope<'_>, level: Level<'_>, flags: Flags) -> Result<(), Act
                 .account_id(owner)
                 .public_access_block_configuration(configuration!(aws_sdk_s3control, flags));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| account_error(ActionError::from_sdk(PUT_ACCOUNT, &error)))
+            result.map_err(|error| account_error(from_sdk(PUT_ACCOUNT, &error)))
         }
     }
 }
@@ -307,7 +308,7 @@ async fn delete(scope: Scope<'_>, level: Level<'_>) -> Result<(), ActionError> {
             let s3control = scope.account.s3control().await;
             let call = s3control.delete_public_access_block().account_id(owner);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| account_error(ActionError::from_sdk(PUT_ACCOUNT, &error)))
+            result.map_err(|error| account_error(from_sdk(PUT_ACCOUNT, &error)))
         }
     }
 }

@@ -18,7 +18,7 @@ use super::block_lists::{IpSet, PrefixList, taken_out};
 use super::instance_state::id;
 use super::network_acl::{self, Deny, There, Way};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct BlockRemoteIp;
 

@@ -26,10 +26,11 @@ use super::evidence_bucket::{self as bucket, Kept, Place, Retention};
 use super::evidence_commands::{self as commands, Managed, Wanted};
 use super::evidence_metadata as metadata;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
 use crate::instance;
-use crate::pace::Class;
-use crate::resource::{AccountId, Region, ResourceKind};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{AccountId, Region, ResourceKind};
 
 pub(super) struct CollectEvidence;
 
@@ -351,14 +352,13 @@ fn decoded(text: Option<&str>, what: &str) -> Result<Vec<u8>, ActionError> {
 async fn console_output(scope: Scope<'_>, instance_id: &str) -> Result<Vec<u8>, ActionError> {
     let ec2 = scope.account.ec2(Class::Ec2Read).await;
     let answer = ec2.get_console_output().instance_id(instance_id).send().await;
-    let answer = answer.map_err(|error| ActionError::from_sdk("ec2:GetConsoleOutput", &error))?;
+    let answer = answer.map_err(|error| from_sdk("ec2:GetConsoleOutput", &error))?;
     decoded(answer.output(), "console output")
 }
 
 async fn console_screenshot(scope: Scope<'_>, instance_id: &str) -> Result<Vec<u8>, ActionError> {
     let ec2 = scope.account.ec2(Class::Ec2Read).await;
     let answer = ec2.get_console_screenshot().instance_id(instance_id).send().await;
-    let answer =
-        answer.map_err(|error| ActionError::from_sdk("ec2:GetConsoleScreenshot", &error))?;
+    let answer = answer.map_err(|error| from_sdk("ec2:GetConsoleScreenshot", &error))?;
     decoded(answer.image_data(), "console screenshot")
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::pods::{self, Found};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::cluster::DESCRIBE;
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct CordonNode;
 

@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
-use crate::resource::{Principal, PrincipalType, ResourceKind};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{Principal, PrincipalType, ResourceKind};
 
 pub(super) struct DeactivateAccessKey;
 
@@ -144,7 +145,7 @@ async fn status(scope: Scope<'_>, user: &str, key: &str) -> Result<Option<bool>,
     loop {
         let iam = scope.account.iam(Class::IamRead).await;
         let page = iam.list_access_keys().user_name(user).set_marker(marker).send().await;
-        let page = match page.map_err(|error| ActionError::from_sdk("iam:ListAccessKeys", &error)) {
+        let page = match page.map_err(|error| from_sdk("iam:ListAccessKeys", &error)) {
             Ok(page) => page,
             Err(error) if error.kind == Kind::Gone => return Ok(None),
             Err(error) => return Err(error),
@@ -172,7 +173,7 @@ async fn set(scope: Scope<'_>, prior: &Prior, status: StatusType) -> Result<(), 
         .send()
         .await
         .map(|_| ())
-        .map_err(|error| ActionError::from_sdk("iam:UpdateAccessKey", &error))
+        .map_err(|error| from_sdk("iam:UpdateAccessKey", &error))
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::login_profile::{self, get};
 use super::principals::{self, Subject};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct DeleteLoginProfile;
 
@@ -56,7 +57,7 @@ impl Action for DeleteLoginProfile {
         let iam = scope.account.iam(Class::IamWrite).await;
         let call = iam.delete_login_profile().user_name(login_profile::user(&prior.subject)?);
         let result = call.send().await.map(|_| ());
-        match result.map_err(|error| ActionError::from_sdk("iam:DeleteLoginProfile", &error)) {
+        match result.map_err(|error| from_sdk("iam:DeleteLoginProfile", &error)) {
             // The user is there, so it is the password that is gone already.
             Err(error) if error.kind == Kind::Gone => Ok(()),
             result => result,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::deny_policy::{self, Attached, Standing};
 use super::principals::{self, Subject, holder};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct DenyAll;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::principals::Holder;
 use super::{Scope, Undone, inline_policy, managed_policy};
-use crate::error::ActionError;
+use firebreak_model::error::ActionError;
 
 /// What stands on a user or role.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub(super) async fn standing(
     match managed_policy::is_attached(scope, holder, &managed).await {
         Ok(true) => Ok(Standing::Managed),
         Ok(false) => Ok(Standing::Nothing),
-        Err(error) if error.kind == crate::error::Kind::Gone => Ok(Standing::Nothing),
+        Err(error) if error.kind == firebreak_model::error::Kind::Gone => Ok(Standing::Nothing),
         Err(error) => Err(error),
     }
 }

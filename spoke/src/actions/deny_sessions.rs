@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::deny_policy::{self, Attached, Standing};
 use super::principals::Holder;
 use super::{Scope, Undone};
-use crate::error::ActionError;
+use firebreak_model::error::ActionError;
 
 /// Which of the holder's sessions end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_state::id;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
 use crate::instance;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct DeregisterFromLoadBalancers;
 
@@ -194,9 +195,10 @@ async fn classic(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, Actio
     let mut marker = None;
     loop {
         let call = scope.account.elb().await.describe_load_balancers().set_marker(marker);
-        let page = call.send().await.map_err(|error| {
-            ActionError::from_sdk("elasticloadbalancing:DescribeLoadBalancers", &error)
-        })?;
+        let page = call
+            .send()
+            .await
+            .map_err(|error| from_sdk("elasticloadbalancing:DescribeLoadBalancers", &error))?;
         for balancer in page.load_balancer_descriptions() {
             let has = |it: &ClassicInstance| it.instance_id() == Some(who.instance_id.as_str());
             if let (true, Some(name)) =
@@ -220,9 +222,10 @@ async fn targets(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, Actio
     let mut marker = None;
     loop {
         let call = scope.account.elbv2().await.describe_target_groups().set_marker(marker);
-        let page = call.send().await.map_err(|error| {
-            ActionError::from_sdk("elasticloadbalancing:DescribeTargetGroups", &error)
-        })?;
+        let page = call
+            .send()
+            .await
+            .map_err(|error| from_sdk("elasticloadbalancing:DescribeTargetGroups", &error))?;
         // A target group has targets of its own VPC; one by address may have
         // some of a peered VPC as well, where another instance has that address.
         let near = |vpc: Option<&str>| vpc.is_some_and(|vpc| who.vpcs.contains(vpc));
@@ -252,15 +255,16 @@ async fn registered(
     group: String,
 ) -> Result<Vec<Registration>, ActionError> {
     let call = scope.account.elbv2().await.describe_target_health().target_group_arn(&group);
-    let answer =
-        match call.send().await.map_err(|error| {
-            ActionError::from_sdk("elasticloadbalancing:DescribeTargetHealth", &error)
-        }) {
-            Ok(answer) => answer,
-            // Deleted between the list and this.
-            Err(error) if is_missing(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
+    let answer = match call
+        .send()
+        .await
+        .map_err(|error| from_sdk("elasticloadbalancing:DescribeTargetHealth", &error))
+    {
+        Ok(answer) => answer,
+        // Deleted between the list and this.
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
     let staying = answer.target_health_descriptions().iter().filter(|described| {
         let state = described.target_health().and_then(|health| health.state());
         state != Some(&TargetHealthStateEnum::Draining)
@@ -303,7 +307,7 @@ async fn deregister(
             let call = elb.deregister_instances_from_load_balancer().load_balancer_name(balancer);
             match call.instances(instance).send().await.map(|_| ()).map_err(|error| {
                 let name = "elasticloadbalancing:DeregisterInstancesFromLoadBalancer";
-                ActionError::from_sdk(name, &error)
+                from_sdk(name, &error)
             }) {
                 // It is not registered any more.
                 Err(error) if error.has_code("InvalidInstance") => Ok(()),
@@ -314,7 +318,7 @@ async fn deregister(
             let call = scope.account.elbv2().await.deregister_targets().target_group_arn(group);
             let result = call.targets(target(id, *port, zone.as_ref())).send().await.map(|_| ());
             let name = "elasticloadbalancing:DeregisterTargets";
-            match result.map_err(|error| ActionError::from_sdk(name, &error)) {
+            match result.map_err(|error| from_sdk(name, &error)) {
                 Err(error) if error.has_code("InvalidTarget") => Ok(()),
                 result => result,
             }
@@ -334,14 +338,14 @@ async fn register(
             let call = elb.register_instances_with_load_balancer().load_balancer_name(balancer);
             call.instances(instance).send().await.map(|_| ()).map_err(|error| {
                 let name = "elasticloadbalancing:RegisterInstancesWithLoadBalancer";
-                ActionError::from_sdk(name, &error)
+                from_sdk(name, &error)
             })
         }
         Registration::Target { group, id, port, zone } => {
             let call = scope.account.elbv2().await.register_targets().target_group_arn(group);
             let result = call.targets(target(id, *port, zone.as_ref())).send().await.map(|_| ());
             let name = "elasticloadbalancing:RegisterTargets";
-            result.map_err(|error| ActionError::from_sdk(name, &error))
+            result.map_err(|error| from_sdk(name, &error))
         }
     }
 }

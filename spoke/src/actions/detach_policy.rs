@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attachment::{self, Presence, Prior};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct DetachPolicy;
 

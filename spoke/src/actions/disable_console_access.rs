@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::principals::{self, Subject};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use super::{deny_policy, inline_policy, login_profile};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct DisableConsoleAccess;
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_state::id;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct DisassociateAddresses;
 
@@ -140,7 +141,7 @@ async fn describe(
     let filter = Filter::builder().name(filter).set_values(Some(values.to_vec())).build();
     let call = scope.account.ec2(Class::Ec2Read).await.describe_addresses().filters(filter);
     let answer = call.send().await;
-    let answer = answer.map_err(|error| ActionError::from_sdk("ec2:DescribeAddresses", &error))?;
+    let answer = answer.map_err(|error| from_sdk("ec2:DescribeAddresses", &error))?;
     Ok(answer.addresses.unwrap_or_default())
 }
 
@@ -155,7 +156,7 @@ async fn disassociate(scope: Scope<'_>, address: &Address) -> Result<(), ActionE
     let Some(association) = address.association_id() else { return Ok(()) };
     let ec2 = scope.account.ec2(Class::Ec2Write).await;
     let result = ec2.disassociate_address().association_id(association).send().await.map(|_| ());
-    match result.map_err(|error| ActionError::from_sdk("ec2:DisassociateAddress", &error)) {
+    match result.map_err(|error| from_sdk("ec2:DisassociateAddress", &error)) {
         // Somebody was faster.
         Err(error) if error.kind == Kind::Gone => Ok(()),
         result => result,
@@ -189,7 +190,7 @@ async fn put_back(
         .private_ip_address(private_ip)
         .allow_reassociation(false);
     let result = call.send().await.map(|_| ());
-    match result.map_err(|error| ActionError::from_sdk("ec2:AssociateAddress", &error)) {
+    match result.map_err(|error| from_sdk("ec2:AssociateAddress", &error)) {
         Ok(()) => {
             let restored = vec![format!("{public_ip} is on {interface} {private_ip} again")];
             Ok(Undone { restored, ..Undone::default() })

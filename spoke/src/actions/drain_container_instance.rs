@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::container;
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct DrainContainerInstance;
 
@@ -145,7 +146,7 @@ async fn set(
         .status(status)
         .send()
         .await
-        .map_err(|error| ActionError::from_sdk("ecs:UpdateContainerInstancesState", &error))?;
+        .map_err(|error| from_sdk("ecs:UpdateContainerInstancesState", &error))?;
     let what = format!("the container instance `{instance}`");
     let (changed, failures) = (answer.container_instances, answer.failures);
     container::found(&what, "ecs:UpdateContainerInstancesState", changed, failures).map(|_| ())

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::account::Account;
 use crate::bucket;
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct EnableVersioning;
 

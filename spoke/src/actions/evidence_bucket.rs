@@ -4,13 +4,14 @@
 use aws_sdk_s3::config::{Builder, Region as SdkRegion};
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockEnabled, ObjectLockMode};
+use firebreak_model::digest::sha256_hex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Scope;
-use crate::error::{ActionError, Kind};
-use crate::resource::{AccountId, Region};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{AccountId, Region};
 
 /// Where evidence goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +89,7 @@ pub(super) async fn has_lock(scope: Scope<'_>, place: &Place) -> Result<bool, Ac
             Ok(enabled == Some(&ObjectLockEnabled::Enabled))
         }
         Err(error) => {
-            let error = ActionError::from_sdk("s3:GetBucketObjectLockConfiguration", &error);
+            let error = from_sdk("s3:GetBucketObjectLockConfiguration", &error);
             if error.has_code("ObjectLockConfigurationNotFoundError") {
                 return Ok(false);
             }
@@ -108,7 +109,7 @@ pub(super) async fn put(
 ) -> Result<Kept, ActionError> {
     let key = place.key(name);
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
-    let sha256: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256_hex(&body);
     let call = scope
         .account
         .s3()
@@ -127,7 +128,7 @@ pub(super) async fn put(
         .customize()
         .config_override(place.region(scope));
     let result = call.send().await;
-    result.map_err(|error| place.told(ActionError::from_sdk("s3:PutObject", &error)))?;
+    result.map_err(|error| place.told(from_sdk("s3:PutObject", &error)))?;
     Ok(Kept { key, size, sha256 })
 }
 
@@ -152,7 +153,7 @@ pub(super) async fn size(
         Err(error) => {
             // An answer to HEAD has no body, so its status is all that tells.
             let status = error.raw_response().map(|answer| answer.status().as_u16());
-            let error = ActionError::from_sdk("s3:GetObject", &error);
+            let error = from_sdk("s3:GetObject", &error);
             if error.kind == Kind::Failed && status == Some(403) {
                 return Err(place.told(ActionError { kind: Kind::Denied, ..error }));
             }
@@ -179,7 +180,7 @@ pub(super) async fn get(
         .config_override(place.region(scope));
     let answer = match call.send().await {
         Ok(answer) => answer,
-        Err(error) => return absent(place, ActionError::from_sdk("s3:GetObject", &error)),
+        Err(error) => return absent(place, from_sdk("s3:GetObject", &error)),
     };
     let bytes = answer.body.collect().await.map_err(|error| {
         ActionError::new(Kind::Transient, format!("s3:GetObject broke off: {error}"))

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Scope;
 use super::evidence_bucket::Place;
-use crate::error::{ActionError, Kind};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// In seconds.
 const DELIVERED_WITHIN: i32 = 600;
@@ -134,8 +135,7 @@ pub(super) async fn managed(scope: Scope<'_>, instance_id: &str) -> Result<Manag
         .map_err(unbuilt)?;
     let ssm = scope.account.ssm().await;
     let answer = ssm.describe_instance_information().filters(filter).send().await;
-    let answer =
-        answer.map_err(|error| ActionError::from_sdk("ssm:DescribeInstanceInformation", &error))?;
+    let answer = answer.map_err(|error| from_sdk("ssm:DescribeInstanceInformation", &error))?;
     let Some(found) = answer.instance_information_list().first() else { return Ok(Managed::No) };
     Ok(match (found.ping_status(), found.platform_type()) {
         (Some(PingStatus::Online), Some(PlatformType::Windows)) => Managed::PowerShell,
@@ -168,7 +168,7 @@ pub(super) async fn find(
             .set_next_token(next)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("ssm:ListCommands", &error))?;
+            .map_err(|error| from_sdk("ssm:ListCommands", &error))?;
         let found = page.commands().iter().find(|it| it.comment() == Some(comment.as_str()));
         if let Some(found) = found {
             let id = found.command_id().unwrap_or_default().to_owned();
@@ -208,8 +208,7 @@ pub(super) async fn send(
         .output_s3_key_prefix(place.key(wanted.name))
         .customize()
         .config_override(Builder::default().retry_config(RetryConfig::disabled()));
-    let answer =
-        call.send().await.map_err(|error| ActionError::from_sdk("ssm:SendCommand", &error))?;
+    let answer = call.send().await.map_err(|error| from_sdk("ssm:SendCommand", &error))?;
     let id = answer.command().and_then(|command| command.command_id());
     Ok(id.unwrap_or_default().to_owned())
 }

@@ -10,8 +10,9 @@ use aws_sdk_ec2::types::{
 use serde_json::{Map, Value, json};
 
 use super::Scope;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// Reads all of one list, page by page.
 macro_rules! listing {
@@ -37,7 +38,7 @@ macro_rules! listing {
                     .set_next_token(next)
                     .send()
                     .await
-                    .map_err(|error| ActionError::from_sdk($operation, &error))?;
+                    .map_err(|error| from_sdk($operation, &error))?;
                 found.extend(page.$list().iter().map($tell));
                 next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
                 if next.is_none() {

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::login_profile::{self, Password, get};
 use super::principals::{self, Subject};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct ForcePasswordChange;
 
@@ -119,5 +120,5 @@ async fn set(scope: Scope<'_>, subject: &Subject, password: Password) -> Result<
         .user_name(login_profile::user(subject)?)
         .password_reset_required(password == Password::ToBeChanged);
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("iam:UpdateLoginProfile", &error))
+    result.map_err(|error| from_sdk("iam:UpdateLoginProfile", &error))
 }

@@ -12,8 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct FreezeFunction;
 
@@ -119,7 +120,7 @@ async fn get(scope: Scope<'_>, name: &str) -> Result<Option<i32>, ActionError> {
     let answer = lambda.get_function_concurrency().function_name(name).send().await;
     answer
         .map(|answer| answer.reserved_concurrent_executions())
-        .map_err(|error| ActionError::from_sdk("lambda:GetFunctionConcurrency", &error))
+        .map_err(|error| from_sdk("lambda:GetFunctionConcurrency", &error))
 }
 
 async fn put(scope: Scope<'_>, name: &str, reserved: i32) -> Result<(), ActionError> {
@@ -127,7 +128,7 @@ async fn put(scope: Scope<'_>, name: &str, reserved: i32) -> Result<(), ActionEr
     let call = lambda.put_function_concurrency().function_name(name);
     let result = call.reserved_concurrent_executions(reserved).send().await;
     result.map(|_| ()).map_err(|error| {
-        let error = ActionError::from_sdk("lambda:PutFunctionConcurrency", &error);
+        let error = from_sdk("lambda:PutFunctionConcurrency", &error);
         // Lambda tells two reasons by one code: provisioned concurrency above
         // what is to be reserved, and too little left for all other functions.
         let help = error.has_code("InvalidParameterValueException").then(|| {
@@ -142,9 +143,7 @@ async fn put(scope: Scope<'_>, name: &str, reserved: i32) -> Result<(), ActionEr
 async fn delete(scope: Scope<'_>, name: &str) -> Result<(), ActionError> {
     let lambda = scope.account.lambda().await;
     let result = lambda.delete_function_concurrency().function_name(name).send().await;
-    result
-        .map(|_| ())
-        .map_err(|error| ActionError::from_sdk("lambda:DeleteFunctionConcurrency", &error))
+    result.map(|_| ()).map_err(|error| from_sdk("lambda:DeleteFunctionConcurrency", &error))
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::container;
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct FreezeService;
 
@@ -137,7 +138,7 @@ async fn set(scope: Scope<'_>, prior: &Prior, desired: i32) -> Result<(), Action
     let call = ecs.update_service().cluster(cluster).service(service).desired_count(desired);
     let result = call.send().await.map(|_| ());
     result.map_err(|error| {
-        let error = ActionError::from_sdk("ecs:UpdateService", &error);
+        let error = from_sdk("ecs:UpdateService", &error);
         // It is being deleted, or was.
         let gone = error.has_code("ServiceNotActiveException");
         let kind = if gone { Kind::Gone } else { error.kind };

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::Scope;
 use super::principals::Holder;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// The policy of this name, if it is there. IAM answers a missing policy and a
 /// missing user or role alike.
@@ -23,7 +24,7 @@ pub(super) async fn get(
             .send()
             .await
             .map(|answer| answer.policy_document)
-            .map_err(|error| ActionError::from_sdk("iam:GetUserPolicy", &error)),
+            .map_err(|error| from_sdk("iam:GetUserPolicy", &error)),
         Holder::Role(role) => iam
             .get_role_policy()
             .role_name(role)
@@ -31,7 +32,7 @@ pub(super) async fn get(
             .send()
             .await
             .map(|answer| answer.policy_document)
-            .map_err(|error| ActionError::from_sdk("iam:GetRolePolicy", &error)),
+            .map_err(|error| from_sdk("iam:GetRolePolicy", &error)),
     };
     let text = match text {
         Ok(text) => text,
@@ -62,7 +63,7 @@ pub(super) async fn put(
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:PutUserPolicy", &error)),
+            .map_err(|error| from_sdk("iam:PutUserPolicy", &error)),
         Holder::Role(role) => iam
             .put_role_policy()
             .role_name(role)
@@ -71,7 +72,7 @@ pub(super) async fn put(
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:PutRolePolicy", &error)),
+            .map_err(|error| from_sdk("iam:PutRolePolicy", &error)),
     };
     result.map_err(|error| {
         if error.has_code("LimitExceeded") {
@@ -98,7 +99,7 @@ pub(super) async fn delete(
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:DeleteUserPolicy", &error)),
+            .map_err(|error| from_sdk("iam:DeleteUserPolicy", &error)),
         Holder::Role(role) => iam
             .delete_role_policy()
             .role_name(role)
@@ -106,7 +107,7 @@ pub(super) async fn delete(
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| ActionError::from_sdk("iam:DeleteRolePolicy", &error)),
+            .map_err(|error| from_sdk("iam:DeleteRolePolicy", &error)),
     };
     match result {
         Ok(()) => Ok(true),

@@ -7,8 +7,9 @@ use aws_sdk_ec2::types::{
 };
 
 use super::Scope;
-use crate::error::ActionError;
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::ActionError;
 
 /// An instance's profile.
 pub(super) struct Association {
@@ -33,9 +34,7 @@ pub(super) async fn association(
             .set_next_token(next)
             .send()
             .await
-            .map_err(|error| {
-                ActionError::from_sdk("ec2:DescribeIamInstanceProfileAssociations", &error)
-            })?;
+            .map_err(|error| from_sdk("ec2:DescribeIamInstanceProfileAssociations", &error))?;
         for found in page.iam_instance_profile_associations() {
             let present = matches!(found.state(), Some(State::Associated | State::Associating));
             let arn = found.iam_instance_profile().and_then(|profile| profile.arn());
@@ -87,7 +86,7 @@ pub(super) async fn associate(
     let result = call.send().await.map(|_| ());
     let error = match result {
         Ok(()) => return Ok(()),
-        Err(error) => ActionError::from_sdk("ec2:AssociateIamInstanceProfile", &error),
+        Err(error) => from_sdk("ec2:AssociateIamInstanceProfile", &error),
     };
     if error.has_code("IncorrectState")
         && let Some(now) = association(scope, instance).await?
@@ -107,7 +106,7 @@ pub(super) async fn disassociate(scope: Scope<'_>, association: &str) -> Result<
         .disassociate_iam_instance_profile()
         .association_id(association);
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("ec2:DisassociateIamInstanceProfile", &error))
+    result.map_err(|error| from_sdk("ec2:DisassociateIamInstanceProfile", &error))
 }
 
 /// Puts another profile in a profile's place.
@@ -124,8 +123,7 @@ pub(super) async fn replace(
         .association_id(association)
         .iam_instance_profile(specification(profile));
     let result = call.send().await.map(|_| ());
-    result
-        .map_err(|error| ActionError::from_sdk("ec2:ReplaceIamInstanceProfileAssociation", &error))
+    result.map_err(|error| from_sdk("ec2:ReplaceIamInstanceProfileAssociation", &error))
 }
 
 /// Whether EC2 refused because the profile itself does not exist any more.
@@ -139,7 +137,7 @@ pub(super) fn lacks_profile(error: &ActionError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use firebreak_model::error::Kind;
 
     #[test]
     fn a_profile_is_named_by_its_arn_or_its_name_behind_the_path() {

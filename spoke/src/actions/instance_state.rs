@@ -4,10 +4,11 @@
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 
 use super::Scope;
-use crate::error::{ActionError, Kind};
 use crate::instance;
-use crate::pace::Class;
-use crate::resource::{Resource, ResourceKind};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{Resource, ResourceKind};
 
 /// The instance's id, or why the target is none.
 pub(super) fn id(resource: &Resource) -> Result<&str, ActionError> {
@@ -41,14 +42,14 @@ pub(super) async fn now(scope: Scope<'_>, instance_id: &str) -> Result<String, A
 pub(super) async fn start(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
     let call = scope.account.ec2(Class::Ec2Write).await.start_instances();
     let result = call.instance_ids(instance_id).send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("ec2:StartInstances", &error))
+    result.map_err(|error| from_sdk("ec2:StartInstances", &error))
 }
 
 pub(super) async fn stop(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
     let call = scope.account.ec2(Class::Ec2Write).await.stop_instances();
     let result = call.instance_ids(instance_id).send().await.map(|_| ());
     result.map_err(|error| {
-        let error = ActionError::from_sdk("ec2:StopInstances", &error);
+        let error = from_sdk("ec2:StopInstances", &error);
         protected(error, "stopped", "protect-instance with `stop-protection: false`")
     })
 }
@@ -57,7 +58,7 @@ pub(super) async fn terminate(scope: Scope<'_>, instance_id: &str) -> Result<(),
     let call = scope.account.ec2(Class::Ec2Write).await.terminate_instances();
     let result = call.instance_ids(instance_id).send().await.map(|_| ());
     result.map_err(|error| {
-        let error = ActionError::from_sdk("ec2:TerminateInstances", &error);
+        let error = from_sdk("ec2:TerminateInstances", &error);
         protected(error, "terminated", "protect-instance with `termination-protection: false`")
     })
 }

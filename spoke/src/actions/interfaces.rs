@@ -4,8 +4,9 @@ use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, Undone};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// What isolation needs to know of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +54,7 @@ async fn describe(
             .set_next_token(next)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
+            .map_err(|error| from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
         interfaces.extend(page.network_interfaces().iter().filter_map(read));
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
@@ -86,7 +87,7 @@ pub(super) async fn set_groups(
         .network_interface_id(interface)
         .set_groups(Some(groups.to_vec()));
     call.send().await.map(|_| ()).map_err(|error| {
-        let error = ActionError::from_sdk("ec2:ModifyNetworkInterfaceAttribute", &error);
+        let error = from_sdk("ec2:ModifyNetworkInterfaceAttribute", &error);
         let message = format!("cannot change the groups of `{interface}`: {}", error.message);
         ActionError { message, ..error }
     })

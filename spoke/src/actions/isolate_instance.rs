@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 use super::interfaces::{self, Interface};
 use super::isolation_groups::{self as groups, Found, Purpose};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
 use crate::instance;
-use crate::resource::ResourceKind;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct IsolateInstance;
 

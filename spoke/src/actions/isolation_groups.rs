@@ -12,15 +12,16 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup, Tag, TagSpecification,
 };
+use firebreak_model::digest::sha256_hex_of_parts;
 use futures::future::join_all;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::isolation_rules::{self, Direction};
 use super::{Change, Scope};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// What a group is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +43,8 @@ impl Purpose<'_> {
             Self::Isolation { allow: [] } => Cow::Borrowed(ISOLATION),
             Self::Isolation { allow } => {
                 let blocks: BTreeSet<String> = allow.iter().map(IpNet::to_string).collect();
-                let mut hash = Sha256::new();
-                for block in blocks {
-                    hash.update(block.as_bytes());
-                    hash.update([0]);
-                }
-                let digits: String =
-                    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+                let mut digits = sha256_hex_of_parts(blocks);
+                digits.truncate(8);
                 Cow::Owned(format!("{ISOLATION}-{digits}"))
             }
             Self::Transit => Cow::Borrowed("firebreak-transit"),
@@ -131,7 +127,7 @@ pub(super) async fn describe(
             .set_next_token(next)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeSecurityGroups", &error))?;
+            .map_err(|error| from_sdk("ec2:DescribeSecurityGroups", &error))?;
         groups.extend(page.security_groups().iter().cloned());
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
@@ -227,7 +223,7 @@ async fn create(scope: Scope<'_>, vpc: &str, purpose: Purpose<'_>) -> Result<(),
         .vpc_id(vpc)
         .tag_specifications(tags);
     let result = call.send().await.map(|_| ());
-    match result.map_err(|error| ActionError::from_sdk("ec2:CreateSecurityGroup", &error)) {
+    match result.map_err(|error| from_sdk("ec2:CreateSecurityGroup", &error)) {
         Err(error) if error.has_code("InvalidGroup.Duplicate") => Ok(()),
         result => result,
     }
@@ -297,7 +293,7 @@ async fn delete_pair(
         let Some(id) = ours.and_then(SecurityGroup::group_id) else { continue };
         let call = scope.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
         let result = call.send().await.map(|_| ());
-        match result.map_err(|error| ActionError::from_sdk("ec2:DeleteSecurityGroup", &error)) {
+        match result.map_err(|error| from_sdk("ec2:DeleteSecurityGroup", &error)) {
             Ok(()) => deleted.push(format!("the unused group {id} is deleted")),
             Err(error) if error.kind == Kind::Gone => {}
             // Another response still needs it.

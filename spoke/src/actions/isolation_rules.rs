@@ -4,8 +4,9 @@
 use aws_sdk_ec2::types::{IpPermission, SecurityGroup};
 
 use super::Scope;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// Into the group or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +44,12 @@ pub(super) async fn revoke(
         Direction::Ingress => {
             let call = ec2.revoke_security_group_ingress().group_id(group);
             let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("ec2:RevokeSecurityGroupIngress", &error))
+            result.map_err(|error| from_sdk("ec2:RevokeSecurityGroupIngress", &error))
         }
         Direction::Egress => {
             let call = ec2.revoke_security_group_egress().group_id(group);
             let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("ec2:RevokeSecurityGroupEgress", &error))
+            result.map_err(|error| from_sdk("ec2:RevokeSecurityGroupEgress", &error))
         }
     };
     settle(result, "InvalidPermission.NotFound")
@@ -71,13 +72,13 @@ pub(super) async fn authorize(
             let call = ec2.authorize_security_group_ingress().group_id(group);
             let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
             let name = "ec2:AuthorizeSecurityGroupIngress";
-            result.map_err(|error| ActionError::from_sdk(name, &error))
+            result.map_err(|error| from_sdk(name, &error))
         }
         Direction::Egress => {
             let call = ec2.authorize_security_group_egress().group_id(group);
             let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
             let name = "ec2:AuthorizeSecurityGroupEgress";
-            result.map_err(|error| ActionError::from_sdk(name, &error))
+            result.map_err(|error| from_sdk(name, &error))
         }
     };
     settle(result, "InvalidPermission.Duplicate")

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Scope;
 use super::principals::{Holder, Subject};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// What the next sign-in with a password asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ pub(super) fn user(subject: &Subject) -> Result<&str, ActionError> {
 pub(super) async fn get(scope: Scope<'_>, user: &str) -> Result<Option<Password>, ActionError> {
     let iam = scope.account.iam(Class::IamRead).await;
     let answer = iam.get_login_profile().user_name(user).send().await;
-    match answer.map_err(|error| ActionError::from_sdk("iam:GetLoginProfile", &error)) {
+    match answer.map_err(|error| from_sdk("iam:GetLoginProfile", &error)) {
         Ok(answer) => Ok(answer.login_profile.map(|profile| {
             if profile.password_reset_required { Password::ToBeChanged } else { Password::Valid }
         })),

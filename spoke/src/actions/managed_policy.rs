@@ -2,8 +2,9 @@
 
 use super::Scope;
 use super::principals::Holder;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// The ARN that names a policy: itself, or one of AWS's own by its name.
 pub(super) fn arn(scope: Scope<'_>, named: &str) -> String {
@@ -25,7 +26,7 @@ pub(super) async fn assert_exists(scope: Scope<'_>, arn: &str) -> Result<(), Act
     match iam.get_policy().policy_arn(arn).send().await {
         Ok(_) => Ok(()),
         Err(error) => {
-            let error = ActionError::from_sdk("iam:GetPolicy", &error);
+            let error = from_sdk("iam:GetPolicy", &error);
             if error.kind != Kind::Gone {
                 return Err(error);
             }
@@ -48,16 +49,18 @@ pub(super) async fn is_attached(
         let (policies, truncated, next) = match holder {
             Holder::User(user) => {
                 let call = iam.list_attached_user_policies().user_name(user).set_marker(marker);
-                let page = call.send().await.map_err(|error| {
-                    ActionError::from_sdk("iam:ListAttachedUserPolicies", &error)
-                })?;
+                let page = call
+                    .send()
+                    .await
+                    .map_err(|error| from_sdk("iam:ListAttachedUserPolicies", &error))?;
                 (page.attached_policies.unwrap_or_default(), page.is_truncated, page.marker)
             }
             Holder::Role(role) => {
                 let call = iam.list_attached_role_policies().role_name(role).set_marker(marker);
-                let page = call.send().await.map_err(|error| {
-                    ActionError::from_sdk("iam:ListAttachedRolePolicies", &error)
-                })?;
+                let page = call
+                    .send()
+                    .await
+                    .map_err(|error| from_sdk("iam:ListAttachedRolePolicies", &error))?;
                 (page.attached_policies.unwrap_or_default(), page.is_truncated, page.marker)
             }
         };
@@ -82,12 +85,12 @@ pub(super) async fn attach(
         Holder::User(user) => {
             let call = iam.attach_user_policy().user_name(user).policy_arn(arn);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:AttachUserPolicy", &error))
+            result.map_err(|error| from_sdk("iam:AttachUserPolicy", &error))
         }
         Holder::Role(role) => {
             let call = iam.attach_role_policy().role_name(role).policy_arn(arn);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:AttachRolePolicy", &error))
+            result.map_err(|error| from_sdk("iam:AttachRolePolicy", &error))
         }
     };
     result.map_err(|error| {
@@ -111,12 +114,12 @@ pub(super) async fn detach(
         Holder::User(user) => {
             let call = iam.detach_user_policy().user_name(user).policy_arn(arn);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:DetachUserPolicy", &error))
+            result.map_err(|error| from_sdk("iam:DetachUserPolicy", &error))
         }
         Holder::Role(role) => {
             let call = iam.detach_role_policy().role_name(role).policy_arn(arn);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:DetachRolePolicy", &error))
+            result.map_err(|error| from_sdk("iam:DetachRolePolicy", &error))
         }
     };
     match result {

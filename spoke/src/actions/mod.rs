@@ -26,10 +26,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use firebreak_model::action::{
+    About, ActionCatalog, ActionFacts, Change, Observation, Phase, Reversal,
+};
+
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
-use crate::resource::Resource;
 use crate::seen::Seen;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::Resource;
 
 mod access_entry;
 mod attach_policy;
@@ -93,53 +97,6 @@ mod suspend_replication;
 mod tag_resource;
 mod terminate_instance;
 
-/// When an action runs: what cuts the attacker off runs before what collects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Cuts the attacker off.
-    Contain,
-    /// Keeps what is contained from being changed or lost.
-    Protect,
-    /// Marks and collects.
-    Collect,
-    /// Ends the resource, once all that was wanted of it is kept.
-    End,
-}
-
-/// What becomes of an action's effect when its response is undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reversal {
-    /// Undo restores the prior state.
-    Restored,
-    /// It only adds something beside the resource, such as a snapshot: nothing
-    /// has to be put back, and what it made is kept.
-    Kept,
-    /// Nothing can restore the prior state: policy has to allow it expressly.
-    Impossible,
-}
-
-/// What an action says of itself. From this come the command line's list, the
-/// README's table, the session policies and the spoke role.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct About {
-    /// The name in policies.
-    pub name: &'static str,
-    /// One sentence, for runbooks.
-    pub sentence: &'static str,
-    /// The target types that it acts on, as policies name them.
-    pub resource_types: &'static [&'static str],
-    /// Every IAM action that it uses to read.
-    pub reads: &'static [&'static str],
-    /// Every IAM action that it uses to change, undo included.
-    pub writes: &'static [&'static str],
-    /// What undo does about it.
-    pub reversal: Reversal,
-    /// When it runs.
-    pub phase: Phase,
-}
-
 /// Where and for what an action runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
@@ -159,26 +116,6 @@ pub struct Scope<'a> {
     pub spoke_role: &'a str,
     /// What this decision has read already; only `observe` uses it.
     pub seen: &'a Seen,
-}
-
-/// One attribute, before and after: what a plan shows its reader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// The attribute, such as `eni-0abc security groups`.
-    pub what: String,
-    /// Its value as observed.
-    pub before: String,
-    /// The value that the action gives it.
-    pub after: String,
-}
-
-/// What `observe` found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Observation<P> {
-    /// The prior state: all that `apply`, `verify` and `undo` need.
-    pub prior: P,
-    /// What `apply` would change; empty where all is as it should be already.
-    pub changes: Vec<Change>,
 }
 
 /// What `verify` read back.
@@ -285,14 +222,8 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError>> + Send 
 pub struct Entry {
     /// What the action says of itself.
     pub about: About,
-    /// See [`Action::AFTER`].
-    pub after: &'static [&'static str],
-    /// See [`Action::PER_FINDING`].
-    pub per_finding: bool,
-    /// See [`Action::EXCLUDES`].
-    pub excludes: &'static [&'static str],
-    schema: fn() -> Value,
-    check: fn(&Value) -> Result<(), String>,
+    /// What policy and plan know of it.
+    pub facts: ActionFacts,
     observe: for<'a> fn(Scope<'a>, &'a Value) -> Answer<'a, Observation<Value>>,
     apply: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, ()>,
     verify: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Verdict>,
@@ -300,47 +231,64 @@ pub struct Entry {
     touches: fn(Scope<'_>, &Value) -> Result<Vec<String>, ActionError>,
 }
 
+const ALL: &[Entry] = &[
+    entry::<isolate_instance::IsolateInstance>(),
+    entry::<revoke_instance_credentials::RevokeInstanceCredentials>(),
+    entry::<deactivate_access_key::DeactivateAccessKey>(),
+    entry::<revoke_sessions::RevokeSessions>(),
+    entry::<block_public_access::BlockPublicAccess>(),
+    entry::<tag_resource::TagResource>(),
+    entry::<attach_security_group::AttachSecurityGroup>(),
+    entry::<disassociate_addresses::DisassociateAddresses>(),
+    entry::<block_remote_ip::BlockRemoteIp>(),
+    entry::<protect_instance::ProtectInstance>(),
+    entry::<deregister_from_load_balancers::DeregisterFromLoadBalancers>(),
+    entry::<stop_instance::StopInstance>(),
+    entry::<terminate_instance::TerminateInstance>(),
+    entry::<deny_all::DenyAll>(),
+    entry::<disable_console_access::DisableConsoleAccess>(),
+    entry::<delete_login_profile::DeleteLoginProfile>(),
+    entry::<attach_policy::AttachPolicy>(),
+    entry::<detach_policy::DetachPolicy>(),
+    entry::<set_permission_boundary::SetPermissionBoundary>(),
+    entry::<force_password_change::ForcePasswordChange>(),
+    entry::<restrict_bucket_policy::RestrictBucketPolicy>(),
+    entry::<private_acl::PrivateAcl>(),
+    entry::<enable_versioning::EnableVersioning>(),
+    entry::<suspend_replication::SuspendReplication>(),
+    entry::<suspend_lifecycle::SuspendLifecycle>(),
+    entry::<snapshot_volumes::SnapshotVolumes>(),
+    entry::<run_automation::RunAutomation>(),
+    entry::<collect_evidence::CollectEvidence>(),
+    entry::<freeze_function::FreezeFunction>(),
+    entry::<quarantine_db::QuarantineDb>(),
+    entry::<snapshot_db::SnapshotDb>(),
+    entry::<freeze_service::FreezeService>(),
+    entry::<drain_container_instance::DrainContainerInstance>(),
+    entry::<stop_task::StopTask>(),
+    entry::<revoke_cluster_access::RevokeClusterAccess>(),
+    entry::<isolate_pod::IsolatePod>(),
+    entry::<cordon_node::CordonNode>(),
+];
+
+/// What policy and plan know of each, in the same order.
+const FACTS: [ActionFacts; ALL.len()] = {
+    let mut facts = [ALL[0].facts; ALL.len()];
+    let mut index = 0;
+    while index < ALL.len() {
+        facts[index] = ALL[index].facts;
+        index += 1;
+    }
+    facts
+};
+
+/// What policy and plan know of every action.
+pub fn catalog() -> ActionCatalog {
+    ActionCatalog::new(&FACTS)
+}
+
 /// Every action, in the order in which lists show them.
 pub fn all() -> &'static [Entry] {
-    const ALL: &[Entry] = &[
-        entry::<isolate_instance::IsolateInstance>(),
-        entry::<revoke_instance_credentials::RevokeInstanceCredentials>(),
-        entry::<deactivate_access_key::DeactivateAccessKey>(),
-        entry::<revoke_sessions::RevokeSessions>(),
-        entry::<block_public_access::BlockPublicAccess>(),
-        entry::<tag_resource::TagResource>(),
-        entry::<attach_security_group::AttachSecurityGroup>(),
-        entry::<disassociate_addresses::DisassociateAddresses>(),
-        entry::<block_remote_ip::BlockRemoteIp>(),
-        entry::<protect_instance::ProtectInstance>(),
-        entry::<deregister_from_load_balancers::DeregisterFromLoadBalancers>(),
-        entry::<stop_instance::StopInstance>(),
-        entry::<terminate_instance::TerminateInstance>(),
-        entry::<deny_all::DenyAll>(),
-        entry::<disable_console_access::DisableConsoleAccess>(),
-        entry::<delete_login_profile::DeleteLoginProfile>(),
-        entry::<attach_policy::AttachPolicy>(),
-        entry::<detach_policy::DetachPolicy>(),
-        entry::<set_permission_boundary::SetPermissionBoundary>(),
-        entry::<force_password_change::ForcePasswordChange>(),
-        entry::<restrict_bucket_policy::RestrictBucketPolicy>(),
-        entry::<private_acl::PrivateAcl>(),
-        entry::<enable_versioning::EnableVersioning>(),
-        entry::<suspend_replication::SuspendReplication>(),
-        entry::<suspend_lifecycle::SuspendLifecycle>(),
-        entry::<snapshot_volumes::SnapshotVolumes>(),
-        entry::<run_automation::RunAutomation>(),
-        entry::<collect_evidence::CollectEvidence>(),
-        entry::<freeze_function::FreezeFunction>(),
-        entry::<quarantine_db::QuarantineDb>(),
-        entry::<snapshot_db::SnapshotDb>(),
-        entry::<freeze_service::FreezeService>(),
-        entry::<drain_container_instance::DrainContainerInstance>(),
-        entry::<stop_task::StopTask>(),
-        entry::<revoke_cluster_access::RevokeClusterAccess>(),
-        entry::<isolate_pod::IsolatePod>(),
-        entry::<cordon_node::CordonNode>(),
-    ];
     ALL
 }
 
@@ -352,13 +300,13 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 impl Entry {
     /// The JSON Schema of the parameters.
     pub fn schema(&self) -> Value {
-        (self.schema)()
+        (self.facts.schema)()
     }
 
     /// Whether parameters from a policy are what the action takes; `null`
     /// stands for none.
     pub fn check_parameters(&self, parameters: &Value) -> Result<(), String> {
-        (self.check)(parameters)
+        (self.facts.check)(parameters)
     }
 
     /// See [`Action::observe`]. A resource of another account than the
@@ -425,8 +373,8 @@ fn assert_account(scope: Scope<'_>) -> Result<(), ActionError> {
     ))
 }
 
-const fn entry<A: Action>() -> Entry {
-    Entry {
+const fn facts<A: Action>() -> ActionFacts {
+    ActionFacts {
         about: A::ABOUT,
         after: A::AFTER,
         excludes: A::EXCLUDES,
@@ -440,6 +388,13 @@ const fn entry<A: Action>() -> Entry {
             let read = read::<A::Parameters>("parameters", parameters);
             A::check(&read.map_err(|error| error.message)?)
         },
+    }
+}
+
+const fn entry<A: Action>() -> Entry {
+    Entry {
+        about: A::ABOUT,
+        facts: facts::<A>(),
         observe: |scope, parameters| {
             Box::pin(async move {
                 let parameters = read::<A::Parameters>("parameters", parameters)?;

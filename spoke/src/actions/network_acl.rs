@@ -7,8 +7,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, Undone};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 /// One deny entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,10 +67,8 @@ async fn describe(
     loop {
         let ec2 = scope.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_network_acls().filters(filter.clone()).set_next_token(next);
-        let page = call
-            .send()
-            .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeNetworkAcls", &error))?;
+        let page =
+            call.send().await.map_err(|error| from_sdk("ec2:DescribeNetworkAcls", &error))?;
         acls.extend(page.network_acls().iter().cloned());
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
@@ -169,7 +168,7 @@ pub(super) async fn create(scope: Scope<'_>, deny: &Deny) -> Result<(), ActionEr
     };
     let result = call.send().await.map(|_| ());
     result.map_err(|error| {
-        let error = ActionError::from_sdk("ec2:CreateNetworkAclEntry", &error);
+        let error = from_sdk("ec2:CreateNetworkAclEntry", &error);
         let help = error.has_code("NetworkAclEntryLimitExceeded").then(|| {
             "a network ACL has 20 entries each way unless the quota is raised: lower `at-most`, or use an IP set or a prefix list".to_owned()
         });
@@ -196,7 +195,7 @@ pub(super) async fn delete(
     let ec2 = scope.account.ec2(Class::Ec2Write).await;
     let call = ec2.delete_network_acl_entry().network_acl_id(acl).rule_number(*number);
     let result = call.egress(*way == Way::Egress).send().await.map(|_| ());
-    match result.map_err(|error| ActionError::from_sdk("ec2:DeleteNetworkAclEntry", &error)) {
+    match result.map_err(|error| from_sdk("ec2:DeleteNetworkAclEntry", &error)) {
         Err(error) if error.has_code("InvalidNetworkAclEntry.NotFound") => Ok(Undone::default()),
         Err(error) => Err(error),
         Ok(()) => {

@@ -12,8 +12,8 @@ use kube::core::{NamespaceResourceScope, Selector};
 
 use super::Scope;
 use crate::cluster::{self, Kubernetes, Object, checked_name};
-use crate::error::{ActionError, Kind};
-use crate::resource::{ResourceKind, Workload};
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{ResourceKind, Workload};
 
 /// The kinds of workload that are known, as findings name them.
 const KINDS: &str = "pods, deployments, daemonsets, statefulsets, replicasets and jobs";

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Scope;
 use super::protected::refuse_protected;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
-use crate::resource::{Principal, PrincipalType, ResourceKind};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{Principal, PrincipalType, ResourceKind};
 
 /// A user or role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,12 +146,12 @@ async fn read(scope: Scope<'_>, holder: &Holder) -> Result<Present, ActionError>
     let present = match holder {
         Holder::User(name) => {
             let answer = iam.get_user().user_name(name).send().await;
-            let answer = answer.map_err(|error| ActionError::from_sdk("iam:GetUser", &error))?;
+            let answer = answer.map_err(|error| from_sdk("iam:GetUser", &error))?;
             answer.user.map(|it| Present { id: it.user_id, boundary: arn(it.permissions_boundary) })
         }
         Holder::Role(name) => {
             let answer = iam.get_role().role_name(name).send().await;
-            let answer = answer.map_err(|error| ActionError::from_sdk("iam:GetRole", &error))?;
+            let answer = answer.map_err(|error| from_sdk("iam:GetRole", &error))?;
             if let Some(role) = &answer.role {
                 refuse_protected(&role.role_name, &role.path, scope.spoke_role)?;
             }

@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use super::auto_scaling::{self, Membership};
 use super::instance_state::id;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
 use crate::instance;
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct ProtectInstance;
 
@@ -240,7 +241,7 @@ async fn set(scope: Scope<'_>, id: &str, attribute: &Attribute<'_>) -> Result<()
     };
     let result = call.send().await.map(|_| ());
     result.map_err(|error| {
-        let error = ActionError::from_sdk("ec2:ModifyInstanceAttribute", &error);
+        let error = from_sdk("ec2:ModifyInstanceAttribute", &error);
         let message = format!("cannot set the {} of `{id}`: {}", attribute.name(), error.message);
         ActionError { message, ..error }
     })
@@ -253,7 +254,7 @@ async fn present(scope: Scope<'_>, instance: &Instance, id: &str) -> Result<Prio
         let ec2 = scope.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_instance_attribute().instance_id(id).attribute(name);
         let answer = call.send().await;
-        answer.map_err(|error| ActionError::from_sdk("ec2:DescribeInstanceAttribute", &error))
+        answer.map_err(|error| from_sdk("ec2:DescribeInstanceAttribute", &error))
     };
     let (termination, stop, shutdown, membership) = futures::try_join!(
         read(InstanceAttributeName::DisableApiTermination),

@@ -2,7 +2,7 @@
 //! the organization's deployment or its people would be locked out, or AWS
 //! refuses to change them anyway.
 
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 /// Refuses a role that must not be touched. `spoke_role` is the name, with or
 /// without path, of the role that Firebreak itself uses in the account.

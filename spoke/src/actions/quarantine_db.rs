@@ -21,7 +21,7 @@ use super::interfaces;
 use super::isolation_groups::{self as isolation, Purpose};
 use super::quarantined::{self, Database, Holder, Member};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct QuarantineDb;
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Scope;
 use crate::database;
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 /// What carries the security groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,10 +132,8 @@ fn member(instance: &DbInstance) -> Option<Member> {
 pub(super) async fn vpc(scope: Scope<'_>, database: &Database) -> Result<String, ActionError> {
     let rds = scope.account.rds().await;
     let call = rds.describe_db_subnet_groups().db_subnet_group_name(&database.subnet_group);
-    let answer = call
-        .send()
-        .await
-        .map_err(|error| ActionError::from_sdk("rds:DescribeDBSubnetGroups", &error))?;
+    let answer =
+        call.send().await.map_err(|error| from_sdk("rds:DescribeDBSubnetGroups", &error))?;
     let vpc = answer.db_subnet_groups().first().and_then(|group| group.vpc_id());
     vpc.map(str::to_owned).ok_or_else(|| {
         let message = format!("{} is in no VPC, so no security group fits it", database.holder);
@@ -156,7 +155,7 @@ pub(super) async fn modify_instance(
         .set_publicly_accessible(public)
         .apply_immediately(true);
     let result = call.send().await;
-    result.map(|_| ()).map_err(|error| ActionError::from_sdk("rds:ModifyDBInstance", &error))
+    result.map(|_| ()).map_err(|error| from_sdk("rds:ModifyDBInstance", &error))
 }
 
 pub(super) async fn modify_cluster(
@@ -171,5 +170,5 @@ pub(super) async fn modify_cluster(
         .set_vpc_security_group_ids(Some(groups))
         .apply_immediately(true);
     let result = call.send().await;
-    result.map(|_| ()).map_err(|error| ActionError::from_sdk("rds:ModifyDBCluster", &error))
+    result.map(|_| ()).map_err(|error| from_sdk("rds:ModifyDBCluster", &error))
 }

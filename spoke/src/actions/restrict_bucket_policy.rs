@@ -18,7 +18,7 @@ use super::block_public_access::{self, Flag};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::account::Account;
 use crate::bucket;
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct RestrictBucketPolicy;
 

@@ -21,8 +21,8 @@ use super::access_entry::{
 use super::aws_auth::{self, Edit, Wanted};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::cluster::{self, DESCRIBE, Kubernetes};
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct RevokeClusterAccess;
 

@@ -20,10 +20,11 @@ use super::principals::Holder;
 use super::protected::refuse_protected;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::account::Account;
-use crate::error::{ActionError, Kind};
 use crate::instance;
-use crate::pace::Class;
-use crate::resource::ResourceKind;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct RevokeInstanceCredentials;
 
@@ -304,13 +305,12 @@ async fn role_of(scope: Scope<'_>, profile_arn: &str) -> Result<Option<Role>, Ac
     let iam = scope.account.iam(Class::IamRead).await;
     let call = iam.get_instance_profile().instance_profile_name(profile::name(profile_arn));
     let answer = call.send().await;
-    let answer =
-        match answer.map_err(|error| ActionError::from_sdk("iam:GetInstanceProfile", &error)) {
-            Ok(answer) => answer,
-            // The association outlives its profile; the instance does exist.
-            Err(error) if error.kind == Kind::Gone => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    let answer = match answer.map_err(|error| from_sdk("iam:GetInstanceProfile", &error)) {
+        Ok(answer) => answer,
+        // The association outlives its profile; the instance does exist.
+        Err(error) if error.kind == Kind::Gone => return Ok(None),
+        Err(error) => return Err(error),
+    };
     // A profile holds one role at most (IAM user guide, "Instance profiles").
     let Some(role) = answer.instance_profile().and_then(|profile| profile.roles().first()) else {
         return Ok(None);

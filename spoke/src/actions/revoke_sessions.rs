@@ -15,7 +15,7 @@ use super::deny_policy::Attached;
 use super::deny_sessions::{self, Force, Which};
 use super::principals::{self, Holder, Subject, holder};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct RevokeSessions;
 

@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct RunAutomation;
 
@@ -238,7 +239,7 @@ fn token(
             part(value);
         }
     }
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(hash.finalize());
     let of = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!("{}-{}-8{}-8{}-{}", of(0, 8), of(8, 12), of(13, 16), of(17, 20), of(20, 32))
 }
@@ -298,9 +299,8 @@ async fn assert_automation(scope: Scope<'_>, run: &Run) -> Result<(), ActionErro
     let ssm = scope.account.ssm().await;
     let call = ssm.describe_document().name(&run.document);
     let answer = call.set_document_version(run.version.clone()).send().await;
-    let answer = answer.map_err(|error| {
-        no_such_document(&run.document, ActionError::from_sdk(DESCRIBE_DOCUMENT, &error))
-    })?;
+    let answer = answer
+        .map_err(|error| no_such_document(&run.document, from_sdk(DESCRIBE_DOCUMENT, &error)))?;
     match answer.document().and_then(|document| document.document_type()) {
         Some(DocumentType::Automation) => Ok(()),
         other => {
@@ -338,7 +338,7 @@ async fn find(scope: Scope<'_>, run: &Run) -> Result<Option<String>, ActionError
             .set_next_token(next)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("ssm:DescribeAutomationExecutions", &error))?;
+            .map_err(|error| from_sdk("ssm:DescribeAutomationExecutions", &error))?;
         let executions = page.automation_execution_metadata_list().iter();
         let mut found = executions.filter(|it| it.parent_automation_execution_id().is_none());
         if let Some(id) = found.find_map(|it| it.automation_execution_id()) {
@@ -376,7 +376,7 @@ async fn start(scope: Scope<'_>, run: &Run) -> Result<String, ActionError> {
     let answer = call
         .send()
         .await
-        .map_err(|error| no_such_document(&run.document, ActionError::from_sdk(START, &error)))?;
+        .map_err(|error| no_such_document(&run.document, from_sdk(START, &error)))?;
     let id = answer.automation_execution_id().map(str::to_owned);
     id.ok_or_else(|| ActionError::new(Kind::Failed, "Systems Manager named no execution"))
 }
@@ -384,8 +384,7 @@ async fn start(scope: Scope<'_>, run: &Run) -> Result<String, ActionError> {
 async fn get(scope: Scope<'_>, id: &str) -> Result<Option<AutomationExecution>, ActionError> {
     let ssm = scope.account.ssm().await;
     let answer = ssm.get_automation_execution().automation_execution_id(id).send().await;
-    let answer =
-        answer.map_err(|error| ActionError::from_sdk("ssm:GetAutomationExecution", &error))?;
+    let answer = answer.map_err(|error| from_sdk("ssm:GetAutomationExecution", &error))?;
     Ok(answer.automation_execution)
 }
 

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::managed_policy;
 use super::principals::{self, Holder, Subject, holder};
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct SetPermissionBoundary;
 
@@ -139,13 +140,13 @@ async fn put(scope: Scope<'_>, holder: &Holder, arn: &str) -> Result<(), ActionE
             let call =
                 iam.put_user_permissions_boundary().user_name(user).permissions_boundary(arn);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:PutUserPermissionsBoundary", &error))
+            result.map_err(|error| from_sdk("iam:PutUserPermissionsBoundary", &error))
         }
         Holder::Role(role) => {
             let call =
                 iam.put_role_permissions_boundary().role_name(role).permissions_boundary(arn);
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:PutRolePermissionsBoundary", &error))
+            result.map_err(|error| from_sdk("iam:PutRolePermissionsBoundary", &error))
         }
     }
 }
@@ -157,13 +158,13 @@ async fn delete(scope: Scope<'_>, holder: &Holder) -> Result<(), ActionError> {
             let result = iam.delete_user_permissions_boundary().user_name(user).send().await;
             result
                 .map(|_| ())
-                .map_err(|error| ActionError::from_sdk("iam:DeleteUserPermissionsBoundary", &error))
+                .map_err(|error| from_sdk("iam:DeleteUserPermissionsBoundary", &error))
         }
         Holder::Role(role) => {
             let result = iam.delete_role_permissions_boundary().role_name(role).send().await;
             result
                 .map(|_| ())
-                .map_err(|error| ActionError::from_sdk("iam:DeleteRolePermissionsBoundary", &error))
+                .map_err(|error| from_sdk("iam:DeleteRolePermissionsBoundary", &error))
         }
     }
 }

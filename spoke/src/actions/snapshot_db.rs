@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::database;
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct SnapshotDb;
 
@@ -223,7 +224,7 @@ async fn of_instance(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionEr
             .set_marker(marker)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("rds:DescribeDBSnapshots", &error))?;
+            .map_err(|error| from_sdk("rds:DescribeDBSnapshots", &error))?;
         listed.extend(page.db_snapshots().iter().filter_map(|snapshot| {
             Some(Listed {
                 id: snapshot.db_snapshot_identifier()?.to_owned(),
@@ -249,7 +250,7 @@ async fn of_cluster(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionErr
             .set_marker(marker)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("rds:DescribeDBClusterSnapshots", &error))?;
+            .map_err(|error| from_sdk("rds:DescribeDBClusterSnapshots", &error))?;
         listed.extend(page.db_cluster_snapshots().iter().filter_map(|snapshot| {
             Some(Listed {
                 id: snapshot.db_cluster_snapshot_identifier()?.to_owned(),
@@ -271,16 +272,12 @@ async fn create(scope: Scope<'_>, source: &Source, snapshot: &str) -> Result<(),
         Source::Instance(id) => {
             let call = rds.create_db_snapshot().db_instance_identifier(id);
             let result = call.db_snapshot_identifier(snapshot).set_tags(tags).send().await;
-            result
-                .map(|_| ())
-                .map_err(|error| ActionError::from_sdk("rds:CreateDBSnapshot", &error))
+            result.map(|_| ()).map_err(|error| from_sdk("rds:CreateDBSnapshot", &error))
         }
         Source::Cluster(id) => {
             let call = rds.create_db_cluster_snapshot().db_cluster_identifier(id);
             let result = call.db_cluster_snapshot_identifier(snapshot).set_tags(tags).send().await;
-            result
-                .map(|_| ())
-                .map_err(|error| ActionError::from_sdk("rds:CreateDBClusterSnapshot", &error))
+            result.map(|_| ()).map_err(|error| from_sdk("rds:CreateDBClusterSnapshot", &error))
         }
     };
     match result {
@@ -310,7 +307,7 @@ async fn status(
                     let found = answer.db_snapshots().first();
                     found.and_then(|found| found.status().map(str::to_owned))
                 })
-                .map_err(|error| ActionError::from_sdk("rds:DescribeDBSnapshots", &error))
+                .map_err(|error| from_sdk("rds:DescribeDBSnapshots", &error))
         }
         Source::Cluster(id) => {
             let call = rds.describe_db_cluster_snapshots().db_cluster_snapshot_identifier(snapshot);
@@ -320,7 +317,7 @@ async fn status(
                     let found = answer.db_cluster_snapshots().first();
                     found.and_then(|found| found.status().map(str::to_owned))
                 })
-                .map_err(|error| ActionError::from_sdk("rds:DescribeDBClusterSnapshots", &error))
+                .map_err(|error| from_sdk("rds:DescribeDBClusterSnapshots", &error))
         }
     };
     match found {

@@ -24,10 +24,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
 use crate::instance;
-use crate::pace::Class;
-use crate::resource::{AccountId, ResourceKind};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{AccountId, ResourceKind};
 
 pub(super) struct SnapshotVolumes;
 
@@ -300,7 +301,7 @@ async fn volumes(scope: Scope<'_>, instance_id: &str) -> Result<Vec<Volume>, Act
             .set_next_token(next)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeVolumes", &error))?;
+            .map_err(|error| from_sdk("ec2:DescribeVolumes", &error))?;
         volumes.extend(page.volumes().iter().filter_map(|volume| {
             let mut attachments = volume.attachments().iter();
             let attached = attachments.find(|it| it.instance_id() == Some(instance_id));
@@ -334,7 +335,7 @@ async fn made(
             .set_next_token(next)
             .send()
             .await
-            .map_err(|error| ActionError::from_sdk("ec2:DescribeSnapshots", &error))?;
+            .map_err(|error| from_sdk("ec2:DescribeSnapshots", &error))?;
         made.snapshots.extend(page.snapshots().iter().filter_map(read));
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
@@ -401,7 +402,7 @@ async fn create(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> 
         .customize()
         .config_override(without_retries());
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("ec2:CreateSnapshots", &error))
+    result.map_err(|error| from_sdk("ec2:CreateSnapshots", &error))
 }
 
 async fn copy(
@@ -426,7 +427,7 @@ async fn copy(
         .config_override(without_retries());
     let result = call.send().await.map(|_| ());
     result.map_err(|error| {
-        let error = ActionError::from_sdk("ec2:CopySnapshot", &error);
+        let error = from_sdk("ec2:CopySnapshot", &error);
         // Copies that are under way count against it (EBS quotas, "Concurrent
         // snapshot copies"): the next delivery goes on.
         if error.has_code("ResourceLimitExceeded") {
@@ -455,7 +456,7 @@ async fn share(
             CreateVolumePermissionModifications::builder().add(permission).build(),
         );
     let result = call.send().await.map(|_| ());
-    result.map_err(|error| ActionError::from_sdk("ec2:ModifySnapshotAttribute", &error))
+    result.map_err(|error| from_sdk("ec2:ModifySnapshotAttribute", &error))
 }
 
 async fn is_shared(
@@ -472,7 +473,7 @@ async fn is_shared(
         .attribute(SnapshotAttributeName::CreateVolumePermission)
         .send()
         .await
-        .map_err(|error| ActionError::from_sdk("ec2:DescribeSnapshotAttribute", &error))?;
+        .map_err(|error| from_sdk("ec2:DescribeSnapshotAttribute", &error))?;
     let mut permissions = answer.create_volume_permissions().iter();
     Ok(permissions.any(|it| it.user_id() == Some(account.as_str())))
 }

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::container;
-use crate::error::{ActionError, Kind};
-use crate::resource::ResourceKind;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct StopTask;
 
@@ -72,7 +73,7 @@ impl Action for StopTask {
         let ecs = scope.account.ecs().await;
         let call = ecs.stop_task().cluster(cluster).task(task).reason(reason(scope));
         let result = call.send().await.map(|_| ());
-        result.map_err(|error| ActionError::from_sdk("ecs:StopTask", &error))
+        result.map_err(|error| from_sdk("ecs:StopTask", &error))
     }
 
     async fn verify(

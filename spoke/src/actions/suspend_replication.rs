@@ -16,7 +16,7 @@ use super::bucket_rules::{self, Prior, Rules, Status};
 use super::{About, Action, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::account::Account;
 use crate::bucket;
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct SuspendReplication;
 

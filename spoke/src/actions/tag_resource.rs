@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::protected::refuse_protected;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
 use crate::bucket;
-use crate::error::{ActionError, Kind};
-use crate::pace::Class;
-use crate::resource::ResourceKind;
 use crate::seen::Seen;
 use crate::tags::{self, Tags};
+use firebreak_client::pace::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::ResourceKind;
 
 pub(super) struct TagResource;
 
@@ -236,7 +237,7 @@ async fn refuse_protected_role(scope: Scope<'_>) -> Result<(), ActionError> {
     let ResourceKind::Role { name } = &scope.resource.kind else { return Ok(()) };
     let iam = scope.account.iam(Class::IamRead).await;
     let answer = iam.get_role().role_name(name).send().await;
-    let answer = answer.map_err(|error| ActionError::from_sdk("iam:GetRole", &error))?;
+    let answer = answer.map_err(|error| from_sdk("iam:GetRole", &error))?;
     match &answer.role {
         Some(role) => refuse_protected(&role.role_name, &role.path, scope.spoke_role),
         None => Ok(()),
@@ -268,19 +269,19 @@ async fn put(scope: Scope<'_>, tags: &Tags) -> Result<(), ActionError> {
             let ec2 = scope.account.ec2(Class::Tags).await;
             let call = ec2.create_tags().resources(instance_id).set_tags(Some(tags.collect()));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("ec2:CreateTags", &error))
+            result.map_err(|error| from_sdk("ec2:CreateTags", &error))
         }
         ResourceKind::User { name } => {
             let iam = scope.account.iam(Class::IamWrite).await;
             let call = iam.tag_user().user_name(name).set_tags(Some(iam_tags(tags)?));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:TagUser", &error))
+            result.map_err(|error| from_sdk("iam:TagUser", &error))
         }
         ResourceKind::Role { name } => {
             let iam = scope.account.iam(Class::IamWrite).await;
             let call = iam.tag_role().role_name(name).set_tags(Some(iam_tags(tags)?));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:TagRole", &error))
+            result.map_err(|error| from_sdk("iam:TagRole", &error))
         }
         ResourceKind::Bucket { name } => {
             let mut all = current(scope).await?;
@@ -308,19 +309,19 @@ async fn delete(scope: Scope<'_>, remove: &Tags) -> Result<(), ActionError> {
             let ec2 = scope.account.ec2(Class::Tags).await;
             let call = ec2.delete_tags().resources(instance_id).set_tags(Some(tags.collect()));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("ec2:DeleteTags", &error))
+            result.map_err(|error| from_sdk("ec2:DeleteTags", &error))
         }
         ResourceKind::User { name } => {
             let iam = scope.account.iam(Class::IamWrite).await;
             let call = iam.untag_user().user_name(name).set_tag_keys(Some(keys()));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:UntagUser", &error))
+            result.map_err(|error| from_sdk("iam:UntagUser", &error))
         }
         ResourceKind::Role { name } => {
             let iam = scope.account.iam(Class::IamWrite).await;
             let call = iam.untag_role().role_name(name).set_tag_keys(Some(keys()));
             let result = call.send().await.map(|_| ());
-            result.map_err(|error| ActionError::from_sdk("iam:UntagRole", &error))
+            result.map_err(|error| from_sdk("iam:UntagRole", &error))
         }
         ResourceKind::Bucket { name } => {
             let mut all = current(scope).await?;

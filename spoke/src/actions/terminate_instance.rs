@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_state as state;
 use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, Kind};
 
 pub(super) struct TerminateInstance;
 

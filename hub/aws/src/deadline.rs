@@ -1,0 +1,198 @@
+//! Puts every call of the hub, into member accounts and of clusters under the
+//! invocation's deadline, and counts them: one HTTP client in front of all.
+//!
+//! Calls into member accounts end first, the hub's own a little later: what was
+//! interrupted there can still be recorded and handed back.
+
+use aws_config::SdkConfig;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+pub use firebreak_client::calls::{Count, Counts};
+use firebreak_client::calls::{Limits, default_client};
+pub use firebreak_client::deadline::{Deadline, HAND_BACK, HUB_CALLS, MEMBER_CALLS, NOTHING_NEW};
+
+/// The calls of one process.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// When the present invocation ends.
+    pub deadline: Deadline,
+    /// The calls by service.
+    pub counts: Counts,
+    client: Option<SharedHttpClient>,
+    clusters: Clusters,
+}
+
+/// Through what the API of a cluster is called.
+#[derive(Clone, Copy, Debug)]
+enum Clusters {
+    /// A client that trusts the cluster's own authority.
+    ByAuthority,
+    /// The client that the configuration was given: a simulation's.
+    AsConfigured,
+}
+
+impl Calls {
+    /// Calls through the HTTP client of `config`, or the SDK's own where it has
+    /// none. There is no deadline yet.
+    pub fn new(config: &SdkConfig) -> Self {
+        let given = config.http_client();
+        let clusters = if given.is_some() { Clusters::AsConfigured } else { Clusters::ByAuthority };
+        Self {
+            deadline: Deadline::default(),
+            counts: Counts::default(),
+            client: given.or_else(|| default_client(config)),
+            clusters,
+        }
+    }
+
+    /// The configuration for the hub's own calls.
+    pub fn of_hub(&self, config: &SdkConfig) -> SdkConfig {
+        self.under(config, HUB_CALLS)
+    }
+
+    /// The configuration for calls into member accounts.
+    pub fn into_members(&self, config: &SdkConfig) -> SdkConfig {
+        self.under(config, MEMBER_CALLS)
+    }
+
+    /// What calls of a cluster's API keep to, where they have a client of their own.
+    pub fn to_clusters(&self) -> Option<Limits> {
+        match self.clusters {
+            Clusters::ByAuthority => Some(self.limits(MEMBER_CALLS)),
+            Clusters::AsConfigured => None,
+        }
+    }
+
+    fn under(&self, config: &SdkConfig, margin: std::time::Duration) -> SdkConfig {
+        // Without any client the SDK says so at the first call.
+        let Some(client) = &self.client else { return config.clone() };
+        let client = self.limits(margin).over(client.clone());
+        config.to_builder().http_client(client).build()
+    }
+
+    fn limits(&self, margin: std::time::Duration) -> Limits {
+        Limits { deadline: self.deadline.clone(), margin, counts: self.counts.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_credential_types::Credentials;
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+    use aws_smithy_types::body::SdkBody;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config;
+    use crate::error::{HubError, failed};
+
+    /// What the network does to a request.
+    #[derive(Clone, Copy, Debug)]
+    enum Network {
+        Silent,
+        Breaking,
+        Throttling,
+    }
+
+    impl HttpConnector for Network {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let network = *self;
+            HttpConnectorFuture::new(async move {
+                match network {
+                    Self::Silent => std::future::pending().await,
+                    Self::Breaking => Err(ConnectorError::io("connection reset".into())),
+                    Self::Throttling => {
+                        let body = r#"{"__type":"com.amazonaws#ThrottlingException"}"#;
+                        let mut response =
+                            HttpResponse::new(400.try_into().unwrap(), SdkBody::from(body));
+                        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+                        Ok(response)
+                    }
+                }
+            })
+        }
+    }
+
+    async fn calls(network: Network) -> (SdkConfig, Calls) {
+        let connector = SharedHttpConnector::new(network);
+        let client = http_client_fn(move |_, _| connector.clone());
+        let config = config::with_http_client(
+            client,
+            Credentials::for_tests(),
+            aws_smithy_async::time::SystemTimeSource::new(),
+            &"eu-central-1".parse().unwrap(),
+        )
+        .await;
+        let calls = Calls::new(&config);
+        (config, calls)
+    }
+
+    async fn read(config: &SdkConfig) -> (HubError, Duration) {
+        let start = Instant::now();
+        let client = aws_sdk_dynamodb::Client::new(config);
+        let error = client.describe_table().table_name("firebreak").send().await.unwrap_err();
+        (failed("dynamodb:DescribeTable", &error), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_not_answered_ends_in_time_is_passing_and_is_not_tried_again() {
+        let (config, calls) = calls(Network::Silent).await;
+        calls.deadline.set(Instant::now() + Duration::from_secs(12));
+        let (error, took) = read(&calls.of_hub(&config)).await;
+        assert_eq!(took, Duration::from_secs(8));
+        assert!(
+            matches!(&error, HubError::Transient(why) if why.contains("time is over")),
+            "{error}"
+        );
+        assert_eq!(calls.counts.take()["dynamodb"], Count { calls: 1, throttles: 0 });
+        // A call into a member account ends earlier, so that this can be recorded.
+        calls.deadline.set(Instant::now() + Duration::from_secs(12));
+        let (_, took) = read(&calls.into_members(&config)).await;
+        assert_eq!(took, Duration::from_secs(6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_time_is_not_made() {
+        let (config, calls) = calls(Network::Silent).await;
+        calls.deadline.set(Instant::now() + HUB_CALLS);
+        let (error, took) = read(&calls.of_hub(&config)).await;
+        assert_eq!(took, Duration::ZERO);
+        assert!(matches!(&error, HubError::Transient(why) if why.contains("not made")), "{error}");
+        assert!(calls.counts.take().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_ends_in_time_as_well() {
+        let (config, calls) = calls(Network::Breaking).await;
+        calls.deadline.set(Instant::now() + HUB_CALLS + Duration::from_millis(1));
+        let (error, took) = read(&calls.of_hub(&config)).await;
+        assert!(matches!(error, HubError::Transient(_)), "{error}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        let sent = calls.counts.take()["dynamodb"].calls;
+        assert!((1..=2).contains(&sent), "{sent}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttles_are_counted_by_service_and_each_try_by_itself() {
+        let (config, calls) = calls(Network::Throttling).await;
+        let (error, _) = read(&calls.of_hub(&config)).await;
+        assert!(matches!(error, HubError::Transient(_)), "{error}");
+        assert_eq!(calls.counts.take()["dynamodb"], Count { calls: 4, throttles: 4 });
+        assert!(calls.counts.take().is_empty(), "taken once");
+    }
+
+    #[tokio::test]
+    async fn a_configuration_without_a_client_gets_the_sdk_s_own_and_clusters_theirs() {
+        let config = SdkConfig::builder().behavior_version(config::behavior_version()).build();
+        let calls = Calls::new(&config);
+        assert!(calls.of_hub(&config).http_client().is_some());
+        assert!(calls.to_clusters().is_some());
+        let (_, given) = super::tests::calls(Network::Silent).await;
+        assert!(given.to_clusters().is_none());
+    }
+}

@@ -1,0 +1,55 @@
+//! Why the hub's own calls failed, sorted by what the boundary does about it.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+
+/// A failure of the hub, told for its reader.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HubError {
+    /// Worth another try: throttled, timed out, unreachable, or another worker
+    /// is at it. The message goes back to the queue.
+    #[error("{0}")]
+    Transient(String),
+    /// Another try would fail alike until somebody mends what it names.
+    #[error("{0}")]
+    Failed(String),
+    /// Firebreak's own no, where no call failed: there is no such response, its
+    /// state does not allow it, no policy is in force, no such target can exist.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl HubError {
+    /// Adds what could not be done in front of the cause.
+    #[must_use]
+    pub fn context(self, what: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Transient(cause) => Self::Transient(format!("{what}: {cause}")),
+            Self::Failed(cause) => Self::Failed(format!("{what}: {cause}")),
+            Self::Refused(cause) => Self::Refused(format!("{what}: {cause}")),
+        }
+    }
+}
+
+impl From<ActionError> for HubError {
+    fn from(error: ActionError) -> Self {
+        match error.kind {
+            Kind::Transient => Self::Transient(error.to_string()),
+            Kind::NotApplicable | Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+/// Reads an SDK error of one of the hub's own calls; `call` names it as IAM does.
+pub fn failed<E>(call: &str, error: &SdkError<E, HttpResponse>) -> HubError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    // The sorting of codes is the spoke's; its advice is about the spoke's role.
+    HubError::from(ActionError { help: None, ..from_sdk(call, error) })
+}

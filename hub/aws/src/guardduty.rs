@@ -1,0 +1,166 @@
+//! GuardDuty, as its delegated administrator sees it: the findings of every
+//! member by id, read as the service wrote them, archived and taken out of the
+//! archive. Never raises or changes anything else.
+//!
+//! The administrator's detector in a Region answers for its members' findings
+//! there (GuardDuty API reference, GetFindings); its id is asked for once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_config::SdkConfig;
+use aws_sdk_guardduty::operation::get_findings::GetFindingsOutput;
+use aws_smithy_runtime_api::client::interceptors::context::Output;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use firebreak_client::pace::RegionalRate;
+use firebreak_model::resource::Region;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::answer_text::AnswerText;
+use crate::error::{HubError, failed};
+use crate::settings::Settings;
+use crate::together::Together;
+
+/// "Array Members: maximum number of 50 items" (GuardDuty API reference,
+/// GetFindings, ArchiveFindings, UnarchiveFindings).
+const IDS_PER_CALL: usize = 50;
+/// GuardDuty publishes no rates; this many calls a second are deliberately few.
+const CALLS_PER_SECOND: u32 = 10;
+
+/// The clients of GuardDuty, one for each Region that has findings.
+#[derive(Debug)]
+pub struct GuardDuty {
+    config: SdkConfig,
+    rate: RegionalRate,
+    regions: Mutex<HashMap<Region, Arc<Regional>>>,
+}
+
+#[derive(Debug)]
+struct Regional {
+    region: Region,
+    client: aws_sdk_guardduty::Client,
+    detector: OnceCell<String>,
+    findings: Together<String, Value>,
+}
+
+impl GuardDuty {
+    /// Reads under the hub's credentials, which must be the delegated
+    /// administrator's.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        let rate = RegionalRate::new(CALLS_PER_SECOND, CALLS_PER_SECOND, settings.concurrency);
+        Self { config: config.clone(), rate, regions: Mutex::default() }
+    }
+
+    /// A finding as the service has it now; `None` when it has none of this id.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` without a detector in the Region, or without the permission.
+    pub async fn finding(&self, region: &Region, id: &str) -> Result<Option<Value>, HubError> {
+        let regional = self.regional(region);
+        let regional = &regional;
+        let look_up = |ids: Vec<String>| async move {
+            let call = "guardduty:GetFindings";
+            let detector = self.detector(regional).await?;
+            self.rate.permit(region).await;
+            let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
+            let answer = regional
+                .client
+                .get_findings()
+                .detector_id(detector)
+                .set_finding_ids(Some(ids))
+                .customize()
+                .interceptor(text.clone())
+                .send()
+                .await;
+            answer.map_err(|error| self.failed(regional, call, &error))?;
+            let mut answer = text.json(call)?;
+            let Some(Value::Array(found)) = answer.get_mut("findings").map(Value::take) else {
+                return Err(HubError::Transient(format!("{call} answered without `findings`")));
+            };
+            let id = |finding: &Value| Some(finding.get("id")?.as_str()?.to_owned());
+            Ok(found.into_iter().filter_map(|finding| Some((id(&finding)?, finding))).collect())
+        };
+        regional.findings.ask(id.to_owned(), look_up).await
+    }
+
+    /// Archives findings: they are told as `service.archived` from then on.
+    pub async fn archive(&self, region: &Region, ids: &[String]) -> Result<(), HubError> {
+        let regional = self.regional(region);
+        for ids in ids.chunks(IDS_PER_CALL) {
+            let detector = self.detector(&regional).await?;
+            self.rate.permit(region).await;
+            let call = regional.client.archive_findings().detector_id(detector);
+            let answer = call.set_finding_ids(Some(ids.to_vec())).send().await;
+            answer.map_err(|error| self.failed(&regional, "guardduty:ArchiveFindings", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes findings out of the archive.
+    pub async fn unarchive(&self, region: &Region, ids: &[String]) -> Result<(), HubError> {
+        let regional = self.regional(region);
+        for ids in ids.chunks(IDS_PER_CALL) {
+            let detector = self.detector(&regional).await?;
+            self.rate.permit(region).await;
+            let call = regional.client.unarchive_findings().detector_id(detector);
+            let answer = call.set_finding_ids(Some(ids.to_vec())).send().await;
+            answer
+                .map_err(|error| self.failed(&regional, "guardduty:UnarchiveFindings", &error))?;
+        }
+        Ok(())
+    }
+
+    /// The hub account's detector in a Region: there is at most one.
+    async fn detector<'a>(&self, regional: &'a Regional) -> Result<&'a str, HubError> {
+        let region = &regional.region;
+        let detector = regional.detector.get_or_try_init(|| async {
+            self.rate.permit(region).await;
+            let answer = regional.client.list_detectors().send().await;
+            let answer = answer.map_err(|error| failed("guardduty:ListDetectors", &error))?;
+            answer.detector_ids().first().cloned().ok_or_else(|| {
+                HubError::Failed(format!(
+                    "GuardDuty has no detector in {region} in the hub's account\nhelp: turn GuardDuty on there, with the hub's account as its delegated administrator"
+                ))
+            })
+        });
+        Ok(detector.await?.as_str())
+    }
+
+    fn failed<E>(
+        &self,
+        regional: &Regional,
+        call: &str,
+        error: &SdkError<E, HttpResponse>,
+    ) -> HubError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        // It may be the detector that is no longer there: the next try asks anew.
+        if error.code() == Some("BadRequestException") {
+            self.regions.lock().unwrap_or_else(PoisonError::into_inner).remove(&regional.region);
+        }
+        failed(call, error)
+    }
+
+    fn regional(&self, region: &Region) -> Arc<Regional> {
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        regions
+            .entry(region.clone())
+            .or_insert_with(|| {
+                let config = aws_sdk_guardduty::config::Builder::from(&self.config)
+                    .region(aws_sdk_guardduty::config::Region::new(region.to_string()))
+                    .build();
+                Arc::new(Regional {
+                    region: region.clone(),
+                    client: aws_sdk_guardduty::Client::from_conf(config),
+                    detector: OnceCell::new(),
+                    findings: Together::new(IDS_PER_CALL),
+                })
+            })
+            .clone()
+    }
+}

@@ -1,0 +1,210 @@
+//! Sends notices: to an SNS topic for people, to an EventBridge bus for tools.
+//!
+//! It sends what it is given, once for each call; that nothing is told twice is
+//! the outbox's care. A FIFO topic drops a repeat within five minutes by the
+//! notice's id; on a standard topic and on a bus a repeat has the same id.
+
+use aws_config::{Region as SdkRegion, SdkConfig};
+use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
+use aws_sdk_sns::types::MessageAttributeValue;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use firebreak_model::digest::sha256_hex;
+use firebreak_model::resource::Region;
+use serde_json::{Value, json};
+
+use crate::error::{HubError, failed};
+use crate::settings::Settings;
+use firebreak_response::notice::{EVENT_SOURCE, EventBus, Notice, Topic};
+
+/// "The maximum number of entries is 10" (EventBridge API reference, PutEvents).
+/// A notice's detail is far below a tenth of the 1 MB that they may be together.
+const ENTRIES_PER_CALL: usize = 10;
+
+/// The topic and the bus, each as far as there is one.
+#[derive(Debug)]
+pub struct Notices {
+    topic: Option<(aws_sdk_sns::Client, Topic)>,
+    bus: Option<(aws_sdk_eventbridge::Client, EventBus)>,
+}
+
+impl Notices {
+    /// Sends under the hub's credentials to where the settings say, each in the
+    /// Region of its ARN.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        let topic = settings.topic.clone().map(|topic| {
+            let config = aws_sdk_sns::config::Builder::from(config)
+                .region(sdk_region(topic.region()))
+                .build();
+            (aws_sdk_sns::Client::from_conf(config), topic)
+        });
+        let bus = settings.event_bus.clone().map(|bus| {
+            let mut builder = aws_sdk_eventbridge::config::Builder::from(config);
+            if let Some(region) = bus.region() {
+                builder = builder.region(sdk_region(region));
+            }
+            (aws_sdk_eventbridge::Client::from_conf(builder.build()), bus)
+        });
+        Self { topic, bus }
+    }
+
+    /// Whether there is a topic to publish to.
+    pub fn has_topic(&self) -> bool {
+        self.topic.is_some()
+    }
+
+    /// Whether there is a bus to put events on.
+    pub fn has_bus(&self) -> bool {
+        self.bus.is_some()
+    }
+
+    /// Publishes a notice to the topic; without a topic does nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` where another try may help. An answer that was lost is one of
+    /// these: then a standard topic gets the notice again, with the same id.
+    pub async fn publish(&self, notice: &Notice) -> Result<(), HubError> {
+        let Some((client, topic)) = &self.topic else { return Ok(()) };
+        let mut call = client
+            .publish()
+            .topic_arn(topic.arn())
+            .subject(&notice.subject)
+            .message(message(notice))
+            .message_structure("json");
+        for (name, kind, value) in attributes(notice) {
+            let value = MessageAttributeValue::builder().data_type(kind).string_value(value);
+            let value = value.build().map_err(|error| HubError::Failed(error.to_string()))?;
+            call = call.message_attributes(name, value);
+        }
+        if topic.is_fifo() {
+            call = call
+                .message_group_id(text(notice, "/response/resource/account"))
+                .message_deduplication_id(sha256_hex(&notice.id));
+        }
+        call.send().await.map(|_| ()).map_err(|error| {
+            told("sns:Publish", topic.arn(), "FIREBREAK_TOPIC", &error)
+                .context(format_args!("notice `{}` is not published", notice.id))
+        })
+    }
+
+    /// Puts notices on the bus, ten a call; without a bus does nothing. One
+    /// result for each notice, in their order: EventBridge refuses entries one
+    /// by one.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` for those that may be put again.
+    pub async fn put_events(&self, notices: &[&Notice]) -> Vec<Result<(), HubError>> {
+        let Some((client, bus)) = &self.bus else {
+            return notices.iter().map(|_| Ok(())).collect();
+        };
+        let mut results = Vec::with_capacity(notices.len());
+        for batch in notices.chunks(ENTRIES_PER_CALL) {
+            let entries = batch.iter().map(|notice| entry(notice, bus)).collect();
+            let answer = client.put_events().set_entries(Some(entries)).send().await;
+            match answer {
+                Ok(answer) => {
+                    let told = answer.entries().iter().map(Some).chain(std::iter::repeat(None));
+                    results.extend(batch.iter().zip(told).map(|(notice, told)| put(notice, told)));
+                }
+                Err(error) => {
+                    let error =
+                        told("events:PutEvents", bus.as_str(), "FIREBREAK_EVENT_BUS", &error);
+                    results.extend(batch.iter().map(|notice| {
+                        let what = format!("notice `{}` is not on the bus", notice.id);
+                        Err(error.clone().context(what))
+                    }));
+                }
+            }
+        }
+        results
+    }
+}
+
+fn sdk_region(region: &Region) -> SdkRegion {
+    SdkRegion::new(region.to_string())
+}
+
+/// The texts by protocol: people get the text, programs the detail. `default`
+/// goes to e-mail and all others.
+fn message(notice: &Notice) -> String {
+    let detail = notice.detail.to_string();
+    json!({
+        "default": notice.text,
+        "email": notice.text,
+        "sqs": detail,
+        "lambda": detail,
+        "https": detail,
+    })
+    .to_string()
+}
+
+/// What subscriptions filter by: name, data type, value.
+fn attributes(notice: &Notice) -> [(&'static str, &'static str, String); 4] {
+    let severity = notice.detail.pointer("/response/finding/severity");
+    [
+        ("kind", "String", notice.kind.name().to_owned()),
+        ("state", "String", text(notice, "/response/state").to_owned()),
+        ("account", "String", text(notice, "/response/resource/account").to_owned()),
+        ("severity", "Number", severity.map_or_else(|| "0".to_owned(), Value::to_string)),
+    ]
+}
+
+/// A text of the detail; every detail has those that are asked for here.
+fn text<'a>(notice: &'a Notice, pointer: &str) -> &'a str {
+    notice.detail.pointer(pointer).and_then(Value::as_str).unwrap_or("unknown")
+}
+
+fn entry(notice: &Notice, bus: &EventBus) -> PutEventsRequestEntry {
+    PutEventsRequestEntry::builder()
+        .event_bus_name(bus.as_str())
+        .source(EVENT_SOURCE)
+        .detail_type(notice.kind.event_type())
+        .detail(notice.detail.to_string())
+        .resources(text(notice, "/response/resource/arn"))
+        .build()
+}
+
+/// What became of one entry.
+fn put(notice: &Notice, told: Option<&PutEventsResultEntry>) -> Result<(), HubError> {
+    let id = &notice.id;
+    let Some(told) = told else {
+        let why = format!("notice `{id}` may not be on the bus: EventBridge did not answer for it");
+        return Err(HubError::Transient(why));
+    };
+    let Some(code) = told.error_code() else { return Ok(()) };
+    let message = told.error_message().unwrap_or("no reason given");
+    let why =
+        format!("notice `{id}` is not on the bus: events:PutEvents refused it: {code}: {message}");
+    // EventBridge API reference, PutEventsResultEntry: which codes to try again.
+    Err(match code {
+        "ThrottlingException" | "InternalFailure" | "InternalException" => HubError::Transient(why),
+        _ => HubError::Failed(why),
+    })
+}
+
+/// A call that failed, with what to do about it where that is known.
+fn told<E>(call: &str, on: &str, setting: &str, error: &SdkError<E, HttpResponse>) -> HubError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    let said = failed(call, error);
+    // Taken, and the answer garbled: nobody knows what became of it.
+    if error.raw_response().is_some_and(|answer| answer.status().is_success()) {
+        return HubError::Transient(said.to_string());
+    }
+    match code {
+        // SNS's own words for being asked too often (SNS API reference, Publish).
+        Some("Throttled" | "KMSThrottling") => HubError::Transient(said.to_string()),
+        Some("NotFound" | "ResourceNotFoundException") => HubError::Failed(format!(
+            "{said}\nhelp: `{on}` is gone: make it again, or change {setting}"
+        )),
+        Some("AuthorizationError" | "AccessDenied" | "AccessDeniedException") => {
+            HubError::Failed(format!("{said}\nhelp: grant the hub's role {call} on `{on}`"))
+        }
+        _ => said,
+    }
+}

@@ -1,0 +1,263 @@
+//! An account's place, asked of AWS Organizations and kept for a while.
+//!
+//! One call where `DescribeAccount` returns `Paths`; where it does not (older
+//! endpoints, emulators) the path is climbed with `ListParents`. An account
+//! that Organizations does not know is an error, never a default, and is
+//! remembered for a minute.
+//!
+//! The organization's rates are low and shared with every other tool
+//! (DescribeAccount: 20 calls a second for all processes together). So what one
+//! process was told stands in the table for the others, as long as it may be
+//! believed, and is read there together with the target.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_organizations::types::ParentType;
+use firebreak_client::pace::RegionalRate;
+use firebreak_model::resource::{AccountId, Region};
+use jiff::Timestamp;
+use moka::future::Cache;
+
+use crate::config;
+use crate::error::{HubError, failed};
+use crate::settings::Settings;
+use firebreak_model::organization::{OuPath, Place};
+use firebreak_response::target::StoredPlace;
+
+#[derive(Clone, Debug)]
+struct Known {
+    place: Result<Place, HubError>,
+    until: Timestamp,
+}
+
+/// Places of accounts, cached; one look-up at a time for each account.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    client: aws_sdk_organizations::Client,
+    config: SdkConfig,
+    ttl: Duration,
+    places: Cache<AccountId, Known>,
+    region: Region,
+    accounts: RegionalRate,
+    parents: RegionalRate,
+}
+
+/// "DescribeAccount: 20 per second, burst 30" and "ListParents: 5 per second,
+/// burst 8" (AWS Organizations user guide, "Quotas"): burst and rate.
+const ACCOUNTS: (u32, u32) = (30, 20);
+const PARENTS: (u32, u32) = (8, 5);
+
+/// The OUs above each account.
+pub type Paths = BTreeMap<AccountId, OuPath>;
+
+/// Up to how many accounts are asked for one by one.
+const ASKED_ONE_BY_ONE: usize = 40;
+
+/// What Organizations says of an account or OU that it does not have (API
+/// reference, DescribeAccount and ListParents).
+const UNKNOWN: [&str; 2] = ["AccountNotFoundException", "ChildNotFoundException"];
+
+const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
+
+impl Organization {
+    /// Looks places up under the hub's credentials, which must be those of the
+    /// management account or of a delegated administrator.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        let rate = |(burst, rate)| RegionalRate::new(burst, rate, settings.concurrency);
+        let region = config.region().and_then(|region| region.as_ref().parse().ok());
+        Self {
+            client: aws_sdk_organizations::Client::new(config),
+            config: config.clone(),
+            ttl: settings.place_ttl,
+            places: Cache::builder().max_capacity(100_000).build(),
+            region: region.unwrap_or_else(Region::global),
+            accounts: rate(ACCOUNTS),
+            parents: rate(PARENTS),
+        }
+    }
+
+    /// The account's place, as another process may have found it: `stored` is
+    /// what the table says.
+    pub async fn place_stored(
+        &self,
+        account: &AccountId,
+        stored: Option<&StoredPlace>,
+    ) -> Result<Place, HubError> {
+        let now = config::now(&self.config);
+        if let Some(stored) = stored.filter(|stored| stored.until > now)
+            && self.places.get(account).await.is_none_or(|known| known.until <= now)
+        {
+            let place = Place { account: account.clone(), ou_path: stored.ou_path.clone() };
+            let known = Known { place: Ok(place.clone()), until: stored.until };
+            self.places.insert(account.clone(), known).await;
+            return Ok(place);
+        }
+        self.place(account).await
+    }
+
+    /// What the other processes may be told of an account's place; `None` where
+    /// this one knows none.
+    pub async fn to_store(&self, account: &AccountId) -> Option<StoredPlace> {
+        let known = self.places.get(account).await?;
+        let place = known.place.ok()?;
+        Some(StoredPlace { ou_path: place.ou_path, until: known.until })
+    }
+
+    /// The account's place, at most the TTL old.
+    pub async fn place(&self, account: &AccountId) -> Result<Place, HubError> {
+        let now = config::now(&self.config);
+        if self.places.get(account).await.is_some_and(|known| known.until <= now) {
+            self.places.invalidate(account).await;
+        }
+        let known = self.places.try_get_with(account.clone(), async {
+            match self.look_up(account).await {
+                Ok(place) => Ok(Known { place: Ok(place), until: now + self.ttl }),
+                Err(error @ HubError::Transient(_)) => Err(error),
+                Err(error) => Ok(Known { place: Err(error), until: now + UNKNOWN_REMEMBERED }),
+            }
+        });
+        match known.await {
+            Ok(known) => known.place,
+            Err(error) => Err(error.as_ref().clone()),
+        }
+        .map_err(|error| error.context(format_args!("cannot place account {account}")))
+    }
+
+    async fn look_up(&self, account: &AccountId) -> Result<Place, HubError> {
+        if !account.is_real() {
+            return Err(HubError::Failed(format!("`{account}` is no account id")));
+        }
+        self.accounts.permit(&self.region).await;
+        let answer = self
+            .client
+            .describe_account()
+            .account_id(account.as_str())
+            .send()
+            .await
+            .map_err(|error| failed("organizations:DescribeAccount", &error))?;
+        let paths = answer.account().map(aws_sdk_organizations::types::Account::paths);
+        let ou_path = match paths.unwrap_or_default() {
+            [] => self.climb(account.as_str()).await?,
+            [path] => path.parse().map_err(|error| HubError::Failed(format!("{error}")))?,
+            several => {
+                return Err(HubError::Failed(format!(
+                    "AWS Organizations gives it {} paths; policy needs exactly one",
+                    several.len()
+                )));
+            }
+        };
+        Ok(Place { account: account.clone(), ou_path })
+    }
+
+    /// Where many accounts are. Few are asked for one by one; for more the
+    /// organization's list is read, which costs a call for twenty accounts.
+    pub async fn places(&self, accounts: &BTreeSet<AccountId>) -> Result<Paths, HubError> {
+        let mut paths = Paths::new();
+        if accounts.len() > ASKED_ONE_BY_ONE {
+            let mut pages = self.client.list_accounts().into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| failed("organizations:ListAccounts", &error))?;
+                for account in page.accounts() {
+                    if let (Some(Ok(id)), [path]) = (account.id().map(str::parse), account.paths())
+                        && accounts.contains(&id)
+                        && let Ok(path) = path.parse()
+                    {
+                        paths.insert(id, path);
+                    }
+                }
+            }
+        }
+        for account in accounts {
+            if paths.contains_key(account) {
+                continue;
+            }
+            match self.place(account).await {
+                Ok(place) => {
+                    paths.insert(account.clone(), place.ou_path);
+                }
+                Err(HubError::Failed(why) | HubError::Refused(why)) => {
+                    tracing::debug!("{account} is left out: {why}");
+                }
+                Err(error @ HubError::Transient(_)) => return Err(error),
+            }
+        }
+        Ok(paths)
+    }
+
+    /// The path of a root, an OU or an account, itself included if it is no
+    /// account. `None` for one that Organizations does not know.
+    ///
+    /// # Errors
+    ///
+    /// Organizations did not answer, or refused to.
+    pub async fn path_of(&self, point: &str) -> Result<Option<OuPath>, HubError> {
+        let path = if let Ok(account) = point.parse::<AccountId>() {
+            if !account.is_real() {
+                return Ok(None);
+            }
+            self.place(&account).await.map(|place| place.ou_path)
+        } else if point.starts_with("r-") {
+            if !self.roots().await?.iter().any(|root| root == point) {
+                return Ok(None);
+            }
+            path(&[point])
+        } else {
+            self.climb(point)
+                .await
+                .and_then(|above| path(&above.ids().chain([point]).collect::<Vec<_>>()))
+        };
+        match path {
+            Ok(path) => Ok(Some(path)),
+            Err(HubError::Failed(why)) if UNKNOWN.iter().any(|code| why.contains(code)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn roots(&self) -> Result<Vec<String>, HubError> {
+        let answer = self
+            .client
+            .list_roots()
+            .send()
+            .await
+            .map_err(|error| failed("organizations:ListRoots", &error))?;
+        Ok(answer.roots().iter().filter_map(|root| root.id().map(str::to_owned)).collect())
+    }
+
+    /// The path above an account or OU.
+    async fn climb(&self, child: &str) -> Result<OuPath, HubError> {
+        let mut ids = Vec::new();
+        let mut child = child.to_owned();
+        // Five OUs and the root; one more step than that is a loop.
+        for _ in 0..7 {
+            self.parents.permit(&self.region).await;
+            let parents = self
+                .client
+                .list_parents()
+                .child_id(&child)
+                .send()
+                .await
+                .map_err(|error| failed("organizations:ListParents", &error))?;
+            let [parent] = parents.parents() else {
+                return Err(HubError::Failed(format!(
+                    "`{child}` has {} parents; every child has exactly one",
+                    parents.parents().len()
+                )));
+            };
+            let id = parent.id().unwrap_or_default().to_owned();
+            let is_root = parent.r#type() == Some(&ParentType::Root);
+            ids.push(id.clone());
+            if is_root {
+                ids.reverse();
+                return path(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            child = id;
+        }
+        Err(HubError::Failed("no root found above it".to_owned()))
+    }
+}
+
+fn path(ids: &[&str]) -> Result<OuPath, HubError> {
+    OuPath::new(ids).map_err(|error| HubError::Failed(error.to_string()))
+}

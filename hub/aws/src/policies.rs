@@ -1,0 +1,360 @@
+//! The policy in DynamoDB: each push is a version of its own, and one pointer
+//! says which is in force.
+//!
+//! | pk | sk | what |
+//! |---|---|---|
+//! | `policy` | `current` | the version in force |
+//! | `policy` | `version#<number>` | one for each push: who, when, why, and the `pk` of its documents |
+//! | `policy#<number>-<digest>` | `document#<attach>` | one document: its file's name and text |
+//!
+//! A push writes all documents of the new version, and then the version and
+//! the pointer to it in one transaction: readers see the old policy or the new
+//! one, never a mixture, and of two pushes at once one loses and changes
+//! nothing. The digest of the contents keeps a push that was cut off out of
+//! the next one. Versions stay, so that any of them can be put in force again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use firebreak_model::action::ActionCatalog;
+use firebreak_model::digest::sha256_hex_of_parts;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use crate::config;
+use crate::error::{HubError, failed};
+use crate::settings::Settings;
+use firebreak_policy::{Policy, StoredDocument};
+
+type Item = HashMap<String, AttributeValue>;
+
+/// DynamoDB keeps items of at most 400 KB; keys and the file's name need some.
+const LONGEST_DOCUMENT: usize = 380 * 1024;
+
+/// How many documents are written side by side.
+const SIDE_BY_SIDE: usize = 16;
+
+#[derive(Clone, Debug)]
+struct Loaded {
+    version: Version,
+    policy: Arc<Policy>,
+    until: Timestamp,
+}
+
+/// A pushed policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Counts the pushes, from 1; 0 when none was ever made.
+    pub number: u64,
+    /// Who pushed it, as GetCallerIdentity names it.
+    pub by: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Why, in the pusher's words.
+    pub note: String,
+    /// How many documents it has.
+    pub documents: usize,
+    key: String,
+}
+
+/// Who pushes, and why.
+#[derive(Clone, Debug)]
+pub struct Author {
+    /// The ARN that GetCallerIdentity gives.
+    pub by: String,
+    /// Why, in words; may be empty.
+    pub note: String,
+}
+
+/// The policy that is in force, kept for the settings' TTL.
+#[derive(Debug)]
+pub struct Policies {
+    client: aws_sdk_dynamodb::Client,
+    config: SdkConfig,
+    settings: Settings,
+    actions: ActionCatalog,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+impl Policies {
+    /// Reads and writes under the hub's credentials. Rules may name these actions.
+    pub fn new(config: &SdkConfig, settings: &Settings, actions: ActionCatalog) -> Self {
+        Self {
+            client: aws_sdk_dynamodb::Client::new(config),
+            config: config.clone(),
+            settings: settings.clone(),
+            actions,
+            loaded: Mutex::new(None),
+        }
+    }
+
+    /// The policy in force, at most the TTL old. When it cannot be read there
+    /// is none: an error, never an older or an empty one.
+    pub async fn current(&self) -> Result<Arc<Policy>, HubError> {
+        Ok(self.in_force().await?.1)
+    }
+
+    /// The same, with the number of its version.
+    pub async fn in_force(&self) -> Result<(u64, Arc<Policy>), HubError> {
+        // Held over the read, so that a cold start reads once.
+        let mut loaded = self.loaded.lock().await;
+        let now = config::now(&self.config);
+        if let Some(known) = loaded.as_ref().filter(|known| now < known.until) {
+            return Ok((known.version.number, known.policy.clone()));
+        }
+        let cannot = |error: HubError| error.context("cannot read the policy");
+        let version = self.version().await.map_err(cannot)?;
+        if version.number == 0 {
+            return Err(HubError::Refused(
+                "no policy is in force\nhelp: push one with `firebreak policy push policies/`"
+                    .to_owned(),
+            ));
+        }
+        let policy = match loaded.take() {
+            Some(known) if known.version == version => known.policy,
+            _ => {
+                let documents = self.documents(&version).await.map_err(cannot)?;
+                Arc::new(Policy::from_stored(documents, self.actions))
+            }
+        };
+        let (number, until) = (version.number, now + self.settings.policy_ttl);
+        *loaded = Some(Loaded { version, policy: policy.clone(), until });
+        Ok((number, policy))
+    }
+
+    /// The policy that was read last, however old; none before the first
+    /// finding. For metrics, which must not cost a call.
+    pub async fn last_read(&self) -> Option<Arc<Policy>> {
+        self.loaded.lock().await.as_ref().map(|loaded| loaded.policy.clone())
+    }
+
+    /// The version in force.
+    pub async fn version(&self) -> Result<Version, HubError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.settings.table)
+            .key("pk", text("policy"))
+            .key("sk", text("current"))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| failed("dynamodb:GetItem", &error))?;
+        answer.item.map_or_else(|| Ok(Version::default()), |item| version_of(&item))
+    }
+
+    /// Every version that was ever pushed, the newest first.
+    pub async fn history(&self) -> Result<Vec<Version>, HubError> {
+        let query = self
+            .client
+            .query()
+            .key_condition_expression("pk = :policy AND begins_with(sk, :version)")
+            .expression_attribute_values(":policy", text("policy"))
+            .expression_attribute_values(":version", text("version#"))
+            .scan_index_forward(false);
+        self.items(query).await?.iter().map(version_of).collect()
+    }
+
+    /// Every document of a version, as stored.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` when there are fewer or more than were pushed: a guardrail may
+    /// be missing.
+    pub async fn documents(&self, version: &Version) -> Result<Vec<StoredDocument>, HubError> {
+        let documents = self.documents_left(version).await?;
+        if documents.len() == version.documents {
+            return Ok(documents);
+        }
+        Err(HubError::Failed(format!(
+            "version {} has {} document(s), and {} are there\nhelp: somebody changed the table: put a whole version in force with `firebreak policy rollback`",
+            version.number,
+            version.documents,
+            documents.len()
+        )))
+    }
+
+    /// The documents of a version that are there, whole or not: what a new
+    /// version is compared with.
+    pub async fn documents_left(&self, version: &Version) -> Result<Vec<StoredDocument>, HubError> {
+        if version.number == 0 {
+            return Ok(Vec::new());
+        }
+        let query = self
+            .client
+            .query()
+            .key_condition_expression("pk = :version")
+            .expression_attribute_values(":version", text(&version.key));
+        let items = self.items(query).await?;
+        let documents = items
+            .iter()
+            .map(|item| {
+                let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+                let attach = text("sk")
+                    .map(|sk| sk.trim_start_matches("document#").to_owned())
+                    .unwrap_or_default();
+                // Without a text it is read as an empty document, which is broken.
+                let (file, text) = (text("file").unwrap_or_default(), text("text"));
+                StoredDocument { attach, file, text: text.unwrap_or_default() }
+            })
+            .collect();
+        Ok(documents)
+    }
+
+    async fn items(&self, query: QueryFluentBuilder) -> Result<Vec<Item>, HubError> {
+        let mut items = Vec::new();
+        let query = query.table_name(&self.settings.table).consistent_read(true);
+        let mut pages = query.into_paginator().items().send();
+        while let Some(item) = pages.next().await {
+            items.push(item.map_err(|error| failed("dynamodb:Query", &error))?);
+        }
+        Ok(items)
+    }
+
+    /// Puts a policy in force as the version after `before`.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` when another push came between, with who made it; nothing is in
+    /// force of this one.
+    pub async fn push(
+        &self,
+        documents: &[StoredDocument],
+        before: &Version,
+        author: &Author,
+    ) -> Result<Version, HubError> {
+        if let Some(long) = documents.iter().find(|it| it.text.len() > LONGEST_DOCUMENT) {
+            return Err(HubError::Refused(format!(
+                "`{}` has {} bytes, and DynamoDB keeps {LONGEST_DOCUMENT} in one item\nhelp: move rules to the OUs that they are about",
+                long.file,
+                long.text.len()
+            )));
+        }
+        let number = before.number + 1;
+        let version = Version {
+            number,
+            by: author.by.clone(),
+            at: Some(config::now(&self.config)),
+            note: author.note.clone(),
+            documents: documents.len(),
+            key: format!("policy#{number}-{}", digest(documents)),
+        };
+        futures::stream::iter(documents)
+            .map(|document| self.write(&version, document))
+            .buffer_unordered(SIDE_BY_SIDE)
+            .try_collect::<Vec<()>>()
+            .await?;
+        let record = self
+            .version_put(&version, &format!("version#{number:012}"))
+            .condition_expression("attribute_not_exists(pk)");
+        let pointer = self
+            .version_put(&version, "current")
+            .condition_expression("attribute_not_exists(pk) OR #number = :before")
+            .expression_attribute_names("#number", "number")
+            .expression_attribute_values(":before", AttributeValue::N(before.number.to_string()));
+        let mut transaction = self.client.transact_write_items();
+        for put in [record, pointer] {
+            let put = put.build().map_err(|error| HubError::Failed(error.to_string()))?;
+            transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
+        }
+        if let Err(error) = transaction.send().await {
+            let refused = error
+                .as_service_error()
+                .is_some_and(|error| error.is_transaction_canceled_exception());
+            if !refused {
+                return Err(failed("dynamodb:TransactWriteItems", &error));
+            }
+            self.lost(before, &version).await?;
+        }
+        *self.loaded.lock().await = None;
+        Ok(version)
+    }
+
+    /// Why a push did not take place, where its condition failed; `Ok` when it
+    /// did, and only the answer was lost.
+    async fn lost(&self, before: &Version, pushed: &Version) -> Result<(), HubError> {
+        let now = self
+            .version()
+            .await
+            .map_err(|error| error.context("the push was refused, and why cannot be read"))?;
+        if now == *pushed {
+            return Ok(());
+        }
+        Err(if now.number == before.number {
+            HubError::Transient(
+                "DynamoDB canceled the push, and nobody else pushed; nothing is in force of it"
+                    .to_owned(),
+            )
+        } else {
+            HubError::Refused(format!(
+                "version {} was pushed meanwhile by {}; yours is not in force\nhelp: look at it with `firebreak policy diff`, then push again",
+                now.number, now.by
+            ))
+        })
+    }
+
+    async fn write(&self, version: &Version, document: &StoredDocument) -> Result<(), HubError> {
+        self.client
+            .put_item()
+            .table_name(&self.settings.table)
+            .item("pk", text(&version.key))
+            .item("sk", text(&format!("document#{}", document.attach)))
+            .item("file", text(&document.file))
+            .item("text", text(&document.text))
+            .send()
+            .await
+            .map_err(|error| failed("dynamodb:PutItem", &error))?;
+        Ok(())
+    }
+
+    fn version_put(&self, version: &Version, sk: &str) -> PutBuilder {
+        let at = version.at.map(|at| at.to_string()).unwrap_or_default();
+        Put::builder()
+            .table_name(&self.settings.table)
+            .item("pk", text("policy"))
+            .item("sk", text(sk))
+            .item("number", AttributeValue::N(version.number.to_string()))
+            .item("by", text(&version.by))
+            .item("at", text(&at))
+            .item("note", text(&version.note))
+            .item("count", AttributeValue::N(version.documents.to_string()))
+            .item("documents", text(&version.key))
+    }
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn version_of(item: &Item) -> Result<Version, HubError> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok());
+    let version = || {
+        Some(Version {
+            number: number("number")?.parse().ok()?,
+            by: text("by")?,
+            at: Some(text("at")?.parse().ok()?),
+            note: text("note")?,
+            documents: number("count")?.parse().ok()?,
+            key: text("documents")?,
+        })
+    };
+    version().ok_or_else(|| {
+        HubError::Failed(format!(
+            "the policy's item `{}` lacks a part or has one of the wrong form\nhelp: somebody changed the table: `firebreak policy history` shows what is left",
+            text("sk").unwrap_or_default()
+        ))
+    })
+}
+
+fn digest(documents: &[StoredDocument]) -> String {
+    let parts = documents.iter().flat_map(|it| [&it.attach, &it.file, &it.text]);
+    let mut digits = sha256_hex_of_parts(parts);
+    digits.truncate(12);
+    digits
+}

@@ -1,0 +1,48 @@
+//! A finding as Security Hub has it now, by its id, read as the service wrote it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use firebreak_model::resource::Region;
+use serde_json::Value;
+
+use super::SecurityHub;
+use super::read::{IDS_PER_CALL, schema_of};
+use crate::error::HubError;
+use crate::together::Together;
+use firebreak_model::finding::SecurityHubId;
+use firebreak_response::status::merge::Schema;
+
+type Lookup = Together<SecurityHubId, Value>;
+
+/// The look-ups that are under way, by the Region and schema that is asked.
+#[derive(Debug, Default)]
+pub(super) struct Lookups(Mutex<HashMap<(Region, Schema), Arc<Lookup>>>);
+
+impl Lookups {
+    fn of(&self, region: &Region, schema: Schema) -> Arc<Lookup> {
+        let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lookups
+            .entry((region.clone(), schema))
+            .or_insert_with(|| Arc::new(Together::new(IDS_PER_CALL)))
+            .clone()
+    }
+}
+
+impl SecurityHub {
+    /// A finding as Security Hub has it now, in the schema of its id; `None`
+    /// when it has none of this id. `region` is where it was raised; the home
+    /// Region is asked where there is an aggregator.
+    pub async fn finding(
+        &self,
+        region: &Region,
+        id: &SecurityHubId,
+    ) -> Result<Option<Value>, HubError> {
+        let asked = self.aggregator_region.as_ref().unwrap_or(region);
+        let schema = schema_of(id);
+        let look_up = |ids: Vec<SecurityHubId>| async move {
+            self.fetch(asked, schema, &ids).await.map_err(|failure| failure.error)
+        };
+        self.lookups.of(asked, schema).ask(id.clone(), look_up).await
+    }
+}

@@ -1,0 +1,61 @@
+//! Security Hub, under the hub's credentials, which must be the delegated
+//! administrator's: tells it how responses stand, and reads its findings.
+//!
+//! What is written where is [`tell`](SecurityHub::tell)'s; how an update goes
+//! together with what stands there is `status::merge`'s, which is pure.
+
+mod export;
+mod failure;
+mod lookup;
+mod rates;
+mod read;
+mod tell;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use aws_config::SdkConfig;
+use firebreak_model::resource::Region;
+
+use self::lookup::Lookups;
+use self::rates::Rates;
+use crate::settings::Settings;
+
+pub use self::tell::{TellResult, Telling, Told};
+
+/// The clients, one for each Region that findings are read and updated in.
+#[derive(Debug)]
+pub struct SecurityHub {
+    config: SdkConfig,
+    aggregator_region: Option<Region>,
+    lookups: Lookups,
+    rates: Rates,
+    clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
+}
+
+impl SecurityHub {
+    /// Calls nothing yet.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        Self {
+            config: config.clone(),
+            aggregator_region: settings.aggregator_region.clone(),
+            lookups: Lookups::default(),
+            rates: Rates::new(settings.concurrency),
+            clients: Mutex::default(),
+        }
+    }
+
+    fn client(&self, region: &Region) -> aws_sdk_securityhub::Client {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients
+            .entry(region.clone())
+            .or_insert_with(|| {
+                let config = aws_sdk_securityhub::config::Builder::from(&self.config)
+                    .region(aws_sdk_securityhub::config::Region::new(region.to_string()))
+                    .build();
+                aws_sdk_securityhub::Client::from_conf(config)
+            })
+            .clone()
+    }
+}

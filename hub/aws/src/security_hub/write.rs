@@ -1,0 +1,144 @@
+//! Updates findings: up to 100 that get the same, in one call. A finding counts
+//! as updated when Security Hub names it among those that it processed.
+
+use std::collections::HashMap;
+
+use aws_sdk_securityhub::Client;
+use aws_sdk_securityhub::types::{
+    AwsSecurityFindingIdentifier, NoteUpdate, WorkflowStatus, WorkflowUpdate,
+};
+use firebreak_model::resource::Region;
+
+use super::SecurityHub;
+use super::failure::{Failure, failure, halves, unprocessed};
+use super::tell::TellResult;
+use firebreak_model::finding::SecurityHubId;
+use firebreak_response::status::Workflow;
+use firebreak_response::status::merge::{AUTHOR, Schema, Write};
+
+/// "Array Members: maximum number of 100 items" (Security Hub API reference,
+/// BatchUpdateFindings, FindingIdentifiers; the same for MetadataUids of its V2).
+const FINDINGS_PER_CALL: usize = 100;
+
+/// What became of each finding: `Ok` was updated.
+pub(super) type Wrote = HashMap<SecurityHubId, Result<(), TellResult>>;
+
+impl SecurityHub {
+    /// Writes the same to these findings, each of which must be of `schema`
+    /// and named once. Every one of them is in the answer.
+    pub(super) async fn write(
+        &self,
+        region: &Region,
+        schema: Schema,
+        ids: &[SecurityHubId],
+        write: &Write,
+    ) -> Wrote {
+        let client = self.client(region);
+        let mut made = Wrote::new();
+        let mut batches: Vec<Vec<SecurityHubId>> =
+            ids.chunks(FINDINGS_PER_CALL).map(<[_]>::to_vec).collect();
+        batches.reverse();
+        while let Some(batch) = batches.pop() {
+            self.rates.write(region).await;
+            let answer = match schema {
+                Schema::Asff => update_asff(&client, &batch, write).await,
+                Schema::Ocsf => update_ocsf(&client, &batch, write).await,
+            };
+            match answer {
+                Ok(mut answer) => {
+                    for id in batch {
+                        let result = answer.remove(&id).unwrap_or_else(|| {
+                            let why = format!("Security Hub's answer leaves out `{}`", id.id());
+                            Err(TellResult::Later(why))
+                        });
+                        made.insert(id, result);
+                    }
+                }
+                Err(Failure { is_invalid: true, .. }) if batch.len() > 1 => {
+                    batches.extend(halves(&batch));
+                }
+                Err(failure) => {
+                    let result = failure.result();
+                    made.extend(batch.into_iter().map(|id| (id, Err(result.clone()))));
+                }
+            }
+        }
+        made
+    }
+}
+
+async fn update_asff(
+    client: &Client,
+    ids: &[SecurityHubId],
+    write: &Write,
+) -> Result<Wrote, Failure> {
+    const CALL: &str = "securityhub:BatchUpdateFindings";
+    let mut request = client.batch_update_findings();
+    for id in ids {
+        let SecurityHubId::Asff { id, product_arn } = id else { continue };
+        let identifier =
+            AwsSecurityFindingIdentifier::builder().id(id).product_arn(product_arn).build();
+        request = request.finding_identifiers(identifier);
+    }
+    if let Some(note) = &write.note {
+        request = request.note(NoteUpdate::builder().text(note).updated_by(AUTHOR).build());
+    }
+    if let Some(workflow) = write.workflow {
+        let status = match workflow {
+            Workflow::New => WorkflowStatus::New,
+            Workflow::Notified => WorkflowStatus::Notified,
+            Workflow::Resolved => WorkflowStatus::Resolved,
+        };
+        request = request.workflow(WorkflowUpdate::builder().status(status).build());
+    }
+    for (key, value) in write.fields.iter().flatten() {
+        request = request.user_defined_fields(key, value);
+    }
+    let answer = request.send().await.map_err(|error| failure(CALL, &error))?;
+    let named = |identifier: Option<&AwsSecurityFindingIdentifier>| {
+        Some(SecurityHubId::Asff {
+            id: identifier?.id()?.to_owned(),
+            product_arn: identifier?.product_arn()?.to_owned(),
+        })
+    };
+    let processed =
+        answer.processed_findings().iter().filter_map(|it| Some((named(Some(it))?, Ok(()))));
+    let others = answer.unprocessed_findings().iter().filter_map(|it| {
+        let result = unprocessed(CALL, it.error_code().unwrap_or("unknown"), it.error_message());
+        Some((named(it.finding_identifier())?, Err(result)))
+    });
+    // Last, so that a finding that is told in both lists does not count as updated.
+    Ok(processed.chain(others).collect())
+}
+
+async fn update_ocsf(
+    client: &Client,
+    ids: &[SecurityHubId],
+    write: &Write,
+) -> Result<Wrote, Failure> {
+    const CALL: &str = "securityhub:BatchUpdateFindingsV2";
+    // OCSF schema, Detection Finding, `status_id`: New, In Progress, Resolved.
+    let status_id = write.workflow.map(|workflow| match workflow {
+        Workflow::New => 1,
+        Workflow::Notified => 2,
+        Workflow::Resolved => 4,
+    });
+    let uids = ids.iter().map(|id| id.id().to_owned()).collect();
+    let request = client
+        .batch_update_findings_v2()
+        .set_metadata_uids(Some(uids))
+        .set_comment(write.note.clone())
+        .set_status_id(status_id);
+    let answer = request.send().await.map_err(|error| failure(CALL, &error))?;
+    let named = |uid: Option<&str>| Some(SecurityHubId::Ocsf { metadata_uid: uid?.to_owned() });
+    let processed = answer
+        .processed_findings()
+        .iter()
+        .filter_map(|it| Some((named(it.metadata_uid())?, Ok(()))));
+    let others = answer.unprocessed_findings().iter().filter_map(|it| {
+        let code = it.error_code().map_or("unknown", |code| code.as_str());
+        let result = unprocessed(CALL, code, it.error_message());
+        Some((named(it.metadata_uid())?, Err(result)))
+    });
+    Ok(processed.chain(others).collect())
+}

@@ -1,0 +1,331 @@
+//! Sessions of the spoke role: one AssumeRole for each purpose, cached.
+//!
+//! # Guarantees
+//!
+//! - A session is used only for the account that STS says it is of, and none is
+//!   opened for a resource whose ids have no possible form.
+//! - A reading session is shared by all findings of an account and may only
+//!   read. A changing session belongs to one response: SourceIdentity and
+//!   session tags carry its id, and its session policy allows no more than the
+//!   actions of its plan.
+//! - One AssumeRole at a time for the same session; refreshed five minutes
+//!   early; a refusal is remembered for a minute, so that a storm in an
+//!   account without a spoke role does not become a storm of AssumeRole.
+//!
+//! STS is called in the hub's own Region: tokens of a regional endpoint are
+//! valid in opt-in Regions too, where the account has them enabled.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_sts::types::Tag;
+use firebreak_client::grant::Grant;
+use firebreak_client::pace::Pace;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{AccountId, Partition, Region, Resource};
+use jiff::Timestamp;
+use moka::future::Cache;
+use serde_json::json;
+
+use crate::config;
+use crate::deadline::Calls;
+use crate::error::{HubError, failed};
+use crate::settings::Settings;
+use firebreak_response::record::ResponseId;
+
+/// What a session is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To read the state of any resource.
+    Observe,
+    /// To carry out or undo one response.
+    Change {
+        /// The response.
+        response: ResponseId,
+        /// The finding that it answers.
+        finding: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    partition: Partition,
+    account: AccountId,
+    region: Region,
+    policy: String,
+    purpose: Purpose,
+}
+
+#[derive(Debug)]
+enum Session<A> {
+    Open { account: Arc<A>, renew_at: Timestamp },
+    Refused { error: ActionError, until: Timestamp },
+}
+
+// Derived, it would ask the same of the account.
+impl<A> Clone for Session<A> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Open { account, renew_at } => {
+                Self::Open { account: account.clone(), renew_at: *renew_at }
+            }
+            Self::Refused { error, until } => Self::Refused { error: error.clone(), until: *until },
+        }
+    }
+}
+
+/// How a failure to open a session begins, wherever it is told: what metrics
+/// know an account without a spoke role by.
+pub const NO_SESSION: &str = "cannot open a session of";
+
+/// The spoke sessions of one process, each as what the caller builds of it.
+#[derive(Debug)]
+pub struct Sessions<A: Send + Sync + 'static> {
+    sts: aws_sdk_sts::Client,
+    config: SdkConfig,
+    calls: Calls,
+    settings: Arc<Settings>,
+    pace: Pace,
+    sessions: Cache<Key, Session<A>>,
+    build: fn(Grant<'_>) -> A,
+}
+
+/// Role chaining: sessions last an hour at most (STS API reference, AssumeRole).
+const DURATION_SECONDS: i32 = 3_600;
+const RENEW_EARLY: Duration = Duration::from_secs(300);
+const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
+
+impl<A: Send + Sync + 'static> Sessions<A> {
+    /// Sessions under the hub's own credentials in `config`; their calls go
+    /// through `calls`. `build` makes the clients of each.
+    pub fn new(
+        config: &SdkConfig,
+        settings: Arc<Settings>,
+        calls: Calls,
+        build: fn(Grant<'_>) -> A,
+    ) -> Self {
+        Self {
+            build,
+            sts: aws_sdk_sts::Client::new(&calls.of_hub(config)),
+            config: calls.into_members(config),
+            calls,
+            pace: Pace::new(settings.rate_share, settings.concurrency),
+            settings,
+            sessions: Cache::builder()
+                .max_capacity(20_000)
+                .time_to_idle(Duration::from_secs(3_600))
+                .build(),
+        }
+    }
+
+    /// Who the hub's own credentials belong to. Needs no permission.
+    pub async fn caller(&self) -> Result<String, HubError> {
+        let answer = self.sts.get_caller_identity().send().await;
+        let answer = answer.map_err(|error| failed("sts:GetCallerIdentity", &error))?;
+        answer
+            .arn()
+            .map(str::to_owned)
+            .ok_or_else(|| HubError::Failed("sts:GetCallerIdentity gave no ARN".to_owned()))
+    }
+
+    /// The clients for a resource, under a session that allows `actions` and
+    /// nothing more.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` when the spoke role is missing or does not admit the hub,
+    /// `Refused` when the session is of another account than the resource's, or
+    /// the resource cannot exist,
+    /// `Transient` when STS could not be reached.
+    pub async fn open(
+        &self,
+        resource: &Resource,
+        actions: &[&str],
+        purpose: Purpose,
+    ) -> Result<Arc<A>, ActionError> {
+        resource.check_form().map_err(|error| {
+            ActionError::new(Kind::Refused, format!("refused to open a session: {error}"))
+        })?;
+        let key = Key {
+            partition: resource.partition.clone(),
+            account: resource.account.clone(),
+            region: resource.region.clone(),
+            policy: session_policy(actions),
+            purpose,
+        };
+        let now = config::now(&self.config);
+        if let Some(session) = self.sessions.get(&key).await {
+            match session {
+                Session::Open { account, renew_at } if now < renew_at => return Ok(account),
+                Session::Refused { error, until } if now < until => return Err(error),
+                // Whoever finds it stale removes it; the next line opens one anew, once.
+                Session::Open { .. } | Session::Refused { .. } => {
+                    self.sessions.invalidate(&key).await;
+                }
+            }
+        }
+        let opened = self.sessions.try_get_with(key.clone(), async {
+            match self.assume(&key).await {
+                Ok(session) => Ok(session),
+                Err(error) if error.kind == Kind::Transient => Err(error),
+                Err(error) => Ok(Session::Refused { error, until: now + REFUSAL_REMEMBERED }),
+            }
+        });
+        match opened.await {
+            Ok(Session::Open { account, .. }) => Ok(account),
+            Ok(Session::Refused { error, .. }) => Err(error),
+            Err(error) => Err(error.as_ref().clone()),
+        }
+    }
+
+    async fn assume(&self, key: &Key) -> Result<Session<A>, ActionError> {
+        let Key { partition, account, region, policy, purpose } = key;
+        let role = &self.settings.spoke_role;
+        let role_arn = format!("arn:{partition}:iam::{account}:role/{role}");
+        let (source_identity, finding) = match purpose {
+            Purpose::Observe => ("firebreak-observe", None),
+            Purpose::Change { response, finding } => (response.as_str(), Some(finding)),
+        };
+        let mut request = self
+            .sts
+            .assume_role()
+            .role_arn(&role_arn)
+            .role_session_name(format!("firebreak-{source_identity}"))
+            .source_identity(source_identity)
+            .external_id(&self.settings.external_id)
+            .duration_seconds(DURATION_SECONDS)
+            .policy(policy);
+        if let Some(finding) = finding {
+            request = request
+                .tags(tag("firebreak:response", source_identity)?)
+                .tags(tag("firebreak:finding", &tag_value(finding))?);
+        }
+        let answer = request.send().await.map_err(|error| {
+            let error = from_sdk("sts:AssumeRole", &error);
+            let help = match error.kind {
+                Kind::Denied => Some(format!(
+                    "deploy stacksets/spoke.yaml into {account}, and compare its external id and hub role with the hub's"
+                )),
+                Kind::NotApplicable
+                | Kind::Refused
+                | Kind::Gone
+                | Kind::Transient
+                | Kind::Failed => None,
+            };
+            let message = format!("{NO_SESSION} `{role_arn}`: {}", error.message);
+            ActionError { message, help, ..error }
+        })?;
+
+        // The session's own name says which account it is of: a target of one
+        // account must never be changed through a session of another.
+        let session = answer.assumed_role_user().map_or("", |user| user.arn());
+        let expected = format!("arn:{partition}:sts::{account}:assumed-role/");
+        if !session.starts_with(&expected) {
+            return Err(ActionError::new(
+                Kind::Refused,
+                format!("refused to use the session `{session}`: it is not of account {account}"),
+            ));
+        }
+        let Some(granted) = answer.credentials() else {
+            return Err(ActionError::new(Kind::Failed, "sts:AssumeRole answered no credentials"));
+        };
+        let credentials = Credentials::new(
+            granted.access_key_id(),
+            granted.secret_access_key(),
+            Some(granted.session_token().to_owned()),
+            None,
+            "firebreak-spoke",
+        );
+        let expires = Timestamp::from_second(granted.expiration().secs()).map_err(|error| {
+            ActionError::new(Kind::Failed, format!("unreadable expiry: {error}"))
+        })?;
+        let account = (self.build)(Grant {
+            config: &self.config,
+            credentials: &credentials,
+            account: account.clone(),
+            region: region.clone(),
+            partition: partition.clone(),
+            pace: self.pace.clone(),
+            clusters: self.calls.to_clusters(),
+        });
+        Ok(Session::Open { account: Arc::new(account), renew_at: expires - RENEW_EARLY })
+    }
+}
+
+/// "Session policy <= 2048 characters" (STS API reference, AssumeRole).
+pub const POLICY_CHARACTERS: usize = 2_048;
+
+/// A session policy is the intersection with the role's own: it can only narrow.
+/// Sorted, so that the same set of actions shares one session. Where it would be
+/// too long, reads become `service:Verb*`, and only then whole services are
+/// named: what the spoke role itself lacks is not granted by that either.
+pub fn session_policy(actions: &[&str]) -> String {
+    let exact: BTreeSet<String> = actions.iter().map(|&action| action.to_owned()).collect();
+    let reads: BTreeSet<String> = exact.iter().map(|action| folded_read(action)).collect();
+    let services = || -> BTreeSet<String> {
+        exact.iter().filter_map(|it| Some(format!("{}:*", it.split_once(':')?.0))).collect()
+    };
+    let exact = written(&exact);
+    if exact.len() <= POLICY_CHARACTERS {
+        return exact;
+    }
+    let reads = written(&reads);
+    if reads.len() <= POLICY_CHARACTERS { reads } else { written(&services()) }
+}
+
+fn written(actions: &BTreeSet<String>) -> String {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }],
+    })
+    .to_string()
+}
+
+fn folded_read(action: &str) -> String {
+    let Some((service, name)) = action.split_once(':') else { return action.to_owned() };
+    let verb = ["Describe", "Get", "List"].into_iter().find(|verb| name.starts_with(verb));
+    verb.map_or_else(|| action.to_owned(), |verb| format!("{service}:{verb}*"))
+}
+
+fn tag(key: &str, value: &str) -> Result<Tag, ActionError> {
+    Tag::builder().key(key).value(value).build().map_err(|error| {
+        ActionError::new(Kind::Failed, format!("cannot build the session tag `{key}`: {error}"))
+    })
+}
+
+/// Session tag values hold letters, digits, spaces and `_.:/=+-@`, 256 at most
+/// (STS API reference, Tag); ids of other products can hold more than that.
+fn tag_value(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_alphanumeric() || " _.:/=+-@".contains(char) { char } else { '_' })
+        .take(256)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_actions_in_another_order_give_the_same_session_policy() {
+        let policy = session_policy(&["ec2:DescribeTags", "ec2:CreateTags", "ec2:DescribeTags"]);
+        assert_eq!(policy, session_policy(&["ec2:CreateTags", "ec2:DescribeTags"]));
+        assert!(policy.contains(r#"["ec2:CreateTags","ec2:DescribeTags"]"#), "{policy}");
+    }
+
+    #[test]
+    fn a_policy_that_is_too_long_names_reads_by_their_verb() {
+        assert_eq!(folded_read("ec2:DescribeInstances"), "ec2:Describe*");
+        assert_eq!(folded_read("ec2:StopInstances"), "ec2:StopInstances");
+    }
+
+    #[test]
+    fn a_tag_value_keeps_what_sts_takes() {
+        assert_eq!(tag_value("arn:aws:x/y#1"), "arn:aws:x/y_1");
+        assert_eq!(tag_value(&"a".repeat(300)).len(), 256);
+    }
+}

@@ -1,0 +1,231 @@
+//! What the hub is told by its environment, read once at the start.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use firebreak_model::resource::Region;
+
+use firebreak_response::notice::{EventBus, Topic};
+
+/// The hub's settings. Every one has an environment variable of the same
+/// meaning; `docs/settings.md` lists them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The DynamoDB table: `FIREBREAK_TABLE`, default `firebreak`.
+    pub table: String,
+    /// The spoke role's name, with its path if it has one:
+    /// `FIREBREAK_SPOKE_ROLE`, default `FirebreakSpoke`.
+    pub spoke_role: String,
+    /// What the spoke role's trust policy asks for: `FIREBREAK_EXTERNAL_ID`.
+    pub external_id: String,
+    /// Security Hub's home Region, where it has an aggregator:
+    /// `FIREBREAK_AGGREGATOR_REGION`. Without it findings are updated in their own.
+    pub aggregator_region: Option<Region>,
+    /// The part of each documented API bucket that may be used, in percent:
+    /// `FIREBREAK_RATE_SHARE`, default 20.
+    pub rate_share: u32,
+    /// How many processes of the hub run at once, the function's maximum
+    /// concurrency: `FIREBREAK_CONCURRENCY`, default 1.
+    pub concurrency: NonZeroU32,
+    /// How long policies are kept before their version is asked for again.
+    pub policy_ttl: Duration,
+    /// How long an account's place is kept.
+    pub place_ttl: Duration,
+    /// Whether an account's place is believed as another process found it. The
+    /// function does, because many of it would ask for the same; a person at the
+    /// command line asks afresh.
+    pub share_places: bool,
+    /// How long a worker may be at one response before another resumes it.
+    pub lease: Duration,
+    /// How long an undone target is left alone by findings of the same type:
+    /// `FIREBREAK_HOLD_HOURS`, default 24.
+    pub hold: Duration,
+    /// Whether GuardDuty archives the findings of what is contained:
+    /// `FIREBREAK_ARCHIVE_RESOLVED`, `true` or `false`, default `false`.
+    pub archive_resolved: bool,
+    /// The URL of the intake queue: `FIREBREAK_INTAKE_QUEUE`. Without one, what
+    /// failed in passing comes back after its visibility timeout.
+    pub intake_queue: Option<String>,
+    /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without
+    /// one, whoever responds tells Security Hub and everybody else itself.
+    pub write_back_queue: Option<String>,
+    /// The SNS topic that notices are published to: `FIREBREAK_TOPIC`, an ARN.
+    /// Without it nothing is published.
+    pub topic: Option<Topic>,
+    /// The bus that notices are put on as events: `FIREBREAK_EVENT_BUS`, a name
+    /// or an ARN. Without it no events are put.
+    pub event_bus: Option<EventBus>,
+}
+
+/// A setting that is missing or that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable}: {why}\nhelp: {help}")]
+pub struct SettingsError {
+    variable: &'static str,
+    why: String,
+    help: &'static str,
+}
+
+impl Settings {
+    /// The defaults, with the external id that has none.
+    pub fn new(external_id: impl Into<String>) -> Self {
+        Self {
+            table: "firebreak".to_owned(),
+            spoke_role: "FirebreakSpoke".to_owned(),
+            external_id: external_id.into(),
+            aggregator_region: None,
+            rate_share: 20,
+            concurrency: NonZeroU32::MIN,
+            // A policy change takes effect everywhere within this time.
+            policy_ttl: Duration::from_secs(60),
+            // MoveAccount events are seen in the management account only.
+            place_ttl: Duration::from_secs(600),
+            share_places: true,
+            // Lambda's longest run is 15 minutes; a function is given less.
+            lease: Duration::from_secs(300),
+            hold: Duration::from_secs(24 * 3_600),
+            archive_resolved: false,
+            intake_queue: None,
+            write_back_queue: None,
+            topic: None,
+            event_bus: None,
+        }
+    }
+
+    /// Reads `FIREBREAK_*` through `variable`, which is the process's
+    /// environment in programs and a table in tests.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let external_id = variable("FIREBREAK_EXTERNAL_ID").ok_or(SettingsError {
+            variable: "FIREBREAK_EXTERNAL_ID",
+            why: "is not set".to_owned(),
+            help: "set it to the ExternalId parameter that stacksets/spoke.yaml was deployed with",
+        })?;
+        let mut settings = Self::new(external_id);
+        if let Some(table) = variable("FIREBREAK_TABLE") {
+            settings.table = table;
+        }
+        if let Some(role) = variable("FIREBREAK_SPOKE_ROLE") {
+            settings.spoke_role = role;
+        }
+        if let Some(region) = variable("FIREBREAK_AGGREGATOR_REGION") {
+            settings.aggregator_region = Some(region.parse().map_err(|error| SettingsError {
+                variable: "FIREBREAK_AGGREGATOR_REGION",
+                why: format!("{error}"),
+                help: "set it to Security Hub's home Region, or leave it out",
+            })?);
+        }
+        if let Some(share) = variable("FIREBREAK_RATE_SHARE") {
+            settings.rate_share =
+                share.parse().ok().filter(|share| (1..=100).contains(share)).ok_or_else(|| {
+                    SettingsError {
+                        variable: "FIREBREAK_RATE_SHARE",
+                        why: format!("`{share}` is not a whole number from 1 to 100"),
+                        help: "10 to 20 percent leaves the members' own workloads alone",
+                    }
+                })?;
+        }
+        if let Some(concurrency) = variable("FIREBREAK_CONCURRENCY") {
+            settings.concurrency = concurrency.parse().map_err(|_| SettingsError {
+                variable: "FIREBREAK_CONCURRENCY",
+                why: format!("`{concurrency}` is not a whole number from 1 up"),
+                help: "set it to the event source's MaximumConcurrency",
+            })?;
+        }
+        if let Some(hours) = variable("FIREBREAK_HOLD_HOURS") {
+            let hours: u64 =
+                hours.parse().ok().filter(|hours| *hours <= 8_760).ok_or_else(|| {
+                    SettingsError {
+                        variable: "FIREBREAK_HOLD_HOURS",
+                        why: format!("`{hours}` is not a whole number from 0 to 8760"),
+                        help: "24 hours is the default, 0 is no hold",
+                    }
+                })?;
+            settings.hold = Duration::from_secs(hours * 3_600);
+        }
+        if let Some(archive) = variable("FIREBREAK_ARCHIVE_RESOLVED") {
+            settings.archive_resolved = archive.parse().map_err(|_| SettingsError {
+                variable: "FIREBREAK_ARCHIVE_RESOLVED",
+                why: format!("`{archive}` is neither `true` nor `false`"),
+                help: "with `true`, GuardDuty archives what was contained; updates of it are then not acted on",
+            })?;
+        }
+        settings.intake_queue = queue("FIREBREAK_INTAKE_QUEUE", &variable)?;
+        settings.write_back_queue = queue("FIREBREAK_WRITE_BACK_QUEUE", &variable)?;
+        settings.read_channels(variable)?;
+        Ok(settings)
+    }
+
+    /// Where notices go to.
+    fn read_channels(
+        &mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), SettingsError> {
+        if let Some(topic) = variable("FIREBREAK_TOPIC") {
+            self.topic = Some(topic.parse().map_err(|error| SettingsError {
+                variable: "FIREBREAK_TOPIC",
+                why: format!("{error}"),
+                help: "set it to the topic's ARN, or leave it out to publish no notices",
+            })?);
+        }
+        if let Some(bus) = variable("FIREBREAK_EVENT_BUS") {
+            self.event_bus = Some(bus.parse().map_err(|error| SettingsError {
+                variable: "FIREBREAK_EVENT_BUS",
+                why: format!("{error}"),
+                help: "set it to the bus's name or ARN, or leave it out to put no events",
+            })?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the URL of a queue.
+fn queue(
+    name: &'static str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<String>, SettingsError> {
+    let Some(url) = variable(name) else { return Ok(None) };
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Ok(Some(url));
+    }
+    Err(SettingsError {
+        variable: name,
+        why: format!("`{url}` is not the URL of a queue"),
+        help: "set it to the queue's URL, as `aws sqs get-queue-url` prints it",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_missing_external_id_is_an_error_that_says_what_to_do() {
+        let error = read(&[]).unwrap_err().to_string();
+        assert!(error.starts_with("FIREBREAK_EXTERNAL_ID: is not set\nhelp: "), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_an_error_not_a_default() {
+        for (name, value) in [
+            ("FIREBREAK_AGGREGATOR_REGION", "Frankfurt"),
+            ("FIREBREAK_RATE_SHARE", "0"),
+            ("FIREBREAK_RATE_SHARE", "lots"),
+            ("FIREBREAK_CONCURRENCY", "0"),
+            ("FIREBREAK_HOLD_HOURS", "a day"),
+            ("FIREBREAK_INTAKE_QUEUE", "firebreak-intake"),
+            ("FIREBREAK_WRITE_BACK_QUEUE", "arn:aws:sqs:eu-west-1:111122223333:write-back"),
+            ("FIREBREAK_TOPIC", "notices"),
+            ("FIREBREAK_TOPIC", ""),
+            ("FIREBREAK_EVENT_BUS", "arn:aws:sns:eu-west-1:111122223333:notices"),
+        ] {
+            let error = read(&[("FIREBREAK_EXTERNAL_ID", "x1"), (name, value)]).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `firebreak org threat-list put`: a file of addresses, ranges and domains that
+//! GuardDuty finds, or with `--trusted` does not find, in every Region.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use firebreak_model::resource::Region;
+use serde_json::json;
+
+use super::{Scope, progress};
+use crate::responses::confirm;
+use crate::{Failure, Output};
+use firebreak_onboarding::aws::setup::{ListOutcome, Upload};
+use firebreak_onboarding::setup::entities::{self, Kind, Mistake};
+
+/// What to do with lists.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Put a list in force: one address, range or domain on each line, `#` begins a comment. It
+    /// replaces the list that was put before.
+    Put {
+        /// The file.
+        file: PathBuf,
+        /// The bucket that the list is uploaded to, in the administrator's account.
+        #[arg(long)]
+        bucket: String,
+        /// The bucket's Region. Default: the home Region.
+        #[arg(long, value_name = "REGION")]
+        bucket_region: Option<Region>,
+        /// They are trusted: GuardDuty raises no findings for them.
+        #[arg(long)]
+        trusted: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        scope: Scope,
+    },
+}
+
+/// How many mistakes of a file are told.
+const MISTAKES_TOLD: usize = 50;
+
+/// Runs the command.
+pub(super) async fn run(command: &Command, output: Output) -> Result<(), Failure> {
+    let Command::Put { file, bucket, bucket_region, trusted, yes, scope } = command;
+    let kind = if *trusted { Kind::Trusted } else { Kind::Threat };
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(format!("cannot read `{name}`: {error}")))?;
+    let entities = entities::read(&text, kind)
+        .map_err(|mistakes| Failure::Check(told(&name.to_string(), &mistakes)))?;
+    let setup = scope.begin().await?;
+    if !yes {
+        let effect = match kind {
+            Kind::Threat => "GuardDuty will raise findings for",
+            Kind::Trusted => "GuardDuty will raise no findings any more for",
+        };
+        let (count, regions) = (entities.count, setup.regions.len());
+        confirm(&format!("{effect} {count} entries in {regions} Region(s)"))?;
+    }
+    let region = bucket_region.clone().unwrap_or_else(|| setup.home.clone());
+    let upload = Upload { bucket: bucket.clone(), region };
+    let listed = setup.put_list(&upload, kind, &entities, &progress).await?;
+    let failed = listed.regions.iter().any(|(_, it)| matches!(it, ListOutcome::Failed(_)));
+    let used = |it: &ListOutcome| match it {
+        ListOutcome::Unchanged | ListOutcome::Created | ListOutcome::Updated => true,
+        ListOutcome::Skipped(_) | ListOutcome::Failed(_) => false,
+    };
+    let used = listed.regions.iter().filter(|(_, it)| used(it)).count();
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => {
+            let value = json!({
+                "kind": kind, "entries": entities.count, "location": listed.location,
+                "uploaded": listed.uploaded, "regions": listed.regions, "skipped": setup.skipped,
+            });
+            writeln!(out, "{value:#}")?;
+        }
+        Output::Text => {
+            let word = if listed.uploaded { "uploaded" } else { "there already" };
+            writeln!(out, "{} entries in {}, {word}", entities.count, listed.location)?;
+            writeln!(out, "in force in {used} of {} Region(s)", listed.regions.len())?;
+            for (region, outcome) in &listed.regions {
+                match outcome {
+                    ListOutcome::Unchanged | ListOutcome::Created | ListOutcome::Updated => {}
+                    ListOutcome::Skipped(why) => writeln!(out, "{region} skipped: {why}")?,
+                    ListOutcome::Failed(why) => writeln!(out, "{region} failed: {why}")?,
+                }
+            }
+        }
+    }
+    if failed || used == 0 { Err(Failure::No) } else { Ok(()) }
+}
+
+fn told(file: &str, mistakes: &[Mistake]) -> String {
+    let mut lines: Vec<String> = mistakes
+        .iter()
+        .take(MISTAKES_TOLD)
+        .map(|Mistake { line, why }| match line {
+            0 => format!("{file}: {why}"),
+            line => format!("{file}:{line}: {why}"),
+        })
+        .collect();
+    if let Some(more) = mistakes.len().checked_sub(MISTAKES_TOLD).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more"));
+    }
+    lines.push("nothing was uploaded".to_owned());
+    lines.join("\n")
+}

@@ -1,0 +1,158 @@
+//! `firebreak policy backtest`: stored findings, replayed through the present
+//! and the proposed policy.
+
+mod replay;
+mod text;
+
+use firebreak_spoke::actions;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use firebreak_model::resource::AccountId;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use self::replay::Replayer;
+use super::super::{Failure, Output, responder_or, responses};
+use super::files;
+use firebreak_aws::organization::Paths;
+use firebreak_engine::Responder;
+use firebreak_model::organization::OuPath;
+use firebreak_policy::Policy;
+use firebreak_report::backtest::page;
+
+/// What to replay, and through which policies.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Files and folders of policy documents: the policy that is proposed.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Findings in any form in which they arrive: files, folders, one JSON value or
+    /// one a line, `.gz` unpacked; `-` is standard input.
+    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "from_security_hub")]
+    findings: Vec<PathBuf>,
+    /// Read findings from Security Hub.
+    #[arg(long)]
+    from_security_hub: bool,
+    /// How far back in Security Hub, such as `30d` or `12h`.
+    #[arg(long, default_value = "30d", requires = "from_security_hub", value_parser = responses::duration)]
+    since: SignedDuration,
+    /// Compare with these policy files instead of the policy in force.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    against: Vec<PathBuf>,
+    /// Where accounts are, instead of asking AWS Organizations: the answer of `aws
+    /// organizations list-accounts`, or a map from account ids to paths.
+    #[arg(long, value_name = "FILE", conflicts_with = "ou_path")]
+    places: Option<PathBuf>,
+    /// Decide as if every account were at this path.
+    #[arg(long)]
+    ou_path: Option<OuPath>,
+    /// Write a page with charts as well.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Where an account is, if that is known.
+type Lookup = dyn Fn(&AccountId) -> Option<OuPath> + Sync;
+
+/// Runs the command.
+pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let Arguments { paths, against, places, ou_path, html, .. } = arguments;
+    let after = files::load(paths)?;
+    let placed = places.is_some() || ou_path.is_some();
+    // Wholly offline where files say it all.
+    let online = arguments.from_security_hub || against.is_empty() || !placed;
+    let help = "say with --against what to compare with, and with --places or --ou-path where accounts are";
+    let responder = if online { Some(responder_or(help).await?) } else { None };
+    let (before, compared_with) = present(responder.as_ref(), against).await?;
+    let mut replayer = Replayer::new(&arguments.findings)?;
+    if let (true, Some(responder)) = (arguments.from_security_hub, &responder) {
+        replayer.read_security_hub(responder, arguments.since).await?;
+    }
+    let lookup: Box<Lookup> = match (ou_path, places) {
+        (Some(ou_path), _) => {
+            let ou_path = ou_path.clone();
+            Box::new(move |_| Some(ou_path.clone()))
+        }
+        (None, Some(file)) => {
+            let paths = read_places(file)?;
+            Box::new(move |account| paths.get(account).cloned())
+        }
+        (None, None) => {
+            let Some(responder) = &responder else {
+                return Err(Failure::Usage("--places or --ou-path is missing".to_owned()));
+            };
+            let accounts = replayer.accounts()?;
+            let paths: Paths = responder.organization.places(&accounts).await?;
+            Box::new(move |account| paths.get(account).cloned())
+        }
+    };
+    let report = replayer.run((&before, &after), &lookup, compared_with)?;
+    if report.findings == 0 && report.rejected > 0 {
+        let why = report.rejections.join("\n  ");
+        return Err(Failure::Check(format!("there is no finding to replay:\n  {why}")));
+    }
+    if let Some(file) = html {
+        std::fs::write(file, page(&report).into_string()).map_err(|error| {
+            Failure::Usage(format!("cannot write `{}`: {error}", file.display()))
+        })?;
+    }
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => writeln!(out, "{:#}", json!(report))?,
+        Output::Text => text::write(&mut out, &report)?,
+    }
+    Ok(())
+}
+
+async fn present(
+    responder: Option<&Responder>,
+    against: &[PathBuf],
+) -> Result<(Arc<Policy>, String), Failure> {
+    match responder {
+        Some(responder) if against.is_empty() => {
+            let version = responder.policies.version().await?;
+            let documents = responder.policies.documents_left(&version).await?;
+            let name = match version.number {
+                0 => "no policy: none is in force".to_owned(),
+                number => format!("version {number}, in force"),
+            };
+            Ok((Arc::new(Policy::from_stored(documents, actions::catalog())), name))
+        }
+        _ => {
+            let names: Vec<String> =
+                against.iter().map(|path| path.display().to_string()).collect();
+            Ok((Arc::new(files::load(against)?), names.join(", ")))
+        }
+    }
+}
+
+/// Reads `{"Accounts": [{"Id": …, "Paths": [ … ]}]}`, or a map from ids to paths.
+fn read_places(file: &Path) -> Result<Paths, Failure> {
+    let wrong = |why: String| Failure::Usage(format!("`{}`: {why}", file.display()));
+    let value: Value = serde_json::from_str(&files::text(file)?)
+        .map_err(|error| wrong(format!("this is no JSON: {error}")))?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let pairs: Option<Vec<(String, String)>> = match value.get("Accounts") {
+        Some(Value::Array(accounts)) => accounts
+            .iter()
+            .map(|account| Some((text(account.get("Id")?)?, text(account.get("Paths")?.get(0)?)?)))
+            .collect(),
+        _ => value
+            .as_object()
+            .and_then(|map| map.iter().map(|(id, path)| Some((id.clone(), text(path)?))).collect()),
+    };
+    let pairs = pairs.ok_or_else(|| {
+        wrong("accounts with `Id` and `Paths` are expected, or a map from ids to paths".to_owned())
+    })?;
+    pairs
+        .into_iter()
+        .map(|(id, path)| {
+            let account = id.parse().map_err(|error| wrong(format!("{error}")))?;
+            Ok((account, path.parse().map_err(|error| wrong(format!("{error}")))?))
+        })
+        .collect()
+}

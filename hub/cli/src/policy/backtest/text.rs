@@ -1,0 +1,93 @@
+//! A backtest for people.
+
+use std::io::Write;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use firebreak_policy::{Backtest, Changed, Row, Side, Tripped};
+use firebreak_report::backtest::Report;
+
+/// How many findings whose outcome changes are written.
+const WRITTEN: usize = 20;
+
+pub(super) fn write(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+    let Report { compared_with, findings, rejected, rejections, unplaced, backtest } = report;
+    let Backtest { targets, repeats, counts, before, after, changed } = backtest;
+    writeln!(out, "{findings} finding(s), {targets} target(s) decided, {repeats} repeat(s)")?;
+    writeln!(out, "compared with {compared_with}")?;
+    if *rejected > 0 {
+        writeln!(out, "{rejected} rejected, such as:")?;
+        for reason in rejections.iter().take(3) {
+            writeln!(out, "  {reason}")?;
+        }
+    }
+    if !unplaced.is_empty() {
+        let sum: usize = unplaced.values().sum();
+        writeln!(
+            out,
+            "{sum} target(s) in {} account(s) without a place: nothing is decided for them",
+            unplaced.len()
+        )?;
+    }
+    let mut table = table(&["OU", "mode", "action", "before", "after"]);
+    for Row { unit, mode, action, before, after } in counts {
+        table.add_row([
+            unit.clone(),
+            mode.clone(),
+            action.clone(),
+            before.to_string(),
+            after.to_string(),
+        ]);
+    }
+    for column in [3, 4] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(out, "\n{table}\n")?;
+    write_side(out, "before", before)?;
+    write_side(out, "after", after)?;
+    writeln!(out, "{} finding(s) change their outcome", changed.len())?;
+    for Changed { finding, kind, severity, account, target, before, after, .. } in
+        changed.iter().take(WRITTEN)
+    {
+        writeln!(out, "  {kind} ({severity}) {finding} in {account}\n    {target}")?;
+        writeln!(out, "    - {before}\n    + {after}")?;
+    }
+    if changed.len() > WRITTEN {
+        writeln!(out, "  … and {} more: --output json has all", changed.len() - WRITTEN)?;
+    }
+    Ok(())
+}
+
+fn write_side(out: &mut impl Write, name: &str, side: &Side) -> std::io::Result<()> {
+    let Side { responses, held, accounts, resources, tripped } = side;
+    writeln!(out, "{name}: {responses} response(s), {held} more finding(s) of what they hold")?;
+    let named = |list: &[(String, usize)]| {
+        let named: Vec<String> =
+            list.iter().take(3).map(|(name, count)| format!("{name} ({count})")).collect();
+        named.join(", ")
+    };
+    if !accounts.is_empty() {
+        writeln!(out, "  accounts hit most: {}", named(accounts))?;
+        writeln!(out, "  resources hit most: {}", named(resources))?;
+    }
+    for Tripped { budget, times, first } in tripped {
+        let first = first.map(|first| format!(", first at {first}")).unwrap_or_default();
+        writeln!(
+            out,
+            "  ! the budget of {}, {}, would have been spent {times} time(s){first}",
+            budget.document, budget.budget
+        )?;
+    }
+    Ok(())
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    table
+}

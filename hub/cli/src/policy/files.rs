@@ -1,0 +1,146 @@
+//! Policy files and folders.
+
+use firebreak_spoke::actions;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::super::{Failure, inputs};
+use firebreak_model::organization::OuPath;
+use firebreak_policy::{
+    Case, Diagnostic, Policy, doubts as doubts_of, read_files_within, read_tests,
+};
+
+/// Which YAML files of a folder are meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Those outside of any folder named `tests`.
+    Documents,
+    /// Those inside.
+    Tests,
+}
+
+/// Loads documents from files and folders; a folder's `tests` are not documents.
+pub(crate) fn load(paths: &[PathBuf]) -> Result<Policy, Failure> {
+    load_within(paths, &BTreeMap::new())
+}
+
+/// Loads documents as [`load`] does, and gives their mistakes back.
+pub(super) fn check(paths: &[PathBuf]) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
+    check_within(paths, &BTreeMap::new())
+}
+
+/// What in documents is no mistake and hardly meant.
+pub(super) fn doubts(paths: &[PathBuf]) -> Result<Vec<Diagnostic>, Failure> {
+    let (files, _) = read(paths, Kind::Documents)?;
+    Ok(doubts_of(&files))
+}
+
+/// Loads documents, knowing where in the organization their points are.
+pub(super) fn load_within(
+    paths: &[PathBuf],
+    above: &BTreeMap<String, OuPath>,
+) -> Result<Policy, Failure> {
+    check_within(paths, above)?.map_err(|diagnostics| mistakes("policy", &diagnostics))
+}
+
+fn check_within(
+    paths: &[PathBuf],
+    above: &BTreeMap<String, OuPath>,
+) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
+    let (files, mut diagnostics) = read(paths, Kind::Documents)?;
+    if files.is_empty() && diagnostics.is_empty() {
+        return Err(Failure::Usage("there is no policy document (*.yaml) there".to_owned()));
+    }
+    Ok(match read_files_within(&files, actions::catalog(), above) {
+        Ok(policy) if diagnostics.is_empty() => Ok(policy),
+        Ok(_) => Err(diagnostics),
+        Err(found) => {
+            diagnostics.extend(found);
+            Err(diagnostics)
+        }
+    })
+}
+
+/// Loads the tests that stand in folders named `tests`.
+pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
+    let (files, unreadable) = read(paths, Kind::Tests)?;
+    if !unreadable.is_empty() {
+        return Err(mistakes("test", &unreadable));
+    }
+    read_tests(&files, actions::catalog()).map_err(|it| mistakes("test", &it))
+}
+
+/// All mistakes in one message.
+pub(super) fn mistakes(what: &str, diagnostics: &[Diagnostic]) -> Failure {
+    let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    let count = diagnostics.len();
+    Failure::Check(format!("{count} mistake(s) in {what} files\n\n{}", told.join("\n\n")))
+}
+
+/// A text with the file's name in the error.
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
+    if path.as_os_str() == "-" {
+        return Ok(std::io::read_to_string(std::io::stdin())?);
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(inputs::without_mark(&text).to_owned()),
+        Err(error) => Err(Failure::Usage(format!("cannot read `{}`: {error}", path.display()))),
+    }
+}
+
+/// The files' texts by name, and those that cannot be read.
+type Read = (Vec<(String, String)>, Vec<Diagnostic>);
+
+fn read(paths: &[PathBuf], kind: Kind) -> Result<Read, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        // A file that is named is meant, whatever its name; it is no test.
+        if path.is_file() {
+            if kind == Kind::Documents {
+                files.push(path.clone());
+            }
+            continue;
+        }
+        collect(path, false, kind, &mut files).map_err(|error| {
+            Failure::Usage(format!("cannot read `{}`: {error}", path.display()))
+        })?;
+    }
+    let (mut texts, mut unreadable) = (Vec::new(), Vec::new());
+    for path in files {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => texts.push((name, inputs::without_mark(&text).to_owned())),
+            Err(error) => unreadable.push(Diagnostic::unreadable(&name, &error.to_string())),
+        }
+    }
+    Ok((texts, unreadable))
+}
+
+fn collect(
+    folder: &Path,
+    in_tests: bool,
+    kind: Kind,
+    files: &mut Vec<PathBuf>,
+) -> std::io::Result<()> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            let in_tests = in_tests || entry.file_name().is_some_and(|name| name == "tests");
+            collect(&entry, in_tests, kind, files)?;
+        } else if is_yaml(&entry) && in_tests == (kind == Kind::Tests) {
+            files.push(entry);
+        }
+    }
+    Ok(())
+}
+
+/// Whatever the case of its extension: a document that is passed over would be
+/// a guardrail that is not there. What begins with a dot is some editor's.
+fn is_yaml(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().map(|it| it.to_ascii_lowercase());
+    !hidden && extension.is_some_and(|it| it == "yaml" || it == "yml")
+}

@@ -1,0 +1,138 @@
+//! `firebreak policy pull`: the policy in force as files, as they were pushed.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::{Failure, Output, responder};
+use firebreak_policy::StoredDocument;
+
+/// Where to write.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The folder to write to; it is made where it is missing.
+    folder: PathBuf,
+    /// Another version than the one in force.
+    #[arg(long)]
+    version: Option<u64>,
+    /// Overwrite files that are there with another content.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Runs the command.
+pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let Arguments { folder, version, overwrite } = arguments;
+    let responder = responder().await?;
+    let version = match version {
+        None => responder.policies.version().await?,
+        Some(number) => {
+            let history = responder.policies.history().await?;
+            history.into_iter().find(|it| it.number == *number).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "there is no version {number}\nhelp: `firebreak policy history` shows what there is"
+                ))
+            })?
+        }
+    };
+    if version.number == 0 {
+        return Err(Failure::Check(
+            "no policy was ever pushed\nhelp: `firebreak policy push policies/` puts one in force"
+                .to_owned(),
+        ));
+    }
+    let documents = responder.policies.documents(&version).await?;
+    let files = names(&documents);
+    let in_the_way: Vec<String> = files
+        .iter()
+        .filter(|(name, document)| {
+            let there = std::fs::read(folder.join(name));
+            there.is_ok_and(|there| there != document.text.as_bytes())
+        })
+        .map(|(name, _)| folder.join(name).display().to_string())
+        .collect();
+    if !in_the_way.is_empty() && !overwrite {
+        return Err(Failure::Check(format!(
+            "nothing was written: these files differ from version {}: {}\nhelp: commit or move them, or add --overwrite",
+            version.number,
+            in_the_way.join(", ")
+        )));
+    }
+    for (name, document) in &files {
+        write(&folder.join(name), &document.text)?;
+    }
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Text => writeln!(
+            out,
+            "version {}: {} document(s) in `{}`",
+            version.number,
+            files.len(),
+            folder.display()
+        )?,
+        Output::Json => {
+            let files: Vec<&PathBuf> = files.iter().map(|(name, _)| name).collect();
+            writeln!(out, "{:#}", json!({ "version": version.number, "files": files }))?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let written = path
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(path, text));
+    written.map_err(|error| Failure::Usage(format!("cannot write `{}`: {error}", path.display())))
+}
+
+/// A file's name for each document: the one that it was pushed from. A name
+/// that leads out of the folder, or that two documents have, is not used.
+fn names(documents: &[StoredDocument]) -> Vec<(PathBuf, &StoredDocument)> {
+    let mut used = BTreeSet::new();
+    documents
+        .iter()
+        .map(|document| {
+            let pushed = Path::new(&document.file);
+            let inside = pushed.components().all(|part| matches!(part, Component::Normal(_)));
+            let yaml = pushed.extension().is_some_and(|it| it == "yaml" || it == "yml");
+            let name = if inside && yaml && used.insert(document.file.clone()) {
+                pushed.to_owned()
+            } else {
+                PathBuf::from(format!("{}.yaml", document.attach))
+            };
+            (name, document)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_the_folder_and_none_is_used_twice() {
+        let document = |attach: &str, file: &str| StoredDocument {
+            attach: attach.to_owned(),
+            file: file.to_owned(),
+            text: String::new(),
+        };
+        let documents = [
+            document("r-a", "root.yaml"),
+            document("ou-b", "work/prod.yaml"),
+            document("ou-c", "../evil.yaml"),
+            document("ou-d", "/etc/evil.yaml"),
+            document("ou-e", "root.yaml"),
+            document("ou-f", ".bashrc"),
+        ];
+        let names: Vec<String> =
+            names(&documents).into_iter().map(|(name, _)| name.display().to_string()).collect();
+        assert_eq!(
+            names,
+            ["root.yaml", "work/prod.yaml", "ou-c.yaml", "ou-d.yaml", "ou-e.yaml", "ou-f.yaml"]
+        );
+    }
+}

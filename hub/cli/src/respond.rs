@@ -1,0 +1,138 @@
+//! `firebreak respond`: the Lambda function's code path, on a file.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Output, responder};
+use firebreak_aws::error::HubError;
+use firebreak_engine::{Disposition, Outcome, Run};
+use firebreak_function::lambda::{Handled, MessageError, handle_message};
+use firebreak_response::record::{Response, State, StepState};
+
+/// Which findings to respond to.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The event: any form in which findings arrive; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    event: PathBuf,
+    /// Show what would be done; record and change nothing.
+    #[arg(long)]
+    plan: bool,
+}
+
+/// Runs the command: 0 when all was done that policy asks for, 1 when it was not
+/// or a finding was rejected, 3 when one has to be tried again.
+pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let body = if arguments.event.as_os_str() == "-" {
+        let mut body = String::new();
+        std::io::stdin().read_to_string(&mut body)?;
+        body
+    } else {
+        std::fs::read_to_string(&arguments.event).map_err(|error| {
+            Failure::Usage(format!("cannot read `{}`: {error}", arguments.event.display()))
+        })?
+    };
+    let run = if arguments.plan { Run::Plan } else { Run::Act };
+    let handled = handle_message(&responder().await?, &body, run).await;
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => writeln!(out, "{:#}", json(&handled))?,
+        Output::Text => {
+            for outcome in &handled.outcomes {
+                write_outcome(&mut out, outcome)?;
+            }
+        }
+    }
+    if handled.errors.is_empty() {
+        let missed: Vec<&str> = handled.outcomes.iter().filter_map(missed).collect();
+        return if missed.is_empty() { Ok(()) } else { Err(Failure::Check(missed.join("\n"))) };
+    }
+    let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
+    let message = errors.join("\n");
+    let is_no = |error: &MessageError| {
+        matches!(error, MessageError::Rejected(_) | MessageError::Hub(HubError::Refused(_)))
+    };
+    Err(if handled.errors.iter().all(is_no) {
+        Failure::Check(message)
+    } else {
+        Failure::Aws(HubError::Failed(message))
+    })
+}
+
+/// Why what policy asks for was not done, or not all of it.
+fn missed(outcome: &Outcome) -> Option<&str> {
+    let missed = match outcome.disposition {
+        Disposition::NotConfirmed | Disposition::NotCovered => true,
+        Disposition::Responded => outcome.response.as_ref().is_some_and(|response| {
+            matches!(response.state, State::PartiallyContained | State::Failed)
+        }),
+        Disposition::Nothing
+        | Disposition::Repeat
+        | Disposition::AlreadyHeld
+        | Disposition::HeldOff
+        | Disposition::Planned => false,
+    };
+    missed.then_some(outcome.reason.as_str())
+}
+
+fn json(handled: &Handled) -> Value {
+    let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
+    json!({ "outcomes": handled.outcomes, "errors": errors })
+}
+
+/// Writes one outcome for people.
+pub fn write_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<()> {
+    let finding = &outcome.finding;
+    writeln!(out, "{} {} in {} {}", finding.kind, finding.id, finding.account, finding.region)?;
+    if let Some(resource) = &outcome.resource {
+        writeln!(out, "  target    {}", resource.arn())?;
+    }
+    if let Some(path) = &outcome.ou_path {
+        writeln!(out, "  OU path   {path}")?;
+    }
+    let word = match (&outcome.response, outcome.disposition) {
+        (Some(response), Disposition::Responded) => response.state.to_string(),
+        (_, disposition) => format!("{disposition:?}").to_lowercase(),
+    };
+    writeln!(out, "  outcome   {word}: {}", outcome.reason)?;
+    match &outcome.response {
+        // Nothing of it is recorded: the id is of a response that there is not.
+        Some(response) if outcome.disposition == Disposition::Planned => {
+            writeln!(out, "  rule      {}", response.rule)?;
+            write_each_step(out, response)
+        }
+        Some(response) => write_steps(out, response),
+        None => Ok(()),
+    }
+}
+
+/// Writes the rule and the steps of a response for people.
+pub fn write_steps(out: &mut impl Write, response: &Response) -> std::io::Result<()> {
+    writeln!(out, "  rule      {}", response.rule)?;
+    writeln!(out, "  response  {} ({})", response.id, response.state)?;
+    write_each_step(out, response)
+}
+
+fn write_each_step(out: &mut impl Write, response: &Response) -> std::io::Result<()> {
+    for step in &response.steps {
+        let state = match step.state {
+            StepState::Planned => "planned",
+            StepState::Done => "done",
+            StepState::Failed => "failed",
+            StepState::Skipped => "skipped",
+            StepState::Undone => "undone",
+            StepState::Drifted => "drifted",
+        };
+        let detail = step.detail.replace('\n', "; ");
+        writeln!(out, "  {state:<9} {} {detail}", step.action)?;
+        for change in &step.changes {
+            writeln!(out, "              {}", change.what)?;
+            writeln!(out, "              - {}", change.before)?;
+            writeln!(out, "              + {}", change.after)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! `firebreak stacksets render`: writes the permissions that actions declare into
+//! the spoke role's template, or says how a template differs from them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use firebreak_spoke::actions::{self, Entry};
+use serde_json::json;
+use similar::TextDiff;
+
+use super::super::{Failure, Output};
+use firebreak_onboarding::stacksets::{
+    self, MANAGED_CHARACTERS, ROLE_CHARACTERS, Rendered, SPOKE, TEMPLATE_BYTES,
+};
+
+/// What to render, and where to.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The template whose generated parts are rendered. Without it: for --check
+    /// stacksets/spoke.yaml, for --write the file itself where it exists, and
+    /// otherwise the template of this version.
+    template: Option<PathBuf>,
+    /// The actions that the role may carry out, such as
+    /// `isolate-instance,snapshot-volumes`; every action without it.
+    #[arg(long, value_delimiter = ',', value_name = "ACTION")]
+    actions: Vec<String>,
+    /// Write the template into this file, and not to standard output.
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    write: Option<PathBuf>,
+    /// Write nothing: say what differs, and end with 1 if anything does.
+    #[arg(long)]
+    check: bool,
+}
+
+const DEFAULT: &str = "stacksets/spoke.yaml";
+
+fn action(name: &String) -> Result<&'static Entry, Failure> {
+    actions::find(name).ok_or_else(|| {
+        Failure::Usage(format!(
+            "there is no action `{name}`\nhelp: firebreak actions list names them"
+        ))
+    })
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let entries: Vec<&Entry> = if arguments.actions.is_empty() {
+        actions::all().iter().collect()
+    } else {
+        arguments.actions.iter().map(action).collect::<Result<_, _>>()?
+    };
+    let source = source(arguments);
+    let present = match &source {
+        Some(path) => read(path)?,
+        None => SPOKE.to_owned(),
+    };
+    let rendered = stacksets::render(&present, &entries).map_err(|error| {
+        let place = source.as_ref().map(|path| format!("`{}`: ", path.display()));
+        Failure::Usage(format!("{}{error}", place.unwrap_or_default()))
+    })?;
+    if let Some(excess) = rendered.size.excess() {
+        return Err(Failure::Check(excess));
+    }
+    let mut out = std::io::stdout().lock();
+    if arguments.check {
+        let path = source.unwrap_or_else(|| PathBuf::from(DEFAULT));
+        return check(&mut out, &path, &present, &rendered, (arguments, output));
+    }
+    if let Some(path) = &arguments.write {
+        fs::write(path, &rendered.text).map_err(|error| {
+            Failure::Usage(format!("cannot write `{}`: {error}", path.display()))
+        })?;
+    }
+    match (output, &arguments.write) {
+        (Output::Json, _) => writeln!(out, "{:#}", told(&rendered, &entries))?,
+        (Output::Text, None) => out.write_all(rendered.text.as_bytes())?,
+        (Output::Text, Some(path)) => {
+            let size = rendered.size;
+            writeln!(
+                out,
+                "{}: {} action(s), {} statement(s), {} of {ROLE_CHARACTERS} characters of inline policies, {} of {MANAGED_CHARACTERS} of the managed one, {} of {TEMPLATE_BYTES} bytes",
+                path.display(),
+                entries.len(),
+                rendered.statements.len(),
+                size.role_characters,
+                size.managed_characters,
+                size.template_bytes,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that the template is read from; `None` for the one of this version.
+fn source(arguments: &Arguments) -> Option<PathBuf> {
+    let otherwise = || {
+        if arguments.check {
+            Some(PathBuf::from(DEFAULT))
+        } else {
+            arguments.write.clone().filter(|path| path.exists())
+        }
+    };
+    arguments.template.clone().or_else(otherwise)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| {
+        Failure::Usage(format!(
+            "cannot read `{}`: {error}\nhelp: name the template: firebreak stacksets render PATH/TO/spoke.yaml",
+            path.display()
+        ))
+    })
+}
+
+fn check(
+    out: &mut impl Write,
+    path: &Path,
+    present: &str,
+    rendered: &Rendered,
+    (arguments, output): (&Arguments, Output),
+) -> Result<(), Failure> {
+    let path = path.display();
+    let current = present == rendered.text;
+    let name = path.to_string();
+    let difference = TextDiff::from_lines(present, &rendered.text)
+        .unified_diff()
+        .context_radius(2)
+        .header(&name, "what the actions declare")
+        .to_string();
+    match output {
+        Output::Json => {
+            let told = json!({ "template": name, "current": current, "difference": difference });
+            writeln!(out, "{told:#}")?;
+        }
+        Output::Text if current => writeln!(out, "{path}: as the actions declare")?,
+        Output::Text => write!(out, "{difference}")?,
+    }
+    if current {
+        return Ok(());
+    }
+    let actions = match arguments.actions.as_slice() {
+        [] => String::new(),
+        names => format!(" --actions {}", names.join(",")),
+    };
+    Err(Failure::Check(format!(
+        "`{path}` is not what the actions declare\nhelp: firebreak stacksets render --write {path}{actions}"
+    )))
+}
+
+fn told(rendered: &Rendered, entries: &[&Entry]) -> serde_json::Value {
+    let names = actions::all().iter().map(|entry| entry.about.name);
+    let chosen = |name: &&str| entries.iter().any(|entry| entry.about.name == *name);
+    let statements: Vec<serde_json::Value> =
+        rendered.statements.iter().map(|statement| statement.document(&[])).collect();
+    json!({
+        "actions": names.filter(chosen).collect::<Vec<_>>(),
+        "parameters": rendered.parameters,
+        "digest": rendered.digest,
+        "statements": statements,
+        "role_characters": rendered.size.role_characters,
+        "managed_characters": rendered.size.managed_characters,
+        "template_bytes": rendered.size.template_bytes,
+        "template": rendered.text,
+    })
+}

@@ -1,0 +1,255 @@
+//! The one loop in which effects are ordered: a finding in, an outcome for each
+//! of its targets out.
+//!
+//! # Guarantees
+//!
+//! - Nothing is changed before the whole plan with all prior state is recorded,
+//!   and nothing by anyone but the holder of the claim.
+//! - A finding that was handled costs one read.
+//! - A crash anywhere resumes from the record when the finding is delivered
+//!   again and the lease has run out.
+//! - `contained` is recorded only after reading back.
+//!
+//! # What it assumes
+//!
+//! The caller delivers a finding again when an error is returned (SQS does).
+
+mod approve;
+mod beside;
+mod carry_out;
+mod confirm;
+mod decide;
+mod hold;
+mod judge;
+mod known;
+mod observe;
+mod outcome;
+mod pause;
+mod resume;
+mod sweep;
+mod tell;
+mod undo;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use firebreak_spoke::account::Account;
+use firebreak_spoke::actions;
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
+use tracing::{info, instrument, warn};
+
+use self::known::{Known, held_off, ignored, known};
+use self::outcome::outcome;
+pub use self::outcome::{BudgetLeft, Disposition, Outcome, Run};
+pub use self::sweep::Swept;
+pub use self::tell::Delivery;
+use firebreak_aws::config;
+use firebreak_aws::deadline::{Calls, Counts, Deadline};
+use firebreak_aws::error::HubError;
+use firebreak_aws::guardduty::GuardDuty;
+use firebreak_aws::intake::Intake;
+use firebreak_aws::ledger::Ledger;
+use firebreak_aws::notices::Notices;
+use firebreak_aws::organization::Organization;
+use firebreak_aws::policies::Policies;
+use firebreak_aws::queue::Queue;
+use firebreak_aws::security_hub::SecurityHub;
+use firebreak_aws::sessions::Sessions;
+use firebreak_aws::settings::Settings;
+use firebreak_model::finding::{Finding, Target};
+use firebreak_response::outbox::Channel;
+use firebreak_response::record::{Response, ResponseId};
+
+/// How often a target is read again after somebody else claimed it.
+const CLAIMS: u32 = 8;
+
+/// The responder of one process.
+#[derive(Debug)]
+pub struct Responder {
+    /// The table of responses.
+    pub ledger: Ledger,
+    /// The policy that is in force.
+    pub policies: Policies,
+    /// Places of accounts.
+    pub organization: Organization,
+    /// Findings and their status.
+    pub security_hub: SecurityHub,
+    /// GuardDuty, as its administrator sees it.
+    pub guardduty: GuardDuty,
+    /// When the present invocation ends. Set by whoever is invoked.
+    pub deadline: Deadline,
+    /// The AWS calls by service.
+    pub counts: Counts,
+    /// The queue that findings come from, where it is named.
+    pub intake: Option<Intake>,
+    accounts: Sessions<Account>,
+    queue: Option<Queue>,
+    notices: Notices,
+    channels: Vec<Channel>,
+    identity: OnceCell<String>,
+    settings: Arc<Settings>,
+    config: SdkConfig,
+}
+
+impl Responder {
+    /// A responder under the hub's credentials in `config`. It has no deadline
+    /// until one is set.
+    pub fn new(config: &SdkConfig, settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        let calls = Calls::new(config);
+        let Calls { deadline, counts, .. } = calls.clone();
+        let accounts = Sessions::new(config, settings.clone(), calls.clone(), Account::new);
+        // Every client below is made of this one, so that no call escapes it.
+        let config = &calls.of_hub(config);
+        Self {
+            deadline,
+            counts,
+            accounts,
+            ledger: Ledger::new(config, &settings),
+            policies: Policies::new(config, &settings, actions::catalog()),
+            organization: Organization::new(config, &settings),
+            security_hub: SecurityHub::new(config, &settings),
+            guardduty: GuardDuty::new(config, &settings),
+            intake: Intake::new(config, &settings),
+            queue: Queue::new(config, &settings),
+            channels: channels(&settings),
+            notices: Notices::new(config, &settings),
+            identity: OnceCell::new(),
+            settings,
+            config: config.clone(),
+        }
+    }
+
+    /// Handles every target of a finding; each is decided on its own, and one
+    /// that fails keeps none of the others from being contained.
+    #[instrument(skip_all, fields(finding.id = %finding.id, account.id = %finding.account))]
+    pub async fn respond(&self, finding: &Finding, run: Run) -> Vec<Result<Outcome, HubError>> {
+        let received = tokio::time::Instant::now();
+        if let Some(reason) = ignored(finding) {
+            return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
+        }
+        if finding.targets.is_empty() {
+            let reason = format!("`{}` names no resource", finding.kind);
+            return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
+        }
+        let targets = finding.targets.iter().map(|target| async move {
+            let arn = target.resource.arn();
+            Box::pin(self.respond_target(finding, target, run, received)).await.map_err(|error| {
+                error.context(format_args!("finding `{}`, target `{arn}`", finding.id))
+            })
+        });
+        join_all(targets).await
+    }
+
+    async fn respond_target(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        run: Run,
+        received: tokio::time::Instant,
+    ) -> Result<Outcome, HubError> {
+        // No call is made about what cannot exist, not even to the ledger: its ids
+        // would become keys there. The message ends where somebody looks at it.
+        target.resource.check_form().map_err(|error| HubError::Refused(error.to_string()))?;
+        // Whoever loses a claim reads again and finds the winner's entry. Many at
+        // once would lose in step: each waits a little, longer each time.
+        for lost in 0..CLAIMS {
+            if lost > 0 {
+                let wait = Duration::from_millis(10 << lost);
+                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+            }
+            let resource = &target.resource;
+            let seen = self.ledger.target(&resource.arn(), &resource.account).await?;
+            match known(&seen, finding, self.now()) {
+                Known::New => {
+                    if let Some(reason) = held_off(&seen, finding, self.now()) {
+                        let resource = Some(&target.resource);
+                        return Ok(outcome(finding, resource, Disposition::HeldOff, reason));
+                    }
+                }
+                Known::Handled { rule, entry } => {
+                    let reason = format!(
+                        "handled before: response `{}` of rule `{rule}` is {}",
+                        entry.response, entry.state
+                    );
+                    let resource = Some(&target.resource);
+                    return Ok(outcome(finding, resource, Disposition::Repeat, reason));
+                }
+                Known::UnderWay { response } => {
+                    return Err(HubError::Transient(format!(
+                        "response `{response}` is under way on this target"
+                    )));
+                }
+                Known::Abandoned { rule, entry } if run == Run::Act => {
+                    let answered = entry.findings.contains_key(&finding.id);
+                    info!(response.id = %entry.response, "`{rule}` was left by its worker");
+                    let outcome = Box::pin(self.resume(finding, target, entry, received)).await?;
+                    if answered {
+                        return Ok(outcome);
+                    }
+                    // That was another finding's: this one is decided now.
+                    continue;
+                }
+                Known::Abandoned { entry, .. } => {
+                    let reason = format!("response `{}` would be resumed", entry.response);
+                    let resource = Some(&target.resource);
+                    return Ok(outcome(finding, resource, Disposition::Planned, reason));
+                }
+            }
+            if let Some(outcome) =
+                Box::pin(self.decide(finding, target, &seen, run, received)).await?
+            {
+                return Ok(outcome);
+            }
+        }
+        Err(HubError::Transient("others claimed this target each time".to_owned()))
+    }
+
+    /// The record of a response; `Refused` where there is none.
+    pub async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
+        self.ledger.response(id).await?.ok_or_else(|| {
+            HubError::Refused(format!(
+                "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
+            ))
+        })
+    }
+
+    /// How long an undone target is left alone unless somebody says otherwise.
+    pub fn hold_after_undo(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::try_from(self.settings.hold.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// Who the hub's credentials belong to, as GetCallerIdentity names it.
+    pub async fn caller(&self) -> Result<String, HubError> {
+        self.identity.get_or_try_init(|| self.accounts.caller()).await.cloned()
+    }
+
+    /// The same for the record of what policy does, which is not held up by
+    /// not knowing it.
+    async fn identity(&self) -> String {
+        match self.caller().await {
+            Ok(caller) => caller,
+            Err(error) => {
+                warn!("the record will not say under whose credentials this was: {error}");
+                "unknown".to_owned()
+            }
+        }
+    }
+
+    /// The present time by the configuration's clock.
+    pub fn now(&self) -> Timestamp {
+        config::now(&self.config)
+    }
+}
+
+/// Who is told, by these settings.
+fn channels(settings: &Settings) -> Vec<Channel> {
+    let mut channels = vec![Channel::SecurityHub];
+    channels.extend(settings.archive_resolved.then_some(Channel::Archive));
+    channels.extend(settings.topic.as_ref().map(|_| Channel::Topic));
+    channels.extend(settings.event_bus.as_ref().map(|_| Channel::Bus));
+    channels
+}

@@ -1,0 +1,103 @@
+//! What becomes of one target of a finding.
+
+use std::time::Duration;
+
+use firebreak_model::resource::Resource;
+use serde::Serialize;
+
+use firebreak_model::finding::Finding;
+use firebreak_model::organization::OuPath;
+use firebreak_policy::{BudgetRef, Decision};
+use firebreak_response::record::{FindingSummary, Response};
+
+/// What became of one target of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disposition {
+    /// Not for acting on: a sample, archived, in somebody's hands, or no rule asks for anything.
+    Nothing,
+    /// Handled before; nothing was changed.
+    Repeat,
+    /// Another finding's response of the same rule holds the target, or waits
+    /// for approval, already.
+    AlreadyHeld,
+    /// Somebody holds responses to findings of this type off the target.
+    HeldOff,
+    /// The finding is not what its service has: forged, altered, or gone.
+    NotConfirmed,
+    /// The account cannot be reached: no spoke role that admits the hub, a
+    /// Region that is not enabled, or an account that is closed.
+    NotCovered,
+    /// A response ended, or waits; its state says how.
+    Responded,
+    /// `--plan`: what would be done; nothing was recorded or changed.
+    Planned,
+}
+
+/// What became of one target of a finding, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The finding.
+    pub finding: FindingSummary,
+    /// The target; `None` for a finding that names none.
+    pub resource: Option<Resource>,
+    /// The OUs above the target's account, where they had to be known.
+    pub ou_path: Option<OuPath>,
+    /// What became of it.
+    pub disposition: Disposition,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What policy said, where it was asked.
+    pub decision: Option<Decision>,
+    /// The record, where there is one; for `--plan` what would be recorded.
+    pub response: Option<Response>,
+    /// What the budgets that it drew on have left.
+    #[serde(skip)]
+    pub budgets: Vec<BudgetLeft>,
+    /// From receipt to the containing steps being verified.
+    pub contained_after: Option<Duration>,
+    /// The workflow status that Security Hub took, where it was told at once.
+    pub written_back: Option<String>,
+    /// What somebody was not told yet, and why: it stays in the outbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
+}
+
+/// What a budget has left after a draw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetLeft {
+    /// The budget.
+    pub budget: BudgetRef,
+    /// How many actions.
+    pub left: u64,
+}
+
+/// Whether to act or only to say what would be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Act.
+    Act,
+    /// Read, decide and plan; record and change nothing.
+    Plan,
+}
+
+pub(super) fn outcome(
+    finding: &Finding,
+    resource: Option<&Resource>,
+    disposition: Disposition,
+    reason: String,
+) -> Outcome {
+    Outcome {
+        finding: FindingSummary::of(finding),
+        resource: resource.cloned(),
+        ou_path: None,
+        disposition,
+        reason,
+        decision: None,
+        response: None,
+        budgets: Vec::new(),
+        contained_after: None,
+        written_back: None,
+        untold: None,
+    }
+}

@@ -1,0 +1,282 @@
+//! Metrics of the function, written as lines of its log that CloudWatch reads
+//! (CloudWatch user guide, "Embedded metric format specification"). Pure: what
+//! is measured comes in as values, and whoever calls this writes the lines.
+//!
+//! `docs/monitoring.md` says what each means and what to do about it. Nothing
+//! that names a finding, a resource or a person is a dimension: dimensions cost
+//! money each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firebreak_model::resource::AccountId;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+use crate::lambda::{Handled, MessageError};
+use firebreak_aws::deadline::Count;
+use firebreak_aws::error::HubError;
+use firebreak_aws::sessions::NO_SESSION;
+use firebreak_engine::{Disposition, Outcome};
+use firebreak_policy::Policy;
+use firebreak_response::record::State;
+
+/// The namespace of every metric.
+pub const NAMESPACE: &str = "Firebreak";
+
+/// "A target member … MUST NOT have more than 100 values" (EMF specification).
+const VALUES_AT_MOST: usize = 100;
+
+/// What a number counts or measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Count,
+    Milliseconds,
+}
+
+impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Count => "Count",
+            Self::Milliseconds => "Milliseconds",
+        }
+    }
+}
+
+/// One line: metrics under the same dimensions.
+#[derive(Debug, Default)]
+struct Line {
+    dimensions: Vec<(&'static str, String)>,
+    metrics: Vec<(&'static str, Unit, Value)>,
+}
+
+impl Line {
+    fn of(dimensions: &[(&'static str, &str)]) -> Self {
+        let dimensions = dimensions.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        Self { dimensions: dimensions.collect(), metrics: Vec::new() }
+    }
+
+    fn count(mut self, name: &'static str, count: impl Into<u64>) -> Self {
+        self.metrics.push((name, Unit::Count, json!(count.into())));
+        self
+    }
+
+    fn written(self, now: Timestamp) -> Value {
+        let names: Vec<&str> = self.dimensions.iter().map(|(name, _)| *name).collect();
+        let metrics: Vec<Value> = self
+            .metrics
+            .iter()
+            .map(|(name, unit, _)| json!({ "Name": name, "Unit": unit.name() }))
+            .collect();
+        let mut line = Map::new();
+        line.insert(
+            "_aws".to_owned(),
+            json!({
+                "Timestamp": now.as_millisecond(),
+                "CloudWatchMetrics": [{
+                    "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": metrics,
+                }],
+            }),
+        );
+        for (name, value) in self.dimensions {
+            line.insert(name.to_owned(), Value::String(value));
+        }
+        for (name, _, value) in self.metrics {
+            line.insert(name.to_owned(), value);
+        }
+        Value::Object(line)
+    }
+}
+
+/// What one invocation did: `handled` as [`handle_batch`] gave it, `calls` as
+/// they were counted meanwhile. One line, one more for each kind of outcome and
+/// for each service that throttled, and more where there are more than a
+/// hundred of a duration.
+///
+/// [`handle_batch`]: crate::lambda::handle_batch
+pub fn invocation(
+    handled: &[(String, Handled)],
+    calls: &BTreeMap<String, Count>,
+    now: Timestamp,
+) -> Vec<Value> {
+    let messages: Vec<&Handled> = handled.iter().map(|(_, handled)| handled).collect();
+    let mut lines = vec![counts(&messages, calls)];
+    let durations = durations(&messages);
+    let longest = durations.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
+    for start in (0..longest).step_by(VALUES_AT_MOST) {
+        if start > 0 {
+            lines.push(Line::default());
+        }
+        let Some(line) = lines.last_mut() else { continue };
+        for (name, values) in &durations {
+            let values: Vec<i64> =
+                values.iter().skip(start).take(VALUES_AT_MOST).copied().collect();
+            if !values.is_empty() {
+                line.metrics.push((name, Unit::Milliseconds, json!(values)));
+            }
+        }
+    }
+    let mut decided: BTreeMap<&str, u64> = BTreeMap::new();
+    for outcome in outcomes(&messages) {
+        *decided.entry(word(outcome)).or_default() += 1;
+    }
+    for (outcome, count) in decided {
+        lines.push(Line::of(&[("Outcome", outcome)]).count("Decided", count));
+    }
+    for (service, count) in calls.iter().filter(|(_, count)| count.throttles > 0) {
+        let line = Line::of(&[("Service", service)]).count("ServiceThrottles", count.throttles);
+        lines.push(line);
+    }
+    let mut lines: Vec<Value> = lines.into_iter().map(|line| line.written(now)).collect();
+    // The last draw on a budget says what is left of it.
+    let drawn: BTreeMap<(String, String), u64> = outcomes(&messages)
+        .flat_map(|outcome| &outcome.budgets)
+        .map(|it| ((it.budget.document.clone(), it.budget.budget.to_string()), it.left))
+        .collect();
+    lines.extend(
+        drawn.iter().map(|((document, budget), left)| budget_left(document, budget, *left, now)),
+    );
+    lines
+}
+
+fn outcomes<'a>(messages: &'a [&Handled]) -> impl Iterator<Item = &'a Outcome> {
+    messages.iter().flat_map(|message| &message.outcomes)
+}
+
+fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let ended = |state: State| number(outcomes(messages).filter(|it| has(it, state)).count());
+    let errors = |is: fn(&MessageError) -> bool| {
+        number(messages.iter().flat_map(|message| &message.errors).filter(|it| is(it)).count())
+    };
+    let broken = errors(|error| {
+        matches!(error, MessageError::Hub(HubError::Failed(_) | HubError::Refused(_)))
+    });
+    let rejected = messages.iter().filter(|message| {
+        message.errors.iter().any(|error| matches!(error, MessageError::Rejected(_)))
+    });
+    let redelivered = messages.iter().filter(|message| message.deliveries > 1);
+    let uncovered: BTreeSet<&AccountId> =
+        outcomes(messages).filter_map(uncovered_account).collect();
+    Line::of(&[])
+        .count("Received", number(messages.iter().map(|it| it.findings.len()).sum()))
+        .count("Messages", number(messages.len()))
+        .count("Contained", ended(State::Contained))
+        .count("Failed", ended(State::Failed) + ended(State::PartiallyContained) + broken)
+        .count(
+            "Retried",
+            errors(|error| matches!(error, MessageError::Hub(HubError::Transient(_)))),
+        )
+        .count("HandedBack", errors(|error| matches!(error, MessageError::OutOfTime(_))))
+        .count("Rejected", number(rejected.count()))
+        .count("Redelivered", number(redelivered.count()))
+        .count("UncoveredAccounts", number(uncovered.len()))
+        .count("Calls", calls.values().map(|count| count.calls).sum::<u64>())
+        .count("Throttles", calls.values().map(|count| count.throttles).sum::<u64>())
+}
+
+/// Whether a response ended in this state now: a repeat tells of an older one.
+fn has(outcome: &Outcome, state: State) -> bool {
+    outcome.disposition == Disposition::Responded
+        && outcome.response.as_ref().is_some_and(|response| response.state == state)
+}
+
+/// The account whose spoke role could not be assumed, if that is what kept the
+/// target from being contained.
+fn uncovered_account(outcome: &Outcome) -> Option<&AccountId> {
+    let steps = outcome.response.iter().flat_map(|response| &response.steps);
+    let told = outcome.reason.contains(NO_SESSION)
+        || steps.into_iter().any(|step| step.detail.contains(NO_SESSION));
+    outcome.resource.as_ref().filter(|_| told).map(|resource| &resource.account)
+}
+
+/// What became of a target, as the dimension `Outcome` names it.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome.disposition {
+        Disposition::Nothing => "nothing",
+        Disposition::Repeat => "repeat",
+        Disposition::AlreadyHeld => "already-held",
+        Disposition::HeldOff => "held-off",
+        Disposition::NotCovered => "not-covered",
+        Disposition::NotConfirmed => "not-confirmed",
+        Disposition::Planned => "planned",
+        // A response that ended, or waits, has its record beside it.
+        Disposition::Responded => {
+            outcome.response.as_ref().map_or("nothing", |response| response.state.name())
+        }
+    }
+}
+
+/// How long everything took, in milliseconds: CloudWatch computes percentiles
+/// of the values of a list.
+fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
+    // Clocks of several services differ: what came before it was sent took no time.
+    let millis =
+        |duration: SignedDuration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(0);
+    let between = |from: Timestamp, to: Timestamp| millis(to.duration_since(from));
+    let (mut age, mut to_receipt) = (Vec::new(), Vec::new());
+    let (mut receipt_contained, mut finding_contained) = (Vec::new(), Vec::new());
+    let mut written_back = Vec::new();
+    for message in messages {
+        let times = message.times;
+        age.extend(times.sent.map(|sent| between(sent, times.received)));
+        let updated: BTreeMap<&str, Timestamp> = message
+            .findings
+            .iter()
+            .filter_map(|finding| Some((finding.id.as_str(), finding.updated_at.or(times.sent)?)))
+            .collect();
+        to_receipt.extend(updated.values().map(|updated| between(*updated, times.received)));
+        for outcome in &message.outcomes {
+            let waited = times.started.map(|started| between(times.received, started));
+            if let Some((waited, contained)) = waited.zip(outcome.contained_after) {
+                let contained = millis(SignedDuration::try_from(contained).unwrap_or_default());
+                let receipt = waited.saturating_add(contained);
+                receipt_contained.push(receipt);
+                let updated = updated.get(outcome.finding.id.as_str());
+                finding_contained.extend(
+                    updated
+                        .map(|updated| between(*updated, times.received).saturating_add(receipt)),
+                );
+            }
+            // Telling Security Hub is the last that is done for a finding here.
+            if let Some((_, ended)) = outcome.written_back.as_ref().zip(times.ended) {
+                written_back.push(between(times.received, ended));
+            }
+        }
+    }
+    for message in messages {
+        let told = message.delivery.iter().flat_map(|delivery| &delivery.written);
+        let ended = message.times.ended;
+        written_back.extend(told.filter_map(|since| Some(between(*since, ended?))));
+    }
+    vec![
+        ("QueueAge", age),
+        ("FindingToReceipt", to_receipt),
+        ("ReceiptToContained", receipt_contained),
+        ("FindingToContained", finding_contained),
+        ("ReceiptToWrittenBack", written_back),
+    ]
+}
+
+/// How many actions are left of one budget of one document: written when it was
+/// drawn on.
+fn budget_left(document: &str, budget: &str, left: u64, now: Timestamp) -> Value {
+    Line::of(&[("Document", document), ("Budget", budget)]).count("BudgetLeft", left).written(now)
+}
+
+/// How many documents of the policy in force cannot be read: what they govern
+/// is refused, and somebody has to be woken. The points and the reasons stand
+/// beside it.
+pub fn broken_documents(policy: &Policy, now: Timestamp) -> Value {
+    let broken = policy.broken();
+    let documents: Vec<Value> =
+        broken.iter().map(|(point, why)| json!({ "attach": point, "why": why })).collect();
+    let count = u64::try_from(documents.len()).unwrap_or(u64::MAX);
+    let mut line = Line::of(&[]).count("BrokenPolicyDocuments", count).written(now);
+    if let Value::Object(line) = &mut line {
+        line.insert("documents".to_owned(), Value::Array(documents));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

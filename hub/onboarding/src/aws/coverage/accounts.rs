@@ -1,0 +1,54 @@
+//! The organization's accounts with their places, no faster than AWS allows.
+
+use super::Surveyor;
+use crate::aws::setup::Progress;
+use crate::coverage::Account;
+use firebreak_aws::error::{HubError, failed};
+
+impl Surveyor {
+    /// Every account. One whose place cannot be read is listed without.
+    pub(super) async fn list_accounts(
+        &self,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Account>, HubError> {
+        let call = "organizations:ListAccounts";
+        let client = aws_sdk_organizations::Client::new(&self.config);
+        let mut accounts = Vec::new();
+        let mut token = None;
+        loop {
+            self.listing.permit(&self.setup.home).await;
+            let page = client.list_accounts().set_next_token(token).send().await;
+            let page = page.map_err(|error| failed(call, &error))?;
+            for told in page.accounts() {
+                let id =
+                    told.id().unwrap_or_default().parse().map_err(|error| {
+                        HubError::Failed(format!("{call} answered oddly: {error}"))
+                    })?;
+                // Older endpoints have `Status` alone, and no `Paths`.
+                let state = told.state().map(|it| it.as_str());
+                let state = state.or(told.status().map(|it| it.as_str())).unwrap_or("unknown");
+                let ou_path = match told.paths() {
+                    [path] => path.parse().ok(),
+                    _ => None,
+                };
+                let name = told.name().unwrap_or_default().to_owned();
+                accounts.push(Account { id, name, state: state.to_owned(), ou_path });
+            }
+            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            if token.is_none() {
+                break;
+            }
+            if accounts.len().is_multiple_of(1_000) && !accounts.is_empty() {
+                progress(&format!("accounts: {} listed", accounts.len()));
+            }
+        }
+        for account in accounts.iter_mut().filter(|it| it.ou_path.is_none()) {
+            match self.organization.place(&account.id).await {
+                Ok(place) => account.ou_path = Some(place.ou_path),
+                Err(error) => progress(&format!("{}: no place: {error}", account.id)),
+            }
+        }
+        progress(&format!("accounts: {} listed", accounts.len()));
+        Ok(accounts)
+    }
+}

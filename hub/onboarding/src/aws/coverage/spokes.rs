@@ -1,0 +1,52 @@
+//! Tries the spoke role of an account, as the engine assumes it for a change.
+
+use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::resource::{AccountId, Partition, Region, Resource, ResourceKind};
+use firebreak_spoke::seen::Seen;
+use firebreak_spoke::tags;
+
+use crate::coverage::Spoke;
+use crate::stacksets::DIGEST_TAG;
+use firebreak_aws::sessions::{Purpose, Sessions};
+use firebreak_aws::settings::Settings;
+use firebreak_response::record::ResponseId;
+use firebreak_spoke::account::Account;
+
+/// Assumes the role and reads its tags. With the purpose of a change, because a
+/// trust policy without sts:TagSession would let the hub read and never contain.
+pub(super) async fn read(
+    accounts: &Sessions<Account>,
+    settings: &Settings,
+    region: &Region,
+    account: &AccountId,
+) -> Spoke {
+    let name = settings.spoke_role.rsplit('/').next().unwrap_or_default().to_owned();
+    let role = Resource {
+        partition: Partition::of_region(region),
+        account: account.clone(),
+        region: region.clone(),
+        kind: ResourceKind::Role { name },
+    };
+    let purpose = Purpose::Change {
+        response: ResponseId::of("coverage", account.as_str(), 0),
+        finding: "coverage".to_owned(),
+    };
+    let session = match accounts.open(&role, &["iam:ListRoleTags"], purpose).await {
+        Ok(session) => session,
+        Err(error) => return failed("", &error),
+    };
+    match tags::current(&session, &role, &Seen::default()).await {
+        Ok(tags) => Spoke::Assumed { digest: tags.and_then(|mut it| it.remove(DIGEST_TAG)) },
+        Err(error) => failed("assumed, but its tags cannot be read: ", &error),
+    }
+}
+
+fn failed(what: &str, error: &ActionError) -> Spoke {
+    let told = format!("{what}{error}");
+    match error.kind {
+        Kind::Transient => Spoke::Unread(told),
+        Kind::NotApplicable | Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => {
+            Spoke::Closed(told)
+        }
+    }
+}

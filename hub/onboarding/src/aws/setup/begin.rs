@@ -1,0 +1,295 @@
+//! Finding out who calls and what the caller may set up, and in which Regions.
+//! Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use firebreak_model::resource::{AccountId, Partition, Region};
+
+use super::{Request, Setup, SetupError, organizations, regional};
+use crate::setup::{GUARDDUTY, SECURITY_HUB};
+use firebreak_aws::error::{HubError, failed};
+
+/// How the session in the administrator's account is called in CloudTrail.
+const SESSION: &str = "firebreak-org";
+
+struct Caller {
+    account: AccountId,
+    partition: Partition,
+    management: AccountId,
+}
+
+impl Setup {
+    /// Finds out who calls: the management account does its own part, and with
+    /// a role the administrator's too; the administrator does its own part.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` for anyone else, and where no Region is left.
+    pub async fn begin(config: &SdkConfig, request: &Request) -> Result<Self, SetupError> {
+        let caller = caller(config).await?;
+        let configured = config.region().and_then(|region| region.as_ref().parse().ok());
+        let home = request.home.clone().or(configured).ok_or_else(|| {
+            SetupError::Refused(
+                "no Region is set\nhelp: give --home-region, or set AWS_REGION".to_owned(),
+            )
+        })?;
+        let (administrator, managing, administering) = if caller.account == caller.management {
+            let administrator = chosen(config, &caller, request).await?;
+            let session = match &request.administrator_role {
+                Some(role) => Some(assume(config, &caller, &administrator, role).await?),
+                None => None,
+            };
+            (administrator, Some(config.clone()), session)
+        } else {
+            administers(config, &caller, request).await?;
+            (caller.account.clone(), None, Some(config.clone()))
+        };
+        let mut accounts = Vec::new();
+        if let Some(config) = &managing {
+            accounts.push((caller.account.clone(), statuses(&regional(config, &home)).await?));
+        }
+        if let Some(config) = &administering {
+            accounts.push((administrator.clone(), statuses(&regional(config, &home)).await?));
+        }
+        let (regions, skipped) = regions(&accounts, request, &home);
+        if regions.is_empty() {
+            let why: Vec<String> =
+                skipped.iter().map(|(region, why)| format!("\n{region}: {why}")).collect();
+            return Err(SetupError::Refused(format!("no Region is left:{}", why.concat())));
+        }
+        Ok(Self {
+            caller: caller.account,
+            management: caller.management,
+            administrator,
+            home,
+            regions,
+            skipped,
+            managing,
+            administering,
+        })
+    }
+}
+
+async fn caller(config: &SdkConfig) -> Result<Caller, SetupError> {
+    let call = "sts:GetCallerIdentity";
+    let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
+    let answer = answer.map_err(|error| failed(call, &error))?;
+    let odd = |what: &dyn std::fmt::Display| HubError::Failed(format!("{call} answered {what}"));
+    let arn = answer.arn().unwrap_or_default();
+    let partition = arn.split(':').nth(1).unwrap_or_default();
+    let partition = partition.parse().map_err(|error| odd(&error))?;
+    let account = answer.account().unwrap_or_default();
+    let account = account.parse().map_err(|error| odd(&error))?;
+    let management = organizations::management(config).await?;
+    Ok(Caller { account, partition, management })
+}
+
+/// The administrator that the management account names, or that there is.
+async fn chosen(
+    config: &SdkConfig,
+    caller: &Caller,
+    request: &Request,
+) -> Result<AccountId, SetupError> {
+    let administrator = match &request.administrator {
+        Some(administrator) => administrator.clone(),
+        None => match organizations::delegated(config, GUARDDUTY).await {
+            Ok(found) if found.len() == 1 => {
+                found.into_iter().next().unwrap_or_else(|| caller.account.clone())
+            }
+            Ok(_) => {
+                return Err(SetupError::Refused(
+                    "who is to administer GuardDuty and Security Hub?\nhelp: give --administrator ACCOUNT, the account where the hub runs".to_owned(),
+                ));
+            }
+            Err(trouble) => return Err(SetupError::Aws(HubError::Failed(trouble.to_string()))),
+        },
+    };
+    // "The organization management account cannot be set as the delegated
+    // administrator" (Security Hub user guide).
+    if administrator == caller.management {
+        return Err(SetupError::Refused(format!(
+            "{administrator} is the management account: it cannot be the administrator\nhelp: choose the account where the hub runs"
+        )));
+    }
+    Ok(administrator)
+}
+
+/// Whether the caller administers both services; they have to be one account,
+/// because the hub reads both.
+async fn administers(
+    config: &SdkConfig,
+    caller: &Caller,
+    request: &Request,
+) -> Result<(), SetupError> {
+    let Caller { account, management, .. } = caller;
+    let help = format!(
+        "help: run it with credentials of the management account {management} first: `firebreak org enable --administrator {account}`"
+    );
+    if let Some(other) = request.administrator.as_ref().filter(|it| *it != account) {
+        return Err(SetupError::Refused(format!(
+            "these are credentials of {account}, neither of the management account {management} nor of the administrator {other}"
+        )));
+    }
+    for (service, principal) in [("GuardDuty", GUARDDUTY), ("Security Hub", SECURITY_HUB)] {
+        let found = match organizations::delegated(config, principal).await {
+            Ok(found) => found,
+            Err(trouble) if trouble.has_code("AccessDeniedException") => {
+                return Err(SetupError::Refused(format!(
+                    "{account} is neither the management account {management} nor a delegated administrator that may ask who is: {trouble}\n{help}"
+                )));
+            }
+            Err(trouble) => return Err(SetupError::Aws(HubError::Failed(trouble.to_string()))),
+        };
+        if !found.contains(account) {
+            let is = match found.iter().next() {
+                Some(other) => format!("{other} does"),
+                None => "nobody does".to_owned(),
+            };
+            return Err(SetupError::Refused(format!(
+                "{account} does not administer {service} for the organization: {is}\n{help}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A session of a role in the administrator's account.
+async fn assume(
+    config: &SdkConfig,
+    caller: &Caller,
+    administrator: &AccountId,
+    role: &str,
+) -> Result<SdkConfig, SetupError> {
+    let arn = format!("arn:{}:iam::{administrator}:role/{role}", caller.partition);
+    let answer = aws_sdk_sts::Client::new(config)
+        .assume_role()
+        .role_arn(&arn)
+        .role_session_name(SESSION)
+        .send()
+        .await
+        .map_err(|error| {
+            failed("sts:AssumeRole", &error)
+                .context(format_args!("cannot open a session of `{arn}`"))
+        })?;
+    // The session's own name says which account it is of.
+    let session = answer.assumed_role_user().map_or("", |user| user.arn());
+    let expected = format!("arn:{}:sts::{administrator}:assumed-role/", caller.partition);
+    if !session.starts_with(&expected) {
+        return Err(SetupError::Refused(format!(
+            "refused to use the session `{session}`: it is not of account {administrator}"
+        )));
+    }
+    let Some(granted) = answer.credentials() else {
+        let told = "sts:AssumeRole answered no credentials".to_owned();
+        return Err(SetupError::Aws(HubError::Failed(told)));
+    };
+    let credentials = Credentials::new(
+        granted.access_key_id(),
+        granted.secret_access_key(),
+        Some(granted.session_token().to_owned()),
+        None,
+        "firebreak-org",
+    );
+    let provider = SharedCredentialsProvider::new(credentials);
+    Ok(config.to_builder().credentials_provider(provider).build())
+}
+
+/// The Regions of the partition with their status in the caller's account.
+async fn statuses(config: &SdkConfig) -> Result<BTreeMap<String, String>, HubError> {
+    let mut statuses = BTreeMap::new();
+    let mut pages = aws_sdk_account::Client::new(config).list_regions().into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| failed("account:ListRegions", &error))?;
+        for region in page.regions() {
+            let status = region.region_opt_status().map_or("unknown", |it| it.as_str());
+            let name = region.region_name().unwrap_or_default();
+            statuses.insert(name.to_owned(), status.to_owned());
+        }
+    }
+    Ok(statuses)
+}
+
+/// The Regions that every account here can call, the home Region first, and the
+/// others with the reason.
+fn regions(
+    accounts: &[(AccountId, BTreeMap<String, String>)],
+    request: &Request,
+    home: &Region,
+) -> (Vec<Region>, BTreeMap<Region, String>) {
+    let known = accounts.iter().flat_map(|(_, statuses)| statuses.keys());
+    let known: BTreeSet<Region> = known.filter_map(|name| name.parse().ok()).collect();
+    let asked: BTreeSet<Region> = match request.regions.as_slice() {
+        [] => known,
+        regions => regions.iter().cloned().collect(),
+    };
+    let (mut regions, mut skipped) = (Vec::new(), BTreeMap::new());
+    for region in asked {
+        let refusing = accounts.iter().find_map(|(account, statuses)| {
+            match statuses.get(region.as_str()).map(String::as_str) {
+                Some("ENABLED" | "ENABLED_BY_DEFAULT") => None,
+                Some(status) => Some(format!("the account {account} has it {status}")),
+                None => Some("there is no such Region in this partition".to_owned()),
+            }
+        });
+        match refusing {
+            Some(why) => {
+                skipped.insert(region, why);
+            }
+            None => regions.push(region),
+        }
+    }
+    regions.sort_by_key(|region| (region != home, region.clone()));
+    (regions, skipped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(number: u64, statuses: &[(&str, &str)]) -> (AccountId, BTreeMap<String, String>) {
+        let statuses = statuses.iter().map(|(it, status)| ((*it).to_owned(), (*status).to_owned()));
+        (format!("{number:012}").parse().unwrap(), statuses.collect())
+    }
+
+    #[test]
+    fn a_region_counts_where_every_account_has_it() {
+        let accounts = [
+            account(
+                1,
+                &[
+                    ("eu-west-1", "ENABLED"),
+                    ("us-east-1", "ENABLED_BY_DEFAULT"),
+                    ("af-south-1", "DISABLED"),
+                ],
+            ),
+            account(
+                2,
+                &[
+                    ("eu-west-1", "ENABLING"),
+                    ("us-east-1", "ENABLED_BY_DEFAULT"),
+                    ("af-south-1", "ENABLED"),
+                ],
+            ),
+        ];
+        let home: Region = "us-east-1".parse().unwrap();
+        let (found, skipped) = regions(&accounts, &Request::default(), &home);
+        assert_eq!(found, std::slice::from_ref(&home));
+        let told: Vec<String> = skipped.iter().map(|(it, why)| format!("{it}: {why}")).collect();
+        assert_eq!(
+            told,
+            [
+                "af-south-1: the account 000000000001 has it DISABLED",
+                "eu-west-1: the account 000000000002 has it ENABLING",
+            ]
+        );
+        let request = Request {
+            regions: vec!["mars-north-1".parse().unwrap(), home.clone()],
+            ..Request::default()
+        };
+        let (found, skipped) = regions(&accounts, &request, &home);
+        assert_eq!((found.len(), skipped.len()), (1, 1));
+    }
+}

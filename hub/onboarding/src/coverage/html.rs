@@ -1,0 +1,129 @@
+//! The matrix as a page that stands on its own: no script, nothing loaded.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::matrix::{AccountRow, Cell, Matrix, RegionRow, Standing, Verdict};
+use firebreak_model::finding_types::FAMILIES;
+
+const STYLE: &str = "
+body { font: 14px/1.4 system-ui, sans-serif; color: #1c2330; margin: 2rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
+table { border-collapse: collapse } td, th { text-align: left; padding: .15rem .5rem; border: 1px solid #fff }
+thead th { position: sticky; top: 0; background: #fff; vertical-align: bottom }
+.r { writing-mode: vertical-rl; transform: rotate(180deg) }
+.c { background: #bfe3c8 } .g { background: #e2574c; color: #fff } .u { background: #f3c95b } .n { background: #e6e9ee; color: #667 }
+.auto { background: #2f8f4e; color: #fff } .approve { background: #8ccb9b } .observe { background: #d7e9f7 } .refused { background: #f3dcb0 } .nothing { background: #e6e9ee; color: #667 }
+.warn { background: #fff4d6; padding: .5rem .8rem; border-left: 4px solid #d99a00 }
+code { font-size: .9em }
+";
+
+/// The page.
+pub fn page(matrix: &Matrix) -> Markup {
+    let Matrix { question, summary, problems, notes, skipped, regions, accounts, .. } = matrix;
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Firebreak coverage" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "Coverage of the organization of " (question.management) }
+                p {
+                    "Administrator " (question.administrator) ", read from " (matrix.began) " on. "
+                    strong { @if matrix.complete { "Nothing is missing." } @else { "Something is missing." } }
+                }
+                p {
+                    (summary.accounts) " accounts: " (summary.covered) " covered, " (summary.gaps)
+                    " with gaps, " (summary.inactive) " suspended or closed, " (summary.excepted)
+                    " left out on purpose."
+                }
+                @for problem in problems.iter().chain(notes) { p.warn { (problem) } }
+                @for (region, why) in skipped { p { (region) " is left out: " (why) } }
+                h2 { "Accounts by Region" }
+                p {
+                    "A cell says how GuardDuty, Security Hub and the forwarding of findings stand, by the worst of them: "
+                    span.c { " covered " } " " span.g { " gap " } " " span.u { " not known " } " " span.n { " not asked for " }
+                    ". Those that are missing say why when pointed at."
+                }
+                table {
+                    thead { tr {
+                        th { "account" } th { "name" } th { "state" }
+                        th.r { "spoke role" } th.r { "policy" }
+                        @for region in regions { th.r { (region.region) } }
+                        @for family in FAMILIES { th.r { (family) } }
+                        th { "last finding" }
+                    } }
+                    tbody {
+                        tr {
+                            th colspan="5" { "findings reach the hub" }
+                            @for region in regions { (cell(&[("forwarding", &region.forwarding)])) }
+                            td colspan=(FAMILIES.len() + 1) {}
+                        }
+                        @for row in accounts { (account(row, regions)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
+    let left_out = match row.standing {
+        Standing::Inactive | Standing::Excepted => true,
+        Standing::Covered | Standing::Gaps => false,
+    };
+    html! {
+        tr {
+            td { code { (row.account) } }
+            td title=(row.ou_path.as_deref().unwrap_or("place unknown")) { (row.name) }
+            td { (row.state) @if row.standing == Standing::Excepted { " (left out)" } }
+            (cell(&[("spoke role", &row.spoke)]))
+            (cell(&[("policy", &row.policy)]))
+            @if left_out {
+                td.n colspan=(regions.len() + FAMILIES.len()) { (row.spoke.told) }
+            } @else {
+                @for region in regions {
+                    @let cells: Vec<(&str, &Cell)> = [
+                        ("GuardDuty", row.guardduty.get(&region.region)),
+                        ("Security Hub", row.security_hub.get(&region.region)),
+                        ("forwarding", Some(&region.forwarding)),
+                    ].into_iter().filter_map(|(what, cell)| Some((what, cell?))).collect();
+                    (cell(&cells))
+                }
+                @for family in FAMILIES {
+                    @match row.modes.get(family) {
+                        Some(span) => td class=(span.strongest.name()) { (span) },
+                        None => td.u { "not known" },
+                    }
+                }
+            }
+            td { (row.last_finding.as_deref().unwrap_or("")) }
+        }
+    }
+}
+
+/// One square, by the worst of what stands in it.
+fn cell(cells: &[(&str, &Cell)]) -> Markup {
+    let worst = cells.iter().map(|(_, cell)| cell.verdict).max().unwrap_or(Verdict::Unknown);
+    let told: Vec<String> = cells
+        .iter()
+        .filter(|(_, cell)| cell.verdict.is_missing())
+        .map(|(what, cell)| format!("{what}: {}", cell.told))
+        .collect();
+    let (class, word) = match worst {
+        Verdict::Covered => ("c", "ok"),
+        Verdict::Gap => ("g", "gap"),
+        Verdict::Unknown => ("u", "?"),
+        Verdict::NotNeeded => ("n", "–"),
+    };
+    html! {
+        @if told.is_empty() {
+            td class=(class) { (word) }
+        } @else {
+            td class=(class) title=(told.join("\n")) { (word) }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Sets an organization up and surveys it: delegation of GuardDuty and Security
+//! Hub, coverage, the StackSets and their templates. Not part of the function.
+
+pub mod aws;
+pub mod coverage;
+pub mod rollout;
+pub mod setup;
+pub mod stacksets;

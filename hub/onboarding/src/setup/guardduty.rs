@@ -1,0 +1,83 @@
+//! The administrator's part for GuardDuty in one Region.
+
+use super::protection::missing;
+use super::{
+    Change, Detector, DetectorPart, GuardDutyConfiguration, GuardDutyState, Observation, Service,
+    Wanted,
+};
+use firebreak_model::resource::AccountId;
+use std::collections::BTreeMap;
+
+/// The shortest that there is (GuardDuty API reference, UpdateDetector).
+const FREQUENCY: &str = "FIFTEEN_MINUTES";
+
+/// What is to change, and what is left alone.
+pub(super) fn changes(
+    observed: &Observation,
+    wanted: &Wanted,
+    state: &GuardDutyState,
+) -> (Vec<Change>, Vec<String>) {
+    let mut changes = Vec::new();
+    let (parts, mut notes) = detector(wanted, state.detector.as_ref());
+    if !parts.is_empty() {
+        changes.push(Change::Detector(parts));
+    }
+    let (given, others) = configuration(wanted, state.configuration.as_ref());
+    changes.extend(given);
+    notes.extend(others.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
+    let (accounts, others) = members(observed, &state.members);
+    if !accounts.is_empty() {
+        changes.push(Change::AddMembers { service: Service::GuardDuty, accounts });
+    }
+    notes.extend(others);
+    (changes, notes)
+}
+
+fn detector(wanted: &Wanted, detector: Option<&Detector>) -> (Vec<DetectorPart>, Vec<String>) {
+    let Some(detector) = detector else {
+        let protections = wanted.protections.iter().cloned().map(DetectorPart::Protection);
+        let parts = [DetectorPart::On, DetectorPart::Frequency].into_iter().chain(protections);
+        return (parts.collect(), Vec::new());
+    };
+    let on = (!detector.on).then_some(DetectorPart::On);
+    let frequency = (detector.frequency != FREQUENCY).then_some(DetectorPart::Frequency);
+    let state = |it: &_| detector.protections.get(it).copied();
+    let (missing, notes) = missing(&wanted.protections, state, |it| state(it).unwrap_or_default());
+    let protections = missing.into_iter().map(DetectorPart::Protection);
+    (on.into_iter().chain(frequency).chain(protections).collect(), notes)
+}
+
+fn configuration(
+    wanted: &Wanted,
+    configuration: Option<&GuardDutyConfiguration>,
+) -> (Option<Change>, Vec<String>) {
+    let Some(configuration) = configuration else {
+        let protections = wanted.protections.iter().cloned().collect();
+        return (Some(Change::GiveGuardDuty(protections)), Vec::new());
+    };
+    let given = |it: &_| configuration.protections.get(it).map(String::as_str);
+    let (missing, notes) = missing(
+        &wanted.protections,
+        |it| given(it).map(|given| given == "ALL"),
+        |it| given(it).is_some_and(|given| given != "NONE"),
+    );
+    let differs = configuration.members != "ALL" || !missing.is_empty();
+    (differs.then_some(Change::GiveGuardDuty(missing)), notes)
+}
+
+/// The accounts that are not members yet, and those that cannot be or are not
+/// covered.
+pub(super) fn members(
+    observed: &Observation,
+    members: &BTreeMap<AccountId, String>,
+) -> (Vec<AccountId>, Vec<String>) {
+    let others = observed.accounts.iter().filter(|it| it.id != observed.administrator);
+    let (active, rest): (Vec<_>, Vec<_>) =
+        others.filter(|it| !members.contains_key(&it.id)).partition(|it| it.state == "ACTIVE");
+    let skipped = rest.iter().map(|it| format!("{} is {}: not added", it.id, it.state));
+    let asleep = members
+        .iter()
+        .filter(|(_, status)| !status.eq_ignore_ascii_case("enabled"))
+        .map(|(id, status)| format!("the member {id} is `{status}`: left alone"));
+    (active.into_iter().map(|it| it.id.clone()).collect(), skipped.chain(asleep).collect())
+}

@@ -1,0 +1,67 @@
+//! The management account's part: who is trusted, who administers what, and the
+//! management account's own coverage, which nobody else can turn on.
+
+use super::{
+    Change, MALWARE_PROTECTION, Observation, Part, RegionState, Service, Wanted, Work, work,
+};
+use firebreak_model::resource::Region;
+
+/// Why a Region forbids every change: somebody else administers a service.
+pub(super) fn refused(observed: &Observation, region: &RegionState) -> Vec<String> {
+    let administrator = &observed.administrator;
+    let designations = region.designations.iter();
+    designations
+        .filter_map(|(service, seen)| Some((service, seen.read()?)))
+        .flat_map(|(service, designation)| {
+            designation.administrators.iter().filter(|it| *it != administrator).map(move |it| {
+                format!(
+                    "{service} in {} is administered by {it}, not by {administrator}",
+                    region.region
+                )
+            })
+        })
+        .collect()
+}
+
+/// What AWS Organizations has to know before anything else.
+pub(super) fn trust(observed: &Observation, wanted: &Wanted) -> Option<Work> {
+    let seen = observed.trust.as_ref()?;
+    let scanning = wanted.protections.iter().any(|it| it.feature == "EBS_MALWARE_PROTECTION");
+    Some(work(Part::Management, &Region::global(), Service::Organizations, seen, |trust| {
+        let mut changes = Vec::new();
+        // CloudFormation's word counts: under which of StackSets' principals
+        // Organizations lists the access is not documented.
+        if trust.stacksets != "ENABLED" {
+            changes.push(Change::TrustStackSets);
+        }
+        if !trust.stacksets_administrators.contains(&observed.administrator) {
+            let administrator = observed.administrator.clone();
+            changes.push(Change::DelegateStackSets { administrator });
+        }
+        if scanning && !trust.trusted.contains(MALWARE_PROTECTION) {
+            changes.push(Change::Trust { principal: MALWARE_PROTECTION.to_owned() });
+        }
+        (changes, Vec::new())
+    }))
+}
+
+/// Who administers what in a Region.
+pub(super) fn designations(observed: &Observation, region: &RegionState) -> Vec<Work> {
+    let administrator = &observed.administrator;
+    let designations = region.designations.iter().map(|(service, seen)| {
+        work(Part::Management, &region.region, *service, seen, |designation| {
+            let mut changes = Vec::new();
+            // First: "your organization master must first enable GuardDuty to be
+            // added as a member".
+            if !designation.on {
+                changes.push(Change::TurnOnInManagement(*service));
+            }
+            if !designation.administrators.contains(administrator) {
+                let administrator = administrator.clone();
+                changes.push(Change::Designate { service: *service, administrator });
+            }
+            (changes, Vec::new())
+        })
+    });
+    designations.collect()
+}

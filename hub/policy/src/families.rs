@@ -1,0 +1,168 @@
+//! What policy would do in an account, for each family of finding types.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use firebreak_model::resource::Region;
+use serde::Serialize;
+
+use super::context::Tags;
+use super::decision::{Decision, Outcome};
+use super::document::Mode;
+use super::supposed;
+use super::tree::Policy;
+use firebreak_model::finding_types::FindingType;
+use firebreak_model::organization::Place;
+
+/// What a decision comes to, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stance {
+    /// Nothing: no rule matches, the mode is off, or no action fits.
+    Nothing,
+    /// A guardrail forbids to act.
+    Refused,
+    /// What would be done is recorded.
+    Observe,
+    /// A person is asked.
+    Approve,
+    /// It is done at once.
+    Auto,
+}
+
+impl Stance {
+    fn of(decision: &Decision) -> Self {
+        match (decision.outcome, decision.mode) {
+            (Outcome::Follow, Mode::Auto) => Self::Auto,
+            (Outcome::Follow, Mode::Approve) => Self::Approve,
+            (Outcome::Follow, Mode::Observe) => Self::Observe,
+            _ if decision.is_refused() => Self::Refused,
+            _ => Self::Nothing,
+        }
+    }
+
+    /// The word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Refused => "refused",
+            Self::Observe => "observe",
+            Self::Approve => "approve",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// What a family's decisions come to: types and severities differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// What is least done about one of them.
+    pub weakest: Stance,
+    /// What is most done about one of them.
+    pub strongest: Stance,
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.weakest == self.strongest {
+            return formatter.write_str(self.weakest.name());
+        }
+        write!(formatter, "{}..{}", self.weakest.name(), self.strongest.name())
+    }
+}
+
+impl Policy {
+    /// Decides at a place about a finding of each type, of each resource type
+    /// that it names and each severity that it may have, of a resource in
+    /// `region` without tags whose name nobody protects; by family.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is decided there: no document covers the place, one that does
+    /// is broken.
+    pub fn stances(
+        &self,
+        place: &Place,
+        region: &Region,
+        finding_types: &[FindingType],
+    ) -> Result<BTreeMap<&'static str, Span>, String> {
+        let mut families: BTreeMap<&'static str, Span> = BTreeMap::new();
+        let tags = Tags::Known(BTreeMap::new());
+        for finding_type in finding_types {
+            for resource_type in &finding_type.resource_types {
+                for severity in &finding_type.severities {
+                    let resource = supposed::resource(resource_type, None, &place.account, region);
+                    let finding = supposed::finding(finding_type.name, *severity, resource);
+                    let Some(target) = finding.targets.first() else { continue };
+                    let decision = self.decide(&finding, target, place, &tags);
+                    if matches!(
+                        decision.outcome,
+                        Outcome::NoDocument | Outcome::Broken | Outcome::WrongPlace
+                    ) {
+                        return Err(decision.why);
+                    }
+                    let stance = Stance::of(&decision);
+                    let only = Span { weakest: stance, strongest: stance };
+                    let span = families.entry(finding_type.family()).or_insert(only);
+                    span.weakest = span.weakest.min(stance);
+                    span.strongest = span.strongest.max(stance);
+                }
+            }
+        }
+        Ok(families)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoredDocument;
+    use firebreak_model::finding_types;
+
+    const RULES: &str = "attach: r-fb01
+rules:
+  - name: instances
+    when:
+      type: [{ wildcard: \"*:EC2/*\" }]
+      severity: [{ numeric: [\">=\", 7] }]
+    mode: auto
+    then: [isolate-instance]
+  - name: keys
+    when: { resource: { type: [AccessKey] } }
+    mode: approve
+    then: [deactivate-access-key]
+";
+
+    fn stances(text: &str, unit: &str) -> Result<BTreeMap<&'static str, Span>, String> {
+        let stored =
+            StoredDocument { attach: "r-fb01".into(), file: "root.yaml".into(), text: text.into() };
+        let ou_path = unit.parse().unwrap();
+        let place = Place { account: "111122223333".parse().unwrap(), ou_path };
+        let region = "eu-central-1".parse().unwrap();
+        Policy::from_stored(vec![stored], super::super::testing::actions()).stances(
+            &place,
+            &region,
+            &finding_types::all(),
+        )
+    }
+
+    #[test]
+    fn a_family_is_told_from_the_least_to_the_most_that_is_done() {
+        let families = stances(RULES, "r-fb01/ou-fb01-prod1111").unwrap();
+        assert_eq!(families.keys().len(), finding_types::FAMILIES.len());
+        let told = |family: &str| families[family].to_string();
+        assert_eq!(told("EC2"), "nothing..auto");
+        assert_eq!(told("Runtime"), "nothing");
+        // Custom detections of this family are sequences, which name access keys.
+        assert_eq!(told("Lambda"), "nothing..approve");
+        assert_eq!(families["IAM"].strongest, Stance::Approve);
+    }
+
+    #[test]
+    fn a_place_without_a_document_or_with_a_broken_one_is_told_as_such() {
+        let why = stances(RULES, "r-0000").unwrap_err();
+        assert!(why.starts_with("no policy document covers 111122223333"), "{why}");
+        let why = stances("attach: r-fb01\nnonsense: 1\n", "r-fb01").unwrap_err();
+        assert!(why.contains("is broken"), "{why}");
+    }
+}

@@ -1,0 +1,340 @@
+//! The fields that `when` can look at. A pattern on a field that is not there,
+//! or on a number where the field holds a text, would never match and nobody
+//! would know: it is a mistake in the document.
+
+use firebreak_model::resource::AccountId;
+
+use super::node::{Content, Entry, Node};
+use super::reader::Mistake;
+use firebreak_model::suggest::{edits, suggestion};
+
+/// One field of what patterns match.
+struct Field<'a> {
+    name: &'a str,
+    holds: Holds,
+    /// For the documentation and for messages.
+    about: &'a str,
+}
+
+/// What a field holds.
+enum Holds {
+    Text,
+    Number,
+    Bool,
+    Object(&'static [Field<'static>]),
+    /// Any key, each with a text of its owner's choice.
+    Tags,
+    /// One of these texts.
+    TagValue,
+    /// The type of a resource, as policies name it.
+    ResourceType,
+    /// Whatever the finding's service wrote.
+    Anything,
+}
+
+const fn text<'a>(name: &'a str, about: &'a str) -> Field<'a> {
+    Field { name, holds: Holds::Text, about }
+}
+
+/// Every field, in the order in which the documentation shows them.
+const FIELDS: &[Field<'static>] = &[
+    text("id", "the finding's id"),
+    text("type", "the finding type, such as `UnauthorizedAccess:EC2/SSHBruteForce`"),
+    Field { name: "severity", holds: Holds::Number, about: "GuardDuty's scale, 0.0 to 10.0" },
+    text("title", "the finding's title; empty where it has none"),
+    text(
+        "product",
+        "`GuardDuty`, or the product's name; `<account>/default` for imports of your own",
+    ),
+    text("account", "the account that the finding is about"),
+    text("region", "the Region that the finding is about"),
+    text("partition", "`aws`, `aws-cn`, `aws-us-gov`, …"),
+    Field { name: "count", holds: Holds::Number, about: "how often GuardDuty has seen it" },
+    Field { name: "sample", holds: Holds::Bool, about: "always false: samples are never acted on" },
+    text("workflowStatus", "Security Hub's workflow status, where it is known"),
+    text("ouPath", "the ids above the target's account, the root's first, as a list"),
+    Field { name: "resource", holds: Holds::Object(RESOURCE), about: "the target" },
+    Field { name: "tags", holds: Holds::Tags, about: "the target's present tags, by key" },
+    Field {
+        name: "detail",
+        holds: Holds::Anything,
+        about: "the finding as its service wrote it: every other field",
+    },
+];
+
+/// The fields of `resource`.
+const RESOURCE: &[Field<'static>] = &[
+    Field {
+        name: "type",
+        holds: Holds::ResourceType,
+        about: "`Instance`, `AccessKey`, `User`, `Role`, `S3Bucket`, or the service's name for it",
+    },
+    text("arn", "its ARN"),
+    text("id", "instance id, access key id, or the name of a user, role or bucket"),
+    text("role", "`ACTOR` or `TARGET`, where the finding says so"),
+    text("account", "the account that owns it"),
+    text("region", "its Region"),
+    Field {
+        name: "principal",
+        holds: Holds::Object(PRINCIPAL),
+        about: "of an access key: whose credentials they are",
+    },
+];
+
+/// The fields of `resource.principal`.
+const PRINCIPAL: &[Field<'static>] = &[
+    text("type", "`IAMUser`, `AssumedRole`, `Root`, `FederatedUser`, …"),
+    text("name", "the user's or role's name"),
+    text("id", "the unique id, `AIDA…` or `AROA…:session`"),
+];
+
+/// Finds the parts of a pattern that could never match. The node is a sound
+/// pattern already.
+pub(super) fn check(when: &Node) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    check_object(when, "when", FIELDS, &mut mistakes);
+    mistakes
+}
+
+fn mistake(node: &Node, message: String, help: impl Into<String>) -> Mistake {
+    Mistake { place: node.place, message, help: Some(help.into()) }
+}
+
+fn check_object(node: &Node, what: &str, fields: &[Field<'_>], mistakes: &mut Vec<Mistake>) {
+    let Content::Map(entries) = &node.content else { return };
+    for entry in entries {
+        if entry.key == "$or" {
+            let Content::List(nodes) = &entry.node.content else { continue };
+            for node in nodes {
+                check_object(node, what, fields, mistakes);
+            }
+            continue;
+        }
+        // `resource.type` is the same as `type` within `resource`.
+        let (name, rest) = match entry.key.split_once('.') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (entry.key.as_str(), None),
+        };
+        let found = fields.iter().find(|field| field.name == name);
+        match (found.map(|field| (field, &field.holds)), rest) {
+            (Some((field, _)), None) => check_field(&entry.node, field, mistakes),
+            (Some((_, Holds::Object(fields))), Some(rest)) => {
+                let entry = Entry { key: rest.to_owned(), ..entry.clone() };
+                let node = Node { place: entry.place, content: Content::Map(vec![entry]) };
+                check_object(&node, name, fields, mistakes);
+            }
+            (Some((_, Holds::Tags | Holds::Anything)), Some(_)) => {}
+            (
+                Some((
+                    _,
+                    Holds::Text
+                    | Holds::TagValue
+                    | Holds::ResourceType
+                    | Holds::Number
+                    | Holds::Bool,
+                )),
+                Some(_),
+            )
+            | (None, _) => {
+                mistakes.push(unknown(entry, what, fields));
+            }
+        }
+    }
+}
+
+fn unknown(entry: &Entry, what: &str, fields: &[Field<'_>]) -> Mistake {
+    let help = suggestion(&entry.key, fields.iter().map(|field| field.name), || {
+        "what the service wrote beyond these fields is under `detail`".to_owned()
+    });
+    let message = format!("`{what}` has no field `{}`: this would never match", entry.key);
+    Mistake { place: entry.place, message, help: Some(help) }
+}
+
+fn check_field(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
+    let name = field.name;
+    let is_map = matches!(node.content, Content::Map(_));
+    match &field.holds {
+        Holds::Anything if is_map => {}
+        Holds::Object(fields) if is_map => check_object(node, name, fields, mistakes),
+        Holds::Tags if is_map => {
+            let Content::Map(entries) = &node.content else { return };
+            for entry in entries {
+                check_leaf(
+                    &entry.node,
+                    &Field { name: &entry.key, holds: Holds::TagValue, about: field.about },
+                    mistakes,
+                );
+            }
+        }
+        Holds::Object(_) | Holds::Tags | Holds::Anything => {
+            let help = format!("look at a field of it, as in {name}: {{ … }}");
+            mistakes.push(mistake(node, format!("`{name}` is no single value"), help));
+        }
+        Holds::Text | Holds::TagValue | Holds::ResourceType | Holds::Number | Holds::Bool => {
+            check_leaf(node, field, mistakes);
+        }
+    }
+}
+
+fn check_leaf(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
+    let Field { name, holds, about } = field;
+    let Content::List(alternatives) = &node.content else {
+        let help = format!("write {name}: [ … ]");
+        mistakes.push(mistake(node, format!("`{name}` is a single value and has no fields"), help));
+        return;
+    };
+    for alternative in alternatives {
+        let (fits, kind) = match holds {
+            Holds::Number => (fits_number(alternative), "numbers"),
+            Holds::Bool => (matches!(alternative.content, Content::Bool(_)), "true or false"),
+            Holds::TagValue => {
+                (fits_text(alternative) || operator(alternative) == Some("cidr"), "texts")
+            }
+            Holds::Text
+            | Holds::ResourceType
+            | Holds::Object(_)
+            | Holds::Tags
+            | Holds::Anything => (fits_text(alternative), "texts"),
+        };
+        if fits {
+            mistakes.extend(value(alternative, field));
+            continue;
+        }
+        let what = match operator(alternative) {
+            Some(operator) => format!("this `{operator}`"),
+            None => alternative.describe(),
+        };
+        let always = operator(alternative) == Some("anything-but");
+        let verdict = if always { "always" } else { "never" };
+        let message = format!("`{name}` holds {kind}, and {what} would {verdict} match");
+        let help = match &alternative.content {
+            Content::Number(number) => format!("write it in quotes: \"{number}\""),
+            Content::Text(text) => format!("write it without quotes: {text}"),
+            _ => format!("it is {about}"),
+        };
+        mistakes.push(mistake(alternative, message, help));
+    }
+}
+
+/// The mistake of a value that a field of its kind can hold and this field
+/// never does.
+fn value(node: &Node, field: &Field<'_>) -> Option<Mistake> {
+    let name = field.name;
+    let never = |what: &str, help: String| {
+        Some(mistake(node, format!("`{name}` is never {what}: this would never match"), help))
+    };
+    if matches!(field.holds, Holds::TagValue) {
+        return None;
+    }
+    match (name, &node.content) {
+        ("sample", Content::Bool(true)) => never("true", format!("it is {}", field.about)),
+        ("severity", _) => {
+            let highest = beyond(node)?;
+            never(&format!("above {highest}"), "GuardDuty's scale ends at 10".to_owned())
+        }
+        ("account", Content::Text(text)) if text.parse::<AccountId>().is_err() => {
+            never(&format!("`{text}`"), "an account id has twelve digits".to_owned())
+        }
+        ("ouPath", Content::Text(text)) if text.contains('/') => {
+            never(&format!("`{text}`"), "it is a list of ids: write one of them".to_owned())
+        }
+        ("workflowStatus" | "role", Content::Text(text)) if text.to_uppercase() != *text => {
+            never(&format!("`{text}`"), format!("write {}", text.to_uppercase()))
+        }
+        // Of other services' types only they know; a slip of the pen is told.
+        ("type", Content::Text(text)) if matches!(field.holds, Holds::ResourceType) => {
+            if TYPES.contains(&text.as_str()) {
+                return None;
+            }
+            // One edit in four letters: `Node` is a type of its own, not `Role`.
+            let near = TYPES.iter().find(|known| edits(known, text) <= known.len() / 4)?;
+            never(&format!("`{text}`"), format!("did you mean `{near}`?"))
+        }
+        _ => None,
+    }
+}
+
+/// The resource types of targets that actions act on.
+const TYPES: [&str; 5] = ["Instance", "AccessKey", "User", "Role", "S3Bucket"];
+
+/// A number above the scale of severities that has to be reached.
+fn beyond(node: &Node) -> Option<f64> {
+    let number = |node: &Node| match &node.content {
+        Content::Number(number) => number.as_f64().filter(|number| *number > 10.0),
+        _ => None,
+    };
+    let Some(Content::List(parts)) = node.get("numeric").map(|it| &it.content) else {
+        return number(node);
+    };
+    parts.chunks(2).find_map(|pair| match pair {
+        [Node { content: Content::Text(sign), .. }, limit] if !sign.starts_with('<') => {
+            number(limit)
+        }
+        _ => None,
+    })
+}
+
+fn operator(node: &Node) -> Option<&str> {
+    match &node.content {
+        Content::Map(entries) => entries.first().map(|entry| entry.key.as_str()),
+        _ => None,
+    }
+}
+
+/// What an operator such as `anything-but` excludes.
+fn operands(node: &Node) -> &[Node] {
+    match &node.content {
+        Content::Map(entries) => match entries.first().map(|entry| &entry.node) {
+            Some(Node { content: Content::List(nodes), .. }) => nodes,
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        },
+        _ => &[],
+    }
+}
+
+fn fits_number(node: &Node) -> bool {
+    match (&node.content, operator(node)) {
+        (Content::Number(_), _) => true,
+        (Content::Map(_), Some("anything-but")) => {
+            operands(node).iter().all(|it| matches!(it.content, Content::Number(_)))
+        }
+        (Content::Map(_), operator) => matches!(operator, Some("numeric" | "exists")),
+        (Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_), _) => false,
+    }
+}
+
+/// None of the fields of a finding holds an address: those are in `detail`.
+fn fits_text(node: &Node) -> bool {
+    match (&node.content, operator(node)) {
+        (Content::Text(_), _) => true,
+        (Content::Map(_), Some("anything-but")) => {
+            operands(node).iter().all(|it| !matches!(it.content, Content::Number(_)))
+        }
+        (Content::Map(_), operator) => !matches!(operator, Some("numeric" | "cidr")),
+        (Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_), _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every field as a line of the table in docs/policy.md.
+    #[test]
+    fn the_documentation_lists_every_field() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy.md");
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut missing = Vec::new();
+        let groups = [("", FIELDS), ("resource.", RESOURCE), ("resource.principal.", PRINCIPAL)];
+        for (above, fields) in groups {
+            for field in fields {
+                let line = format!("| `{above}{}` | {} |", field.name, field.about);
+                if !text.contains(&line) {
+                    missing.push(line);
+                }
+            }
+        }
+        assert!(missing.is_empty(), "docs/policy.md lacks:\n{}", missing.join("\n"));
+    }
+}

@@ -1,0 +1,3 @@
+//! Pages for people: HTML and charts. Pure.
+
+pub mod backtest;

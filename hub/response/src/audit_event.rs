@@ -1,0 +1,140 @@
+//! What goes into the audit log: every decision, acting or not, and everything
+//! that a person or the clock did about a response. Pure.
+
+use firebreak_model::digest::sha256_hex;
+use firebreak_model::resource::AccountId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Response, ResponseId, State};
+
+/// The form of an event. A reader refuses a newer form than its own.
+pub const FORMAT: u32 = 1;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Policy decided about a target of a finding.
+    Decided,
+    /// A response came to another state.
+    Became,
+    /// A person, or the clock, approved a plan.
+    Approved,
+    /// A person, or the clock, denied a plan.
+    Denied,
+    /// An undo was asked for.
+    UndoAsked,
+    /// Responses were held off a target.
+    Held,
+    /// A hold was ended.
+    Released,
+    /// Something was paused.
+    Paused,
+    /// A pause was ended.
+    Resumed,
+    /// Somebody could not be told, and is not told any more.
+    Untold,
+}
+
+/// One event of the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// See [`FORMAT`].
+    pub format: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Whose chain it is in: an account, or `organization`.
+    pub account: String,
+    /// Who: the caller's ARN, the hub's own where policy acts.
+    pub by: String,
+    /// What happened.
+    pub what: What,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The finding's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
+    /// The finding's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding_type: Option<String>,
+    /// The finding's update that was decided about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding_updated: Option<Timestamp>,
+    /// The target's ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The rule, `<attach>/<rule>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The version of the policy that was in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<u64>,
+    /// The response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<ResponseId>,
+    /// The response's revision, as it was recorded with this event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// The state that it then had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// The SHA-256 of that revision's record, in hexadecimal digits: a record
+    /// that was changed by hand no longer fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+}
+
+/// The chain of what is not about one account.
+pub const ORGANIZATION: &str = "organization";
+
+impl Event {
+    /// An event of an account's chain, or of [`ORGANIZATION`]'s.
+    pub fn new(what: What, account: &str, by: &str, reason: &str, at: Timestamp) -> Self {
+        Self {
+            format: FORMAT,
+            at,
+            account: account.to_owned(),
+            by: by.to_owned(),
+            what,
+            reason: reason.to_owned(),
+            finding: None,
+            finding_type: None,
+            finding_updated: None,
+            target: None,
+            rule: None,
+            policy_version: None,
+            response: None,
+            revision: None,
+            state: None,
+            record: None,
+        }
+    }
+
+    /// An event of a response as it is recorded at this moment.
+    pub fn of(what: What, response: &Response, by: &str, reason: &str) -> Self {
+        let account: &AccountId = &response.resource.account;
+        let revision = Some(response.revision);
+        let json = serde_json::to_string(response).ok();
+        Self {
+            finding: Some(response.finding.id.clone()),
+            finding_type: Some(response.finding.kind.clone()),
+            target: Some(response.resource.arn()),
+            rule: Some(response.rule.clone()),
+            policy_version: response.policy_version,
+            response: Some(response.id.clone()),
+            revision,
+            state: Some(response.state),
+            record: json.map(|json| sha256_hex(&json)),
+            ..Self::new(what, account.as_str(), by, reason, response.updated)
+        }
+    }
+
+    /// Under what it is kept. A decision that is made again about the same
+    /// update of a finding, with the same outcome, is the same event.
+    pub fn key(&self) -> String {
+        let at = if self.what == What::Decided { Timestamp::UNIX_EPOCH } else { self.at };
+        let json = serde_json::to_string(&Self { at, ..self.clone() }).unwrap_or_default();
+        sha256_hex(&json).chars().take(32).collect()
+    }
+}

@@ -1,0 +1,12 @@
+//! The record of a response and everything that is derived from it: plan, status
+//! for Security Hub, notices, outbox, audit events, pauses. Pure: values in,
+//! values out; no clock, network or globals.
+
+pub mod audit_event;
+pub mod notice;
+pub mod outbox;
+pub mod plan;
+pub mod record;
+pub mod status;
+pub mod switches;
+pub mod target;

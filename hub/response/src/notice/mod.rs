@@ -1,0 +1,224 @@
+//! What people and their tools are told about responses: a subject, a text to
+//! read, and a detail for programs. Pure; `aws::notices` sends it.
+//!
+//! A notice says only what the record says. Its id is made of what it is about,
+//! never of when it was made: telling it again is the same notice.
+
+mod channels;
+mod detail;
+mod links;
+mod subject;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use channels::{ChannelError, EventBus, Topic};
+pub use detail::{Detail, schema};
+
+use crate::record::{Response, State};
+use firebreak_policy::BudgetRef;
+
+/// What a notice tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeKind {
+    /// A plan waits for a person.
+    AwaitingApproval,
+    /// The attacker is cut off, which was verified; other steps take time.
+    CutOff,
+    /// Every containing step was verified.
+    Contained,
+    /// Carried out, with no step that contains.
+    Completed,
+    /// Some steps were verified, others failed.
+    PartiallyContained,
+    /// Nothing was contained.
+    Failed,
+    /// A guardrail or the confirmation with the service said no, or the account
+    /// cannot be reached.
+    Refused,
+    /// A person, or the clock where policy says so, decided against the plan.
+    Denied,
+    /// The prior state was put back, but for the drift that is told.
+    Undone,
+    /// The same, because the time was over that policy lets it stand.
+    Expired,
+    /// A budget is spent: until its window ends a person is asked.
+    BudgetSpent,
+    /// Nobody decided within the time that policy gives.
+    ApprovalDue,
+    /// Security Hub could not be told, and it is not tried again.
+    Undelivered,
+}
+
+impl NoticeKind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::AwaitingApproval,
+        Self::CutOff,
+        Self::Contained,
+        Self::Completed,
+        Self::PartiallyContained,
+        Self::Failed,
+        Self::Refused,
+        Self::Denied,
+        Self::Undone,
+        Self::Expired,
+        Self::BudgetSpent,
+        Self::ApprovalDue,
+        Self::Undelivered,
+    ];
+
+    /// The word in details, attributes and ids.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AwaitingApproval => "awaiting-approval",
+            Self::CutOff => "cut-off",
+            Self::Contained => "contained",
+            Self::Completed => "completed",
+            Self::PartiallyContained => "partially-contained",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Undone => "undone",
+            Self::Expired => "expired",
+            Self::BudgetSpent => "budget-spent",
+            Self::ApprovalDue => "approval-due",
+            Self::Undelivered => "undelivered",
+        }
+    }
+
+    /// The `detail-type` of the event.
+    pub const fn event_type(self) -> &'static str {
+        match self {
+            Self::AwaitingApproval
+            | Self::Contained
+            | Self::Completed
+            | Self::PartiallyContained
+            | Self::Failed
+            | Self::Refused
+            | Self::CutOff
+            | Self::Denied
+            | Self::Undone
+            | Self::Expired => "Firebreak Response State Change",
+            Self::BudgetSpent => "Firebreak Budget Spent",
+            Self::ApprovalDue => "Firebreak Approval Due",
+            Self::Undelivered => "Firebreak Status Undelivered",
+        }
+    }
+
+    /// What is told of a response as it stands; `None` for what is under way,
+    /// unless the attacker is cut off already, and for what policy only watches.
+    fn of(response: &Response) -> Option<Self> {
+        match response.state {
+            State::Running => {
+                let told = response.waiting.is_some() && response.is_cut_off();
+                told.then_some(Self::CutOff)
+            }
+            State::Observed | State::Undoing => None,
+            State::Refused => Some(Self::Refused),
+            State::AwaitingApproval => Some(Self::AwaitingApproval),
+            State::Denied => Some(Self::Denied),
+            State::Contained => Some(Self::Contained),
+            State::Completed => Some(Self::Completed),
+            State::PartiallyContained => Some(Self::PartiallyContained),
+            State::Failed => Some(Self::Failed),
+            State::Undone => Some(Self::Undone),
+            State::Expired => Some(Self::Expired),
+        }
+    }
+}
+
+/// The `source` of the events.
+pub const EVENT_SOURCE: &str = "firebreak";
+
+/// One message to people and tools.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The same each time it is told: receivers drop repeats by it.
+    pub id: String,
+    /// What it tells.
+    pub kind: NoticeKind,
+    /// Less than 100 printable ASCII characters: what SNS takes.
+    pub subject: String,
+    /// For people.
+    pub text: String,
+    /// For programs: a [`Detail`] as JSON.
+    pub detail: Value,
+}
+
+/// What a notice is about besides a response.
+enum About<'a> {
+    State,
+    Budget { spent: &'a BudgetRef, key: &'a str, window_ends: Timestamp },
+    Undelivered { what: &'a str, why: &'a str },
+}
+
+impl Notice {
+    /// The notice of a response as it stands: one for each revision in a state
+    /// that matters.
+    pub fn of_response(response: &Response) -> Option<Self> {
+        let kind = NoticeKind::of(response)?;
+        Some(Self::new(own_id(response, kind), kind, response, &About::State))
+    }
+
+    /// A budget is spent: one for each counter and window, told with the first
+    /// response that has to ask because of it.
+    pub fn budget_spent(
+        spent: &BudgetRef,
+        key: &str,
+        window_ends: Timestamp,
+        response: &Response,
+    ) -> Self {
+        let kind = NoticeKind::BudgetSpent;
+        let about = About::Budget { spent, key, window_ends };
+        Self::new(format!("{}/{key}/{window_ends}", kind.name()), kind, response, &about)
+    }
+
+    /// Nobody decided in time.
+    pub fn approval_due(response: &Response) -> Self {
+        let kind = NoticeKind::ApprovalDue;
+        Self::new(own_id(response, kind), kind, response, &About::State)
+    }
+
+    /// Something could not be told and is not tried again: `what`, such as
+    /// `Security Hub`, and why.
+    pub fn undelivered(response: &Response, what: &str, why: &str) -> Self {
+        let kind = NoticeKind::Undelivered;
+        let id = format!("{}/{what}", own_id(response, kind));
+        Self::new(id, kind, response, &About::Undelivered { what, why })
+    }
+
+    fn new(id: String, kind: NoticeKind, response: &Response, about: &About<'_>) -> Self {
+        let subject = subject::of(kind, response);
+        let detail = Detail::new(&id, kind, &subject, response, about);
+        let text = text::of(&detail);
+        // Texts, numbers and lists of them: writing them as JSON cannot fail.
+        let detail = serde_json::to_value(&detail).unwrap_or_default();
+        Self { id, kind, subject, text, detail }
+    }
+}
+
+fn own_id(response: &Response, kind: NoticeKind) -> String {
+    format!("{}/{}/{}", response.id, response.revision, kind.name())
+}
+
+/// A text on one line, cut to a number of characters: findings and errors carry
+/// what others wrote.
+fn line(text: &str, characters: usize) -> String {
+    let words: Vec<&str> = text
+        .split(|char: char| char.is_whitespace() || char.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let line = words.join(" ");
+    if line.chars().count() <= characters {
+        return line;
+    }
+    line.chars().take(characters.saturating_sub(1)).chain(['…']).collect()
+}

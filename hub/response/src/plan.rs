@@ -1,0 +1,143 @@
+//! A decision and what was observed become steps. Pure.
+
+use firebreak_model::action::{ActionCatalog, Observation, Phase};
+use firebreak_model::error::{ActionError, Kind};
+use serde_json::Value;
+
+use crate::record::{Step, StepState};
+use firebreak_policy::ActionCall;
+
+/// One action of a decision with what reading the prior state gave.
+pub type Observed = (ActionCall, Result<Observation<Value>, ActionError>);
+
+/// Orders the steps by urgency, and within a phase by who has to go first;
+/// otherwise in the policy's order. What could not be observed is part of the
+/// plan as well, with the reason: nothing that policy asked for disappears from
+/// the record.
+pub fn steps(observed: Vec<Observed>, actions: ActionCatalog) -> Vec<Step> {
+    let mut steps: Vec<Step> = observed.into_iter().map(|one| step(one, actions)).collect();
+    let names: Vec<String> = steps.iter().map(|step| step.action.clone()).collect();
+    steps.sort_by_key(|step| (step.phase, waits(&step.action, &names, actions)));
+    steps
+}
+
+/// Whether an action runs after another one of these, in the second half of
+/// its phase.
+pub fn waits<T: AsRef<str>>(action: &str, others: &[T], actions: ActionCatalog) -> bool {
+    let after = actions.find(action).map_or(&[][..], |facts| facts.after);
+    after.iter().any(|name| others.iter().any(|other| other.as_ref() == *name))
+}
+
+fn step((call, observation): Observed, actions: ActionCatalog) -> Step {
+    // Policy validation admits only actions that exist.
+    let phase = actions.find(&call.name).map_or(Phase::Collect, |facts| facts.about.phase);
+    let planned = |prior, changes, state, detail| Step {
+        action: call.name.clone(),
+        phase,
+        parameters: call.parameters.clone(),
+        prior,
+        changes,
+        state,
+        detail,
+    };
+    match observation {
+        Ok(Observation { prior, changes }) => {
+            planned(prior, changes, StepState::Planned, String::new())
+        }
+        Err(error) => {
+            let state = match error.kind {
+                Kind::NotApplicable => StepState::Skipped,
+                // Tried again when the response is carried out.
+                Kind::Transient => StepState::Planned,
+                Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => StepState::Failed,
+            };
+            planned(Value::Null, Vec::new(), state, error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firebreak_model::action::{About, ActionFacts, Reversal};
+
+    use super::*;
+
+    const fn action(
+        name: &'static str,
+        phase: Phase,
+        after: &'static [&'static str],
+    ) -> ActionFacts {
+        let about = About {
+            name,
+            sentence: "",
+            resource_types: &[],
+            reads: &[],
+            writes: &[],
+            reversal: Reversal::Restored,
+            phase,
+        };
+        ActionFacts {
+            about,
+            after,
+            excludes: &[],
+            per_finding: false,
+            check: |_| Ok(()),
+            schema: || Value::Bool(true),
+        }
+    }
+
+    const ACTIONS: ActionCatalog = ActionCatalog::new(&[
+        action("isolate-instance", Phase::Contain, &[]),
+        action("revoke-instance-credentials", Phase::Contain, &[]),
+        action("tag-resource", Phase::Collect, &[]),
+        action("private-acl", Phase::Contain, &[]),
+        action("block-public-access", Phase::Contain, &["private-acl"]),
+    ]);
+
+    fn call(name: &str) -> ActionCall {
+        ActionCall { name: name.to_owned(), parameters: Value::Null }
+    }
+
+    #[test]
+    fn containing_steps_come_first_whatever_the_policy_s_order() {
+        let observation = || Ok(Observation { prior: Value::Bool(true), changes: Vec::new() });
+        let steps = steps(
+            vec![
+                (call("tag-resource"), observation()),
+                (call("revoke-instance-credentials"), observation()),
+                (call("isolate-instance"), observation()),
+            ],
+            ACTIONS,
+        );
+        let names: Vec<&str> = steps.iter().map(|step| step.action.as_str()).collect();
+        assert_eq!(names, ["revoke-instance-credentials", "isolate-instance", "tag-resource"]);
+    }
+
+    #[test]
+    fn within_a_phase_what_would_stand_in_the_way_comes_last() {
+        let observation = || Ok(Observation { prior: Value::Bool(true), changes: Vec::new() });
+        let order = |names: &[&str]| -> Vec<String> {
+            let observed = names.iter().map(|name| (call(name), observation())).collect();
+            steps(observed, ACTIONS).into_iter().map(|step| step.action).collect()
+        };
+        assert_eq!(
+            order(&["block-public-access", "private-acl"]),
+            ["private-acl", "block-public-access"]
+        );
+        assert!(!waits("block-public-access", &["tag-resource"], ACTIONS));
+    }
+
+    #[test]
+    fn what_could_not_be_observed_stays_in_the_plan_with_its_reason() {
+        let check = |kind, expected| {
+            let error = ActionError::new(kind, "why");
+            let steps = steps(vec![(call("isolate-instance"), Err(error))], ACTIONS);
+            assert_eq!((steps[0].state, steps[0].detail.as_str()), (expected, "why"));
+        };
+        check(Kind::NotApplicable, StepState::Skipped);
+        check(Kind::Transient, StepState::Planned);
+        check(Kind::Gone, StepState::Failed);
+        check(Kind::Denied, StepState::Failed);
+        check(Kind::Refused, StepState::Failed);
+    }
+}

@@ -1,0 +1,246 @@
+//! What a response's state says to an analyst in Security Hub, and how that
+//! goes together with what stands there already. Pure: it neither reads nor
+//! writes a finding.
+
+pub mod merge;
+mod note;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Response, State, StepState};
+
+pub use self::note::NOTE_CHARACTERS;
+
+/// Security Hub's workflow status, as far as Firebreak sets it. `SUPPRESSED`
+/// is an analyst's word and never ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Workflow {
+    /// Open again: an undo gave the resource back.
+    New,
+    /// Somebody has to look: acted on in part, or waiting for approval.
+    Notified,
+    /// Contained, and verified by reading back.
+    Resolved,
+}
+
+impl Workflow {
+    /// Security Hub's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "NEW",
+            Self::Notified => "NOTIFIED",
+            Self::Resolved => "RESOLVED",
+        }
+    }
+}
+
+/// One update of a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusUpdate {
+    /// The workflow status; `None` leaves it as it is.
+    pub workflow: Option<Workflow>,
+    /// What is noted: it begins with `Firebreak`, and is cut where there is too
+    /// little room.
+    pub note: String,
+    /// What the reader can do, behind the note; never cut. May be empty.
+    pub hint: String,
+    /// User-defined fields.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl StatusUpdate {
+    /// The note with its hint, within the length that Security Hub takes.
+    pub fn text(&self) -> String {
+        note::ours(self, NOTE_CHARACTERS)
+    }
+
+    /// The same of a finding that stands open at another target: never resolved.
+    #[must_use]
+    pub fn not_resolved(mut self) -> Self {
+        if self.workflow == Some(Workflow::Resolved) {
+            self.workflow = Some(Workflow::Notified);
+        }
+        self
+    }
+}
+
+/// What to write for a response as it stands; `None` while there is nothing to
+/// claim yet.
+///
+/// `RESOLVED` is said of a response only whose containment was read back and
+/// whose every step ended well. One that has cut the attacker off already and
+/// still collects evidence says that much, as `NOTIFIED`.
+pub fn of(response: &Response) -> Option<StatusUpdate> {
+    let id = &response.id;
+    let (arn, reason) = (response.resource.arn(), &response.reason);
+    let undo = format!("Undo: firebreak responses undo {id}");
+    let show = format!("Details: firebreak responses show {id}");
+    let (workflow, note, hint) = match response.state {
+        State::Undoing => return None,
+        State::Running => {
+            let going = under_way(response)?;
+            let note = format!("Firebreak contained {arn} ({id}); still under way: {going}.");
+            (Some(Workflow::Notified), note, undo)
+        }
+        State::Observed => (None, format!("Firebreak observed ({id}): {reason}"), String::new()),
+        State::Refused => (None, format!("Firebreak did not act ({id}): {reason}"), String::new()),
+        State::AwaitingApproval => (
+            Some(Workflow::Notified),
+            format!("Firebreak awaits approval of {id}: {reason}."),
+            show,
+        ),
+        State::Contained => {
+            (Some(Workflow::Resolved), format!("Firebreak contained {arn} ({id}); {reason}."), undo)
+        }
+        State::Completed => {
+            (Some(Workflow::Notified), format!("Firebreak acted on {arn} ({id}): {reason}."), undo)
+        }
+        State::PartiallyContained => (
+            Some(Workflow::Notified),
+            format!("Firebreak contained this in part only ({id}); {reason}."),
+            undo,
+        ),
+        State::Failed => (
+            Some(Workflow::Notified),
+            format!("Firebreak could not contain this ({id}): {reason}."),
+            show,
+        ),
+        State::Denied => {
+            (Some(Workflow::Notified), format!("Firebreak did not act ({id}), {reason}"), show)
+        }
+        State::Undone | State::Expired => {
+            (Some(Workflow::New), format!("Firebreak undid {id}: {reason}"), String::new())
+        }
+    };
+    let fields = BTreeMap::from([
+        (merge::RESPONSE.to_owned(), id.to_string()),
+        (merge::STATE.to_owned(), response.state.to_string()),
+        (merge::RULE.to_owned(), response.rule.clone()),
+    ]);
+    Some(StatusUpdate { workflow, note, hint, fields })
+}
+
+/// The actions that have not ended yet, of a response whose containment was
+/// verified already; `None` before that, and where one failed: what it amounts
+/// to is only known at the end.
+fn under_way(response: &Response) -> Option<String> {
+    let steps = &response.steps;
+    let mut cutting = steps.iter().filter(|step| step.cuts_off());
+    let verified = cutting.clone().any(|step| step.state == StepState::Done);
+    let all = cutting.all(|step| matches!(step.state, StepState::Done | StepState::Skipped));
+    let going: Vec<&str> = steps
+        .iter()
+        .filter(|step| step.state == StepState::Planned)
+        .map(|step| step.action.as_str())
+        .collect();
+    (verified && all && !going.is_empty()).then(|| going.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{FORMAT, Step};
+    use firebreak_model::action::Phase;
+    use serde_json::{Value, json};
+
+    fn response(state: State, steps: &[(Phase, StepState)]) -> Response {
+        let response: Response = serde_json::from_value(json!({
+            "format": FORMAT, "id": "r-0123456789abcdef", "revision": 1, "state": state.name(),
+            "reason": "the reason", "ou_path": "r-fb01/ou-fb01-prod1111",
+            "rule": "r-fb01/isolate", "epoch": 1, "steps": [],
+            "created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z",
+            "lease_until": null,
+            "resource": {"partition": "aws", "account": "222222222222", "region": "eu-central-1",
+                "type": "Instance", "instanceId": "i-0abc"},
+            "finding": {"id": "f", "type": "t", "severity": 8.0, "title": "",
+                "product": "GuardDuty", "account": "222222222222", "region": "eu-central-1",
+                "security_hub": null},
+        }))
+        .unwrap();
+        let steps = steps
+            .iter()
+            .enumerate()
+            .map(|(index, (phase, state))| Step {
+                action: format!("action-{index}"),
+                phase: *phase,
+                parameters: Value::Null,
+                prior: Value::Null,
+                changes: Vec::new(),
+                state: *state,
+                detail: String::new(),
+            })
+            .collect();
+        Response { steps, ..response }
+    }
+
+    #[test]
+    fn resolved_is_said_of_a_containment_and_new_of_an_undo_alone() {
+        for state in State::ALL {
+            let workflow = of(&response(state, &[])).and_then(|update| update.workflow);
+            let expected = match state {
+                State::Running | State::Undoing | State::Observed | State::Refused => None,
+                State::AwaitingApproval
+                | State::Denied
+                | State::Completed
+                | State::PartiallyContained
+                | State::Failed => Some(Workflow::Notified),
+                State::Contained => Some(Workflow::Resolved),
+                State::Undone | State::Expired => Some(Workflow::New),
+            };
+            assert_eq!(workflow, expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn every_note_names_its_response_and_what_holds_a_resource_says_how_to_undo_it() {
+        for state in State::ALL {
+            let Some(update) = of(&response(state, &[])) else { continue };
+            let text = update.text();
+            assert!(text.starts_with("Firebreak "), "{text}");
+            assert!(text.contains("r-0123456789abcdef"), "{text}");
+            assert_eq!(text.contains("firebreak responses undo"), state.holds_resource(), "{text}");
+        }
+    }
+
+    #[test]
+    fn however_long_the_reason_the_hint_is_whole() {
+        for state in State::ALL {
+            let long = "é".repeat(2_000);
+            let Some(update) = of(&Response { reason: long, ..response(state, &[]) }) else {
+                continue;
+            };
+            let text = update.text();
+            assert_eq!(text.chars().count(), NOTE_CHARACTERS, "{state}");
+            assert!(text.ends_with(&update.hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_already_is_said_while_the_rest_goes_on() {
+        use Phase::{Collect, Contain};
+        use StepState::{Done, Failed, Planned, Skipped};
+        let check = |steps: &[(Phase, StepState)], expected: Option<&str>| {
+            let update = of(&response(State::Running, steps));
+            let told = update.as_ref().map(|it| it.note.rsplit(": ").next().unwrap());
+            assert_eq!(told, expected, "{steps:?}");
+            if let Some(update) = update {
+                assert_eq!(update.workflow, Some(Workflow::Notified));
+                assert!(update.note.contains("contained"), "{}", update.note);
+            }
+        };
+        check(
+            &[(Contain, Done), (Collect, Planned), (Collect, Planned)],
+            Some("action-1, action-2."),
+        );
+        check(&[(Contain, Done), (Contain, Skipped), (Collect, Planned)], Some("action-2."));
+        check(&[(Contain, Planned), (Collect, Planned)], None);
+        check(&[(Contain, Done), (Contain, Planned)], None);
+        check(&[(Contain, Done), (Contain, Failed), (Collect, Planned)], None);
+        check(&[(Contain, Done), (Collect, Done)], None);
+        check(&[(Contain, Skipped), (Collect, Planned)], None);
+        check(&[], None);
+    }
+}

@@ -1,0 +1,126 @@
+//! What an action says of itself and what it captures: the words in which the
+//! spoke's registry, policy, plan and record speak of actions.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// When an action runs: what cuts the attacker off runs before what collects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Cuts the attacker off.
+    Contain,
+    /// Keeps what is contained from being changed or lost.
+    Protect,
+    /// Marks and collects.
+    Collect,
+    /// Ends the resource, once all that was wanted of it is kept.
+    End,
+}
+
+/// What becomes of an action's effect when its response is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reversal {
+    /// Undo restores the prior state.
+    Restored,
+    /// It only adds something beside the resource, such as a snapshot: nothing
+    /// has to be put back, and what it made is kept.
+    Kept,
+    /// Nothing can restore the prior state: policy has to allow it expressly.
+    Impossible,
+}
+
+/// What an action says of itself. From this come the command line's list, the
+/// README's table, the session policies and the spoke role.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct About {
+    /// The name in policies.
+    pub name: &'static str,
+    /// One sentence, for runbooks.
+    pub sentence: &'static str,
+    /// The target types that it acts on, as policies name them.
+    pub resource_types: &'static [&'static str],
+    /// Every IAM action that it uses to read.
+    pub reads: &'static [&'static str],
+    /// Every IAM action that it uses to change, undo included.
+    pub writes: &'static [&'static str],
+    /// What undo does about it.
+    pub reversal: Reversal,
+    /// When it runs.
+    pub phase: Phase,
+}
+
+/// One attribute, before and after: what a plan shows its reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The attribute, such as `eni-0abc security groups`.
+    pub what: String,
+    /// Its value as observed.
+    pub before: String,
+    /// The value that the action gives it.
+    pub after: String,
+}
+
+/// What `observe` found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation<P> {
+    /// The prior state: all that `apply`, `verify` and `undo` need.
+    pub prior: P,
+    /// What `apply` would change; empty where all is as it should be already.
+    pub changes: Vec<Change>,
+}
+
+/// What policy and plan know of one action: the registry's entry without what
+/// carries it out.
+#[derive(Clone, Copy, Debug)]
+pub struct ActionFacts {
+    /// What the action says of itself.
+    pub about: About,
+    /// Actions of the same phase that run before this one where a rule asks for
+    /// both, because this one would stand in their way.
+    pub after: &'static [&'static str],
+    /// Actions that set the same attribute: a rule asks for one of them.
+    pub excludes: &'static [&'static str],
+    /// Whether it is about what the finding names besides the target: then
+    /// another finding is no repeat.
+    pub per_finding: bool,
+    /// Whether these are parameters of the action; `null` stands for none.
+    pub check: fn(&Value) -> Result<(), String>,
+    /// The JSON Schema of its parameters.
+    pub schema: fn() -> Value,
+}
+
+impl ActionFacts {
+    /// Its name in policies.
+    pub fn name(&self) -> &'static str {
+        self.about.name
+    }
+
+    /// Whether its effect can be undone, or needs no undo.
+    pub fn is_reversible(&self) -> bool {
+        self.about.reversal != Reversal::Impossible
+    }
+}
+
+/// Every action that there is, in the order in which lists show them: a value, so
+/// that policy and plan depend on no list of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct ActionCatalog(&'static [ActionFacts]);
+
+impl ActionCatalog {
+    /// A catalog of these actions.
+    pub const fn new(actions: &'static [ActionFacts]) -> Self {
+        Self(actions)
+    }
+
+    /// All of them.
+    pub fn all(self) -> &'static [ActionFacts] {
+        self.0
+    }
+
+    /// The action of this name.
+    pub fn find(self, name: &str) -> Option<&'static ActionFacts> {
+        self.0.iter().find(|facts| facts.about.name == name)
+    }
+}

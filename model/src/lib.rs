@@ -1,0 +1,14 @@
+//! The words that hub and spoke share: findings, resources, accounts, Regions and
+//! places, and what an action says of itself. Pure: no clock, network or globals.
+
+#![warn(missing_docs)]
+
+pub mod action;
+pub mod digest;
+pub mod error;
+pub mod finding;
+pub mod finding_types;
+pub mod form;
+pub mod organization;
+pub mod resource;
+pub mod suggest;

@@ -1,0 +1,1 @@
+//! The exhaustive suites stand in `tests/`, the benches in `benches/`.

@@ -1,0 +1,1 @@
+//! The integration tests stand in `tests/it`: one program, one module a subject.

@@ -1,0 +1,176 @@
+//! What is particular to `isolate-instance`: its groups, its order, its depth.
+
+use std::time::Duration;
+
+use firebreak_model::resource::ResourceKind;
+use firebreak_simulation::Effect;
+use firebreak_simulation::ec2::model::{Peer, Rule, SecurityGroup};
+use firebreak_spoke::actions::{Change, Observation};
+
+use crate::actions::cases::{case, first_interface, instance_id};
+use crate::actions::stage::{ACCOUNT, REGION, Stage, empty, holds, resource};
+use crate::actions::stops::stopped;
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_isolation_takes_one_call_after_another_three_times() {
+    const LATENCY: Duration = Duration::from_millis(100);
+    let organization = empty(LATENCY);
+    // Another instance in both VPCs is isolated already.
+    let first = Stage::with(&case("isolate-instance"), organization.clone()).await;
+    let prior = first.observe().await.unwrap().prior;
+    first.apply(&prior).await.unwrap();
+    let second = organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let groups: Vec<(String, String)> = ec2
+            .groups
+            .iter()
+            .filter(|(_, group)| group.name == "admin" || group.name == "backup")
+            .map(|(id, group)| (group.vpc.clone(), id.clone()))
+            .collect();
+        let id = ec2.add_instance(&groups[0].0, &[&groups[0].1]);
+        ec2.attach_interface(&id, &groups[1].0, &[&groups[1].1]);
+        id
+    });
+    let resource = resource(ResourceKind::Instance { instance_id: second });
+    let second = Stage { resource, ..first };
+    let start = tokio::time::Instant::now();
+    let observation = second.observe().await.unwrap();
+    assert_eq!(start.elapsed().as_millis() / LATENCY.as_millis(), 1);
+    second.apply(&observation.prior).await.unwrap();
+    assert_eq!(start.elapsed().as_millis() / LATENCY.as_millis(), 3);
+    assert!(holds(&second.verify(&observation.prior).await));
+    // The first still needs the groups.
+    let undone = second.undo(&observation.prior).await.unwrap();
+    assert_eq!(undone.restored.len(), 2, "{undone:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_isolation_that_fails_never_leaves_the_instance_open() {
+    for after in 0..40 {
+        let stage = Stage::of(&case("isolate-instance")).await;
+        let prior = stage.observe().await.unwrap().prior;
+        let effect = Effect::Error { status: 403, code: "UnauthorizedOperation".to_owned() };
+        let work = stage.apply(&prior);
+        stopped(&stage.organization, after, &effect, work).await;
+        let id = instance_id(&stage.resource);
+        let open = stage
+            .organization
+            .edit(|state| state.ec2(ACCOUNT, REGION).reachable_from_internet(&id));
+        assert!(!open, "the call after {after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_somebody_added_to_the_isolation_group_is_shown_and_taken_off() {
+    let stage = Stage::of(&case("isolate-instance")).await;
+    stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpcs: Vec<String> = ec2.vpcs.keys().cloned().collect();
+        for vpc in vpcs {
+            let id = ec2.add_group(&vpc, "firebreak-isolation");
+            let group = ec2.groups.get_mut(&id).unwrap();
+            group.ingress.insert(Rule::tcp(22, "192.0.2.0/24"));
+            group.egress.insert(Rule::all(Peer::PrefixList("pl-1".to_owned())));
+            group.egress.insert(Rule::all(Peer::Group(id)));
+        }
+    });
+    let Observation { prior, changes } = stage.observe().await.unwrap();
+    let repairs = |it: &&Change| it.what.starts_with("rules of firebreak-isolation");
+    assert_eq!(changes.iter().filter(repairs).count(), 2, "{changes:?}");
+    stage.apply(&prior).await.unwrap();
+    assert!(holds(&stage.verify(&prior).await));
+    // Without Firebreak's tag they are the organization's: undo lets them be.
+    stage.undo(&prior).await.unwrap();
+    let left = stage.organization.edit(|state| {
+        let groups = state.ec2(ACCOUNT, REGION).groups.clone();
+        groups.into_values().filter(|group| group.name == "firebreak-isolation").count()
+    });
+    assert_eq!(left, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_added_while_the_plan_waited_for_approval_is_taken_off() {
+    let organization = empty(Duration::ZERO);
+    let first = Stage::with(&case("isolate-instance"), organization.clone()).await;
+    let warm = first.observe().await.unwrap().prior;
+    first.apply(&warm).await.unwrap();
+    let prior = first.observe().await.unwrap().prior;
+    organization.edit(|state| {
+        for group in state.ec2(ACCOUNT, REGION).groups.values_mut() {
+            if group.name == "firebreak-isolation" {
+                group.ingress.insert(Rule::tcp(22, "0.0.0.0/0"));
+            }
+        }
+    });
+    tokio::time::advance(Duration::from_mins(10)).await;
+    first.apply(&prior).await.unwrap();
+    assert!(holds(&first.verify(&prior).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_that_another_undo_deletes_meanwhile_are_made_again() {
+    let organization = empty(Duration::ZERO);
+    let stage = Stage::with(&case("isolate-instance"), organization.clone()).await;
+    let cold = stage.observe().await.unwrap().prior;
+    stage.apply(&cold).await.unwrap();
+    let theirs = |group: &SecurityGroup| group.name.starts_with("firebreak-");
+    // Warm groups that nobody uses, deleted after they were observed.
+    let saved = organization.edit(|state| state.ec2(ACCOUNT, REGION).clone());
+    stage.undo(&cold).await.unwrap();
+    organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        for (id, group) in saved.groups.into_iter().filter(|(_, group)| theirs(group)) {
+            ec2.groups.insert(id, group);
+        }
+    });
+    let warm = stage.observe().await.unwrap().prior;
+    organization.edit(|state| {
+        state.ec2(ACCOUNT, REGION).groups.retain(|_, group| !theirs(group));
+    });
+    stage.apply(&warm).await.unwrap();
+    assert!(holds(&stage.verify(&warm).await));
+    stage.undo(&warm).await.unwrap();
+    assert_eq!(stage.snapshot(), stage.before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_that_cannot_be_changed_or_came_since_is_not_called_isolated() {
+    let stage = Stage::of(&case("isolate-instance")).await;
+    let id = first_interface_of(&stage);
+    stage.organization.edit(|state| {
+        let interface = state.ec2(ACCOUNT, REGION).interfaces.get_mut(&id).unwrap();
+        interface.requester_managed = true;
+    });
+    let Observation { prior, changes } = stage.observe().await.unwrap();
+    assert!(changes.iter().any(|change| change.after.starts_with("cannot be changed")));
+    stage.apply(&prior).await.unwrap();
+    assert!(!holds(&stage.verify(&prior).await));
+
+    let stage = Stage::of(&case("isolate-instance")).await;
+    let prior = stage.observe().await.unwrap().prior;
+    stage.apply(&prior).await.unwrap();
+    stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpc = ec2.vpcs.keys().next().unwrap().clone();
+        let group = ec2.add_group(&vpc, "way-out");
+        ec2.attach_interface(&instance_id(&stage.resource), &vpc, &[&group]);
+    });
+    assert!(!holds(&stage.verify(&prior).await));
+}
+
+fn first_interface_of(stage: &Stage) -> String {
+    stage.organization.edit(|state| first_interface(state, &stage.resource))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_was_deleted_since_keeps_its_interface_isolated_and_is_told() {
+    let stage = Stage::of(&case("isolate-instance")).await;
+    let prior = stage.observe().await.unwrap().prior;
+    stage.apply(&prior).await.unwrap();
+    stage.organization.edit(|state| {
+        state.ec2(ACCOUNT, REGION).groups.retain(|_, group| group.name != "backup");
+    });
+    let undone = stage.undo(&prior).await.unwrap();
+    assert_eq!(undone.drift.len(), 1, "{undone:?}");
+    assert!(undone.drift[0].contains("was deleted since"), "{undone:?}");
+}

@@ -1,0 +1,228 @@
+//! The laws that every action obeys, for every case.
+
+use firebreak_model::error::Kind;
+use firebreak_spoke::actions::{self, Reversal, Undone};
+
+use crate::actions::cases::{Case, cases};
+use crate::actions::stage::{Stage, holds, settled};
+use crate::actions::stops::{stopped, stops};
+
+/// The cases of the actions whose undo puts the prior state back.
+fn restoring() -> impl Iterator<Item = Case> {
+    cases()
+        .into_iter()
+        .filter(|case| actions::find(case.action).unwrap().about.reversal == Reversal::Restored)
+}
+
+#[test]
+fn every_action_has_a_case() {
+    let cases = cases();
+    for entry in actions::all() {
+        let name = entry.about.name;
+        assert!(cases.iter().any(|case| case.action == name), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn observing_changes_nothing_and_uses_reads_only() {
+    for case in cases() {
+        let stage = Stage::of(&case).await;
+        let observation = stage.observe().await.unwrap();
+        assert!(!observation.changes.is_empty(), "{}", case.name);
+        assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
+        assert!(stage.organization.calls().iter().all(|call| !call.mutating), "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_apply_does_is_read_back_and_not_before() {
+    for case in cases() {
+        let stage = Stage::of(&case).await;
+        let prior = stage.observe().await.unwrap().prior;
+        let verdict = stage.verify(&prior).await;
+        assert!(!holds(&verdict), "{}: {verdict:?}", case.name);
+        stage.apply(&prior).await.unwrap();
+        let verdict = settled(&stage, &prior).await;
+        assert!(holds(&verdict), "{}: {verdict:?}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn applying_twice_equals_applying_once() {
+    for case in cases() {
+        let stage = Stage::of(&case).await;
+        let prior = stage.observe().await.unwrap().prior;
+        stage.apply(&prior).await.unwrap();
+        let once = stage.snapshot();
+        assert_ne!(once, stage.before, "{}", case.name);
+        stage.apply(&prior).await.unwrap();
+        assert_eq!(stage.snapshot(), once, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn undo_restores_exactly_and_undoing_twice_equals_undoing_once() {
+    for case in restoring() {
+        let stage = Stage::of(&case).await;
+        let prior = stage.observe().await.unwrap().prior;
+        stage.apply(&prior).await.unwrap();
+        let undone = stage.undo(&prior).await.unwrap();
+        assert!(
+            !undone.restored.is_empty() && undone.drift.is_empty(),
+            "{}: {undone:?}",
+            case.name
+        );
+        assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
+        assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default(), "{}", case.name);
+        assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_there_after_an_undo() {
+    for case in cases() {
+        let stage = Stage::of(&case).await;
+        if stage.entry.about.reversal != Reversal::Kept {
+            continue;
+        }
+        let prior = stage.observe().await.unwrap().prior;
+        stage.apply(&prior).await.unwrap();
+        let kept = stage.snapshot();
+        let undone = stage.undo(&prior).await.unwrap();
+        assert!(undone.drift.is_empty(), "{}: {undone:?}", case.name);
+        // Where it can put something back after all, it does so as a whole.
+        let expected = if undone.restored.is_empty() { &kept } else { &stage.before };
+        assert_eq!(stage.snapshot(), *expected, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn undo_without_apply_changes_nothing() {
+    for case in cases() {
+        let stage = Stage::of(&case).await;
+        let prior = stage.observe().await.unwrap().prior;
+        assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default(), "{}", case.name);
+        assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changed_since_is_left_alone_and_told() {
+    for case in restoring() {
+        let stage = Stage::of(&case).await;
+        let prior = stage.observe().await.unwrap().prior;
+        stage.apply(&prior).await.unwrap();
+        let theirs = stage.organization.edit(|state| {
+            (case.disturb)(state, &stage.resource);
+            (case.witness)(state, &stage.resource)
+        });
+        let undone = stage.undo(&prior).await.unwrap();
+        assert!(!undone.drift.is_empty(), "{}: {undone:?}", case.name);
+        let now = stage.organization.edit(|state| (case.witness)(state, &stage.resource));
+        assert_eq!(now, theirs, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_is_gone_is_told_and_nothing_is_changed() {
+    for case in cases() {
+        let stage = Stage::of(&case).await;
+        let prior = stage.observe().await.unwrap().prior;
+        stage.organization.edit(|state| (case.remove)(state, &stage.resource));
+        let gone = stage.snapshot();
+        if gone == stage.before {
+            continue; // An account is never gone.
+        }
+        assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Gone, "{}", case.name);
+        if !case.outlives {
+            assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::Gone, "{}", case.name);
+            assert_eq!(stage.snapshot(), gone, "{}", case.name);
+        }
+        let undone = stage.undo(&prior).await.unwrap();
+        assert!(undone.restored.is_empty(), "{}: {undone:?}", case.name);
+        assert_eq!(stage.snapshot(), gone, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_another_account_is_refused_before_any_call() {
+    for case in cases() {
+        let mut stage = Stage::of(&case).await;
+        stage.resource.account = "222222222222".parse().unwrap();
+        assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused, "{}", case.name);
+        assert_eq!(stage.organization.call_count(), 0, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_stops_at_any_call_is_undone_exactly() {
+    for case in restoring() {
+        for effect in stops() {
+            for after in 0.. {
+                let stage = Stage::of(&case).await;
+                let prior = stage.observe().await.unwrap().prior;
+                stage.organization.forget_calls();
+                let work = stage.apply(&prior);
+                let ended = stopped(&stage.organization, after, &effect, work).await;
+                let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
+                stage.undo(&prior).await.unwrap();
+                let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+                assert_eq!(stage.snapshot(), stage.before, "{told}");
+                if whole {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
+    for case in cases() {
+        for effect in stops() {
+            for after in 0.. {
+                let stage = Stage::of(&case).await;
+                let prior = stage.observe().await.unwrap().prior;
+                stage.organization.forget_calls();
+                let work = stage.apply(&prior);
+                let ended = stopped(&stage.organization, after, &effect, work).await;
+                let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
+                let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+                stage.apply(&prior).await.unwrap();
+                let verdict = settled(&stage, &prior).await;
+                assert!(holds(&verdict), "{told}: {verdict:?}");
+                // What it left half done may still be under way: undo then waits.
+                if stage.entry.about.reversal == Reversal::Restored {
+                    stage.undo(&prior).await.unwrap();
+                    assert_eq!(stage.snapshot(), stage.before, "{told}");
+                }
+                if whole {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_stops_at_any_call_converges_when_it_runs_again() {
+    for case in restoring() {
+        for effect in stops() {
+            for after in 0.. {
+                let stage = Stage::of(&case).await;
+                let prior = stage.observe().await.unwrap().prior;
+                stage.apply(&prior).await.unwrap();
+                stage.organization.forget_calls();
+                let work = stage.undo(&prior);
+                let ended = stopped(&stage.organization, after, &effect, work).await;
+                let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
+                stage.undo(&prior).await.unwrap();
+                let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+                assert_eq!(stage.snapshot(), stage.before, "{told}");
+                if whole {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The laws that every action obeys, each exercised against the simulated
+//! organization with exactly the permissions that the action declares. A new
+//! action gets a case in `cases` and obeys them all, or this fails.
+
+mod automation;
+mod cases;
+mod clusters;
+mod compute;
+mod evidence;
+mod identity;
+mod isolation;
+mod laws;
+mod random;
+mod stage;
+mod stops;
+mod storage;
+mod targets;

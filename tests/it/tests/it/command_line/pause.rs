@@ -1,0 +1,29 @@
+//! The kill switches, from the command line.
+
+use crate::command_line::served::served;
+
+#[test]
+fn what_is_there_is_paused_and_resumed_and_a_typing_error_is_refused() {
+    let served = served();
+    let run = |arguments: &[&str]| {
+        let output = served.run(arguments, "");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    served.text(&["policy", "push", "policies", "--yes"], "");
+    for typo in [["--ou", "ou-fb01-sandbox2"], ["--account", "999999999990"], ["--rule", "nobody"]]
+    {
+        let (code, said) = run(&["pause", typo[0], typo[1]]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("nothing was paused") && said.contains("help: "), "{said}");
+    }
+    let (code, said) = run(&["pause", "--list"]);
+    assert_eq!((code, said.trim()), (Some(0), "nothing is paused"));
+    let (code, said) = run(&["pause", "--ou", "ou-fb01-sandbox1", "--reason", "a game day"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("in force") && said.contains("a game day"), "{said}");
+    let (code, said) = run(&["resume", "--ou", "ou-fb01-sandbox1"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = run(&["resume", "--ou", "ou-fb01-sandbox1"]);
+    assert_eq!(code, Some(1), "{said}");
+}

@@ -1,0 +1,25 @@
+//! The integration tests: one program, so that the SDKs are linked once. Each
+//! module is a subject; `cargo test -p firebreak-it -- scenarios::` runs one.
+
+// The futures of the engine are deep, and Send is proved of each of their parts.
+#![recursion_limit = "256"]
+
+mod actions;
+mod arrows;
+mod bootstrap;
+mod command_line;
+mod conformance;
+mod cost;
+mod deploy;
+mod hostile;
+mod intake;
+mod package;
+mod policy;
+mod policy_import;
+mod policy_schema;
+mod queue;
+mod scenarios;
+mod session_policy;
+mod stacksets;
+mod templates;
+mod tidy;

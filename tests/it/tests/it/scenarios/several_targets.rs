@@ -1,0 +1,149 @@
+//! A finding with several targets has a response for each: it is told as
+//! resolved, or archived, only when none of them stands open.
+
+use std::time::Duration;
+
+use firebreak_aws::settings::Settings;
+use firebreak_demo::world::{Attack, Member, event};
+use firebreak_engine::Responder;
+use firebreak_response::record::{Response, State};
+use firebreak_simulation::{Effect, Fault, Options};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::scenarios::stage::{Stage, deliver_to, finding_on, policy, stage_with, whole_undo};
+
+/// A hub that archives in GuardDuty, and acts by itself but in production.
+async fn archiving() -> (Stage, Responder) {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, deactivate-access-key]\n",
+        "attach: ou-fb01-prod1111\nceiling: approve\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let settings = Settings { archive_resolved: true, ..stage.world.settings() };
+    let responder = Responder::new(&stage.world.hub_config().await.unwrap(), settings);
+    (stage, responder)
+}
+
+/// An attack sequence over these instances and the first one's user's key.
+fn sequence(stage: &Stage, members: &[&Member]) -> Value {
+    let first = members[0];
+    let instances: Vec<Value> = members
+        .iter()
+        .map(|member| {
+            let Member { account, region, instance, .. } = member;
+            json!({
+                "uid": format!("arn:aws:ec2:{region}:{account}:instance/{instance}"),
+                "name": instance, "accountId": account, "resourceType": "EC2_INSTANCE",
+                "region": region,
+            })
+        })
+        .collect();
+    let kind = "AttackSequence:EC2/CompromisedInstanceGroup";
+    let mut finding = finding_on(first, 1, kind, json!({ "resourceType": "AttackSequence" }));
+    finding["service"]["detection"] = json!({ "sequence": {
+        "uid": "sequence-1",
+        "resources": instances,
+        "actors": [{ "id": "actor-1", "user": {
+            "name": first.user, "uid": "AIDAEXAMPLE", "type": "IAMUser",
+            "credentialUid": first.key, "account": { "uid": first.account },
+        }}],
+    }});
+    stage.world.raise(&finding);
+    stage.world.import(&finding);
+    finding
+}
+
+/// The workflow status, and whether it is archived.
+fn told(stage: &Stage, finding: &Value) -> (String, bool) {
+    let status = stage.world.security_hub_status(finding).unwrap();
+    let archived = stage.world.organization.edit(|state| {
+        let held = state.guardduty.finding_mut(finding["id"].as_str().unwrap()).unwrap();
+        held["service"]["archived"].as_bool().unwrap()
+    });
+    (status, archived)
+}
+
+async fn respond(responder: &Responder, finding: &Value) -> Vec<Response> {
+    let delivered = deliver_to(responder, &event(finding).to_string()).await;
+    assert!(!delivered.failed, "{:?}", delivered.handled.errors);
+    delivered.handled.outcomes.into_iter().filter_map(|it| it.response).collect()
+}
+
+/// When every message of a finding has come again as often as it may.
+async fn sweep_later(stage: &Stage, responder: &Responder) {
+    stage.world.organization.advance(SignedDuration::from_mins(31));
+    let swept = responder.sweep().await;
+    assert_eq!(swept.failures(), Vec::<String>::new());
+}
+
+fn of_state(responses: &[Response], state: State) -> Vec<&Response> {
+    responses.iter().filter(|it| it.state == state).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_stands_open() {
+    let (stage, responder) = archiving().await;
+    let production = stage.member("production", 0);
+    let finding = sequence(&stage, &[stage.member("sandbox", 1), production]);
+    let responses = respond(&responder, &finding).await;
+    let contained = of_state(&responses, State::Contained);
+    let waiting = of_state(&responses, State::AwaitingApproval);
+    assert_eq!((contained.len(), waiting.len()), (2, 1));
+    assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false));
+    sweep_later(&stage, &responder).await;
+    assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false));
+    // Further findings of a contained target have all of its findings told again.
+    for number in 8..10 {
+        let further = stage.finding(Attack::Instance, stage.member("sandbox", 1), number);
+        stage.world.raise(&further);
+        respond(&responder, &further).await;
+        assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false), "{number}");
+    }
+    let done = responder.approve(&waiting[0].id, None, None).await.unwrap();
+    assert_eq!(done.state, State::Contained, "{}", done.reason);
+    assert_eq!(told(&stage, &finding), ("RESOLVED".to_owned(), false));
+    sweep_later(&stage, &responder).await;
+    assert_eq!(told(&stage, &finding), ("RESOLVED".to_owned(), true));
+    // Given back at one target, it is open.
+    responder.undo(&contained[0].id, whole_undo()).await.unwrap();
+    assert_eq!(told(&stage, &finding), ("NEW".to_owned(), false));
+}
+
+/// The one that is contained first knows of no other yet; and GuardDuty would
+/// not confirm what is archived.
+#[tokio::test(start_paused = true)]
+async fn what_is_contained_before_another_target_is_decided_is_not_archived() {
+    for fails in [false, true] {
+        let (stage, responder) = archiving().await;
+        let organization = &stage.world.organization;
+        let slow = Effect::Slow(Duration::from_secs(5));
+        organization.inject(Fault::once("DescribeInstances", slow.clone()));
+        organization.inject(Fault { after: 1, ..Fault::once("GetFindings", slow) });
+        if fails {
+            let denied = Effect::Error { status: 403, code: "UnauthorizedOperation".to_owned() };
+            organization.inject(Fault::always("ModifyNetworkInterfaceAttribute", denied));
+        }
+        let finding = sequence(&stage, &[stage.member("sandbox", 0)]);
+        let responses = respond(&responder, &finding).await;
+        let contained = of_state(&responses, State::Contained).len();
+        assert_eq!((responses.len(), contained), (2, if fails { 1 } else { 2 }));
+        sweep_later(&stage, &responder).await;
+        let expected = if fails { ("NOTIFIED", false) } else { ("RESOLVED", true) };
+        assert_eq!(told(&stage, &finding), (expected.0.to_owned(), expected.1));
+    }
+}
+
+/// One finding of the target alone, another one of several.
+#[tokio::test(start_paused = true)]
+async fn a_further_finding_s_other_targets_count_for_that_finding_alone() {
+    let (stage, responder) = archiving().await;
+    let sandbox = stage.member("sandbox", 0);
+    let alone = stage.finding(Attack::Instance, sandbox, 7);
+    assert_eq!(respond(&responder, &alone).await[0].state, State::Contained);
+    let several = sequence(&stage, &[sandbox, stage.member("production", 0)]);
+    respond(&responder, &several).await;
+    sweep_later(&stage, &responder).await;
+    assert_eq!(told(&stage, &alone), ("RESOLVED".to_owned(), true));
+    assert_eq!(told(&stage, &several), ("NOTIFIED".to_owned(), false));
+}
