@@ -4,8 +4,8 @@ use aws_credential_types::Credentials;
 use aws_types::SdkConfig;
 use firebreak_model::resource::{AccountId, Partition, Region};
 
-use crate::calls::Limits;
-use crate::pace::Pace;
+use crate::deadline_client::Limits;
+use crate::rate_limit::RateLimits;
 
 /// A session as STS granted it: what the clients of an account are built of.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Grant<'a> {
     /// The account's partition.
     pub partition: Partition,
     /// The rate limits that all sessions share.
-    pub pace: Pace,
+    pub pace: RateLimits,
     /// What calls of a cluster's API keep to: they go through a client that trusts
     /// the cluster's own authority and no other. Without it they go through the HTTP
     /// client of `config`, where it has one.

@@ -2,9 +2,9 @@
 //! invocation's deadline and counts, the rate limits, and the sorting of errors.
 //! Knows no service's SDK.
 
-mod buckets;
-pub mod calls;
 pub mod deadline;
+pub mod deadline_client;
 pub mod grant;
-pub mod pace;
+pub mod rate_limit;
 pub mod sdk_error;
+mod token_bucket;

@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Reads an SDK error. `call` is the IAM action's name, such as
 /// `ec2:DescribeInstances`, which names the missing permission as well.
@@ -24,10 +24,10 @@ where
         (None, SdkError::ServiceError(_))
             if status(error).is_some_and(|code| (300..500).contains(&code)) =>
         {
-            Kind::Failed
+            ErrorKind::Failed
         }
-        (None, SdkError::ConstructionFailure(_)) => Kind::Failed,
-        (None, _) => Kind::Transient,
+        (None, SdkError::ConstructionFailure(_)) => ErrorKind::Failed,
+        (None, _) => ErrorKind::Transient,
     };
     let said = match error {
         SdkError::ServiceError(service) => match (service.err().code(), service.err().message()) {
@@ -37,7 +37,7 @@ where
         },
         _ => with_causes(error),
     };
-    let help = (kind == Kind::Denied).then(|| {
+    let help = (kind == ErrorKind::Denied).then(|| {
         format!("grant the spoke role {call}: redeploy stacksets/spoke.yaml, and look for a service control policy that denies it")
     });
     ActionError { kind, message: format!("{call} failed: {said}"), code, help }
@@ -47,17 +47,17 @@ where
 /// `DisplayErrorContext` adds all of the answer, headers and body, as a program
 /// sees it.
 pub fn with_causes(error: &dyn Error) -> String {
-    let mut told = error.to_string();
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let said = error.to_string();
         // Some repeat what is below them.
-        if !told.ends_with(&said) {
-            told = format!("{told}: {said}");
+        if !message.ends_with(&said) {
+            message = format!("{message}: {said}");
         }
         cause = error.source();
     }
-    told
+    message
 }
 
 fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
@@ -67,7 +67,7 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
 /// Sorts AWS's error codes. Sources: the "Error codes" page of the EC2 API
 /// reference, the "Common errors" and per-action errors of the IAM, S3, S3
 /// Control and STS API references.
-fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
+fn kind_of_code(code: &str, status: Option<u16>) -> ErrorKind {
     match code {
         "InvalidInstanceID.NotFound"
         | "InvalidInstanceID.Malformed"
@@ -84,15 +84,15 @@ fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
         | "DBClusterNotFoundFault"
         | "ResourceNotFoundException"
         | "ClusterNotFoundException"
-        | "ServiceNotFoundException" => Kind::Gone,
+        | "ServiceNotFoundException" => ErrorKind::Gone,
         "UnauthorizedOperation"
         | "AccessDenied"
         | "AccessDeniedException"
         | "AuthFailure"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
-        | "OptInRequired" => Kind::Denied,
-        "UnmodifiableEntity" => Kind::Refused,
+        | "OptInRequired" => ErrorKind::Denied,
+        "UnmodifiableEntity" => ErrorKind::Refused,
         "RequestLimitExceeded"
         | "Throttling"
         | "ThrottlingException"
@@ -126,9 +126,9 @@ fn kind_of_code(code: &str, status: Option<u16>) -> Kind {
         | "AutomationExecutionLimitExceededException"
         | "ExpiredToken"
         | "ExpiredTokenException"
-        | "RequestExpired" => Kind::Transient,
-        _ if status.is_some_and(|status| status >= 500) => Kind::Transient,
-        _ => Kind::Failed,
+        | "RequestExpired" => ErrorKind::Transient,
+        _ if status.is_some_and(|status| status >= 500) => ErrorKind::Transient,
+        _ => ErrorKind::Failed,
     }
 }
 
@@ -144,26 +144,26 @@ mod tests {
         let error = ConnectorError::io(Box::new(refused));
         let error: SdkError<aws_smithy_types::error::ErrorMetadata, HttpResponse> =
             SdkError::dispatch_failure(error);
-        let told = from_sdk("sts:GetCallerIdentity", &error);
+        let message = from_sdk("sts:GetCallerIdentity", &error);
         assert_eq!(
-            told.message,
+            message.message,
             "sts:GetCallerIdentity failed: dispatch failure: io error: connection refused"
         );
-        assert_eq!(told.kind, Kind::Transient);
+        assert_eq!(message.kind, ErrorKind::Transient);
     }
 
     #[test]
     fn codes_are_sorted_by_what_the_caller_does() {
-        let check = |code: &str, status: u16, expected: Kind| {
+        let check = |code: &str, status: u16, expected: ErrorKind| {
             assert_eq!(kind_of_code(code, Some(status)), expected, "{code}");
         };
-        check("InvalidInstanceID.NotFound", 400, Kind::Gone);
-        check("NoSuchEntity", 404, Kind::Gone);
-        check("UnauthorizedOperation", 403, Kind::Denied);
-        check("UnmodifiableEntity", 400, Kind::Refused);
-        check("RequestLimitExceeded", 503, Kind::Transient);
-        check("SomethingNew", 500, Kind::Transient);
-        check("SomethingNew", 400, Kind::Failed);
-        check("LimitExceeded", 409, Kind::Failed);
+        check("InvalidInstanceID.NotFound", 400, ErrorKind::Gone);
+        check("NoSuchEntity", 404, ErrorKind::Gone);
+        check("UnauthorizedOperation", 403, ErrorKind::Denied);
+        check("UnmodifiableEntity", 400, ErrorKind::Refused);
+        check("RequestLimitExceeded", 503, ErrorKind::Transient);
+        check("SomethingNew", 500, ErrorKind::Transient);
+        check("SomethingNew", 400, ErrorKind::Failed);
+        check("LimitExceeded", 409, ErrorKind::Failed);
     }
 }

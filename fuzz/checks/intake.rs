@@ -8,8 +8,8 @@ use firebreak_model::finding::Finding;
 use firebreak_model::organization::Place;
 use firebreak_policy::{Policy, Tags};
 
-use firebreak_model::form::is_plain;
 use firebreak_model::resource::{Resource, ResourceKind};
+use firebreak_model::text::is_plain;
 use serde_json::Value;
 
 /// Reads a message and checks each finding and each rejection of it; gives back
@@ -26,10 +26,10 @@ pub(crate) fn check(message: &str) -> (usize, usize) {
             }
             Err(rejection) => {
                 rejections += 1;
-                let told = rejection.to_string();
+                let described = rejection.to_string();
                 assert!(!rejection.reason.is_empty(), "a rejection without a reason");
-                assert!(told.chars().all(is_plain), "it forges lines of a log: {told:?}");
-                assert!(told.len() < 20_000, "{} bytes of rejection", told.len());
+                assert!(described.chars().all(is_plain), "it forges lines of a log: {described:?}");
+                assert!(described.len() < 20_000, "{} bytes of rejection", described.len());
             }
         }
     }

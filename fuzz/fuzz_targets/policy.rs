@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use firebreak_model::action::{About, ActionCatalog, ActionFacts, Phase, Reversal};
+use firebreak_model::action::{ActionCatalog, ActionFacts, ActionSpec, Phase, Reversal};
 use serde_json::{Value, json};
 
 #[path = "../checks/policy.rs"]
@@ -30,7 +30,7 @@ const fn action(
     reversal: Reversal,
     excludes: &'static [&'static str],
 ) -> ActionFacts {
-    let about = About {
+    let about = ActionSpec {
         name,
         sentence: "",
         resource_types,

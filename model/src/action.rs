@@ -8,7 +8,7 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Cuts the attacker off.
+    /// Contains: removes the attacker's access.
     Contain,
     /// Keeps what is contained from being changed or lost.
     Protect,
@@ -18,7 +18,7 @@ pub enum Phase {
     End,
 }
 
-/// What becomes of an action's effect when its response is undone.
+/// What undo does about an action's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reversal {
@@ -31,10 +31,10 @@ pub enum Reversal {
     Impossible,
 }
 
-/// What an action says of itself. From this come the command line's list, the
+/// The specification of an action. From this come the command line's list, the
 /// README's table, the session policies and the spoke role.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct About {
+pub struct ActionSpec {
     /// The name in policies.
     pub name: &'static str,
     /// One sentence, for runbooks.
@@ -64,7 +64,7 @@ pub struct Change {
 
 /// What `observe` found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Observation<P> {
+pub struct CapturedState<P> {
     /// The prior state: all that `apply`, `verify` and `undo` need.
     pub prior: P,
     /// What `apply` would change; empty where all is as it should be already.
@@ -75,8 +75,8 @@ pub struct Observation<P> {
 /// carries it out.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionFacts {
-    /// What the action says of itself.
-    pub about: About,
+    /// The action's specification.
+    pub spec: ActionSpec,
     /// Actions of the same phase that run before this one where a rule asks for
     /// both, because this one would stand in their way.
     pub after: &'static [&'static str],
@@ -94,12 +94,12 @@ pub struct ActionFacts {
 impl ActionFacts {
     /// Its name in policies.
     pub fn name(&self) -> &'static str {
-        self.about.name
+        self.spec.name
     }
 
     /// Whether its effect can be undone, or needs no undo.
     pub fn is_reversible(&self) -> bool {
-        self.about.reversal != Reversal::Impossible
+        self.spec.reversal != Reversal::Impossible
     }
 }
 
@@ -121,6 +121,6 @@ impl ActionCatalog {
 
     /// The action of this name.
     pub fn find(self, name: &str) -> Option<&'static ActionFacts> {
-        self.0.iter().find(|facts| facts.about.name == name)
+        self.0.iter().find(|facts| facts.spec.name == name)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// What kind of failure it is: each is handled in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The action has nothing to do on this kind of target; not a failure.
     NotApplicable,
     /// The action must not touch this target: protected, or not what it claims to be.
@@ -20,11 +20,11 @@ pub enum Kind {
     Failed,
 }
 
-/// One failure, told for its reader: what could not be done, and why.
+/// One failure, worded for its reader: what could not be done, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionError {
     /// What the caller does about it.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// The whole sentence, without a full stop.
     pub message: String,
     /// AWS's error code, where AWS answered with one.
@@ -47,7 +47,7 @@ impl Error for ActionError {}
 
 impl ActionError {
     /// A failure that AWS did not answer: found by the action itself.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), code: None, help: None }
     }
 
@@ -59,7 +59,7 @@ impl ActionError {
     /// One error for all that failed side by side; `None` when nothing did. A
     /// passing failure is worth another try, whatever else failed beside it.
     pub fn all(failed: Vec<Self>) -> Option<Self> {
-        let passing = failed.iter().find(|error| error.kind == Kind::Transient);
+        let passing = failed.iter().find(|error| error.kind == ErrorKind::Transient);
         let Self { kind, code, .. } = passing.or(failed.first())?.clone();
         let mut messages: Vec<String> = Vec::new();
         let mut helps: Vec<String> = Vec::new();
@@ -81,9 +81,9 @@ mod tests {
     #[test]
     fn of_several_failures_the_passing_one_decides_and_all_are_told() {
         assert_eq!(ActionError::all(Vec::new()), None);
-        let failed = ActionError::new(Kind::Failed, "no");
-        let passing = ActionError::new(Kind::Transient, "not yet");
+        let failed = ActionError::new(ErrorKind::Failed, "no");
+        let passing = ActionError::new(ErrorKind::Transient, "not yet");
         let all = ActionError::all(vec![failed.clone(), passing, failed]).unwrap();
-        assert_eq!((all.kind, all.message.as_str()), (Kind::Transient, "no; not yet"));
+        assert_eq!((all.kind, all.message.as_str()), (ErrorKind::Transient, "no; not yet"));
     }
 }

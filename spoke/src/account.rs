@@ -8,14 +8,14 @@ use aws_credential_types::Credentials;
 use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_types::SdkConfig;
 
-use firebreak_client::calls::Limits;
+use firebreak_client::deadline_client::Limits;
 use firebreak_client::grant::Grant;
-use firebreak_client::pace::{Class, Pace};
+use firebreak_client::rate_limit::{Class, RateLimits};
 use firebreak_model::resource::{AccountId, Partition, Region};
 
 /// One account and Region, seen through one session of the spoke role.
 #[derive(Debug)]
-pub struct Account {
+pub struct AccountSession {
     /// The account.
     pub id: AccountId,
     /// The Region of the regional clients.
@@ -28,7 +28,7 @@ pub struct Account {
     /// What calls of a cluster's API have to keep to: they need a client that
     /// trusts the cluster's own authority, which is not the configuration's.
     pub(crate) clusters: Option<Limits>,
-    pace: Pace,
+    pace: RateLimits,
     clients: Clients,
 }
 
@@ -38,7 +38,7 @@ macro_rules! client {
         client!($account, $sdk, &$account.region)
     };
     ($account:expr, $sdk:ident, $region:expr) => {{
-        let Account { id, credentials, config, .. } = $account;
+        let AccountSession { id, credentials, config, .. } = $account;
         let region: &Region = $region;
         let key = credentials.access_key_id();
         let retries = format!("{}/{id}/{region}/{key}", stringify!($sdk));
@@ -61,7 +61,7 @@ macro_rules! clients {
             $($name: OnceLock<$sdk::Client>,)*
         }
 
-        impl Account {
+        impl AccountSession {
             $(
                 $(#[$doc])*
                 pub async fn $name(&self) -> &$sdk::Client {
@@ -98,7 +98,7 @@ clients! {
     wafv2, aws_sdk_wafv2, Class::Waf;
 }
 
-impl Account {
+impl AccountSession {
     /// An account under a session.
     /// Retry tokens are this session's own: the SDK shares them by service and
     /// Region otherwise, so that one throttled account would starve the rest.

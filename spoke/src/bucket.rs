@@ -8,9 +8,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::account::Account;
+use crate::account::AccountSession;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Region, ResourceKind};
 
 /// The bucket that a target names.
@@ -27,7 +27,7 @@ pub(crate) fn name(kind: &ResourceKind) -> Result<&str, ActionError> {
         | ResourceKind::EcsCluster { .. }
         | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => {
-            Err(ActionError::new(Kind::NotApplicable, "the target is no bucket"))
+            Err(ActionError::new(ErrorKind::NotApplicable, "the target is no bucket"))
         }
     }
 }
@@ -37,7 +37,7 @@ pub(crate) fn name(kind: &ResourceKind) -> Result<&str, ActionError> {
 /// names that one, and the call is made there (S3 user guide, "Making requests
 /// to a bucket in another Region": `x-amz-bucket-region`).
 pub(crate) async fn call<T, E, F>(
-    account: &Account,
+    account: &AccountSession,
     bucket: &str,
     action: &str,
     send: impl Fn(aws_sdk_s3::Client) -> F + Send,
@@ -81,21 +81,23 @@ pub(crate) fn absent<T>(
 fn error<E>(
     call: &str,
     error: &SdkError<E, HttpResponse>,
-    account: &Account,
+    account: &AccountSession,
     bucket: &str,
 ) -> ActionError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    tell(call, from_sdk(call, error), account.id.as_str(), bucket)
+    explain_denial(call, from_sdk(call, error), account.id.as_str(), bucket)
 }
 
 /// S3 names the kind of policy that lacks a permission or denies it; a bare
 /// "Access Denied" is what an owner other than the expected one gets (S3 user
 /// guide, "Verifying bucket ownership" and "Troubleshoot access denied errors").
-fn tell(call: &str, error: ActionError, account: &str, bucket: &str) -> ActionError {
-    let told = ["identity-based policy", "session policy", "service control policy"];
-    if error.kind != Kind::Denied || told.iter().any(|policy| error.message.contains(policy)) {
+fn explain_denial(call: &str, error: ActionError, account: &str, bucket: &str) -> ActionError {
+    let policies = ["identity-based policy", "session policy", "service control policy"];
+    if error.kind != ErrorKind::Denied
+        || policies.iter().any(|policy| error.message.contains(policy))
+    {
         return error;
     }
     let message = format!(
@@ -105,7 +107,7 @@ fn tell(call: &str, error: ActionError, account: &str, bucket: &str) -> ActionEr
     let help = format!(
         "look who owns the bucket: if it is {account}, grant the spoke role {call} and look for a bucket policy or service control policy that denies it"
     );
-    ActionError { kind: Kind::Refused, message, help: Some(help), ..error }
+    ActionError { kind: ErrorKind::Refused, message, help: Some(help), ..error }
 }
 
 #[cfg(test)]
@@ -114,15 +116,16 @@ mod tests {
 
     #[test]
     fn a_bucket_of_another_account_is_told_from_a_missing_permission() {
-        let check = |kind: Kind, said: &str, expected: Kind| {
-            let error = tell("s3:X", ActionError::new(kind, said), "111111111111", "data");
+        let check = |kind: ErrorKind, said: &str, expected: ErrorKind| {
+            let error =
+                explain_denial("s3:X", ActionError::new(kind, said), "111111111111", "data");
             assert_eq!(error.kind, expected, "{said}");
         };
-        check(Kind::Denied, "AccessDenied: Access Denied", Kind::Refused);
+        check(ErrorKind::Denied, "AccessDenied: Access Denied", ErrorKind::Refused);
         let detailed = "AccessDenied: User: arn is not authorized to perform: s3:X on resource: \
                         data because no identity-based policy allows the s3:X action";
-        check(Kind::Denied, detailed, Kind::Denied);
-        check(Kind::Gone, "NoSuchBucket", Kind::Gone);
-        check(Kind::Transient, "SlowDown", Kind::Transient);
+        check(ErrorKind::Denied, detailed, ErrorKind::Denied);
+        check(ErrorKind::Gone, "NoSuchBucket", ErrorKind::Gone);
+        check(ErrorKind::Transient, "SlowDown", ErrorKind::Transient);
     }
 }

@@ -48,11 +48,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::{BoxError, Service};
 
-use crate::account::Account;
-use firebreak_client::pace::Class;
+use crate::account::AccountSession;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_client::sdk_error::with_causes;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Partition, Region};
 
 /// What DescribeCluster needs.
@@ -62,17 +62,17 @@ pub(crate) const DESCRIBE: &str = "eks:DescribeCluster";
 const PAGE: u32 = 500;
 
 /// Describes a cluster; `Gone` when there is none of this name.
-pub(crate) async fn describe(account: &Account, name: &str) -> Result<Cluster, ActionError> {
+pub(crate) async fn describe(account: &AccountSession, name: &str) -> Result<Cluster, ActionError> {
     let answer = account.eks().await.describe_cluster().name(name).send().await;
     let answer = answer.map_err(|error| from_sdk(DESCRIBE, &error))?;
     answer.cluster.ok_or_else(|| {
-        ActionError::new(Kind::Failed, format!("{DESCRIBE} answered nothing about `{name}`"))
+        ActionError::new(ErrorKind::Failed, format!("{DESCRIBE} answered nothing about `{name}`"))
     })
 }
 
 /// The Kubernetes API of one cluster, called as the account's session.
 pub(crate) struct Kubernetes<'a> {
-    account: &'a Account,
+    account: &'a AccountSession,
     cluster: String,
     /// Whether the endpoint is reachable from the VPC only.
     private: bool,
@@ -92,10 +92,16 @@ impl<K> Object for K where
 
 impl<'a> Kubernetes<'a> {
     /// A client for the cluster's API. Nothing is sent yet.
-    pub(crate) fn connect(account: &'a Account, cluster: &Cluster) -> Result<Self, ActionError> {
+    pub(crate) fn connect(
+        account: &'a AccountSession,
+        cluster: &Cluster,
+    ) -> Result<Self, ActionError> {
         let name = cluster.name().unwrap_or_default().to_owned();
         let missing = |what: &str| {
-            ActionError::new(Kind::Transient, format!("the cluster `{name}` has no {what} yet"))
+            ActionError::new(
+                ErrorKind::Transient,
+                format!("the cluster `{name}` has no {what} yet"),
+            )
         };
         let endpoint = cluster.endpoint().ok_or_else(|| missing("endpoint"))?;
         let authority = cluster
@@ -105,7 +111,7 @@ impl<'a> Kubernetes<'a> {
         let config = &account.config;
         // Every configuration has a clock of its own: the SDK needs one to sign.
         let now = config.time_source().map_or(SystemTime::UNIX_EPOCH, |source| source.now());
-        let Account { credentials, region, partition, .. } = account;
+        let AccountSession { credentials, region, partition, .. } = account;
         let token = token(credentials, region, partition, &name, now)?;
         let http_client = match (&account.clusters, config.http_client()) {
             (Some(limits), _) => limits.over(trusting(&name, authority)?),
@@ -236,24 +242,24 @@ impl<'a> Kubernetes<'a> {
             }
             kube::Error::Service(error) if self.private => {
                 let help = "the cluster's endpoint is private: let Firebreak's function run in a network that reaches it, or make the endpoint public to that network's addresses".to_owned();
-                ActionError { help: Some(help), ..failed(Kind::Failed, error.to_string()) }
+                ActionError { help: Some(help), ..failed(ErrorKind::Failed, error.to_string()) }
             }
-            kube::Error::Service(error) => failed(Kind::Transient, error.to_string()),
+            kube::Error::Service(error) => failed(ErrorKind::Transient, error.to_string()),
             // An answer that broke off.
-            kube::Error::SerdeError(error) => failed(Kind::Transient, error.to_string()),
-            error => failed(Kind::Failed, error.to_string()),
+            kube::Error::SerdeError(error) => failed(ErrorKind::Transient, error.to_string()),
+            error => failed(ErrorKind::Failed, error.to_string()),
         }
     }
 }
 
 /// Kubernetes' answers by what the caller does about them (Kubernetes API
 /// conventions, "HTTP Status codes").
-fn kind_of_status(code: u16) -> Kind {
+fn kind_of_status(code: u16) -> ErrorKind {
     match code {
-        401 | 403 => Kind::Denied,
-        404 => Kind::Gone,
-        409 | 429 | 500.. => Kind::Transient,
-        _ => Kind::Failed,
+        401 | 403 => ErrorKind::Denied,
+        404 => ErrorKind::Gone,
+        409 | 429 | 500.. => ErrorKind::Transient,
+        _ => ErrorKind::Failed,
     }
 }
 
@@ -270,7 +276,7 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, ActionError> {
     if fits {
         return Ok(name);
     }
-    Err(ActionError::new(Kind::Refused, format!("`{name}` is no name of a Kubernetes object")))
+    Err(ActionError::new(ErrorKind::Refused, format!("`{name}` is no name of a Kubernetes object")))
 }
 
 /// The bearer token: valid for the cluster of this name alone.
@@ -282,7 +288,10 @@ fn token(
     now: SystemTime,
 ) -> Result<String, ActionError> {
     let failed = |why: &dyn std::fmt::Display| {
-        ActionError::new(Kind::Failed, format!("cannot sign for the cluster `{cluster}`: {why}"))
+        ActionError::new(
+            ErrorKind::Failed,
+            format!("cannot sign for the cluster `{cluster}`: {why}"),
+        )
     };
     let suffix = dns_suffix(partition);
     let mut url =
@@ -338,7 +347,7 @@ fn dns_suffix(partition: &Partition) -> &'static str {
 fn trusting(cluster: &str, authority: &str) -> Result<SharedHttpClient, ActionError> {
     let failed = |why: String| {
         let text = format!("the cluster `{cluster}` has an unusable certificate authority: {why}");
-        ActionError::new(Kind::Failed, text)
+        ActionError::new(ErrorKind::Failed, text)
     };
     let pem = STANDARD.decode(authority).map_err(|error| failed(error.to_string()))?;
     let store = TrustStore::empty().with_pem_certificate(pem);
@@ -352,15 +361,15 @@ fn trusting(cluster: &str, authority: &str) -> Result<SharedHttpClient, ActionEr
 
 /// What a cluster answered, whatever its status.
 #[derive(Debug)]
-struct Answer {
+struct ClusterResponse {
     status: u16,
     body: Vec<u8>,
 }
 
-type Call = Operation<http::Request<Vec<u8>>, Answer, Infallible>;
+type Call = Operation<http::Request<Vec<u8>>, ClusterResponse, Infallible>;
 
 /// One call of the cluster's API, with the configuration's timeouts. What fails
-/// is told, not tried again: the caller does that from its record.
+/// is reported, not retried: the caller does that from its record.
 fn operation(
     config: &SdkConfig,
     http_client: SharedHttpClient,
@@ -396,7 +405,7 @@ fn operation(
         .deserializer(|response| {
             let status = response.status().as_u16();
             let body = response.body().bytes().unwrap_or_default().to_vec();
-            Ok::<Answer, OrchestratorError<Infallible>>(Answer { status, body })
+            Ok::<ClusterResponse, OrchestratorError<Infallible>>(ClusterResponse { status, body })
         })
         .build()
 }
@@ -465,7 +474,7 @@ mod tests {
             assert!(checked_name(name).is_ok(), "{name}");
         }
         for name in ["", ".", "..", "-a", "a-", "a/b", "../a", "A", "a b", "a%2fb", "a?b", "ä"] {
-            assert_eq!(checked_name(name).unwrap_err().kind, Kind::Refused, "{name}");
+            assert_eq!(checked_name(name).unwrap_err().kind, ErrorKind::Refused, "{name}");
         }
     }
 

@@ -4,20 +4,20 @@ use aws_sdk_ecs::types::{
     Cluster, ClusterField, ContainerInstance, Failure, Service, Task, TaskField,
 };
 
-use crate::account::Account;
+use crate::account::AccountSession;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Describes a cluster, with its tags. `Gone` when there is none: ECS lists a
 /// deleted one as `INACTIVE` for a while.
-pub(crate) async fn cluster(account: &Account, name: &str) -> Result<Cluster, ActionError> {
+pub(crate) async fn cluster(account: &AccountSession, name: &str) -> Result<Cluster, ActionError> {
     let ecs = account.ecs().await;
     let call = ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
     let answer = call.send().await.map_err(|error| from_sdk("ecs:DescribeClusters", &error))?;
     let what = format!("the cluster `{name}`");
     let found = found(&what, "ecs:DescribeClusters", answer.clusters, answer.failures)?;
     if found.status() == Some("INACTIVE") {
-        return Err(ActionError::new(Kind::Gone, format!("{what} was deleted")));
+        return Err(ActionError::new(ErrorKind::Gone, format!("{what} was deleted")));
     }
     Ok(found)
 }
@@ -25,7 +25,7 @@ pub(crate) async fn cluster(account: &Account, name: &str) -> Result<Cluster, Ac
 /// Describes an active service. `Gone` when there is none, or it is being
 /// deleted: ECS lists it as `INACTIVE` for a while.
 pub(crate) async fn service(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     name: &str,
 ) -> Result<Service, ActionError> {
@@ -43,7 +43,7 @@ pub(crate) async fn service(
         Some("ACTIVE") | None => Ok(found),
         Some(status) => {
             let message = format!("{what} is {}", status.to_lowercase());
-            Err(ActionError::new(Kind::Gone, message))
+            Err(ActionError::new(ErrorKind::Gone, message))
         }
     }
 }
@@ -51,7 +51,7 @@ pub(crate) async fn service(
 /// Describes a task, with its tags. `Gone` when ECS does not know it any more:
 /// it lists a stopped one for about an hour.
 pub(crate) async fn task(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     task: &str,
 ) -> Result<Task, ActionError> {
@@ -69,7 +69,7 @@ pub(crate) async fn task(
 
 /// Describes a container instance. `Gone` when it is not in the cluster.
 pub(crate) async fn instance(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     arn: &str,
 ) -> Result<ContainerInstance, ActionError> {
@@ -100,10 +100,10 @@ pub(crate) fn found<T>(
     let failure = failures.unwrap_or_default().into_iter().next();
     match failure.as_ref().and_then(Failure::reason) {
         Some("MISSING") | None => {
-            Err(ActionError::new(Kind::Gone, format!("{what} does not exist any more")))
+            Err(ActionError::new(ErrorKind::Gone, format!("{what} does not exist any more")))
         }
         Some(reason) => {
-            Err(ActionError::new(Kind::Failed, format!("{call} failed for {what}: {reason}")))
+            Err(ActionError::new(ErrorKind::Failed, format!("{call} failed for {what}: {reason}")))
         }
     }
 }
@@ -115,13 +115,13 @@ mod tests {
     #[test]
     fn what_ecs_lists_as_a_failure_is_one() {
         let failure = |reason: &str| Some(vec![Failure::builder().reason(reason).build()]);
-        let check = |listed: Option<Vec<u8>>, failures, expected: Result<u8, Kind>| {
+        let check = |listed: Option<Vec<u8>>, failures, expected: Result<u8, ErrorKind>| {
             let found = found("it", "ecs:X", listed, failures).map_err(|error| error.kind);
             assert_eq!(found, expected);
         };
         check(Some(vec![1]), None, Ok(1));
-        check(Some(Vec::new()), failure("MISSING"), Err(Kind::Gone));
-        check(None, None, Err(Kind::Gone));
-        check(None, failure("INACTIVE"), Err(Kind::Failed));
+        check(Some(Vec::new()), failure("MISSING"), Err(ErrorKind::Gone));
+        check(None, None, Err(ErrorKind::Gone));
+        check(None, failure("INACTIVE"), Err(ErrorKind::Failed));
     }
 }

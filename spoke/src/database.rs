@@ -2,13 +2,13 @@
 
 use aws_sdk_rds::types::{DbCluster, DbInstance, Filter, VpcSecurityGroupMembership};
 
-use crate::account::Account;
+use crate::account::AccountSession;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Describes a DB instance. `Gone` when it does not exist or is being deleted.
 pub(crate) async fn instance(
-    account: &Account,
+    account: &AccountSession,
     identifier: &str,
 ) -> Result<DbInstance, ActionError> {
     let rds = account.rds().await;
@@ -25,7 +25,10 @@ pub(crate) async fn instance(
 }
 
 /// Describes a DB cluster. `Gone` when it does not exist or is being deleted.
-pub(crate) async fn cluster(account: &Account, identifier: &str) -> Result<DbCluster, ActionError> {
+pub(crate) async fn cluster(
+    account: &AccountSession,
+    identifier: &str,
+) -> Result<DbCluster, ActionError> {
     let rds = account.rds().await;
     let answer = rds.describe_db_clusters().db_cluster_identifier(identifier).send().await;
     let found = answer
@@ -40,12 +43,12 @@ pub(crate) async fn cluster(account: &Account, identifier: &str) -> Result<DbClu
 }
 
 fn missing(what: &str) -> ActionError {
-    ActionError::new(Kind::Gone, format!("{what} does not exist or is being deleted"))
+    ActionError::new(ErrorKind::Gone, format!("{what} does not exist or is being deleted"))
 }
 
 /// The DB instances in a cluster.
 pub(crate) async fn members(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
 ) -> Result<Vec<DbInstance>, ActionError> {
     let filter = Filter::builder().name("db-cluster-id").values(cluster).build();
@@ -91,7 +94,10 @@ pub(crate) fn refuse_stopped(what: &str, status: &str) -> Result<(), ActionError
         "{what} is {status}: RDS does nothing with it in this state, and it is unreachable"
     );
     let help = "RDS starts it by itself after seven days: start it under guard and answer the finding again, or delete it";
-    Err(ActionError { help: Some(help.to_owned()), ..ActionError::new(Kind::Refused, message) })
+    Err(ActionError {
+        help: Some(help.to_owned()),
+        ..ActionError::new(ErrorKind::Refused, message)
+    })
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 
-use crate::account::Account;
-use firebreak_client::pace::Class;
+use crate::account::AccountSession;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Describes an instance. `Gone` when it does not exist, is terminated or is
 /// on its way there: EC2 lists a terminated instance for about an hour.
 pub(crate) async fn describe(
-    account: &Account,
+    account: &AccountSession,
     instance_id: &str,
 ) -> Result<Instance, ActionError> {
     let answer = account
@@ -24,7 +24,7 @@ pub(crate) async fn describe(
     let found = answer.reservations.unwrap_or_default().into_iter();
     let found = found.flat_map(|reservation| reservation.instances.unwrap_or_default()).next();
     let gone = |why: &str| {
-        Err(ActionError::new(Kind::Gone, format!("the instance `{instance_id}` {why}")))
+        Err(ActionError::new(ErrorKind::Gone, format!("the instance `{instance_id}` {why}")))
     };
     let Some(instance) = found else { return gone("does not exist") };
     match instance.state().and_then(|state| state.name()) {

@@ -9,5 +9,5 @@ mod container;
 mod database;
 mod instance;
 pub mod permissions;
-pub mod seen;
+pub mod read_cache;
 pub mod tags;

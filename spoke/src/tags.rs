@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::Tag;
 
-use crate::account::Account;
-use crate::seen::Seen;
+use crate::account::AccountSession;
+use crate::read_cache::ReadCache;
 use crate::{bucket, cluster, container, database};
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Principal, PrincipalType, Resource, ResourceKind};
 
 /// Every IAM action that reading tags uses.
@@ -40,13 +40,13 @@ pub type Tags = BTreeMap<String, String>;
 /// why an instance is described: DescribeTags answers an empty list for one
 /// that never was, which reads like an instance that nobody protects.
 pub async fn current(
-    account: &Account,
+    account: &AccountSession,
     resource: &Resource,
-    seen: &Seen,
+    cache: &ReadCache,
 ) -> Result<Option<Tags>, ActionError> {
     match &resource.kind {
         ResourceKind::Instance { instance_id } => {
-            instance(account, instance_id, seen).await.map(Some)
+            instance(account, instance_id, cache).await.map(Some)
         }
         ResourceKind::AccessKey { principal: Principal { kind, name: Some(name), .. }, .. } => {
             match kind {
@@ -85,8 +85,12 @@ pub async fn current(
     }
 }
 
-async fn instance(account: &Account, instance_id: &str, seen: &Seen) -> Result<Tags, ActionError> {
-    let instance = seen.instance(account, instance_id).await?;
+async fn instance(
+    account: &AccountSession,
+    instance_id: &str,
+    cache: &ReadCache,
+) -> Result<Tags, ActionError> {
+    let instance = cache.instance(account, instance_id).await?;
     let pair =
         |tag: &Tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()));
     Ok(instance.tags().iter().filter_map(pair).collect())
@@ -99,7 +103,7 @@ fn database(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
     tags.iter().filter_map(pair).collect()
 }
 
-async fn function(account: &Account, resource: &Resource) -> Result<Tags, ActionError> {
+async fn function(account: &AccountSession, resource: &Resource) -> Result<Tags, ActionError> {
     let answer = account.lambda().await.list_tags().resource(resource.arn()).send().await;
     let answer = answer.map_err(|error| from_sdk("lambda:ListTags", &error))?;
     Ok(answer.tags.unwrap_or_default().into_iter().collect())
@@ -108,14 +112,14 @@ async fn function(account: &Account, resource: &Resource) -> Result<Tags, Action
 /// The task's tags; without one, or when ECS has forgotten it, the cluster's: a
 /// service outlives the task that the finding saw.
 async fn containers(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     task: Option<&str>,
 ) -> Result<Tags, ActionError> {
     let found = match task {
         Some(task) => match container::task(account, cluster, task).await {
             Ok(found) => found.tags,
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 container::cluster(account, cluster).await?.tags
             }
             Err(error) => return Err(error),
@@ -126,7 +130,7 @@ async fn containers(
     Ok(tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect())
 }
 
-async fn user(account: &Account, name: &str) -> Result<Tags, ActionError> {
+async fn user(account: &AccountSession, name: &str) -> Result<Tags, ActionError> {
     let mut tags = Tags::new();
     let mut marker = None;
     loop {
@@ -147,7 +151,7 @@ async fn user(account: &Account, name: &str) -> Result<Tags, ActionError> {
     }
 }
 
-async fn role(account: &Account, name: &str) -> Result<Tags, ActionError> {
+async fn role(account: &AccountSession, name: &str) -> Result<Tags, ActionError> {
     let mut tags = Tags::new();
     let mut marker = None;
     loop {
@@ -168,7 +172,7 @@ async fn role(account: &Account, name: &str) -> Result<Tags, ActionError> {
     }
 }
 
-async fn bucket(account: &Account, name: &str) -> Result<Tags, ActionError> {
+async fn bucket(account: &AccountSession, name: &str) -> Result<Tags, ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:GetBucketTagging", |s3| {
         s3.get_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::chain::{Account, Chain, ChainId, Head, Link};
+use super::chain::{AccountChains, Chain, ChainId, Head, Link};
 use super::verify::{Fault, Wrong, verify};
 
 /// The days that are looked at, both included.
@@ -31,7 +31,7 @@ pub struct AccountRecord {
     /// Whose.
     pub account: String,
     /// The account's own item.
-    pub item: Option<Account>,
+    pub item: Option<AccountChains>,
     /// Its chains of the days that are looked at.
     pub chains: BTreeMap<Date, Chain>,
     /// The heads of later chains, which refer to those.
@@ -135,7 +135,7 @@ impl AccountRecord {
             *end = (*end).max(link.seq);
         }
         // A chain whose head is not there may be the one that refers to the
-        // others: that it is not there is told already.
+        // others: that it is missing is reported already.
         let is_there = |day: &Date| {
             self.later.contains_key(day)
                 || self.chains.get(day).is_some_and(|chain| chain.head.is_some())

@@ -142,7 +142,7 @@ pub struct Stray {
 
 /// The account's own item: what the next chain that begins will link to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub struct AccountChains {
     /// Whose.
     pub account: String,
     /// Counts the writes.
@@ -151,7 +151,7 @@ pub struct Account {
     pub tails: Vec<Link>,
 }
 
-impl Account {
+impl AccountChains {
     /// An account that has no chain yet.
     pub fn new(account: &str) -> Self {
         Self { account: account.to_owned(), revision: 0, tails: Vec::new() }

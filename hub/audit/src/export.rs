@@ -1,5 +1,5 @@
 //! An export of the record: JSON lines that verify without the table, and that
-//! tell later what of the table was rewritten or cut since. Pure.
+//! show later which part of the table was rewritten or cut since. Pure.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::account::{AccountRecord, Range};
-use super::chain::{Account, Chain, ChainId, Chained, Head, Stray, Waiting};
+use super::chain::{AccountChains, Chain, ChainId, Chained, Head, Stray, Waiting};
 use super::verify::{Fault, Wrong};
 
 /// The form of an export. A reader refuses a newer form than its own.
@@ -18,7 +18,7 @@ pub const FORMAT: u32 = 1;
 
 /// What an export is of: its first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scope {
+pub struct ExportScope {
     /// See [`FORMAT`].
     pub format: u32,
     /// When it was made.
@@ -31,7 +31,7 @@ pub struct Scope {
     pub account: Option<String>,
 }
 
-impl Scope {
+impl ExportScope {
     /// The days.
     pub fn range(&self) -> Range {
         Range { since: self.since, until: self.until }
@@ -63,9 +63,9 @@ pub struct End {
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
     /// The first.
-    Export(Scope),
+    Export(ExportScope),
     /// An account's own item.
-    Account(Account),
+    Account(AccountChains),
     /// The head of a chain of the days.
     Head(Head),
     /// The head of a later chain, for what it refers to.
@@ -90,7 +90,7 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins one.
-    pub fn begin(out: W, scope: &Scope) -> io::Result<Self> {
+    pub fn begin(out: W, scope: &ExportScope) -> io::Result<Self> {
         let mut writer = Self { out, lines: 0, digest: Sha256::new() };
         writer.line(&Line::Export(scope.clone()))?;
         Ok(writer)
@@ -149,10 +149,10 @@ fn of<T: Clone>(id: &ChainId, is: &T) -> Of<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     /// What it is of.
-    pub scope: Scope,
+    pub scope: ExportScope,
     /// What it has of each account.
     pub accounts: BTreeMap<String, AccountRecord>,
-    /// Lines that cannot be read, and what tells that some were lost.
+    /// Lines that cannot be read, and signs that some were lost.
     pub faults: Vec<Fault>,
 }
 

@@ -12,7 +12,7 @@ use firebreak_response::record::{ResponseId, State};
 
 /// The latest that was recorded of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct LatestEvent {
     /// In which chain.
     pub id: ChainId,
     /// At which event; `None` while it waits.
@@ -27,7 +27,7 @@ pub struct Told {
     pub record: Option<String>,
 }
 
-impl Told {
+impl LatestEvent {
     fn fault(&self, wrong: Wrong, response: &ResponseId, says: String) -> Fault {
         Fault {
             seq: self.seq,
@@ -38,18 +38,18 @@ impl Told {
     }
 }
 
-/// The latest that a chain's events tell of each response, added to `told`.
-pub fn collect(chain: &Chain, told: &mut BTreeMap<ResponseId, Told>) {
+/// Adds to `described` the latest event of a chain about each response.
+pub fn collect(chain: &Chain, latest: &mut BTreeMap<ResponseId, LatestEvent>) {
     let chained = chain.events.iter().map(|event| (Some(event.seq), &event.key, &event.body));
     let waiting = chain.waiting.iter().map(|event| (None, &event.key, &event.body));
     for (seq, key, body) in chained.chain(waiting) {
-        // What cannot be read is told by `verify`.
+        // What cannot be read is reported by `verify`.
         let Ok(event) = read(body) else { continue };
         let (Some(response), Some(revision)) = (event.response, event.revision) else { continue };
-        if told.get(&response).is_none_or(|before| before.revision <= revision) {
+        if latest.get(&response).is_none_or(|before| before.revision <= revision) {
             let (id, key) = (chain.id.clone(), key.clone());
             let (state, record) = (event.state, event.record);
-            told.insert(response, Told { id, seq, key, revision, state, record });
+            latest.insert(response, LatestEvent { id, seq, key, revision, state, record });
         }
     }
 }
@@ -66,39 +66,39 @@ struct Record {
 /// was recorded was read no earlier than `read_at`.
 pub fn compare(
     response: &ResponseId,
-    told: &Told,
+    latest: &LatestEvent,
     record: Option<&str>,
     read_at: Timestamp,
 ) -> Option<Fault> {
     let Some(text) = record else {
         let says = format!("the record of {response} is not there");
-        return Some(told.fault(Wrong::RecordMissing, response, says));
+        return Some(latest.fault(Wrong::RecordMissing, response, says));
     };
     let record: Record = match serde_json::from_str(text) {
         Ok(record) => record,
         Err(error) => {
             let says = format!("the record of {response} cannot be read: {error}");
-            return Some(told.fault(Wrong::RecordChanged, response, says));
+            return Some(latest.fault(Wrong::RecordChanged, response, says));
         }
     };
-    let (is, was) = (record.revision, told.revision);
+    let (is, was) = (record.revision, latest.revision);
     if is < was {
         let says = format!("the record of {response} is at revision {is}, and {was} was recorded");
-        return Some(told.fault(Wrong::RecordBehind, response, says));
+        return Some(latest.fault(Wrong::RecordBehind, response, says));
     }
     if is == was {
-        let changed = told.record.as_ref().is_some_and(|record| *record != sha256_hex(text));
+        let changed = latest.record.as_ref().is_some_and(|record| *record != sha256_hex(text));
         let says = format!("the record of {response} was changed after its revision {was}");
-        return changed.then(|| told.fault(Wrong::RecordChanged, response, says));
+        return changed.then(|| latest.fault(Wrong::RecordChanged, response, says));
     }
     // Every change of state is recorded in the transaction that makes it. One
     // that was made while we read is not looked at.
-    let state = told.state.filter(|state| *state != record.state)?;
+    let state = latest.state.filter(|state| *state != record.state)?;
     (record.updated < read_at).then(|| {
         let says = format!(
             "the record of {response} is {}, and nothing was recorded since it was {state}",
             record.state
         );
-        told.fault(Wrong::RecordAhead, response, says)
+        latest.fault(Wrong::RecordAhead, response, says)
     })
 }

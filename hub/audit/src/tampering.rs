@@ -1,4 +1,4 @@
-//! What can be done to a record, and that each of it is found and named.
+//! Tests: every kind of tampering is detected.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use jiff::civil::Date;
 use proptest::prelude::*;
 
 use super::account::{AccountRecord, Range};
-use super::chain::{Account, Chain, ChainId, Chained, Head, Link, Waiting, day_of};
-use super::export::{Export, FORMAT, Scope, Writer};
-use super::records::{Told, compare};
+use super::chain::{AccountChains, Chain, ChainId, Chained, Head, Link, Waiting, day_of};
+use super::export::{Export, ExportScope, FORMAT, Writer};
+use super::records::{LatestEvent, compare};
 use super::verify::Wrong;
 use firebreak_model::digest::sha256_hex;
-use firebreak_response::audit_event::{Event, What};
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_response::record::{ResponseId, State};
 
 const ACCOUNT: &str = "222222222222";
@@ -32,13 +32,13 @@ fn range() -> Range {
 
 fn event(day: i8, says: &str) -> (String, String) {
     let at: Timestamp = format!("2026-01-0{day}T10:00:00Z").parse().unwrap();
-    let event = Event::new(What::Became, ACCOUNT, "somebody", says, at);
+    let event = AuditEvent::new(AuditKind::StateChanged, ACCOUNT, "somebody", says, at);
     (event.key(), serde_json::to_string(&event).unwrap())
 }
 
 /// Chains an event of a day.
 fn chain(record: &mut AccountRecord, on: i8, says: &str) {
-    let item = record.item.get_or_insert_with(|| Account::new(ACCOUNT));
+    let item = record.item.get_or_insert_with(|| AccountChains::new(ACCOUNT));
     let id = ChainId { account: ACCOUNT.to_owned(), day: day(on) };
     let chain = record.chains.entry(day(on)).or_insert_with(|| Chain::new(id));
     let (key, body) = event(on, says);
@@ -84,14 +84,14 @@ fn rewrite(record: &mut AccountRecord, on: i8, to: usize) {
     chain.head = Some(head);
 }
 
-type Found = (Wrong, Option<i8>, Option<u64>);
+type FoundFault = (Wrong, Option<i8>, Option<u64>);
 
 #[track_caller]
-fn check(tamper: impl FnOnce(&mut AccountRecord), expected: &[Found]) {
+fn check(tamper: impl FnOnce(&mut AccountRecord), expected: &[FoundFault]) {
     let mut record = record();
     tamper(&mut record);
     let faults = record.verify(range(), now());
-    let found: Vec<Found> =
+    let found: Vec<FoundFault> =
         faults.iter().map(|fault| (fault.fault, fault.day.map(Date::day), fault.seq)).collect();
     assert_eq!(found, expected, "{faults:#?}");
 }
@@ -212,7 +212,7 @@ fn links_out_of_the_days_that_are_looked_at_are_counted_and_no_fault() {
     let range = Range { since: day(2), until: day(4) };
     assert_eq!(record.verify(range, now()), []);
     assert_eq!(record.links_beyond(range), 2);
-    // A later chain's head tells of the end of one that is looked at.
+    // A later chain's head names the end of a chain in the range.
     let third = record.chains.remove(&day(3)).unwrap().head.unwrap();
     let range = Range { until: day(2), ..range };
     let found = |record: &AccountRecord| -> Vec<Wrong> {
@@ -229,7 +229,7 @@ fn links_out_of_the_days_that_are_looked_at_are_counted_and_no_fault() {
 fn what_waits_is_a_fault_after_ten_minutes_and_what_is_no_event_always() {
     let wait = |record: &mut AccountRecord, at: &str, account: &str| {
         let at: Timestamp = at.parse().unwrap();
-        let event = Event::new(What::Paused, account, "somebody", "why", at);
+        let event = AuditEvent::new(AuditKind::Paused, account, "somebody", "why", at);
         let body = serde_json::to_string(&event).unwrap();
         let id = ChainId { account: ACCOUNT.to_owned(), day: day(3) };
         let chain = record.chains.entry(day(3)).or_insert_with(|| Chain::new(id));
@@ -255,7 +255,7 @@ fn a_response_s_record_is_compared_with_what_was_recorded_of_it() {
     let record = |revision: u64, state: &str| {
         format!(r#"{{"revision":{revision},"state":"{state}","updated":"2026-01-03T10:00:00Z"}}"#)
     };
-    let told = Told {
+    let latest = LatestEvent {
         id: ChainId { account: ACCOUNT.to_owned(), day: day(3) },
         seq: Some(2),
         key: "k".to_owned(),
@@ -272,16 +272,16 @@ fn a_response_s_record_is_compared_with_what_was_recorded_of_it() {
         (Some(record(4, "undone")), Some(Wrong::RecordAhead)),
         (None, Some(Wrong::RecordMissing)),
     ] {
-        let fault = compare(&id, &told, text.as_deref(), now());
+        let fault = compare(&id, &latest, text.as_deref(), now());
         assert_eq!(fault.as_ref().map(|fault| fault.fault), wrong, "{text:?}");
         assert!(fault.is_none_or(|fault| fault.response.as_ref() == Some(&id)));
     }
     // What came while we read is not looked at.
-    assert_eq!(compare(&id, &told, Some(&record(4, "undone")), Timestamp::MIN), None);
+    assert_eq!(compare(&id, &latest, Some(&record(4, "undone")), Timestamp::MIN), None);
 }
 
 fn export(record: &AccountRecord) -> String {
-    let scope = Scope {
+    let scope = ExportScope {
         format: FORMAT,
         at: now(),
         since: range().since,
@@ -342,7 +342,7 @@ fn what_is_consistent_in_itself_is_found_by_an_export_of_before() {
             .iter()
             .filter_map(|link| Some(present.chains.get(&link.day)?.head.as_ref()?.link()))
             .collect();
-        present.item = Some(Account { account: ACCOUNT.to_owned(), revision, tails });
+        present.item = Some(AccountChains { account: ACCOUNT.to_owned(), revision, tails });
         assert_eq!(present.verify(range(), now()), []);
         let faults = before.against(&present, range());
         faults

@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, ChainId, Chained, Head, day_of};
-use firebreak_response::audit_event::{Event, FORMAT};
+use firebreak_response::audit_event::{AuditEvent, FORMAT};
 use firebreak_response::record::ResponseId;
 
 /// How long an event may wait for its chain: the sweep comes each minute.
 const WAITS: SignedDuration = SignedDuration::from_mins(10);
 
-/// Among how many places it is looked where a moved event was before.
+/// Search window (events) when locating a reordered event.
 const PLACES: usize = 300;
 
 /// What is wrong.
@@ -209,7 +209,7 @@ impl<'a> Look<'a> {
                 .head
                 .as_ref()
                 .is_none_or(|head| self.chain.id.origin(&head.before) == event.previous),
-            // What is missing or changed before it is told once, there.
+            // What is missing or changed before it is reported once, there.
             Some(before) => self.places.get(&before).is_none_or(|events| {
                 events.iter().any(|it| self.is_wrong(it) || it.hash == event.previous)
             }),
@@ -322,7 +322,7 @@ impl<'a> Look<'a> {
             faults.push(Fault { seq: Some(from), ..fault });
         }
         for (seq, events) in &self.places {
-            // Of several at a place, `places` tells which does not belong there.
+            // Of several at one position, `places` shows which does not belong there.
             if let [event] = events.as_slice()
                 && *seq > 0
                 && !self.is_wrong(event)
@@ -372,8 +372,8 @@ impl<'a> Look<'a> {
 }
 
 /// Reads an event of this form or an older one.
-pub(super) fn read(body: &str) -> Result<Event, String> {
-    let event: Event = serde_json::from_str(body).map_err(|error| error.to_string())?;
+pub(super) fn read(body: &str) -> Result<AuditEvent, String> {
+    let event: AuditEvent = serde_json::from_str(body).map_err(|error| error.to_string())?;
     if event.format > FORMAT {
         return Err(format!("its format {} is newer than this version's {FORMAT}", event.format));
     }

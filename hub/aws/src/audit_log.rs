@@ -6,15 +6,15 @@ use std::io::Write;
 
 use firebreak_audit::account::{AccountRecord, Range};
 use firebreak_audit::chain::{ChainId, day_of};
-use firebreak_audit::export::{End, Export, Scope, Writer};
-use firebreak_audit::records::{Told, collect, compare};
+use firebreak_audit::export::{End, Export, ExportScope, Writer};
+use firebreak_audit::records::{LatestEvent, collect, compare};
 use firebreak_audit::report::Report;
 use firebreak_audit::verify::{Fault, Wrong};
 use firebreak_response::record::ResponseId;
 use jiff::Timestamp;
 
 use crate::error::HubError;
-use crate::ledger::Ledger;
+use crate::store::Store;
 
 /// How many accounts are read side by side.
 const AT_ONCE: usize = 8;
@@ -32,15 +32,15 @@ pub enum ExportError {
 
 /// Writes the record of the scope's days and account.
 pub async fn export_table(
-    ledger: &Ledger,
-    scope: &Scope,
+    store: &Store,
+    scope: &ExportScope,
     out: impl Write,
 ) -> Result<End, ExportError> {
-    let known = ledger.audited(scope.range(), scope.at).await?;
+    let known = store.audited(scope.range(), scope.at).await?;
     let mut writer = Writer::begin(out, scope)?;
     for (name, days) in known {
         if scope.account.as_ref().is_none_or(|account| *account == name) {
-            let record = ledger.account_record(&name, &days, scope.range()).await?;
+            let record = store.account_record(&name, &days, scope.range()).await?;
             writer.account(&record)?;
         }
     }
@@ -50,23 +50,23 @@ pub async fn export_table(
 /// Looks over the record of these days, of one account or of all, and compares
 /// it with an earlier export.
 pub async fn verify_table(
-    ledger: &Ledger,
+    store: &Store,
     now: Timestamp,
     range: Range,
     only: Option<&str>,
     anchor: Option<&Export>,
 ) -> Result<Report, HubError> {
-    let mut known = ledger.audited(range, now).await?;
+    let mut known = store.audited(range, now).await?;
     for record in anchor.iter().flat_map(|anchor| anchor.accounts.values()) {
         let days = record.chains.keys().copied().filter(|day| range.has(*day));
         known.entry(record.account.clone()).or_default().extend(days);
     }
     known.retain(|account, _| only.is_none_or(|only| only == account));
-    let mut look = Look { ledger, range, now, anchor, told: BTreeSet::new() };
+    let mut look = Look { store, range, now, anchor, described: BTreeSet::new() };
     let mut report = Report::new(range);
     let accounts: Vec<_> = known.iter().collect();
     for some in accounts.chunks(AT_ONCE) {
-        let reads = some.iter().map(|(account, days)| ledger.account_record(account, days, range));
+        let reads = some.iter().map(|(account, days)| store.account_record(account, days, range));
         for record in futures::future::try_join_all(reads).await? {
             look.account(&record, &mut report).await?;
         }
@@ -77,13 +77,13 @@ pub async fn verify_table(
 
 /// A verification of the table under way.
 struct Look<'a> {
-    ledger: &'a Ledger,
+    store: &'a Store,
     range: Range,
     /// When it began: what is newer may be recorded after we read.
     now: Timestamp,
     anchor: Option<&'a Export>,
     /// The responses of which something was recorded.
-    told: BTreeSet<ResponseId>,
+    described: BTreeSet<ResponseId>,
 }
 
 impl Look<'_> {
@@ -95,30 +95,30 @@ impl Look<'_> {
         report.looked_at(record);
         report.faults.extend(record.verify(self.range, self.now));
         report.faults.extend(self.anchor.iter().flat_map(|it| it.against(record, self.range)));
-        let mut told: BTreeMap<ResponseId, Told> = BTreeMap::new();
+        let mut described: BTreeMap<ResponseId, LatestEvent> = BTreeMap::new();
         for chain in record.chains.values() {
-            collect(chain, &mut told);
+            collect(chain, &mut described);
         }
-        let ids: Vec<ResponseId> = told.keys().cloned().collect();
-        let texts = self.ledger.record_texts(&ids).await?;
+        let ids: Vec<ResponseId> = described.keys().cloned().collect();
+        let texts = self.store.record_texts(&ids).await?;
         // What was recorded after the range is not known here.
         let whole = self.range.has(day_of(self.now));
         let read_at = if whole { self.now } else { Timestamp::MIN };
-        for (id, told) in &told {
+        for (id, described) in &described {
             let text = texts.get(id).map(String::as_str);
-            report.faults.extend(compare(id, told, text, read_at));
+            report.faults.extend(compare(id, described, text, read_at));
         }
-        report.responses += told.len();
-        self.told.extend(ids);
+        report.responses += described.len();
+        self.described.extend(ids);
         Ok(())
     }
 
     /// Responses of which nothing was recorded.
     async fn unrecorded(&self, only: Option<&str>, report: &mut Report) -> Result<(), HubError> {
-        for (id, account, created) in self.ledger.recorded_responses(self.range).await? {
+        for (id, account, created) in self.store.recorded_responses(self.range).await? {
             let looked_at = only.is_none_or(|only| only == account);
             let old = created.is_none_or(|created| created < self.now);
-            if looked_at && old && !self.told.contains(&id) {
+            if looked_at && old && !self.described.contains(&id) {
                 let says = format!("nothing was recorded of response {id}");
                 let day = created.map_or(self.range.since, day_of);
                 let fault = Fault::in_chain(Wrong::Unrecorded, &ChainId { account, day }, says);

@@ -6,13 +6,13 @@
 
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-pub use firebreak_client::calls::{Count, Counts};
-use firebreak_client::calls::{Limits, default_client};
 pub use firebreak_client::deadline::{Deadline, HAND_BACK, HUB_CALLS, MEMBER_CALLS, NOTHING_NEW};
+pub use firebreak_client::deadline_client::{Count, Counts};
+use firebreak_client::deadline_client::{Limits, default_client};
 
 /// The calls of one process.
 #[derive(Clone, Debug)]
-pub struct Calls {
+pub struct DeadlineClients {
     /// When the present invocation ends.
     pub deadline: Deadline,
     /// The calls by service.
@@ -30,7 +30,7 @@ enum Clusters {
     AsConfigured,
 }
 
-impl Calls {
+impl DeadlineClients {
     /// Calls through the HTTP client of `config`, or the SDK's own where it has
     /// none. There is no deadline yet.
     pub fn new(config: &SdkConfig) -> Self {
@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    async fn calls(network: Network) -> (SdkConfig, Calls) {
+    async fn calls(network: Network) -> (SdkConfig, DeadlineClients) {
         let connector = SharedHttpConnector::new(network);
         let client = http_client_fn(move |_, _| connector.clone());
         let config = config::with_http_client(
@@ -128,7 +128,7 @@ mod tests {
             &"eu-central-1".parse().unwrap(),
         )
         .await;
-        let calls = Calls::new(&config);
+        let calls = DeadlineClients::new(&config);
         (config, calls)
     }
 
@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_configuration_without_a_client_gets_the_sdk_s_own_and_clusters_theirs() {
         let config = SdkConfig::builder().behavior_version(config::behavior_version()).build();
-        let calls = Calls::new(&config);
+        let calls = DeadlineClients::new(&config);
         assert!(calls.of_hub(&config).http_client().is_some());
         assert!(calls.to_clusters().is_some());
         let (_, given) = super::tests::calls(Network::Silent).await;

@@ -4,9 +4,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
-/// A failure of the hub, told for its reader.
+/// A failure of the hub, worded for its reader.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
     /// Worth another try: throttled, timed out, unreachable, or another worker
@@ -16,7 +16,7 @@ pub enum HubError {
     /// Another try would fail alike until somebody mends what it names.
     #[error("{0}")]
     Failed(String),
-    /// Firebreak's own no, where no call failed: there is no such response, its
+    /// Rejected by Firebreak, not by AWS: there is no such response, its
     /// state does not allow it, no policy is in force, no such target can exist.
     #[error("{0}")]
     Refused(String),
@@ -37,10 +37,12 @@ impl HubError {
 impl From<ActionError> for HubError {
     fn from(error: ActionError) -> Self {
         match error.kind {
-            Kind::Transient => Self::Transient(error.to_string()),
-            Kind::NotApplicable | Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => {
-                Self::Failed(error.to_string())
-            }
+            ErrorKind::Transient => Self::Transient(error.to_string()),
+            ErrorKind::NotApplicable
+            | ErrorKind::Refused
+            | ErrorKind::Gone
+            | ErrorKind::Denied
+            | ErrorKind::Failed => Self::Failed(error.to_string()),
         }
     }
 }

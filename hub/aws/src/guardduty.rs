@@ -14,15 +14,15 @@ use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use firebreak_client::pace::RegionalRate;
+use firebreak_client::rate_limit::RegionalRate;
 use firebreak_model::resource::Region;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::answer_text::AnswerText;
+use crate::batcher::LookupBatcher;
 use crate::error::{HubError, failed};
+use crate::raw_response::RawResponse;
 use crate::settings::Settings;
-use crate::together::Together;
 
 /// "Array Members: maximum number of 50 items" (GuardDuty API reference,
 /// GetFindings, ArchiveFindings, UnarchiveFindings).
@@ -43,7 +43,7 @@ struct Regional {
     region: Region,
     client: aws_sdk_guardduty::Client,
     detector: OnceCell<String>,
-    findings: Together<String, Value>,
+    findings: LookupBatcher<String, Value>,
 }
 
 impl GuardDuty {
@@ -66,7 +66,7 @@ impl GuardDuty {
             let call = "guardduty:GetFindings";
             let detector = self.detector(regional).await?;
             self.rate.permit(region).await;
-            let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
+            let text = RawResponse::new(|| Output::erase(GetFindingsOutput::builder().build()));
             let answer = regional
                 .client
                 .get_findings()
@@ -87,7 +87,7 @@ impl GuardDuty {
         regional.findings.ask(id.to_owned(), look_up).await
     }
 
-    /// Archives findings: they are told as `service.archived` from then on.
+    /// Archives findings: they have `service.archived` from then on.
     pub async fn archive(&self, region: &Region, ids: &[String]) -> Result<(), HubError> {
         let regional = self.regional(region);
         for ids in ids.chunks(IDS_PER_CALL) {
@@ -158,7 +158,7 @@ impl GuardDuty {
                     region: region.clone(),
                     client: aws_sdk_guardduty::Client::from_conf(config),
                     detector: OnceCell::new(),
-                    findings: Together::new(IDS_PER_CALL),
+                    findings: LookupBatcher::new(IDS_PER_CALL),
                 })
             })
             .clone()

@@ -1,6 +1,6 @@
 //! Sends notices: to an SNS topic for people, to an EventBridge bus for tools.
 //!
-//! It sends what it is given, once for each call; that nothing is told twice is
+//! It sends what it is given, once for each call; that nothing is delivered twice is
 //! the outbox's care. A FIFO topic drops a repeat within five minutes by the
 //! notice's id; on a standard topic and on a bus a repeat has the same id.
 
@@ -84,7 +84,7 @@ impl Notices {
                 .message_deduplication_id(sha256_hex(&notice.id));
         }
         call.send().await.map(|_| ()).map_err(|error| {
-            told("sns:Publish", topic.arn(), "FIREBREAK_TOPIC", &error)
+            send_error("sns:Publish", topic.arn(), "FIREBREAK_TOPIC", &error)
                 .context(format_args!("notice `{}` is not published", notice.id))
         })
     }
@@ -106,12 +106,13 @@ impl Notices {
             let answer = client.put_events().set_entries(Some(entries)).send().await;
             match answer {
                 Ok(answer) => {
-                    let told = answer.entries().iter().map(Some).chain(std::iter::repeat(None));
-                    results.extend(batch.iter().zip(told).map(|(notice, told)| put(notice, told)));
+                    let reply = answer.entries().iter().map(Some).chain(std::iter::repeat(None));
+                    results
+                        .extend(batch.iter().zip(reply).map(|(notice, reply)| put(notice, reply)));
                 }
                 Err(error) => {
                     let error =
-                        told("events:PutEvents", bus.as_str(), "FIREBREAK_EVENT_BUS", &error);
+                        send_error("events:PutEvents", bus.as_str(), "FIREBREAK_EVENT_BUS", &error);
                     results.extend(batch.iter().map(|notice| {
                         let what = format!("notice `{}` is not on the bus", notice.id);
                         Err(error.clone().context(what))
@@ -168,14 +169,14 @@ fn entry(notice: &Notice, bus: &EventBus) -> PutEventsRequestEntry {
 }
 
 /// What became of one entry.
-fn put(notice: &Notice, told: Option<&PutEventsResultEntry>) -> Result<(), HubError> {
+fn put(notice: &Notice, reply: Option<&PutEventsResultEntry>) -> Result<(), HubError> {
     let id = &notice.id;
-    let Some(told) = told else {
+    let Some(reply) = reply else {
         let why = format!("notice `{id}` may not be on the bus: EventBridge did not answer for it");
         return Err(HubError::Transient(why));
     };
-    let Some(code) = told.error_code() else { return Ok(()) };
-    let message = told.error_message().unwrap_or("no reason given");
+    let Some(code) = reply.error_code() else { return Ok(()) };
+    let message = reply.error_message().unwrap_or("no reason given");
     let why =
         format!("notice `{id}` is not on the bus: events:PutEvents refused it: {code}: {message}");
     // EventBridge API reference, PutEventsResultEntry: which codes to try again.
@@ -186,7 +187,7 @@ fn put(notice: &Notice, told: Option<&PutEventsResultEntry>) -> Result<(), HubEr
 }
 
 /// A call that failed, with what to do about it where that is known.
-fn told<E>(call: &str, on: &str, setting: &str, error: &SdkError<E, HttpResponse>) -> HubError
+fn send_error<E>(call: &str, on: &str, setting: &str, error: &SdkError<E, HttpResponse>) -> HubError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

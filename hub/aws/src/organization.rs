@@ -7,7 +7,7 @@
 //!
 //! The organization's rates are low and shared with every other tool
 //! (DescribeAccount: 20 calls a second for all processes together). So what one
-//! process was told stands in the table for the others, as long as it may be
+//! process learned stands in the table for the others, as long as it may be
 //! believed, and is read there together with the target.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_organizations::types::ParentType;
-use firebreak_client::pace::RegionalRate;
+use firebreak_client::rate_limit::RegionalRate;
 use firebreak_model::resource::{AccountId, Region};
 use jiff::Timestamp;
 use moka::future::Cache;
@@ -27,7 +27,7 @@ use firebreak_model::organization::{OuPath, Place};
 use firebreak_response::target::StoredPlace;
 
 #[derive(Clone, Debug)]
-struct Known {
+struct CachedPlace {
     place: Result<Place, HubError>,
     until: Timestamp,
 }
@@ -38,7 +38,7 @@ pub struct Organization {
     client: aws_sdk_organizations::Client,
     config: SdkConfig,
     ttl: Duration,
-    places: Cache<AccountId, Known>,
+    places: Cache<AccountId, CachedPlace>,
     region: Region,
     accounts: RegionalRate,
     parents: RegionalRate,
@@ -90,14 +90,14 @@ impl Organization {
             && self.places.get(account).await.is_none_or(|known| known.until <= now)
         {
             let place = Place { account: account.clone(), ou_path: stored.ou_path.clone() };
-            let known = Known { place: Ok(place.clone()), until: stored.until };
+            let known = CachedPlace { place: Ok(place.clone()), until: stored.until };
             self.places.insert(account.clone(), known).await;
             return Ok(place);
         }
         self.place(account).await
     }
 
-    /// What the other processes may be told of an account's place; `None` where
+    /// An account's place for the other processes; `None` where
     /// this one knows none.
     pub async fn to_store(&self, account: &AccountId) -> Option<StoredPlace> {
         let known = self.places.get(account).await?;
@@ -113,9 +113,11 @@ impl Organization {
         }
         let known = self.places.try_get_with(account.clone(), async {
             match self.look_up(account).await {
-                Ok(place) => Ok(Known { place: Ok(place), until: now + self.ttl }),
+                Ok(place) => Ok(CachedPlace { place: Ok(place), until: now + self.ttl }),
                 Err(error @ HubError::Transient(_)) => Err(error),
-                Err(error) => Ok(Known { place: Err(error), until: now + UNKNOWN_REMEMBERED }),
+                Err(error) => {
+                    Ok(CachedPlace { place: Err(error), until: now + UNKNOWN_REMEMBERED })
+                }
             }
         });
         match known.await {

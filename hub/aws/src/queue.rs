@@ -1,4 +1,4 @@
-//! The write-back queue: says what was put into the outbox, so that it is told
+//! The write-back queue: announces new outbox items, so that they are delivered
 //! at once and together with others. It carries keys, never contents: what it
 //! loses the sweep finds.
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{HubError, failed};
 use crate::settings::Settings;
-use firebreak_response::outbox::{Outgoing, OutgoingKey};
+use firebreak_response::outbox::{OutboxItem, OutboxKey};
 
 /// A message of the write-back queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutboxMessage {
-    /// What is to be told.
-    pub outbox: Vec<OutgoingKey>,
+    /// The outbox items.
+    pub outbox: Vec<OutboxKey>,
 }
 
 /// The write-back queue.
@@ -25,18 +25,18 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The queue of the settings; `None` where there is none, and the hub tells
+    /// The queue of the settings; `None` where there is none, and the hub delivers
     /// everybody itself at once.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Option<Self> {
         let url = settings.write_back_queue.clone()?;
         Some(Self { client: aws_sdk_sqs::Client::new(config), url })
     }
 
-    /// Says that these are to be told. Messages of one account are a group, so
+    /// Announces these items. Messages of one account are a group, so
     /// that one account's storm does not delay the others (SQS developer guide,
     /// "Amazon SQS fair queues").
-    pub async fn send(&self, account: &str, outgoing: &[Outgoing]) -> Result<(), HubError> {
-        let message = OutboxMessage { outbox: outgoing.iter().map(Outgoing::key).collect() };
+    pub async fn send(&self, account: &str, outbox_items: &[OutboxItem]) -> Result<(), HubError> {
+        let message = OutboxMessage { outbox: outbox_items.iter().map(OutboxItem::key).collect() };
         let body = serde_json::to_string(&message)
             .map_err(|error| HubError::Failed(format!("cannot write a message: {error}")))?;
         self.client

@@ -23,16 +23,16 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::types::Tag;
 use firebreak_client::grant::Grant;
-use firebreak_client::pace::Pace;
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{AccountId, Partition, Region, Resource};
 use jiff::Timestamp;
 use moka::future::Cache;
 use serde_json::json;
 
 use crate::config;
-use crate::deadline::Calls;
+use crate::deadline::DeadlineClients;
 use crate::error::{HubError, failed};
 use crate::settings::Settings;
 use firebreak_response::record::ResponseId;
@@ -78,7 +78,7 @@ impl<A> Clone for Session<A> {
     }
 }
 
-/// How a failure to open a session begins, wherever it is told: what metrics
+/// How a failure to open a session begins, wherever it is reported: what metrics
 /// know an account without a spoke role by.
 pub const NO_SESSION: &str = "cannot open a session of";
 
@@ -87,9 +87,9 @@ pub const NO_SESSION: &str = "cannot open a session of";
 pub struct Sessions<A: Send + Sync + 'static> {
     sts: aws_sdk_sts::Client,
     config: SdkConfig,
-    calls: Calls,
+    calls: DeadlineClients,
     settings: Arc<Settings>,
-    pace: Pace,
+    pace: RateLimits,
     sessions: Cache<Key, Session<A>>,
     build: fn(Grant<'_>) -> A,
 }
@@ -105,7 +105,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
     pub fn new(
         config: &SdkConfig,
         settings: Arc<Settings>,
-        calls: Calls,
+        calls: DeadlineClients,
         build: fn(Grant<'_>) -> A,
     ) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             sts: aws_sdk_sts::Client::new(&calls.of_hub(config)),
             config: calls.into_members(config),
             calls,
-            pace: Pace::new(settings.rate_share, settings.concurrency),
+            pace: RateLimits::new(settings.rate_share, settings.concurrency),
             settings,
             sessions: Cache::builder()
                 .max_capacity(20_000)
@@ -148,7 +148,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         purpose: Purpose,
     ) -> Result<Arc<A>, ActionError> {
         resource.check_form().map_err(|error| {
-            ActionError::new(Kind::Refused, format!("refused to open a session: {error}"))
+            ActionError::new(ErrorKind::Refused, format!("refused to open a session: {error}"))
         })?;
         let key = Key {
             partition: resource.partition.clone(),
@@ -171,7 +171,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         let opened = self.sessions.try_get_with(key.clone(), async {
             match self.assume(&key).await {
                 Ok(session) => Ok(session),
-                Err(error) if error.kind == Kind::Transient => Err(error),
+                Err(error) if error.kind == ErrorKind::Transient => Err(error),
                 Err(error) => Ok(Session::Refused { error, until: now + REFUSAL_REMEMBERED }),
             }
         });
@@ -207,14 +207,14 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         let answer = request.send().await.map_err(|error| {
             let error = from_sdk("sts:AssumeRole", &error);
             let help = match error.kind {
-                Kind::Denied => Some(format!(
+                ErrorKind::Denied => Some(format!(
                     "deploy stacksets/spoke.yaml into {account}, and compare its external id and hub role with the hub's"
                 )),
-                Kind::NotApplicable
-                | Kind::Refused
-                | Kind::Gone
-                | Kind::Transient
-                | Kind::Failed => None,
+                ErrorKind::NotApplicable
+                | ErrorKind::Refused
+                | ErrorKind::Gone
+                | ErrorKind::Transient
+                | ErrorKind::Failed => None,
             };
             let message = format!("{NO_SESSION} `{role_arn}`: {}", error.message);
             ActionError { message, help, ..error }
@@ -226,12 +226,15 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         let expected = format!("arn:{partition}:sts::{account}:assumed-role/");
         if !session.starts_with(&expected) {
             return Err(ActionError::new(
-                Kind::Refused,
+                ErrorKind::Refused,
                 format!("refused to use the session `{session}`: it is not of account {account}"),
             ));
         }
         let Some(granted) = answer.credentials() else {
-            return Err(ActionError::new(Kind::Failed, "sts:AssumeRole answered no credentials"));
+            return Err(ActionError::new(
+                ErrorKind::Failed,
+                "sts:AssumeRole answered no credentials",
+            ));
         };
         let credentials = Credentials::new(
             granted.access_key_id(),
@@ -241,7 +244,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             "firebreak-spoke",
         );
         let expires = Timestamp::from_second(granted.expiration().secs()).map_err(|error| {
-            ActionError::new(Kind::Failed, format!("unreadable expiry: {error}"))
+            ActionError::new(ErrorKind::Failed, format!("unreadable expiry: {error}"))
         })?;
         let account = (self.build)(Grant {
             config: &self.config,
@@ -293,7 +296,10 @@ fn folded_read(action: &str) -> String {
 
 fn tag(key: &str, value: &str) -> Result<Tag, ActionError> {
     Tag::builder().key(key).value(value).build().map_err(|error| {
-        ActionError::new(Kind::Failed, format!("cannot build the session tag `{key}`: {error}"))
+        ActionError::new(
+            ErrorKind::Failed,
+            format!("cannot build the session tag `{key}`: {error}"),
+        )
     })
 }
 

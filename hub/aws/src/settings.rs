@@ -1,4 +1,4 @@
-//! What the hub is told by its environment, read once at the start.
+//! The hub's settings, read once from the environment.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -38,8 +38,8 @@ pub struct Settings {
     /// How long a worker may be at one response before another resumes it.
     pub lease: Duration,
     /// How long an undone target is left alone by findings of the same type:
-    /// `FIREBREAK_HOLD_HOURS`, default 24.
-    pub hold: Duration,
+    /// `FIREBREAK_SUPPRESS_HOURS`, default 24.
+    pub suppress_after_undo: Duration,
     /// Whether GuardDuty archives the findings of what is contained:
     /// `FIREBREAK_ARCHIVE_RESOLVED`, `true` or `false`, default `false`.
     pub archive_resolved: bool,
@@ -47,7 +47,7 @@ pub struct Settings {
     /// failed in passing comes back after its visibility timeout.
     pub intake_queue: Option<String>,
     /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without
-    /// one, whoever responds tells Security Hub and everybody else itself.
+    /// one, whoever responds delivers the notifications itself.
     pub write_back_queue: Option<String>,
     /// The SNS topic that notices are published to: `FIREBREAK_TOPIC`, an ARN.
     /// Without it nothing is published.
@@ -83,7 +83,7 @@ impl Settings {
             share_places: true,
             // Lambda's longest run is 15 minutes; a function is given less.
             lease: Duration::from_secs(300),
-            hold: Duration::from_secs(24 * 3_600),
+            suppress_after_undo: Duration::from_secs(24 * 3_600),
             archive_resolved: false,
             intake_queue: None,
             write_back_queue: None,
@@ -131,16 +131,16 @@ impl Settings {
                 help: "set it to the event source's MaximumConcurrency",
             })?;
         }
-        if let Some(hours) = variable("FIREBREAK_HOLD_HOURS") {
+        if let Some(hours) = variable("FIREBREAK_SUPPRESS_HOURS") {
             let hours: u64 =
                 hours.parse().ok().filter(|hours| *hours <= 8_760).ok_or_else(|| {
                     SettingsError {
-                        variable: "FIREBREAK_HOLD_HOURS",
+                        variable: "FIREBREAK_SUPPRESS_HOURS",
                         why: format!("`{hours}` is not a whole number from 0 to 8760"),
-                        help: "24 hours is the default, 0 is no hold",
+                        help: "24 hours is the default, 0 is no suppression",
                     }
                 })?;
-            settings.hold = Duration::from_secs(hours * 3_600);
+            settings.suppress_after_undo = Duration::from_secs(hours * 3_600);
         }
         if let Some(archive) = variable("FIREBREAK_ARCHIVE_RESOLVED") {
             settings.archive_resolved = archive.parse().map_err(|_| SettingsError {
@@ -217,7 +217,7 @@ mod tests {
             ("FIREBREAK_RATE_SHARE", "0"),
             ("FIREBREAK_RATE_SHARE", "lots"),
             ("FIREBREAK_CONCURRENCY", "0"),
-            ("FIREBREAK_HOLD_HOURS", "a day"),
+            ("FIREBREAK_SUPPRESS_HOURS", "a day"),
             ("FIREBREAK_INTAKE_QUEUE", "firebreak-intake"),
             ("FIREBREAK_WRITE_BACK_QUEUE", "arn:aws:sqs:eu-west-1:111122223333:write-back"),
             ("FIREBREAK_TOPIC", "notices"),

@@ -37,7 +37,7 @@ fn list(output: Output) -> Result<(), Failure> {
                 .set_content_arrangement(ContentArrangement::Dynamic)
                 .set_header(["action", "acts on", "phase", "undo", "what it does"]);
             for entry in actions::all() {
-                let about = &entry.about;
+                let about = &entry.spec;
                 table.add_row([
                     about.name,
                     &about.resource_types.join(", "),
@@ -60,13 +60,13 @@ fn phase(phase: actions::Phase) -> String {
 fn undo(reversal: Reversal) -> &'static str {
     match reversal {
         Reversal::Restored => "yes",
-        Reversal::Kept => "nothing to put back",
+        Reversal::Kept => "nothing to undo (keeps what it made)",
         Reversal::Impossible => "no",
     }
 }
 
-fn describe(entry: &actions::Entry) -> Value {
-    let about = &entry.about;
+fn describe(entry: &actions::RegisteredAction) -> Value {
+    let about = &entry.spec;
     let mut permissions: Vec<&str> = about.reads.iter().chain(about.writes).copied().collect();
     permissions.sort_unstable();
     permissions.dedup();

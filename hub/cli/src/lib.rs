@@ -2,7 +2,7 @@
 //! `--output json` for programs.
 //!
 //! Exit codes: 0 fine, 1 a check failed or the answer is no, 2 usage or
-//! configuration, 3 AWS, 141 whoever read the output has closed it.
+//! configuration, 3 AWS, 141 the reader closed the pipe.
 
 // The futures of the engine are deep, and Send is proved of each of their parts.
 #![recursion_limit = "256"]
@@ -19,7 +19,7 @@ use firebreak_aws::audit_log::ExportError;
 use firebreak_aws::config;
 use firebreak_aws::error::HubError;
 use firebreak_aws::settings::Settings;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_policy::is_attach_point;
 
 pub mod actions;
@@ -36,7 +36,7 @@ pub mod stacksets;
 pub mod sweep;
 
 /// Contains AWS threats across an organization, under a policy that each
-/// organizational unit tunes. What can be taken back says so, and is taken back.
+/// organizational unit tunes. Every action says whether it can be undone.
 #[derive(Debug, Parser)]
 #[command(name = "firebreak", version)]
 pub struct Cli {
@@ -65,17 +65,17 @@ enum Command {
     /// List, show, approve, deny and undo responses.
     #[command(subcommand)]
     Responses(responses::Command),
-    /// Look at what is due, as the Lambda function does on its schedule: ends by the clock,
-    /// approvals whose time is over, what a worker left, what was not told yet.
+    /// Process everything due, as the Lambda function does on its schedule:
+    /// expiries, overdue approvals, interrupted work, unsent notices.
     Sweep,
-    /// Export the record of decisions, and find what was done to it.
+    /// Export the audit log and verify that it was not altered.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Let nothing begin by itself: plans wait for a person instead.
+    /// Stop automatic responses; plans wait for approval.
     Pause(pause::PauseArguments),
     /// End a pause.
-    Resume(pause::ResumeArguments),
-    /// Write policies, try them out, put them in force.
+    Unpause(pause::UnpauseArguments),
+    /// Check, test, explain, compare and activate policies.
     #[command(subcommand)]
     Policy(policy::Command),
     /// Render the templates that an organization deploys, and deploy them into the accounts.
@@ -159,7 +159,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Sweep => sweep::run(output).await,
         Command::Audit(command) => audit::run(&command, output).await,
         Command::Pause(arguments) => pause::pause(&arguments, output).await,
-        Command::Resume(arguments) => pause::resume(&arguments, output).await,
+        Command::Unpause(arguments) => pause::unpause(&arguments, output).await,
         Command::Policy(command) => policy::run(&command, output).await,
         Command::Stacksets(command) => stacksets::run(&command, output).await,
         Command::Findings(command) => findings::run(&command),
@@ -183,11 +183,11 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 /// A responder for the AWS credentials and settings of this environment.
-async fn responder() -> Result<Responder, Failure> {
+async fn engine() -> Result<Engine, Failure> {
     let settings =
         Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = Settings { share_places: false, ..settings };
-    Ok(Responder::new(&aws_config(None).await?, settings))
+    Ok(Engine::new(&aws_config(None).await?, settings))
 }
 
 /// The AWS configuration of this environment. Where it has no Region it is the
@@ -200,16 +200,16 @@ async fn aws_config(named: Option<&Region>) -> Result<SdkConfig, Failure> {
     }
     let Some(named) = named else {
         return Err(Failure::Usage(
-            "no Region is configured, or none that there can be\nhelp: set AWS_REGION to the hub's Region".to_owned(),
+            "no valid AWS Region configured\nhelp: set AWS_REGION to the hub's Region".to_owned(),
         ));
     };
     let region = aws_config::Region::new(named.to_string());
     Ok(config.into_builder().region(region).build())
 }
 
-/// The same, for a command that could do without AWS if it were told more.
-async fn responder_or(offline: &str) -> Result<Responder, Failure> {
-    responder().await.map_err(|failure| match failure {
+/// The same, for a command that could do without AWS if it were given more.
+async fn responder_or(offline: &str) -> Result<Engine, Failure> {
+    engine().await.map_err(|failure| match failure {
         Failure::Usage(why) => Failure::Usage(format!("{why}\nhelp: or without AWS: {offline}")),
         other => other,
     })

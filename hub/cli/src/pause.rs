@@ -1,4 +1,4 @@
-//! `firebreak pause` and `firebreak resume`: the kill switches.
+//! `firebreak pause` and `firebreak unpause`: the kill switches.
 
 use std::io::Write;
 
@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::responses::duration;
-use super::{Failure, Output, attach_point, responder};
-use firebreak_response::switches::{Pause, Scope, Switches, told};
+use super::{Failure, Output, attach_point, engine};
+use firebreak_response::pauses::{Pause, PauseScope, Pauses, describe};
 
 /// Where a pause holds: exactly one of these.
 #[derive(Debug, Args)]
@@ -20,14 +20,14 @@ pub struct Where {
     org: bool,
     /// An OU and everything below, by id.
     #[arg(long, value_name = "ID", value_parser = unit)]
-    ou: Option<Scope>,
+    ou: Option<PauseScope>,
     /// One account.
     #[arg(long, value_name = "ID")]
     account: Option<AccountId>,
     /// One rule: its name, or `<attach>/<name>`.
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
-    /// Nothing: show what is paused.
+    /// Show active pauses.
     #[arg(long)]
     list: bool,
 }
@@ -37,42 +37,44 @@ pub struct Where {
 pub struct PauseArguments {
     #[command(flatten)]
     place: Where,
-    /// Until when, such as `2026-01-31T18:00:00Z`; without it, until it is resumed.
+    /// Until when, such as `2026-01-31T18:00:00Z`; without it, until unpaused.
     #[arg(long, value_name = "TIME", conflicts_with = "length")]
     until: Option<Timestamp>,
     /// For how long, such as `2h`.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     length: Option<SignedDuration>,
-    /// Why; whoever is asked instead is told it.
+    /// Reason, shown to approvers.
     #[arg(long)]
     reason: Option<String>,
 }
 
 /// What to resume.
 #[derive(Debug, Args)]
-pub struct ResumeArguments {
+pub struct UnpauseArguments {
     #[command(flatten)]
     place: Where,
 }
 
 impl Where {
     /// `None` for `--list`.
-    fn scope(&self) -> Option<Scope> {
+    fn scope(&self) -> Option<PauseScope> {
         let Self { org, ou, account, rule, list: _ } = self;
         if *org {
-            return Some(Scope::Organization);
+            return Some(PauseScope::Organization);
         }
-        ou.clone().or(account.clone().map(Scope::Account)).or(rule.clone().map(Scope::Rule))
+        ou.clone()
+            .or(account.clone().map(PauseScope::Account))
+            .or(rule.clone().map(PauseScope::Rule))
     }
 }
 
-/// Pauses: nothing begins by itself there any more; plans wait for a person.
+/// Pauses: stops automatic responses there; plans wait for approval.
 pub async fn pause(arguments: &PauseArguments, output: Output) -> Result<(), Failure> {
-    let responder = responder().await?;
+    let engine = engine().await?;
     let Some(scope) = arguments.place.scope() else {
-        return list(&responder.ledger.switches().await?, responder.now(), output);
+        return list(&engine.store.pauses().await?, engine.now(), output);
     };
-    let now = responder.now();
+    let now = engine.now();
     let until = match (arguments.until, arguments.length) {
         (Some(until), _) => Some(until),
         (None, Some(length)) => Some(
@@ -84,7 +86,7 @@ pub async fn pause(arguments: &PauseArguments, output: Output) -> Result<(), Fai
     if until.is_some_and(|until| until <= now) {
         return Err(Failure::Usage("--until is over already: nothing was paused".to_owned()));
     }
-    match responder.knows(&scope).await {
+    match engine.knows(&scope).await {
         Ok(true) => {}
         Ok(false) => {
             return Err(Failure::Usage(format!(
@@ -97,17 +99,17 @@ pub async fn pause(arguments: &PauseArguments, output: Output) -> Result<(), Fai
             writeln!(err, "warning: whether there is {scope} could not be looked up: {error}")?;
         }
     }
-    let pause = responder.pause(&scope, until, arguments.reason.clone()).await?;
-    show(&scope, &pause, "in force", output)
+    let pause = engine.pause(&scope, until, arguments.reason.clone()).await?;
+    show(&scope, &pause, "paused", output)
 }
 
 /// Ends a pause: 1 when there was none.
-pub async fn resume(arguments: &ResumeArguments, output: Output) -> Result<(), Failure> {
-    let responder = responder().await?;
+pub async fn unpause(arguments: &UnpauseArguments, output: Output) -> Result<(), Failure> {
+    let engine = engine().await?;
     let Some(scope) = arguments.place.scope() else {
-        return list(&responder.ledger.switches().await?, responder.now(), output);
+        return list(&engine.store.pauses().await?, engine.now(), output);
     };
-    match responder.resume_scope(&scope).await? {
+    match engine.end_pause(&scope).await? {
         Some(pause) => show(&scope, &pause, "ended", output),
         None => Err(Failure::Check(format!(
             "{scope} was not paused\nhelp: `firebreak pause --list` shows what is"
@@ -115,21 +117,21 @@ pub async fn resume(arguments: &ResumeArguments, output: Output) -> Result<(), F
     }
 }
 
-fn show(scope: &Scope, pause: &Pause, word: &str, output: Output) -> Result<(), Failure> {
+fn show(scope: &PauseScope, pause: &Pause, word: &str, output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {
             writeln!(out, "{:#}", json!({ "scope": scope, "pause": pause, "state": word }))?;
         }
-        Output::Text => writeln!(out, "{word}: {}", told(scope, pause))?,
+        Output::Text => writeln!(out, "{word}: {}", describe(scope, pause))?,
     }
     Ok(())
 }
 
-fn list(switches: &Switches, now: Timestamp, output: Output) -> Result<(), Failure> {
+fn list(pauses: &Pauses, now: Timestamp, output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let holds = |pause: &Pause| pause.until.is_none_or(|until| until > now);
-    let paused: Vec<_> = switches.0.iter().filter(|(_, pause)| holds(pause)).collect();
+    let paused: Vec<_> = pauses.0.iter().filter(|(_, pause)| holds(pause)).collect();
     match output {
         Output::Json => {
             let all: Vec<_> = paused
@@ -141,13 +143,13 @@ fn list(switches: &Switches, now: Timestamp, output: Output) -> Result<(), Failu
         Output::Text if paused.is_empty() => writeln!(out, "nothing is paused")?,
         Output::Text => {
             for (scope, pause) in paused {
-                writeln!(out, "{}", told(scope, pause))?;
+                writeln!(out, "{}", describe(scope, pause))?;
             }
         }
     }
     Ok(())
 }
 
-fn unit(text: &str) -> Result<Scope, String> {
-    attach_point(text).map(Scope::Unit)
+fn unit(text: &str) -> Result<PauseScope, String> {
+    attach_point(text).map(PauseScope::Unit)
 }

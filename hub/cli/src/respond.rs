@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Output, responder};
+use super::{Failure, Output, engine};
 use firebreak_aws::error::HubError;
-use firebreak_engine::{Disposition, Outcome, Run};
+use firebreak_engine::{Disposition, Run, TargetOutcome};
 use firebreak_function::lambda::{Handled, MessageError, handle_message};
 use firebreak_response::record::{Response, State, StepState};
 
@@ -36,7 +36,7 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
         })?
     };
     let run = if arguments.plan { Run::Plan } else { Run::Act };
-    let handled = handle_message(&responder().await?, &body, run).await;
+    let handled = handle_message(&engine().await?, &body, run).await;
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => writeln!(out, "{:#}", json(&handled))?,
@@ -63,7 +63,7 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
 }
 
 /// Why what policy asks for was not done, or not all of it.
-fn missed(outcome: &Outcome) -> Option<&str> {
+fn missed(outcome: &TargetOutcome) -> Option<&str> {
     let missed = match outcome.disposition {
         Disposition::NotConfirmed | Disposition::NotCovered => true,
         Disposition::Responded => outcome.response.as_ref().is_some_and(|response| {
@@ -71,8 +71,8 @@ fn missed(outcome: &Outcome) -> Option<&str> {
         }),
         Disposition::Nothing
         | Disposition::Repeat
-        | Disposition::AlreadyHeld
-        | Disposition::HeldOff
+        | Disposition::ExistingResponse
+        | Disposition::Suppressed
         | Disposition::Planned => false,
     };
     missed.then_some(outcome.reason.as_str())
@@ -84,7 +84,7 @@ fn json(handled: &Handled) -> Value {
 }
 
 /// Writes one outcome for people.
-pub fn write_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<()> {
+pub fn write_outcome(out: &mut impl Write, outcome: &TargetOutcome) -> std::io::Result<()> {
     let finding = &outcome.finding;
     writeln!(out, "{} {} in {} {}", finding.kind, finding.id, finding.account, finding.region)?;
     if let Some(resource) = &outcome.resource {
@@ -95,7 +95,10 @@ pub fn write_outcome(out: &mut impl Write, outcome: &Outcome) -> std::io::Result
     }
     let word = match (&outcome.response, outcome.disposition) {
         (Some(response), Disposition::Responded) => response.state.to_string(),
-        (_, disposition) => format!("{disposition:?}").to_lowercase(),
+        (_, disposition) => serde_json::to_value(disposition)
+            .ok()
+            .and_then(|it| it.as_str().map(str::to_owned))
+            .unwrap_or_default(),
     };
     writeln!(out, "  outcome   {word}: {}", outcome.reason)?;
     match &outcome.response {

@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{json, to_value};
 
 use super::respond::write_steps;
-use super::{Failure, Output, responder};
-use firebreak_engine::Responder;
+use super::{Failure, Output, engine};
+use firebreak_engine::Engine;
 use firebreak_response::record::{
-    Answer, Approval, Drift, Response, ResponseId, State, StepState, Undo, Verdict,
+    Approval, ApprovalAnswer, ApprovalDecision, Drift, Response, ResponseId, State, StepState, Undo,
 };
 
 /// What to do with responses.
@@ -35,8 +35,8 @@ pub enum Command {
         /// The response's id.
         id: ResponseId,
     },
-    /// Carry out a plan that waits for approval. Where it would change other things by now, the
-    /// new plan is recorded instead, to be approved anew.
+    /// Carry out a plan that waits for approval. If the plan has changed since,
+    /// it asks for approval again.
     Approve {
         /// The response's id.
         id: ResponseId,
@@ -47,8 +47,7 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Turn a plan down that waits for approval. The findings that it answers are left alone from
-    /// then on.
+    /// Deny a plan that waits for approval. Its findings are not handled again.
     Deny {
         /// The response's id.
         id: ResponseId,
@@ -66,26 +65,27 @@ pub enum Command {
         /// Overwrite what somebody changed since: the action is applied once more, then undone.
         #[arg(long)]
         force_drift: bool,
-        /// How long findings of the same type then leave the target alone; `0` is not at all.
-        /// Default: `FIREBREAK_HOLD_HOURS`, 24 hours. With --step there is no hold.
-        #[arg(long, value_name = "DURATION", value_parser = hold)]
-        hold: Option<SignedDuration>,
+        /// How long findings of the same type are then suppressed on the target; `0` is
+        /// not at all. Default: `FIREBREAK_SUPPRESS_HOURS`, 24 hours. With --step there
+        /// is no suppression.
+        #[arg(long, value_name = "DURATION", value_parser = suppress)]
+        suppress: Option<SignedDuration>,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
-    /// Hold responses to findings of a response's type off its target.
-    Hold {
+    /// Suppress further findings of this type on this resource.
+    Suppress {
         /// The response's id.
         id: ResponseId,
         /// For how long, such as `7d`.
         #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = duration)]
         length: SignedDuration,
-        /// Why; findings that are held off tell it.
+        /// Why; shown when a finding is suppressed.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// End a hold. What an undone response answered is decided again when it is next seen.
+    /// End a suppression: the next matching finding is evaluated again.
     Release {
         /// The response's id.
         id: ResponseId,
@@ -94,15 +94,15 @@ pub enum Command {
 
 /// Runs the command.
 pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
-    let responder = responder().await?;
+    let engine = engine().await?;
     let mut out = std::io::stdout().lock();
     match command {
         Command::List { since, account, state } => {
-            let now = responder.now();
+            let now = engine.now();
             let from = now
                 .checked_sub(*since)
                 .map_err(|error| Failure::Usage(format!("--since reaches too far: {error}")))?;
-            let mut responses = responder.ledger.responses(from, now).await?;
+            let mut responses = engine.store.responses(from, now).await?;
             responses.retain(|response| {
                 account.as_ref().is_none_or(|account| response.resource.account == *account)
                     && state.is_none_or(|state| response.state == state)
@@ -110,18 +110,18 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             list(&mut out, &responses, output)?;
         }
         Command::Show { id } => {
-            show(&mut out, &responder.load(id).await?, output)?;
+            show(&mut out, &engine.load(id).await?, output)?;
         }
         Command::Approve { id, reason, yes } => {
             let mut seen = None;
             if !yes {
-                if let Some(response) = responder.ledger.response(id).await? {
+                if let Some(response) = engine.store.response(id).await? {
                     write_steps(&mut out, &response)?;
                     seen = Some(response.revision);
                 }
-                confirm(&format!("Carry {id} out?"))?;
+                confirm(&format!("Carry out {id}?"))?;
             }
-            let response = responder.approve(id, reason.clone(), seen).await?;
+            let response = engine.approve(id, reason.clone(), seen).await?;
             show(&mut out, &response, output)?;
             match response.state {
                 // What runs on needs time, and goes on by itself.
@@ -138,25 +138,27 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
             }
         }
         Command::Deny { id, reason } => {
-            let response = responder.deny(id, reason.clone()).await?;
+            let response = engine.deny(id, reason.clone()).await?;
             show(&mut out, &response, output)?;
         }
-        Command::Undo { id, step, force_drift, hold, yes } => {
+        Command::Undo { id, step, force_drift, suppress, yes } => {
             if !yes {
-                confirm(&format!("Undo {id}? The resource will be as exposed as before"))?;
+                confirm(&format!(
+                    "Undo {id}? The resource will be as exposed as before. Continue?"
+                ))?;
             }
-            let hold = match (hold, step) {
-                (Some(hold), _) => *hold,
+            let suppress = match (suppress, step) {
+                (Some(suppress), _) => *suppress,
                 (None, Some(_)) => SignedDuration::ZERO,
-                (None, None) => responder.hold_after_undo(),
+                (None, None) => engine.suppression_after_undo(),
             };
             let request = Undo {
-                by: responder.caller().await?,
+                by: engine.caller().await?,
                 step: step.clone(),
                 drift: if *force_drift { Drift::Overwrite } else { Drift::Leave },
-                hold_until: until(&responder, hold)?,
+                suppress_until: until(&engine, suppress)?,
             };
-            let undone = responder.undo(id, request).await?;
+            let undone = engine.undo(id, request).await?;
             show(&mut out, &undone, output)?;
             let of_step = step.as_ref().and_then(|step| {
                 undone.steps.iter().find(|it| it.action == *step).map(|it| it.state)
@@ -166,35 +168,45 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
                 return Err(Failure::Check(undone.reason));
             }
         }
-        Command::Hold { id, length, reason } => {
-            let Some(until) = until(&responder, *length)? else { return Ok(()) };
-            let response = responder.hold(id, until, reason.clone()).await?;
+        Command::Suppress { id, length, reason } => {
+            let Some(until) = until(&engine, *length)? else { return Ok(()) };
+            let response = engine.suppress(id, until, reason.clone()).await?;
             let (kind, arn) = (&response.finding.kind, response.resource.arn());
-            tell(
+            print_result(
                 &mut out,
                 output,
-                "hold",
-                &format!("{kind} leaves {arn} alone until {}", seconds(until)),
+                "suppress",
+                &format!("findings of {kind} on {arn} are suppressed until {}", seconds(until)),
             )?;
         }
         Command::Release { id } => {
-            let response = responder.release(id).await?;
+            let response = engine.release(id).await?;
             let (kind, arn) = (&response.finding.kind, response.resource.arn());
-            tell(&mut out, output, "release", &format!("{kind} is answered at {arn} again"))?;
+            print_result(
+                &mut out,
+                output,
+                "release",
+                &format!("suppression ended: findings of {kind} on {arn} are handled again"),
+            )?;
         }
     }
     Ok(())
 }
 
-fn until(responder: &Responder, length: SignedDuration) -> Result<Option<Timestamp>, Failure> {
+fn until(engine: &Engine, length: SignedDuration) -> Result<Option<Timestamp>, Failure> {
     if length.is_zero() {
         return Ok(None);
     }
-    let until = responder.now().checked_add(length);
-    until.map(Some).map_err(|error| Failure::Usage(format!("the hold is too long: {error}")))
+    let until = engine.now().checked_add(length);
+    until.map(Some).map_err(|error| Failure::Usage(format!("the suppression is too long: {error}")))
 }
 
-fn tell(out: &mut impl Write, output: Output, what: &str, said: &str) -> Result<(), Failure> {
+fn print_result(
+    out: &mut impl Write,
+    output: Output,
+    what: &str,
+    said: &str,
+) -> Result<(), Failure> {
     match output {
         Output::Json => write_json(out, &json!({ what: said })),
         Output::Text => Ok(writeln!(out, "{said}")?),
@@ -250,9 +262,9 @@ fn show(out: &mut impl Write, response: &Response, output: Output) -> Result<(),
         write_approval(out, response, approval)?;
     }
     if let Some(undo) = &response.undo {
-        writeln!(out, "  undo      asked for by {}", undo.by)?;
-        if let Some(until) = undo.hold_until {
-            writeln!(out, "  hold      until {}", seconds(until))?;
+        writeln!(out, "  undo requested by {}", undo.by)?;
+        if let Some(until) = undo.suppress_until {
+            writeln!(out, "  suppress  until {}", seconds(until))?;
         }
     }
     write_steps(out, response)?;
@@ -265,10 +277,10 @@ fn write_approval(
     approval: &Approval,
 ) -> Result<(), Failure> {
     match (&approval.answer, approval.within) {
-        (Some(Answer { verdict, by, at, reason }), _) => {
+        (Some(ApprovalAnswer { verdict, by, at, reason }), _) => {
             let word = match verdict {
-                Verdict::Approved => "approved",
-                Verdict::Denied => "denied",
+                ApprovalDecision::Approved => "approved",
+                ApprovalDecision::Denied => "denied",
             };
             let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             writeln!(out, "  {word:<9} {} by {by}{why}", seconds(*at))?;
@@ -297,7 +309,7 @@ fn seconds(time: Timestamp) -> String {
 
 /// Asks on the terminal; anything but yes is a no.
 pub fn confirm(question: &str) -> Result<(), Failure> {
-    eprint!("{question}. Go on? [y/N] ");
+    eprint!("{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -308,7 +320,7 @@ pub fn confirm(question: &str) -> Result<(), Failure> {
 }
 
 /// Reads what [`duration`] does, or `0` for no hold.
-fn hold(text: &str) -> Result<SignedDuration, String> {
+fn suppress(text: &str) -> Result<SignedDuration, String> {
     if text == "0" { Ok(SignedDuration::ZERO) } else { duration(text) }
 }
 

@@ -4,14 +4,14 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::{Failure, Output, responder};
+use super::{Failure, Output, engine};
 use firebreak_aws::error::HubError;
 
 /// Runs the command: 3 when AWS did not answer, 1 when an undo failed, a plan may not
-/// be carried out any more, or what was to be told was given up. What failed is tried
+/// be executed any more, or a notification was given up. What failed is tried
 /// again by the next sweep.
 pub async fn run(output: Output) -> Result<(), Failure> {
-    let swept = responder().await?.sweep().await;
+    let swept = engine().await?.sweep().await;
     let failures = swept.failures();
     let looked_at: Vec<_> = swept.responses.iter().flatten().collect();
     let mut out = std::io::stdout().lock();
@@ -21,26 +21,26 @@ pub async fn run(output: Output) -> Result<(), Failure> {
                 .iter()
                 .map(|it| json!({ "response": it.id, "state": it.state, "reason": it.reason }))
                 .collect();
-            let told = json!({
-                "responses": responses, "told": swept.told, "later": swept.later,
+            let report = json!({
+                "responses": responses, "delivered": swept.delivered, "pending": swept.pending,
                 "failed": failures,
             });
-            writeln!(out, "{told:#}")?;
+            writeln!(out, "{report:#}")?;
         }
         Output::Text => {
             for response in &looked_at {
                 let (id, state) = (&response.id, response.state);
                 writeln!(out, "{id} {} is {state}: {}", response.resource.arn(), response.reason)?;
             }
-            for why in &swept.later {
-                writeln!(out, "told later: {why}")?;
+            for why in &swept.pending {
+                writeln!(out, "pending: {why}")?;
             }
             writeln!(
                 out,
-                "{} response(s) looked at, {} told, {} to be told later, {} failed",
+                "{} response(s) processed, {} notification(s) delivered, {} pending, {} failed",
                 looked_at.len(),
-                swept.told,
-                swept.later.len(),
+                swept.delivered,
+                swept.pending.len(),
                 failures.len()
             )?;
         }
@@ -51,6 +51,6 @@ pub async fn run(output: Output) -> Result<(), Failure> {
     let errors =
         swept.errors.iter().chain(swept.responses.iter().filter_map(|it| it.as_ref().err()));
     let unanswered = errors.into_iter().any(|it| !matches!(it, HubError::Refused(_)));
-    let told = failures.join("\n");
-    Err(if unanswered { Failure::Aws(HubError::Failed(told)) } else { Failure::Check(told) })
+    let report = failures.join("\n");
+    Err(if unanswered { Failure::Aws(HubError::Failed(report)) } else { Failure::Check(report) })
 }

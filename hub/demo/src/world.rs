@@ -15,7 +15,7 @@ use firebreak_aws::config;
 use firebreak_aws::error::HubError;
 use firebreak_aws::policies::Author;
 use firebreak_aws::settings::Settings;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_policy::{Policy, read_files};
 use firebreak_spoke::actions;
 
@@ -170,14 +170,14 @@ impl World {
     }
 
     /// A responder with the policy pushed.
-    pub async fn responder(&self, policy: &Policy) -> Result<Responder, HubError> {
-        let responder = Responder::new(&self.hub_config().await?, self.settings());
+    pub async fn engine(&self, policy: &Policy) -> Result<Engine, HubError> {
+        let engine = Engine::new(&self.hub_config().await?, self.settings());
         let documents = policy.to_stored();
-        let before = responder.policies.version().await?;
+        let before = engine.policies.version().await?;
         let author = Author { by: MANAGEMENT.to_owned(), note: "the examples".to_owned() };
-        responder.policies.push(&documents, &before, &author).await?;
+        engine.policies.push(&documents, &before, &author).await?;
         self.organization.forget_calls();
-        Ok(responder)
+        Ok(engine)
     }
 
     /// Puts a GuardDuty finding into Security Hub, as its integration does.

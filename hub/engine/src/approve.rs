@@ -1,4 +1,4 @@
-//! Answering a plan that waits for a person.
+//! Approves or denies a plan that waits for a person.
 //!
 //! # Guarantees
 //!
@@ -9,25 +9,27 @@
 //!   ceiling below `approve`, a pause.
 
 use firebreak_spoke::actions;
-use firebreak_spoke::seen::Seen;
+use firebreak_spoke::read_cache::ReadCache;
 
-use super::Responder;
-use super::carry_out::fenced;
-use super::observe::At;
+use super::Engine;
+use super::capture::At;
+use super::execute::lease_lost;
 use firebreak_aws::error::HubError;
-use firebreak_aws::ledger::{Counter, Written};
+use firebreak_aws::store::{Counter, Written};
 use firebreak_policy::{ActionCall, Mode, Policy};
-use firebreak_response::audit_event::{Event, What};
-use firebreak_response::outbox::Outgoing;
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
+use firebreak_response::outbox::OutboxItem;
+use firebreak_response::pauses;
 use firebreak_response::plan;
-use firebreak_response::record::{Answer, Response, ResponseId, State, StepState, Verdict};
-use firebreak_response::switches;
-use firebreak_response::target::Entry;
+use firebreak_response::record::{
+    ApprovalAnswer, ApprovalDecision, Response, ResponseId, State, StepState,
+};
+use firebreak_response::target::TargetEntry;
 
 /// Who answers where nobody did in time.
 pub(super) const POLICY: &str = "policy";
 
-impl Responder {
+impl Engine {
     /// Approves a plan and carries it out. `seen` is the revision that whoever
     /// approves was shown, where they were.
     ///
@@ -40,10 +42,10 @@ impl Responder {
         &self,
         id: &ResponseId,
         reason: Option<String>,
-        seen: Option<u64>,
+        shown: Option<u64>,
     ) -> Result<Response, HubError> {
         let response = self.awaiting(id).await?;
-        if seen.is_some_and(|seen| seen != response.revision) {
+        if shown.is_some_and(|shown| shown != response.revision) {
             return Err(HubError::Refused(format!(
                 "`{id}` has changed since it was shown\nhelp: look at it with `firebreak responses show {id}`, and approve it again"
             )));
@@ -51,16 +53,15 @@ impl Responder {
         let entry = self.entry_of(&response).await?;
         let by = self.caller().await?;
         let now = self.now();
-        let switches = self.ledger.switches().await?;
-        if let Some((scope, pause)) = switches.paused(&response.place(), Some(&response.rule), now)
-        {
+        let pauses = self.store.pauses().await?;
+        if let Some((scope, pause)) = pauses.paused(&response.place(), Some(&response.rule), now) {
             return Err(HubError::Refused(format!(
-                "`{id}` cannot be carried out: {}\nhelp: `firebreak resume` ends the pause",
-                switches::told(scope, pause)
+                "`{id}` cannot be carried out: {}\nhelp: `firebreak unpause` ends the pause",
+                pauses::describe(scope, pause)
             )));
         }
-        let answer = Answer { verdict: Verdict::Approved, by, at: now, reason };
-        Box::pin(self.carry_out_approved(response, entry, answer, &[])).await
+        let answer = ApprovalAnswer { verdict: ApprovalDecision::Approved, by, at: now, reason };
+        Box::pin(self.execute_approved(response, entry, answer, &[])).await
     }
 
     /// Denies a plan. The findings that it answers are left alone from then on.
@@ -76,7 +77,8 @@ impl Responder {
         let mut response = self.awaiting(id).await?;
         let mut entry = self.entry_of(&response).await?;
         let by = self.caller().await?;
-        let answer = Answer { verdict: Verdict::Denied, by, at: self.now(), reason };
+        let answer =
+            ApprovalAnswer { verdict: ApprovalDecision::Denied, by, at: self.now(), reason };
         self.answer_denied(&mut response, &mut entry, answer).await?;
         Ok(response)
     }
@@ -95,35 +97,35 @@ impl Responder {
     pub(super) async fn answer_denied(
         &self,
         response: &mut Response,
-        entry: &mut Entry,
-        answer: Answer,
+        entry: &mut TargetEntry,
+        answer: ApprovalAnswer,
     ) -> Result<(), HubError> {
         let now = self.now();
-        let why = told("denied", &answer);
+        let why = answer_sentence("denied", &answer);
         response
-            .become_state(State::Denied, why.clone(), now)
+            .transition_to(State::Denied, why.clone(), now)
             .map_err(|error| HubError::Refused(error.to_string()))?;
         entry.state = State::Denied;
-        let event = Event::of(What::Denied, response, &answer.by, &why);
+        let event = AuditEvent::of(AuditKind::Denied, response, &answer.by, &why);
         if let Some(approval) = &mut response.approval {
             approval.answer = Some(answer);
         }
-        let outgoing = Outgoing::of(response, &self.channels, now);
-        let commit = self.ledger.commit(now).advance(response, entry)?.event(&event)?;
-        if commit.send(&outgoing)?.write().await? != Written::Yes {
-            return Err(fenced(response));
+        let outbox_items = OutboxItem::of(response, &self.channels, now);
+        let commit = self.store.commit(now).advance(response, entry)?.event(&event)?;
+        if commit.send(&outbox_items)?.write().await? != Written::Yes {
+            return Err(lease_lost(response));
         }
-        Box::pin(self.tell(response, outgoing)).await;
+        Box::pin(self.deliver_outbox(response, outbox_items)).await;
         Ok(())
     }
 
     /// Carries out what was approved, by a person or, drawing on budgets, by
     /// the policy.
-    pub(super) async fn carry_out_approved(
+    pub(super) async fn execute_approved(
         &self,
         mut response: Response,
-        mut entry: Entry,
-        answer: Answer,
+        mut entry: TargetEntry,
+        answer: ApprovalAnswer,
         counters: &[Counter],
     ) -> Result<Response, HubError> {
         let policy = self.policies.current().await?;
@@ -132,26 +134,26 @@ impl Responder {
         if self.is_paused(&response).await? {
             return Err(HubError::Transient(format!("`{}` was paused meanwhile", response.id)));
         }
-        let why = told("approved", &answer);
+        let why = answer_sentence("approved", &answer);
         let (by, now) = (answer.by.clone(), self.now());
         response
-            .become_state(State::Running, why.clone(), now)
+            .transition_to(State::Running, why.clone(), now)
             .map_err(|error| HubError::Refused(error.to_string()))?;
         entry.state = State::Running;
         if let Some(approval) = &mut response.approval {
             approval.answer = Some(answer);
         }
         self.lease(&mut response, &mut entry);
-        let event = Event::of(What::Approved, &response, &by, &why);
-        let commit = self.ledger.commit(now).advance(&response, &entry)?.event(&event)?;
+        let event = AuditEvent::of(AuditKind::Approved, &response, &by, &why);
+        let commit = self.store.commit(now).advance(&response, &entry)?.event(&event)?;
         if commit.draw(counters)?.write().await? != Written::Yes {
-            return Err(fenced(&response));
+            return Err(lease_lost(&response));
         }
         let session = self.changing_session(&response).await;
         let received = tokio::time::Instant::now();
-        let carried = Box::pin(self.carry_out(response, &mut entry, session, received)).await?;
-        Box::pin(self.tell(&carried.response, carried.outgoing)).await;
-        Ok(carried.response)
+        let execution = Box::pin(self.execute(response, &mut entry, session, received)).await?;
+        Box::pin(self.deliver_outbox(&execution.response, execution.outbox_items)).await;
+        Ok(execution.response)
     }
 
     /// Looks again at what the plan would change. The same changes with another
@@ -159,13 +161,13 @@ impl Responder {
     async fn plan_again(
         &self,
         response: &mut Response,
-        entry: &mut Entry,
+        entry: &mut TargetEntry,
         policy: &Policy,
         mode: Mode,
     ) -> Result<(), HubError> {
-        let read = Seen::default();
+        let cache = ReadCache::default();
         let place = self.organization.place(&response.resource.account).await?;
-        let tags = self.tags(&response.resource, &read).await?;
+        let tags = self.tags(&response.resource, &cache).await?;
         let calls: Vec<ActionCall> = response
             .steps
             .iter()
@@ -183,9 +185,9 @@ impl Responder {
             }
             return self.refuse(response, entry, &why).await;
         }
-        let at = At { policy, place: &place, seen: &read };
+        let at = At { policy, place: &place, cache: &cache };
         let observed = self
-            .observe_calls(&response.resource, response.id.as_str(), &response.finding, &calls, at)
+            .capture_calls(&response.resource, response.id.as_str(), &response.finding, &calls, at)
             .await;
         let steps = plan::steps(observed, actions::catalog());
         let unseen = steps.iter().find(|it| it.state == StepState::Planned && it.prior.is_null());
@@ -207,10 +209,10 @@ impl Responder {
         response.updated = now;
         let why = "the resource has changed since: this is another plan, to be approved anew";
         why.clone_into(&mut response.reason);
-        let event = Event::of(What::Became, response, &self.identity().await, why);
-        let commit = self.ledger.commit(now).advance(response, entry)?.event(&event)?;
+        let event = AuditEvent::of(AuditKind::StateChanged, response, &self.identity().await, why);
+        let commit = self.store.commit(now).advance(response, entry)?.event(&event)?;
         if commit.write().await? != Written::Yes {
-            return Err(fenced(response));
+            return Err(lease_lost(response));
         }
         Err(HubError::Refused(format!(
             "`{id}` was not carried out: {why}\nhelp: look at it with `firebreak responses show {id}`, and approve it again",
@@ -222,16 +224,17 @@ impl Responder {
     async fn refuse(
         &self,
         response: &mut Response,
-        entry: &mut Entry,
+        entry: &mut TargetEntry,
         why: &str,
     ) -> Result<(), HubError> {
-        let outgoing = Box::pin(self.end(response, entry, State::Refused, why.to_owned())).await?;
-        Box::pin(self.tell(response, outgoing)).await;
+        let outbox_items =
+            Box::pin(self.end(response, entry, State::Refused, why.to_owned())).await?;
+        Box::pin(self.deliver_outbox(response, outbox_items)).await;
         Err(HubError::Refused(format!("`{}` is refused: {why}", response.id)))
     }
 }
 
-fn told(word: &str, answer: &Answer) -> String {
+fn answer_sentence(word: &str, answer: &ApprovalAnswer) -> String {
     let why = answer.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("{word} by {}{why}", answer.by)
 }

@@ -1,8 +1,8 @@
-//! Asks the service that a finding comes from whether it says the same. Events
-//! can be forged by whoever can put them on the bus or into the queue: nothing
-//! is done for one that its service does not bear out. Only reads at AWS; what
-//! is refused is recorded under a key of its own, so that a forged event never
-//! stands in the way of the real finding.
+//! Confirms a finding with the service that it comes from. Anybody who may write
+//! to the bus or the queue can forge an event: nothing is done about a finding
+//! that its service does not confirm. Only reads at AWS; what is refused is
+//! recorded under a key of its own, so that a forged event never stands in the
+//! way of the real finding.
 //!
 //! Each form is confirmed with the service that writes it: GuardDuty's own
 //! events with GuardDuty, what came through Security Hub with Security Hub, a
@@ -19,22 +19,22 @@ use firebreak_spoke::actions;
 use jiff::{SignedDuration, Timestamp};
 use tracing::error;
 
-use super::Responder;
-use super::decide::{About, Opening};
-use super::judge::Judged;
-use super::outcome::{Disposition, Outcome, Run};
+use super::Engine;
+use super::assess::Assessment;
+use super::handle_target::{NewResponse, TargetContext};
+use super::outcome::{Disposition, Run, TargetOutcome};
 use firebreak_aws::error::HubError;
-use firebreak_aws::ledger::Written;
+use firebreak_aws::store::Written;
 use firebreak_intake::{Form, GUARDDUTY};
 use firebreak_model::finding::{Finding, SecurityHubId, Target};
 use firebreak_policy::Decision;
-use firebreak_response::audit_event::{Event, What};
-use firebreak_response::outbox::Outgoing;
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
+use firebreak_response::outbox::OutboxItem;
 use firebreak_response::record::State;
-use firebreak_response::target::Entry;
+use firebreak_response::target::TargetEntry;
 
 /// For how long after its last update a finding may be unknown to its service:
-/// services tell of it before every one of their copies has it. It has to be
+/// services send the event before every one of their replicas has the finding. It has to be
 /// shorter than the intake queue's visibility timeout: a message that waits comes
 /// again soon once, is decided when it comes the third time at the latest, and never
 /// ends as a dead letter.
@@ -44,7 +44,7 @@ const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// forged, and gains nothing.
 const AHEAD_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 
-/// Whether a finding's service bears it out.
+/// Whether a finding's service confirms it.
 #[derive(Debug)]
 pub(super) enum Confirmation {
     /// It does: the finding and the target as the service has them now.
@@ -77,7 +77,7 @@ impl Service {
     }
 }
 
-impl Responder {
+impl Engine {
     /// Fetches the finding from its service and compares product, type, account,
     /// Region and the target.
     ///
@@ -142,51 +142,52 @@ impl Responder {
         })
     }
 
-    /// Records that a finding was not confirmed. Security Hub is not told: what
-    /// it may know under this id is another finding. `None` when somebody else
-    /// changed the target's entry meanwhile.
-    pub(super) async fn refuse_unconfirmed(
+    /// Records that a finding was not confirmed. Security Hub is not updated: its
+    /// finding with this id is another one. `None` when another worker changed
+    /// the target's entry meanwhile.
+    pub(super) async fn record_unconfirmed(
         &self,
-        about: About<'_>,
-        judged: &Judged,
+        context: TargetContext<'_>,
+        assessment: &Assessment,
         (rule, why): (&str, &str),
         run: Run,
-    ) -> Result<Option<Outcome>, HubError> {
-        let About { finding, target, seen, .. } = about;
+    ) -> Result<Option<TargetOutcome>, HubError> {
+        let TargetContext { finding, target, target_state, .. } = context;
         let reason = format!("not confirmed: {why}");
         // Under the finding's own id, the real finding would count as handled.
         let rule = format!("{rule}#unconfirmed");
-        let seen_as = format!("{}#{}", finding.id, digest(finding));
-        let known = seen.entries.get(&rule);
-        if known.is_some_and(|entry| entry.findings.contains_key(&seen_as)) {
+        let recorded_as = format!("{}#{}", finding.id, digest(finding));
+        let existing = target_state.entries.get(&rule);
+        if existing.is_some_and(|entry| entry.findings.contains_key(&recorded_as)) {
             let reason = format!("nothing new: {reason}");
-            return Ok(Some(about.finished(judged, Disposition::Repeat, reason)));
+            return Ok(Some(context.finished(assessment, Disposition::Repeat, reason)));
         }
-        let opening = Opening { state: State::Refused, reason, rule, steps: Vec::new() };
-        let mut response = self.opened(about, judged, opening);
+        let new_response = NewResponse { state: State::Refused, reason, rule, steps: Vec::new() };
+        let mut response = self.new_record(context, assessment, new_response);
         response.finding.security_hub = None;
         let reason = response.reason.clone();
         if run == Run::Plan {
-            let mut outcome = about.finished(judged, Disposition::Planned, reason);
+            let mut outcome = context.finished(assessment, Disposition::Planned, reason);
             outcome.response = Some(response);
             return Ok(Some(outcome));
         }
-        let entry = Entry {
+        let entry = TargetEntry {
             response: response.id.clone(),
             epoch: response.epoch,
             state: response.state,
             lease_until: None,
             waiting: false,
-            findings: BTreeMap::from([(seen_as, finding.updated_at)]),
+            findings: BTreeMap::from([(recorded_as, finding.updated_at)]),
         };
         let now = self.now();
-        let event = Event {
+        let event = AuditEvent {
             finding_updated: finding.updated_at,
-            ..Event::of(What::Decided, &response, about.by, &reason)
+            ..AuditEvent::of(AuditKind::Decided, &response, context.by, &reason)
         };
-        let outgoing = Outgoing::of(&response, &self.channels, now);
-        let commit = self.ledger.commit(now).claim(seen, &response, &entry)?.event(&event)?;
-        match commit.send(&outgoing)?.write().await? {
+        let outbox_items = OutboxItem::of(&response, &self.channels, now);
+        let commit =
+            self.store.commit(now).claim(target_state, &response, &entry)?.event(&event)?;
+        match commit.send(&outbox_items)?.write().await? {
             Written::Yes => {}
             Written::Lost | Written::Spent => return Ok(None),
         }
@@ -195,8 +196,9 @@ impl Responder {
             account.id = %target.resource.account,
             "finding `{}` is forged, altered or gone: {reason}", finding.id
         );
-        let mut outcome = about.finished(judged, Disposition::NotConfirmed, reason);
-        (outcome.written_back, outcome.untold) = Box::pin(self.tell(&response, outgoing)).await;
+        let mut outcome = context.finished(assessment, Disposition::NotConfirmed, reason);
+        (outcome.written_back, outcome.undelivered) =
+            Box::pin(self.deliver_outbox(&response, outbox_items)).await;
         outcome.response = Some(response);
         Ok(Some(outcome))
     }
@@ -238,9 +240,9 @@ fn compare<'a>(
         ("Region", &finding.region.to_string(), &fetched.region.to_string()),
         ("partition", &finding.partition.to_string(), &fetched.partition.to_string()),
     ];
-    for (name, told, known) in fields {
-        if told != known {
-            return Err(format!("{name} is `{told}` in the event, `{known}` at {service}"));
+    for (name, claimed, actual) in fields {
+        if claimed != actual {
+            return Err(format!("{name} is `{claimed}` in the event, `{actual}` at {service}"));
         }
     }
     let arn = target.resource.arn();
@@ -252,8 +254,8 @@ fn compare<'a>(
     };
     // Beyond its ARN a target says whose credentials they are, or which pod it is.
     if found.resource != target.resource {
-        let (told, known) = (&target.resource.kind, &found.resource.kind);
-        return Err(format!("target `{arn}` is {told:?} in the event, {known:?} at {service}"));
+        let (claimed, actual) = (&target.resource.kind, &found.resource.kind);
+        return Err(format!("target `{arn}` is {claimed:?} in the event, {actual:?} at {service}"));
     }
     if fetched.sample {
         return Err(format!("it is a sample at {service}"));
@@ -276,25 +278,27 @@ pub(super) fn differs(
         || decision.actions != confirmed.actions
     {
         return Some(format!(
-            "policy says something else of the finding as its service has it: {}",
+            "policy decides differently for the service's copy of the finding: {}",
             confirmed.reason()
         ));
     }
     let about_addresses = |name: &str| actions::find(name).is_some_and(|it| it.facts.per_finding);
     let mut calls = decision.actions.iter();
-    let (told, known) = (finding.remote_addresses(), fetched.remote_addresses());
-    if calls.any(|call| about_addresses(&call.name)) && told != known {
+    let (claimed, actual) = (finding.remote_addresses(), fetched.remote_addresses());
+    if calls.any(|call| about_addresses(&call.name)) && claimed != actual {
         let list = |addresses: &[String]| match addresses {
             [] => "none".to_owned(),
             some => some.join(", "),
         };
-        let (told, known) = (list(&told), list(&known));
-        return Some(format!("remote addresses are {told} in the event, {known} at its service"));
+        let (claimed, actual) = (list(&claimed), list(&actual));
+        return Some(format!(
+            "remote addresses are {claimed} in the event, {actual} at its service"
+        ));
     }
     None
 }
 
-/// Tells an unconfirmed finding from another under the same id.
+/// Distinguishes an unconfirmed finding from another with the same id.
 fn digest(finding: &Finding) -> String {
     let mut digits = sha256_hex(finding.detail.to_string());
     digits.truncate(16);

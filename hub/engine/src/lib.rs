@@ -15,43 +15,42 @@
 //! The caller delivers a finding again when an error is returned (SQS does).
 
 mod approve;
-mod beside;
-mod carry_out;
+mod assess;
+mod capture;
 mod confirm;
-mod decide;
-mod hold;
-mod judge;
-mod known;
-mod observe;
+mod dedup;
+mod deliver;
+mod execute;
+mod handle_target;
 mod outcome;
 mod pause;
-mod resume;
+mod recover;
+mod sibling_targets;
+mod suppress;
 mod sweep;
-mod tell;
 mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use firebreak_spoke::account::Account;
+use firebreak_spoke::account::AccountSession;
 use firebreak_spoke::actions;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
 use tracing::{info, instrument, warn};
 
-use self::known::{Known, held_off, ignored, known};
+use self::dedup::{PriorResponse, prior_response, skip_reason, suppressed_until};
+pub use self::deliver::Delivery;
 use self::outcome::outcome;
-pub use self::outcome::{BudgetLeft, Disposition, Outcome, Run};
-pub use self::sweep::Swept;
-pub use self::tell::Delivery;
+pub use self::outcome::{BudgetLeft, Disposition, Run, TargetOutcome};
+pub use self::sweep::SweepReport;
 use firebreak_aws::config;
-use firebreak_aws::deadline::{Calls, Counts, Deadline};
+use firebreak_aws::deadline::{Counts, Deadline, DeadlineClients};
 use firebreak_aws::error::HubError;
 use firebreak_aws::guardduty::GuardDuty;
 use firebreak_aws::intake::Intake;
-use firebreak_aws::ledger::Ledger;
 use firebreak_aws::notices::Notices;
 use firebreak_aws::organization::Organization;
 use firebreak_aws::policies::Policies;
@@ -59,6 +58,7 @@ use firebreak_aws::queue::Queue;
 use firebreak_aws::security_hub::SecurityHub;
 use firebreak_aws::sessions::Sessions;
 use firebreak_aws::settings::Settings;
+use firebreak_aws::store::Store;
 use firebreak_model::finding::{Finding, Target};
 use firebreak_response::outbox::Channel;
 use firebreak_response::record::{Response, ResponseId};
@@ -68,9 +68,9 @@ const CLAIMS: u32 = 8;
 
 /// The responder of one process.
 #[derive(Debug)]
-pub struct Responder {
+pub struct Engine {
     /// The table of responses.
-    pub ledger: Ledger,
+    pub store: Store,
     /// The policy that is in force.
     pub policies: Policies,
     /// Places of accounts.
@@ -85,7 +85,7 @@ pub struct Responder {
     pub counts: Counts,
     /// The queue that findings come from, where it is named.
     pub intake: Option<Intake>,
-    accounts: Sessions<Account>,
+    accounts: Sessions<AccountSession>,
     queue: Option<Queue>,
     notices: Notices,
     channels: Vec<Channel>,
@@ -94,21 +94,21 @@ pub struct Responder {
     config: SdkConfig,
 }
 
-impl Responder {
+impl Engine {
     /// A responder under the hub's credentials in `config`. It has no deadline
     /// until one is set.
     pub fn new(config: &SdkConfig, settings: Settings) -> Self {
         let settings = Arc::new(settings);
-        let calls = Calls::new(config);
-        let Calls { deadline, counts, .. } = calls.clone();
-        let accounts = Sessions::new(config, settings.clone(), calls.clone(), Account::new);
+        let calls = DeadlineClients::new(config);
+        let DeadlineClients { deadline, counts, .. } = calls.clone();
+        let accounts = Sessions::new(config, settings.clone(), calls.clone(), AccountSession::new);
         // Every client below is made of this one, so that no call escapes it.
         let config = &calls.of_hub(config);
         Self {
             deadline,
             counts,
             accounts,
-            ledger: Ledger::new(config, &settings),
+            store: Store::new(config, &settings),
             policies: Policies::new(config, &settings, actions::catalog()),
             organization: Organization::new(config, &settings),
             security_hub: SecurityHub::new(config, &settings),
@@ -126,9 +126,13 @@ impl Responder {
     /// Handles every target of a finding; each is decided on its own, and one
     /// that fails keeps none of the others from being contained.
     #[instrument(skip_all, fields(finding.id = %finding.id, account.id = %finding.account))]
-    pub async fn respond(&self, finding: &Finding, run: Run) -> Vec<Result<Outcome, HubError>> {
+    pub async fn respond(
+        &self,
+        finding: &Finding,
+        run: Run,
+    ) -> Vec<Result<TargetOutcome, HubError>> {
         let received = tokio::time::Instant::now();
-        if let Some(reason) = ignored(finding) {
+        if let Some(reason) = skip_reason(finding) {
             return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
         }
         if finding.targets.is_empty() {
@@ -150,7 +154,7 @@ impl Responder {
         target: &Target,
         run: Run,
         received: tokio::time::Instant,
-    ) -> Result<Outcome, HubError> {
+    ) -> Result<TargetOutcome, HubError> {
         // No call is made about what cannot exist, not even to the ledger: its ids
         // would become keys there. The message ends where somebody looks at it.
         target.resource.check_form().map_err(|error| HubError::Refused(error.to_string()))?;
@@ -162,15 +166,15 @@ impl Responder {
                 tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
             }
             let resource = &target.resource;
-            let seen = self.ledger.target(&resource.arn(), &resource.account).await?;
-            match known(&seen, finding, self.now()) {
-                Known::New => {
-                    if let Some(reason) = held_off(&seen, finding, self.now()) {
+            let target_state = self.store.target(&resource.arn(), &resource.account).await?;
+            match prior_response(&target_state, finding, self.now()) {
+                PriorResponse::New => {
+                    if let Some(reason) = suppressed_until(&target_state, finding, self.now()) {
                         let resource = Some(&target.resource);
-                        return Ok(outcome(finding, resource, Disposition::HeldOff, reason));
+                        return Ok(outcome(finding, resource, Disposition::Suppressed, reason));
                     }
                 }
-                Known::Handled { rule, entry } => {
+                PriorResponse::Handled { rule, entry } => {
                     let reason = format!(
                         "handled before: response `{}` of rule `{rule}` is {}",
                         entry.response, entry.state
@@ -178,39 +182,41 @@ impl Responder {
                     let resource = Some(&target.resource);
                     return Ok(outcome(finding, resource, Disposition::Repeat, reason));
                 }
-                Known::UnderWay { response } => {
+                PriorResponse::UnderWay { response } => {
                     return Err(HubError::Transient(format!(
-                        "response `{response}` is under way on this target"
+                        "response `{response}` is running on this target"
                     )));
                 }
-                Known::Abandoned { rule, entry } if run == Run::Act => {
+                PriorResponse::Abandoned { rule, entry } if run == Run::Act => {
                     let answered = entry.findings.contains_key(&finding.id);
-                    info!(response.id = %entry.response, "`{rule}` was left by its worker");
-                    let outcome = Box::pin(self.resume(finding, target, entry, received)).await?;
+                    info!(response.id = %entry.response, "the worker of `{rule}` stopped");
+                    let outcome =
+                        Box::pin(self.recover_for_finding(finding, target, entry, received))
+                            .await?;
                     if answered {
                         return Ok(outcome);
                     }
-                    // That was another finding's: this one is decided now.
+                    // That response covered another finding: this one is decided now.
                     continue;
                 }
-                Known::Abandoned { entry, .. } => {
-                    let reason = format!("response `{}` would be resumed", entry.response);
+                PriorResponse::Abandoned { entry, .. } => {
+                    let reason = format!("response `{}` would be recovered", entry.response);
                     let resource = Some(&target.resource);
                     return Ok(outcome(finding, resource, Disposition::Planned, reason));
                 }
             }
             if let Some(outcome) =
-                Box::pin(self.decide(finding, target, &seen, run, received)).await?
+                Box::pin(self.handle_target(finding, target, &target_state, run, received)).await?
             {
                 return Ok(outcome);
             }
         }
-        Err(HubError::Transient("others claimed this target each time".to_owned()))
+        Err(HubError::Transient("other workers claimed this target each time".to_owned()))
     }
 
     /// The record of a response; `Refused` where there is none.
     pub async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
-        self.ledger.response(id).await?.ok_or_else(|| {
+        self.store.response(id).await?.ok_or_else(|| {
             HubError::Refused(format!(
                 "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
             ))
@@ -218,8 +224,10 @@ impl Responder {
     }
 
     /// How long an undone target is left alone unless somebody says otherwise.
-    pub fn hold_after_undo(&self) -> SignedDuration {
-        SignedDuration::from_secs(i64::try_from(self.settings.hold.as_secs()).unwrap_or(i64::MAX))
+    pub fn suppression_after_undo(&self) -> SignedDuration {
+        SignedDuration::from_secs(
+            i64::try_from(self.settings.suppress_after_undo.as_secs()).unwrap_or(i64::MAX),
+        )
     }
 
     /// Who the hub's credentials belong to, as GetCallerIdentity names it.
@@ -245,7 +253,7 @@ impl Responder {
     }
 }
 
-/// Who is told, by these settings.
+/// The channels that these settings enable.
 fn channels(settings: &Settings) -> Vec<Channel> {
     let mut channels = vec![Channel::SecurityHub];
     channels.extend(settings.archive_resolved.then_some(Channel::Archive));

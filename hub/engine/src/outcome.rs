@@ -14,15 +14,15 @@ use firebreak_response::record::{FindingSummary, Response};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Disposition {
-    /// Not for acting on: a sample, archived, in somebody's hands, or no rule asks for anything.
+    /// Ignored: a sample, archived, an analyst is working on it, or no rule applies.
     Nothing,
     /// Handled before; nothing was changed.
     Repeat,
-    /// Another finding's response of the same rule holds the target, or waits
-    /// for approval, already.
-    AlreadyHeld,
-    /// Somebody holds responses to findings of this type off the target.
-    HeldOff,
+    /// The same rule has a response on this target already: active, or waiting
+    /// for approval.
+    ExistingResponse,
+    /// Findings of this type are suppressed on the target.
+    Suppressed,
     /// The finding is not what its service has: forged, altered, or gone.
     NotConfirmed,
     /// The account cannot be reached: no spoke role that admits the hub, a
@@ -36,7 +36,7 @@ pub enum Disposition {
 
 /// What became of one target of a finding, and why.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+pub struct TargetOutcome {
     /// The finding.
     pub finding: FindingSummary,
     /// The target; `None` for a finding that names none.
@@ -56,11 +56,11 @@ pub struct Outcome {
     pub budgets: Vec<BudgetLeft>,
     /// From receipt to the containing steps being verified.
     pub contained_after: Option<Duration>,
-    /// The workflow status that Security Hub took, where it was told at once.
+    /// The workflow status that Security Hub accepted, where it was updated at once.
     pub written_back: Option<String>,
-    /// What somebody was not told yet, and why: it stays in the outbox.
+    /// What was not delivered yet, and why: it stays in the outbox.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub untold: Option<String>,
+    pub undelivered: Option<String>,
 }
 
 /// What a budget has left after a draw.
@@ -86,8 +86,8 @@ pub(super) fn outcome(
     resource: Option<&Resource>,
     disposition: Disposition,
     reason: String,
-) -> Outcome {
-    Outcome {
+) -> TargetOutcome {
+    TargetOutcome {
         finding: FindingSummary::of(finding),
         resource: resource.cloned(),
         ou_path: None,
@@ -98,6 +98,6 @@ pub(super) fn outcome(
         budgets: Vec::new(),
         contained_after: None,
         written_back: None,
-        untold: None,
+        undelivered: None,
     }
 }

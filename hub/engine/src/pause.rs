@@ -1,27 +1,29 @@
-//! Pausing and resuming: the kill switches.
+//! Pauses and their end: the kill switches.
 
 use jiff::Timestamp;
 
-use super::Responder;
+use super::Engine;
 use firebreak_aws::error::HubError;
-use firebreak_response::audit_event::{Event, ORGANIZATION, What};
-use firebreak_response::switches::{Pause, Scope, told};
+use firebreak_response::audit_event::{AuditEvent, AuditKind, ORGANIZATION};
+use firebreak_response::pauses::{Pause, PauseScope, describe};
 
-impl Responder {
+impl Engine {
     /// Pauses a scope for every process of the hub: each reads what is paused
     /// together with the target, before it claims it. What has begun is finished.
     pub async fn pause(
         &self,
-        scope: &Scope,
+        scope: &PauseScope,
         until: Option<Timestamp>,
         reason: Option<String>,
     ) -> Result<Pause, HubError> {
         let now = self.now();
         let pause = Pause { by: self.caller().await?, at: now, until, reason };
-        self.ledger.pause(scope, &pause).await?;
+        self.store.pause(scope, &pause).await?;
         let account = chain_of(scope);
-        let why = told(scope, &pause);
-        self.ledger.write_event(&Event::new(What::Paused, &account, &pause.by, &why, now)).await?;
+        let why = describe(scope, &pause);
+        self.store
+            .write_event(&AuditEvent::new(AuditKind::Paused, &account, &pause.by, &why, now))
+            .await?;
         Ok(pause)
     }
 
@@ -31,12 +33,12 @@ impl Responder {
     /// # Errors
     ///
     /// Organizations or the table did not say.
-    pub async fn knows(&self, scope: &Scope) -> Result<bool, HubError> {
+    pub async fn knows(&self, scope: &PauseScope) -> Result<bool, HubError> {
         let point = match scope {
-            Scope::Organization => return Ok(true),
-            Scope::Unit(id) => id.clone(),
-            Scope::Account(account) => account.to_string(),
-            Scope::Rule(named) => {
+            PauseScope::Organization => return Ok(true),
+            PauseScope::Unit(id) => id.clone(),
+            PauseScope::Account(account) => account.to_string(),
+            PauseScope::Rule(named) => {
                 let (_, policy) = self.policies.in_force().await?;
                 return Ok(policy.documents().iter().any(|document| {
                     document.rule_names().any(|name| {
@@ -49,23 +51,25 @@ impl Responder {
     }
 
     /// Ends the pause of a scope. Returns what was paused; `None` when nothing was.
-    pub async fn resume_scope(&self, scope: &Scope) -> Result<Option<Pause>, HubError> {
+    pub async fn end_pause(&self, scope: &PauseScope) -> Result<Option<Pause>, HubError> {
         let by = self.caller().await?;
-        let before = self.ledger.switches().await?.0.remove(scope);
-        self.ledger.resume(scope).await?;
+        let before = self.store.pauses().await?.0.remove(scope);
+        self.store.delete_pause(scope).await?;
         if let Some(pause) = &before {
-            let why = format!("ended {}", told(scope, pause));
+            let why = format!("ended {}", describe(scope, pause));
             let account = chain_of(scope);
-            let event = Event::new(What::Resumed, &account, &by, &why, self.now());
-            self.ledger.write_event(&event).await?;
+            let event = AuditEvent::new(AuditKind::Unpaused, &account, &by, &why, self.now());
+            self.store.write_event(&event).await?;
         }
         Ok(before)
     }
 }
 
-fn chain_of(scope: &Scope) -> String {
+fn chain_of(scope: &PauseScope) -> String {
     match scope {
-        Scope::Account(account) => account.to_string(),
-        Scope::Organization | Scope::Unit(_) | Scope::Rule(_) => ORGANIZATION.to_owned(),
+        PauseScope::Account(account) => account.to_string(),
+        PauseScope::Organization | PauseScope::Unit(_) | PauseScope::Rule(_) => {
+            ORGANIZATION.to_owned()
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! What time brings: looked for each minute, by the index of what is due, so
-//! that a sweep costs what is due and no more.
+//! Processes due work each minute: expiries, approval timeouts, expired leases,
+//! the outbox, audit chaining. It reads the index of due items, so that a sweep
+//! costs what is due and no more.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,53 +11,55 @@ use tokio::time::timeout_at;
 use tracing::{error, warn};
 
 use super::approve::POLICY;
-use super::carry_out::fenced;
+use super::execute::lease_lost;
 use super::undo::EXPIRY;
-use super::{Delivery, Responder};
+use super::{Delivery, Engine};
 use firebreak_aws::deadline::HAND_BACK;
 use firebreak_aws::error::HubError;
-use firebreak_aws::ledger::Written;
+use firebreak_aws::store::Written;
 use firebreak_policy::{Mode, Otherwise, Tags};
-use firebreak_response::audit_event::{Event, What};
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_response::notice::Notice;
-use firebreak_response::outbox::Outgoing;
-use firebreak_response::record::{Answer, Drift, Response, ResponseId, State, Undo, Verdict};
-use firebreak_response::switches;
-use firebreak_response::target::Entry;
+use firebreak_response::outbox::OutboxItem;
+use firebreak_response::pauses;
+use firebreak_response::record::{
+    ApprovalAnswer, ApprovalDecision, Drift, Response, ResponseId, State, Undo,
+};
+use firebreak_response::target::TargetEntry;
 
 /// How much of each kind is looked at in one go, and how much of it side by side.
 const AT_ONCE: usize = 100;
 const SIDE_BY_SIDE: usize = 16;
 const CHAINED_AT_ONCE: usize = 1_000;
 
-/// What is too short to begin anything in.
+/// With less time than this, no new work is begun.
 const ENOUGH_TIME: Duration = Duration::from_secs(20);
 
-/// How long what cannot be done while it is paused is left alone.
-const WHILE_PAUSED: SignedDuration = SignedDuration::from_mins(1);
+/// How long due work waits while a pause covers it.
+const RETRY_WHILE_PAUSED: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a sweep came to.
 #[derive(Clone, Debug, Default)]
-pub struct Swept {
+pub struct SweepReport {
     /// The responses that were looked at: as they are now, or why not.
     pub responses: Vec<Result<Response, HubError>>,
-    /// How many items of the outbox were told.
-    pub told: usize,
+    /// How many outbox items were delivered.
+    pub delivered: usize,
     /// How many events of the record were chained.
     pub chained: usize,
-    /// Why items of the outbox were not told, and stay there.
-    pub later: Vec<String>,
-    /// Why items of the outbox were given up.
-    pub dropped: Vec<String>,
+    /// Why outbox items are still pending.
+    pub pending: Vec<String>,
+    /// Why outbox items were given up.
+    pub given_up: Vec<String>,
     /// What else went wrong.
     pub errors: Vec<HubError>,
 }
 
-impl Swept {
+impl SweepReport {
     fn add(&mut self, delivery: Delivery) {
-        self.told += delivery.told;
-        self.later.extend(delivery.later);
-        self.dropped.extend(delivery.dropped);
+        self.delivered += delivery.delivered;
+        self.pending.extend(delivery.pending);
+        self.given_up.extend(delivery.given_up);
     }
 
     /// What is tried again by the next sweep, or was given up: somebody should
@@ -67,28 +70,30 @@ impl Swept {
             match response {
                 Err(error) => failures.push(error.to_string()),
                 // An undo that failed is tried again.
-                Ok(response) if response.undo.is_some() && response.state.holds_resource() => {
+                Ok(response)
+                    if response.undo.is_some() && response.state.may_have_changed_resource() =>
+                {
                     failures.push(format!("{}: {}", response.id, response.reason));
                 }
                 Ok(_) => {}
             }
         }
-        failures.extend(self.dropped.iter().cloned());
+        failures.extend(self.given_up.iter().cloned());
         failures.extend(self.errors.iter().map(ToString::to_string));
         failures
     }
 }
 
-impl Responder {
-    /// Looks at everything that is due: approvals whose time is over, ends by
-    /// the clock, what a worker left or handed over, what was not told yet. What
-    /// still runs before the deadline is dropped: it is resumed from its record.
-    pub async fn sweep(&self) -> Swept {
-        let mut swept = Swept::default();
+impl Engine {
+    /// Processes everything due: approval timeouts, expiries, work that another
+    /// worker left or handed over, pending notifications. Work still running at
+    /// the deadline is dropped: it is recovered from its record.
+    pub async fn sweep(&self) -> SweepReport {
+        let mut swept = SweepReport::default();
         let work = Box::pin(self.sweep_all(&mut swept));
         if let Some(at) = self.deadline.before(HAND_BACK) {
             if timeout_at(at, work).await.is_err() {
-                warn!("the sweep's time is over: what is left is the next one's");
+                warn!("the sweep ran out of time: the next one continues");
             }
         } else {
             work.await;
@@ -99,12 +104,12 @@ impl Responder {
         swept
     }
 
-    async fn sweep_all(&self, swept: &mut Swept) {
-        let mut seen: HashSet<ResponseId> = HashSet::new();
+    async fn sweep_all(&self, swept: &mut SweepReport) {
+        let mut done: HashSet<ResponseId> = HashSet::new();
         Box::pin(self.sweep_outbox(swept)).await;
         loop {
             // What was looked at and stays due stands before the rest.
-            let due = match self.ledger.due(self.now(), AT_ONCE + seen.len()).await {
+            let due = match self.store.due(self.now(), AT_ONCE + done.len()).await {
                 Ok(due) => due,
                 Err(error) => {
                     swept.errors.push(error.context("cannot read what is due"));
@@ -113,12 +118,12 @@ impl Responder {
             };
             // What stays due is for the next sweep.
             let due: Vec<ResponseId> =
-                due.into_iter().filter(|id| seen.insert(id.clone())).collect();
+                due.into_iter().filter(|id| done.insert(id.clone())).collect();
             if due.is_empty() || !self.has_time() {
                 break;
             }
             let mut looked_at = stream::iter(due)
-                .map(|id| async move { self.look_at(&id).await.transpose() }.boxed())
+                .map(|id| async move { self.process_due(&id).await.transpose() }.boxed())
                 .buffer_unordered(SIDE_BY_SIDE);
             while let Some(ended) = looked_at.next().await {
                 swept.responses.extend(ended);
@@ -128,17 +133,17 @@ impl Responder {
         Box::pin(self.sweep_record(swept)).await;
     }
 
-    async fn sweep_outbox(&self, swept: &mut Swept) {
-        let mut seen = HashSet::new();
+    async fn sweep_outbox(&self, swept: &mut SweepReport) {
+        let mut done = HashSet::new();
         while self.has_time() {
-            let due = match self.ledger.due_outgoing(self.now(), AT_ONCE + seen.len()).await {
+            let due = match self.store.due_outbox_items(self.now(), AT_ONCE + done.len()).await {
                 Ok(due) => due,
                 Err(error) => {
                     swept.errors.push(error.context("cannot read the outbox"));
                     return;
                 }
             };
-            let due: Vec<_> = due.into_iter().filter(|key| seen.insert(key.clone())).collect();
+            let due: Vec<_> = due.into_iter().filter(|key| done.insert(key.clone())).collect();
             if due.is_empty() {
                 return;
             }
@@ -161,10 +166,10 @@ impl Responder {
         }
     }
 
-    /// Puts what was decided into the chains of the record.
-    async fn sweep_record(&self, swept: &mut Swept) {
+    /// Links recorded decisions into the audit chains.
+    async fn sweep_record(&self, swept: &mut SweepReport) {
         while self.has_time() {
-            match self.ledger.chain_due(self.now(), CHAINED_AT_ONCE).await {
+            match self.store.chain_due(self.now(), CHAINED_AT_ONCE).await {
                 Ok(0) => return,
                 Ok(chained) => swept.chained += chained,
                 Err(error) => {
@@ -181,7 +186,7 @@ impl Responder {
     }
 
     /// Looks at one response that was due; `None` where nothing was to be done.
-    async fn look_at(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
+    async fn process_due(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
         let looked = async {
             let response = self.load(id).await?;
             let now = self.now();
@@ -191,13 +196,13 @@ impl Responder {
             }
             match response.state {
                 State::Running | State::Undoing => {
-                    Box::pin(self.go_on_with(response)).await.map(Some)
+                    Box::pin(self.recover_due(response)).await.map(Some)
                 }
                 State::AwaitingApproval => {
-                    Box::pin(self.approval_is_over(response)).await.map(Some)
+                    Box::pin(self.approval_timed_out(response)).await.map(Some)
                 }
                 State::Contained | State::Completed | State::PartiallyContained | State::Failed => {
-                    Box::pin(self.let_end(response)).await.map(Some)
+                    Box::pin(self.expire(response)).await.map(Some)
                 }
                 State::Observed
                 | State::Refused
@@ -209,35 +214,36 @@ impl Responder {
         looked.await.map_err(|error: HubError| error.context(format_args!("the sweep of `{id}`")))
     }
 
-    /// Goes on with what a worker left or handed over.
-    async fn go_on_with(&self, response: Response) -> Result<Response, HubError> {
+    /// Recovers a response that a worker left or handed over.
+    async fn recover_due(&self, response: Response) -> Result<Response, HubError> {
         let entry = self.entry_of(&response).await?;
-        let carried = Box::pin(self.go_on(response, entry, tokio::time::Instant::now())).await?;
-        Box::pin(self.tell(&carried.response, carried.outgoing)).await;
-        Ok(carried.response)
+        let execution =
+            Box::pin(self.recover(response, entry, tokio::time::Instant::now())).await?;
+        Box::pin(self.deliver_outbox(&execution.response, execution.outbox_items)).await;
+        Ok(execution.response)
     }
 
-    /// Undoes what policy lets stand no longer.
-    async fn let_end(&self, mut response: Response) -> Result<Response, HubError> {
+    /// Undoes a response whose `expires` is over.
+    async fn expire(&self, mut response: Response) -> Result<Response, HubError> {
         if self.is_paused(&response).await? {
             let mut entry = self.entry_of(&response).await?;
-            return self.look_again(&mut response, &mut entry).await;
+            return self.postpone_due(&mut response, &mut entry).await;
         }
         let request =
-            Undo { by: EXPIRY.to_owned(), step: None, drift: Drift::Leave, hold_until: None };
+            Undo { by: EXPIRY.to_owned(), step: None, drift: Drift::Leave, suppress_until: None };
         Box::pin(self.undo(&response.id, request)).await
     }
 
-    /// Does what policy says of a plan that nobody answered in time.
-    async fn approval_is_over(&self, mut response: Response) -> Result<Response, HubError> {
+    /// Applies the policy's `otherwise` to a plan that nobody answered in time.
+    async fn approval_timed_out(&self, mut response: Response) -> Result<Response, HubError> {
         let mut entry = self.entry_of(&response).await?;
         let Some(approval) = response.approval.clone() else {
             response.due = None;
-            return self.look_again(&mut response, &mut entry).await;
+            return self.postpone_due(&mut response, &mut entry).await;
         };
         let now = self.now();
-        let within = approval.within.unwrap_or(WHILE_PAUSED);
-        let answer = |verdict| Answer {
+        let within = approval.within.unwrap_or(RETRY_WHILE_PAUSED);
+        let answer = |verdict| ApprovalAnswer {
             verdict,
             by: POLICY.to_owned(),
             at: now,
@@ -246,24 +252,25 @@ impl Responder {
         match approval.otherwise {
             Otherwise::Notify => self.ask_again(response, entry, within).await,
             Otherwise::Deny => {
-                self.answer_denied(&mut response, &mut entry, answer(Verdict::Denied)).await?;
+                self.answer_denied(&mut response, &mut entry, answer(ApprovalDecision::Denied))
+                    .await?;
                 Ok(response)
             }
             Otherwise::Act if self.is_paused(&response).await? => {
-                self.look_again(&mut response, &mut entry).await
+                self.postpone_due(&mut response, &mut entry).await
             }
             Otherwise::Act if self.needs_a_person(&response).await? => {
                 Box::pin(self.ask_again(response, entry, within)).await
             }
             Otherwise::Act => {
-                let counters = self.ledger.counters(&approval.draws).await?;
+                let counters = self.store.counters(&approval.draws).await?;
                 if counters.iter().any(|counter| counter.is_spent(now)) {
                     return self.ask_again(response, entry, within).await;
                 }
-                Box::pin(self.carry_out_approved(
+                Box::pin(self.execute_approved(
                     response,
                     entry,
-                    answer(Verdict::Approved),
+                    answer(ApprovalDecision::Approved),
                     &counters,
                 ))
                 .await
@@ -280,11 +287,11 @@ impl Responder {
         Ok(forbids(Mode::Auto) && !forbids(Mode::Approve))
     }
 
-    /// Tells people once more that a plan waits for them.
+    /// Sends the approval request again.
     async fn ask_again(
         &self,
         mut response: Response,
-        entry: Entry,
+        entry: TargetEntry,
         within: SignedDuration,
     ) -> Result<Response, HubError> {
         let now = self.now();
@@ -293,48 +300,48 @@ impl Responder {
         response.due = Some(now + within);
         response.tries = response.tries.saturating_add(1);
         let notice = Notice::approval_due(&response);
-        let outgoing = Outgoing::notices(&response, &notice, &self.channels, now);
+        let outbox_items = OutboxItem::notices(&response, &notice, &self.channels, now);
         let by = self.identity().await;
         let why = format!("nobody answered within {within:#}: asked again");
-        let event = Event::of(What::Became, &response, &by, &why);
-        let commit = self.ledger.commit(now).advance(&response, &entry)?.event(&event)?;
-        if commit.send(&outgoing)?.write().await? != Written::Yes {
-            return Err(fenced(&response));
+        let event = AuditEvent::of(AuditKind::StateChanged, &response, &by, &why);
+        let commit = self.store.commit(now).advance(&response, &entry)?.event(&event)?;
+        if commit.send(&outbox_items)?.write().await? != Written::Yes {
+            return Err(lease_lost(&response));
         }
-        Box::pin(self.tell(&response, outgoing)).await;
+        Box::pin(self.deliver_outbox(&response, outbox_items)).await;
         Ok(response)
     }
 
-    /// Looks at it again in a while, and changes nothing else.
-    async fn look_again(
+    /// Postpones the response, and changes nothing else.
+    async fn postpone_due(
         &self,
         response: &mut Response,
-        entry: &mut Entry,
+        entry: &mut TargetEntry,
     ) -> Result<Response, HubError> {
         let now = self.now();
         response.revision += 1;
-        response.due = response.due.map(|_| now + WHILE_PAUSED);
-        let commit = self.ledger.commit(now).advance(response, entry)?;
+        response.due = response.due.map(|_| now + RETRY_WHILE_PAUSED);
+        let commit = self.store.commit(now).advance(response, entry)?;
         if commit.write().await? != Written::Yes {
-            return Err(fenced(response));
+            return Err(lease_lost(response));
         }
         Ok(response.clone())
     }
 
-    /// Whether nothing may begin by itself where a response is.
+    /// Whether a pause covers this response.
     pub(super) async fn is_paused(&self, response: &Response) -> Result<bool, HubError> {
-        let switches = self.ledger.switches().await?;
-        let paused = switches.paused(&response.place(), Some(&response.rule), self.now());
+        let pauses = self.store.pauses().await?;
+        let paused = pauses.paused(&response.place(), Some(&response.rule), self.now());
         if let Some((scope, pause)) = paused {
-            tracing::info!(response.id = %response.id, "waits: {}", switches::told(scope, pause));
+            tracing::info!(response.id = %response.id, "waits: {}", pauses::describe(scope, pause));
         }
         Ok(paused.is_some())
     }
 
     /// The entry of a response that is the latest of its rule and target.
-    pub(super) async fn entry_of(&self, response: &Response) -> Result<Entry, HubError> {
+    pub(super) async fn entry_of(&self, response: &Response) -> Result<TargetEntry, HubError> {
         let (id, arn) = (&response.id, response.resource.arn());
-        let mut target = self.ledger.target(&arn, &response.resource.account).await?;
+        let mut target = self.store.target(&arn, &response.resource.account).await?;
         target.entries.remove(&response.rule).filter(|entry| entry.response == *id).ok_or_else(
             || {
                 HubError::Refused(format!(

@@ -1,19 +1,21 @@
-//! Taking a response back.
+//! Undoes a response.
 
-use firebreak_model::error::{ActionError, Kind};
-use firebreak_spoke::actions::{Reversal, Scope, Undone};
-use firebreak_spoke::seen::Seen;
+use firebreak_model::error::{ActionError, ErrorKind};
+use firebreak_spoke::actions::{ActionContext, Reversal, Undone};
+use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 
-use super::Responder;
-use super::carry_out::{Carried, fenced, find};
+use super::Engine;
+use super::execute::{Execution, find, lease_lost};
 use firebreak_aws::error::HubError;
-use firebreak_aws::ledger::Written;
-use firebreak_response::audit_event::{Event, What};
-use firebreak_response::record::{Drift, Hold, Response, ResponseId, State, Step, StepState, Undo};
-use firebreak_response::target::Entry;
+use firebreak_aws::store::Written;
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
+use firebreak_response::record::{
+    Drift, Response, ResponseId, State, Step, StepState, Suppression, Undo,
+};
+use firebreak_response::target::TargetEntry;
 
-impl Responder {
+impl Engine {
     /// Undoes a response, or one step of it: puts back what it changed, the last
     /// step first, and reports what somebody changed since. Where asked for, a
     /// hold is placed before anything is put back, so that no finding of the
@@ -30,7 +32,7 @@ impl Responder {
         let drifted = response.steps.iter().any(|step| step.state == StepState::Drifted);
         let over = matches!(response.state, State::Undone | State::Expired);
         if over && !(drifted && request.drift == Drift::Overwrite) {
-            self.place_hold(&response, &request).await?;
+            self.place_suppression(&response, &request).await?;
             return Ok(response);
         }
         if let Some(step) = &request.step
@@ -54,7 +56,7 @@ impl Responder {
             return Err(HubError::Transient(format!("a worker is at response `{id}`; try again")));
         }
         let arn = response.resource.arn();
-        let target = self.ledger.target(&arn, &response.resource.account).await?;
+        let target = self.store.target(&arn, &response.resource.account).await?;
         let mut entry = match target.entries.get(&response.rule) {
             Some(entry) if entry.response == *id => entry.clone(),
             _ => {
@@ -67,13 +69,13 @@ impl Responder {
         let resumed = response.state == State::Undoing;
         if !resumed {
             response
-                .become_state(State::Undoing, format!("undo asked for by {}", request.by), now)
+                .transition_to(State::Undoing, format!("undo requested by {}", request.by), now)
                 .map_err(|error| HubError::Refused(error.to_string()))?;
             entry.state = State::Undoing;
             response.revision -= 1;
         }
-        self.place_hold(&response, &request).await?;
-        let (by, asked) = (request.by.clone(), asked_for(&request));
+        self.place_suppression(&response, &request).await?;
+        let (by, asked) = (request.by.clone(), undo_summary(&request));
         // A worker that died may have left an undo half done: all of both is due.
         response.undo = Some(match response.undo.take().filter(|_| resumed) {
             Some(unfinished) => unfinished.and(request),
@@ -82,40 +84,40 @@ impl Responder {
         response.revision += 1;
         response.updated = now;
         self.lease(&mut response, &mut entry);
-        let event = Event::of(What::UndoAsked, &response, &by, &asked);
-        let commit = self.ledger.commit(now).advance(&response, &entry)?.event(&event)?;
+        let event = AuditEvent::of(AuditKind::UndoRequested, &response, &by, &asked);
+        let commit = self.store.commit(now).advance(&response, &entry)?.event(&event)?;
         if commit.write().await? != Written::Yes {
-            return Err(fenced(&response));
+            return Err(lease_lost(&response));
         }
-        let carried = Box::pin(self.undo_claimed(response, entry)).await?;
-        Box::pin(self.tell(&carried.response, carried.outgoing)).await;
-        Ok(carried.response)
+        let execution = Box::pin(self.undo_claimed(response, entry)).await?;
+        Box::pin(self.deliver_outbox(&execution.response, execution.outbox_items)).await;
+        Ok(execution.response)
     }
 
-    async fn place_hold(&self, response: &Response, request: &Undo) -> Result<(), HubError> {
-        let Some(until) = request.hold_until else { return Ok(()) };
+    async fn place_suppression(&self, response: &Response, request: &Undo) -> Result<(), HubError> {
+        let Some(until) = request.suppress_until else { return Ok(()) };
         let (by, id) = (request.by.clone(), response.id.clone());
-        let hold = Hold { until, by, response: id, reason: None };
+        let suppression = Suppression { until, by, response: id, reason: None };
         let arn = response.resource.arn();
-        self.ledger.hold(&arn, &response.finding.kind, Some(&hold)).await
+        self.store.set_suppression(&arn, &response.finding.kind, Some(&suppression)).await
     }
 
     pub(super) async fn undo_claimed(
         &self,
         mut response: Response,
-        mut entry: Entry,
-    ) -> Result<Carried, HubError> {
+        mut entry: TargetEntry,
+    ) -> Result<Execution, HubError> {
         let session = self.changing_session(&response).await;
         let (id, finding) = (response.id.clone(), response.finding.clone());
         let resource = response.resource.clone();
         let only = response.undo.as_ref().and_then(|undo| undo.step.clone());
         let drift = response.undo.as_ref().map_or(Drift::Leave, |undo| undo.drift);
-        let asked_for = |step: &Step| only.as_ref().is_none_or(|only| step.action == *only);
+        let undo_summary = |step: &Step| only.as_ref().is_none_or(|only| step.action == *only);
         let mut failures = Vec::new();
         let any_succeeded = response.steps.iter().any(succeeded);
         // One after another and backwards: a later step may rest on an earlier.
         for step in response.steps.iter_mut().rev() {
-            if !may_have_changed(step) || !asked_for(step) {
+            if !may_have_changed(step) || !undo_summary(step) {
                 continue;
             }
             let account = match &session {
@@ -126,52 +128,56 @@ impl Responder {
                     continue;
                 }
             };
-            let seen = Seen::default();
-            let scope = self.scope(account, &resource, id.as_str(), &finding, &seen);
-            if let Err(error) = undo_step(scope, step, drift).await {
+            let cache = ReadCache::default();
+            let context = self.action_context(account, &resource, id.as_str(), &finding, &cache);
+            if let Err(error) = undo_step(context, step, drift).await {
                 failures.push(format!("{}: {error}", step.action));
             }
         }
         let (state, reason) = ended(&response, &failures, any_succeeded);
-        let outgoing = Box::pin(self.end(&mut response, &mut entry, state, reason)).await?;
+        let outbox_items = Box::pin(self.end(&mut response, &mut entry, state, reason)).await?;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
-        Ok(Carried { response, contained_after: None, outgoing })
+        Ok(Execution { response, contained_after: None, outbox_items })
     }
 }
 
-/// Who asks for an undo because its time has come.
+/// Who requests the undo of an expired response.
 pub(super) const EXPIRY: &str = "expiry";
 
 /// What is asked for, for the record.
-fn asked_for(request: &Undo) -> String {
+fn undo_summary(request: &Undo) -> String {
     let step = request.step.as_ref().map_or("all steps", String::as_str);
     let drift = match request.drift {
         Drift::Leave => "what changed since is left alone",
         Drift::Overwrite => "what changed since is overwritten",
     };
-    let hold = request.hold_until.map(|until| format!(", held off until {until}"));
-    format!("undo of {step}: {drift}{}", hold.unwrap_or_default())
+    let suppression = request.suppress_until.map(|until| format!(", suppressed until {until}"));
+    format!("undo of {step}: {drift}{}", suppression.unwrap_or_default())
 }
 
 /// Undoes one step. What somebody changed since is overwritten, where that is
 /// asked for, by applying the action once more: then all is as it left it, and
 /// undo puts back what was before.
-async fn undo_step(scope: Scope<'_>, step: &mut Step, drift: Drift) -> Result<(), ActionError> {
+async fn undo_step(
+    context: ActionContext<'_>,
+    step: &mut Step,
+    drift: Drift,
+) -> Result<(), ActionError> {
     let action = find(&step.action)?;
-    let mut undone = action.undo(scope, &step.parameters, &step.prior).await?;
+    let mut undone = action.undo(context, &step.parameters, &step.prior).await?;
     if !undone.drift.is_empty() && drift == Drift::Overwrite {
-        match action.apply(scope, &step.parameters, &step.prior).await {
-            Ok(()) => undone = action.undo(scope, &step.parameters, &step.prior).await?,
+        match action.apply(context, &step.parameters, &step.prior).await {
+            Ok(()) => undone = action.undo(context, &step.parameters, &step.prior).await?,
             // There is nothing to put the prior state on.
-            Err(error) if error.kind == Kind::Gone => {}
+            Err(error) if error.kind == ErrorKind::Gone => {}
             Err(error) => return Err(error),
         }
     }
-    let kept = action.about.reversal == Reversal::Kept && undone == Undone::default();
+    let kept = action.spec.reversal == Reversal::Kept && undone == Undone::default();
     (step.state, step.detail) = if !undone.drift.is_empty() {
         (StepState::Drifted, undone.drift.join("; "))
     } else if kept {
-        (StepState::Undone, "nothing to put back; what it made is kept".to_owned())
+        (StepState::Undone, "nothing to undo (keeps what it made); what it made is kept".to_owned())
     } else {
         (StepState::Undone, undone.restored.join("; "))
     };
@@ -198,13 +204,13 @@ fn ended(response: &Response, failures: &[String], any_succeeded: bool) -> (Stat
         .map(|step| step.action.as_str())
         .collect();
     if let (Some(step), false) = (only, left.is_empty()) {
-        let opened = response.steps.iter().any(|it| it.action == *step && it.cuts_off());
+        let opened = response.steps.iter().any(|it| it.action == *step && it.is_containing());
         let state = match response.result().0 {
             state @ (State::Contained | State::Completed) if !opened => state,
             _ => State::PartiallyContained,
         };
-        let told = if drift.is_empty() { "undone".to_owned() } else { drift.join("; ") };
-        return (state, format!("{step} {told}; still in force: {}", left.join(", ")));
+        let outcome = if drift.is_empty() { "undone".to_owned() } else { drift.join("; ") };
+        return (state, format!("{step} {outcome}; still in force: {}", left.join(", ")));
     }
     let expired = undo.filter(|undo| undo.by == EXPIRY).and(response.expires);
     let why = expired.map(|after| format!("expired after {after:#}: ")).unwrap_or_default();
@@ -212,9 +218,9 @@ fn ended(response: &Response, failures: &[String], any_succeeded: bool) -> (Stat
     let reason = if drift.is_empty() && !any_succeeded {
         format!("{why}no step had succeeded: what they left, if anything, is put back")
     } else if drift.is_empty() {
-        format!("{why}the prior state is back")
+        format!("{why}restored to its state before the response")
     } else {
-        format!("{why}put back but for what changed since: {}", drift.join("; "))
+        format!("{why}partly undone, changed meanwhile: {}", drift.join("; "))
     };
     (state, reason)
 }

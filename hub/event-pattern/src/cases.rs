@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Event, Fields, Pattern, Verdict};
+use super::{Event, Fields, Pattern, PatternMatch};
 
 fn check(pattern: &Value, event: &Value, expected: bool) {
     let parsed = Pattern::parse(pattern).unwrap();
@@ -165,12 +165,12 @@ fn an_unknown_field_decides_only_where_nothing_else_does() {
             pattern.source()
         );
     };
-    check(json!({"a": ["x"]}), Verdict::Yes);
-    check(json!({"a": ["x"], "tags": {"k": ["v"]}}), Verdict::Unknown);
-    check(json!({"a": ["y"], "tags": {"k": ["v"]}}), Verdict::No);
-    check(json!({"tags": {"k": [{"exists": false}]}}), Verdict::Unknown);
-    check(json!({"$or": [{"a": ["x"]}, {"tags": {"k": ["v"]}}]}), Verdict::Yes);
-    check(json!({"$or": [{"a": ["y"]}, {"tags": {"k": ["v"]}}]}), Verdict::Unknown);
+    check(json!({"a": ["x"]}), PatternMatch::Yes);
+    check(json!({"a": ["x"], "tags": {"k": ["v"]}}), PatternMatch::Unknown);
+    check(json!({"a": ["y"], "tags": {"k": ["v"]}}), PatternMatch::No);
+    check(json!({"tags": {"k": [{"exists": false}]}}), PatternMatch::Unknown);
+    check(json!({"$or": [{"a": ["x"]}, {"tags": {"k": ["v"]}}]}), PatternMatch::Yes);
+    check(json!({"$or": [{"a": ["y"]}, {"tags": {"k": ["v"]}}]}), PatternMatch::Unknown);
 }
 
 #[test]

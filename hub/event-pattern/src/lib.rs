@@ -85,7 +85,7 @@ pub trait Fields {
 
 /// Whether a pattern matches an event of which a part may be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PatternMatch {
     /// It matches, whatever the unknown part is.
     Yes,
     /// It does not match, whatever the unknown part is.
@@ -129,7 +129,7 @@ impl Pattern {
 
     /// Whether an event matches.
     pub fn matches(&self, event: &Value) -> bool {
-        self.verdict(Event::Value(event)) == Verdict::Yes
+        self.verdict(Event::Value(event)) == PatternMatch::Yes
     }
 
     /// The first field, with its path, that keeps an event from matching.
@@ -138,13 +138,13 @@ impl Pattern {
     }
 
     /// Whether it matches an event of which a part may be unknown.
-    pub fn verdict(&self, event: Event<'_>) -> Verdict {
+    pub fn verdict(&self, event: Event<'_>) -> PatternMatch {
         if !self.root.holds(event, Assume::Matches) {
-            Verdict::No
+            PatternMatch::No
         } else if self.root.holds(event, Assume::Fails) {
-            Verdict::Yes
+            PatternMatch::Yes
         } else {
-            Verdict::Unknown
+            PatternMatch::Unknown
         }
     }
 

@@ -8,7 +8,7 @@
 //!   the queue delivers it again and, after its last try, moves it to the
 //!   dead-letter queue. Nothing is lost and nothing vanishes silently.
 //! - A bad message keeps none of the others in its batch from being handled.
-//! - What failed in passing comes back soon once, and then after the queue's
+//! - A transient failure is retried once after 15 s, and then after the queue's
 //!   visibility timeout.
 //! - Accounts are taken in turn: the storm of one does not delay the others.
 //! - The answer is given before the deadline. What was not started, or not
@@ -25,14 +25,14 @@ use serde_json::Value;
 use tokio::time::timeout_at;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::turns::Turns;
+use crate::fair_queue::FairQueue;
 use firebreak_aws::deadline::{HAND_BACK, NOTHING_NEW};
 use firebreak_aws::error::HubError;
 use firebreak_aws::queue::OutboxMessage;
-use firebreak_engine::{Delivery, Outcome, Responder, Run};
+use firebreak_engine::{Delivery, Engine, Run, TargetOutcome};
 use firebreak_intake::Rejection;
 use firebreak_model::finding::Finding;
-use firebreak_response::outbox::OutgoingKey;
+use firebreak_response::outbox::OutboxKey;
 
 /// How many messages of a batch are handled side by side: enough to hide
 /// latency, few enough to leave memory and connections to each.
@@ -58,7 +58,7 @@ pub enum MessageError {
     #[error("{0}")]
     Hub(HubError),
     /// The invocation's time was over; this says how far it came.
-    #[error("handed back, because the invocation's time is over: {0}")]
+    #[error("handed back, because the invocation ran out of time: {0}")]
     OutOfTime(&'static str),
 }
 
@@ -75,7 +75,7 @@ pub struct Arrived {
     pub updated_at: Option<Timestamp>,
 }
 
-/// When a message was where, by the hub's clock.
+/// Timestamps of one delivery, by the hub's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
     /// Put into the queue, as SQS says.
@@ -94,14 +94,14 @@ pub struct Handled {
     /// The findings that it brought.
     pub findings: Vec<Arrived>,
     /// What became of each target of each finding that was handled.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<TargetOutcome>,
     /// Why the message has to be delivered again, if it has to.
     pub errors: Vec<MessageError>,
     /// When it was where.
     pub times: Times,
     /// How often SQS has delivered it, where it says so.
     pub deliveries: u32,
-    /// What became of what it said was to be told: of the write-back queue.
+    /// The result of its delivery: for messages of the write-back queue.
     pub delivery: Option<Delivery>,
 }
 
@@ -131,27 +131,27 @@ struct Message {
 }
 
 /// Handles one message's text, of any length: a file is its user's own.
-pub async fn handle_message(responder: &Responder, body: &str, run: Run) -> Handled {
+pub async fn handle_message(engine: &Engine, body: &str, run: Run) -> Handled {
     let parts = firebreak_intake::read(body);
-    let received = responder.now();
+    let received = engine.now();
     let times = Times { received, started: Some(received), ..Times::default() };
     let mut handled = Handled::of(&parts, times, 1);
-    handle_parts(responder, parts, run, &mut handled).await;
+    handle_parts(engine, parts, run, &mut handled).await;
     handled
 }
 
 async fn handle_parts(
-    responder: &Responder,
+    engine: &Engine,
     parts: Vec<Result<Finding, Rejection>>,
     run: Run,
     handled: &mut Handled,
 ) {
     for part in parts {
         match part {
-            Ok(_) if !may_start(responder) => handled.errors.push(NOT_STARTED),
+            Ok(_) if !may_start(engine) => handled.errors.push(NOT_STARTED),
             Ok(finding) => {
                 // One type for the compiler, however deep what is behind it.
-                for result in responder.respond(&finding, run).boxed().await {
+                for result in engine.respond(&finding, run).boxed().await {
                     match result {
                         Ok(outcome) => handled.outcomes.push(outcome),
                         Err(error) => handled.errors.push(MessageError::Hub(error)),
@@ -161,22 +161,22 @@ async fn handle_parts(
             Err(rejection) => handled.errors.push(MessageError::Rejected(rejection)),
         }
     }
-    handled.times.ended = Some(responder.now());
+    handled.times.ended = Some(engine.now());
 }
 
-fn may_start(responder: &Responder) -> bool {
-    responder.deadline.left().is_none_or(|left| left > NOTHING_NEW)
+fn may_start(engine: &Engine) -> bool {
+    engine.deadline.left().is_none_or(|left| left > NOTHING_NEW)
 }
 
 /// Handles a batch. The response names the messages that were not handled, as
 /// `ReportBatchItemFailures` wants it; what became of each stands beside it, in
 /// the batch's order, a message that came twice once.
 pub async fn handle_batch(
-    responder: &Responder,
+    engine: &Engine,
     event: SqsEvent,
 ) -> (SqsBatchResponse, Vec<(String, Handled)>) {
-    let received = responder.now();
-    let mut turns = Turns::new(AT_ONCE, OF_ONE_ACCOUNT);
+    let received = engine.now();
+    let mut queue = FairQueue::new(AT_ONCE, OF_ONE_ACCOUNT);
     let mut handled: Vec<(String, Handled)> = Vec::new();
     let (write_backs, records) = once_each(event.records)
         .into_iter()
@@ -195,15 +195,15 @@ pub async fn handle_batch(
         let group = attribute("MessageGroupId").cloned().or_else(account);
         let index = handled.len();
         // One that cannot be read costs nothing and belongs to nobody.
-        turns.push(
+        queue.push(
             &group.unwrap_or_else(|| format!("message {id}")),
             Message { index, id: id.clone(), receipt: message.receipt_handle, parts },
         );
         handled.push((id, Handled { errors: vec![NOT_STARTED], ..unhandled }));
     }
-    take_turns(responder, turns, &mut handled).await;
-    let times = Times { received, started: Some(responder.now()), ..Times::default() };
-    handled.extend(write_back(responder, write_backs, times).await);
+    take_turns(engine, queue, &mut handled).await;
+    let times = Times { received, started: Some(engine.now()), ..Times::default() };
+    handled.extend(write_back(engine, write_backs, times).await);
 
     let mut failed: Vec<&str> = Vec::new();
     for (id, handled) in &handled {
@@ -223,41 +223,41 @@ pub async fn handle_batch(
 }
 
 /// Has a message come back soon. Where that fails it comes back later.
-async fn bring_back_soon(responder: &Responder, receipt: &str) {
-    let Some(intake) = &responder.intake else { return };
+async fn bring_back_soon(engine: &Engine, receipt: &str) {
+    let Some(intake) = &engine.intake else { return };
     if let Err(error) = intake.bring_back_soon(receipt).await {
         warn!("this message comes back after the queue's visibility timeout: {error}");
     }
 }
 
 /// The keys of a message of the write-back queue.
-fn outbox_keys(message: &SqsMessage) -> Option<Vec<OutgoingKey>> {
+fn outbox_keys(message: &SqsMessage) -> Option<Vec<OutboxKey>> {
     let body = message.body.as_deref()?;
     let message: OutboxMessage = serde_json::from_str(body).ok()?;
     Some(message.outbox)
 }
 
-/// Tells what messages of the write-back queue say is to be told, all together:
+/// Delivers the outbox items that messages of the write-back queue announce, as one batch:
 /// what is the same for many findings is one call.
 async fn write_back(
-    responder: &Responder,
-    messages: Vec<(Option<Vec<OutgoingKey>>, SqsMessage)>,
+    engine: &Engine,
+    messages: Vec<(Option<Vec<OutboxKey>>, SqsMessage)>,
     times: Times,
 ) -> Vec<(String, Handled)> {
     if messages.is_empty() {
         return Vec::new();
     }
     let (keys, messages): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
-    let keys: Vec<Vec<OutgoingKey>> = keys.into_iter().map(Option::unwrap_or_default).collect();
-    let telling = tell_together(responder, &keys).boxed();
-    let told = match responder.deadline.before(HAND_BACK) {
-        Some(at) => timeout_at(at, telling).await.ok(),
-        None => Some(telling.await),
+    let keys: Vec<Vec<OutboxKey>> = keys.into_iter().map(Option::unwrap_or_default).collect();
+    let delivering = deliver_batch(engine, &keys).boxed();
+    let delivered = match engine.deadline.before(HAND_BACK) {
+        Some(at) => timeout_at(at, delivering).await.ok(),
+        None => Some(delivering.await),
     };
-    let told = told.unwrap_or_else(|| keys.iter().map(|_| Err(NOT_ENDED)).collect());
-    let times = Times { ended: Some(responder.now()), ..times };
-    let ended = messages.into_iter().zip(told).map(|(message, told)| {
-        let (delivery, errors) = match told {
+    let delivered = delivered.unwrap_or_else(|| keys.iter().map(|_| Err(NOT_ENDED)).collect());
+    let times = Times { ended: Some(engine.now()), ..times };
+    let ended = messages.into_iter().zip(delivered).map(|(message, delivered)| {
+        let (delivery, errors) = match delivered {
             Ok(delivery) => (delivery, Vec::new()),
             Err(error) => (None, vec![error]),
         };
@@ -270,26 +270,26 @@ async fn write_back(
 }
 
 /// Tells what all of these messages say in one go. Where one of them names what
-/// cannot be read, it fails alone and by itself. What was told together is
+/// cannot be read, it fails alone and by itself. What was delivered as one batch is
 /// reported with the first.
-async fn tell_together(
-    responder: &Responder,
-    messages: &[Vec<OutgoingKey>],
+async fn deliver_batch(
+    engine: &Engine,
+    messages: &[Vec<OutboxKey>],
 ) -> Vec<Result<Option<Delivery>, MessageError>> {
     let all = messages.concat();
-    match responder.deliver_keys(&all).await {
+    match engine.deliver_keys(&all).await {
         Ok(delivery) => {
             let first = std::iter::once(Some(delivery));
             first.chain(std::iter::repeat(None)).take(messages.len()).map(Ok).collect()
         }
-        // Nothing was told yet: reading comes first.
+        // Nothing was delivered yet: reading comes first.
         Err(HubError::Failed(_) | HubError::Refused(_)) if messages.len() > 1 => {
-            let mut told = Vec::new();
+            let mut delivered = Vec::new();
             for keys in messages {
-                let delivery = responder.deliver_keys(keys).await;
-                told.push(delivery.map(Some).map_err(MessageError::Hub));
+                let delivery = engine.deliver_keys(keys).await;
+                delivered.push(delivery.map(Some).map_err(MessageError::Hub));
             }
-            told
+            delivered
         }
         Err(error) => messages.iter().map(|_| Err(MessageError::Hub(error.clone()))).collect(),
     }
@@ -298,37 +298,37 @@ async fn tell_together(
 /// Starts messages while there is time, and waits for them until the answer has
 /// to be given. `handled` says of each that it was not started until it is.
 async fn take_turns(
-    responder: &Responder,
-    mut turns: Turns<Message>,
+    engine: &Engine,
+    mut queue: FairQueue<Message>,
     handled: &mut [(String, Handled)],
 ) {
     let mut under_way = FuturesUnordered::new();
     loop {
-        while may_start(responder)
-            && let Some((group, message)) = turns.start()
+        while may_start(engine)
+            && let Some((group, message)) = queue.start()
         {
             let Message { index, id, receipt, parts } = message;
             let Some((_, slot)) = handled.get_mut(index) else { continue };
-            slot.times.started = Some(responder.now());
+            slot.times.started = Some(engine.now());
             slot.errors = vec![NOT_ENDED];
             let mut begun = Handled { errors: Vec::new(), ..slot.clone() };
             let span = info_span!("receive", message.id = %id, account.id = %group);
             let work = async move {
-                handle_parts(responder, parts, Run::Act, &mut begun).await;
+                handle_parts(engine, parts, Run::Act, &mut begun).await;
                 if let Some(receipt) = receipt.filter(|_| begun.may_soon_succeed()) {
-                    bring_back_soon(responder, &receipt).await;
+                    bring_back_soon(engine, &receipt).await;
                 }
                 (group, index, begun)
             };
             under_way.push(work.instrument(span));
         }
-        let ended = match responder.deadline.before(HAND_BACK) {
+        let ended = match engine.deadline.before(HAND_BACK) {
             Some(at) => timeout_at(at, under_way.next()).await,
             None => Ok(under_way.next().await),
         };
         // Nothing is left, or no time is: what still runs is dropped.
         let Ok(Some((group, index, ended))) = ended else { return };
-        turns.end(&group);
+        queue.end(&group);
         if let Some((_, slot)) = handled.get_mut(index) {
             *slot = ended;
         }
@@ -378,8 +378,8 @@ pub fn is_schedule(event: &Value) -> bool {
 
 /// Looks at everything that is due. The error names what is tried again by the
 /// next tick, or was given up.
-pub async fn sweep(responder: &Responder) -> Result<(), HubError> {
-    let failures = responder.sweep().boxed().await.failures();
+pub async fn sweep(engine: &Engine) -> Result<(), HubError> {
+    let failures = engine.sweep().boxed().await.failures();
     if failures.is_empty() { Ok(()) } else { Err(HubError::Failed(failures.join("; "))) }
 }
 
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn a_rejection_names_the_message_that_it_came_in() {
         let rejection = read("m-1", "not a finding").remove(0).unwrap_err();
-        assert!(rejection.to_string().starts_with("message `m-1`: it is no JSON"), "{rejection}");
+        assert!(rejection.to_string().starts_with("message `m-1`: invalid JSON"), "{rejection}");
     }
 
     #[test]

@@ -4,6 +4,6 @@
 // The futures of the engine are deep, and Send is proved of each of their parts.
 #![recursion_limit = "256"]
 
+pub mod fair_queue;
 pub mod lambda;
 pub mod metrics;
-pub mod turns;

@@ -13,7 +13,7 @@ use super::fields::{
 };
 use super::product::Product;
 use super::sample::holds_sample_id;
-use super::sound::{Names, checked};
+use super::validate::{Names, validate};
 use super::{Findings, Outside, Rejection};
 use firebreak_model::finding::{Finding, ResourceRole, SecurityHubId, Target};
 
@@ -93,7 +93,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         partition: partition.clone(),
         detail: value.clone(),
     };
-    checked(finding, &outside, NAMES)
+    validate(finding, &outside, NAMES)
 }
 
 /// The finding type. GuardDuty's stands in `Types` as

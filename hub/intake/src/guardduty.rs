@@ -8,7 +8,7 @@ use super::guardduty_targets::targets;
 use super::keys::camel_case;
 use super::product::GUARDDUTY;
 use super::sample::is_guardduty_sample;
-use super::sound::{Names, checked};
+use super::validate::{Names, validate};
 use super::{Findings, Outside, Rejection};
 use firebreak_model::finding::{Finding, SecurityHubId};
 
@@ -88,7 +88,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         security_hub: Some(security_hub),
         detail,
     };
-    checked(finding, &outside, NAMES)
+    validate(finding, &outside, NAMES)
 }
 
 /// GetFindings has the additional information as JSON in a text, events have it

@@ -8,7 +8,7 @@
 //! Strict about what acting needs: without account, Region, id, type or
 //! severity there is a [`Rejection`] that names the field and the message.
 
-use firebreak_model::form::printable;
+use firebreak_model::text::printable;
 use serde_json::Value;
 
 use firebreak_model::finding::Finding;
@@ -25,8 +25,8 @@ mod ocsf;
 mod product;
 mod sample;
 mod sns;
-mod sound;
 mod sqs;
+mod validate;
 
 pub use self::product::GUARDDUTY;
 
@@ -89,7 +89,7 @@ struct Outside {
     region: Option<String>,
 }
 
-/// How many rejections of one message are told: what is wrong with it is clear
+/// How many rejections of one message are reported: what is wrong with it is clear
 /// by then, and a megabyte of empty objects must not take hundreds to answer.
 const TOLD: usize = 1_000;
 
@@ -158,14 +158,14 @@ fn read_text(text: &str, outside: &Outside, findings: &mut Findings) {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let whole = |line: &&str| json::read(line).is_ok_and(|it| it.is_object());
     if lines.len() < 2 || !lines.iter().any(whole) {
-        return findings.push(Err(outside.reject(format!("it is no JSON: {error}"), None)));
+        return findings.push(Err(outside.reject(format!("invalid JSON: {error}"), None)));
     }
     for (index, line) in lines.iter().enumerate() {
         let outside = outside.inside(&format!("line {}", index + 1), None);
         match json::read(line) {
             Ok(value) => read_value(&value, &outside, findings),
             Err(error) => {
-                findings.push(Err(outside.reject(format!("it is no JSON: {error}"), None)));
+                findings.push(Err(outside.reject(format!("invalid JSON: {error}"), None)));
             }
         }
     }
@@ -183,7 +183,7 @@ fn read_value(value: &Value, outside: &Outside, findings: &mut Findings) {
 }
 
 fn unrecognized(value: &Value) -> String {
-    let form = "it has no form in which findings arrive";
+    let form = "not a known finding format";
     match value {
         Value::Object(object) if object.is_empty() => format!("{form}: it is an empty object"),
         Value::Object(object) => {

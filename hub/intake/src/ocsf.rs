@@ -10,7 +10,7 @@ use super::fields::{
 };
 use super::product::Product;
 use super::sample::holds_sample_id;
-use super::sound::{Names, checked};
+use super::validate::{Names, validate};
 use super::{Findings, Outside, Rejection};
 use firebreak_model::finding::{Finding, SecurityHubId, Target};
 
@@ -83,7 +83,7 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         partition,
         detail: value.clone(),
     };
-    checked(finding, &outside, NAMES)
+    validate(finding, &outside, NAMES)
 }
 
 /// OCSF's `status_id` in the words of Security Hub's workflow, which policies

@@ -3,6 +3,6 @@
 
 pub mod aws;
 pub mod coverage;
-pub mod rollout;
 pub mod setup;
+pub mod stackset_diff;
 pub mod stacksets;

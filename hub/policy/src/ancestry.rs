@@ -1,4 +1,4 @@
-//! Which documents stand above which, as far as files tell: a child's ceiling
+//! Which documents are above which, as far as files show: a child's ceiling
 //! above its parent's is a mistake, because it would have no effect and its
 //! author believes that it has.
 //!
@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use super::document::Mode;
-use super::node::{Node, Place};
-use super::reader::{self, Mistake};
+use super::node::{Node, SourcePosition};
+use super::reader::{self, Issue};
 use firebreak_model::organization::OuPath;
 
 /// Where a document is attached, and its ceiling, even if it is mistaken in
@@ -18,8 +18,8 @@ use firebreak_model::organization::OuPath;
 pub(super) struct Sketch<'n> {
     file: &'n str,
     attach: &'n str,
-    attach_place: Place,
-    ceiling: Option<(Mode, Place)>,
+    attach_place: SourcePosition,
+    ceiling: Option<(Mode, SourcePosition)>,
 }
 
 impl<'n> Sketch<'n> {
@@ -39,7 +39,7 @@ impl<'n> Sketch<'n> {
 
     /// The mistake of a point below another root than a document before it: an
     /// organization has one, so one of the two governs nothing.
-    pub(super) fn below_another_root(&self, all: &[Self]) -> Option<Mistake> {
+    pub(super) fn below_another_root(&self, all: &[Self]) -> Option<Issue> {
         let own = self.root()?;
         let mut before = all.iter().take_while(|other| other.file != self.file);
         let (root, other) = before.find_map(|other| Some((other.root()?, other)))?;
@@ -49,7 +49,7 @@ impl<'n> Sketch<'n> {
         let message = format!("`{}` is not below r-{root}, as {} is", self.attach, other.file);
         let help =
             "an organization has one root: the id after the first dash is the same everywhere";
-        Some(Mistake { place: self.attach_place, message, help: Some(help.to_owned()) })
+        Some(Issue { place: self.attach_place, message, help: Some(help.to_owned()) })
     }
 
     /// The mistake of a ceiling that is above one of those above it.
@@ -57,7 +57,7 @@ impl<'n> Sketch<'n> {
         &self,
         all: &[Self],
         tree: &BTreeMap<String, OuPath>,
-    ) -> Option<Mistake> {
+    ) -> Option<Issue> {
         let (own, place) = self.ceiling?;
         let (ceiling, above) = all
             .iter()
@@ -74,7 +74,7 @@ impl<'n> Sketch<'n> {
         );
         let help =
             format!("a ceiling can only be lowered: write {}, or leave it out", ceiling.name());
-        Some(Mistake { place, message, help: Some(help) })
+        Some(Issue { place, message, help: Some(help) })
     }
 
     fn is_above(&self, below: &Self, tree: &BTreeMap<String, OuPath>) -> bool {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::context::Tags;
 use super::effect::Effect;
-use super::supposed;
+use super::synthetic;
 use super::tree::Policy;
 use firebreak_model::finding_types::{self, FindingType};
 use firebreak_model::organization::{OuPath, Place};
@@ -44,7 +44,7 @@ impl Point {
     /// A root, an OU or an account at its path. `None` for an id that has no
     /// such form.
     pub fn at(id: &str, ou_path: OuPath) -> Option<Self> {
-        let account = id.parse().or_else(|_| supposed::ACCOUNT.parse()).ok()?;
+        let account = id.parse().or_else(|_| synthetic::ACCOUNT.parse()).ok()?;
         Some(Self { id: id.to_owned(), place: Place { account, ou_path } })
     }
 }
@@ -73,8 +73,8 @@ fn changes_at(
     for finding_type in finding_types {
         for resource_type in &finding_type.resource_types {
             for severity in &finding_type.severities {
-                let resource = supposed::resource(resource_type, None, &place.account, region);
-                let finding = supposed::finding(finding_type.name, *severity, resource);
+                let resource = synthetic::resource(resource_type, None, &place.account, region);
+                let finding = synthetic::finding(finding_type.name, *severity, resource);
                 let Some(target) = finding.targets.first() else { continue };
                 let tags = Tags::Known(BTreeMap::new());
                 let decide =

@@ -3,11 +3,11 @@
 use super::arn::{Behind, behind};
 use super::budget::{Budget, BudgetRef};
 use super::context::{Context, Tags};
-use super::decision::{Decision, Guardrail, LeftOut, Outcome};
+use super::decision::{Decision, Guardrail, LeftOut, PolicyOutcome};
 use super::document::{Document, Extends, Mode, Protect, Rule};
-use super::tree::{BrokenDocument, Policy, Step};
+use super::tree::{BrokenDocument, PathStep, Policy};
 use super::variables;
-use firebreak_event_pattern::{Event, Verdict};
+use firebreak_event_pattern::{Event, PatternMatch};
 use firebreak_model::finding::{Finding, Target};
 use firebreak_model::organization::Place;
 use firebreak_model::resource::Resource;
@@ -24,44 +24,47 @@ impl Policy {
     ) -> Decision {
         if finding.sample {
             let why = "a sample finding is never acted on";
-            return Decision::without_rule(Outcome::Sample, why);
+            return Decision::without_rule(PolicyOutcome::Sample, why);
         }
         if finding.archived {
             let why = "an archived or suppressed finding is never acted on";
-            return Decision::without_rule(Outcome::Archived, why);
+            return Decision::without_rule(PolicyOutcome::Archived, why);
         }
         let account = &target.resource.account;
         if place.account != *account {
             let why = format!("the target is in {account}, the place is {}'s", place.account);
-            return Decision::without_rule(Outcome::WrongPlace, why);
+            return Decision::without_rule(PolicyOutcome::WrongPlace, why);
         }
         if !account.is_real() {
             let why = format!("`{account}` is no account id: nothing can be done there");
-            return Decision::without_rule(Outcome::WrongPlace, why);
+            return Decision::without_rule(PolicyOutcome::WrongPlace, why);
         }
         let way = match self.way_up(place) {
             Ok(way) => way,
             Err(BrokenDocument { point, why }) => {
                 let why = format!("the policy document of {point} is broken: {why}");
-                let mut decision = Decision::without_rule(Outcome::Broken, why.clone());
+                let mut decision = Decision::without_rule(PolicyOutcome::Broken, why.clone());
                 decision.guardrails.push(guardrail(point, why));
                 return decision;
             }
         };
         if way.iter().all(|step| step.there.is_none()) {
             let why = format!("no policy document covers {account} in {}", place.ou_path);
-            return Decision::without_rule(Outcome::NoDocument, why);
+            return Decision::without_rule(PolicyOutcome::NoDocument, why);
         }
         let context = Context::new(finding, target, place, tags);
         let mut decision = match self.nearest_rule(&way, &context, |_, _, _| {}) {
-            Found::Rule(rule) => follow(rule, finding, target),
-            Found::Nothing => {
-                return Decision::without_rule(Outcome::NoRule, "no rule matches this target");
+            RuleSearch::Rule(rule) => follow(rule, finding, target),
+            RuleSearch::Nothing => {
+                return Decision::without_rule(
+                    PolicyOutcome::NoRule,
+                    "no rule matches this target",
+                );
             }
-            Found::DependsOnTags(rule) => {
+            RuleSearch::DependsOnTags(rule) => {
                 let why =
                     format!("rule `{}` looks at the tags, {}", rule.reference.rule, unknown(tags));
-                let mut decision = Decision::without_rule(Outcome::TagsUnknown, why);
+                let mut decision = Decision::without_rule(PolicyOutcome::TagsUnknown, why);
                 decision.rule = Some(rule.reference.clone());
                 return decision;
             }
@@ -71,12 +74,12 @@ impl Policy {
         match decision.mode {
             Mode::Off => {
                 let why = format!("rule `{rule}` is off here");
-                decision.stop(Outcome::Off, why);
+                decision.stop(PolicyOutcome::Off, why);
             }
             Mode::Approve | Mode::Auto if decision.actions.is_empty() => {
                 let kind = target.resource.type_name();
                 let why = format!("rule `{rule}` has no action for a target of type {kind}");
-                decision.stop(Outcome::NoAction, why);
+                decision.stop(PolicyOutcome::NoAction, why);
             }
             Mode::Observe | Mode::Approve | Mode::Auto => {
                 apply_protections(&mut decision, &way, target, tags);
@@ -90,7 +93,7 @@ impl Policy {
 }
 
 /// What the search for a rule came to.
-pub(super) enum Found<'a> {
+pub(super) enum RuleSearch<'a> {
     Rule(&'a Rule),
     /// It may match or not: it must not be skipped for a later, weaker one.
     DependsOnTags(&'a Rule),
@@ -103,30 +106,30 @@ impl Policy {
     /// of its step on the way and its own number there.
     pub(super) fn nearest_rule<'a>(
         &self,
-        way: &[Step<'a>],
+        way: &[PathStep<'a>],
         context: &Context<'_>,
-        mut see: impl FnMut(usize, usize, Verdict),
-    ) -> Found<'a> {
-        for (step, Step { there, .. }) in way.iter().enumerate() {
+        mut see: impl FnMut(usize, usize, PatternMatch),
+    ) -> RuleSearch<'a> {
+        for (step, PathStep { there, .. }) in way.iter().enumerate() {
             let Some((outline, document)) = there else { continue };
             for number in 0..outline.rules {
                 let Some(rule) = document.rules.get(number) else { continue };
                 let verdict = match &rule.when {
                     Some(when) => when.verdict(Event::Object(context)),
-                    None => Verdict::Yes,
+                    None => PatternMatch::Yes,
                 };
                 see(step, number, verdict);
                 match verdict {
-                    Verdict::Yes => return Found::Rule(rule),
-                    Verdict::Unknown => return Found::DependsOnTags(rule),
-                    Verdict::No => {}
+                    PatternMatch::Yes => return RuleSearch::Rule(rule),
+                    PatternMatch::Unknown => return RuleSearch::DependsOnTags(rule),
+                    PatternMatch::No => {}
                 }
             }
             if outline.extends == Extends::None {
                 break;
             }
         }
-        Found::Nothing
+        RuleSearch::Nothing
     }
 }
 
@@ -143,7 +146,7 @@ fn unknown(tags: &Tags) -> String {
 
 fn follow(rule: &Rule, finding: &Finding, target: &Target) -> Decision {
     let kind = target.resource.type_name();
-    let mut decision = Decision::without_rule(Outcome::Follow, "");
+    let mut decision = Decision::without_rule(PolicyOutcome::Follow, "");
     decision.mode = rule.mode;
     decision.rule = Some(rule.reference.clone());
     decision.approve = rule.approve.clone();
@@ -165,8 +168,8 @@ fn follow(rule: &Rule, finding: &Finding, target: &Target) -> Decision {
     decision
 }
 
-fn lower_to_ceilings(decision: &mut Decision, way: &[Step<'_>]) {
-    for Step { point, there } in way {
+fn lower_to_ceilings(decision: &mut Decision, way: &[PathStep<'_>]) {
+    for PathStep { point, there } in way {
         if let Some(ceiling) = there.and_then(|(outline, _)| outline.ceiling)
             && ceiling < decision.mode
         {
@@ -176,7 +179,7 @@ fn lower_to_ceilings(decision: &mut Decision, way: &[Step<'_>]) {
 }
 
 /// The documents on the way that have protections or budgets.
-fn guardrails<'a>(way: &[Step<'a>]) -> impl Iterator<Item = (&'a str, &'a Document)> {
+fn guardrails<'a>(way: &[PathStep<'a>]) -> impl Iterator<Item = (&'a str, &'a Document)> {
     way.iter().filter_map(|step| {
         let (outline, document) = step.there?;
         outline.has_guardrails.then_some((step.point, document))
@@ -184,7 +187,7 @@ fn guardrails<'a>(way: &[Step<'a>]) -> impl Iterator<Item = (&'a str, &'a Docume
 }
 
 /// The budgets of every document on the way.
-fn budgets(way: &[Step<'_>]) -> Vec<BudgetRef> {
+fn budgets(way: &[PathStep<'_>]) -> Vec<BudgetRef> {
     guardrails(way)
         .flat_map(|(point, document)| {
             let reference =
@@ -195,12 +198,12 @@ fn budgets(way: &[Step<'_>]) -> Vec<BudgetRef> {
 }
 
 /// Refuses if a protection holds on the way, or if whether one holds cannot be
-/// known. A rule that only observes changes nothing, so it is told instead.
-fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target, tags: &Tags) {
+/// known. A rule that only observes changes nothing, so it is reported instead.
+fn apply_protections(decision: &mut Decision, way: &[PathStep<'_>], target: &Target, tags: &Tags) {
     let who = behind(target);
     let all = || guardrails(way).map(|(point, document)| (point, &document.protect));
     let certain = all().find_map(|(point, protect)| {
-        Some((point, Outcome::Protected, protection(point, protect, target, &who, tags)?))
+        Some((point, PolicyOutcome::Protected, protection(point, protect, target, &who, tags)?))
     });
     let found = certain.or_else(|| {
         all().find_map(|(point, protect)| {
@@ -210,7 +213,7 @@ fn apply_protections(decision: &mut Decision, way: &[Step<'_>], target: &Target,
     });
     let Some((point, outcome, why)) = found else { return };
     if decision.mode == Mode::Observe {
-        if outcome == Outcome::Protected {
+        if outcome == PolicyOutcome::Protected {
             let effect = format!("{why}: a stronger mode would be refused");
             decision.guardrails.push(guardrail(point, effect));
         }
@@ -237,7 +240,7 @@ impl Policy {
                 return Some(format!("the policy document of {point} is broken: {why}"));
             }
         };
-        let mut decision = Decision::without_rule(Outcome::Follow, "");
+        let mut decision = Decision::without_rule(PolicyOutcome::Follow, "");
         decision.mode = mode;
         lower_to_ceilings(&mut decision, &way);
         if decision.mode < mode {
@@ -245,7 +248,7 @@ impl Policy {
         }
         let target = Target { resource: resource.clone(), role: None, tags: BTreeMap::new() };
         apply_protections(&mut decision, &way, &target, tags);
-        (decision.outcome != Outcome::Follow).then_some(decision.why)
+        (decision.outcome != PolicyOutcome::Follow).then_some(decision.why)
     }
 
     /// Why a user or role may not be touched though it is not the target itself,
@@ -297,17 +300,22 @@ fn protection(
 }
 
 /// Why it cannot be known whether a protection of one document holds.
-fn doubt(point: &str, protect: &Protect, who: &Behind, tags: &Tags) -> Option<(Outcome, String)> {
+fn doubt(
+    point: &str,
+    protect: &Protect,
+    who: &Behind,
+    tags: &Tags,
+) -> Option<(PolicyOutcome, String)> {
     if *who == Behind::Unknown && !protect.principals.is_empty() {
         let why = format!(
             "{point} protects principals, and the finding does not say whose credentials these are"
         );
-        return Some((Outcome::PrincipalUnknown, why));
+        return Some((PolicyOutcome::PrincipalUnknown, why));
     }
     match tags {
         Tags::Unknown { .. } if !protect.tags.is_empty() => {
             let why = format!("{point} protects by tag, and the target has tags {}", unknown(tags));
-            Some((Outcome::TagsUnknown, why))
+            Some((PolicyOutcome::TagsUnknown, why))
         }
         Tags::Unknown { .. } | Tags::Known(_) | Tags::None => None,
     }

@@ -12,7 +12,7 @@ use super::window::Window;
 /// How a decision came out. All but `Follow` mean that nothing is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum PolicyOutcome {
     /// Do what the mode says with the actions.
     Follow,
     /// Nothing: the finding was generated for trying things out.
@@ -40,7 +40,7 @@ pub enum Outcome {
     WrongPlace,
 }
 
-impl Outcome {
+impl PolicyOutcome {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Follow,
@@ -111,7 +111,7 @@ pub struct LeftOut {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
     /// How it came out.
-    pub outcome: Outcome,
+    pub outcome: PolicyOutcome,
     /// Why nothing is done or it is refused, in a sentence; empty for `Follow`.
     pub why: String,
     /// How far, after all ceilings; `off` unless the outcome is `Follow`.
@@ -140,7 +140,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    pub(super) fn without_rule(outcome: Outcome, why: impl Into<String>) -> Self {
+    pub(super) fn without_rule(outcome: PolicyOutcome, why: impl Into<String>) -> Self {
         Self {
             outcome,
             why: why.into(),
@@ -172,7 +172,7 @@ impl Decision {
     }
 
     /// Turns the decision into one under which nothing is changed.
-    pub(super) fn stop(&mut self, outcome: Outcome, why: impl Into<String>) {
+    pub(super) fn stop(&mut self, outcome: PolicyOutcome, why: impl Into<String>) {
         self.outcome = outcome;
         self.why = why.into();
         self.mode = Mode::Off;
@@ -180,7 +180,7 @@ impl Decision {
 
     /// Whether something is to be changed, now or once approved.
     pub fn acts(&self) -> bool {
-        self.outcome == Outcome::Follow
+        self.outcome == PolicyOutcome::Follow
             && matches!(self.mode, Mode::Approve | Mode::Auto)
             && !self.actions.is_empty()
     }
@@ -188,30 +188,30 @@ impl Decision {
     /// Whether acting is forbidden by a guardrail or by what cannot be known.
     pub fn is_refused(&self) -> bool {
         match self.outcome {
-            Outcome::Protected
-            | Outcome::Broken
-            | Outcome::TagsUnknown
-            | Outcome::PrincipalUnknown
-            | Outcome::WrongPlace => true,
-            Outcome::Follow
-            | Outcome::Sample
-            | Outcome::Archived
-            | Outcome::NoDocument
-            | Outcome::NoRule
-            | Outcome::Off
-            | Outcome::NoAction => false,
+            PolicyOutcome::Protected
+            | PolicyOutcome::Broken
+            | PolicyOutcome::TagsUnknown
+            | PolicyOutcome::PrincipalUnknown
+            | PolicyOutcome::WrongPlace => true,
+            PolicyOutcome::Follow
+            | PolicyOutcome::Sample
+            | PolicyOutcome::Archived
+            | PolicyOutcome::NoDocument
+            | PolicyOutcome::NoRule
+            | PolicyOutcome::Off
+            | PolicyOutcome::NoAction => false,
         }
     }
 
     /// Whether knowing the tags would change it.
     pub fn depends_on_tags(&self) -> bool {
-        self.outcome == Outcome::TagsUnknown
+        self.outcome == PolicyOutcome::TagsUnknown
     }
 
     /// Under what a response is kept: the rule that decided, or the guardrail
     /// that refused before any did. `None` where nothing is to be recorded.
     pub fn rule_key(&self) -> Option<String> {
-        if self.outcome != Outcome::Follow && !self.is_refused() {
+        if self.outcome != PolicyOutcome::Follow && !self.is_refused() {
             return None;
         }
         Some(match (self.rule.as_deref(), self.guardrails.last()) {
@@ -226,7 +226,7 @@ impl Decision {
         let Some(RuleRef { document, rule, .. }) = self.rule.as_deref() else {
             return self.why.clone();
         };
-        if self.outcome != Outcome::Follow {
+        if self.outcome != PolicyOutcome::Follow {
             return self.why.clone();
         }
         let actions: Vec<&str> = self.actions.iter().map(|it| it.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Policy files read, and every mistake in them told at its place.
+//! Reads policy files, and reports every error at its line and column.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::ancestry::Sketch;
 use super::document::Document;
-use super::node::{Node, Place};
-use super::reader::{self, Mistake};
+use super::node::{Node, SourcePosition};
+use super::reader::{self, Issue};
 use super::suite::Case;
 use super::tree::Policy;
 use firebreak_model::action::ActionCatalog;
@@ -36,7 +36,7 @@ pub struct Diagnostic {
 
 /// Reads files, each a name and its text. Every mistake of every file comes
 /// back in one go, in the order of the files and lines. Only where a file is
-/// no YAML is its first mistake the last that can be told.
+/// not YAML only its first error can be reported.
 pub fn read_files(
     files: &[(String, String)],
     actions: ActionCatalog,
@@ -71,24 +71,24 @@ pub fn read_files_within(
                 continue;
             }
         };
-        let mut mistakes = Vec::new();
+        let mut issues = Vec::new();
         if let Some((attach, place)) = reader::text_at(node, "attach")
             && let Some(other) = attached.insert(attach, file)
         {
             let message = format!("`{attach}` has a document already, in {other}");
             let help = "one point of the tree has one document: put the rules together";
-            mistakes.push(Mistake { place, message, help: Some(help.to_owned()) });
+            issues.push(Issue { place, message, help: Some(help.to_owned()) });
         }
         if let Some(sketch) = Sketch::of(file, node) {
-            mistakes.extend(sketch.above_ceilings(&sketches, above));
-            mistakes.extend(sketch.below_another_root(&sketches));
+            issues.extend(sketch.above_ceilings(&sketches, above));
+            issues.extend(sketch.below_another_root(&sketches));
         }
         match reader::document(node, file, text, actions) {
             Ok(document) => documents.push(document),
-            Err(found) => mistakes.extend(found),
+            Err(found) => issues.extend(found),
         }
-        mistakes.sort_by_key(|mistake| (mistake.place.line, mistake.place.column));
-        diagnostics.extend(told(file, text, mistakes));
+        issues.sort_by_key(|mistake| (mistake.place.line, mistake.place.column));
+        diagnostics.extend(located(file, text, issues));
     }
     if diagnostics.is_empty() { Ok(Policy::new(documents)) } else { Err(diagnostics) }
 }
@@ -106,7 +106,7 @@ pub fn read_tests(
             .map_err(|error| vec![not_yaml(file, text, &error)])
             .and_then(|node| {
                 reader::suite(&node, file, text, actions)
-                    .map_err(|mistakes| told(file, text, mistakes))
+                    .map_err(|issues| located(file, text, issues))
             });
         match read {
             Ok(read) => cases.extend(read),
@@ -116,20 +116,20 @@ pub fn read_tests(
     if diagnostics.is_empty() { Ok(cases) } else { Err(diagnostics) }
 }
 
-/// How many mistakes of one file are told. Each is looked up in the file, which
+/// How many issues of one file are reported. Each is looked up in the file, which
 /// takes the longer the more there are.
 pub(super) const TOLD: usize = 200;
 
 /// The mistakes at their places; of very many the first, and how many more.
-fn told(file: &str, text: &str, mut mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
-    let more = mistakes.len().saturating_sub(TOLD);
+fn located(file: &str, text: &str, mut issues: Vec<Issue>) -> Vec<Diagnostic> {
+    let more = issues.len().saturating_sub(TOLD);
     if more > 0 {
-        let place = mistakes.get(TOLD).map(|it| it.place).unwrap_or_default();
-        mistakes.truncate(TOLD);
+        let place = issues.get(TOLD).map(|it| it.place).unwrap_or_default();
+        issues.truncate(TOLD);
         let message = format!("{more} more mistake(s) from here on");
-        mistakes.push(Mistake { place, message, help: None });
+        issues.push(Issue { place, message, help: None });
     }
-    mistakes.into_iter().map(|it| diagnostic(file, text, it)).collect()
+    issues.into_iter().map(|it| diagnostic(file, text, it)).collect()
 }
 
 /// Reads one document by itself.
@@ -139,7 +139,7 @@ pub(super) fn read_document(
     actions: ActionCatalog,
 ) -> Result<Document, Vec<Diagnostic>> {
     let node = Node::from_yaml(text).map_err(|error| vec![not_yaml(file, text, &error)])?;
-    reader::document(&node, file, text, actions).map_err(|mistakes| told(file, text, mistakes))
+    reader::document(&node, file, text, actions).map_err(|issues| located(file, text, issues))
 }
 
 /// What the parser says in terms of its own, and what its reader has to know.
@@ -154,22 +154,22 @@ const NOT_YAML: [(&str, &str, &str); 3] = [
 ];
 
 fn not_yaml(file: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
-    let place = error.location().map(Place::from).unwrap_or_default();
+    let place = error.location().map(SourcePosition::from).unwrap_or_default();
     let whole = error.without_snippet().to_string();
     let first = whole.lines().next().unwrap_or_default();
     if let Some((_, message, help)) = NOT_YAML.iter().find(|(said, ..)| first.contains(said)) {
         let (message, help) = ((*message).to_owned(), Some((*help).to_owned()));
-        return diagnostic(file, text, Mistake { place, message, help });
+        return diagnostic(file, text, Issue { place, message, help });
     }
     // The place stands before the message already, and the parser's options are
     // not the reader's business.
     let end = [" at line ", ", set "].into_iter().filter_map(|text| first.find(text)).min();
     let message = end.and_then(|end| first.get(..end)).unwrap_or(first).to_owned();
-    diagnostic(file, text, Mistake { place, message, help: None })
+    diagnostic(file, text, Issue { place, message, help: None })
 }
 
-pub(super) fn diagnostic(file: &str, text: &str, mistake: Mistake) -> Diagnostic {
-    let Mistake { place: Place { line, column, length }, message, help } = mistake;
+pub(super) fn diagnostic(file: &str, text: &str, mistake: Issue) -> Diagnostic {
+    let Issue { place: SourcePosition { line, column, length }, message, help } = mistake;
     let index = usize::try_from(line).unwrap_or_default().checked_sub(1);
     let source = index.and_then(|index| text.lines().nth(index)).unwrap_or_default();
     Diagnostic {

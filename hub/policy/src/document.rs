@@ -72,7 +72,7 @@ impl Extends {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Otherwise {
-    /// People are told again, and the plan waits on.
+    /// The request is sent again, and the plan waits on.
     #[default]
     Notify,
     /// It is carried out.

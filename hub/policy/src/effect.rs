@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::decision::{Decision, Outcome};
+use super::decision::{Decision, PolicyOutcome};
 use super::document::Mode;
 
 /// What a decision comes to.
@@ -17,7 +17,7 @@ pub struct Effect {
     pub actions: Vec<String>,
     /// How it came out, where that is not `follow`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<PolicyOutcome>,
     /// What else is asked for, such as an end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<String>,
@@ -26,9 +26,9 @@ pub struct Effect {
 impl Effect {
     /// Of a decision.
     pub fn of(decision: &Decision) -> Self {
-        let follows = decision.outcome == Outcome::Follow;
+        let follows = decision.outcome == PolicyOutcome::Follow;
         let mode = match decision.outcome {
-            Outcome::Follow => decision.mode.name(),
+            PolicyOutcome::Follow => decision.mode.name(),
             _ if decision.is_refused() => "refused",
             _ => "nothing",
         };

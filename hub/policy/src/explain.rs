@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::budget::Budget;
 use super::context::{Context, Tags};
-use super::decision::{Decision, Outcome};
+use super::decision::{Decision, PolicyOutcome};
 use super::document::{Approve, Extends, Mode};
-use super::tree::{BrokenDocument, Policy, Step};
+use super::tree::{BrokenDocument, PathStep, Policy};
 use super::window::Window;
-use firebreak_event_pattern::{Event, Verdict};
+use firebreak_event_pattern::{Event, PatternMatch};
 use firebreak_model::finding::{Finding, Target};
 use firebreak_model::organization::Place;
 
@@ -46,24 +46,24 @@ pub struct WalkStep {
     pub extends: Extends,
     /// Its rules that were looked at, in order. What stands after the rule
     /// that decided was not.
-    pub rules: Vec<RuleSeen>,
+    pub rules: Vec<RuleResult>,
     /// Why its document cannot be read.
     pub broken: Option<String>,
 }
 
 /// One rule and how it fared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RuleSeen {
+pub struct RuleResult {
     /// Its name.
     pub rule: String,
     /// How it fared.
-    pub result: Seen,
+    pub result: RuleOutcome,
 }
 
 /// How a rule fared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Seen {
+pub enum RuleOutcome {
     /// It matches and decides.
     Matches,
     /// This field, the first that does, keeps it from matching.
@@ -73,7 +73,7 @@ pub enum Seen {
 }
 
 impl Policy {
-    /// Decides as [`Policy::decide`] does, and tells how.
+    /// Decides as [`Policy::decide`] does, and explains how.
     pub fn explain(
         &self,
         finding: &Finding,
@@ -99,7 +99,7 @@ impl Policy {
         };
         let mut walk: Vec<WalkStep> = way
             .iter()
-            .map(|Step { point, there }| {
+            .map(|PathStep { point, there }| {
                 let Some((_, document)) = there else { return WalkStep::new(point) };
                 let protect = &document.protect;
                 WalkStep {
@@ -121,16 +121,16 @@ impl Policy {
                 return;
             };
             let result = match verdict {
-                Verdict::Yes => Seen::Matches,
-                Verdict::Unknown => Seen::DependsOnTags,
-                Verdict::No => {
+                PatternMatch::Yes => RuleOutcome::Matches,
+                PatternMatch::Unknown => RuleOutcome::DependsOnTags,
+                PatternMatch::No => {
                     let failed = rule.when.as_ref();
                     let failed = failed.and_then(|when| when.mismatch(Event::Object(context)));
-                    Seen::FailsAt(failed.unwrap_or_default())
+                    RuleOutcome::FailsAt(failed.unwrap_or_default())
                 }
             };
             if let Some(step) = walk.get_mut(step) {
-                step.rules.push(RuleSeen { rule: rule.reference.rule.clone(), result });
+                step.rules.push(RuleResult { rule: rule.reference.rule.clone(), result });
             }
         });
         walk
@@ -173,7 +173,7 @@ impl fmt::Display for Explanation {
             write_terms(formatter, *mode, approve, *expires)?;
         }
         let word = match outcome {
-            Outcome::Follow => mode.name(),
+            PolicyOutcome::Follow => mode.name(),
             _ if self.decision.is_refused() => "refused",
             _ => "nothing",
         };
@@ -222,13 +222,13 @@ fn write_step(formatter: &mut fmt::Formatter<'_>, depth: usize, step: &WalkStep)
         write!(formatter, ", extends none: no rule above it is looked at")?;
     }
     writeln!(formatter)?;
-    for RuleSeen { rule, result } in rules {
+    for RuleResult { rule, result } in rules {
         match result {
-            Seen::Matches => writeln!(formatter, "{indent}    ✓ {rule}")?,
-            Seen::FailsAt(field) => {
+            RuleOutcome::Matches => writeln!(formatter, "{indent}    ✓ {rule}")?,
+            RuleOutcome::FailsAt(field) => {
                 writeln!(formatter, "{indent}    ✗ {rule}: `{field}` does not match")?;
             }
-            Seen::DependsOnTags => {
+            RuleOutcome::DependsOnTags => {
                 writeln!(formatter, "{indent}    ? {rule}: it depends on the tags")?;
             }
         }

@@ -7,9 +7,9 @@ use firebreak_model::resource::Region;
 use serde::Serialize;
 
 use super::context::Tags;
-use super::decision::{Decision, Outcome};
+use super::decision::{Decision, PolicyOutcome};
 use super::document::Mode;
-use super::supposed;
+use super::synthetic;
 use super::tree::Policy;
 use firebreak_model::finding_types::FindingType;
 use firebreak_model::organization::Place;
@@ -33,9 +33,9 @@ pub enum Stance {
 impl Stance {
     fn of(decision: &Decision) -> Self {
         match (decision.outcome, decision.mode) {
-            (Outcome::Follow, Mode::Auto) => Self::Auto,
-            (Outcome::Follow, Mode::Approve) => Self::Approve,
-            (Outcome::Follow, Mode::Observe) => Self::Observe,
+            (PolicyOutcome::Follow, Mode::Auto) => Self::Auto,
+            (PolicyOutcome::Follow, Mode::Approve) => Self::Approve,
+            (PolicyOutcome::Follow, Mode::Observe) => Self::Observe,
             _ if decision.is_refused() => Self::Refused,
             _ => Self::Nothing,
         }
@@ -91,13 +91,15 @@ impl Policy {
         for finding_type in finding_types {
             for resource_type in &finding_type.resource_types {
                 for severity in &finding_type.severities {
-                    let resource = supposed::resource(resource_type, None, &place.account, region);
-                    let finding = supposed::finding(finding_type.name, *severity, resource);
+                    let resource = synthetic::resource(resource_type, None, &place.account, region);
+                    let finding = synthetic::finding(finding_type.name, *severity, resource);
                     let Some(target) = finding.targets.first() else { continue };
                     let decision = self.decide(&finding, target, place, &tags);
                     if matches!(
                         decision.outcome,
-                        Outcome::NoDocument | Outcome::Broken | Outcome::WrongPlace
+                        PolicyOutcome::NoDocument
+                            | PolicyOutcome::Broken
+                            | PolicyOutcome::WrongPlace
                     ) {
                         return Err(decision.why);
                     }
@@ -150,11 +152,11 @@ rules:
     fn a_family_is_told_from_the_least_to_the_most_that_is_done() {
         let families = stances(RULES, "r-fb01/ou-fb01-prod1111").unwrap();
         assert_eq!(families.keys().len(), finding_types::FAMILIES.len());
-        let told = |family: &str| families[family].to_string();
-        assert_eq!(told("EC2"), "nothing..auto");
-        assert_eq!(told("Runtime"), "nothing");
+        let span_of = |family: &str| families[family].to_string();
+        assert_eq!(span_of("EC2"), "nothing..auto");
+        assert_eq!(span_of("Runtime"), "nothing");
         // Custom detections of this family are sequences, which name access keys.
-        assert_eq!(told("Lambda"), "nothing..approve");
+        assert_eq!(span_of("Lambda"), "nothing..approve");
         assert_eq!(families["IAM"].strongest, Stance::Approve);
     }
 

@@ -4,8 +4,8 @@
 
 use firebreak_model::resource::AccountId;
 
-use super::node::{Content, Entry, Node};
-use super::reader::Mistake;
+use super::node::{Content, MapEntry, Node};
+use super::reader::Issue;
 use firebreak_model::suggest::{edits, suggestion};
 
 /// One field of what patterns match.
@@ -90,23 +90,23 @@ const PRINCIPAL: &[Field<'static>] = &[
 
 /// Finds the parts of a pattern that could never match. The node is a sound
 /// pattern already.
-pub(super) fn check(when: &Node) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
-    check_object(when, "when", FIELDS, &mut mistakes);
-    mistakes
+pub(super) fn check(when: &Node) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    check_object(when, "when", FIELDS, &mut issues);
+    issues
 }
 
-fn mistake(node: &Node, message: String, help: impl Into<String>) -> Mistake {
-    Mistake { place: node.place, message, help: Some(help.into()) }
+fn mistake(node: &Node, message: String, help: impl Into<String>) -> Issue {
+    Issue { place: node.place, message, help: Some(help.into()) }
 }
 
-fn check_object(node: &Node, what: &str, fields: &[Field<'_>], mistakes: &mut Vec<Mistake>) {
+fn check_object(node: &Node, what: &str, fields: &[Field<'_>], issues: &mut Vec<Issue>) {
     let Content::Map(entries) = &node.content else { return };
     for entry in entries {
         if entry.key == "$or" {
             let Content::List(nodes) = &entry.node.content else { continue };
             for node in nodes {
-                check_object(node, what, fields, mistakes);
+                check_object(node, what, fields, issues);
             }
             continue;
         }
@@ -117,11 +117,11 @@ fn check_object(node: &Node, what: &str, fields: &[Field<'_>], mistakes: &mut Ve
         };
         let found = fields.iter().find(|field| field.name == name);
         match (found.map(|field| (field, &field.holds)), rest) {
-            (Some((field, _)), None) => check_field(&entry.node, field, mistakes),
+            (Some((field, _)), None) => check_field(&entry.node, field, issues),
             (Some((_, Holds::Object(fields))), Some(rest)) => {
-                let entry = Entry { key: rest.to_owned(), ..entry.clone() };
+                let entry = MapEntry { key: rest.to_owned(), ..entry.clone() };
                 let node = Node { place: entry.place, content: Content::Map(vec![entry]) };
-                check_object(&node, name, fields, mistakes);
+                check_object(&node, name, fields, issues);
             }
             (Some((_, Holds::Tags | Holds::Anything)), Some(_)) => {}
             (
@@ -136,51 +136,51 @@ fn check_object(node: &Node, what: &str, fields: &[Field<'_>], mistakes: &mut Ve
                 Some(_),
             )
             | (None, _) => {
-                mistakes.push(unknown(entry, what, fields));
+                issues.push(unknown(entry, what, fields));
             }
         }
     }
 }
 
-fn unknown(entry: &Entry, what: &str, fields: &[Field<'_>]) -> Mistake {
+fn unknown(entry: &MapEntry, what: &str, fields: &[Field<'_>]) -> Issue {
     let help = suggestion(&entry.key, fields.iter().map(|field| field.name), || {
         "what the service wrote beyond these fields is under `detail`".to_owned()
     });
     let message = format!("`{what}` has no field `{}`: this would never match", entry.key);
-    Mistake { place: entry.place, message, help: Some(help) }
+    Issue { place: entry.place, message, help: Some(help) }
 }
 
-fn check_field(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
+fn check_field(node: &Node, field: &Field<'_>, issues: &mut Vec<Issue>) {
     let name = field.name;
     let is_map = matches!(node.content, Content::Map(_));
     match &field.holds {
         Holds::Anything if is_map => {}
-        Holds::Object(fields) if is_map => check_object(node, name, fields, mistakes),
+        Holds::Object(fields) if is_map => check_object(node, name, fields, issues),
         Holds::Tags if is_map => {
             let Content::Map(entries) = &node.content else { return };
             for entry in entries {
                 check_leaf(
                     &entry.node,
                     &Field { name: &entry.key, holds: Holds::TagValue, about: field.about },
-                    mistakes,
+                    issues,
                 );
             }
         }
         Holds::Object(_) | Holds::Tags | Holds::Anything => {
             let help = format!("look at a field of it, as in {name}: {{ … }}");
-            mistakes.push(mistake(node, format!("`{name}` is no single value"), help));
+            issues.push(mistake(node, format!("`{name}` is no single value"), help));
         }
         Holds::Text | Holds::TagValue | Holds::ResourceType | Holds::Number | Holds::Bool => {
-            check_leaf(node, field, mistakes);
+            check_leaf(node, field, issues);
         }
     }
 }
 
-fn check_leaf(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
+fn check_leaf(node: &Node, field: &Field<'_>, issues: &mut Vec<Issue>) {
     let Field { name, holds, about } = field;
     let Content::List(alternatives) = &node.content else {
         let help = format!("write {name}: [ … ]");
-        mistakes.push(mistake(node, format!("`{name}` is a single value and has no fields"), help));
+        issues.push(mistake(node, format!("`{name}` is a single value and has no fields"), help));
         return;
     };
     for alternative in alternatives {
@@ -197,7 +197,7 @@ fn check_leaf(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
             | Holds::Anything => (fits_text(alternative), "texts"),
         };
         if fits {
-            mistakes.extend(value(alternative, field));
+            issues.extend(value(alternative, field));
             continue;
         }
         let what = match operator(alternative) {
@@ -212,13 +212,13 @@ fn check_leaf(node: &Node, field: &Field<'_>, mistakes: &mut Vec<Mistake>) {
             Content::Text(text) => format!("write it without quotes: {text}"),
             _ => format!("it is {about}"),
         };
-        mistakes.push(mistake(alternative, message, help));
+        issues.push(mistake(alternative, message, help));
     }
 }
 
 /// The mistake of a value that a field of its kind can hold and this field
 /// never does.
-fn value(node: &Node, field: &Field<'_>) -> Option<Mistake> {
+fn value(node: &Node, field: &Field<'_>) -> Option<Issue> {
     let name = field.name;
     let never = |what: &str, help: String| {
         Some(mistake(node, format!("`{name}` is never {what}: this would never match"), help))
@@ -241,7 +241,7 @@ fn value(node: &Node, field: &Field<'_>) -> Option<Mistake> {
         ("workflowStatus" | "role", Content::Text(text)) if text.to_uppercase() != *text => {
             never(&format!("`{text}`"), format!("write {}", text.to_uppercase()))
         }
-        // Of other services' types only they know; a slip of the pen is told.
+        // Types of other services are not checked; an obvious typo is reported.
         ("type", Content::Text(text)) if matches!(field.holds, Holds::ResourceType) => {
             if TYPES.contains(&text.as_str()) {
                 return None;

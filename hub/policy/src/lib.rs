@@ -30,25 +30,25 @@ mod decide;
 mod decision;
 mod diagnostics;
 mod document;
-mod doubts;
 mod effect;
 mod explain;
 mod families;
 mod fields;
 mod import;
 mod keys;
+mod lints;
 mod node;
 mod reader;
 mod suite;
-mod supposed;
+mod synthetic;
 mod tree;
 mod variables;
 mod window;
 
 #[cfg(test)]
-mod laws;
+mod decide_properties;
 #[cfg(test)]
-mod mistakes;
+mod diagnostics_tests;
 #[cfg(test)]
 mod testing;
 
@@ -57,16 +57,16 @@ pub use backtest::{Backtest, Changed, Replayed, Row, Side, Tripped, replay};
 pub use budget::{Budget, BudgetRef, CountedBy, Draw, Spent};
 pub use change::{EffectiveChange, Point, effective_changes};
 pub use context::Tags;
-pub use decision::{Decision, Guardrail, LeftOut, Outcome, RuleRef};
+pub use decision::{Decision, Guardrail, LeftOut, PolicyOutcome, RuleRef};
 pub use diagnostics::{Diagnostic, read_files, read_files_within, read_tests};
 pub use document::{Approve, Document, Extends, Mode, Otherwise, StoredDocument};
-pub use doubts::doubts;
 pub use effect::Effect;
-pub use explain::{Explanation, RuleSeen, Seen, WalkStep};
+pub use explain::{Explanation, RuleOutcome, RuleResult, WalkStep};
 pub use families::{Span, Stance};
 pub use firebreak_event_pattern::{Pattern, PatternError};
 pub use import::{Imported, import_gd_actions};
 pub use keys::{schema, test_schema};
+pub use lints::lints;
 pub use reader::is_attach_point;
 pub use suite::{Case, CaseResult, Difference, Given};
 pub use tree::Policy;

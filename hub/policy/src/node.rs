@@ -14,7 +14,7 @@ const DEEPEST: usize = 32;
 
 /// A place in a file, counted from 1, and how many characters stand there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SourcePosition {
     pub(super) line: u64,
     pub(super) column: u64,
     pub(super) length: u64,
@@ -23,7 +23,7 @@ pub(super) struct Place {
 /// A part of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: SourcePosition,
     pub(super) content: Content,
 }
 
@@ -34,15 +34,15 @@ pub(super) enum Content {
     Number(Number),
     Text(String),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 /// One key of a map and what it holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub(super) key: String,
     /// The place of the key.
-    pub(super) place: Place,
+    pub(super) place: SourcePosition,
     pub(super) node: Node,
 }
 
@@ -82,7 +82,7 @@ impl Node {
     pub(super) fn describe(&self) -> String {
         match &self.content {
             Content::Null => "nothing".to_owned(),
-            Content::Bool(bool) => format!("the truth value `{bool}`"),
+            Content::Bool(bool) => format!("the boolean `{bool}`"),
             Content::Number(number) => format!("the number {number}"),
             Content::Text(text) => format!("the text `{text}`"),
             Content::List(_) => "a list".to_owned(),
@@ -92,7 +92,7 @@ impl Node {
 
     /// The place of the part that a path of keys leads to, or of the last part
     /// on the way that is there. A list's place is written as `[1]`.
-    pub(super) fn place_of(&self, path: &[String]) -> Place {
+    pub(super) fn place_of(&self, path: &[String]) -> SourcePosition {
         let Some((first, rest)) = path.split_first() else { return self.place };
         let found = match &self.content {
             Content::Map(entries) => entries
@@ -111,7 +111,7 @@ impl Node {
     }
 }
 
-impl From<Location> for Place {
+impl From<Location> for SourcePosition {
     fn from(location: Location) -> Self {
         Self { line: location.line(), column: location.column(), length: location.span().len() }
     }
@@ -187,7 +187,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             let node = map.next_value::<Spanned<Content>>()?.into();
-            entries.push(Entry { key: key.value, place: key.referenced.into(), node });
+            entries.push(MapEntry { key: key.value, place: key.referenced.into(), node });
         }
         Ok(Content::Map(entries))
     }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(node.to_json(), json);
         let check = |path: &[&str], line, column, length| {
             let path: Vec<String> = path.iter().map(|key| (*key).to_owned()).collect();
-            assert_eq!(node.place_of(&path), Place { line, column, length }, "{path:?}");
+            assert_eq!(node.place_of(&path), SourcePosition { line, column, length }, "{path:?}");
         };
         check(&["mode"], 1, 1, 4);
         check(&["when", "type"], 3, 3, 4);

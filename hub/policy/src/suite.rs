@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::actions::ActionCall;
 use super::context::Tags;
-use super::decision::{Decision, Outcome};
+use super::decision::{Decision, PolicyOutcome};
 use super::document::Mode;
 use super::explain::Explanation;
 use super::tree::Policy;
@@ -45,7 +45,7 @@ pub enum Given {
 /// What has to be decided; what is left out may be anything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expect {
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<PolicyOutcome>,
     pub(super) mode: Option<Mode>,
     /// An action without parameters may have any.
     pub(super) actions: Option<Vec<ActionCall>>,
@@ -180,7 +180,7 @@ impl Expect {
             rule.map_or_else(none, |it| it.document.clone()),
         );
         if let Some(expected) = &self.actions {
-            let follows = decision.outcome == Outcome::Follow;
+            let follows = decision.outcome == PolicyOutcome::Follow;
             let decided: Vec<&ActionCall> = decision.actions.iter().filter(|_| follows).collect();
             let same = expected.len() == decided.len()
                 && expected.iter().zip(&decided).all(|(expected, decided)| {

@@ -1,6 +1,6 @@
 //! What the tests of policy share: findings, targets and documents in brief.
 
-use firebreak_model::action::{About, ActionCatalog, ActionFacts, Phase, Reversal};
+use firebreak_model::action::{ActionCatalog, ActionFacts, ActionSpec, Phase, Reversal};
 use firebreak_model::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use serde_json::json;
 
@@ -64,7 +64,7 @@ pub(super) fn finding(target: &Target) -> Finding {
     }
 }
 
-/// Actions of every sort that policy tells apart.
+/// One action of each kind that policy distinguishes.
 pub(super) fn actions() -> ActionCatalog {
     const fn action(
         name: &'static str,
@@ -72,7 +72,7 @@ pub(super) fn actions() -> ActionCatalog {
         reversal: Reversal,
         excludes: &'static [&'static str],
     ) -> ActionFacts {
-        let about = About {
+        let spec = ActionSpec {
             name,
             sentence: "",
             resource_types,
@@ -82,7 +82,7 @@ pub(super) fn actions() -> ActionCatalog {
             phase: Phase::Contain,
         };
         ActionFacts {
-            about,
+            spec,
             after: &[],
             excludes,
             per_finding: false,
@@ -121,8 +121,8 @@ pub(super) fn policy(texts: &[&str]) -> Policy {
 pub(super) fn documents(texts: &[&str]) -> Vec<Document> {
     let read = |(file, text): (String, String)| {
         read_document(&file, &text, actions()).unwrap_or_else(|diagnostics| {
-            let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-            panic!("{}", told.join("\n"))
+            let messages: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+            panic!("{}", messages.join("\n"))
         })
     };
     files(texts).into_iter().map(read).collect()

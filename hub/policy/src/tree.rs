@@ -38,7 +38,7 @@ pub(super) struct Outline {
 
 /// A point on an account's way up, and the document there if one is.
 #[derive(Clone, Copy)]
-pub(super) struct Step<'a> {
+pub(super) struct PathStep<'a> {
     pub(super) point: &'a str,
     pub(super) there: Option<(Outline, &'a Document)>,
 }
@@ -116,7 +116,7 @@ impl Policy {
     pub(super) fn way_up<'a>(
         &'a self,
         place: &'a Place,
-    ) -> Result<Vec<Step<'a>>, BrokenDocument<'a>> {
+    ) -> Result<Vec<PathStep<'a>>, BrokenDocument<'a>> {
         // The account, five OUs and the root.
         let mut way = Vec::with_capacity(7);
         for point in std::iter::once(place.account.as_str()).chain(place.ou_path.ids().rev()) {
@@ -126,7 +126,7 @@ impl Policy {
             let number = self.numbers.get(point).copied();
             let there =
                 number.and_then(|it| self.outlines.get(it).copied().zip(self.documents.get(it)));
-            way.push(Step { point, there });
+            way.push(PathStep { point, there });
         }
         Ok(way)
     }

@@ -14,32 +14,32 @@ pub const FORMAT: u32 = 1;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub enum AuditKind {
     /// Policy decided about a target of a finding.
     Decided,
-    /// A response came to another state.
-    Became,
+    /// A response changed its state.
+    StateChanged,
     /// A person, or the clock, approved a plan.
     Approved,
     /// A person, or the clock, denied a plan.
     Denied,
-    /// An undo was asked for.
-    UndoAsked,
-    /// Responses were held off a target.
-    Held,
-    /// A hold was ended.
+    /// An undo was requested.
+    UndoRequested,
+    /// Findings were suppressed on a target.
+    Suppressed,
+    /// A suppression ended.
     Released,
     /// Something was paused.
     Paused,
     /// A pause was ended.
-    Resumed,
-    /// Somebody could not be told, and is not told any more.
-    Untold,
+    Unpaused,
+    /// A notification was given up.
+    Undelivered,
 }
 
 /// One event of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub struct AuditEvent {
     /// See [`FORMAT`].
     pub format: u32,
     /// When.
@@ -49,7 +49,7 @@ pub struct Event {
     /// Who: the caller's ARN, the hub's own where policy acts.
     pub by: String,
     /// What happened.
-    pub what: What,
+    pub what: AuditKind,
     /// Why, in a sentence.
     pub reason: String,
     /// The finding's id.
@@ -88,9 +88,9 @@ pub struct Event {
 /// The chain of what is not about one account.
 pub const ORGANIZATION: &str = "organization";
 
-impl Event {
+impl AuditEvent {
     /// An event of an account's chain, or of [`ORGANIZATION`]'s.
-    pub fn new(what: What, account: &str, by: &str, reason: &str, at: Timestamp) -> Self {
+    pub fn new(what: AuditKind, account: &str, by: &str, reason: &str, at: Timestamp) -> Self {
         Self {
             format: FORMAT,
             at,
@@ -112,7 +112,7 @@ impl Event {
     }
 
     /// An event of a response as it is recorded at this moment.
-    pub fn of(what: What, response: &Response, by: &str, reason: &str) -> Self {
+    pub fn of(what: AuditKind, response: &Response, by: &str, reason: &str) -> Self {
         let account: &AccountId = &response.resource.account;
         let revision = Some(response.revision);
         let json = serde_json::to_string(response).ok();
@@ -133,7 +133,7 @@ impl Event {
     /// Under what it is kept. A decision that is made again about the same
     /// update of a finding, with the same outcome, is the same event.
     pub fn key(&self) -> String {
-        let at = if self.what == What::Decided { Timestamp::UNIX_EPOCH } else { self.at };
+        let at = if self.what == AuditKind::Decided { Timestamp::UNIX_EPOCH } else { self.at };
         let json = serde_json::to_string(&Self { at, ..self.clone() }).unwrap_or_default();
         sha256_hex(&json).chars().take(32).collect()
     }

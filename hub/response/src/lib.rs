@@ -5,8 +5,8 @@
 pub mod audit_event;
 pub mod notice;
 pub mod outbox;
+pub mod pauses;
 pub mod plan;
 pub mod record;
 pub mod status;
-pub mod switches;
 pub mod target;

@@ -1,25 +1,25 @@
-//! What is still to be told of a response, and to whom. Pure.
+//! The outbox: pending notifications of a response, one item for each channel. Pure.
 //!
-//! It is written in the transaction that makes it true and deleted once it was
-//! told; what nobody told in time is found by the sweep.
+//! An item is written in the transaction that changes the state, and deleted when
+//! it was delivered; the sweep delivers what was not delivered in time.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::notice::Notice;
-use crate::record::{Because, Response, ResponseId, State};
+use crate::record::{ApprovalCause, Response, ResponseId, State};
 use crate::status;
 use firebreak_model::finding::SecurityHubId;
 
-/// Who is told.
+/// Where a notification goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Channel {
-    /// Security Hub, how the response stands now: an older word is never
-    /// written over a newer one.
+    /// Security Hub, with the present state of the response: an older state never
+    /// overwrites a newer one.
     SecurityHub,
-    /// GuardDuty, to archive the finding of what is contained, unless it stands
-    /// open at another target, and to take it out of the archive after an undo.
+    /// GuardDuty: archives the finding of a contained target, unless it is
+    /// unresolved at another target, and unarchives it after an undo.
     Archive,
     /// The SNS topic: a notice.
     Topic,
@@ -39,32 +39,32 @@ impl Channel {
     }
 }
 
-/// One thing to be told.
+/// One pending notification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outgoing {
+pub struct OutboxItem {
     /// The response that it is about.
     pub response: ResponseId,
-    /// The response's revision that it tells of.
+    /// The response's revision that it is about.
     pub revision: u64,
-    /// To whom.
+    /// The channel.
     pub channel: Channel,
-    /// Since when it is to be told.
+    /// When it was written.
     pub created: Timestamp,
-    /// How often it was tried; counts the takers, so that two at once are one.
+    /// How often delivery was tried; the count is the condition of the next claim.
     #[serde(default)]
     pub tries: u32,
-    /// The findings that Security Hub still has to be told of; none is all of
+    /// The findings that are still pending at Security Hub; empty means all of
     /// the response's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<SecurityHubId>,
-    /// What is told to a topic or a bus, as it was when it was written.
+    /// The notice for a topic or a bus, as it was when the item was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
 }
 
-/// Where an [`Outgoing`] is kept.
+/// Where an [`OutboxItem`] is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct OutgoingKey {
+pub struct OutboxKey {
     /// The partition key.
     pub pk: String,
     /// The sort key.
@@ -83,32 +83,31 @@ pub const TRIED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 /// decided minutes after the others.
 const ALL_DECIDED_AFTER: SignedDuration = SignedDuration::from_mins(30);
 
-impl Outgoing {
-    /// What there is to tell of a response as it stands, over the channels that
-    /// there are.
+impl OutboxItem {
+    /// The items for a response in its present state, for the channels that are enabled.
     pub fn of(response: &Response, channels: &[Channel], now: Timestamp) -> Vec<Self> {
-        let mut outgoing = Vec::new();
+        let mut outbox_items = Vec::new();
         let known = response.security_hub_ids().next().is_some();
         for channel in channels {
-            let tells = match channel {
+            let applies = match channel {
                 Channel::SecurityHub => known && status::of(response).is_some(),
-                Channel::Archive => known && archives(response).is_some(),
+                Channel::Archive => known && archive_change(response).is_some(),
                 Channel::Topic | Channel::Bus => false,
             };
-            if tells {
-                outgoing.push(Self::new(response, *channel, now));
+            if applies {
+                outbox_items.push(Self::new(response, *channel, now));
             }
         }
-        // Of what waits because a budget is spent, one notice tells for all.
+        // All responses that wait because one budget is spent share one notice.
         let asked =
             response.approval.as_ref().filter(|_| response.state == State::AwaitingApproval);
-        if asked.is_some_and(|approval| approval.because == Because::Budget) {
-            return outgoing;
+        if asked.is_some_and(|approval| approval.cause == ApprovalCause::Budget) {
+            return outbox_items;
         }
         if let Some(notice) = Notice::of_response(response) {
-            outgoing.extend(Self::notices(response, &notice, channels, now));
+            outbox_items.extend(Self::notices(response, &notice, channels, now));
         }
-        outgoing
+        outbox_items
     }
 
     /// A notice about a response, over the channels that there are.
@@ -118,8 +117,8 @@ impl Outgoing {
         channels: &[Channel],
         now: Timestamp,
     ) -> Vec<Self> {
-        let told = |channel: &&Channel| matches!(channel, Channel::Topic | Channel::Bus);
-        let channels = channels.iter().filter(told);
+        let for_people = |channel: &&Channel| matches!(channel, Channel::Topic | Channel::Bus);
+        let channels = channels.iter().filter(for_people);
         let with = |channel: &Channel| Self {
             notice: Some(notice.clone()),
             ..Self::new(response, *channel, now)
@@ -140,13 +139,13 @@ impl Outgoing {
     }
 
     /// Where it is kept.
-    pub fn key(&self) -> OutgoingKey {
-        OutgoingKey { pk: format!("outbox#{}", self.response), sk: self.sort_key() }
+    pub fn key(&self) -> OutboxKey {
+        OutboxKey { pk: format!("outbox#{}", self.response), sk: self.sort_key() }
     }
 
     fn sort_key(&self) -> String {
         let key = format!("{:06}#{}", self.revision, self.channel.name());
-        // One revision may be told of in several ways.
+        // One revision may have several notices.
         match &self.notice {
             Some(notice) => format!("{key}#{}", notice.kind.name()),
             None => key,
@@ -161,16 +160,16 @@ impl Outgoing {
     }
 }
 
-/// Until when GuardDuty is not told of a response as it stands; `None` where
+/// Before this time GuardDuty does not archive the response's findings; `None` if
 /// there is nothing to wait for.
-pub fn archived_from(one: &Outgoing, response: &Response) -> Option<Timestamp> {
-    let waits = archives(response) == Some(Archive::Into) && !response.beside.is_empty();
+pub fn archive_not_before(one: &OutboxItem, response: &Response) -> Option<Timestamp> {
+    let waits = archive_change(response) == Some(Archive::Into) && !response.siblings.is_empty();
     waits.then(|| one.created + ALL_DECIDED_AFTER)
 }
 
 /// Whether GuardDuty is to archive the findings of a response as it stands, or
 /// to take them out of the archive; `None` where neither is called for.
-pub fn archives(response: &Response) -> Option<Archive> {
+pub fn archive_change(response: &Response) -> Option<Archive> {
     match response.state {
         State::Contained => Some(Archive::Into),
         State::Undone | State::Expired => Some(Archive::OutOf),
@@ -186,7 +185,7 @@ pub fn archives(response: &Response) -> Option<Archive> {
     }
 }
 
-/// What becomes of findings in GuardDuty.
+/// The change of findings in GuardDuty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Archive {
     /// They are archived.

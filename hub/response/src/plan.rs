@@ -1,20 +1,20 @@
 //! A decision and what was observed become steps. Pure.
 
-use firebreak_model::action::{ActionCatalog, Observation, Phase};
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::action::{ActionCatalog, CapturedState, Phase};
+use firebreak_model::error::{ActionError, ErrorKind};
 use serde_json::Value;
 
 use crate::record::{Step, StepState};
 use firebreak_policy::ActionCall;
 
 /// One action of a decision with what reading the prior state gave.
-pub type Observed = (ActionCall, Result<Observation<Value>, ActionError>);
+pub type CapturedCall = (ActionCall, Result<CapturedState<Value>, ActionError>);
 
 /// Orders the steps by urgency, and within a phase by who has to go first;
 /// otherwise in the policy's order. What could not be observed is part of the
 /// plan as well, with the reason: nothing that policy asked for disappears from
 /// the record.
-pub fn steps(observed: Vec<Observed>, actions: ActionCatalog) -> Vec<Step> {
+pub fn steps(observed: Vec<CapturedCall>, actions: ActionCatalog) -> Vec<Step> {
     let mut steps: Vec<Step> = observed.into_iter().map(|one| step(one, actions)).collect();
     let names: Vec<String> = steps.iter().map(|step| step.action.clone()).collect();
     steps.sort_by_key(|step| (step.phase, waits(&step.action, &names, actions)));
@@ -28,9 +28,9 @@ pub fn waits<T: AsRef<str>>(action: &str, others: &[T], actions: ActionCatalog) 
     after.iter().any(|name| others.iter().any(|other| other.as_ref() == *name))
 }
 
-fn step((call, observation): Observed, actions: ActionCatalog) -> Step {
+fn step((call, observation): CapturedCall, actions: ActionCatalog) -> Step {
     // Policy validation admits only actions that exist.
-    let phase = actions.find(&call.name).map_or(Phase::Collect, |facts| facts.about.phase);
+    let phase = actions.find(&call.name).map_or(Phase::Collect, |facts| facts.spec.phase);
     let planned = |prior, changes, state, detail| Step {
         action: call.name.clone(),
         phase,
@@ -41,15 +41,17 @@ fn step((call, observation): Observed, actions: ActionCatalog) -> Step {
         detail,
     };
     match observation {
-        Ok(Observation { prior, changes }) => {
+        Ok(CapturedState { prior, changes }) => {
             planned(prior, changes, StepState::Planned, String::new())
         }
         Err(error) => {
             let state = match error.kind {
-                Kind::NotApplicable => StepState::Skipped,
+                ErrorKind::NotApplicable => StepState::Skipped,
                 // Tried again when the response is carried out.
-                Kind::Transient => StepState::Planned,
-                Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => StepState::Failed,
+                ErrorKind::Transient => StepState::Planned,
+                ErrorKind::Refused | ErrorKind::Gone | ErrorKind::Denied | ErrorKind::Failed => {
+                    StepState::Failed
+                }
             };
             planned(Value::Null, Vec::new(), state, error.to_string())
         }
@@ -58,7 +60,7 @@ fn step((call, observation): Observed, actions: ActionCatalog) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use firebreak_model::action::{About, ActionFacts, Reversal};
+    use firebreak_model::action::{ActionFacts, ActionSpec, Reversal};
 
     use super::*;
 
@@ -67,7 +69,7 @@ mod tests {
         phase: Phase,
         after: &'static [&'static str],
     ) -> ActionFacts {
-        let about = About {
+        let spec = ActionSpec {
             name,
             sentence: "",
             resource_types: &[],
@@ -77,7 +79,7 @@ mod tests {
             phase,
         };
         ActionFacts {
-            about,
+            spec,
             after,
             excludes: &[],
             per_finding: false,
@@ -100,7 +102,7 @@ mod tests {
 
     #[test]
     fn containing_steps_come_first_whatever_the_policy_s_order() {
-        let observation = || Ok(Observation { prior: Value::Bool(true), changes: Vec::new() });
+        let observation = || Ok(CapturedState { prior: Value::Bool(true), changes: Vec::new() });
         let steps = steps(
             vec![
                 (call("tag-resource"), observation()),
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn within_a_phase_what_would_stand_in_the_way_comes_last() {
-        let observation = || Ok(Observation { prior: Value::Bool(true), changes: Vec::new() });
+        let observation = || Ok(CapturedState { prior: Value::Bool(true), changes: Vec::new() });
         let order = |names: &[&str]| -> Vec<String> {
             let observed = names.iter().map(|name| (call(name), observation())).collect();
             steps(observed, ACTIONS).into_iter().map(|step| step.action).collect()
@@ -134,10 +136,10 @@ mod tests {
             let steps = steps(vec![(call("isolate-instance"), Err(error))], ACTIONS);
             assert_eq!((steps[0].state, steps[0].detail.as_str()), (expected, "why"));
         };
-        check(Kind::NotApplicable, StepState::Skipped);
-        check(Kind::Transient, StepState::Planned);
-        check(Kind::Gone, StepState::Failed);
-        check(Kind::Denied, StepState::Failed);
-        check(Kind::Refused, StepState::Failed);
+        check(ErrorKind::NotApplicable, StepState::Skipped);
+        check(ErrorKind::Transient, StepState::Planned);
+        check(ErrorKind::Gone, StepState::Failed);
+        check(ErrorKind::Denied, StepState::Failed);
+        check(ErrorKind::Refused, StepState::Failed);
     }
 }

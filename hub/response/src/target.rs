@@ -7,19 +7,19 @@ use firebreak_model::organization::OuPath;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Hold, ResponseId, State};
-use crate::switches::Switches;
+use crate::pauses::Pauses;
+use crate::record::{ResponseId, State, Suppression};
 
-/// What is known of a target under one rule.
+/// The entry of one rule in a target's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct TargetEntry {
     /// Its latest response.
     pub response: ResponseId,
     /// That response's epoch.
     pub epoch: u64,
     /// That response's state.
     pub state: State,
-    /// Until when a worker may be at it.
+    /// The end of the worker's lease.
     pub lease_until: Option<Timestamp>,
     /// Whether it runs, without a worker at it: what is left needs time, and
     /// the sweep goes on with it.
@@ -29,17 +29,17 @@ pub struct Entry {
     pub findings: BTreeMap<String, Option<Timestamp>>,
 }
 
-/// What is known of a target.
+/// The state of a target: its responses by rule, suppressions and pauses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TargetItem {
+pub struct TargetState {
     /// Counts the claims and the ends; 0 for a target never seen.
     pub revision: u64,
     /// By rule, `<attach>/<rule>`.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, TargetEntry>,
     /// By finding type.
-    pub holds: BTreeMap<String, Hold>,
+    pub suppressions: BTreeMap<String, Suppression>,
     /// What is paused in the organization at this moment.
-    pub switches: Switches,
+    pub pauses: Pauses,
     /// Where its account is, as one of the processes found it.
     pub place: Option<StoredPlace>,
 }

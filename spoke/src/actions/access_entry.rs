@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use aws_sdk_eks::types::{AccessScope, AccessScopeType};
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, Undone};
-use crate::account::Account;
+use super::{ActionContext, Undone};
+use crate::account::AccountSession;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) const LIST: &str = "eks:ListAccessEntries";
 pub(super) const GET: &str = "eks:DescribeAccessEntry";
@@ -29,7 +29,7 @@ const MOST_TAGS: usize = 50;
 
 /// An access entry with all that makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct ClusterEntry {
     pub(super) principal: String,
     pub(super) groups: Vec<String>,
     pub(super) username: String,
@@ -43,13 +43,13 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Policy {
     pub(super) arn: String,
-    pub(super) scope: String,
+    pub(super) context: String,
     pub(super) namespaces: Vec<String>,
 }
 
 /// An entry as it is now.
 pub(super) struct Present {
-    pub(super) entry: Entry,
+    pub(super) entry: ClusterEntry,
     /// When it was made, in seconds.
     pub(super) created: Option<i64>,
     arn: String,
@@ -88,7 +88,7 @@ pub(super) fn principal_of(arn: &str) -> Option<(&str, &str, &str)> {
 /// The entry that gave a user its name. Where the name is a principal's ARN,
 /// that principal's entry is looked at first: a cluster may have hundreds.
 pub(super) async fn find(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     username: &str,
 ) -> Result<Option<Present>, ActionError> {
@@ -108,7 +108,7 @@ pub(super) async fn find(
         if let Some(other) = &found {
             let (one, two) = (&other.entry.principal, &present.entry.principal);
             return Err(ActionError::new(
-                Kind::Refused,
+                ErrorKind::Refused,
                 format!(
                     "the Kubernetes user `{username}` may be `{one}` or `{two}`: revoke the right one by hand"
                 ),
@@ -123,7 +123,7 @@ pub(super) async fn find(
     Ok(found)
 }
 
-async fn list(account: &Account, cluster: &str) -> Result<Vec<String>, ActionError> {
+async fn list(account: &AccountSession, cluster: &str) -> Result<Vec<String>, ActionError> {
     let (mut principals, mut token) = (Vec::new(), None);
     loop {
         let eks = account.eks().await;
@@ -139,7 +139,7 @@ async fn list(account: &Account, cluster: &str) -> Result<Vec<String>, ActionErr
 
 /// One entry; `None` when there is none of this principal.
 pub(super) async fn describe(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     principal: &str,
 ) -> Result<Option<Present>, ActionError> {
@@ -150,7 +150,7 @@ pub(super) async fn describe(
 
 /// The same without its access policies, which are a call of their own.
 async fn bare(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     principal: &str,
 ) -> Result<Option<Present>, ActionError> {
@@ -158,11 +158,11 @@ async fn bare(
     let call = eks.describe_access_entry().cluster_name(cluster).principal_arn(principal);
     let answer = match call.send().await.map_err(|error| from_sdk(GET, &error)) {
         Ok(answer) => answer,
-        Err(error) if error.kind == Kind::Gone => return Ok(None),
+        Err(error) if error.kind == ErrorKind::Gone => return Ok(None),
         Err(error) => return Err(error),
     };
     let Some(found) = answer.access_entry else { return Ok(None) };
-    let entry = Entry {
+    let entry = ClusterEntry {
         principal: principal.to_owned(),
         groups: found.kubernetes_groups.unwrap_or_default(),
         username: found.username.unwrap_or_default(),
@@ -176,7 +176,7 @@ async fn bare(
 }
 
 async fn policies(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     principal: &str,
 ) -> Result<Vec<Policy>, ActionError> {
@@ -191,17 +191,17 @@ async fn policies(
         let page = match call.send().await.map_err(|error| from_sdk(POLICIES, &error)) {
             Ok(page) => page,
             // The entry went while it was read.
-            Err(error) if error.kind == Kind::Gone => return Ok(policies),
+            Err(error) if error.kind == ErrorKind::Gone => return Ok(policies),
             Err(error) => return Err(error),
         };
         policies.extend(page.associated_access_policies.unwrap_or_default().into_iter().map(
             |it| {
-                let scope = it.access_scope;
-                let kind = scope.as_ref().and_then(|scope| scope.r#type.as_ref());
+                let context = it.access_scope;
+                let kind = context.as_ref().and_then(|context| context.r#type.as_ref());
                 Policy {
                     arn: it.policy_arn.unwrap_or_default(),
-                    scope: kind.map_or_else(String::new, |kind| kind.as_str().to_owned()),
-                    namespaces: scope.and_then(|scope| scope.namespaces).unwrap_or_default(),
+                    context: kind.map_or_else(String::new, |kind| kind.as_str().to_owned()),
+                    namespaces: context.and_then(|context| context.namespaces).unwrap_or_default(),
                 }
             },
         ));
@@ -215,7 +215,7 @@ async fn policies(
 
 /// Removes a principal's entry; none is as good.
 pub(super) async fn delete(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     principal: &str,
 ) -> Result<(), ActionError> {
@@ -223,31 +223,31 @@ pub(super) async fn delete(
     let call = eks.delete_access_entry().cluster_name(cluster).principal_arn(principal);
     match call.send().await.map_err(|error| from_sdk(DELETE, &error)) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind == Kind::Gone => Ok(()),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(()),
         Err(error) => Err(error),
     }
 }
 
 /// Makes a removed entry again, or finishes what an undo began.
 pub(super) async fn restore(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     cluster: &str,
-    entry: &Entry,
+    entry: &ClusterEntry,
     undone: &mut Undone,
 ) -> Result<(), ActionError> {
     let principal = &entry.principal;
-    let present = match describe(scope.account, cluster, principal).await? {
+    let present = match describe(context.account, cluster, principal).await? {
         Some(present) if present.entry == *entry => return Ok(()),
-        Some(present) if is_unfinished(&present.entry, entry, scope.response) => present,
+        Some(present) if is_unfinished(&present.entry, entry, context.response) => present,
         Some(_) => {
             let drift =
                 format!("the access entry of `{principal}` was made again by somebody else");
             undone.drift.push(drift);
             return Ok(());
         }
-        None => match create(scope, cluster, entry).await {
+        None => match create(context, cluster, entry).await {
             Ok(arn) => Present {
-                entry: Entry { policies: Vec::new(), ..entry.clone() },
+                entry: ClusterEntry { policies: Vec::new(), ..entry.clone() },
                 created: None,
                 arn,
             },
@@ -263,10 +263,10 @@ pub(super) async fn restore(
         },
     };
     for policy in entry.policies.iter().filter(|policy| !present.entry.policies.contains(policy)) {
-        associate(scope.account, cluster, principal, policy).await?;
+        associate(context.account, cluster, principal, policy).await?;
     }
     if entry.tags.len() < MOST_TAGS {
-        let eks = scope.account.eks().await;
+        let eks = context.account.eks().await;
         let call = eks.untag_resource().resource_arn(&present.arn).tag_keys(UNFINISHED);
         call.send().await.map_err(|error| from_sdk(UNTAG, &error))?;
     }
@@ -275,23 +275,27 @@ pub(super) async fn restore(
 }
 
 /// Whether an entry is the recorded one, still without some of its policies.
-fn is_unfinished(present: &Entry, before: &Entry, response: &str) -> bool {
+fn is_unfinished(present: &ClusterEntry, before: &ClusterEntry, response: &str) -> bool {
     let mut tags = before.tags.clone();
     tags.insert(UNFINISHED.to_owned(), response.to_owned());
-    let expected = Entry { tags, policies: present.policies.clone(), ..before.clone() };
+    let expected = ClusterEntry { tags, policies: present.policies.clone(), ..before.clone() };
     *present == expected && present.policies.iter().all(|it| before.policies.contains(it))
 }
 
-async fn create(scope: Scope<'_>, cluster: &str, entry: &Entry) -> Result<String, ActionError> {
+async fn create(
+    context: ActionContext<'_>,
+    cluster: &str,
+    entry: &ClusterEntry,
+) -> Result<String, ActionError> {
     let mut tags = entry.tags.clone();
     if tags.len() < MOST_TAGS {
-        tags.insert(UNFINISHED.to_owned(), scope.response.to_owned());
+        tags.insert(UNFINISHED.to_owned(), context.response.to_owned());
     }
     // The default is not asked for by name: a name of one's own obeys rules
     // that the default does not (EKS user guide, "Create access entries").
     let username =
         Some(entry.username.clone()).filter(|name| *name != default_username(&entry.principal));
-    let eks = scope.account.eks().await;
+    let eks = context.account.eks().await;
     let call = eks
         .create_access_entry()
         .cluster_name(cluster)
@@ -315,14 +319,14 @@ fn default_username(principal: &str) -> String {
 }
 
 async fn associate(
-    account: &Account,
+    account: &AccountSession,
     cluster: &str,
     principal: &str,
     policy: &Policy,
 ) -> Result<(), ActionError> {
     let namespaces = Some(policy.namespaces.clone()).filter(|names| !names.is_empty());
-    let scope = AccessScope::builder()
-        .r#type(AccessScopeType::from(policy.scope.as_str()))
+    let context = AccessScope::builder()
+        .r#type(AccessScopeType::from(policy.context.as_str()))
         .set_namespaces(namespaces)
         .build();
     let eks = account.eks().await;
@@ -331,7 +335,7 @@ async fn associate(
         .cluster_name(cluster)
         .principal_arn(principal)
         .policy_arn(&policy.arn)
-        .access_scope(scope);
+        .access_scope(context);
     call.send().await.map(|_| ()).map_err(|error| from_sdk(ASSOCIATE, &error))
 }
 

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attachment::{self, Presence, Prior};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use firebreak_model::error::ActionError;
 
 pub(super) struct AttachPolicy;
@@ -26,7 +28,7 @@ impl Default for Parameters {
 }
 
 impl Action for AttachPolicy {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "attach-policy",
         sentence: "Attaches a managed policy to the user or role.",
         resource_types: &["AccessKey", "User", "Role"],
@@ -53,33 +55,41 @@ impl Action for AttachPolicy {
         if parameters.policy.is_empty() { Err("it needs a `policy`".to_owned()) } else { Ok(()) }
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let prior = attachment::observe(scope, &parameters.policy).await?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let prior = attachment::capture(context, &parameters.policy).await?;
         let change = Change {
             what: format!("policy {} on {}", prior.arn, prior.subject.holder.describe()),
             before: prior.presence.describe().to_owned(),
             after: Presence::Attached.describe().to_owned(),
         };
         let changes = if prior.presence == Presence::Attached { Vec::new() } else { vec![change] };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        attachment::reach(scope, prior, Presence::Attached).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        attachment::reach(context, prior, Presence::Attached).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        attachment::verify(scope, prior, Presence::Attached).await
+    ) -> Result<Verification, ActionError> {
+        attachment::verify(context, prior, Presence::Attached).await
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        attachment::undo(scope, prior, Presence::Attached).await
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        attachment::undo(context, prior, Presence::Attached).await
     }
 }

@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::instance_state::id;
 use super::interfaces::{self, Interface};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_client::pace::Class;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct AttachSecurityGroup;
 
@@ -53,9 +55,9 @@ struct Goal {
 }
 
 impl Action for AttachSecurityGroup {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "attach-security-group",
-        sentence: "Puts every network interface of the instance into a named security group.",
+        sentence: "Moves every network interface of the instance into a named security group.",
         resource_types: &["Instance"],
         reads: &[
             "ec2:DescribeInstances",
@@ -74,15 +76,15 @@ impl Action for AttachSecurityGroup {
         if parameters.group.is_empty() { Err("it needs a `group`".to_owned()) } else { Ok(()) }
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let instance_id = id(scope.resource)?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = id(context.resource)?;
         let (instance, interfaces, groups) = futures::join!(
-            scope.seen.instance(scope.account, instance_id),
-            interfaces::of_instance(scope, instance_id),
-            groups(scope, &parameters.group)
+            context.cache.instance(context.account, instance_id),
+            interfaces::of_instance(context, instance_id),
+            groups(context, &parameters.group)
         );
         instance?;
         let groups = groups?;
@@ -93,51 +95,61 @@ impl Action for AttachSecurityGroup {
         }
         let changes = goals.iter().filter_map(change).collect();
         let prior = Prior { instance_id: instance_id.to_owned(), interfaces: goals };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         let ended = join_all(prior.interfaces.iter().filter_map(|goal| {
             let after = goal.after.as_ref()?;
-            Some(interfaces::set_groups(scope, &goal.before.id, after))
+            Some(interfaces::set_groups(context, &goal.before.id, after))
         }))
         .await;
         let gone = |result: &Result<(), ActionError>| {
-            result.as_ref().is_err_and(|it| it.kind == Kind::Gone && !interfaces::lacks_group(it))
+            result
+                .as_ref()
+                .is_err_and(|it| it.kind == ErrorKind::Gone && !interfaces::lacks_group(it))
         };
         if !ended.is_empty() && ended.iter().all(gone) {
             let id = &prior.instance_id;
             let message = format!("the instance `{id}` has none of its interfaces any more");
-            return Err(ActionError::new(Kind::Gone, message));
+            return Err(ActionError::new(ErrorKind::Gone, message));
         }
         let failed = ended.into_iter().filter(|it| !gone(it)).filter_map(Result::err);
         ActionError::all(failed.collect()).map_or(Ok(()), Err)
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         // Read by attachment: an interface that was attached since is a way out.
         let (present, groups) = futures::join!(
-            interfaces::of_instance(scope, &prior.instance_id),
-            groups(scope, &parameters.group)
+            interfaces::of_instance(context, &prior.instance_id),
+            groups(context, &parameters.group)
         );
         Ok(judge(parameters, &present?, &groups?))
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let changed: Vec<&Goal> =
             prior.interfaces.iter().filter(|goal| goal.after.is_some()).collect();
         let ids: Vec<&str> = changed.iter().map(|goal| goal.before.id.as_str()).collect();
-        let present = interfaces::by_id(scope, &ids).await?;
+        let present = interfaces::by_id(context, &ids).await?;
         let ended = join_all(changed.into_iter().map(|goal| {
             let now = present.iter().find(|interface| interface.id == goal.before.id);
             let by_us = |groups: &[String]| {
                 goal.after.as_ref().is_some_and(|after| interfaces::same_groups(after, groups))
             };
-            interfaces::put_back(scope, &goal.before, now, by_us)
+            interfaces::put_back(context, &goal.before, now, by_us)
         }))
         .await;
         Undone::all(ended)
@@ -150,13 +162,13 @@ struct Group {
     vpc: String,
 }
 
-async fn groups(scope: Scope<'_>, named: &str) -> Result<Vec<Group>, ActionError> {
+async fn groups(context: ActionContext<'_>, named: &str) -> Result<Vec<Group>, ActionError> {
     let by = if named.starts_with("sg-") { "group-id" } else { "group-name" };
     let filter = Filter::builder().name(by).values(named).build();
     let mut groups = Vec::new();
     let mut next = None;
     loop {
-        let ec2 = scope.account.ec2(Class::Ec2Read).await;
+        let ec2 = context.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_security_groups().filters(filter.clone()).set_next_token(next);
         let page =
             call.send().await.map_err(|error| from_sdk("ec2:DescribeSecurityGroups", &error))?;
@@ -184,7 +196,7 @@ fn goal(
     let Some(group) = groups.iter().find(|group| group.vpc == *vpc) else {
         let named = &parameters.group;
         let message = format!("{vpc}, where `{id}` is, has no security group `{named}`");
-        let error = ActionError::new(Kind::Failed, message);
+        let error = ActionError::new(ErrorKind::Failed, message);
         let help =
             "make a group of this name in every VPC, or use isolate-instance, which makes its own";
         return Err(ActionError { help: Some(help.to_owned()), ..error });
@@ -206,7 +218,7 @@ fn change(goal: &Goal) -> Option<Change> {
     Some(Change { what: format!("{id} security groups"), before: groups.join(", "), after })
 }
 
-fn judge(parameters: &Parameters, present: &[Interface], groups: &[Group]) -> Verdict {
+fn judge(parameters: &Parameters, present: &[Interface], groups: &[Group]) -> Verification {
     let named = &parameters.group;
     let outside: Vec<&str> = present
         .iter()
@@ -220,9 +232,9 @@ fn judge(parameters: &Parameters, present: &[Interface], groups: &[Group]) -> Ve
         .map(|interface| interface.id.as_str())
         .collect();
     if outside.is_empty() {
-        Verdict::Holds(format!("{} interface(s) in {named}", present.len()))
+        Verification::InEffect(format!("{} interface(s) in {named}", present.len()))
     } else {
-        Verdict::Broken(format!("{} not in {named} as asked for", outside.join(", ")))
+        Verification::NotInEffect(format!("{} not in {named} as asked for", outside.join(", ")))
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::principals::{self, Subject};
-use super::{Scope, Undone, Verdict, managed_policy};
-use firebreak_model::error::{ActionError, Kind};
+use super::{ActionContext, Undone, Verification, managed_policy};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Whether a policy is on a user or role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,67 +34,79 @@ pub(super) struct Prior {
 }
 
 /// Reads the target and whether the policy is on it.
-pub(super) async fn observe(scope: Scope<'_>, named: &str) -> Result<Prior, ActionError> {
-    let holder = principals::holder(&scope.resource.kind)?;
-    let (subject, _) = principals::find(scope, holder).await?;
-    let arn = managed_policy::arn(scope, named);
-    managed_policy::assert_exists(scope, &arn).await?;
-    let presence = presence(scope, &subject, &arn).await?;
+pub(super) async fn capture(context: ActionContext<'_>, named: &str) -> Result<Prior, ActionError> {
+    let holder = principals::holder(&context.resource.kind)?;
+    let (subject, _) = principals::find(context, holder).await?;
+    let arn = managed_policy::arn(context, named);
+    managed_policy::assert_exists(context, &arn).await?;
+    let presence = presence(context, &subject, &arn).await?;
     Ok(Prior { subject, arn, presence })
 }
 
-async fn presence(scope: Scope<'_>, subject: &Subject, arn: &str) -> Result<Presence, ActionError> {
-    let attached = managed_policy::is_attached(scope, &subject.holder, arn).await?;
+async fn presence(
+    context: ActionContext<'_>,
+    subject: &Subject,
+    arn: &str,
+) -> Result<Presence, ActionError> {
+    let attached = managed_policy::is_attached(context, &subject.holder, arn).await?;
     Ok(if attached { Presence::Attached } else { Presence::Detached })
 }
 
 /// Makes it so.
 pub(super) async fn reach(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     prior: &Prior,
     wanted: Presence,
 ) -> Result<(), ActionError> {
-    principals::same(scope, &prior.subject).await?;
-    set(scope, prior, wanted).await
+    principals::same(context, &prior.subject).await?;
+    set(context, prior, wanted).await
 }
 
-async fn set(scope: Scope<'_>, prior: &Prior, wanted: Presence) -> Result<(), ActionError> {
+async fn set(
+    context: ActionContext<'_>,
+    prior: &Prior,
+    wanted: Presence,
+) -> Result<(), ActionError> {
     let Prior { subject, arn, .. } = prior;
     match wanted {
-        Presence::Attached => managed_policy::attach(scope, &subject.holder, arn).await,
-        Presence::Detached => managed_policy::detach(scope, &subject.holder, arn).await,
+        Presence::Attached => managed_policy::attach(context, &subject.holder, arn).await,
+        Presence::Detached => managed_policy::detach(context, &subject.holder, arn).await,
     }
 }
 
 /// Reads back whether it is so.
 pub(super) async fn verify(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     prior: &Prior,
     wanted: Presence,
-) -> Result<Verdict, ActionError> {
+) -> Result<Verification, ActionError> {
     let Prior { subject, arn, .. } = prior;
-    let present = presence(scope, subject, arn).await?;
-    let told =
+    let present = presence(context, subject, arn).await?;
+    let message =
         format!("the policy `{arn}` is {} to {}", present.describe(), subject.holder.describe());
-    Ok(if present == wanted { Verdict::Holds(told) } else { Verdict::Broken(told) })
+    Ok(if present == wanted {
+        Verification::InEffect(message)
+    } else {
+        Verification::NotInEffect(message)
+    })
 }
 
 /// Puts back what was before, where `made` is what the action made of it.
 pub(super) async fn undo(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     prior: &Prior,
     made: Presence,
 ) -> Result<Undone, ActionError> {
     let mut undone = Undone::default();
-    match principals::same(scope, &prior.subject).await {
-        Err(error) if error.kind == Kind::Gone => {
+    match principals::same(context, &prior.subject).await {
+        Err(error) if error.kind == ErrorKind::Gone => {
             undone.drift.push(error.message);
             return Ok(undone);
         }
         present => present?,
     };
     let Prior { subject, arn, presence: before } = prior;
-    let (described, present) = (subject.holder.describe(), presence(scope, subject, arn).await?);
+    let (described, present) = (subject.holder.describe(), presence(context, subject, arn).await?);
     if present == *before {
         return Ok(undone);
     }
@@ -103,9 +115,9 @@ pub(super) async fn undo(
         undone.drift.push(format!("the policy `{arn}` is {now} to {described} since"));
         return Ok(undone);
     }
-    match set(scope, prior, *before).await {
+    match set(context, prior, *before).await {
         // The user or role is there, so it is the policy that was deleted.
-        Err(error) if error.kind == Kind::Gone => {
+        Err(error) if error.kind == ErrorKind::Gone => {
             undone.drift.push(format!("the policy `{arn}` does not exist any more"));
         }
         result => {

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
+use super::ActionContext;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// An instance's place in a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,10 +17,10 @@ pub(super) struct Membership {
 
 /// The instance's place; `None` for one that is in no group.
 pub(super) async fn membership(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
 ) -> Result<Option<Membership>, ActionError> {
-    let call = scope.account.autoscaling().await.describe_auto_scaling_instances();
+    let call = context.account.autoscaling().await.describe_auto_scaling_instances();
     let answer = call
         .instance_ids(instance_id)
         .send()
@@ -40,8 +40,11 @@ pub(super) struct Size {
 }
 
 /// The group's size; `None` for a group that was deleted.
-pub(super) async fn size(scope: Scope<'_>, group: &str) -> Result<Option<Size>, ActionError> {
-    let call = scope.account.autoscaling().await.describe_auto_scaling_groups();
+pub(super) async fn size(
+    context: ActionContext<'_>,
+    group: &str,
+) -> Result<Option<Size>, ActionError> {
+    let call = context.account.autoscaling().await.describe_auto_scaling_groups();
     let answer = call
         .auto_scaling_group_names(group)
         .send()
@@ -55,11 +58,11 @@ pub(super) async fn size(scope: Scope<'_>, group: &str) -> Result<Option<Size>, 
 
 /// Puts the instance on standby; the group keeps its desired capacity.
 pub(super) async fn enter_standby(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
     group: &str,
 ) -> Result<(), ActionError> {
-    let call = scope
+    let call = context
         .account
         .autoscaling()
         .await
@@ -73,11 +76,11 @@ pub(super) async fn enter_standby(
 
 /// Takes the instance out of the group; the group keeps its desired capacity.
 pub(super) async fn detach(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
     group: &str,
 ) -> Result<(), ActionError> {
-    let call = scope
+    let call = context
         .account
         .autoscaling()
         .await
@@ -91,11 +94,11 @@ pub(super) async fn detach(
 
 /// Puts the instance back into service; the desired capacity grows by one.
 pub(super) async fn exit_standby(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
     group: &str,
 ) -> Result<(), ActionError> {
-    let call = scope.account.autoscaling().await.exit_standby();
+    let call = context.account.autoscaling().await.exit_standby();
     let call = call.instance_ids(instance_id).auto_scaling_group_name(group);
     let result = call.send().await.map(|_| ());
     result.map_err(|error| from_sdk("autoscaling:ExitStandby", &error))
@@ -103,19 +106,22 @@ pub(super) async fn exit_standby(
 
 /// Takes the instance into the group again; the desired capacity grows by one.
 pub(super) async fn attach(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
     group: &str,
 ) -> Result<(), ActionError> {
-    let call = scope.account.autoscaling().await.attach_instances();
+    let call = context.account.autoscaling().await.attach_instances();
     let call = call.instance_ids(instance_id).auto_scaling_group_name(group);
     let result = call.send().await.map(|_| ());
     result.map_err(|error| from_sdk("autoscaling:AttachInstances", &error))
 }
 
 /// Why the group cannot take the instance back now, if it cannot.
-pub(super) async fn full(scope: Scope<'_>, group: &str) -> Result<Option<String>, ActionError> {
-    Ok(match size(scope, group).await? {
+pub(super) async fn full(
+    context: ActionContext<'_>,
+    group: &str,
+) -> Result<Option<String>, ActionError> {
+    Ok(match size(context, group).await? {
         None => Some(format!("the Auto Scaling group `{group}` does not exist any more")),
         Some(Size { desired, max }) if desired >= max => Some(format!(
             "the Auto Scaling group `{group}` is at its maximum of {max} with the replacement that it launched: raise the maximum, or end the replacement and lower the desired capacity, and undo again"
@@ -125,7 +131,7 @@ pub(super) async fn full(scope: Scope<'_>, group: &str) -> Result<Option<String>
 }
 
 /// Auto Scaling codes a lifecycle that does not fit, and a size that cannot be,
-/// as one and the same ValidationError: what is there now tells them apart.
+/// as the same ValidationError: the present state distinguishes them.
 pub(super) fn unfit(error: &ActionError) -> bool {
-    error.kind == Kind::Failed && error.has_code("ValidationError")
+    error.kind == ErrorKind::Failed && error.has_code("ValidationError")
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Undone;
 use super::access_entry::{gives, principal_of};
 use crate::cluster::Kubernetes;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "aws-auth";
@@ -33,14 +33,14 @@ pub(super) struct Edit {
 }
 
 /// Who is looked for.
-pub(super) enum Wanted<'a> {
+pub(super) enum MappingChange<'a> {
     /// The principal behind a Kubernetes user name.
     Username(&'a str),
     /// This principal.
     Principal(&'a str),
 }
 
-impl Wanted<'_> {
+impl MappingChange<'_> {
     fn is(&self, principal: &str, username: &str) -> bool {
         match self {
             Self::Username(wanted) => gives(username, wanted),
@@ -53,7 +53,7 @@ impl Wanted<'_> {
 /// The edit that takes somebody out; `None` when nobody is mapped like that.
 pub(super) async fn find(
     kubernetes: &Kubernetes<'_>,
-    wanted: &Wanted<'_>,
+    wanted: &MappingChange<'_>,
 ) -> Result<Option<Edit>, ActionError> {
     let Some(map) = read(kubernetes).await? else { return Ok(None) };
     let mut edits = Vec::new();
@@ -75,7 +75,7 @@ pub(super) async fn find(
     edits.dedup_by(|one, two| one.principal == two.principal && one.list == two.list);
     if let [one, two, ..] = edits.as_slice() {
         return Err(ActionError::new(
-            Kind::Refused,
+            ErrorKind::Refused,
             format!(
                 "the Kubernetes user may be `{}` or `{}` by aws-auth: revoke the right one by hand",
                 one.principal, two.principal
@@ -163,7 +163,7 @@ fn parse(list: &str, text: &str) -> Result<Vec<Value>, ActionError> {
         return Ok(Vec::new());
     }
     serde_saphyr::from_str(text).map_err(|error| {
-        ActionError::new(Kind::Failed, format!("{list} of aws-auth cannot be read: {error}"))
+        ActionError::new(ErrorKind::Failed, format!("{list} of aws-auth cannot be read: {error}"))
     })
 }
 
@@ -203,6 +203,6 @@ mod tests {
             })]
         );
         assert_eq!(parse("mapRoles", " \n").unwrap(), Vec::<Value>::new());
-        assert_eq!(parse("mapRoles", "{").unwrap_err().kind, Kind::Failed);
+        assert_eq!(parse("mapRoles", "{").unwrap_err().kind, ErrorKind::Failed);
     }
 }

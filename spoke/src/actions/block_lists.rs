@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, Undone};
-use firebreak_client::pace::Class;
+use super::{ActionContext, Undone};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// An IP set of the scope `REGIONAL`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,20 +26,23 @@ pub(super) struct IpSet {
 }
 
 impl IpSet {
-    async fn read(&self, scope: Scope<'_>) -> Result<(WafIpSet, String), ActionError> {
-        let call = scope.account.wafv2().await.get_ip_set();
+    async fn read(&self, context: ActionContext<'_>) -> Result<(WafIpSet, String), ActionError> {
+        let call = context.account.wafv2().await.get_ip_set();
         let call = call.name(&self.name).id(&self.id).scope(WafScope::Regional);
         let answer = call.send().await;
         let answer = answer.map_err(|error| from_sdk("wafv2:GetIPSet", &error))?;
         match (answer.ip_set, answer.lock_token) {
             (Some(set), Some(token)) => Ok((set, token)),
-            _ => Err(ActionError::new(Kind::Failed, "wafv2:GetIPSet answered no IP set")),
+            _ => Err(ActionError::new(ErrorKind::Failed, "wafv2:GetIPSet answered no IP set")),
         }
     }
 
     /// The blocks in it.
-    pub(super) async fn blocks(&self, scope: Scope<'_>) -> Result<BTreeSet<IpNet>, ActionError> {
-        let (set, _) = self.read(scope).await?;
+    pub(super) async fn blocks(
+        &self,
+        context: ActionContext<'_>,
+    ) -> Result<BTreeSet<IpNet>, ActionError> {
+        let (set, _) = self.read(context).await?;
         Ok(set.addresses().iter().filter_map(|text| text.parse().ok()).collect())
     }
 
@@ -47,11 +50,11 @@ impl IpSet {
     /// `false` when there was nothing to do.
     pub(super) async fn change(
         &self,
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         add: &BTreeSet<IpNet>,
         remove: &BTreeSet<IpNet>,
     ) -> Result<bool, ActionError> {
-        let (set, token) = self.read(scope).await?;
+        let (set, token) = self.read(context).await?;
         let before: BTreeSet<&str> = set.addresses().iter().map(String::as_str).collect();
         let text = |blocks: &BTreeSet<IpNet>| -> BTreeSet<String> {
             blocks.iter().map(IpNet::to_string).collect()
@@ -67,7 +70,7 @@ impl IpSet {
             return Ok(false);
         }
         // The update replaces all of it, the description too.
-        let call = scope
+        let call = context
             .account
             .wafv2()
             .await
@@ -89,11 +92,14 @@ pub(super) struct PrefixList<'a>(pub(super) &'a str);
 
 impl PrefixList<'_> {
     /// The blocks in it.
-    pub(super) async fn blocks(self, scope: Scope<'_>) -> Result<BTreeSet<IpNet>, ActionError> {
+    pub(super) async fn blocks(
+        self,
+        context: ActionContext<'_>,
+    ) -> Result<BTreeSet<IpNet>, ActionError> {
         let mut blocks = BTreeSet::new();
         let mut next = None;
         loop {
-            let ec2 = scope.account.ec2(Class::Ec2Read).await;
+            let ec2 = context.account.ec2(Class::Ec2Read).await;
             let call = ec2.get_managed_prefix_list_entries().prefix_list_id(self.0);
             let page = call
                 .set_next_token(next)
@@ -108,8 +114,8 @@ impl PrefixList<'_> {
         }
     }
 
-    async fn version(self, scope: Scope<'_>) -> Result<i64, ActionError> {
-        let ec2 = scope.account.ec2(Class::Ec2Read).await;
+    async fn version(self, context: ActionContext<'_>) -> Result<i64, ActionError> {
+        let ec2 = context.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_managed_prefix_lists().prefix_list_ids(self.0);
         let answer = call
             .send()
@@ -117,23 +123,23 @@ impl PrefixList<'_> {
             .map_err(|error| from_sdk("ec2:DescribeManagedPrefixLists", &error))?;
         let version = answer.prefix_lists().first().and_then(|list| list.version());
         version.ok_or_else(|| {
-            ActionError::new(Kind::Failed, format!("there is no prefix list `{}`", self.0))
+            ActionError::new(ErrorKind::Failed, format!("there is no prefix list `{}`", self.0))
         })
     }
 
     /// Puts blocks in and takes others out. `false` when there was nothing to do.
     pub(super) async fn change(
         self,
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         add: &BTreeSet<IpNet>,
         remove: &BTreeSet<IpNet>,
     ) -> Result<bool, ActionError> {
         // The version first: whoever changes the list in between fails us, and
         // we try again.
-        let version = self.version(scope).await?;
-        let present = self.blocks(scope).await?;
+        let version = self.version(context).await?;
+        let present = self.blocks(context).await?;
         let entry = |block: &IpNet| {
-            let description = format!("firebreak {}", scope.response);
+            let description = format!("firebreak {}", context.response);
             AddPrefixListEntry::builder().cidr(block.to_string()).description(description).build()
         };
         let add: Vec<_> = add.difference(&present).map(entry).collect();
@@ -144,7 +150,7 @@ impl PrefixList<'_> {
         if add.is_empty() && remove.is_empty() {
             return Ok(false);
         }
-        let ec2 = scope.account.ec2(Class::Ec2Write).await;
+        let ec2 = context.account.ec2(Class::Ec2Write).await;
         let mut call =
             ec2.modify_managed_prefix_list().prefix_list_id(self.0).current_version(version);
         for entry in add {
@@ -158,7 +164,7 @@ impl PrefixList<'_> {
             let error = from_sdk("ec2:ModifyManagedPrefixList", &error);
             // Somebody changed it in between, or a change is still under way.
             if error.has_code("PrefixListVersionMismatch") || error.has_code("IncorrectState") {
-                return ActionError { kind: Kind::Transient, ..error };
+                return ActionError { kind: ErrorKind::Transient, ..error };
             }
             error
         })

@@ -14,10 +14,12 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::bucket;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct BlockPublicAccess;
 
@@ -91,7 +93,7 @@ impl fmt::Display for Level<'_> {
 }
 
 impl Action for BlockPublicAccess {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "block-public-access",
         sentence: "Blocks public access of the bucket or, by parameter, of its whole account.",
         resource_types: &["S3Bucket"],
@@ -105,12 +107,12 @@ impl Action for BlockPublicAccess {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let level = level(scope, parameters)?;
-        let flags = get(scope, level).await?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let level = level(context, parameters)?;
+        let flags = get(context, level).await?;
         let change = Change {
             what: format!("public access block of {level}"),
             before: flags.map_or_else(|| "none".to_owned(), |flags| flags.to_string()),
@@ -119,50 +121,51 @@ impl Action for BlockPublicAccess {
         // An organization's policy shows as the account's block, and holds for
         // the bucket whatever its own says.
         let blocked = flags == Some(ALL)
-            || matches!(level, Level::Bucket(_)) && account_blocks_all(scope).await?;
+            || matches!(level, Level::Bucket(_)) && account_blocks_all(context).await?;
         let changes = if blocked { Vec::new() } else { vec![change] };
-        Ok(Observation { prior: Prior { flags }, changes })
+        Ok(CapturedState { prior: Prior { flags }, changes })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         _: &Prior,
     ) -> Result<(), ActionError> {
-        put(scope, level(scope, parameters)?, ALL).await
+        put(context, level(context, parameters)?, ALL).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         _: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let level = level(scope, parameters)?;
-        let flags = get(scope, level).await?;
+    ) -> Result<Verification, ActionError> {
+        let level = level(context, parameters)?;
+        let flags = get(context, level).await?;
         if flags != Some(ALL)
             && matches!(level, Level::Bucket(_))
-            && account_blocks_all(scope).await?
+            && account_blocks_all(context).await?
         {
-            let told = format!("all public access of {level} is blocked by its account's block");
-            return Ok(Verdict::Holds(told));
+            let described =
+                format!("all public access of {level} is blocked by its account's block");
+            return Ok(Verification::InEffect(described));
         }
         Ok(match flags {
-            Some(ALL) => Verdict::Holds(format!("all public access of {level} is blocked")),
-            Some(flags) => Verdict::Broken(format!("{level} has only {flags}")),
-            None => Verdict::Broken(format!("{level} has no public access block")),
+            Some(ALL) => Verification::InEffect(format!("all public access of {level} is blocked")),
+            Some(flags) => Verification::NotInEffect(format!("{level} has only {flags}")),
+            None => Verification::NotInEffect(format!("{level} has no public access block")),
         })
     }
 
     async fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        let level = level(scope, parameters)?;
+        let level = level(context, parameters)?;
         let mut undone = Undone::default();
-        let present = match get(scope, level).await {
+        let present = match get(context, level).await {
             Ok(present) => present,
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(format!("{level} does not exist any more"));
                 return Ok(undone);
             }
@@ -170,8 +173,8 @@ impl Action for BlockPublicAccess {
         };
         match (present, prior.flags) {
             (present, before) if present == before => return Ok(undone),
-            (Some(ALL), Some(before)) => put(scope, level, before).await?,
-            (Some(ALL), None) => delete(scope, level).await?,
+            (Some(ALL), Some(before)) => put(context, level, before).await?,
+            (Some(ALL), None) => delete(context, level).await?,
             (present, _) => {
                 let now = present.map_or_else(|| "none".to_owned(), |flags| flags.to_string());
                 let drift = format!("the public access block of {level} was changed to {now}");
@@ -184,8 +187,11 @@ impl Action for BlockPublicAccess {
     }
 }
 
-fn level<'a>(scope: Scope<'a>, parameters: &Parameters) -> Result<Level<'a>, ActionError> {
-    let name = bucket::name(&scope.resource.kind)?;
+fn level<'a>(
+    context: ActionContext<'a>,
+    parameters: &Parameters,
+) -> Result<Level<'a>, ActionError> {
+    let name = bucket::name(&context.resource.kind)?;
     Ok(if parameters.account { Level::Account } else { Level::Bucket(name) })
 }
 
@@ -200,12 +206,12 @@ pub(super) enum Flag {
 
 /// Whether a flag holds for a bucket: by its own block or its account's.
 pub(super) async fn is_raised(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     bucket: &str,
     flag: Flag,
 ) -> Result<bool, ActionError> {
     let (own, account) =
-        futures::try_join!(get(scope, Level::Bucket(bucket)), get(scope, Level::Account))?;
+        futures::try_join!(get(context, Level::Bucket(bucket)), get(context, Level::Account))?;
     let raised = |flags: &Flags| match flag {
         Flag::BlockPublicAcls => flags.block_public_acls,
         Flag::BlockPublicPolicy => flags.block_public_policy,
@@ -215,10 +221,10 @@ pub(super) async fn is_raised(
 
 /// Whether the account's own block has all four flags, which then hold for each
 /// of its buckets. Where it cannot be read, it is not counted on.
-async fn account_blocks_all(scope: Scope<'_>) -> Result<bool, ActionError> {
-    match get(scope, Level::Account).await {
+async fn account_blocks_all(context: ActionContext<'_>) -> Result<bool, ActionError> {
+    match get(context, Level::Account).await {
         Ok(flags) => Ok(flags == Some(ALL)),
-        Err(error) if error.kind == Kind::Denied => Ok(false),
+        Err(error) if error.kind == ErrorKind::Denied => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -246,17 +252,17 @@ macro_rules! flags {
     };
 }
 
-async fn get(scope: Scope<'_>, level: Level<'_>) -> Result<Option<Flags>, ActionError> {
-    let owner = scope.account.id.as_str();
+async fn get(context: ActionContext<'_>, level: Level<'_>) -> Result<Option<Flags>, ActionError> {
+    let owner = context.account.id.as_str();
     let result = match level {
         Level::Bucket(bucket) => {
-            let answer = bucket::call(scope.account, bucket, GET_BUCKET, |s3| {
+            let answer = bucket::call(context.account, bucket, GET_BUCKET, |s3| {
                 s3.get_public_access_block().bucket(bucket).expected_bucket_owner(owner).send()
             });
             answer.await.map(|answer| flags!(answer.public_access_block_configuration))
         }
         Level::Account => {
-            let s3control = scope.account.s3control().await;
+            let s3control = context.account.s3control().await;
             let call = s3control.get_public_access_block().account_id(owner);
             call.send()
                 .await
@@ -270,11 +276,15 @@ async fn get(scope: Scope<'_>, level: Level<'_>) -> Result<Option<Flags>, Action
     }
 }
 
-async fn put(scope: Scope<'_>, level: Level<'_>, flags: Flags) -> Result<(), ActionError> {
-    let owner = scope.account.id.as_str();
+async fn put(
+    context: ActionContext<'_>,
+    level: Level<'_>,
+    flags: Flags,
+) -> Result<(), ActionError> {
+    let owner = context.account.id.as_str();
     match level {
         Level::Bucket(bucket) => {
-            let answer = bucket::call(scope.account, bucket, PUT_BUCKET, |s3| {
+            let answer = bucket::call(context.account, bucket, PUT_BUCKET, |s3| {
                 s3.put_public_access_block()
                     .bucket(bucket)
                     .expected_bucket_owner(owner)
@@ -284,7 +294,7 @@ async fn put(scope: Scope<'_>, level: Level<'_>, flags: Flags) -> Result<(), Act
             answer.await.map(|_| ())
         }
         Level::Account => {
-            let s3control = scope.account.s3control().await;
+            let s3control = context.account.s3control().await;
             let call = s3control
                 .put_public_access_block()
                 .account_id(owner)
@@ -295,17 +305,17 @@ async fn put(scope: Scope<'_>, level: Level<'_>, flags: Flags) -> Result<(), Act
     }
 }
 
-async fn delete(scope: Scope<'_>, level: Level<'_>) -> Result<(), ActionError> {
-    let owner = scope.account.id.as_str();
+async fn delete(context: ActionContext<'_>, level: Level<'_>) -> Result<(), ActionError> {
+    let owner = context.account.id.as_str();
     match level {
         Level::Bucket(bucket) => {
-            let answer = bucket::call(scope.account, bucket, PUT_BUCKET, |s3| {
+            let answer = bucket::call(context.account, bucket, PUT_BUCKET, |s3| {
                 s3.delete_public_access_block().bucket(bucket).expected_bucket_owner(owner).send()
             });
             answer.await.map(|_| ())
         }
         Level::Account => {
-            let s3control = scope.account.s3control().await;
+            let s3control = context.account.s3control().await;
             let call = s3control.delete_public_access_block().account_id(owner);
             let result = call.send().await.map(|_| ());
             result.map_err(|error| account_error(from_sdk(PUT_ACCOUNT, &error)))
@@ -316,7 +326,7 @@ async fn delete(scope: Scope<'_>, level: Level<'_>) -> Result<(), ActionError> {
 /// Where an organization policy manages the account's block, the account-level
 /// call fails (S3 user guide, "Managing block public access at the organization level").
 fn account_error(error: ActionError) -> ActionError {
-    if error.kind != Kind::Denied {
+    if error.kind != ErrorKind::Denied {
         return error;
     }
     let help = "grant the spoke role s3:PutAccountPublicAccessBlock, unless an organization policy manages the account's public access block: then change it there".to_owned();
@@ -353,7 +363,7 @@ mod tests {
     #[test]
     fn a_denial_at_the_account_names_the_organization_policy_as_a_cause() {
         let help = |kind| account_error(ActionError::new(kind, "said")).help;
-        assert!(help(Kind::Denied).unwrap().contains("organization policy"));
-        assert_eq!(help(Kind::Transient), None);
+        assert!(help(ErrorKind::Denied).unwrap().contains("organization policy"));
+        assert_eq!(help(ErrorKind::Transient), None);
     }
 }

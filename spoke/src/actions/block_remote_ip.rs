@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use super::block_lists::{IpSet, PrefixList, taken_out};
 use super::instance_state::id;
 use super::network_acl::{self, Deny, There, Way};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_model::error::{ActionError, Kind};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct BlockRemoteIp;
 
@@ -58,7 +60,7 @@ impl Prior {
 }
 
 impl Action for BlockRemoteIp {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "block-remote-ip",
         sentence: "Denies the finding's remote addresses in the instance's network ACLs, and in an IP set or prefix list.",
         resource_types: &["Instance"],
@@ -90,13 +92,13 @@ impl Action for BlockRemoteIp {
         if *at_most == 0 { Err("`at-most` is 1 or more".to_owned()) } else { Ok(()) }
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let instance_id = id(scope.resource)?;
-        let addresses = addresses(scope.remote_addresses, parameters.at_most)?;
-        let instance = scope.seen.instance(scope.account, instance_id).await?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = id(context.resource)?;
+        let addresses = addresses(context.remote_addresses, parameters.at_most)?;
+        let instance = context.cache.instance(context.account, instance_id).await?;
         let subnets: BTreeSet<String> = instance
             .network_interfaces()
             .iter()
@@ -104,7 +106,7 @@ impl Action for BlockRemoteIp {
             .collect();
         let mut prior = Prior::default();
         if parameters.network_acl {
-            for acl in network_acl::of_subnets(scope, &subnets).await? {
+            for acl in network_acl::of_subnets(context, &subnets).await? {
                 for way in Way::BOTH {
                     prior.acl_entries.extend(network_acl::missing(&acl, way, &addresses)?);
                 }
@@ -113,42 +115,42 @@ impl Action for BlockRemoteIp {
         let wanted: BTreeSet<IpNet> = addresses.into_iter().collect();
         let lacking = |present: &BTreeSet<IpNet>| wanted.difference(present).copied().collect();
         if let Some(ip_set) = &parameters.ip_set {
-            prior.ip_set = lacking(&ip_set.blocks(scope).await?);
+            prior.ip_set = lacking(&ip_set.blocks(context).await?);
         }
         if let Some(list) = &parameters.prefix_list {
-            prior.prefix_list = lacking(&PrefixList(list).blocks(scope).await?);
+            prior.prefix_list = lacking(&PrefixList(list).blocks(context).await?);
         }
         let changes = changes(parameters, &prior);
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        crate::instance::describe(scope.account, id(scope.resource)?).await?;
-        let acls = network_acl::by_id(scope, &prior.acls()).await?;
+        crate::instance::describe(context.account, id(context.resource)?).await?;
+        let acls = network_acl::by_id(context, &prior.acls()).await?;
         let mut failed = Vec::new();
         for deny in &prior.acl_entries {
-            failed.extend(put(scope, &acls, deny).await.err());
+            failed.extend(put(context, &acls, deny).await.err());
         }
         if let Some(ip_set) = &parameters.ip_set {
-            failed.extend(ip_set.change(scope, &prior.ip_set, &BTreeSet::new()).await.err());
+            failed.extend(ip_set.change(context, &prior.ip_set, &BTreeSet::new()).await.err());
         }
         if let Some(list) = &parameters.prefix_list {
-            let put = PrefixList(list).change(scope, &prior.prefix_list, &BTreeSet::new()).await;
+            let put = PrefixList(list).change(context, &prior.prefix_list, &BTreeSet::new()).await;
             failed.extend(put.err());
         }
         ActionError::all(failed).map_or(Ok(()), Err)
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let acls = network_acl::by_id(scope, &prior.acls()).await?;
+    ) -> Result<Verification, ActionError> {
+        let acls = network_acl::by_id(context, &prior.acls()).await?;
         let mut lacking: Vec<String> = prior
             .acl_entries
             .iter()
@@ -160,36 +162,36 @@ impl Action for BlockRemoteIp {
             lacking.extend(missing.map(|block| format!("{block} is not in {list}")));
         };
         if let Some(ip_set) = &parameters.ip_set {
-            outside(&prior.ip_set, &ip_set.blocks(scope).await?, &ip_set.name);
+            outside(&prior.ip_set, &ip_set.blocks(context).await?, &ip_set.name);
         }
         if let Some(list) = &parameters.prefix_list {
-            outside(&prior.prefix_list, &PrefixList(list).blocks(scope).await?, list);
+            outside(&prior.prefix_list, &PrefixList(list).blocks(context).await?, list);
         }
         Ok(if lacking.is_empty() {
-            let count = scope.remote_addresses.len();
-            Verdict::Holds(format!("{count} remote address(es) denied"))
+            let count = context.remote_addresses.len();
+            Verification::InEffect(format!("{count} remote address(es) denied"))
         } else {
-            Verdict::Broken(lacking.join("; "))
+            Verification::NotInEffect(lacking.join("; "))
         })
     }
 
     async fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        let acls = network_acl::by_id(scope, &prior.acls()).await?;
+        let acls = network_acl::by_id(context, &prior.acls()).await?;
         let mut ended = Vec::new();
         for deny in &prior.acl_entries {
-            ended.push(network_acl::delete(scope, &acls, deny).await);
+            ended.push(network_acl::delete(context, &acls, deny).await);
         }
         if let Some(ip_set) = &parameters.ip_set {
-            let changed = ip_set.change(scope, &BTreeSet::new(), &prior.ip_set).await;
+            let changed = ip_set.change(context, &BTreeSet::new(), &prior.ip_set).await;
             ended.push(changed.map(|changed| taken_out(&ip_set.name, &prior.ip_set, changed)));
         }
         if let Some(list) = &parameters.prefix_list {
             let changed =
-                PrefixList(list).change(scope, &BTreeSet::new(), &prior.prefix_list).await;
+                PrefixList(list).change(context, &BTreeSet::new(), &prior.prefix_list).await;
             ended.push(changed.map(|changed| taken_out(list, &prior.prefix_list, changed)));
         }
         Undone::all(ended)
@@ -206,13 +208,13 @@ fn addresses(named: &[String], at_most: usize) -> Result<Vec<IpNet>, ActionError
         .collect();
     if public.is_empty() {
         let message = "the finding names no public remote address";
-        return Err(ActionError::new(Kind::NotApplicable, message));
+        return Err(ActionError::new(ErrorKind::NotApplicable, message));
     }
     if public.len() > at_most {
         let count = public.len();
         let message = format!("the finding names {count} remote addresses, more than {at_most}");
         let help = "raise `at-most`, or answer this finding with isolate-instance".to_owned();
-        let error = ActionError::new(Kind::Refused, message);
+        let error = ActionError::new(ErrorKind::Refused, message);
         return Err(ActionError { help: Some(help), ..error });
     }
     Ok(public.into_iter().collect())
@@ -265,16 +267,20 @@ fn changes(parameters: &Parameters, prior: &Prior) -> Vec<Change> {
     entries.chain(ip_set.into_iter().flatten()).chain(prefix_list.into_iter().flatten()).collect()
 }
 
-async fn put(scope: Scope<'_>, acls: &[NetworkAcl], deny: &Deny) -> Result<(), ActionError> {
+async fn put(
+    context: ActionContext<'_>,
+    acls: &[NetworkAcl],
+    deny: &Deny,
+) -> Result<(), ActionError> {
     match network_acl::look(acls, deny) {
         There::Ours => Ok(()),
-        There::Nothing => network_acl::create(scope, deny).await,
+        There::Nothing => network_acl::create(context, deny).await,
         There::NoAcl => Err(ActionError::new(
-            Kind::Gone,
+            ErrorKind::Gone,
             format!("the network ACL `{}` does not exist any more", deny.acl),
         )),
         There::Another => Err(ActionError::new(
-            Kind::Failed,
+            ErrorKind::Failed,
             format!("entry {} of `{}` was taken since the plan was made", deny.number, deny.acl),
         )),
     }
@@ -287,14 +293,17 @@ mod tests {
     #[test]
     fn only_public_addresses_are_denied_and_not_too_many() {
         let named = |texts: &[&str]| texts.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
-        let check = |texts: &[&str], expected: Result<usize, Kind>| {
+        let check = |texts: &[&str], expected: Result<usize, ErrorKind>| {
             let found = addresses(&named(texts), 2).map(|it| it.len()).map_err(|it| it.kind);
             assert_eq!(found, expected, "{texts:?}");
         };
         check(&["198.51.100.7", "2001:db8::1"], Ok(2));
         check(&["198.51.100.7", "198.51.100.7", "10.0.0.1"], Ok(1));
-        check(&["10.0.0.1", "fe80::1", "169.254.169.254", "nonsense"], Err(Kind::NotApplicable));
-        check(&[], Err(Kind::NotApplicable));
-        check(&["198.51.100.1", "198.51.100.2", "198.51.100.3"], Err(Kind::Refused));
+        check(
+            &["10.0.0.1", "fe80::1", "169.254.169.254", "nonsense"],
+            Err(ErrorKind::NotApplicable),
+        );
+        check(&[], Err(ErrorKind::NotApplicable));
+        check(&["198.51.100.1", "198.51.100.2", "198.51.100.3"], Err(ErrorKind::Refused));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Undone, Verdict};
+use super::{Change, Undone, Verification};
 
 /// Whether a rule is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub(super) fn changes(kind: &str, bucket: &str, prior: &Prior) -> Vec<Change> {
 }
 
 /// Whether all that were on when the plan was made are off.
-pub(super) fn judge(kind: &str, bucket: &str, present: &Rules, prior: &Prior) -> Verdict {
+pub(super) fn judge(kind: &str, bucket: &str, present: &Rules, prior: &Prior) -> Verification {
     let on: Vec<&str> = prior
         .enabled
         .iter()
@@ -51,9 +51,9 @@ pub(super) fn judge(kind: &str, bucket: &str, present: &Rules, prior: &Prior) ->
         .map(String::as_str)
         .collect();
     if on.is_empty() {
-        Verdict::Holds(format!("the {kind} rules of `{bucket}` are off"))
+        Verification::InEffect(format!("the {kind} rules of `{bucket}` are off"))
     } else {
-        Verdict::Broken(format!("{kind} rules of `{bucket}` are on: {}", on.join(", ")))
+        Verification::NotInEffect(format!("{kind} rules of `{bucket}` are on: {}", on.join(", ")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Collects what an instance tells of itself into a bucket: its console, what
+//! Collects an instance's data into a bucket: its console, what
 //! EC2 says of it and its surroundings, and, where Systems Manager reaches it,
 //! the output of read-only commands. What it makes is kept: undo puts nothing
 //! back.
@@ -22,14 +22,16 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::evidence_bucket::{self as bucket, Kept, Place, Retention};
-use super::evidence_commands::{self as commands, Managed, Wanted};
+use super::evidence_bucket::{self as bucket, EvidenceLocation, Kept, Retention};
+use super::evidence_commands::{self as commands, CommandRequest, Managed};
 use super::evidence_metadata as metadata;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::instance;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{AccountId, Region, ResourceKind};
 
 pub(super) struct CollectEvidence;
@@ -90,7 +92,7 @@ struct Manifest {
 const MANIFEST: &str = "manifest.json";
 
 impl Action for CollectEvidence {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "collect-evidence",
         sentence: "Collects the instance's console, description and command output into a bucket, with a manifest.",
         resource_types: &["Instance"],
@@ -120,89 +122,92 @@ impl Action for CollectEvidence {
         if parameters.bucket.is_empty() { Err("it needs a `bucket`".to_owned()) } else { Ok(()) }
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::Instance { instance_id } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::Instance { instance_id } = &context.resource.kind else {
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
         };
-        let place = place(scope, parameters)?;
-        instance::describe(scope.account, instance_id).await?;
-        let managed = commands::managed(scope, instance_id).await?;
-        let present = bucket::get(scope, &place, &place.key(MANIFEST)).await?;
+        let place = place(context, parameters)?;
+        instance::describe(context.account, instance_id).await?;
+        let managed = commands::managed(context, instance_id).await?;
+        let present = bucket::get(context, &place, &place.key(MANIFEST)).await?;
         let prior = Prior { instance_id: instance_id.clone(), managed };
         let changes =
             if present.is_some() { Vec::new() } else { changes(&place, parameters, &prior) };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        let place = place(scope, parameters)?;
-        let described = instance::describe(scope.account, &prior.instance_id).await?;
-        if bucket::get(scope, &place, &place.key(MANIFEST)).await?.is_some() {
+        let place = place(context, parameters)?;
+        let described = instance::describe(context.account, &prior.instance_id).await?;
+        if bucket::get(context, &place, &place.key(MANIFEST)).await?.is_some() {
             return Ok(());
         }
         let mut manifest = Manifest {
             version: 1,
-            account: scope.account.id.clone(),
-            region: scope.account.region.clone(),
+            account: context.account.id.clone(),
+            region: context.account.region.clone(),
             instance: prior.instance_id.clone(),
-            finding: scope.finding.to_owned(),
-            response: scope.response.to_owned(),
-            collected: scope.now,
-            retained_until: retention(scope, parameters, &place).await?,
+            finding: context.finding.to_owned(),
+            response: context.response.to_owned(),
+            collected: context.now,
+            retained_until: retention(context, parameters, &place).await?,
             objects: Vec::new(),
             commands: BTreeMap::new(),
             missing: unreached(prior.managed),
         };
         for wanted in wanted(parameters, prior) {
-            match commands::send(scope, &prior.instance_id, &wanted, &place).await {
+            match commands::send(context, &prior.instance_id, &wanted, &place).await {
                 Ok(id) => {
                     manifest.commands.insert(wanted.name.to_owned(), id);
                 }
                 Err(error) => manifest.lacks(wanted.name, error)?,
             }
         }
-        let console = console_output(scope, &prior.instance_id).await;
-        manifest.keep(scope, &place, "console-output.txt", "text/plain", console).await?;
-        let screenshot = console_screenshot(scope, &prior.instance_id).await;
-        manifest.keep(scope, &place, "console-screenshot.jpg", "image/jpeg", screenshot).await?;
-        let (read, missing) = metadata::read(scope, &described).await?;
+        let console = console_output(context, &prior.instance_id).await;
+        manifest.keep(context, &place, "console-output.txt", "text/plain", console).await?;
+        let screenshot = console_screenshot(context, &prior.instance_id).await;
+        manifest.keep(context, &place, "console-screenshot.jpg", "image/jpeg", screenshot).await?;
+        let (read, missing) = metadata::read(context, &described).await?;
         manifest.missing.extend(missing);
         let read = json(&read);
-        manifest.keep(scope, &place, "metadata.json", "application/json", read).await?;
+        manifest.keep(context, &place, "metadata.json", "application/json", read).await?;
         let (body, retention) = (json(&manifest)?, manifest.retained_until);
-        bucket::put(scope, &place, MANIFEST, "application/json", body, retention).await?;
+        bucket::put(context, &place, MANIFEST, "application/json", body, retention).await?;
         Ok(())
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let place = place(scope, parameters)?;
+    ) -> Result<Verification, ActionError> {
+        let place = place(context, parameters)?;
         let key = place.key(MANIFEST);
-        let Some(body) = bucket::get(scope, &place, &key).await? else {
-            return Ok(Verdict::Broken(format!("there is no s3://{}/{key}", place.bucket)));
+        let Some(body) = bucket::get(context, &place, &key).await? else {
+            return Ok(Verification::NotInEffect(format!(
+                "there is no s3://{}/{key}",
+                place.bucket
+            )));
         };
         let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| {
             let message = format!("cannot read s3://{}/{key}: {error}", place.bucket);
-            ActionError::new(Kind::Failed, message)
+            ActionError::new(ErrorKind::Failed, message)
         })?;
         for kept in &manifest.objects {
-            if bucket::size(scope, &place, &kept.key).await? != Some(kept.size) {
+            if bucket::size(context, &place, &kept.key).await? != Some(kept.size) {
                 let Kept { key, size, .. } = kept;
-                let told = format!("s3://{}/{key} is not there with {size} bytes", place.bucket);
-                return Ok(Verdict::Broken(told));
+                let summary = format!("s3://{}/{key} is not there with {size} bytes", place.bucket);
+                return Ok(Verification::NotInEffect(summary));
             }
         }
-        let mut told = vec![format!(
+        let mut summary = vec![format!(
             "{} objects are named in s3://{}/{key}",
             manifest.objects.len(),
             place.bucket
@@ -212,26 +217,26 @@ impl Action for CollectEvidence {
             if !manifest.commands.contains_key(wanted.name) {
                 continue;
             }
-            match commands::find(scope, &prior.instance_id, &wanted).await? {
+            match commands::find(context, &prior.instance_id, &wanted).await? {
                 Some(sent) if sent.is_under_way() => {
                     under_way.push(format!("{} as {} is {}", wanted.name, sent.id, sent.status()));
                 }
-                Some(sent) => told.push(format!("{} ended as {}", wanted.name, sent.status())),
-                None => told.push(format!("{} is no longer listed", wanted.name)),
+                Some(sent) => summary.push(format!("{} ended as {}", wanted.name, sent.status())),
+                None => summary.push(format!("{} is no longer listed", wanted.name)),
             }
         }
         if parameters.retain.is_some() && manifest.retained_until.is_none() {
-            told.push("not retained: the bucket has no Object Lock".to_owned());
+            summary.push("not retained: the bucket has no Object Lock".to_owned());
         }
-        told.extend(manifest.missing.iter().map(|what| format!("missing: {what}")));
+        summary.extend(manifest.missing.iter().map(|what| format!("missing: {what}")));
         if under_way.is_empty() {
-            return Ok(Verdict::Holds(told.join("; ")));
+            return Ok(Verification::InEffect(summary.join("; ")));
         }
-        Ok(Verdict::Pending(under_way.join(", ")))
+        Ok(Verification::InProgress(under_way.join(", ")))
     }
 
     /// Evidence stays.
-    async fn undo(_: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(_: ActionContext<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
         Ok(Undone::default())
     }
 }
@@ -240,8 +245,8 @@ impl Manifest {
     /// Writes a piece, or names it as missing.
     async fn keep(
         &mut self,
-        scope: Scope<'_>,
-        place: &Place,
+        context: ActionContext<'_>,
+        place: &EvidenceLocation,
         name: &str,
         content_type: &str,
         body: Result<Vec<u8>, ActionError>,
@@ -249,7 +254,7 @@ impl Manifest {
         match body {
             Ok(body) => {
                 let retention = self.retained_until;
-                let kept = bucket::put(scope, place, name, content_type, body, retention).await?;
+                let kept = bucket::put(context, place, name, content_type, body, retention).await?;
                 self.objects.push(kept);
                 Ok(())
             }
@@ -259,7 +264,7 @@ impl Manifest {
 
     /// Names a piece as missing; a passing failure is worth another try instead.
     fn lacks(&mut self, what: &str, error: ActionError) -> Result<(), ActionError> {
-        if error.kind == Kind::Transient {
+        if error.kind == ErrorKind::Transient {
             return Err(error);
         }
         self.missing.push(format!("{what}: {}", error.message));
@@ -268,24 +273,27 @@ impl Manifest {
 }
 
 /// The place of a response's evidence.
-fn place(scope: Scope<'_>, parameters: &Parameters) -> Result<Place, ActionError> {
+fn place(
+    context: ActionContext<'_>,
+    parameters: &Parameters,
+) -> Result<EvidenceLocation, ActionError> {
     if parameters.bucket.is_empty() {
         let help = "name the bucket for evidence in the step's parameters".to_owned();
-        let error = ActionError::new(Kind::Failed, "collect-evidence needs `bucket`");
+        let error = ActionError::new(ErrorKind::Failed, "collect-evidence needs `bucket`");
         return Err(ActionError { help: Some(help), ..error });
     }
     let given = parameters.prefix.trim_matches('/');
     let slash = if given.is_empty() { "" } else { "/" };
-    let (account, region) = (&scope.account.id, &scope.account.region);
-    Ok(Place {
+    let (account, region) = (&context.account.id, &context.account.region);
+    Ok(EvidenceLocation {
         bucket: parameters.bucket.clone(),
-        prefix: format!("{given}{slash}{account}/{region}/{}/", scope.response),
+        prefix: format!("{given}{slash}{account}/{region}/{}/", context.response),
         owner: parameters.bucket_owner.clone(),
         region: parameters.bucket_region.clone(),
     })
 }
 
-fn wanted(parameters: &Parameters, prior: &Prior) -> Vec<Wanted> {
+fn wanted(parameters: &Parameters, prior: &Prior) -> Vec<CommandRequest> {
     let memory = parameters.memory_document.as_deref();
     let memory = memory.map(|document| (document, &parameters.memory_parameters));
     commands::wanted(prior.managed, parameters.commands.as_deref(), memory)
@@ -300,8 +308,8 @@ fn unreached(managed: Managed) -> Vec<String> {
     }
 }
 
-fn changes(place: &Place, parameters: &Parameters, prior: &Prior) -> Vec<Change> {
-    let Place { bucket, prefix, .. } = place;
+fn changes(place: &EvidenceLocation, parameters: &Parameters, prior: &Prior) -> Vec<Change> {
+    let EvidenceLocation { bucket, prefix, .. } = place;
     let change = |what: &str, after: String| Change {
         what: format!("{what} of {}", prior.instance_id),
         before: "not collected".to_owned(),
@@ -320,44 +328,51 @@ fn changes(place: &Place, parameters: &Parameters, prior: &Prior) -> Vec<Change>
 /// Until when what is written is retained; `None` where nothing is wanted or
 /// the bucket has no Object Lock.
 async fn retention(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     parameters: &Parameters,
-    place: &Place,
+    place: &EvidenceLocation,
 ) -> Result<Retention, ActionError> {
     let Some(days) = parameters.retain else { return Ok(None) };
-    if !bucket::has_lock(scope, place).await? {
+    if !bucket::has_lock(context, place).await? {
         return Ok(None);
     }
-    let until = scope.now.checked_add(SignedDuration::from_hours(i64::from(days) * 24));
+    let until = context.now.checked_add(SignedDuration::from_hours(i64::from(days) * 24));
     let until = until.map_err(|error| {
-        ActionError::new(Kind::Failed, format!("cannot retain for {days} days: {error}"))
+        ActionError::new(ErrorKind::Failed, format!("cannot retain for {days} days: {error}"))
     });
     until.map(Some)
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, ActionError> {
     serde_json::to_vec_pretty(value).map_err(|error| {
-        ActionError::new(Kind::Failed, format!("cannot write evidence as JSON: {error}"))
+        ActionError::new(ErrorKind::Failed, format!("cannot write evidence as JSON: {error}"))
     })
 }
 
 fn decoded(text: Option<&str>, what: &str) -> Result<Vec<u8>, ActionError> {
     let text = text.filter(|text| !text.is_empty());
-    let text = text.ok_or_else(|| ActionError::new(Kind::Failed, format!("EC2 has no {what}")))?;
+    let text =
+        text.ok_or_else(|| ActionError::new(ErrorKind::Failed, format!("EC2 has no {what}")))?;
     STANDARD.decode(text).map_err(|error| {
-        ActionError::new(Kind::Failed, format!("EC2's {what} is unreadable: {error}"))
+        ActionError::new(ErrorKind::Failed, format!("EC2's {what} is unreadable: {error}"))
     })
 }
 
-async fn console_output(scope: Scope<'_>, instance_id: &str) -> Result<Vec<u8>, ActionError> {
-    let ec2 = scope.account.ec2(Class::Ec2Read).await;
+async fn console_output(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<Vec<u8>, ActionError> {
+    let ec2 = context.account.ec2(Class::Ec2Read).await;
     let answer = ec2.get_console_output().instance_id(instance_id).send().await;
     let answer = answer.map_err(|error| from_sdk("ec2:GetConsoleOutput", &error))?;
     decoded(answer.output(), "console output")
 }
 
-async fn console_screenshot(scope: Scope<'_>, instance_id: &str) -> Result<Vec<u8>, ActionError> {
-    let ec2 = scope.account.ec2(Class::Ec2Read).await;
+async fn console_screenshot(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<Vec<u8>, ActionError> {
+    let ec2 = context.account.ec2(Class::Ec2Read).await;
     let answer = ec2.get_console_screenshot().instance_id(instance_id).send().await;
     let answer = answer.map_err(|error| from_sdk("ec2:GetConsoleScreenshot", &error))?;
     decoded(answer.image_data(), "console screenshot")

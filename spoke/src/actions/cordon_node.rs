@@ -14,10 +14,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::pods::{self, Found};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::pods::{self, FoundPod};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::cluster::DESCRIBE;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct CordonNode;
 
@@ -44,9 +46,9 @@ struct PriorNode {
 }
 
 impl Action for CordonNode {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "cordon-node",
-        sentence: "Keeps new pods off the nodes that the workload's pods run on.",
+        sentence: "Cordons the nodes that the workload's pods run on, so that no new pods are scheduled there.",
         resource_types: &["EKSCluster"],
         reads: &[DESCRIBE],
         writes: &[],
@@ -56,8 +58,11 @@ impl Action for CordonNode {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let Found { kubernetes, pods } = pods::find(scope).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let FoundPod { kubernetes, pods } = pods::find(context).await?;
         let names: BTreeSet<&str> =
             pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref()).collect();
         let (api, mut nodes, mut fargate) = (kubernetes.all::<Node>(), Vec::new(), false);
@@ -74,7 +79,7 @@ impl Action for CordonNode {
             } else {
                 "no pod of the workload is on a node"
             };
-            return Err(ActionError::new(Kind::NotApplicable, why));
+            return Err(ActionError::new(ErrorKind::NotApplicable, why));
         }
         let free = nodes.iter().filter(|node| !is_cordoned(node));
         let changes = free.map(|node| Change {
@@ -89,11 +94,15 @@ impl Action for CordonNode {
             unschedulable: node.spec.as_ref().and_then(|spec| spec.unschedulable),
             label: label(node).map(str::to_owned),
         });
-        Ok(Observation { prior: Prior { nodes: nodes.collect() }, changes })
+        Ok(CapturedState { prior: Prior { nodes: nodes.collect() }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        let kubernetes = pods::connect(scope).await?;
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        let kubernetes = pods::connect(context).await?;
         let (api, mut present) = (kubernetes.all::<Node>(), 0);
         for PriorNode { name, uid, .. } in &prior.nodes {
             let node = kubernetes.get(&api, name).await?;
@@ -102,27 +111,29 @@ impl Action for CordonNode {
             if !is_cordoned(&node) {
                 // Both in one, so that a cordon of ours is always known as ours.
                 let change = json!({
-                    "metadata": { "uid": uid, "labels": { LABEL: scope.response } },
+                    "metadata": { "uid": uid, "labels": { LABEL: context.response } },
                     "spec": { "unschedulable": true },
                 });
                 kubernetes.patch(&api, name, &change).await?;
             }
         }
         if present == 0 {
-            return Err(ActionError::new(Kind::Gone, "the nodes do not exist any more"));
+            return Err(ActionError::new(ErrorKind::Gone, "the nodes do not exist any more"));
         }
         Ok(())
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let kubernetes = match pods::connect(scope).await {
+    ) -> Result<Verification, ActionError> {
+        let kubernetes = match pods::connect(context).await {
             Ok(kubernetes) => kubernetes,
-            Err(error) if error.kind == Kind::Gone => {
-                return Ok(Verdict::Holds("the cluster does not exist any more".to_owned()));
+            Err(error) if error.kind == ErrorKind::Gone => {
+                return Ok(Verification::InEffect(
+                    "the cluster does not exist any more".to_owned(),
+                ));
             }
             Err(error) => return Err(error),
         };
@@ -131,18 +142,22 @@ impl Action for CordonNode {
             let node = kubernetes.get(&api, name).await?;
             let node = node.filter(|node| node.uid().as_ref() == Some(uid));
             if node.is_some_and(|node| !is_cordoned(&node)) {
-                return Ok(Verdict::Broken(format!("the node `{name}` takes new pods")));
+                return Ok(Verification::NotInEffect(format!("the node `{name}` takes new pods")));
             }
         }
         let names: Vec<&str> = prior.nodes.iter().map(|node| node.name.as_str()).collect();
-        Ok(Verdict::Holds(format!("no new pods for `{}`", names.join("`, `"))))
+        Ok(Verification::InEffect(format!("no new pods for `{}`", names.join("`, `"))))
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let kubernetes = match pods::connect(scope).await {
+        let kubernetes = match pods::connect(context).await {
             Ok(kubernetes) => kubernetes,
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push("the cluster does not exist any more".to_owned());
                 return Ok(undone);
             }
@@ -155,7 +170,7 @@ impl Action for CordonNode {
                 undone.drift.push(format!("the node `{name}` does not exist any more"));
                 continue;
             };
-            let is_ours = label(&node) == Some(scope.response);
+            let is_ours = label(&node) == Some(context.response);
             if is_ours && is_cordoned(&node) {
                 let change = json!({
                     "metadata": { "uid": uid, "labels": { LABEL: before } },

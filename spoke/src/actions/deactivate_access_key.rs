@@ -8,10 +8,12 @@ use aws_sdk_iam::types::StatusType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_client::pace::Class;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Principal, PrincipalType, ResourceKind};
 
 pub(super) struct DeactivateAccessKey;
@@ -29,9 +31,9 @@ pub(super) struct Prior {
 }
 
 impl Action for DeactivateAccessKey {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "deactivate-access-key",
-        sentence: "Turns the IAM user's access key that the finding names off.",
+        sentence: "Deactivates the IAM access key named in the finding.",
         resource_types: &["AccessKey"],
         reads: &["iam:ListAccessKeys"],
         writes: &["iam:UpdateAccessKey"],
@@ -41,11 +43,14 @@ impl Action for DeactivateAccessKey {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let (user, access_key_id) = key(&scope.resource.kind)?;
-        let active = status(scope, &user, &access_key_id).await?.ok_or_else(|| {
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let (user, access_key_id) = key(&context.resource.kind)?;
+        let active = status(context, &user, &access_key_id).await?.ok_or_else(|| {
             ActionError::new(
-                Kind::Gone,
+                ErrorKind::Gone,
                 format!("there is no user `{user}` with an access key `{access_key_id}`"),
             )
         })?;
@@ -55,34 +60,48 @@ impl Action for DeactivateAccessKey {
             after: "Inactive".to_owned(),
         };
         let changes = if active { vec![change] } else { Vec::new() };
-        Ok(Observation { prior: Prior { user, access_key_id, active }, changes })
+        Ok(CapturedState { prior: Prior { user, access_key_id, active }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         // Also for a key that was off when it was observed: somebody may have
         // turned it on while the plan waited for approval.
-        set(scope, prior, StatusType::Inactive).await
+        set(context, prior, StatusType::Inactive).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let Prior { user, access_key_id, .. } = prior;
-        Ok(match status(scope, user, access_key_id).await? {
-            Some(true) => Verdict::Broken(format!("access key `{access_key_id}` is active")),
-            Some(false) => Verdict::Holds(format!("access key `{access_key_id}` is inactive")),
-            None => Verdict::Holds(format!("access key `{access_key_id}` does not exist any more")),
+        Ok(match status(context, user, access_key_id).await? {
+            Some(true) => {
+                Verification::NotInEffect(format!("access key `{access_key_id}` is active"))
+            }
+            Some(false) => {
+                Verification::InEffect(format!("access key `{access_key_id}` is inactive"))
+            }
+            None => Verification::InEffect(format!(
+                "access key `{access_key_id}` does not exist any more"
+            )),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let Prior { user, access_key_id, active } = prior;
         let mut undone = Undone::default();
-        match status(scope, user, access_key_id).await? {
+        match status(context, user, access_key_id).await? {
             Some(false) if *active => {
-                set(scope, prior, StatusType::Active).await?;
+                set(context, prior, StatusType::Active).await?;
                 undone.restored.push(format!("access key `{access_key_id}` is active again"));
             }
             Some(true) if !*active => undone.drift.push(format!(
@@ -98,7 +117,7 @@ impl Action for DeactivateAccessKey {
 /// The user and key that a target names; for every other principal why not.
 fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
     let ResourceKind::AccessKey { access_key_id, principal } = kind else {
-        return Err(ActionError::new(Kind::NotApplicable, "the target is no access key"));
+        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no access key"));
     };
     let Principal { kind, name, .. } = principal;
     let temporary = access_key_id.as_deref().is_some_and(|id| id.starts_with("ASIA"));
@@ -109,11 +128,11 @@ fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
         (PrincipalType::IamUser, ..) if temporary => Err(not_applicable()),
         (PrincipalType::IamUser, Some(user), Some(id)) => Ok((user.clone(), id.clone())),
         (PrincipalType::IamUser, ..) => Err(ActionError::new(
-            Kind::Refused,
+            ErrorKind::Refused,
             "the finding does not name both the user and the access key",
         )),
         (PrincipalType::Root, ..) => Err(ActionError::new(
-            Kind::Refused,
+            ErrorKind::Refused,
             "the access key is the root user's: nobody but root can turn it off",
         )),
         (
@@ -123,7 +142,7 @@ fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
             | PrincipalType::Other(_),
             ..,
         ) => Err(ActionError::new(
-            Kind::Refused,
+            ErrorKind::Refused,
             format!(
                 "no access key of this account belongs to a principal of type `{}`",
                 kind.name()
@@ -134,20 +153,24 @@ fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
 
 fn not_applicable() -> ActionError {
     ActionError::new(
-        Kind::NotApplicable,
+        ErrorKind::NotApplicable,
         "temporary credentials have no key to deactivate: revoke-sessions ends them",
     )
 }
 
 /// Whether the key is active; `None` when the user has no such key, or is gone.
-async fn status(scope: Scope<'_>, user: &str, key: &str) -> Result<Option<bool>, ActionError> {
+async fn status(
+    context: ActionContext<'_>,
+    user: &str,
+    key: &str,
+) -> Result<Option<bool>, ActionError> {
     let mut marker = None;
     loop {
-        let iam = scope.account.iam(Class::IamRead).await;
+        let iam = context.account.iam(Class::IamRead).await;
         let page = iam.list_access_keys().user_name(user).set_marker(marker).send().await;
         let page = match page.map_err(|error| from_sdk("iam:ListAccessKeys", &error)) {
             Ok(page) => page,
-            Err(error) if error.kind == Kind::Gone => return Ok(None),
+            Err(error) if error.kind == ErrorKind::Gone => return Ok(None),
             Err(error) => return Err(error),
         };
         let found = page.access_key_metadata().iter().find(|it| it.access_key_id() == Some(key));
@@ -161,8 +184,12 @@ async fn status(scope: Scope<'_>, user: &str, key: &str) -> Result<Option<bool>,
     }
 }
 
-async fn set(scope: Scope<'_>, prior: &Prior, status: StatusType) -> Result<(), ActionError> {
-    scope
+async fn set(
+    context: ActionContext<'_>,
+    prior: &Prior,
+    status: StatusType,
+) -> Result<(), ActionError> {
+    context
         .account
         .iam(Class::IamWrite)
         .await
@@ -182,7 +209,7 @@ mod tests {
 
     #[test]
     fn only_a_user_s_long_term_key_is_turned_off() {
-        let check = |kind: &str, id: &str, expected: Result<(), Kind>| {
+        let check = |kind: &str, id: &str, expected: Result<(), ErrorKind>| {
             let principal = Principal {
                 kind: PrincipalType::named(kind),
                 name: Some("deploy".to_owned()),
@@ -196,14 +223,14 @@ mod tests {
             );
         };
         check("IAMUser", "AKIAEXAMPLE", Ok(()));
-        check("IAMUser", "ASIAEXAMPLE", Err(Kind::NotApplicable));
-        check("AssumedRole", "ASIAEXAMPLE", Err(Kind::NotApplicable));
-        check("FederatedUser", "ASIAEXAMPLE", Err(Kind::NotApplicable));
-        check("Root", "AKIAEXAMPLE", Err(Kind::Refused));
-        check("AWSAccount", "AKIAEXAMPLE", Err(Kind::Refused));
-        check("AWSService", "AKIAEXAMPLE", Err(Kind::Refused));
-        check("IdentityCenterUser", "AKIAEXAMPLE", Err(Kind::Refused));
-        check("SomethingNew", "AKIAEXAMPLE", Err(Kind::Refused));
+        check("IAMUser", "ASIAEXAMPLE", Err(ErrorKind::NotApplicable));
+        check("AssumedRole", "ASIAEXAMPLE", Err(ErrorKind::NotApplicable));
+        check("FederatedUser", "ASIAEXAMPLE", Err(ErrorKind::NotApplicable));
+        check("Root", "AKIAEXAMPLE", Err(ErrorKind::Refused));
+        check("AWSAccount", "AKIAEXAMPLE", Err(ErrorKind::Refused));
+        check("AWSService", "AKIAEXAMPLE", Err(ErrorKind::Refused));
+        check("IdentityCenterUser", "AKIAEXAMPLE", Err(ErrorKind::Refused));
+        check("SomethingNew", "AKIAEXAMPLE", Err(ErrorKind::Refused));
     }
 
     #[test]
@@ -212,7 +239,7 @@ mod tests {
             let (name, id) = (name.map(str::to_owned), id.map(str::to_owned));
             let principal = Principal { kind: PrincipalType::IamUser, name, id: None };
             let target = ResourceKind::AccessKey { access_key_id: id, principal };
-            assert_eq!(key(&target).unwrap_err().kind, Kind::Refused, "{target:?}");
+            assert_eq!(key(&target).unwrap_err().kind, ErrorKind::Refused, "{target:?}");
         };
         check(Some("deploy"), None);
         check(None, Some("AKIAEXAMPLE"));

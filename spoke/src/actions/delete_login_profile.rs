@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::login_profile::{self, get};
 use super::principals::{self, Subject};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_client::pace::Class;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct DeleteLoginProfile;
 
@@ -27,9 +29,9 @@ pub(super) struct Prior {
 }
 
 impl Action for DeleteLoginProfile {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "delete-login-profile",
-        sentence: "Deletes the IAM user's password for the console, for good.",
+        sentence: "Deletes the IAM user's console password; this cannot be undone.",
         resource_types: &["AccessKey", "User"],
         reads: &["iam:GetLoginProfile", "iam:GetUser"],
         writes: &["iam:DeleteLoginProfile"],
@@ -39,47 +41,60 @@ impl Action for DeleteLoginProfile {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let user = principals::user(&scope.resource.kind)?;
-        let (subject, _) = principals::find(scope, user).await?;
-        let password = get(scope, login_profile::user(&subject)?).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let user = principals::user(&context.resource.kind)?;
+        let (subject, _) = principals::find(context, user).await?;
+        let password = get(context, login_profile::user(&subject)?).await?;
         let change = Change {
             what: format!("password of {}", subject.holder.describe()),
             before: "set".to_owned(),
             after: "deleted for good".to_owned(),
         };
         let changes = password.map(|_| change).into_iter().collect();
-        Ok(Observation { prior: Prior { subject, had_password: password.is_some() }, changes })
+        Ok(CapturedState { prior: Prior { subject, had_password: password.is_some() }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        principals::same(scope, &prior.subject).await?;
-        let iam = scope.account.iam(Class::IamWrite).await;
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        principals::same(context, &prior.subject).await?;
+        let iam = context.account.iam(Class::IamWrite).await;
         let call = iam.delete_login_profile().user_name(login_profile::user(&prior.subject)?);
         let result = call.send().await.map(|_| ());
         match result.map_err(|error| from_sdk("iam:DeleteLoginProfile", &error)) {
             // The user is there, so it is the password that is gone already.
-            Err(error) if error.kind == Kind::Gone => Ok(()),
+            Err(error) if error.kind == ErrorKind::Gone => Ok(()),
             result => result,
         }
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let described = prior.subject.holder.describe();
-        Ok(match get(scope, login_profile::user(&prior.subject)?).await? {
-            None => Verdict::Holds(format!("{described} has no password for the console")),
-            Some(_) => Verdict::Broken(format!("{described} has a password for the console")),
+        Ok(match get(context, login_profile::user(&prior.subject)?).await? {
+            None => Verification::InEffect(format!("{described} has no password for the console")),
+            Some(_) => {
+                Verification::NotInEffect(format!("{described} has a password for the console"))
+            }
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
         let described = prior.subject.holder.describe();
-        let present = get(scope, login_profile::user(&prior.subject)?).await?;
+        let present = get(context, login_profile::user(&prior.subject)?).await?;
         if prior.had_password && present.is_none() {
             undone.drift.push(format!(
                 "the password of {described} is deleted and cannot be given back: set a new one"

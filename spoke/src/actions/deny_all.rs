@@ -10,10 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::deny_policy::{self, Attached, Standing};
+use super::deny_policy::{self, Attached, DenyPresence};
 use super::principals::{self, Subject, holder};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_model::error::{ActionError, Kind};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct DenyAll;
 
@@ -37,9 +39,9 @@ fn document() -> Value {
 }
 
 impl Action for DenyAll {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "deny-all",
-        sentence: "Denies the user or role everything, by an inline policy or AWSDenyAll where that does not fit.",
+        sentence: "Denies all permissions to the user or role, by an inline policy or AWSDenyAll where that does not fit.",
         resource_types: &["AccessKey", "User", "Role"],
         reads: &[
             "iam:GetRole",
@@ -65,9 +67,12 @@ impl Action for DenyAll {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let (subject, _) = principals::find(scope, holder(&scope.resource.kind)?).await?;
-        let managed = Attached::now(scope, &subject.holder).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let (subject, _) = principals::find(context, holder(&context.resource.kind)?).await?;
+        let managed = Attached::now(context, &subject.holder).await?;
         let change = Change {
             what: format!("permissions of {}", subject.holder.describe()),
             before: "as its policies say".to_owned(),
@@ -77,53 +82,63 @@ impl Action for DenyAll {
             Attached::Before => Vec::new(),
             Attached::NotBefore => vec![change],
         };
-        Ok(Observation { prior: Prior { subject, managed }, changes })
+        Ok(CapturedState { prior: Prior { subject, managed }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        principals::same(scope, &prior.subject).await?;
-        let (holder, name) = (&prior.subject.holder, policy_name(scope.response));
-        match deny_policy::standing(scope, holder, &name).await? {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        principals::same(context, &prior.subject).await?;
+        let (holder, name) = (&prior.subject.holder, policy_name(context.response));
+        match deny_policy::standing(context, holder, &name).await? {
             // Our own of an earlier run.
-            Standing::Managed => Ok(()),
-            Standing::Inline(present) if present == document() => Ok(()),
-            Standing::Inline(_) | Standing::Nothing => {
-                deny_policy::put(scope, holder, &name, &document()).await
+            DenyPresence::Managed => Ok(()),
+            DenyPresence::Inline(present) if present == document() => Ok(()),
+            DenyPresence::Inline(_) | DenyPresence::Nothing => {
+                deny_policy::put(context, holder, &name, &document()).await
             }
         }
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let described = prior.subject.holder.describe();
-        let name = policy_name(scope.response);
-        Ok(match deny_policy::standing(scope, &prior.subject.holder, &name).await? {
-            Standing::Inline(present) if present == document() => {
-                Verdict::Holds(format!("{described} is denied everything"))
+        let name = policy_name(context.response);
+        Ok(match deny_policy::standing(context, &prior.subject.holder, &name).await? {
+            DenyPresence::Inline(present) if present == document() => {
+                Verification::InEffect(format!("{described} is denied everything"))
             }
-            Standing::Inline(_) => {
-                Verdict::Broken(format!("the inline policy `{name}` of {described} was changed"))
+            DenyPresence::Inline(_) => Verification::NotInEffect(format!(
+                "the inline policy `{name}` of {described} was changed"
+            )),
+            DenyPresence::Managed => {
+                Verification::InEffect(format!("{described} is denied everything by AWSDenyAll"))
             }
-            Standing::Managed => {
-                Verdict::Holds(format!("{described} is denied everything by AWSDenyAll"))
+            DenyPresence::Nothing => {
+                Verification::NotInEffect(format!("{described} has no deny policy"))
             }
-            Standing::Nothing => Verdict::Broken(format!("{described} has no deny policy")),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        match principals::same(scope, &prior.subject).await {
-            Err(error) if error.kind == Kind::Gone => {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        match principals::same(context, &prior.subject).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 return Ok(Undone { drift: vec![error.message], ..Undone::default() });
             }
             present => present?,
         };
-        let (holder, name) = (&prior.subject.holder, policy_name(scope.response));
+        let (holder, name) = (&prior.subject.holder, policy_name(context.response));
         let is_ours = |present: &Value| *present == document();
-        deny_policy::take_off(scope, holder, &name, is_ours, prior.managed).await
+        deny_policy::take_off(context, holder, &name, is_ours, prior.managed).await
     }
 }
 

@@ -10,12 +10,12 @@
 use serde_json::{Value, json};
 
 use super::principals::Holder;
-use super::{Scope, Undone, inline_policy, managed_policy};
+use super::{ActionContext, Undone, inline_policy, managed_policy};
 use firebreak_model::error::ActionError;
 
 /// What stands on a user or role.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum DenyPresence {
     /// Neither of the two.
     Nothing,
     /// The inline policy of the response's name, as it is.
@@ -35,43 +35,45 @@ pub(super) fn document(sid: &str, condition: Option<Value>) -> Value {
 
 /// What stands there, of this name.
 pub(super) async fn standing(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     name: &str,
-) -> Result<Standing, ActionError> {
-    if let Some(document) = inline_policy::get(scope, holder, name).await? {
-        return Ok(Standing::Inline(document));
+) -> Result<DenyPresence, ActionError> {
+    if let Some(document) = inline_policy::get(context, holder, name).await? {
+        return Ok(DenyPresence::Inline(document));
     }
-    let managed = managed_policy::deny_all(scope);
-    match managed_policy::is_attached(scope, holder, &managed).await {
-        Ok(true) => Ok(Standing::Managed),
-        Ok(false) => Ok(Standing::Nothing),
-        Err(error) if error.kind == firebreak_model::error::Kind::Gone => Ok(Standing::Nothing),
+    let managed = managed_policy::deny_all(context);
+    match managed_policy::is_attached(context, holder, &managed).await {
+        Ok(true) => Ok(DenyPresence::Managed),
+        Ok(false) => Ok(DenyPresence::Nothing),
+        Err(error) if error.kind == firebreak_model::error::ErrorKind::Gone => {
+            Ok(DenyPresence::Nothing)
+        }
         Err(error) => Err(error),
     }
 }
 
 /// Puts the inline policy, or attaches the managed one where it does not fit.
 pub(super) async fn put(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     name: &str,
     document: &Value,
 ) -> Result<(), ActionError> {
-    let full = match inline_policy::put(scope, holder, name, document).await {
+    let full = match inline_policy::put(context, holder, name, document).await {
         Err(error) if error.has_code("LimitExceeded") => error,
         result => return result,
     };
-    let managed = managed_policy::deny_all(scope);
-    let result = managed_policy::attach(scope, holder, &managed).await;
+    let managed = managed_policy::deny_all(context);
+    let result = managed_policy::attach(context, holder, &managed).await;
     result.map_err(|error| ActionError::all(vec![error.clone(), full]).unwrap_or(error))
 }
 
-/// Takes off what stands there. `is_ours` tells the inline policy of this
+/// Removes what is attached. `is_ours` recognizes the inline policy of this
 /// response from one that somebody changed; `attached_before` is whether the
 /// managed policy stood there before.
 pub(super) async fn take_off(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     name: &str,
     is_ours: impl Fn(&Value) -> bool,
@@ -79,20 +81,20 @@ pub(super) async fn take_off(
 ) -> Result<Undone, ActionError> {
     let described = holder.describe();
     let mut undone = Undone::default();
-    match (standing(scope, holder, name).await?, attached_before) {
-        (Standing::Nothing, _) | (Standing::Managed, Attached::Before) => {}
-        (Standing::Inline(present), _) if is_ours(&present) => {
-            if inline_policy::delete(scope, holder, name).await? {
+    match (standing(context, holder, name).await?, attached_before) {
+        (DenyPresence::Nothing, _) | (DenyPresence::Managed, Attached::Before) => {}
+        (DenyPresence::Inline(present), _) if is_ours(&present) => {
+            if inline_policy::delete(context, holder, name).await? {
                 undone
                     .restored
                     .push(format!("the inline policy {name} of {described} is taken off"));
             }
         }
-        (Standing::Inline(_), _) => undone
+        (DenyPresence::Inline(_), _) => undone
             .drift
             .push(format!("the inline policy `{name}` of {described} was changed since")),
-        (Standing::Managed, Attached::NotBefore) => {
-            managed_policy::detach(scope, holder, &managed_policy::deny_all(scope)).await?;
+        (DenyPresence::Managed, Attached::NotBefore) => {
+            managed_policy::detach(context, holder, &managed_policy::deny_all(context)).await?;
             undone.restored.push(format!("AWSDenyAll is detached from {described}"));
         }
     }
@@ -113,9 +115,12 @@ pub(super) enum Attached {
 
 impl Attached {
     /// Reads whether the managed policy is attached.
-    pub(super) async fn now(scope: Scope<'_>, holder: &Holder) -> Result<Self, ActionError> {
-        let managed = managed_policy::deny_all(scope);
-        Ok(if managed_policy::is_attached(scope, holder, &managed).await? {
+    pub(super) async fn now(
+        context: ActionContext<'_>,
+        holder: &Holder,
+    ) -> Result<Self, ActionError> {
+        let managed = managed_policy::deny_all(context);
+        Ok(if managed_policy::is_attached(context, holder, &managed).await? {
             Self::Before
         } else {
             Self::NotBefore

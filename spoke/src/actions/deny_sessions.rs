@@ -6,9 +6,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::deny_policy::{self, Attached, Standing};
+use super::deny_policy::{self, Attached, DenyPresence};
 use super::principals::Holder;
-use super::{Scope, Undone};
+use super::{ActionContext, Undone};
 use firebreak_model::error::ActionError;
 
 /// Which of the holder's sessions end.
@@ -61,42 +61,42 @@ pub(super) enum Force {
 /// Puts the policy. A moment that an earlier run of this response put is moved
 /// on, never back: sessions may have begun since.
 pub(super) async fn put(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     which: &Which<'_>,
     managed: Attached,
 ) -> Result<(), ActionError> {
-    match (force(scope, holder, which).await?, managed) {
+    match (force(context, holder, which).await?, managed) {
         // The managed deny is our own of an earlier run, unless it was there before.
         (Force::Sessions, _) | (Force::Everything, Attached::NotBefore) => Ok(()),
         (Force::Nothing, _) | (Force::Everything, Attached::Before) => {
-            let name = policy_name(scope.response);
-            deny_policy::put(scope, holder, &name, &document(which)).await
+            let name = policy_name(context.response);
+            deny_policy::put(context, holder, &name, &document(which)).await
         }
     }
 }
 
 /// What ends the sessions that `which` asks for.
 pub(super) async fn force(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     which: &Which<'_>,
 ) -> Result<Force, ActionError> {
-    let name = policy_name(scope.response);
-    Ok(match deny_policy::standing(scope, holder, &name).await? {
-        Standing::Inline(present) if is_as_strong(&present, which) => Force::Sessions,
-        Standing::Inline(_) | Standing::Nothing => Force::Nothing,
-        Standing::Managed => Force::Everything,
+    let name = policy_name(context.response);
+    Ok(match deny_policy::standing(context, holder, &name).await? {
+        DenyPresence::Inline(present) if is_as_strong(&present, which) => Force::Sessions,
+        DenyPresence::Inline(_) | DenyPresence::Nothing => Force::Nothing,
+        DenyPresence::Managed => Force::Everything,
     })
 }
 
 /// Takes this response's policy off, unless somebody changed it.
 pub(super) async fn take_off(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     managed: Attached,
 ) -> Result<Undone, ActionError> {
-    deny_policy::take_off(scope, holder, &policy_name(scope.response), is_ours, managed).await
+    deny_policy::take_off(context, holder, &policy_name(context.response), is_ours, managed).await
 }
 
 /// Whether a document is one that [`document`] makes, for any moment or id.

@@ -16,10 +16,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::instance_state::id;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::instance;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct DeregisterFromLoadBalancers;
 
@@ -57,9 +59,9 @@ impl Registration {
 }
 
 impl Action for DeregisterFromLoadBalancers {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "deregister-from-load-balancers",
-        sentence: "Takes the instance out of every load balancer and target group.",
+        sentence: "Deregisters the instance from every load balancer and target group.",
         resource_types: &["Instance"],
         reads: &[
             "ec2:DescribeInstances",
@@ -79,10 +81,13 @@ impl Action for DeregisterFromLoadBalancers {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let instance_id = id(scope.resource)?;
-        let instance = scope.seen.instance(scope.account, instance_id).await?;
-        let registrations = registrations(scope, &Who::of(instance_id, instance)).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = id(context.resource)?;
+        let instance = context.cache.instance(context.account, instance_id).await?;
+        let registrations = registrations(context, &Who::of(instance_id, instance)).await?;
         let changes = registrations.iter().map(|registration| Change {
             what: registration.describe(instance_id),
             before: "registered".to_owned(),
@@ -90,14 +95,18 @@ impl Action for DeregisterFromLoadBalancers {
         });
         let changes = changes.collect();
         let prior = Prior { instance_id: instance_id.to_owned(), registrations };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        instance::describe(scope.account, &prior.instance_id).await?;
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        instance::describe(context.account, &prior.instance_id).await?;
         let mut failed = Vec::new();
         for registration in &prior.registrations {
-            match deregister(scope, &prior.instance_id, registration).await {
+            match deregister(context, &prior.instance_id, registration).await {
                 // A load balancer that was deleted since sends nothing.
                 Err(error) if is_missing(&error) => {}
                 Err(error) => failed.push(error),
@@ -108,48 +117,54 @@ impl Action for DeregisterFromLoadBalancers {
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let id = &prior.instance_id;
-        let instance = match instance::describe(scope.account, id).await {
+        let instance = match instance::describe(context.account, id).await {
             Ok(instance) => instance,
-            Err(error) if error.kind == Kind::Gone => return Ok(Verdict::Holds(error.message)),
+            Err(error) if error.kind == ErrorKind::Gone => {
+                return Ok(Verification::InEffect(error.message));
+            }
             Err(error) => return Err(error),
         };
-        let left = registrations(scope, &Who::of(id, &instance)).await?;
+        let left = registrations(context, &Who::of(id, &instance)).await?;
         Ok(if left.is_empty() {
-            Verdict::Holds(format!("no load balancer has {id}"))
+            Verification::InEffect(format!("no load balancer has {id}"))
         } else {
             let left: Vec<String> = left.iter().map(|it| it.describe(id)).collect();
-            Verdict::Broken(format!("still registered: {}", left.join("; ")))
+            Verification::NotInEffect(format!("still registered: {}", left.join("; ")))
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         if prior.registrations.is_empty() {
             return Ok(Undone::default());
         }
         let id = &prior.instance_id;
-        let instance = match instance::describe(scope.account, id).await {
+        let instance = match instance::describe(context.account, id).await {
             Ok(instance) => instance,
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 return Ok(Undone { drift: vec![error.message], ..Undone::default() });
             }
             Err(error) => return Err(error),
         };
-        let present = registrations(scope, &Who::of(id, &instance)).await?;
+        let present = registrations(context, &Who::of(id, &instance)).await?;
         let mut ended = Vec::new();
         for registration in prior.registrations.iter().filter(|it| !present.contains(it)) {
-            let told = registration.describe(id);
-            ended.push(match register(scope, id, registration).await {
+            let message = registration.describe(id);
+            ended.push(match register(context, id, registration).await {
                 Ok(()) => {
-                    let restored = vec![format!("{told} is registered again")];
+                    let restored = vec![format!("{message} is registered again")];
                     Ok(Undone { restored, ..Undone::default() })
                 }
                 Err(error) if is_missing(&error) => {
-                    let drift = vec![format!("{told}: it does not exist any more")];
+                    let drift = vec![format!("{message}: it does not exist any more")];
                     Ok(Undone { drift, ..Undone::default() })
                 }
                 Err(error) => Err(error),
@@ -183,18 +198,21 @@ impl Who {
     }
 }
 
-async fn registrations(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, ActionError> {
-    let (classic, targets) = futures::try_join!(classic(scope, who), targets(scope, who))?;
+async fn registrations(
+    context: ActionContext<'_>,
+    who: &Who,
+) -> Result<Vec<Registration>, ActionError> {
+    let (classic, targets) = futures::try_join!(classic(context, who), targets(context, who))?;
     let mut all: Vec<Registration> = classic.into_iter().chain(targets).collect();
     all.sort();
     Ok(all)
 }
 
-async fn classic(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, ActionError> {
+async fn classic(context: ActionContext<'_>, who: &Who) -> Result<Vec<Registration>, ActionError> {
     let mut found = Vec::new();
     let mut marker = None;
     loop {
-        let call = scope.account.elb().await.describe_load_balancers().set_marker(marker);
+        let call = context.account.elb().await.describe_load_balancers().set_marker(marker);
         let page = call
             .send()
             .await
@@ -217,11 +235,11 @@ async fn classic(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, Actio
 /// How many target groups are asked at once for what is registered in them.
 const SIDE_BY_SIDE: usize = 5;
 
-async fn targets(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, ActionError> {
+async fn targets(context: ActionContext<'_>, who: &Who) -> Result<Vec<Registration>, ActionError> {
     let mut groups = Vec::new();
     let mut marker = None;
     loop {
-        let call = scope.account.elbv2().await.describe_target_groups().set_marker(marker);
+        let call = context.account.elbv2().await.describe_target_groups().set_marker(marker);
         let page = call
             .send()
             .await
@@ -241,7 +259,7 @@ async fn targets(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, Actio
         }
     }
     let found: Vec<Vec<Registration>> = stream::iter(groups)
-        .map(|group| registered(scope, who, group))
+        .map(|group| registered(context, who, group))
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect()
         .await?;
@@ -250,11 +268,11 @@ async fn targets(scope: Scope<'_>, who: &Who) -> Result<Vec<Registration>, Actio
 
 /// Where the instance stands in one target group, unless it is on its way out.
 async fn registered(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     who: &Who,
     group: String,
 ) -> Result<Vec<Registration>, ActionError> {
-    let call = scope.account.elbv2().await.describe_target_health().target_group_arn(&group);
+    let call = context.account.elbv2().await.describe_target_health().target_group_arn(&group);
     let answer = match call
         .send()
         .await
@@ -296,14 +314,14 @@ fn target(id: &str, port: Option<i32>, zone: Option<&String>) -> TargetDescripti
 }
 
 async fn deregister(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
     registration: &Registration,
 ) -> Result<(), ActionError> {
     match registration {
         Registration::Classic { balancer } => {
             let instance = ClassicInstance::builder().instance_id(instance_id).build();
-            let elb = scope.account.elb().await;
+            let elb = context.account.elb().await;
             let call = elb.deregister_instances_from_load_balancer().load_balancer_name(balancer);
             match call.instances(instance).send().await.map(|_| ()).map_err(|error| {
                 let name = "elasticloadbalancing:DeregisterInstancesFromLoadBalancer";
@@ -315,7 +333,7 @@ async fn deregister(
             }
         }
         Registration::Target { group, id, port, zone } => {
-            let call = scope.account.elbv2().await.deregister_targets().target_group_arn(group);
+            let call = context.account.elbv2().await.deregister_targets().target_group_arn(group);
             let result = call.targets(target(id, *port, zone.as_ref())).send().await.map(|_| ());
             let name = "elasticloadbalancing:DeregisterTargets";
             match result.map_err(|error| from_sdk(name, &error)) {
@@ -327,14 +345,14 @@ async fn deregister(
 }
 
 async fn register(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
     registration: &Registration,
 ) -> Result<(), ActionError> {
     match registration {
         Registration::Classic { balancer } => {
             let instance = ClassicInstance::builder().instance_id(instance_id).build();
-            let elb = scope.account.elb().await;
+            let elb = context.account.elb().await;
             let call = elb.register_instances_with_load_balancer().load_balancer_name(balancer);
             call.instances(instance).send().await.map(|_| ()).map_err(|error| {
                 let name = "elasticloadbalancing:RegisterInstancesWithLoadBalancer";
@@ -342,7 +360,7 @@ async fn register(
             })
         }
         Registration::Target { group, id, port, zone } => {
-            let call = scope.account.elbv2().await.register_targets().target_group_arn(group);
+            let call = context.account.elbv2().await.register_targets().target_group_arn(group);
             let result = call.targets(target(id, *port, zone.as_ref())).send().await.map(|_| ());
             let name = "elasticloadbalancing:RegisterTargets";
             result.map_err(|error| from_sdk(name, &error))

@@ -7,8 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attachment::{self, Presence, Prior};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_model::error::{ActionError, Kind};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct DetachPolicy;
 
@@ -27,7 +29,7 @@ impl Default for Parameters {
 }
 
 impl Action for DetachPolicy {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "detach-policy",
         sentence: "Detaches a managed policy from the user or role.",
         resource_types: &["AccessKey", "User", "Role"],
@@ -54,11 +56,11 @@ impl Action for DetachPolicy {
         if parameters.policy.is_empty() { Err("it needs a `policy`".to_owned()) } else { Ok(()) }
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let prior = attachment::observe(scope, &parameters.policy).await?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let prior = attachment::capture(context, &parameters.policy).await?;
         let change = Change {
             what: format!("policy {} on {}", prior.arn, prior.subject.holder.describe()),
             before: prior.presence.describe().to_owned(),
@@ -68,24 +70,32 @@ impl Action for DetachPolicy {
             // Nothing is taken from anybody, so nothing is contained by it.
             let message =
                 format!("`{}` is not attached to {}", prior.arn, prior.subject.holder.describe());
-            return Err(ActionError::new(Kind::NotApplicable, message));
+            return Err(ActionError::new(ErrorKind::NotApplicable, message));
         }
-        Ok(Observation { prior, changes: vec![change] })
+        Ok(CapturedState { prior, changes: vec![change] })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        attachment::reach(scope, prior, Presence::Detached).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        attachment::reach(context, prior, Presence::Detached).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        attachment::verify(scope, prior, Presence::Detached).await
+    ) -> Result<Verification, ActionError> {
+        attachment::verify(context, prior, Presence::Detached).await
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        attachment::undo(scope, prior, Presence::Detached).await
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        attachment::undo(context, prior, Presence::Detached).await
     }
 }

@@ -1,7 +1,7 @@
 //! Shuts an IAM user out of the console without touching its password: an
 //! inline deny of everything for temporary credentials. Undo takes it off.
 //!
-//! IAM has no condition key for the console. What tells it apart is that a user
+//! IAM has no condition key for the console. Its requests are recognized because a user
 //! in the console uses temporary credentials without noticing (IAM user guide,
 //! "AWS global condition context keys", `aws:MultiFactorAuthPresent`), which
 //! carry `aws:TokenIssueTime`, while the user's access keys do not. So the deny
@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::principals::{self, Subject};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use super::{deny_policy, inline_policy, login_profile};
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct DisableConsoleAccess;
 
@@ -40,9 +42,9 @@ fn document() -> Value {
 }
 
 impl Action for DisableConsoleAccess {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "disable-console-access",
-        sentence: "Denies the IAM user everything in the console and in other temporary sessions, not with its access keys.",
+        sentence: "Denies all permissions to the IAM user in the console and in other temporary sessions, not with its access keys.",
         resource_types: &["AccessKey", "User"],
         reads: &["iam:GetLoginProfile", "iam:GetUser", "iam:GetUserPolicy"],
         writes: &["iam:DeleteUserPolicy", "iam:PutUserPolicy"],
@@ -52,23 +54,30 @@ impl Action for DisableConsoleAccess {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let user = principals::user(&scope.resource.kind)?;
-        let (subject, _) = principals::find(scope, user).await?;
-        let password = login_profile::get(scope, login_profile::user(&subject)?).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let user = principals::user(&context.resource.kind)?;
+        let (subject, _) = principals::find(context, user).await?;
+        let password = login_profile::get(context, login_profile::user(&subject)?).await?;
         let change = Change {
             what: format!("console access of {}", subject.holder.describe()),
             before: "by password".to_owned(),
             after: "none: all temporary sessions of the user are denied everything, its access keys are not".to_owned(),
         };
         let changes = password.map(|_| change).into_iter().collect();
-        Ok(Observation { prior: Prior { subject }, changes })
+        Ok(CapturedState { prior: Prior { subject }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        principals::same(scope, &prior.subject).await?;
-        let name = policy_name(scope.response);
-        let result = inline_policy::put(scope, &prior.subject.holder, &name, &document()).await;
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        principals::same(context, &prior.subject).await?;
+        let name = policy_name(context.response);
+        let result = inline_policy::put(context, &prior.subject.holder, &name, &document()).await;
         result.map_err(|error| {
             if error.has_code("LimitExceeded") {
                 let help = "use deny-all, which attaches AWSDenyAll where the inline policies are full, or remove an inline policy that is not needed".to_owned();
@@ -80,39 +89,43 @@ impl Action for DisableConsoleAccess {
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let described = prior.subject.holder.describe();
-        let name = policy_name(scope.response);
-        let present = inline_policy::get(scope, &prior.subject.holder, &name).await?;
+        let name = policy_name(context.response);
+        let present = inline_policy::get(context, &prior.subject.holder, &name).await?;
         if present == Some(document()) {
-            return Ok(Verdict::Holds(format!(
+            return Ok(Verification::InEffect(format!(
                 "the console and other temporary sessions of {described} are denied everything"
             )));
         }
-        let password = login_profile::get(scope, login_profile::user(&prior.subject)?).await?;
+        let password = login_profile::get(context, login_profile::user(&prior.subject)?).await?;
         Ok(match password {
-            None => Verdict::Holds(format!("{described} has no password for the console")),
-            Some(_) => Verdict::Broken(format!("the deny policy is not on {described}")),
+            None => Verification::InEffect(format!("{described} has no password for the console")),
+            Some(_) => Verification::NotInEffect(format!("the deny policy is not on {described}")),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        match principals::same(scope, &prior.subject).await {
-            Err(error) if error.kind == Kind::Gone => {
+        match principals::same(context, &prior.subject).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(error.message);
                 return Ok(undone);
             }
             present => present?,
         };
-        let (holder, name) = (&prior.subject.holder, policy_name(scope.response));
+        let (holder, name) = (&prior.subject.holder, policy_name(context.response));
         let described = holder.describe();
-        match inline_policy::get(scope, holder, &name).await? {
+        match inline_policy::get(context, holder, &name).await? {
             Some(present) if present == document() => {
-                let deleted = inline_policy::delete(scope, holder, &name).await?;
+                let deleted = inline_policy::delete(context, holder, &name).await?;
                 let restored = format!("the inline policy {name} of {described} is taken off");
                 undone.restored.extend(deleted.then_some(restored));
             }

@@ -10,10 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::instance_state::id;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_client::pace::Class;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct DisassociateAddresses;
 
@@ -39,9 +41,9 @@ struct On {
 }
 
 impl Action for DisassociateAddresses {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "disassociate-addresses",
-        sentence: "Takes the instance's Elastic IP addresses off.",
+        sentence: "Disassociates the instance's Elastic IP addresses.",
         resource_types: &["Instance"],
         reads: &["ec2:DescribeAddresses", "ec2:DescribeInstances"],
         writes: &["ec2:AssociateAddress", "ec2:DisassociateAddress"],
@@ -51,12 +53,15 @@ impl Action for DisassociateAddresses {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let instance_id = id(scope.resource)?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = id(context.resource)?;
         let filter = [instance_id.to_owned()];
         let (instance, present) = futures::join!(
-            scope.seen.instance(scope.account, instance_id),
-            describe(scope, "instance-id", &filter)
+            context.cache.instance(context.account, instance_id),
+            describe(context, "instance-id", &filter)
         );
         instance?;
         let mut addresses: Vec<On> = present?.iter().filter_map(on).collect();
@@ -68,50 +73,58 @@ impl Action for DisassociateAddresses {
         });
         let changes = changes.collect();
         let prior = Prior { instance_id: instance_id.to_owned(), addresses };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         let (instance, present) = futures::join!(
-            crate::instance::describe(scope.account, &prior.instance_id),
-            now(scope, prior)
+            crate::instance::describe(context.account, &prior.instance_id),
+            now(context, prior)
         );
         instance?;
         let present = present?;
         let ours = present
             .iter()
             .filter(|address| on(address).is_some_and(|on| prior.addresses.contains(&on)));
-        let ended = join_all(ours.map(|address| disassociate(scope, address))).await;
+        let ended = join_all(ours.map(|address| disassociate(context, address))).await;
         let failed = ended.into_iter().filter_map(Result::err).collect();
         ActionError::all(failed).map_or(Ok(()), Err)
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let filter = [prior.instance_id.clone()];
-        let left: Vec<String> = describe(scope, "instance-id", &filter)
+        let left: Vec<String> = describe(context, "instance-id", &filter)
             .await?
             .iter()
             .filter_map(|address| address.public_ip().map(str::to_owned))
             .collect();
         let id = &prior.instance_id;
         Ok(if left.is_empty() {
-            Verdict::Holds(format!("no Elastic IP address is on {id}"))
+            Verification::InEffect(format!("no Elastic IP address is on {id}"))
         } else {
-            Verdict::Broken(format!("{} is on {id}", left.join(", ")))
+            Verification::NotInEffect(format!("{} is on {id}", left.join(", ")))
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        let present = now(scope, prior).await?;
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let present = now(context, prior).await?;
         let ended = join_all(prior.addresses.iter().map(|before| {
             let now = present
                 .iter()
                 .find(|address| address.allocation_id() == Some(before.allocation.as_str()));
-            put_back(scope, before, now)
+            put_back(context, before, now)
         }))
         .await;
         Undone::all(ended)
@@ -131,7 +144,7 @@ fn on(address: &Address) -> Option<On> {
 }
 
 async fn describe(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     filter: &str,
     values: &[String],
 ) -> Result<Vec<Address>, ActionError> {
@@ -139,7 +152,7 @@ async fn describe(
         return Ok(Vec::new());
     }
     let filter = Filter::builder().name(filter).set_values(Some(values.to_vec())).build();
-    let call = scope.account.ec2(Class::Ec2Read).await.describe_addresses().filters(filter);
+    let call = context.account.ec2(Class::Ec2Read).await.describe_addresses().filters(filter);
     let answer = call.send().await;
     let answer = answer.map_err(|error| from_sdk("ec2:DescribeAddresses", &error))?;
     Ok(answer.addresses.unwrap_or_default())
@@ -147,24 +160,24 @@ async fn describe(
 
 /// The recorded addresses as they are now, wherever they are; by filter, so
 /// that one which was released does not fail the call.
-async fn now(scope: Scope<'_>, prior: &Prior) -> Result<Vec<Address>, ActionError> {
+async fn now(context: ActionContext<'_>, prior: &Prior) -> Result<Vec<Address>, ActionError> {
     let ids: Vec<String> = prior.addresses.iter().map(|it| it.allocation.clone()).collect();
-    describe(scope, "allocation-id", &ids).await
+    describe(context, "allocation-id", &ids).await
 }
 
-async fn disassociate(scope: Scope<'_>, address: &Address) -> Result<(), ActionError> {
+async fn disassociate(context: ActionContext<'_>, address: &Address) -> Result<(), ActionError> {
     let Some(association) = address.association_id() else { return Ok(()) };
-    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+    let ec2 = context.account.ec2(Class::Ec2Write).await;
     let result = ec2.disassociate_address().association_id(association).send().await.map(|_| ());
     match result.map_err(|error| from_sdk("ec2:DisassociateAddress", &error)) {
         // Somebody was faster.
-        Err(error) if error.kind == Kind::Gone => Ok(()),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(()),
         result => result,
     }
 }
 
 async fn put_back(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     before: &On,
     now: Option<&Address>,
 ) -> Result<Undone, ActionError> {
@@ -180,7 +193,7 @@ async fn put_back(
         }
         None => {}
     }
-    let call = scope
+    let call = context
         .account
         .ec2(Class::Ec2Write)
         .await
@@ -195,7 +208,7 @@ async fn put_back(
             let restored = vec![format!("{public_ip} is on {interface} {private_ip} again")];
             Ok(Undone { restored, ..Undone::default() })
         }
-        Err(error) if error.kind == Kind::Gone => {
+        Err(error) if error.kind == ErrorKind::Gone => {
             drift(format!("`{interface}`, which had {public_ip}, does not exist any more"))
         }
         Err(error) => Err(error),

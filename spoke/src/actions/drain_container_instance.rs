@@ -11,10 +11,12 @@ use aws_sdk_ecs::types::ContainerInstanceStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::container;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct DrainContainerInstance;
@@ -36,7 +38,7 @@ const ACTIVE: &str = "ACTIVE";
 const DRAINING: &str = "DRAINING";
 
 impl Action for DrainContainerInstance {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "drain-container-instance",
         sentence: "Drains the ECS container instance that the task runs on, so that no task is placed there.",
         resource_types: &["ECSCluster"],
@@ -48,22 +50,25 @@ impl Action for DrainContainerInstance {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::EcsCluster { cluster, task, .. } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no ECS cluster"));
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::EcsCluster { cluster, task, .. } = &context.resource.kind else {
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no ECS cluster"));
         };
         let Some(task) = task else {
             return Err(ActionError::new(
-                Kind::NotApplicable,
+                ErrorKind::NotApplicable,
                 "the finding names no task, and so no container instance",
             ));
         };
-        let found = container::task(scope.account, cluster, task).await?;
+        let found = container::task(context.account, cluster, task).await?;
         let Some(instance) = found.container_instance_arn() else {
             let message = format!("the task `{task}` runs on no container instance, as on Fargate");
-            return Err(ActionError::new(Kind::NotApplicable, message));
+            return Err(ActionError::new(ErrorKind::NotApplicable, message));
         };
-        let state = state(scope, cluster, instance).await?;
+        let state = state(context, cluster, instance).await?;
         let active = match state.as_str() {
             ACTIVE => true,
             DRAINING => false,
@@ -71,7 +76,7 @@ impl Action for DrainContainerInstance {
                 let message = format!(
                     "the container instance `{instance}` is {other}: only an active one is drained"
                 );
-                return Err(ActionError::new(Kind::Refused, message));
+                return Err(ActionError::new(ErrorKind::Refused, message));
             }
         };
         let change = Change {
@@ -81,37 +86,45 @@ impl Action for DrainContainerInstance {
         };
         let changes = if active { vec![change] } else { Vec::new() };
         let (cluster, instance) = (cluster.clone(), instance.to_owned());
-        Ok(Observation { prior: Prior { cluster, instance, active }, changes })
+        Ok(CapturedState { prior: Prior { cluster, instance, active }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        set(scope, prior, ContainerInstanceStatus::Draining).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        set(context, prior, ContainerInstanceStatus::Draining).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let Prior { cluster, instance, .. } = prior;
-        Ok(match state(scope, cluster, instance).await {
-            Ok(state) if state == ACTIVE => Verdict::Broken(format!(
+        Ok(match state(context, cluster, instance).await {
+            Ok(state) if state == ACTIVE => Verification::NotInEffect(format!(
                 "the container instance `{instance}` is active: tasks may be placed there"
             )),
-            Ok(state) => Verdict::Holds(format!(
+            Ok(state) => Verification::InEffect(format!(
                 "the container instance `{instance}` is {state}; tasks of no service go on running there"
             )),
-            Err(error) if error.kind == Kind::Gone => Verdict::Holds(error.message),
+            Err(error) if error.kind == ErrorKind::Gone => Verification::InEffect(error.message),
             Err(error) => return Err(error),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let Prior { cluster, instance, active } = prior;
         let mut undone = Undone::default();
-        match (state(scope, cluster, instance).await, *active) {
+        match (state(context, cluster, instance).await, *active) {
             (Ok(state), true) if state == DRAINING => {
-                set(scope, prior, ContainerInstanceStatus::Active).await?;
+                set(context, prior, ContainerInstanceStatus::Active).await?;
                 let restored = format!("the container instance `{instance}` is active again");
                 undone.restored.push(restored);
             }
@@ -120,25 +133,29 @@ impl Action for DrainContainerInstance {
             (Ok(state), _) => undone
                 .drift
                 .push(format!("the container instance `{instance}` became {state} since")),
-            (Err(error), _) if error.kind == Kind::Gone => undone.drift.push(error.message),
+            (Err(error), _) if error.kind == ErrorKind::Gone => undone.drift.push(error.message),
             (Err(error), _) => return Err(error),
         }
         Ok(undone)
     }
 }
 
-async fn state(scope: Scope<'_>, cluster: &str, instance: &str) -> Result<String, ActionError> {
-    let found = container::instance(scope.account, cluster, instance).await?;
+async fn state(
+    context: ActionContext<'_>,
+    cluster: &str,
+    instance: &str,
+) -> Result<String, ActionError> {
+    let found = container::instance(context.account, cluster, instance).await?;
     Ok(found.status().unwrap_or("of unknown state").to_owned())
 }
 
 async fn set(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     prior: &Prior,
     status: ContainerInstanceStatus,
 ) -> Result<(), ActionError> {
     let Prior { cluster, instance, .. } = prior;
-    let ecs = scope.account.ecs().await;
+    let ecs = context.account.ecs().await;
     let answer = ecs
         .update_container_instances_state()
         .cluster(cluster)

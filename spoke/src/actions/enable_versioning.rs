@@ -10,10 +10,12 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::account::Account;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use crate::account::AccountSession;
 use crate::bucket;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct EnableVersioning;
 
@@ -47,9 +49,9 @@ pub(super) struct Prior {
 }
 
 impl Action for EnableVersioning {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "enable-versioning",
-        sentence: "Turns the bucket's versioning on, so that what is overwritten or deleted stays as a version.",
+        sentence: "Enables versioning on the bucket, so that overwritten and deleted objects remain as versions.",
         resource_types: &["S3Bucket"],
         reads: &["s3:GetBucketVersioning"],
         writes: &["s3:PutBucketVersioning"],
@@ -59,9 +61,12 @@ impl Action for EnableVersioning {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let versioning = get(scope.account, name).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let versioning = get(context.account, name).await?;
         let change = Change {
             what: format!("versioning of bucket {name}"),
             before: versioning.describe().to_owned(),
@@ -72,43 +77,55 @@ impl Action for EnableVersioning {
             .to_owned(),
         };
         let changes = if versioning == Versioning::Enabled { Vec::new() } else { vec![change] };
-        Ok(Observation { prior: Prior { versioning }, changes })
+        Ok(CapturedState { prior: Prior { versioning }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, _: &Prior) -> Result<(), ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        put(scope.account, name, BucketVersioningStatus::Enabled).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        _: &Prior,
+    ) -> Result<(), ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        put(context.account, name, BucketVersioningStatus::Enabled).await
     }
 
-    async fn verify(scope: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Verdict, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = get(scope.account, name).await?;
-        let told = format!("the versioning of `{name}` is {}", present.describe());
+    async fn verify(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        _: &Prior,
+    ) -> Result<Verification, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
+        let described = format!("the versioning of `{name}` is {}", present.describe());
         Ok(match present {
-            Versioning::Enabled => Verdict::Holds(told),
-            Versioning::Never | Versioning::Suspended => Verdict::Broken(told),
+            Versioning::Enabled => Verification::InEffect(described),
+            Versioning::Never | Versioning::Suspended => Verification::NotInEffect(described),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
         let mut undone = Undone::default();
-        let present = match get(scope.account, name).await {
-            Err(error) if error.kind == Kind::Gone => {
+        let present = match get(context.account, name).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(format!("the bucket `{name}` does not exist any more"));
                 return Ok(undone);
             }
             present => present?,
         };
         if (present, prior.versioning) == (Versioning::Enabled, Versioning::Suspended) {
-            put(scope.account, name, BucketVersioningStatus::Suspended).await?;
+            put(context.account, name, BucketVersioningStatus::Suspended).await?;
             undone.restored.push(format!("the versioning of {name} is suspended as before"));
         }
         Ok(undone)
     }
 }
 
-async fn get(account: &Account, name: &str) -> Result<Versioning, ActionError> {
+async fn get(account: &AccountSession, name: &str) -> Result<Versioning, ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:GetBucketVersioning", |s3| {
         s3.get_bucket_versioning().bucket(name).expected_bucket_owner(owner).send()
@@ -118,14 +135,14 @@ async fn get(account: &Account, name: &str) -> Result<Versioning, ActionError> {
         Some(BucketVersioningStatus::Enabled) => Ok(Versioning::Enabled),
         Some(BucketVersioningStatus::Suspended) => Ok(Versioning::Suspended),
         Some(other) => Err(ActionError::new(
-            Kind::Failed,
+            ErrorKind::Failed,
             format!("the versioning of `{name}` is `{}`, which is not known here", other.as_str()),
         )),
     }
 }
 
 async fn put(
-    account: &Account,
+    account: &AccountSession,
     name: &str,
     status: BucketVersioningStatus,
 ) -> Result<(), ActionError> {

@@ -8,14 +8,14 @@ use firebreak_model::digest::sha256_hex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
+use super::ActionContext;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{AccountId, Region};
 
 /// Where evidence goes.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Place {
+pub(super) struct EvidenceLocation {
     pub(super) bucket: String,
     /// With its slash at the end.
     pub(super) prefix: String,
@@ -37,9 +37,9 @@ pub(super) struct Kept {
 /// Until when Object Lock keeps what is written.
 pub(super) type Retention = Option<Timestamp>;
 
-impl Place {
-    fn region(&self, scope: Scope<'_>) -> Builder {
-        let region = self.region.as_ref().unwrap_or(&scope.account.region);
+impl EvidenceLocation {
+    fn region(&self, context: ActionContext<'_>) -> Builder {
+        let region = self.region.as_ref().unwrap_or(&context.account.region);
         Builder::default().region(SdkRegion::new(region.as_str().to_owned()))
     }
 
@@ -52,10 +52,10 @@ impl Place {
     }
 
     /// A denial may be the bucket's policy: it is seldom the target's account.
-    fn told(&self, error: ActionError) -> ActionError {
+    fn in_context(&self, error: ActionError) -> ActionError {
         let message = format!("the bucket `{}`: {}", self.bucket, error.message);
         match error.kind {
-            Kind::Denied => {
+            ErrorKind::Denied => {
                 let help = format!(
                     "redeploy stacksets/spoke.yaml with an `EvidenceBuckets` that `{}` fits, and where another account owns the bucket grant the spoke role s3:PutObject, s3:PutObjectRetention, s3:GetObject, s3:ListBucket and s3:GetBucketObjectLockConfiguration in the bucket's policy, and the use of its key",
                     self.bucket
@@ -63,17 +63,21 @@ impl Place {
                 ActionError { message, help: Some(help), ..error }
             }
             // The bucket is not the target: that it is missing is a mistake.
-            Kind::Gone => ActionError { kind: Kind::Failed, message, ..error },
-            Kind::NotApplicable | Kind::Refused | Kind::Transient | Kind::Failed => {
-                ActionError { message, ..error }
-            }
+            ErrorKind::Gone => ActionError { kind: ErrorKind::Failed, message, ..error },
+            ErrorKind::NotApplicable
+            | ErrorKind::Refused
+            | ErrorKind::Transient
+            | ErrorKind::Failed => ActionError { message, ..error },
         }
     }
 }
 
 /// Whether Object Lock is on, so that objects can be retained.
-pub(super) async fn has_lock(scope: Scope<'_>, place: &Place) -> Result<bool, ActionError> {
-    let call = scope
+pub(super) async fn has_lock(
+    context: ActionContext<'_>,
+    place: &EvidenceLocation,
+) -> Result<bool, ActionError> {
+    let call = context
         .account
         .s3()
         .await
@@ -81,7 +85,7 @@ pub(super) async fn has_lock(scope: Scope<'_>, place: &Place) -> Result<bool, Ac
         .bucket(&place.bucket)
         .set_expected_bucket_owner(place.owner())
         .customize()
-        .config_override(place.region(scope));
+        .config_override(place.region(context));
     match call.send().await {
         Ok(answer) => {
             let configuration = answer.object_lock_configuration();
@@ -93,15 +97,15 @@ pub(super) async fn has_lock(scope: Scope<'_>, place: &Place) -> Result<bool, Ac
             if error.has_code("ObjectLockConfigurationNotFoundError") {
                 return Ok(false);
             }
-            Err(place.told(error))
+            Err(place.in_context(error))
         }
     }
 }
 
 /// Writes one object; what the manifest says of it.
 pub(super) async fn put(
-    scope: Scope<'_>,
-    place: &Place,
+    context: ActionContext<'_>,
+    place: &EvidenceLocation,
     name: &str,
     content_type: &str,
     body: Vec<u8>,
@@ -110,7 +114,7 @@ pub(super) async fn put(
     let key = place.key(name);
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
     let sha256 = sha256_hex(&body);
-    let call = scope
+    let call = context
         .account
         .s3()
         .await
@@ -126,19 +130,19 @@ pub(super) async fn put(
         )
         .body(ByteStream::from(body))
         .customize()
-        .config_override(place.region(scope));
+        .config_override(place.region(context));
     let result = call.send().await;
-    result.map_err(|error| place.told(from_sdk("s3:PutObject", &error)))?;
+    result.map_err(|error| place.in_context(from_sdk("s3:PutObject", &error)))?;
     Ok(Kept { key, size, sha256 })
 }
 
 /// An object's size; `None` where there is no such object.
 pub(super) async fn size(
-    scope: Scope<'_>,
-    place: &Place,
+    context: ActionContext<'_>,
+    place: &EvidenceLocation,
     key: &str,
 ) -> Result<Option<i64>, ActionError> {
-    let call = scope
+    let call = context
         .account
         .s3()
         .await
@@ -147,15 +151,15 @@ pub(super) async fn size(
         .key(key)
         .set_expected_bucket_owner(place.owner())
         .customize()
-        .config_override(place.region(scope));
+        .config_override(place.region(context));
     match call.send().await {
         Ok(answer) => Ok(Some(answer.content_length().unwrap_or(0))),
         Err(error) => {
-            // An answer to HEAD has no body, so its status is all that tells.
+            // A response to HEAD has no body, only a status.
             let status = error.raw_response().map(|answer| answer.status().as_u16());
             let error = from_sdk("s3:GetObject", &error);
-            if error.kind == Kind::Failed && status == Some(403) {
-                return Err(place.told(ActionError { kind: Kind::Denied, ..error }));
+            if error.kind == ErrorKind::Failed && status == Some(403) {
+                return Err(place.in_context(ActionError { kind: ErrorKind::Denied, ..error }));
             }
             absent(place, error)
         }
@@ -164,11 +168,11 @@ pub(super) async fn size(
 
 /// An object's bytes; `None` where there is no such object.
 pub(super) async fn get(
-    scope: Scope<'_>,
-    place: &Place,
+    context: ActionContext<'_>,
+    place: &EvidenceLocation,
     key: &str,
 ) -> Result<Option<Vec<u8>>, ActionError> {
-    let call = scope
+    let call = context
         .account
         .s3()
         .await
@@ -177,21 +181,21 @@ pub(super) async fn get(
         .key(key)
         .set_expected_bucket_owner(place.owner())
         .customize()
-        .config_override(place.region(scope));
+        .config_override(place.region(context));
     let answer = match call.send().await {
         Ok(answer) => answer,
         Err(error) => return absent(place, from_sdk("s3:GetObject", &error)),
     };
     let bytes = answer.body.collect().await.map_err(|error| {
-        ActionError::new(Kind::Transient, format!("s3:GetObject broke off: {error}"))
+        ActionError::new(ErrorKind::Transient, format!("s3:GetObject broke off: {error}"))
     })?;
     Ok(Some(bytes.to_vec()))
 }
 
 /// GET says `NoSuchKey`, HEAD `NotFound`.
-fn absent<T>(place: &Place, error: ActionError) -> Result<Option<T>, ActionError> {
+fn absent<T>(place: &EvidenceLocation, error: ActionError) -> Result<Option<T>, ActionError> {
     if error.has_code("NoSuchKey") || error.has_code("NotFound") {
         return Ok(None);
     }
-    Err(place.told(error))
+    Err(place.in_context(error))
 }

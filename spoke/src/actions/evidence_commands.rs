@@ -14,10 +14,10 @@ use aws_sdk_ssm::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
-use super::evidence_bucket::Place;
+use super::ActionContext;
+use super::evidence_bucket::EvidenceLocation;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// In seconds.
 const DELIVERED_WITHIN: i32 = 600;
@@ -68,7 +68,7 @@ pub(super) enum Managed {
 
 /// One command: its name under the prefix, its document, its parameters.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wanted {
+pub(super) struct CommandRequest {
     pub(super) name: &'static str,
     pub(super) document: String,
     pub(super) parameters: BTreeMap<String, Vec<String>>,
@@ -99,7 +99,7 @@ pub(super) fn wanted(
     managed: Managed,
     own: Option<&[String]>,
     memory: Option<(&str, &BTreeMap<String, Vec<String>>)>,
-) -> Vec<Wanted> {
+) -> Vec<CommandRequest> {
     let (document, built_in) = match managed {
         Managed::Shell => ("AWS-RunShellScript", LINUX),
         Managed::PowerShell => ("AWS-RunPowerShellScript", WINDOWS),
@@ -108,12 +108,12 @@ pub(super) fn wanted(
     let built_in = || built_in.iter().map(|&line| line.to_owned()).collect();
     let lines: Vec<String> = own.map_or_else(built_in, <[String]>::to_vec);
     // Memory first: the commands change it.
-    let memory = memory.map(|(document, parameters)| Wanted {
+    let memory = memory.map(|(document, parameters)| CommandRequest {
         name: "memory",
         document: document.to_owned(),
         parameters: parameters.clone(),
     });
-    let commands = Wanted {
+    let commands = CommandRequest {
         name: "commands",
         document: document.to_owned(),
         parameters: BTreeMap::from([("commands".to_owned(), lines)]),
@@ -123,17 +123,20 @@ pub(super) fn wanted(
 }
 
 fn unbuilt(error: impl std::fmt::Display) -> ActionError {
-    ActionError::new(Kind::Failed, format!("cannot build a call: {error}"))
+    ActionError::new(ErrorKind::Failed, format!("cannot build a call: {error}"))
 }
 
 /// Whether and how Systems Manager reaches the instance.
-pub(super) async fn managed(scope: Scope<'_>, instance_id: &str) -> Result<Managed, ActionError> {
+pub(super) async fn managed(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<Managed, ActionError> {
     let filter = InstanceInformationStringFilter::builder()
         .key("InstanceIds")
         .values(instance_id)
         .build()
         .map_err(unbuilt)?;
-    let ssm = scope.account.ssm().await;
+    let ssm = context.account.ssm().await;
     let answer = ssm.describe_instance_information().filters(filter).send().await;
     let answer = answer.map_err(|error| from_sdk("ssm:DescribeInstanceInformation", &error))?;
     let Some(found) = answer.instance_information_list().first() else { return Ok(Managed::No) };
@@ -145,21 +148,21 @@ pub(super) async fn managed(scope: Scope<'_>, instance_id: &str) -> Result<Manag
 }
 
 /// A comment has 100 characters at most (Systems Manager API reference, SendCommand).
-fn comment(scope: Scope<'_>, wanted: &Wanted) -> String {
-    let comment = format!("firebreak {} {}", scope.response, wanted.name);
+fn comment(context: ActionContext<'_>, wanted: &CommandRequest) -> String {
+    let comment = format!("firebreak {} {}", context.response, wanted.name);
     comment.chars().take(100).collect()
 }
 
 /// The command that this response sent already, if it did.
 pub(super) async fn find(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
-    wanted: &Wanted,
+    wanted: &CommandRequest,
 ) -> Result<Option<Sent>, ActionError> {
-    let comment = comment(scope, wanted);
+    let comment = comment(context, wanted);
     let mut next = None;
     loop {
-        let page = scope
+        let page = context
             .account
             .ssm()
             .await
@@ -183,16 +186,16 @@ pub(super) async fn find(
 
 /// Sends a command unless it was sent already; its id.
 pub(super) async fn send(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
-    wanted: &Wanted,
-    place: &Place,
+    wanted: &CommandRequest,
+    place: &EvidenceLocation,
 ) -> Result<String, ActionError> {
-    if let Some(sent) = find(scope, instance_id, wanted).await? {
+    if let Some(sent) = find(context, instance_id, wanted).await? {
         return Ok(sent.id);
     }
     let parameters: HashMap<String, Vec<String>> = wanted.parameters.clone().into_iter().collect();
-    let call = scope
+    let call = context
         .account
         .ssm()
         .await
@@ -200,7 +203,7 @@ pub(super) async fn send(
         .instance_ids(instance_id)
         .document_name(&wanted.document)
         .set_parameters((!parameters.is_empty()).then_some(parameters))
-        .comment(comment(scope, wanted))
+        .comment(comment(context, wanted))
         // An agent that does not ask for it by then cannot be reached, and the
         // response would wait for an hour.
         .timeout_seconds(DELIVERED_WITHIN)

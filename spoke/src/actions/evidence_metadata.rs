@@ -9,16 +9,16 @@ use aws_sdk_ec2::types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::Scope;
-use firebreak_client::pace::Class;
+use super::ActionContext;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Reads all of one list, page by page.
 macro_rules! listing {
-    ($name:ident, $call:ident, $list:ident, $operation:literal, $tell:expr) => {
+    ($name:ident, $call:ident, $list:ident, $operation:literal, $report:expr) => {
         async fn $name(
-            scope: Scope<'_>,
+            context: ActionContext<'_>,
             filter: &str,
             values: Vec<String>,
         ) -> Result<Vec<Value>, ActionError> {
@@ -29,7 +29,7 @@ macro_rules! listing {
             let filter = Filter::builder().name(filter).set_values(Some(values)).build();
             let mut next = None;
             loop {
-                let page = scope
+                let page = context
                     .account
                     .ec2(Class::Ec2Read)
                     .await
@@ -39,7 +39,7 @@ macro_rules! listing {
                     .send()
                     .await
                     .map_err(|error| from_sdk($operation, &error))?;
-                found.extend(page.$list().iter().map($tell));
+                found.extend(page.$list().iter().map($report));
                 next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
                 if next.is_none() {
                     return Ok(found);
@@ -68,7 +68,7 @@ listing!(route_tables, describe_route_tables, route_tables, "ec2:DescribeRouteTa
 ///
 /// Only a passing failure: then all is read again.
 pub(super) async fn read(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     described: &Instance,
 ) -> Result<(Value, Vec<String>), ActionError> {
     let instance_id = described.instance_id().unwrap_or_default().to_owned();
@@ -79,22 +79,22 @@ pub(super) async fn read(
             whole.insert(name.to_owned(), Value::Array(found));
             Ok(())
         }
-        Err(error) if error.kind == Kind::Transient => Err(error),
+        Err(error) if error.kind == ErrorKind::Transient => Err(error),
         Err(error) => {
             missing.push(format!("{name}: {}", error.message));
             Ok(())
         }
     };
-    let found = interfaces(scope, "attachment.instance-id", vec![instance_id.clone()]).await;
+    let found = interfaces(context, "attachment.instance-id", vec![instance_id.clone()]).await;
     let around: &[Value] = found.as_deref().unwrap_or_default();
     let own = described.security_groups().iter().filter_map(|it| it.group_id());
     let of_groups = distinct(own, around, "groups");
     let vpcs = distinct(described.vpc_id(), around, "vpc");
     add("interfaces", found)?;
-    add("groups", groups(scope, "group-id", of_groups).await)?;
-    add("volumes", volumes(scope, "attachment.instance-id", vec![instance_id]).await)?;
-    add("subnets", subnets(scope, "vpc-id", vpcs.clone()).await)?;
-    add("routeTables", route_tables(scope, "vpc-id", vpcs).await)?;
+    add("groups", groups(context, "group-id", of_groups).await)?;
+    add("volumes", volumes(context, "attachment.instance-id", vec![instance_id]).await)?;
+    add("subnets", subnets(context, "vpc-id", vpcs.clone()).await)?;
+    add("routeTables", route_tables(context, "vpc-id", vpcs).await)?;
     Ok((Value::Object(whole), missing))
 }
 

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::login_profile::{self, Password, get};
 use super::principals::{self, Subject};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_client::pace::Class;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct ForcePasswordChange;
 
@@ -29,9 +31,9 @@ pub(super) struct Prior {
 }
 
 impl Action for ForcePasswordChange {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "force-password-change",
-        sentence: "Has the IAM user set a new password at its next sign-in to the console.",
+        sentence: "Requires the IAM user to set a new password at the next console sign-in.",
         resource_types: &["AccessKey", "User"],
         reads: &["iam:GetLoginProfile", "iam:GetUser"],
         writes: &["iam:UpdateLoginProfile"],
@@ -41,13 +43,16 @@ impl Action for ForcePasswordChange {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let user = principals::user(&scope.resource.kind)?;
-        let (subject, _) = principals::find(scope, user).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let user = principals::user(&context.resource.kind)?;
+        let (subject, _) = principals::find(context, user).await?;
         let described = subject.holder.describe();
-        let password = get(scope, login_profile::user(&subject)?).await?.ok_or_else(|| {
+        let password = get(context, login_profile::user(&subject)?).await?.ok_or_else(|| {
             ActionError::new(
-                Kind::NotApplicable,
+                ErrorKind::NotApplicable,
                 format!("{described} has no password for the console"),
             )
         })?;
@@ -60,47 +65,55 @@ impl Action for ForcePasswordChange {
             Password::Valid => vec![change],
             Password::ToBeChanged => Vec::new(),
         };
-        Ok(Observation { prior: Prior { subject, password }, changes })
+        Ok(CapturedState { prior: Prior { subject, password }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        principals::same(scope, &prior.subject).await?;
-        set(scope, &prior.subject, Password::ToBeChanged).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        principals::same(context, &prior.subject).await?;
+        set(context, &prior.subject, Password::ToBeChanged).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let described = prior.subject.holder.describe();
-        Ok(match get(scope, login_profile::user(&prior.subject)?).await? {
+        Ok(match get(context, login_profile::user(&prior.subject)?).await? {
             Some(Password::ToBeChanged) => {
-                Verdict::Holds(format!("the password of {described} has to be changed"))
+                Verification::InEffect(format!("the password of {described} has to be changed"))
             }
-            None => Verdict::Holds(format!("{described} has no password any more")),
-            Some(Password::Valid) => {
-                Verdict::Broken(format!("the password of {described} need not be changed"))
-            }
+            None => Verification::InEffect(format!("{described} has no password any more")),
+            Some(Password::Valid) => Verification::NotInEffect(format!(
+                "the password of {described} need not be changed"
+            )),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        match principals::same(scope, &prior.subject).await {
-            Err(error) if error.kind == Kind::Gone => {
+        match principals::same(context, &prior.subject).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(error.message);
                 return Ok(undone);
             }
             present => present?,
         };
         let described = prior.subject.holder.describe();
-        match (get(scope, login_profile::user(&prior.subject)?).await?, prior.password) {
+        match (get(context, login_profile::user(&prior.subject)?).await?, prior.password) {
             (None, _) => {
                 undone.drift.push(format!("the password of {described} was deleted since"));
             }
             (Some(Password::ToBeChanged), Password::Valid) => {
-                set(scope, &prior.subject, Password::Valid).await?;
+                set(context, &prior.subject, Password::Valid).await?;
                 undone.restored.push(format!("the password of {described} need not be changed"));
             }
             (Some(Password::Valid), Password::ToBeChanged) => {
@@ -113,8 +126,12 @@ impl Action for ForcePasswordChange {
     }
 }
 
-async fn set(scope: Scope<'_>, subject: &Subject, password: Password) -> Result<(), ActionError> {
-    let iam = scope.account.iam(Class::IamWrite).await;
+async fn set(
+    context: ActionContext<'_>,
+    subject: &Subject,
+    password: Password,
+) -> Result<(), ActionError> {
+    let iam = context.account.iam(Class::IamWrite).await;
     let call = iam
         .update_login_profile()
         .user_name(login_profile::user(subject)?)

@@ -11,9 +11,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct FreezeFunction;
@@ -31,9 +33,9 @@ pub(super) struct Prior {
 }
 
 impl Action for FreezeFunction {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "freeze-function",
-        sentence: "Reserves no concurrency for the function, so that nothing can invoke it.",
+        sentence: "Sets reserved concurrency to 0, so that no new invocation starts.",
         resource_types: &["Lambda"],
         reads: &["lambda:GetFunctionConcurrency"],
         writes: &["lambda:DeleteFunctionConcurrency", "lambda:PutFunctionConcurrency"],
@@ -43,64 +45,78 @@ impl Action for FreezeFunction {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::Function { name } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no Lambda function"));
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::Function { name } = &context.resource.kind else {
+            return Err(ActionError::new(
+                ErrorKind::NotApplicable,
+                "the target is no Lambda function",
+            ));
         };
-        let reserved = get(scope, name).await?;
+        let reserved = get(context, name).await?;
         let change = Change {
             what: format!("reserved concurrency of function {name}"),
-            before: told(reserved),
-            after: told(FROZEN),
+            before: describe(reserved),
+            after: describe(FROZEN),
         };
         let changes = if reserved == FROZEN { Vec::new() } else { vec![change] };
-        Ok(Observation { prior: Prior { function: name.clone(), reserved }, changes })
+        Ok(CapturedState { prior: Prior { function: name.clone(), reserved }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        put(scope, &prior.function, 0).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        put(context, &prior.function, 0).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let name = &prior.function;
-        Ok(match get(scope, name).await {
-            Ok(FROZEN) => Verdict::Holds(format!("function `{name}` has no concurrency")),
-            Ok(reserved) => Verdict::Broken(format!(
+        Ok(match get(context, name).await {
+            Ok(FROZEN) => Verification::InEffect(format!("function `{name}` has no concurrency")),
+            Ok(reserved) => Verification::NotInEffect(format!(
                 "function `{name}` can be invoked: its reserved concurrency is {}",
-                told(reserved)
+                describe(reserved)
             )),
-            Err(error) if error.kind == Kind::Gone => {
-                Verdict::Holds(format!("function `{name}` does not exist any more"))
+            Err(error) if error.kind == ErrorKind::Gone => {
+                Verification::InEffect(format!("function `{name}` does not exist any more"))
             }
             Err(error) => return Err(error),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let Prior { function, reserved: before } = prior;
         let mut undone = Undone::default();
-        match (get(scope, function).await, *before) {
-            (Err(error), _) if error.kind == Kind::Gone => {
+        match (get(context, function).await, *before) {
+            (Err(error), _) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(format!("function `{function}` was deleted since"));
                 return Ok(undone);
             }
             (Err(error), _) => return Err(error),
             (Ok(present), before) if present == before => return Ok(undone),
-            (Ok(FROZEN), Some(before)) => put(scope, function, before).await?,
-            (Ok(FROZEN), None) => delete(scope, function).await?,
+            (Ok(FROZEN), Some(before)) => put(context, function, before).await?,
+            (Ok(FROZEN), None) => delete(context, function).await?,
             (Ok(present), _) => {
                 undone.drift.push(format!(
                     "the reserved concurrency of function `{function}` was changed to {} since",
-                    told(present)
+                    describe(present)
                 ));
                 return Ok(undone);
             }
         }
-        let before = told(*before);
+        let before = describe(*before);
         undone
             .restored
             .push(format!("the reserved concurrency of function `{function}` is {before} again"));
@@ -111,25 +127,25 @@ impl Action for FreezeFunction {
 /// What the action leaves.
 const FROZEN: Option<i32> = Some(0);
 
-fn told(reserved: Option<i32>) -> String {
+fn describe(reserved: Option<i32>) -> String {
     reserved.map_or_else(|| "none".to_owned(), |reserved| reserved.to_string())
 }
 
-async fn get(scope: Scope<'_>, name: &str) -> Result<Option<i32>, ActionError> {
-    let lambda = scope.account.lambda().await;
+async fn get(context: ActionContext<'_>, name: &str) -> Result<Option<i32>, ActionError> {
+    let lambda = context.account.lambda().await;
     let answer = lambda.get_function_concurrency().function_name(name).send().await;
     answer
         .map(|answer| answer.reserved_concurrent_executions())
         .map_err(|error| from_sdk("lambda:GetFunctionConcurrency", &error))
 }
 
-async fn put(scope: Scope<'_>, name: &str, reserved: i32) -> Result<(), ActionError> {
-    let lambda = scope.account.lambda().await;
+async fn put(context: ActionContext<'_>, name: &str, reserved: i32) -> Result<(), ActionError> {
+    let lambda = context.account.lambda().await;
     let call = lambda.put_function_concurrency().function_name(name);
     let result = call.reserved_concurrent_executions(reserved).send().await;
     result.map(|_| ()).map_err(|error| {
         let error = from_sdk("lambda:PutFunctionConcurrency", &error);
-        // Lambda tells two reasons by one code: provisioned concurrency above
+        // Lambda has one code for two reasons: provisioned concurrency above
         // what is to be reserved, and too little left for all other functions.
         let help = error.has_code("InvalidParameterValueException").then(|| {
             format!(
@@ -140,8 +156,8 @@ async fn put(scope: Scope<'_>, name: &str, reserved: i32) -> Result<(), ActionEr
     })
 }
 
-async fn delete(scope: Scope<'_>, name: &str) -> Result<(), ActionError> {
-    let lambda = scope.account.lambda().await;
+async fn delete(context: ActionContext<'_>, name: &str) -> Result<(), ActionError> {
+    let lambda = context.account.lambda().await;
     let result = lambda.delete_function_concurrency().function_name(name).send().await;
     result.map(|_| ()).map_err(|error| from_sdk("lambda:DeleteFunctionConcurrency", &error))
 }
@@ -157,6 +173,6 @@ mod tests {
             let json = serde_json::to_value(&prior).unwrap();
             assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
         }
-        assert_ne!(told(None), told(Some(0)));
+        assert_ne!(describe(None), describe(Some(0)));
     }
 }

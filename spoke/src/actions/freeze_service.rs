@@ -13,10 +13,12 @@ use aws_sdk_ecs::types::{SchedulingStrategy, Service};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::container;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct FreezeService;
@@ -34,7 +36,7 @@ pub(super) struct Prior {
 }
 
 impl Action for FreezeService {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "freeze-service",
         sentence: "Sets the desired count of the task's ECS service to 0, which stops all its tasks.",
         resource_types: &["ECSCluster"],
@@ -46,22 +48,25 @@ impl Action for FreezeService {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::EcsCluster { cluster, service, .. } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no ECS cluster"));
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::EcsCluster { cluster, service, .. } = &context.resource.kind else {
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no ECS cluster"));
         };
         let Some(service) = service else {
             return Err(ActionError::new(
-                Kind::NotApplicable,
+                ErrorKind::NotApplicable,
                 "the finding names no service: the task was started by itself, or the finding is about the cluster",
             ));
         };
-        let found = container::service(scope.account, cluster, service).await?;
+        let found = container::service(context.account, cluster, service).await?;
         if found.scheduling_strategy() == Some(&SchedulingStrategy::Daemon) {
             let message = format!(
                 "the service `{service}` is a daemon and has no desired count: drain-container-instance and stop-task contain its task"
             );
-            return Err(ActionError::new(Kind::NotApplicable, message));
+            return Err(ActionError::new(ErrorKind::NotApplicable, message));
         }
         let desired = found.desired_count();
         let change = Change {
@@ -71,31 +76,41 @@ impl Action for FreezeService {
         };
         let changes = if desired == 0 { Vec::new() } else { vec![change] };
         let prior = Prior { cluster: cluster.clone(), service: service.clone(), desired };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        set(scope, prior, 0).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        set(context, prior, 0).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        match container::service(scope.account, &prior.cluster, &prior.service).await {
+    ) -> Result<Verification, ActionError> {
+        match container::service(context.account, &prior.cluster, &prior.service).await {
             Ok(found) => Ok(judge(&prior.service, &found)),
-            Err(error) if error.kind == Kind::Gone => Ok(Verdict::Holds(error.message)),
+            Err(error) if error.kind == ErrorKind::Gone => {
+                Ok(Verification::InEffect(error.message))
+            }
             Err(error) => Err(error),
         }
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let Prior { cluster, service, desired } = prior;
         let mut undone = Undone::default();
-        let present = match container::service(scope.account, cluster, service).await {
+        let present = match container::service(context.account, cluster, service).await {
             Ok(found) => found.desired_count(),
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(error.message);
                 return Ok(undone);
             }
@@ -105,7 +120,7 @@ impl Action for FreezeService {
             return Ok(undone);
         }
         if present == 0 {
-            set(scope, prior, *desired).await?;
+            set(context, prior, *desired).await?;
             undone.restored.push(format!("service `{service}` wants {desired} task(s) again"));
         } else {
             undone.drift.push(format!(
@@ -117,31 +132,31 @@ impl Action for FreezeService {
 }
 
 /// What reading back says.
-fn judge(name: &str, found: &Service) -> Verdict {
+fn judge(name: &str, found: &Service) -> Verification {
     let (desired, left) = (found.desired_count(), found.running_count() + found.pending_count());
     match (desired, left) {
-        (0, 0) => Verdict::Holds(format!(
+        (0, 0) => Verification::InEffect(format!(
             "service `{name}` wants and runs no task; Application Auto Scaling, if it manages it, may raise that again"
         )),
-        (0, left) => Verdict::Pending(format!(
+        (0, left) => Verification::InProgress(format!(
             "service `{name}` wants no task and {left} of it still run or start"
         )),
-        (desired, _) => Verdict::Broken(format!(
+        (desired, _) => Verification::NotInEffect(format!(
             "service `{name}` wants {desired} task(s): Application Auto Scaling or a deployment may have raised it"
         )),
     }
 }
 
-async fn set(scope: Scope<'_>, prior: &Prior, desired: i32) -> Result<(), ActionError> {
+async fn set(context: ActionContext<'_>, prior: &Prior, desired: i32) -> Result<(), ActionError> {
     let Prior { cluster, service, .. } = prior;
-    let ecs = scope.account.ecs().await;
+    let ecs = context.account.ecs().await;
     let call = ecs.update_service().cluster(cluster).service(service).desired_count(desired);
     let result = call.send().await.map(|_| ());
     result.map_err(|error| {
         let error = from_sdk("ecs:UpdateService", &error);
         // It is being deleted, or was.
         let gone = error.has_code("ServiceNotActiveException");
-        let kind = if gone { Kind::Gone } else { error.kind };
+        let kind = if gone { ErrorKind::Gone } else { error.kind };
         ActionError { kind, ..error }
     })
 }
@@ -152,16 +167,20 @@ mod tests {
 
     #[test]
     fn a_service_is_frozen_once_its_last_task_has_stopped() {
-        let told = |desired: i32, running: i32, pending: i32| {
+        let described = |desired: i32, running: i32, pending: i32| {
             let found = Service::builder()
                 .desired_count(desired)
                 .running_count(running)
                 .pending_count(pending);
             judge("web", &found.build())
         };
-        assert!(matches!(told(0, 0, 0), Verdict::Holds(text) if text.contains("Auto Scaling")));
-        assert!(matches!(told(0, 1, 0), Verdict::Pending(_)));
-        assert!(matches!(told(0, 0, 1), Verdict::Pending(_)));
-        assert!(matches!(told(2, 0, 0), Verdict::Broken(text) if text.contains("Auto Scaling")));
+        assert!(
+            matches!(described(0, 0, 0), Verification::InEffect(text) if text.contains("Auto Scaling"))
+        );
+        assert!(matches!(described(0, 1, 0), Verification::InProgress(_)));
+        assert!(matches!(described(0, 0, 1), Verification::InProgress(_)));
+        assert!(
+            matches!(described(2, 0, 0), Verification::NotInEffect(text) if text.contains("Auto Scaling"))
+        );
     }
 }

@@ -2,20 +2,20 @@
 
 use serde_json::Value;
 
-use super::Scope;
+use super::ActionContext;
 use super::principals::Holder;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// The policy of this name, if it is there. IAM answers a missing policy and a
 /// missing user or role alike.
 pub(super) async fn get(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     name: &str,
 ) -> Result<Option<Value>, ActionError> {
-    let iam = scope.account.iam(Class::IamRead).await;
+    let iam = context.account.iam(Class::IamRead).await;
     let text = match holder {
         Holder::User(user) => iam
             .get_user_policy()
@@ -36,7 +36,7 @@ pub(super) async fn get(
     };
     let text = match text {
         Ok(text) => text,
-        Err(error) if error.kind == Kind::Gone => return Ok(None),
+        Err(error) if error.kind == ErrorKind::Gone => return Ok(None),
         Err(error) => return Err(error),
     };
     // IAM returns documents URL-encoded (IAM API reference, GetRolePolicy).
@@ -48,12 +48,12 @@ pub(super) async fn get(
 /// Puts a policy. IAM's `LimitExceeded` says that all inline policies together
 /// are too long.
 pub(super) async fn put(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     name: &str,
     document: &Value,
 ) -> Result<(), ActionError> {
-    let iam = scope.account.iam(Class::IamWrite).await;
+    let iam = context.account.iam(Class::IamWrite).await;
     let result = match holder {
         Holder::User(user) => iam
             .put_user_policy()
@@ -86,11 +86,11 @@ pub(super) async fn put(
 
 /// Deletes a policy; whether it was there.
 pub(super) async fn delete(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     name: &str,
 ) -> Result<bool, ActionError> {
-    let iam = scope.account.iam(Class::IamWrite).await;
+    let iam = context.account.iam(Class::IamWrite).await;
     let result = match holder {
         Holder::User(user) => iam
             .delete_user_policy()
@@ -111,7 +111,7 @@ pub(super) async fn delete(
     };
     match result {
         Ok(()) => Ok(true),
-        Err(error) if error.kind == Kind::Gone => Ok(false),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(false),
         Err(error) => Err(error),
     }
 }

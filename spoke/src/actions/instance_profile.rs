@@ -6,8 +6,8 @@ use aws_sdk_ec2::types::{
     Filter, IamInstanceProfileAssociationState as State, IamInstanceProfileSpecification,
 };
 
-use super::Scope;
-use firebreak_client::pace::Class;
+use super::ActionContext;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::ActionError;
 
@@ -19,13 +19,13 @@ pub(super) struct Association {
 
 /// The instance's profile; one that is being taken off does not count.
 pub(super) async fn association(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
 ) -> Result<Option<Association>, ActionError> {
     let filter = Filter::builder().name("instance-id").values(instance_id).build();
     let mut next = None;
     loop {
-        let page = scope
+        let page = context
             .account
             .ec2(Class::Ec2Read)
             .await
@@ -72,11 +72,11 @@ fn specification(name_or_arn: &str) -> IamInstanceProfileSpecification {
 /// Gives an instance without a profile one. Where the answer to a first try was
 /// lost, the SDK's next one is refused because of the first: EC2 is asked then.
 pub(super) async fn associate(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance: &str,
     profile: &str,
 ) -> Result<(), ActionError> {
-    let call = scope
+    let call = context
         .account
         .ec2(Class::InstanceProfile)
         .await
@@ -89,7 +89,7 @@ pub(super) async fn associate(
         Err(error) => from_sdk("ec2:AssociateIamInstanceProfile", &error),
     };
     if error.has_code("IncorrectState")
-        && let Some(now) = association(scope, instance).await?
+        && let Some(now) = association(context, instance).await?
         && is(&now.profile_arn, profile)
     {
         return Ok(());
@@ -98,8 +98,11 @@ pub(super) async fn associate(
 }
 
 /// Takes a profile off.
-pub(super) async fn disassociate(scope: Scope<'_>, association: &str) -> Result<(), ActionError> {
-    let call = scope
+pub(super) async fn disassociate(
+    context: ActionContext<'_>,
+    association: &str,
+) -> Result<(), ActionError> {
+    let call = context
         .account
         .ec2(Class::InstanceProfile)
         .await
@@ -111,11 +114,11 @@ pub(super) async fn disassociate(scope: Scope<'_>, association: &str) -> Result<
 
 /// Puts another profile in a profile's place.
 pub(super) async fn replace(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     association: &str,
     profile: &str,
 ) -> Result<(), ActionError> {
-    let call = scope
+    let call = context
         .account
         .ec2(Class::InstanceProfile)
         .await
@@ -137,7 +140,7 @@ pub(super) fn lacks_profile(error: &ActionError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firebreak_model::error::Kind;
+    use firebreak_model::error::ErrorKind;
 
     #[test]
     fn a_profile_is_named_by_its_arn_or_its_name_behind_the_path() {
@@ -152,7 +155,7 @@ mod tests {
     #[test]
     fn a_profile_that_was_deleted_is_told_from_other_bad_values() {
         let check = |said: &str, expected: bool| {
-            let mut error = ActionError::new(Kind::Failed, said);
+            let mut error = ActionError::new(ErrorKind::Failed, said);
             error.code = Some("InvalidParameterValue".to_owned());
             assert_eq!(lacks_profile(&error), expected, "{said}");
         };

@@ -3,11 +3,11 @@
 
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 
-use super::Scope;
+use super::ActionContext;
 use crate::instance;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Resource, ResourceKind};
 
 /// The instance's id, or why the target is none.
@@ -24,7 +24,7 @@ pub(super) fn id(resource: &Resource) -> Result<&str, ActionError> {
         | ResourceKind::EcsCluster { .. }
         | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => {
-            Err(ActionError::new(Kind::NotApplicable, "the target is no instance"))
+            Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"))
         }
     }
 }
@@ -35,18 +35,24 @@ pub(super) fn state(instance: &Instance) -> &str {
 }
 
 /// The state's name as it is now; `Gone` when the instance is.
-pub(super) async fn now(scope: Scope<'_>, instance_id: &str) -> Result<String, ActionError> {
-    Ok(state(&instance::describe(scope.account, instance_id).await?).to_owned())
+pub(super) async fn now(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<String, ActionError> {
+    Ok(state(&instance::describe(context.account, instance_id).await?).to_owned())
 }
 
-pub(super) async fn start(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
-    let call = scope.account.ec2(Class::Ec2Write).await.start_instances();
+pub(super) async fn start(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<(), ActionError> {
+    let call = context.account.ec2(Class::Ec2Write).await.start_instances();
     let result = call.instance_ids(instance_id).send().await.map(|_| ());
     result.map_err(|error| from_sdk("ec2:StartInstances", &error))
 }
 
-pub(super) async fn stop(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
-    let call = scope.account.ec2(Class::Ec2Write).await.stop_instances();
+pub(super) async fn stop(context: ActionContext<'_>, instance_id: &str) -> Result<(), ActionError> {
+    let call = context.account.ec2(Class::Ec2Write).await.stop_instances();
     let result = call.instance_ids(instance_id).send().await.map(|_| ());
     result.map_err(|error| {
         let error = from_sdk("ec2:StopInstances", &error);
@@ -54,8 +60,11 @@ pub(super) async fn stop(scope: Scope<'_>, instance_id: &str) -> Result<(), Acti
     })
 }
 
-pub(super) async fn terminate(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
-    let call = scope.account.ec2(Class::Ec2Write).await.terminate_instances();
+pub(super) async fn terminate(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<(), ActionError> {
+    let call = context.account.ec2(Class::Ec2Write).await.terminate_instances();
     let result = call.instance_ids(instance_id).send().await.map(|_| ());
     result.map_err(|error| {
         let error = from_sdk("ec2:TerminateInstances", &error);
@@ -71,5 +80,5 @@ fn protected(error: ActionError, verb: &str, with: &str) -> ActionError {
     }
     let message = format!("the instance is protected from being {verb}: {}", error.message);
     let help = format!("where policy itself protects it, use {with}");
-    ActionError { kind: Kind::Refused, message, help: Some(help), ..error }
+    ActionError { kind: ErrorKind::Refused, message, help: Some(help), ..error }
 }

@@ -3,10 +3,10 @@
 use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, Undone};
-use firebreak_client::pace::Class;
+use super::{ActionContext, Undone};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// What isolation needs to know of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,22 +21,25 @@ pub(super) struct Interface {
 
 /// Every interface that is attached to the instance, in every VPC.
 pub(super) async fn of_instance(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
 ) -> Result<Vec<Interface>, ActionError> {
-    describe(scope, "attachment.instance-id", &[instance_id]).await
+    describe(context, "attachment.instance-id", &[instance_id]).await
 }
 
 /// Those of these interfaces that exist, attached or not.
-pub(super) async fn by_id(scope: Scope<'_>, ids: &[&str]) -> Result<Vec<Interface>, ActionError> {
+pub(super) async fn by_id(
+    context: ActionContext<'_>,
+    ids: &[&str],
+) -> Result<Vec<Interface>, ActionError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    describe(scope, "network-interface-id", ids).await
+    describe(context, "network-interface-id", ids).await
 }
 
 async fn describe(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     filter: &str,
     values: &[&str],
 ) -> Result<Vec<Interface>, ActionError> {
@@ -45,7 +48,7 @@ async fn describe(
     let mut interfaces = Vec::new();
     let mut next = None;
     loop {
-        let page = scope
+        let page = context
             .account
             .ec2(Class::Ec2Read)
             .await
@@ -75,11 +78,11 @@ fn read(described: &NetworkInterface) -> Option<Interface> {
 
 /// Replaces an interface's groups: the list overwrites what was there.
 pub(super) async fn set_groups(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     interface: &str,
     groups: &[String],
 ) -> Result<(), ActionError> {
-    let call = scope
+    let call = context
         .account
         .ec2(Class::NetworkInterface)
         .await
@@ -94,9 +97,9 @@ pub(super) async fn set_groups(
 }
 
 /// Gives one interface its groups back, unless somebody changed them since:
-/// `by_us` tells the groups that the action left.
+/// `by_us` lists the groups that the action set.
 pub(super) async fn put_back(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     before: &Interface,
     now: Option<&Interface>,
     by_us: impl Fn(&[String]) -> bool,
@@ -111,7 +114,7 @@ pub(super) async fn put_back(
         return drift(format!("`{id}` was put into {} since", now.groups.join(", ")));
     }
     let groups_text = groups.join(", ");
-    match set_groups(scope, id, groups).await {
+    match set_groups(context, id, groups).await {
         Ok(()) => {
             let restored = vec![format!("{id} is in {groups_text} again")];
             Ok(Undone { restored, ..Undone::default() })
@@ -120,7 +123,9 @@ pub(super) async fn put_back(
             "`{id}` stays as it is, because of its groups {groups_text} one was deleted since: {}",
             error.message
         )),
-        Err(error) if error.kind == Kind::Gone => drift(format!("`{id}` does not exist any more")),
+        Err(error) if error.kind == ErrorKind::Gone => {
+            drift(format!("`{id}` does not exist any more"))
+        }
         Err(error) => Err(error),
     }
 }

@@ -25,10 +25,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::interfaces::{self, Interface};
-use super::isolation_groups::{self as groups, Found, Purpose};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::isolation_groups::{self as groups, Purpose, VpcGroups};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::instance;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct IsolateInstance;
@@ -63,7 +65,7 @@ pub(super) struct Prior {
     instance_id: String,
     interfaces: Vec<Interface>,
     /// The pair of groups of each VPC, as far as it was there and clean.
-    vpcs: BTreeMap<String, Found>,
+    vpcs: BTreeMap<String, VpcGroups>,
     observed: Timestamp,
 }
 
@@ -83,9 +85,9 @@ impl Prior {
 }
 
 impl Action for IsolateInstance {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "isolate-instance",
-        sentence: "Cuts every network interface of the instance off, tracked connections included.",
+        sentence: "Isolates the instance's network interfaces; established connections through NAT or endpoints may survive.",
         resource_types: &["Instance"],
         reads: &[
             "ec2:DescribeInstances",
@@ -108,30 +110,30 @@ impl Action for IsolateInstance {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::Instance { instance_id } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::Instance { instance_id } = &context.resource.kind else {
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
         };
         let (present, interfaces, groups) = futures::join!(
-            scope.seen.instance(scope.account, instance_id),
-            interfaces::of_instance(scope, instance_id),
-            groups::describe(scope, None)
+            context.cache.instance(context.account, instance_id),
+            interfaces::of_instance(context, instance_id),
+            groups::describe(context, None)
         );
         present?;
         let (interfaces, groups) = (interfaces?, groups?);
         if interfaces.is_empty() {
             return Err(ActionError::new(
-                Kind::Failed,
+                ErrorKind::Failed,
                 format!("the instance `{instance_id}` has no network interface"),
             ));
         }
         let mut vpcs = groups::clean(&groups, parameters.isolation());
         vpcs.retain(|vpc, _| interfaces.iter().any(|interface| interface.vpc == *vpc));
         let prior =
-            Prior { instance_id: instance_id.clone(), interfaces, vpcs, observed: scope.now };
+            Prior { instance_id: instance_id.clone(), interfaces, vpcs, observed: context.now };
         let name = parameters.isolation().group_name();
         let mut changes: Vec<Change> =
             prior.interfaces.iter().filter_map(|it| change(it, &prior.vpcs, &name)).collect();
@@ -143,15 +145,15 @@ impl Action for IsolateInstance {
                 }
             }
         }
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        let known = known_groups(scope, prior, parameters.isolation()).await?;
+        let known = known_groups(context, prior, parameters.isolation()).await?;
         let vpcs = prior.vpcs();
         let mut purposes = vec![parameters.isolation()];
         if parameters.cut_tracked_connections {
@@ -163,36 +165,36 @@ impl Action for IsolateInstance {
         };
         if vpcs.iter().any(lacks) {
             // No group is made for an instance that is gone.
-            instance::describe(scope.account, &prior.instance_id).await?;
+            instance::describe(context.account, &prior.instance_id).await?;
         }
-        let groups = join_all(purposes.iter().map(|it| ready(scope, &vpcs, &known, *it))).await;
+        let groups = join_all(purposes.iter().map(|it| ready(context, &vpcs, &known, *it))).await;
         let mut groups = groups.into_iter();
         let (isolation, transit) = (groups.next().unwrap_or_default(), groups.next());
         let ended = join_all(prior.changeable().map(|interface| {
             let isolation = of_vpc(&isolation, interface);
             let transit = transit.as_ref().map(|ready| of_vpc(ready, interface));
-            cut_off(scope, interface, (parameters.isolation(), isolation), transit)
+            cut_off(context, interface, (parameters.isolation(), isolation), transit)
         }))
         .await;
         let all_gone = !ended.is_empty() && ended.iter().all(|end| matches!(end, Ok(Cut::Gone)));
         if all_gone {
             let message =
                 format!("the instance `{}` has none of its interfaces any more", prior.instance_id);
-            return Err(ActionError::new(Kind::Gone, message));
+            return Err(ActionError::new(ErrorKind::Gone, message));
         }
         ActionError::all(ended.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         // Read by attachment, not by the ids in the record: an interface that
         // was attached since is a way out.
         let (present, groups) = futures::join!(
-            interfaces::of_instance(scope, &prior.instance_id),
-            groups::describe(scope, None)
+            interfaces::of_instance(context, &prior.instance_id),
+            groups::describe(context, None)
         );
         let isolation = parameters.isolation();
         let clean = groups::clean(&groups?, isolation);
@@ -200,7 +202,7 @@ impl Action for IsolateInstance {
     }
 
     async fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
@@ -208,7 +210,7 @@ impl Action for IsolateInstance {
         // still carries our group.
         let ids: Vec<&str> = prior.changeable().map(|interface| interface.id.as_str()).collect();
         let (present, groups) =
-            futures::join!(interfaces::by_id(scope, &ids), groups::describe(scope, None));
+            futures::join!(interfaces::by_id(context, &ids), groups::describe(context, None));
         let (present, groups) = (present?, groups?);
         let ours: Vec<&str> = groups.iter().filter_map(|group| group.group_id()).collect();
         let ended = join_all(prior.changeable().map(|before| {
@@ -216,18 +218,18 @@ impl Action for IsolateInstance {
             // What apply leaves, or what a crash in its middle left.
             let by_us =
                 |groups: &[String]| matches!(groups, [group] if ours.contains(&group.as_str()));
-            interfaces::put_back(scope, before, now, by_us)
+            interfaces::put_back(context, before, now, by_us)
         }))
         .await;
         let mut undone = Undone::all(ended)?;
         let (isolation, vpcs) = (parameters.isolation(), prior.vpcs());
-        undone.restored.extend(groups::delete_unused(scope, &groups, isolation, &vpcs).await?);
+        undone.restored.extend(groups::delete_unused(context, &groups, isolation, &vpcs).await?);
         Ok(undone)
     }
 }
 
 /// What a plan says of one interface; `None` when it is isolated already.
-fn change(interface: &Interface, vpcs: &BTreeMap<String, Found>, name: &str) -> Option<Change> {
+fn change(interface: &Interface, vpcs: &BTreeMap<String, VpcGroups>, name: &str) -> Option<Change> {
     let group = vpcs.get(&interface.vpc).and_then(|found| found.isolation.as_ref());
     if group.is_some_and(|group| interface.groups == [group.clone()]) {
         return None;
@@ -248,9 +250,9 @@ fn change(interface: &Interface, vpcs: &BTreeMap<String, Found>, name: &str) -> 
 fn judge(
     instance_id: &str,
     present: &[Interface],
-    clean: &BTreeMap<String, Found>,
+    clean: &BTreeMap<String, VpcGroups>,
     name: &str,
-) -> Verdict {
+) -> Verification {
     let mut broken = Vec::new();
     for interface in present {
         let Interface { id, vpc, groups, requester_managed } = interface;
@@ -266,11 +268,13 @@ fn judge(
         broken.push(format!("{id} is in {groups}, not in {name} ({isolation}) alone{why}"));
     }
     if !broken.is_empty() {
-        Verdict::Broken(broken.join("; "))
+        Verification::NotInEffect(broken.join("; "))
     } else if present.is_empty() {
-        Verdict::Holds(format!("the instance `{instance_id}` has no network interface any more"))
+        Verification::InEffect(format!(
+            "the instance `{instance_id}` has no network interface any more"
+        ))
     } else {
-        Verdict::Holds(format!("{} interface(s) in {name} alone", present.len()))
+        Verification::InEffect(format!("{} interface(s), each only in {name}", present.len()))
     }
 }
 
@@ -279,29 +283,29 @@ fn judge(
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
 
 async fn known_groups(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     prior: &Prior,
     isolation: Purpose<'_>,
-) -> Result<BTreeMap<String, Found>, ActionError> {
-    if scope.now.duration_since(prior.observed) <= FRESH {
+) -> Result<BTreeMap<String, VpcGroups>, ActionError> {
+    if context.now.duration_since(prior.observed) <= FRESH {
         return Ok(prior.vpcs.clone());
     }
-    Ok(groups::clean(&groups::describe(scope, None).await?, isolation))
+    Ok(groups::clean(&groups::describe(context, None).await?, isolation))
 }
 
 type Ready = BTreeMap<String, Result<String, ActionError>>;
 
 /// The group of this purpose in each VPC: the known one, or one made now.
 async fn ready(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     vpcs: &[String],
-    known: &BTreeMap<String, Found>,
+    known: &BTreeMap<String, VpcGroups>,
     purpose: Purpose<'_>,
 ) -> Ready {
     let ready = join_all(vpcs.iter().map(|vpc| async move {
         let group = match known.get(vpc).and_then(|found| found.of(purpose)) {
             Some(group) => Ok(group.clone()),
-            None => groups::ensure(scope, vpc, purpose).await,
+            None => groups::ensure(context, vpc, purpose).await,
         };
         (vpc.clone(), group)
     }))
@@ -312,7 +316,7 @@ async fn ready(
 fn of_vpc(ready: &Ready, interface: &Interface) -> Result<String, ActionError> {
     let vpc = &interface.vpc;
     ready.get(vpc).cloned().unwrap_or_else(|| {
-        Err(ActionError::new(Kind::Failed, format!("no group was prepared in {vpc}")))
+        Err(ActionError::new(ErrorKind::Failed, format!("no group was prepared in {vpc}")))
     })
 }
 
@@ -326,7 +330,7 @@ enum Cut {
 
 /// Takes one interface through both steps.
 async fn cut_off(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     interface: &Interface,
     (purpose, isolation): (Purpose<'_>, Result<String, ActionError>),
     transit: Option<Result<String, ActionError>>,
@@ -334,11 +338,11 @@ async fn cut_off(
     let isolation = isolation?;
     let through_transit = transit.is_some();
     let opened = match transit {
-        Some(Ok(group)) => put(scope, interface, Purpose::Transit, group).await,
+        Some(Ok(group)) => put(context, interface, Purpose::Transit, group).await,
         Some(Err(error)) => Err(error),
         None => Ok(Cut::Done),
     };
-    let closed = put(scope, interface, purpose, isolation).await;
+    let closed = put(context, interface, purpose, isolation).await;
     let id = &interface.id;
     match (opened, closed) {
         (_, Ok(Cut::Gone)) => Ok(Cut::Gone),
@@ -355,7 +359,7 @@ async fn cut_off(
         }
         (_, Err(error)) if through_transit => {
             // Whether the first step took effect is not known for certain.
-            let message = match interfaces::set_groups(scope, id, &interface.groups).await {
+            let message = match interfaces::set_groups(context, id, &interface.groups).await {
                 Ok(()) => format!("{}; it has its own groups again", error.message),
                 Err(back) => format!(
                     "{}; it may be open to everyone, because its own groups could not be put back: {}",
@@ -370,22 +374,22 @@ async fn cut_off(
 
 /// Puts an interface into one group alone.
 async fn put(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     interface: &Interface,
     purpose: Purpose<'_>,
     group: String,
 ) -> Result<Cut, ActionError> {
-    let mut result = interfaces::set_groups(scope, &interface.id, &[group]).await;
+    let mut result = interfaces::set_groups(context, &interface.id, &[group]).await;
     if result.as_ref().is_err_and(interfaces::lacks_group) {
         // Another response's undo deleted it after we had looked.
-        let group = groups::ensure(scope, &interface.vpc, purpose).await?;
-        result = interfaces::set_groups(scope, &interface.id, &[group]).await;
+        let group = groups::ensure(context, &interface.vpc, purpose).await?;
+        result = interfaces::set_groups(context, &interface.id, &[group]).await;
     }
     match result {
         Err(error) if interfaces::lacks_group(&error) => {
-            Err(ActionError { kind: Kind::Transient, ..error })
+            Err(ActionError { kind: ErrorKind::Transient, ..error })
         }
-        Err(error) if error.kind == Kind::Gone => Ok(Cut::Gone),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(Cut::Gone),
         result => result.map(|()| Cut::Done),
     }
 }
@@ -399,8 +403,8 @@ mod tests {
         Interface { id: id.to_owned(), vpc: "vpc-1".to_owned(), groups, requester_managed }
     }
 
-    fn vpcs(isolation: Option<&str>) -> BTreeMap<String, Found> {
-        let found = Found { isolation: isolation.map(str::to_owned), transit: None };
+    fn vpcs(isolation: Option<&str>) -> BTreeMap<String, VpcGroups> {
+        let found = VpcGroups { isolation: isolation.map(str::to_owned), transit: None };
         BTreeMap::from([("vpc-1".to_owned(), found)])
     }
 
@@ -437,7 +441,7 @@ mod tests {
     fn isolation_holds_for_every_interface_or_not_at_all() {
         let check = |present: &[Interface], isolation: Option<&str>, holds: bool| {
             let verdict = judge("i-1", present, &vpcs(isolation), "firebreak-isolation");
-            assert_eq!(matches!(verdict, Verdict::Holds(_)), holds, "{verdict:?}");
+            assert_eq!(matches!(verdict, Verification::InEffect(_)), holds, "{verdict:?}");
         };
         let cut = interface("eni-1", &["sg-iso"], false);
         check(std::slice::from_ref(&cut), Some("sg-iso"), true);

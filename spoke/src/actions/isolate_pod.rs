@@ -5,13 +5,13 @@
 //! A NetworkPolicy bites only where the cluster's network plugin enforces it:
 //! the VPC CNI with network policies enabled, Calico, Cilium (EKS user guide,
 //! "Limit Pod traffic with Kubernetes network policies"). Nothing in the API
-//! tells whether it does. Policies add up: what another one allows the pod
-//! stays allowed (Kubernetes, "Network Policies"), which `verify` tells. What
+//! shows whether it does. Policies add up: what another one allows the pod
+//! stays allowed (Kubernetes, "Network Policies"), which `verify` reports. What
 //! becomes of open connections is the plugin's affair. Pods on the host's
 //! network have no policies at all.
 //!
 //! The label is on the pods, not in the workload's template: a pod that is
-//! started later is free, and `verify` tells of it.
+//! started later is free, and `verify` reports it.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::pods::{self, Found};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::pods::{self, FoundPod};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::cluster::{DESCRIBE, Kubernetes, checked_name};
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct IsolatePod;
 
@@ -58,7 +60,7 @@ struct PriorPod {
 }
 
 impl Action for IsolatePod {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "isolate-pod",
         sentence: "Denies the workload's pods all traffic by a network policy, where the cluster's network plugin enforces one.",
         resource_types: &["EKSCluster"],
@@ -70,38 +72,41 @@ impl Action for IsolatePod {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let (_, workload) = pods::workload(&scope.resource.kind)?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let (_, workload) = pods::workload(&context.resource.kind)?;
         let namespace = workload.namespace.clone();
         if namespace == "kube-system" && !parameters.system_namespace {
             let why = "refused to isolate a pod of the namespace `kube-system`: the cluster's own services run there";
             let help = "set `system-namespace: true` where that is wanted".to_owned();
-            return Err(ActionError { help: Some(help), ..ActionError::new(Kind::Refused, why) });
+            return Err(ActionError {
+                help: Some(help),
+                ..ActionError::new(ErrorKind::Refused, why)
+            });
         }
-        let Found { kubernetes, pods } = pods::find(scope).await?;
+        let FoundPod { kubernetes, pods } = pods::find(context).await?;
         if let Some(pod) = pods.iter().find(|pod| uses_host_network(pod)) {
             let why = format!(
                 "the pod `{}` is on its host's network, where no network policy holds: cordon or isolate the node",
                 pod.name_any()
             );
-            return Err(ActionError::new(Kind::NotApplicable, why));
+            return Err(ActionError::new(ErrorKind::NotApplicable, why));
         }
-        let policy = policy(&kubernetes, &namespace, scope.response).await?;
+        let policy = policy(&kubernetes, &namespace, context.response).await?;
         let mut changes: Vec<Change> = pods
             .iter()
-            .filter(|pod| label(pod) != Some(scope.response))
+            .filter(|pod| label(pod) != Some(context.response))
             .map(|pod| Change {
                 what: format!("label {LABEL} of the pod {}", pod.name_any()),
                 before: label(pod).unwrap_or("none").to_owned(),
-                after: scope.response.to_owned(),
+                after: context.response.to_owned(),
             })
             .collect();
         if policy.is_none() {
             changes.push(Change {
-                what: format!("network policy {} in {namespace}", policy_name(scope.response)),
+                what: format!("network policy {} in {namespace}", policy_name(context.response)),
                 before: "none".to_owned(),
                 after: "denies the labelled pods all traffic, where the cluster's network plugin enforces network policies".to_owned(),
             });
@@ -110,21 +115,25 @@ impl Action for IsolatePod {
             name: pod.name_any(),
             uid: pod.uid().unwrap_or_default(),
             // Our own is none that was there before.
-            label: label(pod).filter(|label| *label != scope.response).map(str::to_owned),
+            label: label(pod).filter(|label| *label != context.response).map(str::to_owned),
         });
-        Ok(Observation { prior: Prior { namespace, pods: pods.collect() }, changes })
+        Ok(CapturedState { prior: Prior { namespace, pods: pods.collect() }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         // All that it has now, not only those that it had: a pod that was
         // replaced since is the workload's as well. Undo finds it by its label.
-        let Found { kubernetes, pods } = pods::find(scope).await?;
+        let FoundPod { kubernetes, pods } = pods::find(context).await?;
         let policies = kubernetes.namespaced(&prior.namespace);
-        let policy = denial(scope.response);
+        let policy = denial(context.response);
         kubernetes.create(&policies, &policy.name_any(), &policy).await?;
         let api = kubernetes.namespaced::<Pod>(&prior.namespace);
-        for pod in pods.iter().filter(|pod| label(pod) != Some(scope.response)) {
-            let labels = json!({ LABEL: scope.response });
+        for pod in pods.iter().filter(|pod| label(pod) != Some(context.response)) {
+            let labels = json!({ LABEL: context.response });
             let change = json!({ "metadata": { "uid": pod.uid(), "labels": labels } });
             kubernetes.patch(&api, &pod.name_any(), &change).await?;
         }
@@ -132,27 +141,27 @@ impl Action for IsolatePod {
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let Found { kubernetes, pods } = match pods::find(scope).await {
+    ) -> Result<Verification, ActionError> {
+        let FoundPod { kubernetes, pods } = match pods::find(context).await {
             Ok(found) => found,
-            Err(error) if error.kind == Kind::Gone => {
-                return Ok(Verdict::Holds(format!("nothing is left: {}", error.message)));
+            Err(error) if error.kind == ErrorKind::Gone => {
+                return Ok(Verification::InEffect(format!("nothing is left: {}", error.message)));
             }
             Err(error) => return Err(error),
         };
-        let name = policy_name(scope.response);
-        let broken = |why: String| Ok(Verdict::Broken(why));
-        match policy(&kubernetes, &prior.namespace, scope.response).await? {
+        let name = policy_name(context.response);
+        let broken = |why: String| Ok(Verification::NotInEffect(why));
+        match policy(&kubernetes, &prior.namespace, context.response).await? {
             None => return broken(format!("there is no network policy `{name}`")),
-            Some(policy) if !is_denial(&policy, scope.response) => {
+            Some(policy) if !is_denial(&policy, context.response) => {
                 return broken(format!("the network policy `{name}` was changed"));
             }
             Some(_) => {}
         }
-        if let Some(pod) = pods.iter().find(|pod| label(pod) != Some(scope.response)) {
+        if let Some(pod) = pods.iter().find(|pod| label(pod) != Some(context.response)) {
             return broken(format!("the pod `{}` is not isolated", pod.name_any()));
         }
         let all = kubernetes.namespaced::<NetworkPolicy>(&prior.namespace);
@@ -166,7 +175,7 @@ impl Action for IsolatePod {
                 ));
             }
         }
-        Ok(Verdict::Holds(format!(
+        Ok(Verification::InEffect(format!(
             "{} of the workload are denied all traffic by the network policy `{name}`, where the cluster's network plugin enforces network policies",
             if let [pod] = pods.as_slice() {
                 format!("the pod `{}`", pod.name_any())
@@ -176,27 +185,31 @@ impl Action for IsolatePod {
         )))
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let kubernetes = match pods::connect(scope).await {
+        let kubernetes = match pods::connect(context).await {
             Ok(kubernetes) => kubernetes,
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push("the cluster does not exist any more".to_owned());
                 return Ok(undone);
             }
             Err(error) => return Err(error),
         };
         let namespace = checked_name(&prior.namespace)?;
-        let name = policy_name(scope.response);
-        match policy(&kubernetes, namespace, scope.response).await? {
+        let name = policy_name(context.response);
+        match policy(&kubernetes, namespace, context.response).await? {
             None => {}
-            Some(policy) if is_denial(&policy, scope.response) => {
+            Some(policy) if is_denial(&policy, context.response) => {
                 kubernetes.delete(&kubernetes.namespaced(namespace), &policy).await?;
                 undone.restored.push(format!("the network policy `{name}` is deleted"));
             }
             Some(_) => undone.drift.push(format!("the network policy `{name}` was changed")),
         }
-        restore_labels(scope, &kubernetes, prior, &mut undone).await?;
+        restore_labels(context, &kubernetes, prior, &mut undone).await?;
         Ok(undone)
     }
 }
@@ -204,13 +217,13 @@ impl Action for IsolatePod {
 /// Every pod that carries the response's label, also one that was not recorded,
 /// gets its own back.
 async fn restore_labels(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     kubernetes: &Kubernetes<'_>,
     prior: &Prior,
     undone: &mut Undone,
 ) -> Result<(), ActionError> {
     let api = kubernetes.namespaced::<Pod>(&prior.namespace);
-    let ours = Expression::Equal(LABEL.to_owned(), scope.response.to_owned()).into();
+    let ours = Expression::Equal(LABEL.to_owned(), context.response.to_owned()).into();
     for pod in kubernetes.list(&api, &ours).await? {
         let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
         let recorded = prior.pods.iter().find(|it| it.name == name && it.uid == uid);
@@ -222,7 +235,7 @@ async fn restore_labels(
     for PriorPod { name, uid, label: before } in &prior.pods {
         match kubernetes.get(&api, name).await? {
             Some(pod) if pod.uid().as_ref() == Some(uid) => {
-                if label(&pod) != before.as_deref() && label(&pod) != Some(scope.response) {
+                if label(&pod) != before.as_deref() && label(&pod) != Some(context.response) {
                     undone.drift.push(format!("the label {LABEL} of `{name}` was changed"));
                 }
             }

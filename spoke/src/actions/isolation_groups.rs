@@ -18,10 +18,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::isolation_rules::{self, Direction};
-use super::{Change, Scope};
-use firebreak_client::pace::Class;
+use super::{ActionContext, Change};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// What a group is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl Purpose<'_> {
 
     fn is_clean(self, group: &SecurityGroup) -> bool {
         Direction::BOTH.iter().all(|direction| {
-            let Mend { revoke, authorize } =
-                mend_of(direction.permissions(group), &self.blocks(*direction));
+            let GroupRepair { revoke, authorize } =
+                repair_of(direction.permissions(group), &self.blocks(*direction));
             revoke.is_empty() && authorize.is_empty()
         })
     }
@@ -82,19 +82,19 @@ impl Purpose<'_> {
 const ISOLATION: &str = "firebreak-isolation";
 
 /// What a group's permissions have too much, and what they lack.
-struct Mend {
+struct GroupRepair {
     revoke: Vec<IpPermission>,
     authorize: Vec<IpPermission>,
 }
 
 /// The groups of one VPC that were there and as they should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Found {
+pub(super) struct VpcGroups {
     pub(super) isolation: Option<String>,
     pub(super) transit: Option<String>,
 }
 
-impl Found {
+impl VpcGroups {
     pub(super) fn of(&self, purpose: Purpose<'_>) -> Option<&String> {
         match purpose {
             Purpose::Isolation { .. } => self.isolation.as_ref(),
@@ -105,7 +105,7 @@ impl Found {
 
 /// All groups of Firebreak's names: in one VPC, or in all.
 pub(super) async fn describe(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     vpc: Option<&str>,
 ) -> Result<Vec<SecurityGroup>, ActionError> {
     let names = Filter::builder()
@@ -118,7 +118,7 @@ pub(super) async fn describe(
     let mut groups = Vec::new();
     let mut next = None;
     loop {
-        let page = scope
+        let page = context
             .account
             .ec2(Class::Ec2Read)
             .await
@@ -138,8 +138,11 @@ pub(super) async fn describe(
 
 /// The groups among these that are as they should be, by VPC: those for this
 /// isolation, and the transit groups.
-pub(super) fn clean(groups: &[SecurityGroup], isolation: Purpose<'_>) -> BTreeMap<String, Found> {
-    let mut vpcs: BTreeMap<String, Found> = BTreeMap::new();
+pub(super) fn clean(
+    groups: &[SecurityGroup],
+    isolation: Purpose<'_>,
+) -> BTreeMap<String, VpcGroups> {
+    let mut vpcs: BTreeMap<String, VpcGroups> = BTreeMap::new();
     for group in groups {
         let (Some(id), Some(vpc)) = (group.group_id(), group.vpc_id()) else { continue };
         let found = vpcs.entry(vpc.to_owned()).or_default();
@@ -184,36 +187,43 @@ const LOOKS: [Duration; 4] =
 
 /// Makes the VPC's group of this purpose, or repairs it, and returns its id.
 pub(super) async fn ensure(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     vpc: &str,
     purpose: Purpose<'_>,
 ) -> Result<String, ActionError> {
-    create(scope, vpc, purpose).await?;
+    create(context, vpc, purpose).await?;
     // Read back in every case: a new group allows all egress, in IPv6 too where
     // the VPC has it, and another worker may have made it in the same moment.
     for pause in LOOKS {
         tokio::time::sleep(pause).await;
-        let groups = describe(scope, Some(vpc)).await?;
+        let groups = describe(context, Some(vpc)).await?;
         let of_purpose =
             |group: &&SecurityGroup| group.group_name() == Some(&*purpose.group_name());
         let Some(group) = groups.iter().find(of_purpose) else { continue };
         let Some(id) = group.group_id() else { continue };
         // Boxed, so that the rare repair does not weigh on every isolation.
-        if Box::pin(mend(scope, id, group, purpose)).await? {
+        if Box::pin(repair(context, id, group, purpose)).await? {
             return Ok(id.to_owned());
         }
     }
     let name = purpose.group_name();
-    Err(ActionError::new(Kind::Transient, format!("the group `{name}` in {vpc} is not ready yet")))
+    Err(ActionError::new(
+        ErrorKind::Transient,
+        format!("the group `{name}` in {vpc} is not ready yet"),
+    ))
 }
 
 /// Makes the group unless it is there.
-async fn create(scope: Scope<'_>, vpc: &str, purpose: Purpose<'_>) -> Result<(), ActionError> {
+async fn create(
+    context: ActionContext<'_>,
+    vpc: &str,
+    purpose: Purpose<'_>,
+) -> Result<(), ActionError> {
     let tags = TagSpecification::builder()
         .resource_type(ResourceType::SecurityGroup)
         .tags(Tag::builder().key(TAG_KEY).value(TAG_VALUE).build())
         .build();
-    let call = scope
+    let call = context
         .account
         .ec2(Class::Ec2Write)
         .await
@@ -231,17 +241,17 @@ async fn create(scope: Scope<'_>, vpc: &str, purpose: Purpose<'_>) -> Result<(),
 
 /// Gives a group the rules of its purpose, all calls side by side. `false` when
 /// somebody changed it in the same moment: then it has to be read again.
-async fn mend(
-    scope: Scope<'_>,
+async fn repair(
+    context: ActionContext<'_>,
     id: &str,
     group: &SecurityGroup,
     purpose: Purpose<'_>,
 ) -> Result<bool, ActionError> {
     let [ingress, egress] = Direction::BOTH.map(|direction| async move {
-        let Mend { revoke, authorize } =
-            mend_of(direction.permissions(group), &purpose.blocks(direction));
-        let revoked = isolation_rules::revoke(scope, id, direction, revoke);
-        let authorized = isolation_rules::authorize(scope, id, direction, authorize);
+        let GroupRepair { revoke, authorize } =
+            repair_of(direction.permissions(group), &purpose.blocks(direction));
+        let revoked = isolation_rules::revoke(context, id, direction, revoke);
+        let authorized = isolation_rules::authorize(context, id, direction, authorize);
         let (revoked, authorized) = futures::try_join!(revoked, authorized)?;
         Ok::<bool, ActionError>(revoked && authorized)
     });
@@ -260,12 +270,12 @@ fn is_ours(group: &SecurityGroup) -> bool {
 /// interface uses; says which. A group without our tag was made by the
 /// organization and stays.
 pub(super) async fn delete_unused(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     groups: &[SecurityGroup],
     isolation: Purpose<'_>,
     vpcs: &[String],
 ) -> Result<Vec<String>, ActionError> {
-    let ended = vpcs.iter().map(|vpc| delete_pair(scope, groups, isolation, vpc));
+    let ended = vpcs.iter().map(|vpc| delete_pair(context, groups, isolation, vpc));
     let ended = join_all(ended).await;
     let (deleted, failed): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
     match ActionError::all(failed.into_iter().filter_map(Result::err).collect()) {
@@ -278,7 +288,7 @@ pub(super) async fn delete_unused(
 /// the transit group stays as well, though no interface is ever left in that
 /// one, so that the next isolation finds both.
 async fn delete_pair(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     groups: &[SecurityGroup],
     isolation: Purpose<'_>,
     vpc: &str,
@@ -291,11 +301,11 @@ async fn delete_pair(
                 && is_ours(group)
         });
         let Some(id) = ours.and_then(SecurityGroup::group_id) else { continue };
-        let call = scope.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
+        let call = context.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
         let result = call.send().await.map(|_| ());
         match result.map_err(|error| from_sdk("ec2:DeleteSecurityGroup", &error)) {
             Ok(()) => deleted.push(format!("the unused group {id} is deleted")),
-            Err(error) if error.kind == Kind::Gone => {}
+            Err(error) if error.kind == ErrorKind::Gone => {}
             // Another response still needs it.
             Err(error)
                 if error.has_code("DependencyViolation")
@@ -316,7 +326,7 @@ const EVERYONE_V6: &str = "::/0";
 /// Only a group that says exactly that makes flows untracked for certain: they
 /// are tracked again where a narrower rule matches as well (EC2 user guide,
 /// "Security group connection tracking").
-fn mend_of(permissions: &[IpPermission], blocks: &[String]) -> Mend {
+fn repair_of(permissions: &[IpPermission], blocks: &[String]) -> GroupRepair {
     let (mut present, mut revoke) = (BTreeSet::new(), Vec::new());
     let mut wanted = |block: Option<&str>| {
         let wanted = block.filter(|block| blocks.iter().any(|wanted| wanted == block));
@@ -355,7 +365,7 @@ fn mend_of(permissions: &[IpPermission], blocks: &[String]) -> Mend {
             builder.build()
         })
         .collect();
-    Mend { revoke, authorize }
+    GroupRepair { revoke, authorize }
 }
 
 #[cfg(test)]
@@ -422,11 +432,11 @@ mod tests {
             .build();
         let range = IpRange::builder().cidr_ip("10.0.0.0/8").build();
         let mixed = v4(EVERYONE_V4).ip_ranges(range).build();
-        let Mend { revoke, authorize } =
-            mend_of(&[https.clone(), mixed], &Purpose::Transit.blocks(Direction::Egress));
+        let GroupRepair { revoke, authorize } =
+            repair_of(&[https.clone(), mixed], &Purpose::Transit.blocks(Direction::Egress));
         assert_eq!(revoke, [https.clone(), v4("10.0.0.0/8").build()]);
         assert_eq!(authorize, [v6(EVERYONE_V6).build()]);
-        let Mend { revoke, authorize } = mend_of(std::slice::from_ref(&https), &[]);
+        let GroupRepair { revoke, authorize } = repair_of(std::slice::from_ref(&https), &[]);
         assert_eq!((revoke, authorize), (vec![https], Vec::new()));
     }
 
@@ -437,7 +447,7 @@ mod tests {
         };
         let dirty = named("sg-2", Purpose::Transit).build();
         let groups = [named("sg-1", Purpose::ISOLATION).build(), dirty];
-        let found = Found { isolation: Some("sg-1".to_owned()), transit: None };
+        let found = VpcGroups { isolation: Some("sg-1".to_owned()), transit: None };
         assert_eq!(
             clean(&groups, Purpose::ISOLATION),
             BTreeMap::from([("vpc-1".to_owned(), found)])

@@ -3,10 +3,10 @@
 
 use aws_sdk_ec2::types::{IpPermission, SecurityGroup};
 
-use super::Scope;
-use firebreak_client::pace::Class;
+use super::ActionContext;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Into the group or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Direction {
 /// Takes permissions off; none is no call. `false` when the group was changed
 /// meanwhile: EC2 then refuses them all, so it has to be read again.
 pub(super) async fn revoke(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     group: &str,
     direction: Direction,
     permissions: Vec<IpPermission>,
@@ -38,7 +38,7 @@ pub(super) async fn revoke(
     if permissions.is_empty() {
         return Ok(true);
     }
-    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+    let ec2 = context.account.ec2(Class::Ec2Write).await;
     let permissions = Some(permissions);
     let result = match direction {
         Direction::Ingress => {
@@ -57,7 +57,7 @@ pub(super) async fn revoke(
 
 /// Adds permissions; none is no call. `false` as for [`revoke`].
 pub(super) async fn authorize(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     group: &str,
     direction: Direction,
     permissions: Vec<IpPermission>,
@@ -65,7 +65,7 @@ pub(super) async fn authorize(
     if permissions.is_empty() {
         return Ok(true);
     }
-    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+    let ec2 = context.account.ec2(Class::Ec2Write).await;
     let permissions = Some(permissions);
     let result = match direction {
         Direction::Ingress => {
@@ -87,7 +87,7 @@ pub(super) async fn authorize(
 fn settle(result: Result<(), ActionError>, raced: &str) -> Result<bool, ActionError> {
     match result {
         Ok(()) => Ok(true),
-        Err(error) if error.has_code(raced) || error.kind == Kind::Gone => Ok(false),
+        Err(error) if error.has_code(raced) || error.kind == ErrorKind::Gone => Ok(false),
         Err(error) => Err(error),
     }
 }

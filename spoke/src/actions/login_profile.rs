@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
+use super::ActionContext;
 use super::principals::{Holder, Subject};
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// What the next sign-in with a password asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,21 +22,25 @@ pub(super) enum Password {
 pub(super) fn user(subject: &Subject) -> Result<&str, ActionError> {
     match &subject.holder {
         Holder::User(name) => Ok(name),
-        Holder::Role(name) => {
-            Err(ActionError::new(Kind::NotApplicable, format!("the role `{name}` has no password")))
-        }
+        Holder::Role(name) => Err(ActionError::new(
+            ErrorKind::NotApplicable,
+            format!("the role `{name}` has no password"),
+        )),
     }
 }
 
 /// The user's password; `None` where it has none. IAM answers a missing user alike.
-pub(super) async fn get(scope: Scope<'_>, user: &str) -> Result<Option<Password>, ActionError> {
-    let iam = scope.account.iam(Class::IamRead).await;
+pub(super) async fn get(
+    context: ActionContext<'_>,
+    user: &str,
+) -> Result<Option<Password>, ActionError> {
+    let iam = context.account.iam(Class::IamRead).await;
     let answer = iam.get_login_profile().user_name(user).send().await;
     match answer.map_err(|error| from_sdk("iam:GetLoginProfile", &error)) {
         Ok(answer) => Ok(answer.login_profile.map(|profile| {
             if profile.password_reset_required { Password::ToBeChanged } else { Password::Valid }
         })),
-        Err(error) if error.kind == Kind::Gone => Ok(None),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,51 +1,59 @@
 //! Managed policies of users and roles: looked up, attached, detached.
 
-use super::Scope;
+use super::ActionContext;
 use super::principals::Holder;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// The ARN that names a policy: itself, or one of AWS's own by its name.
-pub(super) fn arn(scope: Scope<'_>, named: &str) -> String {
+pub(super) fn arn(context: ActionContext<'_>, named: &str) -> String {
     if named.starts_with("arn:") {
         return named.to_owned();
     }
-    format!("arn:{}:iam::aws:policy/{named}", scope.account.partition)
+    format!("arn:{}:iam::aws:policy/{named}", context.account.partition)
 }
 
 /// The managed policy of AWS that denies everything.
-pub(super) fn deny_all(scope: Scope<'_>) -> String {
-    arn(scope, "AWSDenyAll")
+pub(super) fn deny_all(context: ActionContext<'_>) -> String {
+    arn(context, "AWSDenyAll")
 }
 
 /// Asserts that a policy exists, so that a plan with a wrong name fails before
 /// anything is changed, and is not taken for a missing user or role.
-pub(super) async fn assert_exists(scope: Scope<'_>, arn: &str) -> Result<(), ActionError> {
-    let iam = scope.account.iam(Class::IamRead).await;
+pub(super) async fn assert_exists(
+    context: ActionContext<'_>,
+    arn: &str,
+) -> Result<(), ActionError> {
+    let iam = context.account.iam(Class::IamRead).await;
     match iam.get_policy().policy_arn(arn).send().await {
         Ok(_) => Ok(()),
         Err(error) => {
             let error = from_sdk("iam:GetPolicy", &error);
-            if error.kind != Kind::Gone {
+            if error.kind != ErrorKind::Gone {
                 return Err(error);
             }
             let message = format!("the managed policy `{arn}` does not exist: {}", error.message);
             let help = "name a policy of AWS, or one that is in every account, by its ARN there";
-            Err(ActionError { kind: Kind::Failed, message, help: Some(help.to_owned()), ..error })
+            Err(ActionError {
+                kind: ErrorKind::Failed,
+                message,
+                help: Some(help.to_owned()),
+                ..error
+            })
         }
     }
 }
 
 /// Whether a policy is attached.
 pub(super) async fn is_attached(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     arn: &str,
 ) -> Result<bool, ActionError> {
     let mut marker: Option<String> = None;
     loop {
-        let iam = scope.account.iam(Class::IamRead).await;
+        let iam = context.account.iam(Class::IamRead).await;
         let (policies, truncated, next) = match holder {
             Holder::User(user) => {
                 let call = iam.list_attached_user_policies().user_name(user).set_marker(marker);
@@ -76,11 +84,11 @@ pub(super) async fn is_attached(
 
 /// Attaches a policy; one that is attached already stays.
 pub(super) async fn attach(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     arn: &str,
 ) -> Result<(), ActionError> {
-    let iam = scope.account.iam(Class::IamWrite).await;
+    let iam = context.account.iam(Class::IamWrite).await;
     let result = match holder {
         Holder::User(user) => {
             let call = iam.attach_user_policy().user_name(user).policy_arn(arn);
@@ -105,11 +113,11 @@ pub(super) async fn attach(
 
 /// Detaches a policy; one that is not attached is well.
 pub(super) async fn detach(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     holder: &Holder,
     arn: &str,
 ) -> Result<(), ActionError> {
-    let iam = scope.account.iam(Class::IamWrite).await;
+    let iam = context.account.iam(Class::IamWrite).await;
     let result = match holder {
         Holder::User(user) => {
             let call = iam.detach_user_policy().user_name(user).policy_arn(arn);
@@ -123,7 +131,7 @@ pub(super) async fn detach(
         }
     };
     match result {
-        Err(error) if error.kind == Kind::Gone => Ok(()),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(()),
         result => result,
     }
 }

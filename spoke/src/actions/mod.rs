@@ -27,12 +27,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use firebreak_model::action::{
-    About, ActionCatalog, ActionFacts, Change, Observation, Phase, Reversal,
+    ActionCatalog, ActionFacts, ActionSpec, CapturedState, Change, Phase, Reversal,
 };
 
-use crate::account::Account;
-use crate::seen::Seen;
-use firebreak_model::error::{ActionError, Kind};
+use crate::account::AccountSession;
+use crate::read_cache::ReadCache;
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::Resource;
 
 mod access_entry;
@@ -99,9 +99,9 @@ mod terminate_instance;
 
 /// Where and for what an action runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Scope<'a> {
+pub struct ActionContext<'a> {
     /// The clients. Only reads are allowed through those that `observe` gets.
-    pub account: &'a Account,
+    pub account: &'a AccountSession,
     /// What is acted on.
     pub resource: &'a Resource,
     /// The id of the response, which names what the action creates.
@@ -114,20 +114,20 @@ pub struct Scope<'a> {
     pub now: Timestamp,
     /// The name of the spoke role in use, which no action may touch.
     pub spoke_role: &'a str,
-    /// What this decision has read already; only `observe` uses it.
-    pub seen: &'a Seen,
+    /// The decision's read cache; only `capture` uses it.
+    pub cache: &'a ReadCache,
 }
 
 /// What `verify` read back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// The resource is as the action leaves it; a sentence says what was seen.
-    Holds(String),
-    /// It is not; a sentence says what was seen instead.
-    Broken(String),
-    /// What `apply` started is still under way; a sentence says how far it is.
-    /// It is asked again, if need be by another worker.
-    Pending(String),
+pub enum Verification {
+    /// The action's change is in effect; a sentence says what was read.
+    InEffect(String),
+    /// It is not in effect; a sentence says what was read instead.
+    NotInEffect(String),
+    /// What `apply` started is still in progress; a sentence says how far.
+    /// Another worker may ask again.
+    InProgress(String),
 }
 
 /// What `undo` did.
@@ -141,7 +141,7 @@ pub struct Undone {
 
 impl Undone {
     /// What several undos that ran side by side did; the first failure decides
-    /// its kind, and all are told.
+    /// its kind, and all are reported.
     fn all(ended: Vec<Result<Self, ActionError>>) -> Result<Self, ActionError> {
         let (mut undone, mut failed) = (Self::default(), Vec::new());
         for one in ended {
@@ -159,8 +159,8 @@ impl Undone {
 
 /// One action. See the module's contract.
 pub trait Action {
-    /// What it says of itself.
-    const ABOUT: About;
+    /// Its specification.
+    const SPEC: ActionSpec;
     /// Actions of the same phase that have to run before this one where a rule
     /// asks for both, because this one would stand in their way.
     const AFTER: &'static [&'static str] = &[];
@@ -181,57 +181,57 @@ pub trait Action {
     }
 
     /// Reads the prior state.
-    fn observe(
-        scope: Scope<'_>,
+    fn capture(
+        context: ActionContext<'_>,
         parameters: &Self::Parameters,
-    ) -> impl Future<Output = Result<Observation<Self::Prior>, ActionError>> + Send;
+    ) -> impl Future<Output = Result<CapturedState<Self::Prior>, ActionError>> + Send;
 
     /// Makes the change.
     fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Self::Parameters,
         prior: &Self::Prior,
     ) -> impl Future<Output = Result<(), ActionError>> + Send;
 
     /// Reads back whether the change holds.
     fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Self::Parameters,
         prior: &Self::Prior,
-    ) -> impl Future<Output = Result<Verdict, ActionError>> + Send;
+    ) -> impl Future<Output = Result<Verification, ActionError>> + Send;
 
     /// The ARNs of users and roles that it changes besides the target, so that
     /// whoever protects them by policy is heard.
-    fn touches(_scope: Scope<'_>, _prior: &Self::Prior) -> Vec<String> {
+    fn touches(_scope: ActionContext<'_>, _prior: &Self::Prior) -> Vec<String> {
         Vec::new()
     }
 
     /// Puts the prior state back.
     fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Self::Parameters,
         prior: &Self::Prior,
     ) -> impl Future<Output = Result<Undone, ActionError>> + Send;
 }
 
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError>> + Send + 'a>>;
+type ActionFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError>> + Send + 'a>>;
 
 /// An action as the list holds it: parameters and prior state as JSON, because
 /// that is how policies and records carry them.
 #[derive(Clone, Copy)]
-pub struct Entry {
-    /// What the action says of itself.
-    pub about: About,
+pub struct RegisteredAction {
+    /// The action's specification.
+    pub spec: ActionSpec,
     /// What policy and plan know of it.
     pub facts: ActionFacts,
-    observe: for<'a> fn(Scope<'a>, &'a Value) -> Answer<'a, Observation<Value>>,
-    apply: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, ()>,
-    verify: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Verdict>,
-    undo: for<'a> fn(Scope<'a>, &'a Value, &'a Value) -> Answer<'a, Undone>,
-    touches: fn(Scope<'_>, &Value) -> Result<Vec<String>, ActionError>,
+    capture: for<'a> fn(ActionContext<'a>, &'a Value) -> ActionFuture<'a, CapturedState<Value>>,
+    apply: for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, ()>,
+    verify: for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, Verification>,
+    undo: for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, Undone>,
+    touches: fn(ActionContext<'_>, &Value) -> Result<Vec<String>, ActionError>,
 }
 
-const ALL: &[Entry] = &[
+const ALL: &[RegisteredAction] = &[
     entry::<isolate_instance::IsolateInstance>(),
     entry::<revoke_instance_credentials::RevokeInstanceCredentials>(),
     entry::<deactivate_access_key::DeactivateAccessKey>(),
@@ -288,16 +288,16 @@ pub fn catalog() -> ActionCatalog {
 }
 
 /// Every action, in the order in which lists show them.
-pub fn all() -> &'static [Entry] {
+pub fn all() -> &'static [RegisteredAction] {
     ALL
 }
 
 /// The action of this name.
-pub fn find(name: &str) -> Option<&'static Entry> {
-    all().iter().find(|entry| entry.about.name == name)
+pub fn find(name: &str) -> Option<&'static RegisteredAction> {
+    all().iter().find(|entry| entry.spec.name == name)
 }
 
-impl Entry {
+impl RegisteredAction {
     /// The JSON Schema of the parameters.
     pub fn schema(&self) -> Value {
         (self.facts.schema)()
@@ -311,62 +311,66 @@ impl Entry {
 
     /// See [`Action::observe`]. A resource of another account than the
     /// session's is refused before any call.
-    pub async fn observe(
+    pub async fn capture(
         &self,
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Value,
-    ) -> Result<Observation<Value>, ActionError> {
-        assert_account(scope)?;
-        (self.observe)(scope, parameters).await
+    ) -> Result<CapturedState<Value>, ActionError> {
+        assert_account(context)?;
+        (self.capture)(context, parameters).await
     }
 
     /// See [`Action::touches`].
-    pub fn touches(&self, scope: Scope<'_>, prior: &Value) -> Result<Vec<String>, ActionError> {
-        (self.touches)(scope, prior)
+    pub fn touches(
+        &self,
+        context: ActionContext<'_>,
+        prior: &Value,
+    ) -> Result<Vec<String>, ActionError> {
+        (self.touches)(context, prior)
     }
 
     /// See [`Action::apply`].
     pub async fn apply(
         &self,
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Value,
         prior: &Value,
     ) -> Result<(), ActionError> {
-        assert_account(scope)?;
-        (self.apply)(scope, parameters, prior).await
+        assert_account(context)?;
+        (self.apply)(context, parameters, prior).await
     }
 
     /// See [`Action::verify`].
     pub async fn verify(
         &self,
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Value,
         prior: &Value,
-    ) -> Result<Verdict, ActionError> {
-        assert_account(scope)?;
-        (self.verify)(scope, parameters, prior).await
+    ) -> Result<Verification, ActionError> {
+        assert_account(context)?;
+        (self.verify)(context, parameters, prior).await
     }
 
     /// See [`Action::undo`].
     pub async fn undo(
         &self,
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Value,
         prior: &Value,
     ) -> Result<Undone, ActionError> {
-        assert_account(scope)?;
-        (self.undo)(scope, parameters, prior).await
+        assert_account(context)?;
+        (self.undo)(context, parameters, prior).await
     }
 }
 
-fn assert_account(scope: Scope<'_>) -> Result<(), ActionError> {
-    let (session, target) = (&scope.account.id, &scope.resource.account);
+fn assert_account(context: ActionContext<'_>) -> Result<(), ActionError> {
+    let (session, target) = (&context.account.id, &context.resource.account);
     if session == target {
         return Ok(());
     }
-    let arn = scope.resource.arn();
+    let arn = context.resource.arn();
     Err(ActionError::new(
-        Kind::Refused,
+        ErrorKind::Refused,
         format!(
             "refused to touch `{arn}`: the session is of account {session}, the target of {target}"
         ),
@@ -375,7 +379,7 @@ fn assert_account(scope: Scope<'_>) -> Result<(), ActionError> {
 
 const fn facts<A: Action>() -> ActionFacts {
     ActionFacts {
-        about: A::ABOUT,
+        spec: A::SPEC,
         after: A::AFTER,
         excludes: A::EXCLUDES,
         per_finding: A::PER_FINDING,
@@ -391,42 +395,42 @@ const fn facts<A: Action>() -> ActionFacts {
     }
 }
 
-const fn entry<A: Action>() -> Entry {
-    Entry {
-        about: A::ABOUT,
+const fn entry<A: Action>() -> RegisteredAction {
+    RegisteredAction {
+        spec: A::SPEC,
         facts: facts::<A>(),
-        observe: |scope, parameters| {
+        capture: |context, parameters| {
             Box::pin(async move {
                 let parameters = read::<A::Parameters>("parameters", parameters)?;
-                let Observation { prior, changes } = A::observe(scope, &parameters).await?;
+                let CapturedState { prior, changes } = A::capture(context, &parameters).await?;
                 let prior = serde_json::to_value(prior).map_err(|error| {
                     ActionError::new(
-                        Kind::Failed,
+                        ErrorKind::Failed,
                         format!("cannot record the prior state: {error}"),
                     )
                 })?;
-                Ok(Observation { prior, changes })
+                Ok(CapturedState { prior, changes })
             })
         },
-        apply: |scope, parameters, prior| {
+        apply: |context, parameters, prior| {
             Box::pin(async move {
                 let parameters = read::<A::Parameters>("parameters", parameters)?;
-                A::apply(scope, &parameters, &read("recorded prior state", prior)?).await
+                A::apply(context, &parameters, &read("recorded prior state", prior)?).await
             })
         },
-        verify: |scope, parameters, prior| {
+        verify: |context, parameters, prior| {
             Box::pin(async move {
                 let parameters = read::<A::Parameters>("parameters", parameters)?;
-                A::verify(scope, &parameters, &read("recorded prior state", prior)?).await
+                A::verify(context, &parameters, &read("recorded prior state", prior)?).await
             })
         },
-        undo: |scope, parameters, prior| {
+        undo: |context, parameters, prior| {
             Box::pin(async move {
                 let parameters = read::<A::Parameters>("parameters", parameters)?;
-                A::undo(scope, &parameters, &read("recorded prior state", prior)?).await
+                A::undo(context, &parameters, &read("recorded prior state", prior)?).await
             })
         },
-        touches: |scope, prior| Ok(A::touches(scope, &read("recorded prior state", prior)?)),
+        touches: |context, prior| Ok(A::touches(context, &read("recorded prior state", prior)?)),
     }
 }
 
@@ -435,5 +439,5 @@ fn read<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T, ActionError
     let empty = Value::Object(serde_json::Map::new());
     let value = if value.is_null() { &empty } else { value };
     T::deserialize(value)
-        .map_err(|error| ActionError::new(Kind::Failed, format!("unreadable {what}: {error}")))
+        .map_err(|error| ActionError::new(ErrorKind::Failed, format!("unreadable {what}: {error}")))
 }

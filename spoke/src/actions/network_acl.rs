@@ -6,10 +6,10 @@ use aws_sdk_ec2::types::{Filter, NetworkAcl, NetworkAclEntry, RuleAction};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, Undone};
-use firebreak_client::pace::Class;
+use super::{ActionContext, Undone};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// One deny entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,22 +38,22 @@ impl Way {
 
 /// The ACLs that govern these subnets.
 pub(super) async fn of_subnets(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     subnets: &BTreeSet<String>,
 ) -> Result<Vec<NetworkAcl>, ActionError> {
-    describe(scope, "association.subnet-id", subnets).await
+    describe(context, "association.subnet-id", subnets).await
 }
 
 /// Those of these ACLs that exist.
 pub(super) async fn by_id(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     ids: &BTreeSet<String>,
 ) -> Result<Vec<NetworkAcl>, ActionError> {
-    describe(scope, "network-acl-id", ids).await
+    describe(context, "network-acl-id", ids).await
 }
 
 async fn describe(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     filter: &str,
     values: &BTreeSet<String>,
 ) -> Result<Vec<NetworkAcl>, ActionError> {
@@ -65,7 +65,7 @@ async fn describe(
     let mut acls = Vec::new();
     let mut next = None;
     loop {
-        let ec2 = scope.account.ec2(Class::Ec2Read).await;
+        let ec2 = context.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_network_acls().filters(filter.clone()).set_next_token(next);
         let page =
             call.send().await.map_err(|error| from_sdk("ec2:DescribeNetworkAcls", &error))?;
@@ -117,7 +117,7 @@ pub(super) fn missing(
                 "the network ACL `{id}` has no free rule number before {first_allow}, the first that allows"
             );
             let help = "renumber its entries, so that those that allow begin at 100";
-            let error = ActionError::new(Kind::Failed, message);
+            let error = ActionError::new(ErrorKind::Failed, message);
             return Err(ActionError { help: Some(help.to_owned()), ..error });
         };
         lacking.push(Deny { acl: id.to_owned(), number, way, block: *address });
@@ -150,9 +150,9 @@ pub(super) fn look(acls: &[NetworkAcl], deny: &Deny) -> There {
     }
 }
 
-pub(super) async fn create(scope: Scope<'_>, deny: &Deny) -> Result<(), ActionError> {
+pub(super) async fn create(context: ActionContext<'_>, deny: &Deny) -> Result<(), ActionError> {
     let Deny { acl, number, way, block } = deny;
-    let call = scope
+    let call = context
         .account
         .ec2(Class::Ec2Write)
         .await
@@ -179,7 +179,7 @@ pub(super) async fn create(scope: Scope<'_>, deny: &Deny) -> Result<(), ActionEr
 
 /// Takes an entry away, if it is still ours.
 pub(super) async fn delete(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     acls: &[NetworkAcl],
     deny: &Deny,
 ) -> Result<Undone, ActionError> {
@@ -192,7 +192,7 @@ pub(super) async fn delete(
         }
         There::Ours => {}
     }
-    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+    let ec2 = context.account.ec2(Class::Ec2Write).await;
     let call = ec2.delete_network_acl_entry().network_acl_id(acl).rule_number(*number);
     let result = call.egress(*way == Way::Egress).send().await.map(|_| ());
     match result.map_err(|error| from_sdk("ec2:DeleteNetworkAclEntry", &error)) {

@@ -10,16 +10,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use kube::core::{NamespaceResourceScope, Selector};
 
-use super::Scope;
+use super::ActionContext;
 use crate::cluster::{self, Kubernetes, Object, checked_name};
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{ResourceKind, Workload};
 
 /// The kinds of workload that are known, as findings name them.
 const KINDS: &str = "pods, deployments, daemonsets, statefulsets, replicasets and jobs";
 
 /// A workload's pods, and the cluster that they run in.
-pub(super) struct Found<'a> {
+pub(super) struct FoundPod<'a> {
     /// The cluster's API.
     pub(super) kubernetes: Kubernetes<'a>,
     /// The pods that have not ended; at least one.
@@ -28,7 +28,7 @@ pub(super) struct Found<'a> {
 
 /// The cluster and workload that a target names.
 pub(super) fn workload(kind: &ResourceKind) -> Result<(&str, &Workload), ActionError> {
-    let not_applicable = |why: &str| Err(ActionError::new(Kind::NotApplicable, why));
+    let not_applicable = |why: &str| Err(ActionError::new(ErrorKind::NotApplicable, why));
     match kind {
         ResourceKind::EksCluster { name, workload: Some(workload), .. } => Ok((name, workload)),
         ResourceKind::EksCluster { workload: None, .. } => {
@@ -48,24 +48,24 @@ pub(super) fn workload(kind: &ResourceKind) -> Result<(&str, &Workload), ActionE
 }
 
 /// The cluster's API, without a look at the workload.
-pub(super) async fn connect(scope: Scope<'_>) -> Result<Kubernetes<'_>, ActionError> {
-    let (name, _) = workload(&scope.resource.kind)?;
-    let cluster = cluster::describe(scope.account, name).await?;
-    Kubernetes::connect(scope.account, &cluster)
+pub(super) async fn connect(context: ActionContext<'_>) -> Result<Kubernetes<'_>, ActionError> {
+    let (name, _) = workload(&context.resource.kind)?;
+    let cluster = cluster::describe(context.account, name).await?;
+    Kubernetes::connect(context.account, &cluster)
 }
 
 /// The pods of the target's workload. `Gone` when the cluster or the workload
 /// does not exist any more, or has no pod that runs.
-pub(super) async fn find(scope: Scope<'_>) -> Result<Found<'_>, ActionError> {
-    let (_, workload) = workload(&scope.resource.kind)?;
+pub(super) async fn find(context: ActionContext<'_>) -> Result<FoundPod<'_>, ActionError> {
+    let (_, workload) = workload(&context.resource.kind)?;
     let Workload { kind, namespace, name } = workload;
     let (namespace, name) = (checked_name(namespace)?, checked_name(name)?);
     let known = ["pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs"];
     if !known.contains(&kind.as_str()) {
         let why = format!("a workload of type `{kind}` has no pods to be found: {KINDS} have");
-        return Err(ActionError::new(Kind::NotApplicable, why));
+        return Err(ActionError::new(ErrorKind::NotApplicable, why));
     }
-    let kubernetes = connect(scope).await?;
+    let kubernetes = connect(context).await?;
     let mut pods = match kind.as_str() {
         "pods" => {
             let pod = kubernetes.get(&kubernetes.namespaced::<Pod>(namespace), name).await?;
@@ -80,9 +80,9 @@ pub(super) async fn find(scope: Scope<'_>) -> Result<Found<'_>, ActionError> {
     pods.retain(|pod| !ended(pod));
     if pods.is_empty() {
         let why = format!("`{kind}/{name}` in the namespace `{namespace}` has no pod that runs");
-        return Err(ActionError::new(Kind::Gone, why));
+        return Err(ActionError::new(ErrorKind::Gone, why));
     }
-    Ok(Found { kubernetes, pods })
+    Ok(FoundPod { kubernetes, pods })
 }
 
 async fn owned_by(
@@ -123,7 +123,7 @@ where
     let Some(found) = kubernetes.get(&kubernetes.namespaced::<K>(namespace), name).await? else {
         return Ok(None);
     };
-    let failed = |why: String| ActionError::new(Kind::Failed, why);
+    let failed = |why: String| ActionError::new(ErrorKind::Failed, why);
     let uid = found.uid().ok_or_else(|| failed(format!("`{name}` has no uid")))?;
     let selector = selector(found).ok_or_else(|| failed(format!("`{name}` has no selector")))?;
     let selector = Selector::try_from(selector).map_err(|error| failed(error.to_string()))?;

@@ -4,11 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
+use super::ActionContext;
 use super::protected::refuse_protected;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Principal, PrincipalType, ResourceKind};
 
 /// A user or role.
@@ -49,7 +49,7 @@ pub(super) struct Present {
 /// The user or role that a target stands for, and its unique id where the
 /// finding has it; for every other principal why not.
 pub(super) fn holder(kind: &ResourceKind) -> Result<(Holder, Option<String>), ActionError> {
-    let refuse = |why: &str| Err(ActionError::new(Kind::Refused, why));
+    let refuse = |why: &str| Err(ActionError::new(ErrorKind::Refused, why));
     let Principal { kind, name, id } = match kind {
         ResourceKind::User { name } => return Ok((Holder::User(name.clone()), None)),
         ResourceKind::Role { name } => return Ok((Holder::Role(name.clone()), None)),
@@ -62,7 +62,10 @@ pub(super) fn holder(kind: &ResourceKind) -> Result<(Holder, Option<String>), Ac
         | ResourceKind::EcsCluster { .. }
         | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no user or role"));
+            return Err(ActionError::new(
+                ErrorKind::NotApplicable,
+                "the target is no user or role",
+            ));
         }
     };
     match (kind, name) {
@@ -96,7 +99,7 @@ pub(super) fn holder(kind: &ResourceKind) -> Result<(Holder, Option<String>), Ac
 pub(super) fn user(kind: &ResourceKind) -> Result<(Holder, Option<String>), ActionError> {
     match holder(kind)? {
         (Holder::Role(_), _) => Err(ActionError::new(
-            Kind::NotApplicable,
+            ErrorKind::NotApplicable,
             "the target is a role, which has no password for the console",
         )),
         user => Ok(user),
@@ -106,14 +109,14 @@ pub(super) fn user(kind: &ResourceKind) -> Result<(Holder, Option<String>), Acti
 /// Reads a user or role that `observe` is to plan for. One that must not be
 /// touched is refused, as is one whose unique id is another than the finding's.
 pub(super) async fn find(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     (holder, id): (Holder, Option<String>),
 ) -> Result<(Subject, Present), ActionError> {
-    let present = read(scope, &holder).await?;
+    let present = read(context, &holder).await?;
     let named = id.as_deref().and_then(|id| id.split(':').next()).filter(|id| is_unique_id(id));
     if let Some(named) = named.filter(|named| *named != present.id) {
         return Err(ActionError::new(
-            Kind::Refused,
+            ErrorKind::Refused,
             format!(
                 "refused to touch {}: its unique id is {}, the finding's is {named}",
                 holder.describe(),
@@ -126,20 +129,23 @@ pub(super) async fn find(
 
 /// Reads the user or role that a plan was made for. One that was made anew
 /// under its name since is another: the plan's own is gone.
-pub(super) async fn same(scope: Scope<'_>, subject: &Subject) -> Result<Present, ActionError> {
-    let present = read(scope, &subject.holder).await?;
+pub(super) async fn same(
+    context: ActionContext<'_>,
+    subject: &Subject,
+) -> Result<Present, ActionError> {
+    let present = read(context, &subject.holder).await?;
     if present.id == subject.id {
         return Ok(present);
     }
     let (described, id, now) = (subject.holder.describe(), &subject.id, &present.id);
     Err(ActionError::new(
-        Kind::Gone,
+        ErrorKind::Gone,
         format!("{described} is not the one that it was: its unique id was {id} and is {now} now"),
     ))
 }
 
-async fn read(scope: Scope<'_>, holder: &Holder) -> Result<Present, ActionError> {
-    let iam = scope.account.iam(Class::IamRead).await;
+async fn read(context: ActionContext<'_>, holder: &Holder) -> Result<Present, ActionError> {
+    let iam = context.account.iam(Class::IamRead).await;
     let arn = |boundary: Option<aws_sdk_iam::types::AttachedPermissionsBoundary>| {
         boundary.and_then(|it| it.permissions_boundary_arn)
     };
@@ -153,13 +159,13 @@ async fn read(scope: Scope<'_>, holder: &Holder) -> Result<Present, ActionError>
             let answer = iam.get_role().role_name(name).send().await;
             let answer = answer.map_err(|error| from_sdk("iam:GetRole", &error))?;
             if let Some(role) = &answer.role {
-                refuse_protected(&role.role_name, &role.path, scope.spoke_role)?;
+                refuse_protected(&role.role_name, &role.path, context.spoke_role)?;
             }
             answer.role.map(|it| Present { id: it.role_id, boundary: arn(it.permissions_boundary) })
         }
     };
     present.ok_or_else(|| {
-        ActionError::new(Kind::Failed, format!("IAM's answer lacks {}", holder.describe()))
+        ActionError::new(ErrorKind::Failed, format!("IAM's answer lacks {}", holder.describe()))
     })
 }
 

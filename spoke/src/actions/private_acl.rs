@@ -16,10 +16,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::block_public_access::{self, Flag};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::account::Account;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use crate::account::AccountSession;
 use crate::bucket;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct PrivateAcl;
 
@@ -93,9 +95,9 @@ impl Prior {
 const FULL: &str = "FULL_CONTROL";
 
 impl Action for PrivateAcl {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "private-acl",
-        sentence: "Makes the bucket's ACL private, so that it grants nothing to anybody but the owner.",
+        sentence: "Makes the bucket's ACL private: it grants access to the owner only.",
         resource_types: &["S3Bucket"],
         reads: &[
             "s3:GetAccountPublicAccessBlock",
@@ -110,17 +112,20 @@ impl Action for PrivateAcl {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        if are_disabled(scope.account, name).await? {
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        if are_disabled(context.account, name).await? {
             return Err(disabled(name));
         }
-        let prior = get(scope.account, name).await?;
+        let prior = get(context.account, name).await?;
         if prior.is_private() {
-            return Ok(Observation { prior, changes: Vec::new() });
+            return Ok(CapturedState { prior, changes: Vec::new() });
         }
         if prior.is_public()
-            && block_public_access::is_raised(scope, name, Flag::BlockPublicAcls).await?
+            && block_public_access::is_raised(context, name, Flag::BlockPublicAcls).await?
         {
             let message = format!(
                 "refused to touch the ACL of `{name}`: BlockPublicAcls would forbid to put its public grants back"
@@ -129,20 +134,24 @@ impl Action for PrivateAcl {
                 "use block-public-access, whose IgnorePublicAcls takes the public grants back"
                     .to_owned();
             let help = Some(help);
-            return Err(ActionError { help, ..ActionError::new(Kind::Refused, message) });
+            return Err(ActionError { help, ..ActionError::new(ErrorKind::Refused, message) });
         }
         let change = Change {
             what: format!("ACL of bucket {name}"),
             before: prior.describe(),
             after: "FULL_CONTROL by the owner".to_owned(),
         };
-        Ok(Observation { prior, changes: vec![change] })
+        Ok(CapturedState { prior, changes: vec![change] })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, _: &Prior) -> Result<(), ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let owner = scope.account.id.as_str();
-        let answer = bucket::call(scope.account, name, PUT, |s3| {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        _: &Prior,
+    ) -> Result<(), ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let owner = context.account.id.as_str();
+        let answer = bucket::call(context.account, name, PUT, |s3| {
             let call = s3.put_bucket_acl().bucket(name).expected_bucket_owner(owner);
             call.acl(BucketCannedAcl::Private).send()
         });
@@ -153,21 +162,31 @@ impl Action for PrivateAcl {
         }
     }
 
-    async fn verify(scope: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Verdict, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = get(scope.account, name).await?;
+    async fn verify(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        _: &Prior,
+    ) -> Result<Verification, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
         Ok(if present.is_private() {
-            Verdict::Holds(format!("the ACL of `{name}` grants nothing but its owner's control"))
+            Verification::InEffect(format!(
+                "the ACL of `{name}` grants nothing but its owner's control"
+            ))
         } else {
-            Verdict::Broken(format!("the ACL of `{name}` grants: {}", present.describe()))
+            Verification::NotInEffect(format!("the ACL of `{name}` grants: {}", present.describe()))
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
         let mut undone = Undone::default();
-        let present = match get(scope.account, name).await {
-            Err(error) if error.kind == Kind::Gone => {
+        let present = match get(context.account, name).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(format!("the bucket `{name}` does not exist any more"));
                 return Ok(undone);
             }
@@ -181,7 +200,7 @@ impl Action for PrivateAcl {
             undone.drift.push(format!("the ACL of `{name}` was changed since to {now}"));
             return Ok(undone);
         }
-        match put(scope.account, name, prior).await {
+        match put(context.account, name, prior).await {
             Err(error) if error.has_code(NOT_SUPPORTED) => {
                 undone.drift.push(format!("the ACLs of `{name}` were disabled since"));
             }
@@ -199,10 +218,10 @@ const NOT_SUPPORTED: &str = "AccessControlListNotSupported";
 
 fn disabled(name: &str) -> ActionError {
     let message = format!("the ACLs of the bucket `{name}` are disabled and grant nothing");
-    ActionError::new(Kind::NotApplicable, message)
+    ActionError::new(ErrorKind::NotApplicable, message)
 }
 
-async fn are_disabled(account: &Account, name: &str) -> Result<bool, ActionError> {
+async fn are_disabled(account: &AccountSession, name: &str) -> Result<bool, ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:GetBucketOwnershipControls", |s3| {
         s3.get_bucket_ownership_controls().bucket(name).expected_bucket_owner(owner).send()
@@ -213,14 +232,17 @@ async fn are_disabled(account: &Account, name: &str) -> Result<bool, ActionError
     Ok(rules.iter().any(|rule| rule.object_ownership == ObjectOwnership::BucketOwnerEnforced))
 }
 
-async fn get(account: &Account, name: &str) -> Result<Prior, ActionError> {
+async fn get(account: &AccountSession, name: &str) -> Result<Prior, ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:GetBucketAcl", |s3| {
         s3.get_bucket_acl().bucket(name).expected_bucket_owner(owner).send()
     });
     let answer = answer.await?;
     let unreadable = || {
-        ActionError::new(Kind::Failed, format!("the ACL of `{name}` has a grant without a grantee"))
+        ActionError::new(
+            ErrorKind::Failed,
+            format!("the ACL of `{name}` has a grant without a grantee"),
+        )
     };
     let grants = answer.grants.unwrap_or_default().into_iter().map(|grant| {
         let grantee = grant.grantee.ok_or_else(unreadable)?;
@@ -237,9 +259,9 @@ async fn get(account: &Account, name: &str) -> Result<Prior, ActionError> {
     Ok(Prior { owner, grants })
 }
 
-async fn put(account: &Account, name: &str, prior: &Prior) -> Result<(), ActionError> {
+async fn put(account: &AccountSession, name: &str, prior: &Prior) -> Result<(), ActionError> {
     let unbuilt = |error: BuildError| {
-        ActionError::new(Kind::Failed, format!("cannot name a grantee: {error}"))
+        ActionError::new(ErrorKind::Failed, format!("cannot name a grantee: {error}"))
     };
     let grants: Vec<S3Grant> = prior
         .grants

@@ -21,11 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use super::auto_scaling::{self, Membership};
 use super::instance_state::id;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::instance;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct ProtectInstance;
 
@@ -85,7 +87,7 @@ pub(super) struct Prior {
 }
 
 impl Action for ProtectInstance {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "protect-instance",
         sentence: "Keeps the instance and its volumes from being terminated, by its Auto Scaling group too.",
         resource_types: &["Instance"],
@@ -108,76 +110,77 @@ impl Action for ProtectInstance {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let instance_id = id(scope.resource)?;
-        let instance = scope.seen.instance(scope.account, instance_id).await?;
-        let present = present(scope, instance, instance_id).await?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = id(context.resource)?;
+        let instance = context.cache.instance(context.account, instance_id).await?;
+        let present = present(context, instance, instance_id).await?;
         let prior = wanted(parameters, present);
         let changes = changes(parameters, &prior);
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
         let id = &prior.instance_id;
-        instance::describe(scope.account, id).await?;
+        instance::describe(context.account, id).await?;
         let mut failed = Vec::new();
         // The group first: it is who terminates. One failure stops no other.
-        failed.extend(leave_group(scope, parameters, prior).await.err());
+        failed.extend(leave_group(context, parameters, prior).await.err());
         if prior.termination_protection.is_some() {
-            failed.extend(set(scope, id, &Attribute::Termination(true)).await.err());
+            failed.extend(set(context, id, &Attribute::Termination(true)).await.err());
         }
         if prior.stop_protection.is_some() {
-            failed.extend(set(scope, id, &Attribute::Stop(true)).await.err());
+            failed.extend(set(context, id, &Attribute::Stop(true)).await.err());
         }
         if prior.shutdown_behavior.is_some() {
-            failed.extend(set(scope, id, &Attribute::Shutdown("stop")).await.err());
+            failed.extend(set(context, id, &Attribute::Shutdown("stop")).await.err());
         }
         if !prior.devices.is_empty() {
             failed.extend(
-                set(scope, id, &Attribute::Volumes(&prior.devices, Goes::Never)).await.err(),
+                set(context, id, &Attribute::Volumes(&prior.devices, Goes::Never)).await.err(),
             );
         }
         ActionError::all(failed).map_or(Ok(()), Err)
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let id = &prior.instance_id;
-        let instance = instance::describe(scope.account, id).await?;
-        let present = present(scope, &instance, id).await?;
+        let instance = instance::describe(context.account, id).await?;
+        let present = present(context, &instance, id).await?;
         Ok(judge(&wanted(parameters, present)))
     }
 
     async fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
         let id = &prior.instance_id;
         let drift = |what: String| Undone { drift: vec![what], ..Undone::default() };
-        let instance = match instance::describe(scope.account, id).await {
+        let instance = match instance::describe(context.account, id).await {
             Ok(instance) => instance,
-            Err(error) if error.kind == Kind::Gone => return Ok(drift(error.message)),
+            Err(error) if error.kind == ErrorKind::Gone => return Ok(drift(error.message)),
             Err(error) => return Err(error),
         };
-        let present = present(scope, &instance, id).await?;
+        let present = present(context, &instance, id).await?;
         let mut ended = Vec::new();
         for attribute in to_restore(prior, &present) {
-            let told = format!("{} of {id} is {} again", attribute.name(), attribute.value());
-            let restored = set(scope, id, &attribute).await;
-            ended.push(restored.map(|()| Undone { restored: vec![told], ..Undone::default() }));
+            let described = format!("{} of {id} is {} again", attribute.name(), attribute.value());
+            let restored = set(context, id, &attribute).await;
+            ended
+                .push(restored.map(|()| Undone { restored: vec![described], ..Undone::default() }));
         }
-        ended.push(rejoin_group(scope, parameters, prior, present.membership.as_ref()).await);
+        ended.push(rejoin_group(context, parameters, prior, present.membership.as_ref()).await);
         Undone::all(ended)
     }
 }
@@ -219,8 +222,12 @@ impl Attribute<'_> {
     }
 }
 
-async fn set(scope: Scope<'_>, id: &str, attribute: &Attribute<'_>) -> Result<(), ActionError> {
-    let ec2 = scope.account.ec2(Class::Ec2Write).await;
+async fn set(
+    context: ActionContext<'_>,
+    id: &str,
+    attribute: &Attribute<'_>,
+) -> Result<(), ActionError> {
+    let ec2 = context.account.ec2(Class::Ec2Write).await;
     let call = ec2.modify_instance_attribute().instance_id(id);
     let flag = |value: bool| AttributeBooleanValue::builder().value(value).build();
     let call = match attribute {
@@ -248,10 +255,14 @@ async fn set(scope: Scope<'_>, id: &str, attribute: &Attribute<'_>) -> Result<()
 }
 
 /// Every attribute as it is now.
-async fn present(scope: Scope<'_>, instance: &Instance, id: &str) -> Result<Prior, ActionError> {
+async fn present(
+    context: ActionContext<'_>,
+    instance: &Instance,
+    id: &str,
+) -> Result<Prior, ActionError> {
     let spot = instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot);
     let read = |name: InstanceAttributeName| async move {
-        let ec2 = scope.account.ec2(Class::Ec2Read).await;
+        let ec2 = context.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_instance_attribute().instance_id(id).attribute(name);
         let answer = call.send().await;
         answer.map_err(|error| from_sdk("ec2:DescribeInstanceAttribute", &error))
@@ -260,7 +271,7 @@ async fn present(scope: Scope<'_>, instance: &Instance, id: &str) -> Result<Prio
         read(InstanceAttributeName::DisableApiTermination),
         read(InstanceAttributeName::DisableApiStop),
         read(InstanceAttributeName::InstanceInitiatedShutdownBehavior),
-        auto_scaling::membership(scope, id)
+        auto_scaling::membership(context, id)
     )?;
     let flag = |value: Option<&AttributeBooleanValue>| value.and_then(|value| value.value());
     let behavior = shutdown.instance_initiated_shutdown_behavior();
@@ -346,7 +357,7 @@ fn changes(parameters: &Parameters, prior: &Prior) -> Vec<Change> {
 const SPOT: &str = "none: a Spot Instance can have neither, and AWS may reclaim it at any time";
 
 /// What reading back says, from what would still have to change.
-fn judge(left: &Prior) -> Verdict {
+fn judge(left: &Prior) -> Verification {
     let Prior { instance_id: id, membership, devices, shutdown_behavior, .. } = left;
     let mut broken = Vec::new();
     if left.termination_protection.is_some() {
@@ -363,21 +374,21 @@ fn judge(left: &Prior) -> Verdict {
     }
     if let Some(Membership { group, lifecycle }) = membership {
         if lifecycle == "EnteringStandby" || lifecycle == "Detaching" {
-            return Verdict::Pending(format!("{id} is {lifecycle} in {group}"));
+            return Verification::InProgress(format!("{id} is {lifecycle} in {group}"));
         }
         broken.push(format!("it is {lifecycle} in the Auto Scaling group {group}"));
     }
     if !broken.is_empty() {
-        Verdict::Broken(format!("{id}: {}", broken.join("; ")))
+        Verification::NotInEffect(format!("{id}: {}", broken.join("; ")))
     } else if left.spot {
-        Verdict::Holds(format!("{id} is protected as far as can be; protections: {SPOT}"))
+        Verification::InEffect(format!("{id} is protected as far as can be; protections: {SPOT}"))
     } else {
-        Verdict::Holds(format!("{id} is protected"))
+        Verification::InEffect(format!("{id} is protected"))
     }
 }
 
 async fn leave_group(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     parameters: &Parameters,
     prior: &Prior,
 ) -> Result<(), ActionError> {
@@ -386,17 +397,17 @@ async fn leave_group(
     // Only what is in service is put on standby; another lifecycle passes.
     if lifecycle != "InService" && parameters.auto_scaling == AutoScaling::Standby {
         let message = format!("`{id}` is {lifecycle} in the Auto Scaling group `{group}`");
-        return Err(ActionError::new(Kind::Transient, message));
+        return Err(ActionError::new(ErrorKind::Transient, message));
     }
     let left = match parameters.auto_scaling {
-        AutoScaling::Standby => auto_scaling::enter_standby(scope, id, group).await,
-        AutoScaling::Detach => auto_scaling::detach(scope, id, group).await,
+        AutoScaling::Standby => auto_scaling::enter_standby(context, id, group).await,
+        AutoScaling::Detach => auto_scaling::detach(context, id, group).await,
         AutoScaling::Leave => return Ok(()),
     };
     match left {
         // By an earlier run: leaving twice is what Auto Scaling calls invalid.
         Err(error) if auto_scaling::unfit(&error) => {
-            let now = auto_scaling::membership(scope, id).await?;
+            let now = auto_scaling::membership(context, id).await?;
             let still = now.is_some_and(|now| {
                 now == Membership { lifecycle: lifecycle.clone(), group: group.clone() }
             });
@@ -428,7 +439,7 @@ fn to_restore<'a>(prior: &'a Prior, present: &Prior) -> Vec<Attribute<'a>> {
 }
 
 async fn rejoin_group(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     parameters: &Parameters,
     prior: &Prior,
     now: Option<&Membership>,
@@ -451,13 +462,13 @@ async fn rejoin_group(
         }
         Some(_) | None => {}
     }
-    if let Some(why) = auto_scaling::full(scope, group).await? {
+    if let Some(why) = auto_scaling::full(context, group).await? {
         return drift(why);
     }
     if now.is_some() {
-        auto_scaling::exit_standby(scope, id, group).await?;
+        auto_scaling::exit_standby(context, id, group).await?;
     } else {
-        auto_scaling::attach(scope, id, group).await?;
+        auto_scaling::attach(context, id, group).await?;
     }
     let restored = vec![format!(
         "{id} is in service in {group} again, which has one more instance than before: it launched a replacement, and its desired capacity has grown by one"
@@ -497,7 +508,7 @@ mod tests {
         assert!(changes.iter().any(|change| change.after == SPOT), "{changes:?}");
         let done =
             Prior { shutdown_behavior: None, devices: Vec::new(), membership: None, ..wanted };
-        let Verdict::Holds(seen) = judge(&done) else { panic!("not held") };
+        let Verification::InEffect(seen) = judge(&done) else { panic!("not held") };
         assert!(seen.contains("Spot"), "{seen}");
     }
 

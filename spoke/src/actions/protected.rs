@@ -2,7 +2,7 @@
 //! the organization's deployment or its people would be locked out, or AWS
 //! refuses to change them anyway.
 
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 /// Refuses a role that must not be touched. `spoke_role` is the name, with or
 /// without path, of the role that Firebreak itself uses in the account.
@@ -25,7 +25,7 @@ pub(super) fn refuse_protected(
     } else {
         return Ok(());
     };
-    Err(ActionError::new(Kind::Refused, format!("refused to touch the role `{name}`: {why}")))
+    Err(ActionError::new(ErrorKind::Refused, format!("refused to touch the role `{name}`: {why}")))
 }
 
 #[cfg(test)]

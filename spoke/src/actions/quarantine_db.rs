@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use super::interfaces;
 use super::isolation_groups::{self as isolation, Purpose};
 use super::quarantined::{self, Database, Holder, Member};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_model::error::{ActionError, Kind};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct QuarantineDb;
 
@@ -37,9 +39,9 @@ pub(super) struct Prior {
 }
 
 impl Action for QuarantineDb {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "quarantine-db",
-        sentence: "Puts the database, with its whole cluster, into a security group without rules and makes it private.",
+        sentence: "Moves the database, with its whole cluster, into a security group without rules and makes it private.",
         resource_types: &["RDSDBInstance", "RDSDBCluster"],
         reads: &[
             "ec2:DescribeSecurityGroups",
@@ -62,11 +64,14 @@ impl Action for QuarantineDb {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let database = quarantined::of_target(scope).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let database = quarantined::of_target(context).await?;
         database.refuse_stopped()?;
-        let vpc = quarantined::vpc(scope, &database).await?;
-        let described = isolation::describe(scope, Some(&vpc)).await?;
+        let vpc = quarantined::vpc(context, &database).await?;
+        let described = isolation::describe(context, Some(&vpc)).await?;
         let found = isolation::clean(&described, Purpose::ISOLATION)
             .remove(&vpc)
             .unwrap_or_default()
@@ -75,41 +80,47 @@ impl Action for QuarantineDb {
         if !changes.is_empty() {
             changes.extend(isolation::repairs(&described, &vpc, Purpose::ISOLATION));
         }
-        Ok(Observation { prior: Prior { database, vpc }, changes })
+        Ok(CapturedState { prior: Prior { database, vpc }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         // Before the group: none is made for a database that is gone.
-        let present = quarantined::of_holder(scope, &prior.database.holder).await?;
+        let present = quarantined::of_holder(context, &prior.database.holder).await?;
         present.refuse_stopped()?;
-        let group = isolation::ensure(scope, &prior.vpc, Purpose::ISOLATION).await?;
-        let ended = close(scope, &present, &group).await;
+        let group = isolation::ensure(context, &prior.vpc, Purpose::ISOLATION).await?;
+        let ended = close(context, &present, &group).await;
         if !ended.as_ref().is_err_and(lacks_group) {
             return ended;
         }
         // Another response's undo deleted it after it was looked at.
-        let again = isolation::ensure(scope, &prior.vpc, Purpose::ISOLATION).await?;
-        if again == group { ended } else { close(scope, &present, &again).await }
+        let again = isolation::ensure(context, &prior.vpc, Purpose::ISOLATION).await?;
+        if again == group { ended } else { close(context, &present, &again).await }
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let holder = &prior.database.holder;
-        let present = match quarantined::of_holder(scope, holder).await {
-            Err(error) if error.kind == Kind::Gone => return Ok(Verdict::Holds(error.message)),
+        let present = match quarantined::of_holder(context, holder).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
+                return Ok(Verification::InEffect(error.message));
+            }
             present => present?,
         };
-        let described = isolation::describe(scope, Some(&prior.vpc)).await?;
+        let described = isolation::describe(context, Some(&prior.vpc)).await?;
         let found =
             isolation::clean(&described, Purpose::ISOLATION).remove(&prior.vpc).unwrap_or_default();
         Ok(judge(&present, found.isolation.as_deref()))
     }
 
-    fn touches(scope: Scope<'_>, prior: &Prior) -> Vec<String> {
-        let Scope { account, resource, .. } = scope;
+    fn touches(context: ActionContext<'_>, prior: &Prior) -> Vec<String> {
+        let ActionContext { account, resource, .. } = context;
         let arn = |kind: &str, id: &str| {
             let (partition, region, id) = (&account.partition, &resource.region, id);
             format!("arn:{partition}:rds:{region}:{}:{kind}:{id}", account.id)
@@ -119,11 +130,15 @@ impl Action for QuarantineDb {
         std::iter::once(arn("cluster", cluster)).chain(members).collect()
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let holder = &prior.database.holder;
         let mut undone = Undone::default();
-        let described = isolation::describe(scope, Some(&prior.vpc)).await?;
-        match quarantined::of_holder(scope, holder).await {
+        let described = isolation::describe(context, Some(&prior.vpc)).await?;
+        match quarantined::of_holder(context, holder).await {
             Ok(present) => {
                 let ours: Vec<&str> = described
                     .iter()
@@ -134,7 +149,7 @@ impl Action for QuarantineDb {
                 if back.groups.is_some() || !back.members.is_empty() {
                     present.refuse_stopped()?;
                 }
-                match modify(scope, &present, back.groups, back.members).await {
+                match modify(context, &present, back.groups, back.members).await {
                     Err(error) if lacks_group(&error) => {
                         let groups = prior.database.groups.join(", ");
                         undone.restored.clear();
@@ -146,7 +161,7 @@ impl Action for QuarantineDb {
                     ended => ended?,
                 }
             }
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(format!("{holder} was deleted since"));
             }
             Err(error) => return Err(error),
@@ -154,7 +169,7 @@ impl Action for QuarantineDb {
         let vpcs = std::slice::from_ref(&prior.vpc);
         undone
             .restored
-            .extend(isolation::delete_unused(scope, &described, Purpose::ISOLATION, vpcs).await?);
+            .extend(isolation::delete_unused(context, &described, Purpose::ISOLATION, vpcs).await?);
         Ok(undone)
     }
 }
@@ -182,26 +197,32 @@ fn changes(database: &Database, vpc: &str, found: Option<&str>) -> Vec<Change> {
 }
 
 /// What reading back says.
-fn judge(present: &Database, clean: Option<&str>) -> Verdict {
+fn judge(present: &Database, clean: Option<&str>) -> Verification {
     let (name, holder) = (Purpose::ISOLATION.group_name(), &present.holder);
     let Some(clean) = clean else {
-        return Verdict::Broken(format!("there is no group {name} without rules for {holder}"));
+        return Verification::NotInEffect(format!(
+            "there is no group {name} without rules for {holder}"
+        ));
     };
     if present.groups != [clean] {
         let groups = present.groups.join(", ");
-        return Verdict::Broken(format!("{holder} is in {groups}, not in {name} ({clean}) alone"));
+        return Verification::NotInEffect(format!(
+            "{holder} is in {groups}, not in {name} ({clean}) alone"
+        ));
     }
     let public: Vec<&Member> = present.members.iter().filter(|member| member.public).collect();
     if let Some(member) = public.iter().find(|member| member.status != "modifying") {
-        return Verdict::Broken(format!(
+        return Verification::NotInEffect(format!(
             "the DB instance `{}` is publicly accessible",
             member.instance
         ));
     }
     if present.changing || !public.is_empty() {
-        return Verdict::Pending(format!("RDS is still moving {holder} into {name} ({clean})"));
+        return Verification::InProgress(format!(
+            "RDS is still moving {holder} into {name} ({clean})"
+        ));
     }
-    Verdict::Holds(format!("{holder} is in {name} ({clean}) alone and private"))
+    Verification::InEffect(format!("{holder} is in {name} ({clean}) alone and private"))
 }
 
 /// What has to be set so that all is as before.
@@ -210,7 +231,7 @@ struct Back {
     members: Vec<Member>,
 }
 
-/// Compares what is there with what was, and tells what is put back or left.
+/// Compares the present with the recorded state: what undo restores or leaves.
 fn put_back(prior: &Database, present: &Database, ours: &[&str], undone: &mut Undone) -> Back {
     let (holder, now) = (&prior.holder, present.groups.join(", "));
     let mut back = Back { groups: None, members: Vec::new() };
@@ -243,11 +264,15 @@ fn put_back(prior: &Database, present: &Database, ours: &[&str], undone: &mut Un
 }
 
 /// Puts a database into the isolation group alone, and makes it private.
-async fn close(scope: Scope<'_>, present: &Database, group: &str) -> Result<(), ActionError> {
+async fn close(
+    context: ActionContext<'_>,
+    present: &Database,
+    group: &str,
+) -> Result<(), ActionError> {
     let groups = (present.groups != [group]).then(|| vec![group.to_owned()]);
     let public = present.members.iter().filter(|member| member.public);
     let private = public.map(|member| Member { public: false, ..member.clone() }).collect();
-    modify(scope, present, groups, private).await
+    modify(context, present, groups, private).await
 }
 
 /// Whether a group, not the database, is what does not exist: RDS has no code
@@ -259,7 +284,7 @@ fn lacks_group(error: &ActionError) -> bool {
 /// Sets groups and flags; nothing to set is no call. An instance of its own
 /// gets both in one call: while RDS works on the first it would refuse a second.
 async fn modify(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     present: &Database,
     groups: Option<Vec<String>>,
     members: Vec<Member>,
@@ -270,21 +295,21 @@ async fn modify(
     match &present.holder {
         Holder::Instance(id) => {
             let public = members.first().map(|member| member.public);
-            quarantined::modify_instance(scope, id, groups, public).await
+            quarantined::modify_instance(context, id, groups, public).await
         }
         Holder::Cluster(id) => {
             // All are tried: an instance that cannot be changed now must not
             // keep the cluster open.
             let cluster = async {
                 match groups {
-                    Some(groups) => quarantined::modify_cluster(scope, id, groups).await,
+                    Some(groups) => quarantined::modify_cluster(context, id, groups).await,
                     None => Ok(()),
                 }
             }
             .await;
             let each = members.iter().map(|member| {
                 let public = Some(member.public);
-                quarantined::modify_instance(scope, &member.instance, None, public)
+                quarantined::modify_instance(context, &member.instance, None, public)
             });
             let ended = [cluster].into_iter().chain(join_all(each).await);
             ActionError::all(ended.filter_map(Result::err).collect()).map_or(Ok(()), Err)
@@ -313,7 +338,7 @@ mod tests {
     fn only_the_clean_group_alone_and_a_private_instance_hold() {
         let check = |database: Database, clean: Option<&str>, holds: bool| {
             let verdict = judge(&database, clean);
-            assert_eq!(matches!(verdict, Verdict::Holds(_)), holds, "{verdict:?}");
+            assert_eq!(matches!(verdict, Verification::InEffect(_)), holds, "{verdict:?}");
         };
         check(database(&["sg-i"], false), Some("sg-i"), true);
         check(database(&["sg-i"], false), None, false);

@@ -6,10 +6,10 @@ use std::fmt;
 use aws_sdk_rds::types::{DbCluster, DbInstance};
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
+use super::ActionContext;
 use crate::database;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 /// What carries the security groups.
@@ -56,16 +56,16 @@ impl Database {
 }
 
 /// The database that the finding names; of an instance in a cluster the cluster.
-pub(super) async fn of_target(scope: Scope<'_>) -> Result<Database, ActionError> {
-    match &scope.resource.kind {
+pub(super) async fn of_target(context: ActionContext<'_>) -> Result<Database, ActionError> {
+    match &context.resource.kind {
         ResourceKind::DbInstance { identifier } => {
-            let instance = database::instance(scope.account, identifier).await?;
+            let instance = database::instance(context.account, identifier).await?;
             match instance.db_cluster_identifier() {
-                Some(cluster) => of_cluster(scope, cluster).await,
+                Some(cluster) => of_cluster(context, cluster).await,
                 None => Ok(alone(identifier, &instance)),
             }
         }
-        ResourceKind::DbCluster { identifier } => of_cluster(scope, identifier).await,
+        ResourceKind::DbCluster { identifier } => of_cluster(context, identifier).await,
         ResourceKind::Instance { .. }
         | ResourceKind::AccessKey { .. }
         | ResourceKind::User { .. }
@@ -75,16 +75,19 @@ pub(super) async fn of_target(scope: Scope<'_>) -> Result<Database, ActionError>
         | ResourceKind::EcsCluster { .. }
         | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => {
-            Err(ActionError::new(Kind::NotApplicable, "the target is no RDS database"))
+            Err(ActionError::new(ErrorKind::NotApplicable, "the target is no RDS database"))
         }
     }
 }
 
 /// What was recorded, as it is now.
-pub(super) async fn of_holder(scope: Scope<'_>, holder: &Holder) -> Result<Database, ActionError> {
+pub(super) async fn of_holder(
+    context: ActionContext<'_>,
+    holder: &Holder,
+) -> Result<Database, ActionError> {
     match holder {
-        Holder::Instance(id) => Ok(alone(id, &database::instance(scope.account, id).await?)),
-        Holder::Cluster(id) => of_cluster(scope, id).await,
+        Holder::Instance(id) => Ok(alone(id, &database::instance(context.account, id).await?)),
+        Holder::Cluster(id) => of_cluster(context, id).await,
     }
 }
 
@@ -101,11 +104,11 @@ fn alone(id: &str, instance: &DbInstance) -> Database {
     }
 }
 
-async fn of_cluster(scope: Scope<'_>, id: &str) -> Result<Database, ActionError> {
-    let cluster: DbCluster = database::cluster(scope.account, id).await?;
+async fn of_cluster(context: ActionContext<'_>, id: &str) -> Result<Database, ActionError> {
+    let cluster: DbCluster = database::cluster(context.account, id).await?;
     // RDS modifies Aurora's instances one by one, a Multi-AZ DB cluster's never.
     let members = if cluster.engine().is_some_and(|engine| engine.starts_with("aurora")) {
-        database::members(scope.account, id).await?.iter().filter_map(member).collect()
+        database::members(context.account, id).await?.iter().filter_map(member).collect()
     } else {
         Vec::new()
     };
@@ -129,25 +132,28 @@ fn member(instance: &DbInstance) -> Option<Member> {
 }
 
 /// The VPC of a database: that of its DB subnet group.
-pub(super) async fn vpc(scope: Scope<'_>, database: &Database) -> Result<String, ActionError> {
-    let rds = scope.account.rds().await;
+pub(super) async fn vpc(
+    context: ActionContext<'_>,
+    database: &Database,
+) -> Result<String, ActionError> {
+    let rds = context.account.rds().await;
     let call = rds.describe_db_subnet_groups().db_subnet_group_name(&database.subnet_group);
     let answer =
         call.send().await.map_err(|error| from_sdk("rds:DescribeDBSubnetGroups", &error))?;
     let vpc = answer.db_subnet_groups().first().and_then(|group| group.vpc_id());
     vpc.map(str::to_owned).ok_or_else(|| {
         let message = format!("{} is in no VPC, so no security group fits it", database.holder);
-        ActionError::new(Kind::Refused, message)
+        ActionError::new(ErrorKind::Refused, message)
     })
 }
 
 pub(super) async fn modify_instance(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     id: &str,
     groups: Option<Vec<String>>,
     public: Option<bool>,
 ) -> Result<(), ActionError> {
-    let rds = scope.account.rds().await;
+    let rds = context.account.rds().await;
     let call = rds
         .modify_db_instance()
         .db_instance_identifier(id)
@@ -159,11 +165,11 @@ pub(super) async fn modify_instance(
 }
 
 pub(super) async fn modify_cluster(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     id: &str,
     groups: Vec<String>,
 ) -> Result<(), ActionError> {
-    let rds = scope.account.rds().await;
+    let rds = context.account.rds().await;
     let call = rds
         .modify_db_cluster()
         .db_cluster_identifier(id)

@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::block_public_access::{self, Flag};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::account::Account;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use crate::account::AccountSession;
 use crate::bucket;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct RestrictBucketPolicy;
 
@@ -42,9 +44,9 @@ pub(super) struct Prior {
 const LIMIT: usize = 20 * 1024;
 
 impl Action for RestrictBucketPolicy {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "restrict-bucket-policy",
-        sentence: "Denies everybody but the principals excepted the bucket, by a statement in its policy.",
+        sentence: "Denies access to the bucket to everyone except listed principals, by a statement in its policy.",
         resource_types: &["S3Bucket"],
         reads: &[
             "s3:GetAccountPublicAccessBlock",
@@ -59,91 +61,95 @@ impl Action for RestrictBucketPolicy {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let text = get(scope.account, name).await?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let text = get(context.account, name).await?;
         // Fails here already where it would not fit.
-        with(scope, name, parameters, text.as_deref())?;
+        with(context, name, parameters, text.as_deref())?;
         if text.is_some()
-            && is_public(scope.account, name).await?
-            && block_public_access::is_raised(scope, name, Flag::BlockPublicPolicy).await?
+            && is_public(context.account, name).await?
+            && block_public_access::is_raised(context, name, Flag::BlockPublicPolicy).await?
         {
             let message = format!(
                 "refused to touch the policy of `{name}`: it is public, and BlockPublicPolicy forbids to put it again, with a statement more or as it was"
             );
             let help = "use block-public-access, whose RestrictPublicBuckets takes the policy's public grants back".to_owned();
             let help = Some(help);
-            return Err(ActionError { help, ..ActionError::new(Kind::Refused, message) });
+            return Err(ActionError { help, ..ActionError::new(ErrorKind::Refused, message) });
         }
-        let excepted = excepted(scope, parameters);
+        let excepted = excepted(context, parameters);
         let change = Change {
             what: format!("policy of bucket {name}"),
             before: text.as_ref().map_or_else(|| "none".to_owned(), |_| "as it is".to_owned()),
             after: format!("also denies everybody everything but {}", excepted.join(", ")),
         };
-        Ok(Observation { prior: Prior { text }, changes: vec![change] })
+        Ok(CapturedState { prior: Prior { text }, changes: vec![change] })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         _: &Prior,
     ) -> Result<(), ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
+        let name = bucket::name(&context.resource.kind)?;
         // Into what is there now: what somebody added since the plan was made
         // is not to be lost.
-        let present = get(scope.account, name).await?;
-        if has(present.as_deref(), &statement(scope, name, parameters)) {
+        let present = get(context.account, name).await?;
+        if has(present.as_deref(), &statement(context, name, parameters)) {
             return Ok(());
         }
-        let text = with(scope, name, parameters, present.as_deref())?;
-        put(scope.account, name, &text).await
+        let text = with(context, name, parameters, present.as_deref())?;
+        put(context.account, name, &text).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         _: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = get(scope.account, name).await?;
-        Ok(if has(present.as_deref(), &statement(scope, name, parameters)) {
-            Verdict::Holds(format!("the policy of `{name}` denies everybody but those excepted"))
+    ) -> Result<Verification, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
+        Ok(if has(present.as_deref(), &statement(context, name, parameters)) {
+            Verification::InEffect(format!(
+                "the policy of `{name}` denies everybody but those excepted"
+            ))
         } else {
-            Verdict::Broken(format!("the policy of `{name}` lacks the statement that denies"))
+            Verification::NotInEffect(format!(
+                "the policy of `{name}` lacks the statement that denies"
+            ))
         })
     }
 
     async fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
+        let name = bucket::name(&context.resource.kind)?;
         let mut undone = Undone::default();
-        let present = match get(scope.account, name).await {
-            Err(error) if error.kind == Kind::Gone => {
+        let present = match get(context.account, name).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(format!("the bucket `{name}` does not exist any more"));
                 return Ok(undone);
             }
             present => present?,
         };
-        let own = statement(scope, name, parameters);
+        let own = statement(context, name, parameters);
         match without(present.as_deref(), &own, prior.text.as_deref()) {
             Without::Nothing => {}
             Without::Changed => undone.drift.push(format!(
                 "the statement `{}` in the policy of `{name}` was changed since",
-                sid(scope.response)
+                sid(context.response)
             )),
             Without::Put(text) => {
-                put(scope.account, name, &text).await?;
+                put(context.account, name, &text).await?;
                 undone.restored.push(format!("the policy of {name} is without the deny again"));
             }
             Without::Delete => {
-                delete(scope.account, name).await?;
+                delete(context.account, name).await?;
                 undone.restored.push(format!("the bucket {name} has no policy again"));
             }
         }
@@ -157,9 +163,9 @@ fn sid(response: &str) -> String {
     format!("FirebreakRestrict{plain}")
 }
 
-fn excepted(scope: Scope<'_>, parameters: &Parameters) -> Vec<String> {
-    let Account { partition, id, .. } = scope.account;
-    let role = scope.spoke_role.trim_start_matches('/');
+fn excepted(context: ActionContext<'_>, parameters: &Parameters) -> Vec<String> {
+    let AccountSession { partition, id, .. } = context.account;
+    let role = context.spoke_role.trim_start_matches('/');
     let mut arns = vec![
         format!("arn:{partition}:iam::{id}:root"),
         format!("arn:{partition}:iam::{id}:role/{role}"),
@@ -168,16 +174,16 @@ fn excepted(scope: Scope<'_>, parameters: &Parameters) -> Vec<String> {
     arns
 }
 
-fn statement(scope: Scope<'_>, name: &str, parameters: &Parameters) -> Value {
-    let bucket = format!("arn:{}:s3:::{name}", scope.account.partition);
+fn statement(context: ActionContext<'_>, name: &str, parameters: &Parameters) -> Value {
+    let bucket = format!("arn:{}:s3:::{name}", context.account.partition);
     let objects = format!("{bucket}/*");
     json!({
-        "Sid": sid(scope.response),
+        "Sid": sid(context.response),
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
         "Resource": [bucket, objects],
-        "Condition": { "ArnNotEquals": { "aws:PrincipalArn": excepted(scope, parameters) } },
+        "Condition": { "ArnNotEquals": { "aws:PrincipalArn": excepted(context, parameters) } },
     })
 }
 
@@ -200,16 +206,19 @@ fn has(text: Option<&str>, own: &Value) -> bool {
 
 /// The policy with the statement, in place of one that bears its Sid.
 fn with(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     name: &str,
     parameters: &Parameters,
     text: Option<&str>,
 ) -> Result<String, ActionError> {
-    let own = statement(scope, name, parameters);
+    let own = statement(context, name, parameters);
     let mut policy = match text {
         None => json!({ "Version": "2012-10-17" }),
         Some(text) => serde_json::from_str(text).map_err(|error| {
-            ActionError::new(Kind::Failed, format!("the policy of `{name}` is unreadable: {error}"))
+            ActionError::new(
+                ErrorKind::Failed,
+                format!("the policy of `{name}` is unreadable: {error}"),
+            )
         })?,
     };
     let mut all = statements(&policy);
@@ -227,7 +236,7 @@ fn with(
         text.len()
     );
     let help = "shorten the policy, or except fewer principals".to_owned();
-    Err(ActionError { help: Some(help), ..ActionError::new(Kind::Failed, message) })
+    Err(ActionError { help: Some(help), ..ActionError::new(ErrorKind::Failed, message) })
 }
 
 /// What undo makes of the present policy.
@@ -266,7 +275,7 @@ fn without(present: Option<&str>, own: &Value, prior: Option<&str>) -> Without {
     }
 }
 
-async fn get(account: &Account, name: &str) -> Result<Option<String>, ActionError> {
+async fn get(account: &AccountSession, name: &str) -> Result<Option<String>, ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:GetBucketPolicy", |s3| {
         s3.get_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
@@ -276,7 +285,7 @@ async fn get(account: &Account, name: &str) -> Result<Option<String>, ActionErro
 }
 
 /// Whether S3 takes the policy for public.
-async fn is_public(account: &Account, name: &str) -> Result<bool, ActionError> {
+async fn is_public(account: &AccountSession, name: &str) -> Result<bool, ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:GetBucketPolicyStatus", |s3| {
         s3.get_bucket_policy_status().bucket(name).expected_bucket_owner(owner).send()
@@ -286,7 +295,7 @@ async fn is_public(account: &Account, name: &str) -> Result<bool, ActionError> {
     Ok(status.and_then(|status| status.is_public).unwrap_or(false))
 }
 
-async fn put(account: &Account, name: &str, text: &str) -> Result<(), ActionError> {
+async fn put(account: &AccountSession, name: &str, text: &str) -> Result<(), ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:PutBucketPolicy", |s3| {
         let call = s3.put_bucket_policy().bucket(name).expected_bucket_owner(owner);
@@ -295,7 +304,7 @@ async fn put(account: &Account, name: &str, text: &str) -> Result<(), ActionErro
     answer.await.map(|_| ())
 }
 
-async fn delete(account: &Account, name: &str) -> Result<(), ActionError> {
+async fn delete(account: &AccountSession, name: &str) -> Result<(), ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:DeleteBucketPolicy", |s3| {
         s3.delete_bucket_policy().bucket(name).expected_bucket_owner(owner).send()

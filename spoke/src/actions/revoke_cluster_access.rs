@@ -16,12 +16,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access_entry::{
-    self, ASSOCIATE, CREATE, DELETE, Entry, GET, LIST, POLICIES, Present, TAG, UNTAG, principal_of,
+    self, ASSOCIATE, CREATE, ClusterEntry, DELETE, GET, LIST, POLICIES, Present, TAG, UNTAG,
+    principal_of,
 };
-use super::aws_auth::{self, Edit, Wanted};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::aws_auth::{self, Edit, MappingChange};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::cluster::{self, DESCRIBE, Kubernetes};
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct RevokeClusterAccess;
@@ -35,16 +38,16 @@ pub(super) struct Parameters {}
 pub(super) struct Prior {
     cluster: String,
     username: String,
-    entry: Option<Entry>,
+    entry: Option<ClusterEntry>,
     mapping: Option<Edit>,
     /// Why `aws-auth` could not be read beside the entry.
     unread: Option<String>,
 }
 
 impl Action for RevokeClusterAccess {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "revoke-cluster-access",
-        sentence: "Takes the IAM principal behind the Kubernetes user that the finding names out of the EKS cluster.",
+        sentence: "Removes the cluster access of the IAM principal behind the Kubernetes user named in the finding.",
         resource_types: &["EKSCluster"],
         reads: &[DESCRIBE, GET, LIST, POLICIES],
         writes: &[ASSOCIATE, CREATE, DELETE, TAG, UNTAG],
@@ -54,21 +57,24 @@ impl Action for RevokeClusterAccess {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let (name, username) = user(&scope.resource.kind)?;
-        let cluster = cluster::describe(scope.account, name).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let (name, username) = user(&context.resource.kind)?;
+        let cluster = cluster::describe(context.account, name).await?;
         let present = match mode(&cluster) {
             Mode::ConfigMap => None,
-            Mode::Api | Mode::Both => access_entry::find(scope.account, name, username).await?,
+            Mode::Api | Mode::Both => access_entry::find(context.account, name, username).await?,
         };
         if let Some(present) = &present {
-            refuse(scope, &present.entry.principal)?;
+            refuse(context, &present.entry.principal)?;
             refuse_entry(&cluster, present)?;
         }
         let entry = present.map(|present| present.entry);
-        let (mapping, unread) = mapping(scope, &cluster, entry.as_ref(), username).await?;
+        let (mapping, unread) = mapping(context, &cluster, entry.as_ref(), username).await?;
         if let Some(mapping) = &mapping {
-            refuse(scope, &mapping.principal)?;
+            refuse(context, &mapping.principal)?;
             if mapping.groups.iter().any(|group| group == "system:nodes") {
                 return Err(refused(&mapping.principal, "the cluster's nodes join with it"));
             }
@@ -78,56 +84,66 @@ impl Action for RevokeClusterAccess {
         }
         let changes = changes(name, entry.as_ref(), mapping.as_ref());
         let (cluster, username) = (name.to_owned(), username.to_owned());
-        Ok(Observation { prior: Prior { cluster, username, entry, mapping, unread }, changes })
+        Ok(CapturedState { prior: Prior { cluster, username, entry, mapping, unread }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        let cluster = cluster::describe(scope.account, &prior.cluster).await?;
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        let cluster = cluster::describe(context.account, &prior.cluster).await?;
         if let Some(entry) = &prior.entry {
-            access_entry::delete(scope.account, &prior.cluster, &entry.principal).await?;
+            access_entry::delete(context.account, &prior.cluster, &entry.principal).await?;
         }
         if let Some(mapping) = &prior.mapping {
-            let kubernetes = Kubernetes::connect(scope.account, &cluster)?;
+            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
             aws_auth::take_out(&kubernetes, mapping).await?;
         }
         Ok(())
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let Prior { cluster: name, username, entry, mapping, unread } = prior;
-        let cluster = match cluster::describe(scope.account, name).await {
+        let cluster = match cluster::describe(context.account, name).await {
             Ok(cluster) => cluster,
-            Err(error) if error.kind == Kind::Gone => {
-                return Ok(Verdict::Holds(format!("the cluster `{name}` does not exist any more")));
+            Err(error) if error.kind == ErrorKind::Gone => {
+                return Ok(Verification::InEffect(format!(
+                    "the cluster `{name}` does not exist any more"
+                )));
             }
             Err(error) => return Err(error),
         };
-        if let Some(Entry { principal, .. }) = entry
-            && access_entry::describe(scope.account, name, principal).await?.is_some()
+        if let Some(ClusterEntry { principal, .. }) = entry
+            && access_entry::describe(context.account, name, principal).await?.is_some()
         {
-            return Ok(Verdict::Broken(format!("`{principal}` has an access entry of `{name}`")));
+            return Ok(Verification::NotInEffect(format!(
+                "`{principal}` has an access entry of `{name}`"
+            )));
         }
         if let Some(mapping) = mapping {
-            let kubernetes = Kubernetes::connect(scope.account, &cluster)?;
+            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
             if aws_auth::is_mapped(&kubernetes, mapping).await? {
                 let Edit { principal, list, .. } = mapping;
-                return Ok(Verdict::Broken(format!("{list} of aws-auth maps `{principal}`")));
+                return Ok(Verification::NotInEffect(format!(
+                    "{list} of aws-auth maps `{principal}`"
+                )));
             }
         }
         let but = unread.as_ref().map(|why| {
             format!("; whether aws-auth maps the principal as well could not be read: {why}")
         });
         let but = but.unwrap_or_default();
-        Ok(Verdict::Holds(format!(
+        Ok(Verification::InEffect(format!(
             "the principal behind `{username}` has no access to `{name}`{but}"
         )))
     }
 
-    fn touches(_: Scope<'_>, prior: &Prior) -> Vec<String> {
+    fn touches(_: ActionContext<'_>, prior: &Prior) -> Vec<String> {
         let entry = prior.entry.iter().map(|entry| entry.principal.clone());
         let mapping = prior.mapping.iter().map(|mapping| mapping.principal.clone());
         let mut principals: Vec<String> = entry.chain(mapping).collect();
@@ -135,11 +151,15 @@ impl Action for RevokeClusterAccess {
         principals
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let cluster = match cluster::describe(scope.account, &prior.cluster).await {
+        let cluster = match cluster::describe(context.account, &prior.cluster).await {
             Ok(cluster) => cluster,
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone
                     .drift
                     .push(format!("the cluster `{}` does not exist any more", prior.cluster));
@@ -148,10 +168,10 @@ impl Action for RevokeClusterAccess {
             Err(error) => return Err(error),
         };
         if let Some(entry) = &prior.entry {
-            access_entry::restore(scope, &prior.cluster, entry, &mut undone).await?;
+            access_entry::restore(context, &prior.cluster, entry, &mut undone).await?;
         }
         if let Some(mapping) = &prior.mapping {
-            let kubernetes = Kubernetes::connect(scope.account, &cluster)?;
+            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
             aws_auth::restore(&kubernetes, mapping, &mut undone).await?;
         }
         Ok(undone)
@@ -169,7 +189,7 @@ fn mode(cluster: &Cluster) -> Mode {
     match cluster.access_config().and_then(|access| access.authentication_mode()) {
         Some(AuthenticationMode::Api) => Mode::Api,
         Some(AuthenticationMode::ApiAndConfigMap) => Mode::Both,
-        // Clusters older than access entries tell none.
+        // Clusters older than access entries return none.
         Some(_) | None => Mode::ConfigMap,
     }
 }
@@ -177,7 +197,7 @@ fn mode(cluster: &Cluster) -> Mode {
 /// The cluster and the user that a target names; for users who are no IAM
 /// principals why not.
 fn user(kind: &ResourceKind) -> Result<(&str, &str), ActionError> {
-    let not_applicable = |why: String| Err(ActionError::new(Kind::NotApplicable, why));
+    let not_applicable = |why: String| Err(ActionError::new(ErrorKind::NotApplicable, why));
     let (name, username) = match kind {
         ResourceKind::EksCluster { name, username: Some(username), .. } => (name, username),
         ResourceKind::EksCluster { username: None, .. } => {
@@ -216,32 +236,34 @@ fn user(kind: &ResourceKind) -> Result<(&str, &str), ActionError> {
 /// The mapping of `aws-auth` that has to go, and why it could not be read. What
 /// an entry is there for is done even when `aws-auth` cannot be read for good.
 async fn mapping(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     cluster: &Cluster,
-    entry: Option<&Entry>,
+    entry: Option<&ClusterEntry>,
     username: &str,
 ) -> Result<(Option<Edit>, Option<String>), ActionError> {
     match mode(cluster) {
         Mode::Api => return Ok((None, None)),
         Mode::Both | Mode::ConfigMap => {}
     }
-    let kubernetes = Kubernetes::connect(scope.account, cluster)?;
+    let kubernetes = Kubernetes::connect(context.account, cluster)?;
     let wanted = match entry {
-        Some(entry) => Wanted::Principal(&entry.principal),
-        None => Wanted::Username(username),
+        Some(entry) => MappingChange::Principal(&entry.principal),
+        None => MappingChange::Username(username),
     };
     match aws_auth::find(&kubernetes, &wanted).await {
         Ok(mapping) => Ok((mapping, None)),
-        Err(error) if entry.is_some() && matches!(error.kind, Kind::Denied | Kind::Failed) => {
+        Err(error)
+            if entry.is_some() && matches!(error.kind, ErrorKind::Denied | ErrorKind::Failed) =>
+        {
             Ok((None, Some(error.message)))
         }
         Err(error) => Err(error),
     }
 }
 
-fn changes(cluster: &str, entry: Option<&Entry>, mapping: Option<&Edit>) -> Vec<Change> {
+fn changes(cluster: &str, entry: Option<&ClusterEntry>, mapping: Option<&Edit>) -> Vec<Change> {
     let mut changes = Vec::new();
-    if let Some(Entry { principal, groups, policies, .. }) = entry {
+    if let Some(ClusterEntry { principal, groups, policies, .. }) = entry {
         let policies = policies.iter().filter_map(|policy| policy.arn.rsplit('/').next());
         let held: Vec<&str> = groups.iter().map(String::as_str).chain(policies).collect();
         changes.push(Change {
@@ -262,12 +284,12 @@ fn changes(cluster: &str, entry: Option<&Entry>, mapping: Option<&Edit>) -> Vec<
 
 fn refused(principal: &str, why: &str) -> ActionError {
     let text = format!("refused to take `{principal}` out of the cluster: {why}");
-    ActionError::new(Kind::Refused, text)
+    ActionError::new(ErrorKind::Refused, text)
 }
 
-fn refuse(scope: Scope<'_>, principal: &str) -> Result<(), ActionError> {
-    let own = scope.spoke_role.rsplit('/').next().unwrap_or(scope.spoke_role);
-    let account = scope.account.id.as_str();
+fn refuse(context: ActionContext<'_>, principal: &str) -> Result<(), ActionError> {
+    let own = context.spoke_role.rsplit('/').next().unwrap_or(context.spoke_role);
+    let account = context.account.id.as_str();
     if principal_of(principal) == Some((account, "role", own)) {
         return Err(refused(principal, "it is Firebreak's own role in this account"));
     }
@@ -282,7 +304,7 @@ fn refuse(scope: Scope<'_>, principal: &str) -> Result<(), ActionError> {
 const CREATION: i64 = 5 * 60;
 
 fn refuse_entry(cluster: &Cluster, present: &Present) -> Result<(), ActionError> {
-    let Entry { principal, kind, policies, .. } = &present.entry;
+    let ClusterEntry { principal, kind, policies, .. } = &present.entry;
     if kind != "STANDARD" {
         let why = format!("its entry is of type {kind}: the cluster's nodes join with it");
         return Err(refused(principal, &why));
@@ -293,7 +315,7 @@ fn refuse_entry(cluster: &Cluster, present: &Present) -> Result<(), ActionError>
         .unwrap_or(false);
     let administers = policies
         .iter()
-        .any(|it| it.scope == "cluster" && it.arn.ends_with("/AmazonEKSClusterAdminPolicy"));
+        .any(|it| it.context == "cluster" && it.arn.ends_with("/AmazonEKSClusterAdminPolicy"));
     let at_creation = match (cluster.created_at(), present.created) {
         (Some(cluster), Some(entry)) => entry - cluster.secs() <= CREATION,
         _ => false,
@@ -312,7 +334,7 @@ fn nobody(cluster: &str, username: &str) -> ActionError {
         "no access entry or mapping of the cluster `{cluster}` gives the user name `{username}`"
     );
     let help = "a cluster's creator has access without either where the cluster has no access entries: end its sessions in IAM".to_owned();
-    ActionError { help: Some(help), ..ActionError::new(Kind::Gone, text) }
+    ActionError { help: Some(help), ..ActionError::new(ErrorKind::Gone, text) }
 }
 
 #[cfg(test)]
@@ -326,7 +348,7 @@ mod tests {
             let kind = ResourceKind::EksCluster { name, workload: None, username };
             let result = user(&kind).map_err(|error| error.kind);
             assert_eq!(result.is_ok(), applies, "{kind:?}");
-            assert!(applies || result == Err(Kind::NotApplicable), "{kind:?}");
+            assert!(applies || result == Err(ErrorKind::NotApplicable), "{kind:?}");
         };
         check(Some("arn:aws:sts::111111111111:assumed-role/admin/alice"), true);
         check(Some("alice"), true);

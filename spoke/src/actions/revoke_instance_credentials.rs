@@ -5,7 +5,7 @@
 //!
 //! The deny comes first: credentials from the instance metadata live up to six
 //! hours after the profile is gone (EC2 user guide, "IAM roles for Amazon EC2").
-//! Where it fails, the profile is still taken off, and both are told. Where the
+//! Where it fails, the profile is still removed, and both are reported. Where the
 //! role's inline policies are full, AWSDenyAll is attached to it instead, which
 //! denies all that use the role.
 
@@ -18,12 +18,14 @@ use super::deny_sessions::{self, Force, Which};
 use super::instance_profile::{self as profile, Association};
 use super::principals::Holder;
 use super::protected::refuse_protected;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::account::Account;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use crate::account::AccountSession;
 use crate::instance;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct RevokeInstanceCredentials;
@@ -111,9 +113,9 @@ impl Role {
 }
 
 impl Action for RevokeInstanceCredentials {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "revoke-instance-credentials",
-        sentence: "Denies the instance's role credentials everything and takes its instance profile off.",
+        sentence: "Denies all permissions to the instance's role credentials and removes its instance profile.",
         resource_types: &["Instance"],
         reads: &[
             "ec2:DescribeIamInstanceProfileAssociations",
@@ -138,33 +140,33 @@ impl Action for RevokeInstanceCredentials {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::Instance { instance_id } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::Instance { instance_id } = &context.resource.kind else {
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
         };
         let (present, association) = futures::join!(
-            scope.seen.instance(scope.account, instance_id),
-            profile::association(scope, instance_id)
+            context.cache.instance(context.account, instance_id),
+            profile::association(context, instance_id)
         );
         present?;
         let profile = match association? {
             Some(Association { id, profile_arn: arn }) => {
-                let role = role_of(scope, &arn).await?;
+                let role = role_of(context, &arn).await?;
                 Some(Profile { arn, association_id: id, role })
             }
             None => None,
         };
         let instance_id = instance_id.clone();
-        let prior = Prior { instance_id, profile, observed: scope.now };
+        let prior = Prior { instance_id, profile, observed: context.now };
         let changes = changes(parameters, &prior);
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
@@ -172,58 +174,58 @@ impl Action for RevokeInstanceCredentials {
         let denied = match &profile.role {
             Some(role) => {
                 let user_id = role.user_id_of(&prior.instance_id);
-                let which = which(parameters, &user_id, scope.now);
-                deny_sessions::put(scope, &role.holder(), &which, role.managed).await
+                let which = which(parameters, &user_id, context.now);
+                deny_sessions::put(context, &role.holder(), &which, role.managed).await
             }
             None => Ok(()),
         };
-        let changed = change_profile(scope, parameters, &prior.instance_id, profile).await;
+        let changed = change_profile(context, parameters, &prior.instance_id, profile).await;
         let failed = [denied, changed].into_iter().filter_map(Result::err).collect();
         ActionError::all(failed).map_or(Ok(()), Err)
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let denied = async {
             let Some(role) = prior.profile.as_ref().and_then(|it| it.role.as_ref()) else {
                 return Ok(Force::Sessions);
             };
             let user_id = role.user_id_of(&prior.instance_id);
             let which = which(parameters, &user_id, prior.observed);
-            deny_sessions::force(scope, &role.holder(), &which).await
+            deny_sessions::force(context, &role.holder(), &which).await
         };
         let (denied, present) =
-            futures::try_join!(denied, profile::association(scope, &prior.instance_id))?;
+            futures::try_join!(denied, profile::association(context, &prior.instance_id))?;
         let present = present.map(|association| association.profile_arn);
         Ok(judge(parameters, prior, denied, present.as_deref()))
     }
 
-    fn touches(scope: Scope<'_>, prior: &Prior) -> Vec<String> {
+    fn touches(context: ActionContext<'_>, prior: &Prior) -> Vec<String> {
         let role = prior.profile.as_ref().and_then(|profile| profile.role.as_ref());
-        let Account { partition, id, .. } = scope.account;
+        let AccountSession { partition, id, .. } = context.account;
         role.map(|role| format!("arn:{partition}:iam::{id}:role/{}", role.name))
             .into_iter()
             .collect()
     }
 
     async fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
         let Some(profile) = &prior.profile else { return Ok(Undone::default()) };
         let taken_off = async {
             match &profile.role {
-                Some(role) => deny_sessions::take_off(scope, &role.holder(), role.managed).await,
+                Some(role) => deny_sessions::take_off(context, &role.holder(), role.managed).await,
                 None => Ok(Undone::default()),
             }
         };
         let (taken_off, put_back) = futures::join!(
             taken_off,
-            put_back(scope, parameters, &prior.instance_id, &profile.arn)
+            put_back(context, parameters, &prior.instance_id, &profile.arn)
         );
         let (mut undone, put_back) = (taken_off?, put_back?);
         undone.restored.extend(put_back.restored);
@@ -268,18 +270,28 @@ fn changes(parameters: &Parameters, prior: &Prior) -> Vec<Change> {
 
 /// What reading back says, from what denies and the ARN of the profile that the
 /// instance has now.
-fn judge(parameters: &Parameters, prior: &Prior, denied: Force, present: Option<&str>) -> Verdict {
+fn judge(
+    parameters: &Parameters,
+    prior: &Prior,
+    denied: Force,
+    present: Option<&str>,
+) -> Verification {
     let instance_id = &prior.instance_id;
     let Some(profile) = &prior.profile else {
         return match present {
-            None => Verdict::Holds(format!("the instance `{instance_id}` has no profile")),
-            Some(arn) => Verdict::Broken(format!(
+            None => Verification::InEffect(format!(
+                "the instance `{instance_id}` has no instance profile"
+            )),
+            Some(arn) => Verification::NotInEffect(format!(
                 "the instance `{instance_id}` had no profile and was given `{arn}` since"
             )),
         };
     };
     if let (Force::Nothing, Some(role)) = (denied, &profile.role) {
-        return Verdict::Broken(format!("the deny policy is not on the role `{}`", role.name));
+        return Verification::NotInEffect(format!(
+            "the deny policy is not on the role `{}`",
+            role.name
+        ));
     }
     let as_wanted = match parameters.goal(&profile.arn) {
         Goal::Keep => present.is_none_or(|arn| arn == profile.arn),
@@ -292,68 +304,75 @@ fn judge(parameters: &Parameters, prior: &Prior, denied: Force, present: Option<
         Force::Everything => ", as is whoever uses its role, by AWSDenyAll",
     };
     if as_wanted {
-        Verdict::Holds(format!(
+        Verification::InEffect(format!(
             "the credentials of `{instance_id}` are denied everything{more}; its instance profile: {present}"
         ))
     } else {
-        Verdict::Broken(format!("the instance profile of `{instance_id}` is: {present}"))
+        Verification::NotInEffect(format!("the instance profile of `{instance_id}` is: {present}"))
     }
 }
 
 /// The role in a profile, unless it must not be touched.
-async fn role_of(scope: Scope<'_>, profile_arn: &str) -> Result<Option<Role>, ActionError> {
-    let iam = scope.account.iam(Class::IamRead).await;
+async fn role_of(
+    context: ActionContext<'_>,
+    profile_arn: &str,
+) -> Result<Option<Role>, ActionError> {
+    let iam = context.account.iam(Class::IamRead).await;
     let call = iam.get_instance_profile().instance_profile_name(profile::name(profile_arn));
     let answer = call.send().await;
     let answer = match answer.map_err(|error| from_sdk("iam:GetInstanceProfile", &error)) {
         Ok(answer) => answer,
         // The association outlives its profile; the instance does exist.
-        Err(error) if error.kind == Kind::Gone => return Ok(None),
+        Err(error) if error.kind == ErrorKind::Gone => return Ok(None),
         Err(error) => return Err(error),
     };
     // A profile holds one role at most (IAM user guide, "Instance profiles").
     let Some(role) = answer.instance_profile().and_then(|profile| profile.roles().first()) else {
         return Ok(None);
     };
-    refuse_protected(role.role_name(), role.path(), scope.spoke_role)?;
+    refuse_protected(role.role_name(), role.path(), context.spoke_role)?;
     let (name, id) = (role.role_name().to_owned(), role.role_id().to_owned());
-    let managed = Attached::now(scope, &Holder::Role(name.clone())).await?;
+    let managed = Attached::now(context, &Holder::Role(name.clone())).await?;
     Ok(Some(Role { name, id, managed }))
 }
 
 /// Takes the profile off or replaces it: first by the recorded association, and
 /// where that is gone by the present one, if it is of the same profile.
 async fn change_profile(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     parameters: &Parameters,
     instance_id: &str,
     profile: &Profile,
 ) -> Result<(), ActionError> {
     let goal = parameters.goal(&profile.arn);
-    match reach(scope, goal, &profile.association_id).await {
-        Err(error) if error.kind == Kind::Gone => {}
+    match reach(context, goal, &profile.association_id).await {
+        Err(error) if error.kind == ErrorKind::Gone => {}
         result => return result,
     }
-    match profile::association(scope, instance_id).await? {
+    match profile::association(context, instance_id).await? {
         Some(present) if present.profile_arn == profile.arn => {
-            reach(scope, goal, &present.id).await
+            reach(context, goal, &present.id).await
         }
         // Our own of an earlier run, or somebody's since: reading back says which.
         Some(_) | None => Ok(()),
     }
 }
 
-async fn reach(scope: Scope<'_>, goal: Goal<'_>, association: &str) -> Result<(), ActionError> {
+async fn reach(
+    context: ActionContext<'_>,
+    goal: Goal<'_>,
+    association: &str,
+) -> Result<(), ActionError> {
     match goal {
         Goal::Keep => Ok(()),
-        Goal::TakeOff => profile::disassociate(scope, association).await,
-        Goal::Replace(named) => profile::replace(scope, association, named).await,
+        Goal::TakeOff => profile::disassociate(context, association).await,
+        Goal::Replace(named) => profile::replace(context, association, named).await,
     }
 }
 
 /// Gives the instance its profile back, unless somebody gave it another since.
 async fn put_back(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     parameters: &Parameters,
     instance_id: &str,
     arn: &str,
@@ -364,17 +383,17 @@ async fn put_back(
         return Ok(Undone::default());
     }
     let (present, association) = futures::join!(
-        instance::describe(scope.account, instance_id),
-        profile::association(scope, instance_id)
+        instance::describe(context.account, instance_id),
+        profile::association(context, instance_id)
     );
     match present {
-        Err(error) if error.kind == Kind::Gone => return drift(error.message),
+        Err(error) if error.kind == ErrorKind::Gone => return drift(error.message),
         present => present?,
     };
     let result = match association? {
         Some(now) if now.profile_arn == arn => return Ok(Undone::default()),
         Some(now) if matches!(goal, Goal::Replace(named) if profile::is(&now.profile_arn, named)) => {
-            profile::replace(scope, &now.id, arn).await
+            profile::replace(context, &now.id, arn).await
         }
         Some(now) => {
             let given = now.profile_arn;
@@ -384,7 +403,7 @@ async fn put_back(
         }
         // Taking it off may still be under way: EC2 then answers IncorrectState,
         // which is worth another try.
-        None => profile::associate(scope, instance_id, arn).await,
+        None => profile::associate(context, instance_id, arn).await,
     };
     match result {
         Ok(()) => {
@@ -427,7 +446,7 @@ mod tests {
     fn reading_back_asks_for_the_deny_and_for_the_profile() {
         let check = |parameters: &Parameters, denied: Force, present: Option<&str>, holds: bool| {
             let verdict = judge(parameters, &prior(true), denied, present);
-            assert_eq!(matches!(verdict, Verdict::Holds(_)), holds, "{verdict:?}");
+            assert_eq!(matches!(verdict, Verification::InEffect(_)), holds, "{verdict:?}");
         };
         let off = Parameters::default();
         check(&off, Force::Sessions, None, true);
@@ -447,8 +466,8 @@ mod tests {
         assert!(changes(&Parameters::default(), &prior(false)).is_empty());
         let verdict =
             |present| judge(&Parameters::default(), &prior(false), Force::Sessions, present);
-        assert!(matches!(verdict(None), Verdict::Holds(_)));
-        assert!(matches!(verdict(Some(WEB)), Verdict::Broken(_)));
+        assert!(matches!(verdict(None), Verification::InEffect(_)));
+        assert!(matches!(verdict(Some(WEB)), Verification::NotInEffect(_)));
     }
 
     #[test]

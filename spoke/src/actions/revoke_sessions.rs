@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::deny_policy::Attached;
 use super::deny_sessions::{self, Force, Which};
 use super::principals::{self, Holder, Subject, holder};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_model::error::{ActionError, Kind};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct RevokeSessions;
 
@@ -47,7 +49,7 @@ impl Prior {
 }
 
 impl Action for RevokeSessions {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "revoke-sessions",
         sentence: "Ends the sessions of the user or role, as of now, by an inline deny policy or AWSDenyAll where that does not fit.",
         resource_types: &["AccessKey", "User", "Role"],
@@ -75,23 +77,23 @@ impl Action for RevokeSessions {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let (holder, id) = holder(&scope.resource.kind)?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let (holder, id) = holder(&context.resource.kind)?;
         let user_id = if parameters.only_this_session {
             Some(id.clone().filter(|id| id.contains(':')).ok_or_else(|| {
                 ActionError::new(
-                    Kind::NotApplicable,
+                    ErrorKind::NotApplicable,
                     "the finding names no session: revoke all sessions instead",
                 )
             })?)
         } else {
             None
         };
-        let (Subject { holder, .. }, _) = principals::find(scope, (holder, id)).await?;
-        let managed = Attached::now(scope, &holder).await?;
+        let (Subject { holder, .. }, _) = principals::find(context, (holder, id)).await?;
+        let managed = Attached::now(context, &holder).await?;
         // Said in every plan: whether the deny fits is IAM's word when it is put.
         let full = "where its inline policies are full, AWSDenyAll stands in, which denies new sessions and long-term keys too";
         let change = Change {
@@ -102,34 +104,44 @@ impl Action for RevokeSessions {
                 None => format!("all that began before now are denied everything; {full}"),
             },
         };
-        let prior = Prior { holder, user_id, observed: scope.now, managed };
-        Ok(Observation { prior, changes: vec![change] })
+        let prior = Prior { holder, user_id, observed: context.now, managed };
+        Ok(CapturedState { prior, changes: vec![change] })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        deny_sessions::put(scope, &prior.holder, &prior.which(scope.now), prior.managed).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        deny_sessions::put(context, &prior.holder, &prior.which(context.now), prior.managed).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let described = prior.holder.describe();
         // Apply came after observe, so its moment is no earlier.
         let which = prior.which(prior.observed);
-        Ok(match deny_sessions::force(scope, &prior.holder, &which).await? {
+        Ok(match deny_sessions::force(context, &prior.holder, &which).await? {
             Force::Sessions => {
-                Verdict::Holds(format!("the sessions of {described} are denied everything"))
+                Verification::InEffect(format!("the sessions of {described} are denied everything"))
             }
-            Force::Everything => Verdict::Holds(format!(
+            Force::Everything => Verification::InEffect(format!(
                 "AWSDenyAll is attached to {described}: not only its sessions are denied everything, but new ones and long-term keys too"
             )),
-            Force::Nothing => Verdict::Broken(format!("the deny policy is not on {described}")),
+            Force::Nothing => {
+                Verification::NotInEffect(format!("the deny policy is not on {described}"))
+            }
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        deny_sessions::take_off(scope, &prior.holder, prior.managed).await
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        deny_sessions::take_off(context, &prior.holder, prior.managed).await
     }
 }

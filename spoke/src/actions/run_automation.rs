@@ -22,9 +22,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct RunAutomation;
@@ -75,7 +77,7 @@ const DESCRIBE_DOCUMENT: &str = "ssm:DescribeDocument";
 const START: &str = "ssm:StartAutomationExecution";
 
 impl Action for RunAutomation {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "run-automation",
         sentence: "Runs a document of Systems Manager Automation on the resource; undo runs another, where the policy names one.",
         resource_types: &[
@@ -110,19 +112,19 @@ impl Action for RunAutomation {
         }
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        if let ResourceKind::Other { name, .. } = &scope.resource.kind {
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        if let ResourceKind::Other { name, .. } = &context.resource.kind {
             let message = format!("no document is run on a target of the type `{name}`");
-            return Err(ActionError::new(Kind::NotApplicable, message));
+            return Err(ActionError::new(ErrorKind::NotApplicable, message));
         }
-        let prior = plan(scope, parameters)?;
+        let prior = plan(context, parameters)?;
         for run in [Some(&prior.run), prior.undo.as_ref()].into_iter().flatten() {
-            assert_automation(scope, run).await?;
+            assert_automation(context, run).await?;
         }
-        let found = find(scope, &prior.run).await?;
+        let found = find(context, &prior.run).await?;
         let Run { document, parameters, .. } = &prior.run;
         let given = parameters.iter().map(|(name, values)| format!("{name}={}", values.join(",")));
         let change = Change {
@@ -131,49 +133,62 @@ impl Action for RunAutomation {
             after: format!("run with {}", given.collect::<Vec<_>>().join(" ")),
         };
         let changes = if found.is_some() { Vec::new() } else { vec![change] };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         // Looked for first: how long a token is remembered is written nowhere.
-        match find(scope, &prior.run).await? {
+        match find(context, &prior.run).await? {
             Some(_) => Ok(()),
-            None => start(scope, &prior.run).await.map(|_| ()),
+            None => start(context, &prior.run).await.map(|_| ()),
         }
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let document = &prior.run.document;
-        Ok(match find(scope, &prior.run).await? {
-            None => Verdict::Broken(format!("no execution of `{document}` is found")),
-            Some(id) => judge(document, &id, get(scope, &id).await?.as_ref()),
+        Ok(match find(context, &prior.run).await? {
+            None => Verification::NotInEffect(format!("no execution of `{document}` is found")),
+            Some(id) => judge(document, &id, get(context, &id).await?.as_ref()),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let Some(id) = find(scope, &prior.run).await? else { return Ok(undone) };
+        let Some(id) = find(context, &prior.run).await? else { return Ok(undone) };
         let document = &prior.run.document;
         let Some(undo) = &prior.undo else {
-            let told = format!("`{document}` was run as {id}, and no `undo-document` is named");
-            undone.drift.push(told);
+            let described =
+                format!("`{document}` was run as {id}, and no `undo-document` is named");
+            undone.drift.push(described);
             return Ok(undone);
         };
-        if let Verdict::Pending(seen) = judge(document, &id, get(scope, &id).await?.as_ref()) {
+        if let Verification::InProgress(seen) =
+            judge(document, &id, get(context, &id).await?.as_ref())
+        {
             return Err(under_way(&seen));
         }
-        let id = match find(scope, undo).await? {
+        let id = match find(context, undo).await? {
             Some(id) => id,
-            None => start(scope, undo).await?,
+            None => start(context, undo).await?,
         };
-        match judge(&undo.document, &id, get(scope, &id).await?.as_ref()) {
-            Verdict::Holds(seen) => undone.restored.push(seen),
-            Verdict::Broken(seen) => return Err(ActionError::new(Kind::Failed, seen)),
-            Verdict::Pending(seen) => return Err(under_way(&seen)),
+        match judge(&undo.document, &id, get(context, &id).await?.as_ref()) {
+            Verification::InEffect(seen) => undone.restored.push(seen),
+            Verification::NotInEffect(seen) => {
+                return Err(ActionError::new(ErrorKind::Failed, seen));
+            }
+            Verification::InProgress(seen) => return Err(under_way(&seen)),
         }
         Ok(undone)
     }
@@ -182,27 +197,27 @@ impl Action for RunAutomation {
 /// An undo cannot be `Pending`: it is run again, and finds what it started.
 fn under_way(seen: &str) -> ActionError {
     let help = "undo it again once the execution has ended".to_owned();
-    ActionError { help: Some(help), ..ActionError::new(Kind::Transient, seen) }
+    ActionError { help: Some(help), ..ActionError::new(ErrorKind::Transient, seen) }
 }
 
 /// What is run, and what undo runs, with every placeholder filled in.
-fn plan(scope: Scope<'_>, parameters: &Parameters) -> Result<Prior, ActionError> {
+fn plan(context: ActionContext<'_>, parameters: &Parameters) -> Result<Prior, ActionError> {
     if parameters.document.is_empty() {
         let help = "name an Automation document in the step's parameters".to_owned();
-        let error = ActionError::new(Kind::Failed, "run-automation needs `document`");
+        let error = ActionError::new(ErrorKind::Failed, "run-automation needs `document`");
         return Err(ActionError { help: Some(help), ..error });
     }
     let run = |purpose, document: &str, version: Option<&String>, given: &Given| {
         let mut filled = Given::new();
         for (name, values) in given {
-            let values: Result<Vec<_>, _> = values.iter().map(|text| fill(scope, text)).collect();
+            let values: Result<Vec<_>, _> = values.iter().map(|text| fill(context, text)).collect();
             filled.insert(name.clone(), values?);
         }
         if let Some(role) = &parameters.role {
             filled.insert("AutomationAssumeRole".to_owned(), vec![role.clone()]);
         }
         let (document, version) = (document.to_owned(), version.cloned());
-        let token = token(scope, purpose, &document, version.as_deref(), &filled);
+        let token = token(context, purpose, &document, version.as_deref(), &filled);
         Ok::<_, ActionError>(Run { document, version, parameters: filled, token })
     };
     let given = &parameters.parameters;
@@ -216,7 +231,7 @@ fn plan(scope: Scope<'_>, parameters: &Parameters) -> Result<Prior, ActionError>
 /// A UUID that follows from the response, the target and what is run, so that
 /// two steps of one response have one each. A version 8 one: made by a hash.
 fn token(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     purpose: &str,
     document: &str,
     version: Option<&str>,
@@ -228,7 +243,7 @@ fn token(
         hash.update(text.len().to_be_bytes());
         hash.update(text);
     };
-    for text in [purpose, scope.response, &scope.resource.arn(), document] {
+    for text in [purpose, context.response, &context.resource.arn(), document] {
         part(text);
     }
     part(version.unwrap_or_default());
@@ -246,35 +261,35 @@ fn token(
 
 /// Fills the placeholders of one text in. One that is not known is left to
 /// nobody: the document would act on its name.
-fn fill(scope: Scope<'_>, text: &str) -> Result<String, ActionError> {
+fn fill(context: ActionContext<'_>, text: &str) -> Result<String, ActionError> {
     let (mut filled, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once("${") {
         let Some((name, after)) = after.split_once('}') else {
             let message = format!("`{text}` has a `${{` without its `}}`");
-            return Err(ActionError::new(Kind::Failed, message));
+            return Err(ActionError::new(ErrorKind::Failed, message));
         };
         filled.push_str(before);
-        filled.push_str(&value(scope, name)?);
+        filled.push_str(&value(context, name)?);
         rest = after;
     }
     filled.push_str(rest);
     Ok(filled)
 }
 
-fn value(scope: Scope<'_>, name: &str) -> Result<String, ActionError> {
+fn value(context: ActionContext<'_>, name: &str) -> Result<String, ActionError> {
     Ok(match name {
-        "resource.id" => scope.resource.kind.id().map(str::to_owned).ok_or_else(|| {
-            ActionError::new(Kind::Refused, "the finding names no id for `${resource.id}`")
+        "resource.id" => context.resource.kind.id().map(str::to_owned).ok_or_else(|| {
+            ActionError::new(ErrorKind::Refused, "the finding names no id for `${resource.id}`")
         })?,
-        "resource.arn" => scope.resource.arn(),
-        "account.id" => scope.account.id.to_string(),
-        "region" => scope.account.region.to_string(),
-        "finding.id" => scope.finding.to_owned(),
-        "response.id" => scope.response.to_owned(),
+        "resource.arn" => context.resource.arn(),
+        "account.id" => context.account.id.to_string(),
+        "region" => context.account.region.to_string(),
+        "finding.id" => context.finding.to_owned(),
+        "response.id" => context.response.to_owned(),
         unknown => {
             let message = format!("there is no `${{{unknown}}}` to fill in");
             let help = "use `${resource.id}`, `${resource.arn}`, `${account.id}`, `${region}`, `${finding.id}` or `${response.id}`".to_owned();
-            let error = ActionError::new(Kind::Failed, message);
+            let error = ActionError::new(ErrorKind::Failed, message);
             return Err(ActionError { help: Some(help), ..error });
         }
     })
@@ -291,12 +306,12 @@ fn no_such_document(document: &str, error: ActionError) -> ActionError {
     let help =
         "create the document in every Region of the account, or share it and name it by its ARN"
             .to_owned();
-    ActionError { kind: Kind::Failed, message, help: Some(help), ..error }
+    ActionError { kind: ErrorKind::Failed, message, help: Some(help), ..error }
 }
 
 /// Told when the plan is made, not only when it is carried out.
-async fn assert_automation(scope: Scope<'_>, run: &Run) -> Result<(), ActionError> {
-    let ssm = scope.account.ssm().await;
+async fn assert_automation(context: ActionContext<'_>, run: &Run) -> Result<(), ActionError> {
+    let ssm = context.account.ssm().await;
     let call = ssm.describe_document().name(&run.document);
     let answer = call.set_document_version(run.version.clone()).send().await;
     let answer = answer
@@ -307,13 +322,13 @@ async fn assert_automation(scope: Scope<'_>, run: &Run) -> Result<(), ActionErro
             let kind = other.map_or("unknown", DocumentType::as_str);
             let message =
                 format!("the document `{}` is of the type {kind}, not Automation", run.document);
-            Err(ActionError::new(Kind::Failed, message))
+            Err(ActionError::new(ErrorKind::Failed, message))
         }
     }
 }
 
 fn unbuilt(error: impl std::fmt::Display) -> ActionError {
-    ActionError::new(Kind::Failed, format!("cannot build a call: {error}"))
+    ActionError::new(ErrorKind::Failed, format!("cannot build a call: {error}"))
 }
 
 fn tag_key(run: &Run) -> String {
@@ -321,7 +336,7 @@ fn tag_key(run: &Run) -> String {
 }
 
 /// The id of the execution that a run started, if it did.
-async fn find(scope: Scope<'_>, run: &Run) -> Result<Option<String>, ActionError> {
+async fn find(context: ActionContext<'_>, run: &Run) -> Result<Option<String>, ActionError> {
     let filter = AutomationExecutionFilter::builder()
         .key(AutomationExecutionFilterKey::TagKey)
         .values(tag_key(run))
@@ -329,7 +344,7 @@ async fn find(scope: Scope<'_>, run: &Run) -> Result<Option<String>, ActionError
         .map_err(unbuilt)?;
     let mut next = None;
     loop {
-        let page = scope
+        let page = context
             .account
             .ssm()
             .await
@@ -351,7 +366,7 @@ async fn find(scope: Scope<'_>, run: &Run) -> Result<Option<String>, ActionError
     }
 }
 
-async fn start(scope: Scope<'_>, run: &Run) -> Result<String, ActionError> {
+async fn start(context: ActionContext<'_>, run: &Run) -> Result<String, ActionError> {
     let tag = |key: &str, value: &str| {
         // A tag's value has 256 characters at most.
         let value: String = value.chars().take(256).collect();
@@ -359,11 +374,11 @@ async fn start(scope: Scope<'_>, run: &Run) -> Result<String, ActionError> {
     };
     let tags = vec![
         tag(&tag_key(run), "run")?,
-        tag("firebreak:finding", scope.finding)?,
-        tag("firebreak:response", scope.response)?,
+        tag("firebreak:finding", context.finding)?,
+        tag("firebreak:response", context.response)?,
     ];
     let parameters: HashMap<String, Vec<String>> = run.parameters.clone().into_iter().collect();
-    let call = scope
+    let call = context
         .account
         .ssm()
         .await
@@ -378,23 +393,26 @@ async fn start(scope: Scope<'_>, run: &Run) -> Result<String, ActionError> {
         .await
         .map_err(|error| no_such_document(&run.document, from_sdk(START, &error)))?;
     let id = answer.automation_execution_id().map(str::to_owned);
-    id.ok_or_else(|| ActionError::new(Kind::Failed, "Systems Manager named no execution"))
+    id.ok_or_else(|| ActionError::new(ErrorKind::Failed, "Systems Manager named no execution"))
 }
 
-async fn get(scope: Scope<'_>, id: &str) -> Result<Option<AutomationExecution>, ActionError> {
-    let ssm = scope.account.ssm().await;
+async fn get(
+    context: ActionContext<'_>,
+    id: &str,
+) -> Result<Option<AutomationExecution>, ActionError> {
+    let ssm = context.account.ssm().await;
     let answer = ssm.get_automation_execution().automation_execution_id(id).send().await;
     let answer = answer.map_err(|error| from_sdk("ssm:GetAutomationExecution", &error))?;
     Ok(answer.automation_execution)
 }
 
 /// What an execution's status says.
-fn judge(document: &str, id: &str, execution: Option<&AutomationExecution>) -> Verdict {
+fn judge(document: &str, id: &str, execution: Option<&AutomationExecution>) -> Verification {
     let status = execution.and_then(|it| it.automation_execution_status());
-    let told = status.map_or("of unknown status", Status::as_str);
-    let seen = format!("`{document}` as {id} is {told}");
+    let described = status.map_or("of unknown status", Status::as_str);
+    let seen = format!("`{document}` as {id} is {described}");
     match status {
-        Some(Status::Success | Status::CompletedWithSuccess) => Verdict::Holds(seen),
+        Some(Status::Success | Status::CompletedWithSuccess) => Verification::InEffect(seen),
         Some(
             Status::Pending
             | Status::Inprogress
@@ -406,9 +424,9 @@ fn judge(document: &str, id: &str, execution: Option<&AutomationExecution>) -> V
             | Status::RunbookInprogress
             | Status::PendingChangeCalendarOverride
             | Status::ChangeCalendarOverrideApproved,
-        ) => Verdict::Pending(seen),
+        ) => Verification::InProgress(seen),
         // Every other has ended otherwise; so has one that came to AWS later.
-        Some(_) | None => Verdict::Broken(match execution.and_then(failure) {
+        Some(_) | None => Verification::NotInEffect(match execution.and_then(failure) {
             Some(failure) => format!("{seen}: {failure}"),
             None => seen,
         }),
@@ -433,23 +451,23 @@ mod tests {
 
     #[test]
     fn every_status_is_an_end_or_under_way() {
-        let told = |status: &str| {
+        let described = |status: &str| {
             let execution = AutomationExecution::builder()
                 .automation_execution_status(Status::from(status))
                 .build();
             judge("doc", "1", Some(&execution))
         };
         for status in ["Success", "CompletedWithSuccess"] {
-            assert!(matches!(told(status), Verdict::Holds(_)), "{status}");
+            assert!(matches!(described(status), Verification::InEffect(_)), "{status}");
         }
         for status in ["Pending", "InProgress", "Waiting", "Cancelling", "PendingApproval"] {
-            assert!(matches!(told(status), Verdict::Pending(_)), "{status}");
+            assert!(matches!(described(status), Verification::InProgress(_)), "{status}");
         }
         for status in ["Failed", "TimedOut", "Cancelled", "Rejected", "CompletedWithFailure", "New"]
         {
-            assert!(matches!(told(status), Verdict::Broken(_)), "{status}");
+            assert!(matches!(described(status), Verification::NotInEffect(_)), "{status}");
         }
-        assert!(matches!(judge("doc", "1", None), Verdict::Broken(_)));
+        assert!(matches!(judge("doc", "1", None), Verification::NotInEffect(_)));
     }
 
     #[test]
@@ -460,7 +478,9 @@ mod tests {
             .failure_message("the whole")
             .step_executions(step)
             .build();
-        let Verdict::Broken(why) = judge("doc", "1", Some(&execution)) else { panic!("broken") };
+        let Verification::NotInEffect(why) = judge("doc", "1", Some(&execution)) else {
+            panic!("broken")
+        };
         assert_eq!(why, "`doc` as 1 is Failed: step `stop`: no");
     }
 }

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::managed_policy;
 use super::principals::{self, Holder, Subject, holder};
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_client::pace::Class;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct SetPermissionBoundary;
 
@@ -42,9 +44,9 @@ pub(super) struct Prior {
 }
 
 impl Action for SetPermissionBoundary {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "set-permission-boundary",
-        sentence: "Gives the user or role a permissions boundary, by default one that allows nothing.",
+        sentence: "Sets a permissions boundary on the user or role, by default one that allows nothing.",
         resource_types: &["AccessKey", "User", "Role"],
         reads: &["iam:GetPolicy", "iam:GetRole", "iam:GetUser"],
         writes: &[
@@ -59,13 +61,13 @@ impl Action for SetPermissionBoundary {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let (subject, present) = principals::find(scope, holder(&scope.resource.kind)?).await?;
-        let arn = managed_policy::arn(scope, &parameters.policy);
-        managed_policy::assert_exists(scope, &arn).await?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let (subject, present) = principals::find(context, holder(&context.resource.kind)?).await?;
+        let arn = managed_policy::arn(context, &parameters.policy);
+        managed_policy::assert_exists(context, &arn).await?;
         let before = present.boundary;
         let change = Change {
             what: format!("permissions boundary of {}", subject.holder.describe()),
@@ -73,34 +75,44 @@ impl Action for SetPermissionBoundary {
             after: arn.clone(),
         };
         let changes = if before.as_ref() == Some(&arn) { Vec::new() } else { vec![change] };
-        Ok(Observation { prior: Prior { subject, arn, before }, changes })
+        Ok(CapturedState { prior: Prior { subject, arn, before }, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        principals::same(scope, &prior.subject).await?;
-        put(scope, &prior.subject.holder, &prior.arn).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        principals::same(context, &prior.subject).await?;
+        put(context, &prior.subject.holder, &prior.arn).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let described = prior.subject.holder.describe();
-        let present = principals::same(scope, &prior.subject).await?.boundary;
+        let present = principals::same(context, &prior.subject).await?.boundary;
         Ok(match present {
             Some(arn) if arn == prior.arn => {
-                Verdict::Holds(format!("`{arn}` bounds the permissions of {described}"))
+                Verification::InEffect(format!("`{arn}` bounds the permissions of {described}"))
             }
-            Some(arn) => Verdict::Broken(format!("the boundary of {described} is `{arn}`")),
-            None => Verdict::Broken(format!("{described} has no permissions boundary")),
+            Some(arn) => {
+                Verification::NotInEffect(format!("the boundary of {described} is `{arn}`"))
+            }
+            None => Verification::NotInEffect(format!("{described} has no permissions boundary")),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let present = match principals::same(scope, &prior.subject).await {
-            Err(error) if error.kind == Kind::Gone => {
+        let present = match principals::same(context, &prior.subject).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(error.message);
                 return Ok(undone);
             }
@@ -117,13 +129,13 @@ impl Action for SetPermissionBoundary {
             return Ok(undone);
         }
         let result = match &prior.before {
-            Some(before) => put(scope, holder, before).await,
-            None => delete(scope, holder).await,
+            Some(before) => put(context, holder, before).await,
+            None => delete(context, holder).await,
         };
         match (result, &prior.before) {
-            (Err(error), Some(before)) if error.kind == Kind::Gone => undone.drift.push(format!(
-                "the former boundary of {described}, `{before}`, does not exist any more"
-            )),
+            (Err(error), Some(before)) if error.kind == ErrorKind::Gone => undone.drift.push(
+                format!("the former boundary of {described}, `{before}`, does not exist any more"),
+            ),
             (result, _) => {
                 result?;
                 undone.restored.push(format!("the boundary of {described} is as before"));
@@ -133,8 +145,8 @@ impl Action for SetPermissionBoundary {
     }
 }
 
-async fn put(scope: Scope<'_>, holder: &Holder, arn: &str) -> Result<(), ActionError> {
-    let iam = scope.account.iam(Class::IamWrite).await;
+async fn put(context: ActionContext<'_>, holder: &Holder, arn: &str) -> Result<(), ActionError> {
+    let iam = context.account.iam(Class::IamWrite).await;
     match holder {
         Holder::User(user) => {
             let call =
@@ -151,8 +163,8 @@ async fn put(scope: Scope<'_>, holder: &Holder, arn: &str) -> Result<(), ActionE
     }
 }
 
-async fn delete(scope: Scope<'_>, holder: &Holder) -> Result<(), ActionError> {
-    let iam = scope.account.iam(Class::IamWrite).await;
+async fn delete(context: ActionContext<'_>, holder: &Holder) -> Result<(), ActionError> {
+    let iam = context.account.iam(Class::IamWrite).await;
     match holder {
         Holder::User(user) => {
             let result = iam.delete_user_permissions_boundary().user_name(user).send().await;

@@ -14,10 +14,12 @@ use aws_sdk_rds::types::Tag;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::database;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct SnapshotDb;
@@ -44,9 +46,9 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    fn arn(&self, scope: Scope<'_>) -> String {
-        let (partition, account) = (&scope.account.partition, &scope.account.id);
-        let region = &scope.account.region;
+    fn arn(&self, context: ActionContext<'_>) -> String {
+        let (partition, account) = (&context.account.partition, &context.account.id);
+        let region = &context.account.region;
         match self {
             Self::Instance(id) => format!("arn:{partition}:rds:{region}:{account}:db:{id}"),
             Self::Cluster(id) => format!("arn:{partition}:rds:{region}:{account}:cluster:{id}"),
@@ -78,7 +80,7 @@ struct Listed {
 }
 
 impl Action for SnapshotDb {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "snapshot-db",
         sentence: "Takes a snapshot of the database or of its cluster, once for each finding.",
         resource_types: &["RDSDBInstance", "RDSDBCluster"],
@@ -95,58 +97,67 @@ impl Action for SnapshotDb {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let source = source(scope).await?;
-        let finding = tag_value(scope.finding);
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let source = source(context).await?;
+        let finding = tag_value(context.finding);
         let listed = match &source {
-            Source::Instance(id) => of_instance(scope, id).await?,
-            Source::Cluster(id) => of_cluster(scope, id).await?,
+            Source::Instance(id) => of_instance(context, id).await?,
+            Source::Cluster(id) => of_cluster(context, id).await?,
         };
         let earlier = listed
             .into_iter()
             .find(|it| it.status != FAILED && it.finding.as_ref() == Some(&finding));
         if let Some(Listed { id: snapshot, .. }) = earlier {
             let prior = Prior { source, snapshot, origin: Origin::Earlier };
-            return Ok(Observation { prior, changes: Vec::new() });
+            return Ok(CapturedState { prior, changes: Vec::new() });
         }
-        let snapshot = identifier(scope.response);
+        let snapshot = identifier(context.response);
         let change = Change {
             what: format!("snapshot of {source}"),
             before: "none for this finding".to_owned(),
             after: snapshot.clone(),
         };
         let prior = Prior { source, snapshot, origin: Origin::Ours };
-        Ok(Observation { prior, changes: vec![change] })
+        Ok(CapturedState { prior, changes: vec![change] })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         match prior.origin {
             Origin::Earlier => Ok(()),
-            Origin::Ours => create(scope, &prior.source, &prior.snapshot).await,
+            Origin::Ours => create(context, &prior.source, &prior.snapshot).await,
         }
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let Prior { source, snapshot, .. } = prior;
-        Ok(match status(scope, source, snapshot).await?.as_deref() {
-            Some("available") => {
-                Verdict::Holds(format!("the snapshot `{snapshot}` of {source} is available"))
-            }
+        Ok(match status(context, source, snapshot).await?.as_deref() {
+            Some("available") => Verification::InEffect(format!(
+                "the snapshot `{snapshot}` of {source} is available"
+            )),
             Some(FAILED) => {
-                Verdict::Broken(format!("the snapshot `{snapshot}` of {source} failed"))
+                Verification::NotInEffect(format!("the snapshot `{snapshot}` of {source} failed"))
             }
-            Some(status) => {
-                Verdict::Pending(format!("the snapshot `{snapshot}` of {source} is {status}"))
+            Some(status) => Verification::InProgress(format!(
+                "the snapshot `{snapshot}` of {source} is {status}"
+            )),
+            None => {
+                Verification::NotInEffect(format!("there is no snapshot `{snapshot}` of {source}"))
             }
-            None => Verdict::Broken(format!("there is no snapshot `{snapshot}` of {source}")),
         })
     }
 
-    async fn undo(_: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(_: ActionContext<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
         Ok(Undone::default())
     }
 }
@@ -154,11 +165,11 @@ impl Action for SnapshotDb {
 const FINDING: &str = "firebreak:finding";
 const FAILED: &str = "failed";
 
-/// What the finding's database is saved as; `Gone` or stopped is told.
-async fn source(scope: Scope<'_>) -> Result<Source, ActionError> {
-    let cluster = match &scope.resource.kind {
+/// What the finding's database is saved as; `Gone` or stopped is reported.
+async fn source(context: ActionContext<'_>) -> Result<Source, ActionError> {
+    let cluster = match &context.resource.kind {
         ResourceKind::DbInstance { identifier } => {
-            let instance = database::instance(scope.account, identifier).await?;
+            let instance = database::instance(context.account, identifier).await?;
             let Some(cluster) = instance.db_cluster_identifier() else {
                 let source = Source::Instance(identifier.clone());
                 let status = instance.db_instance_status().unwrap_or_default();
@@ -177,10 +188,13 @@ async fn source(scope: Scope<'_>) -> Result<Source, ActionError> {
         | ResourceKind::EcsCluster { .. }
         | ResourceKind::EksCluster { .. }
         | ResourceKind::Other { .. } => {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no RDS database"));
+            return Err(ActionError::new(
+                ErrorKind::NotApplicable,
+                "the target is no RDS database",
+            ));
         }
     };
-    let found = database::cluster(scope.account, &cluster).await?;
+    let found = database::cluster(context.account, &cluster).await?;
     let source = Source::Cluster(cluster);
     database::refuse_stopped(&source.to_string(), found.status().unwrap_or_default())?;
     Ok(source)
@@ -201,12 +215,12 @@ fn tag_value(text: &str) -> String {
     text.chars().take(256).map(|letter| if allowed(letter) { letter } else { '_' }).collect()
 }
 
-fn tags(scope: Scope<'_>, source: &Source) -> Vec<Tag> {
+fn tags(context: ActionContext<'_>, source: &Source) -> Vec<Tag> {
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(tag_value(value)).build();
     vec![
-        tag(FINDING, scope.finding),
-        tag("firebreak:response", scope.response),
-        tag("firebreak:source", &source.arn(scope)),
+        tag(FINDING, context.finding),
+        tag("firebreak:response", context.response),
+        tag("firebreak:source", &source.arn(context)),
     ]
 }
 
@@ -215,10 +229,10 @@ fn finding(tags: &[Tag]) -> Option<String> {
 }
 
 /// The manual snapshots of a DB instance.
-async fn of_instance(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionError> {
+async fn of_instance(context: ActionContext<'_>, id: &str) -> Result<Vec<Listed>, ActionError> {
     let (mut listed, mut marker) = (Vec::new(), None);
     loop {
-        let rds = scope.account.rds().await;
+        let rds = context.account.rds().await;
         let call = rds.describe_db_snapshots().db_instance_identifier(id).snapshot_type("manual");
         let page = call
             .set_marker(marker)
@@ -240,10 +254,10 @@ async fn of_instance(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionEr
 }
 
 /// The manual snapshots of a DB cluster.
-async fn of_cluster(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionError> {
+async fn of_cluster(context: ActionContext<'_>, id: &str) -> Result<Vec<Listed>, ActionError> {
     let (mut listed, mut marker) = (Vec::new(), None);
     loop {
-        let rds = scope.account.rds().await;
+        let rds = context.account.rds().await;
         let call = rds.describe_db_cluster_snapshots().db_cluster_identifier(id);
         let page = call
             .snapshot_type("manual")
@@ -266,8 +280,12 @@ async fn of_cluster(scope: Scope<'_>, id: &str) -> Result<Vec<Listed>, ActionErr
 }
 
 /// Starts the snapshot, unless it was started before.
-async fn create(scope: Scope<'_>, source: &Source, snapshot: &str) -> Result<(), ActionError> {
-    let (rds, tags) = (scope.account.rds().await, Some(tags(scope, source)));
+async fn create(
+    context: ActionContext<'_>,
+    source: &Source,
+    snapshot: &str,
+) -> Result<(), ActionError> {
+    let (rds, tags) = (context.account.rds().await, Some(tags(context, source)));
     let result = match source {
         Source::Instance(id) => {
             let call = rds.create_db_snapshot().db_instance_identifier(id);
@@ -293,11 +311,11 @@ async fn create(scope: Scope<'_>, source: &Source, snapshot: &str) -> Result<(),
 
 /// The snapshot's status; `None` when the source has no such snapshot.
 async fn status(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     source: &Source,
     snapshot: &str,
 ) -> Result<Option<String>, ActionError> {
-    let rds = scope.account.rds().await;
+    let rds = context.account.rds().await;
     let found = match source {
         Source::Instance(id) => {
             let call = rds.describe_db_snapshots().db_snapshot_identifier(snapshot);

@@ -23,11 +23,13 @@ use aws_sdk_ec2::types::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::instance;
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{AccountId, ResourceKind};
 
 pub(super) struct SnapshotVolumes;
@@ -100,7 +102,7 @@ const VOLUME: &str = "firebreak:volume";
 const COPY_OF: &str = "firebreak:copy-of";
 
 impl Action for SnapshotVolumes {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "snapshot-volumes",
         sentence: "Snapshots all EBS volumes of the instance in one moment, and by parameter copies them under a key and shares the copies.",
         resource_types: &["Instance"],
@@ -137,50 +139,50 @@ impl Action for SnapshotVolumes {
         Ok(())
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::Instance { instance_id } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no instance"));
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::Instance { instance_id } = &context.resource.kind else {
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
         };
         assert_sharable(parameters)?;
         let (present, volumes, made) = futures::join!(
-            instance::describe(scope.account, instance_id),
-            volumes(scope, instance_id),
-            made(scope, parameters, instance_id)
+            instance::describe(context.account, instance_id),
+            volumes(context, instance_id),
+            made(context, parameters, instance_id)
         );
         present?;
         let (volumes, made) = (volumes?, made?);
         if volumes.is_empty() {
             let message = format!("the instance `{instance_id}` has no EBS volume");
-            return Err(ActionError::new(Kind::NotApplicable, message));
+            return Err(ActionError::new(ErrorKind::NotApplicable, message));
         }
         let prior = Prior { instance_id: instance_id.clone(), volumes };
         let changes = changes(parameters, &prior, &made);
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
         assert_sharable(parameters)?;
-        let made = made(scope, parameters, &prior.instance_id).await?;
+        let made = made(context, parameters, &prior.instance_id).await?;
         if made.snapshots.is_empty() {
             // Told as gone, rather than as an instance in a passing state.
-            instance::describe(scope.account, &prior.instance_id).await?;
-            return create(scope, &prior.instance_id).await;
+            instance::describe(context.account, &prior.instance_id).await?;
+            return create(context, &prior.instance_id).await;
         }
         let Some(key) = &parameters.kms_key else { return Ok(()) };
         for original in made.snapshots.iter().filter(|it| it.copy_of.is_none()) {
             match made.copy_of(original) {
                 None if original.state == State::Complete => {
-                    copy(scope, &prior.instance_id, original, key).await?;
+                    copy(context, &prior.instance_id, original, key).await?;
                 }
                 Some(copy) if copy.state == State::Complete && !made.shared.contains(&copy.id) => {
-                    share(scope, parameters, &copy.id).await?;
+                    share(context, parameters, &copy.id).await?;
                 }
                 None | Some(_) => {}
             }
@@ -189,16 +191,16 @@ impl Action for SnapshotVolumes {
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let made = made(scope, parameters, &prior.instance_id).await?;
+    ) -> Result<Verification, ActionError> {
+        let made = made(context, parameters, &prior.instance_id).await?;
         Ok(judge(parameters, prior, &made))
     }
 
     /// Snapshots are evidence: they stay, and so does their sharing.
-    async fn undo(_: Scope<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(_: ActionContext<'_>, _: &Parameters, _: &Prior) -> Result<Undone, ActionError> {
         Ok(Undone::default())
     }
 }
@@ -210,7 +212,7 @@ fn assert_sharable(parameters: &Parameters) -> Result<(), ActionError> {
     let message = "`copy-to-account` needs `kms-key`: a snapshot under the key that AWS manages cannot be shared";
     let help =
         "set `kms-key` to a customer-managed key that the forensic account may use".to_owned();
-    Err(ActionError { help: Some(help), ..ActionError::new(Kind::Refused, message) })
+    Err(ActionError { help: Some(help), ..ActionError::new(ErrorKind::Refused, message) })
 }
 
 /// What apply would make, volume by volume. Once there are snapshots nothing is
@@ -247,11 +249,11 @@ fn changes(parameters: &Parameters, prior: &Prior, made: &Made) -> Vec<Change> {
 }
 
 /// What reading back says of the snapshots and their copies.
-fn judge(parameters: &Parameters, prior: &Prior, made: &Made) -> Verdict {
+fn judge(parameters: &Parameters, prior: &Prior, made: &Made) -> Verification {
     let mut pending = Vec::new();
     for volume in &prior.volumes {
         let Some(original) = made.of(volume) else {
-            return Verdict::Broken(format!("there is no snapshot of `{}`", volume.id));
+            return Verification::NotInEffect(format!("there is no snapshot of `{}`", volume.id));
         };
         let copy = made.copy_of(original);
         for snapshot in [Some(original), copy].into_iter().flatten() {
@@ -260,8 +262,8 @@ fn judge(parameters: &Parameters, prior: &Prior, made: &Made) -> Verdict {
                 State::Pending(progress) => pending.push(format!("`{}` {progress}", snapshot.id)),
                 State::Failed(why) => {
                     let Snapshot { id, volume, .. } = snapshot;
-                    let told = format!("the snapshot `{id}` of `{volume}` failed: {why}");
-                    return Verdict::Broken(told);
+                    let message = format!("the snapshot `{id}` of `{volume}` failed: {why}");
+                    return Verification::NotInEffect(message);
                 }
             }
         }
@@ -276,23 +278,26 @@ fn judge(parameters: &Parameters, prior: &Prior, made: &Made) -> Verdict {
         }
     }
     if !pending.is_empty() {
-        return Verdict::Pending(pending.join(", "));
+        return Verification::InProgress(pending.join(", "));
     }
     let ids: Vec<&str> = made.snapshots.iter().map(|it| it.id.as_str()).collect();
     let shared = parameters.copy_to_account.as_ref();
     let shared = shared.map_or_else(String::new, |to| format!("; the copies are shared with {to}"));
-    Verdict::Holds(format!("complete: {}{shared}", ids.join(", ")))
+    Verification::InEffect(format!("complete: {}{shared}", ids.join(", ")))
 }
 
 fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
-async fn volumes(scope: Scope<'_>, instance_id: &str) -> Result<Vec<Volume>, ActionError> {
+async fn volumes(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<Vec<Volume>, ActionError> {
     let mut volumes = Vec::new();
     let mut next = None;
     loop {
-        let page = scope
+        let page = context
             .account
             .ec2(Class::Ec2Read)
             .await
@@ -317,20 +322,20 @@ async fn volumes(scope: Scope<'_>, instance_id: &str) -> Result<Vec<Volume>, Act
 
 /// What this response made of this instance, by its tags.
 async fn made(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     parameters: &Parameters,
     instance_id: &str,
 ) -> Result<Made, ActionError> {
     let mut made = Made::default();
     let mut next = None;
     loop {
-        let page = scope
+        let page = context
             .account
             .ec2(Class::Ec2Read)
             .await
             .describe_snapshots()
             .owner_ids("self")
-            .filters(filter(&format!("tag:{RESPONSE}"), scope.response))
+            .filters(filter(&format!("tag:{RESPONSE}"), context.response))
             .filters(filter(&format!("tag:{INSTANCE}"), instance_id))
             .set_next_token(next)
             .send()
@@ -344,7 +349,7 @@ async fn made(
     }
     let Some(account) = &parameters.copy_to_account else { return Ok(made) };
     for copy in made.snapshots.iter().filter(|it| it.copy_of.is_some()) {
-        if is_shared(scope, &copy.id, account).await? {
+        if is_shared(context, &copy.id, account).await? {
             made.shared.push(copy.id.clone());
         }
     }
@@ -356,10 +361,10 @@ fn read(described: &aws_sdk_ec2::types::Snapshot) -> Option<Snapshot> {
         let found = described.tags().iter().find(|tag| tag.key() == Some(key))?;
         found.value().map(str::to_owned)
     };
-    let told = || described.state_message().unwrap_or("EC2 says no more").to_owned();
+    let message = || described.state_message().unwrap_or("EC2 says no more").to_owned();
     let state = match described.state() {
         Some(SnapshotState::Completed) => State::Complete,
-        Some(SnapshotState::Error) => State::Failed(told()),
+        Some(SnapshotState::Error) => State::Failed(message()),
         _ => State::Pending(described.progress().unwrap_or("0%").to_owned()),
     };
     Some(Snapshot {
@@ -372,8 +377,8 @@ fn read(described: &aws_sdk_ec2::types::Snapshot) -> Option<Snapshot> {
 }
 
 /// The tags of what the response makes, with more of its own.
-fn tags(scope: Scope<'_>, instance_id: &str, more: &[(&str, &str)]) -> TagSpecification {
-    let own = [(FINDING, scope.finding), (RESPONSE, scope.response), (INSTANCE, instance_id)];
+fn tags(context: ActionContext<'_>, instance_id: &str, more: &[(&str, &str)]) -> TagSpecification {
+    let own = [(FINDING, context.finding), (RESPONSE, context.response), (INSTANCE, instance_id)];
     // A tag's value has 256 characters at most, and a finding's ARN may be longer.
     let cut = |value: &str| value.chars().take(256).collect::<String>();
     let tags = own.iter().chain(more);
@@ -389,16 +394,16 @@ fn without_retries() -> Builder {
     Builder::default().retry_config(RetryConfig::disabled())
 }
 
-async fn create(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> {
+async fn create(context: ActionContext<'_>, instance_id: &str) -> Result<(), ActionError> {
     let instance = InstanceSpecification::builder().instance_id(instance_id).build();
-    let call = scope
+    let call = context
         .account
         .ec2(Class::Ec2Write)
         .await
         .create_snapshots()
-        .description(format!("{} before {}", instance_id, scope.response))
+        .description(format!("{} before {}", instance_id, context.response))
         .instance_specification(instance)
-        .tag_specifications(tags(scope, instance_id, &[]))
+        .tag_specifications(tags(context, instance_id, &[]))
         .customize()
         .config_override(without_retries());
     let result = call.send().await.map(|_| ());
@@ -406,23 +411,23 @@ async fn create(scope: Scope<'_>, instance_id: &str) -> Result<(), ActionError> 
 }
 
 async fn copy(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     instance_id: &str,
     original: &Snapshot,
     key: &str,
 ) -> Result<(), ActionError> {
     let Snapshot { id, volume, .. } = original;
-    let call = scope
+    let call = context
         .account
         .ec2(Class::Ec2Write)
         .await
         .copy_snapshot()
-        .description(format!("copy of {id} of {volume} for {}", scope.response))
-        .source_region(scope.account.region.as_str())
+        .description(format!("copy of {id} of {volume} for {}", context.response))
+        .source_region(context.account.region.as_str())
         .source_snapshot_id(id)
         .encrypted(true)
         .kms_key_id(key)
-        .tag_specifications(tags(scope, instance_id, &[(VOLUME, volume), (COPY_OF, id)]))
+        .tag_specifications(tags(context, instance_id, &[(VOLUME, volume), (COPY_OF, id)]))
         .customize()
         .config_override(without_retries());
     let result = call.send().await.map(|_| ());
@@ -431,7 +436,7 @@ async fn copy(
         // Copies that are under way count against it (EBS quotas, "Concurrent
         // snapshot copies"): the next delivery goes on.
         if error.has_code("ResourceLimitExceeded") {
-            return ActionError { kind: Kind::Transient, ..error };
+            return ActionError { kind: ErrorKind::Transient, ..error };
         }
         error
     })
@@ -439,13 +444,13 @@ async fn copy(
 
 /// Sharing with an account that has it already changes nothing.
 async fn share(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     parameters: &Parameters,
     snapshot_id: &str,
 ) -> Result<(), ActionError> {
     let Some(account) = &parameters.copy_to_account else { return Ok(()) };
     let permission = CreateVolumePermission::builder().user_id(account.as_str()).build();
-    let call = scope
+    let call = context
         .account
         .ec2(Class::Ec2Write)
         .await
@@ -460,11 +465,11 @@ async fn share(
 }
 
 async fn is_shared(
-    scope: Scope<'_>,
+    context: ActionContext<'_>,
     snapshot_id: &str,
     account: &AccountId,
 ) -> Result<bool, ActionError> {
-    let answer = scope
+    let answer = context
         .account
         .ec2(Class::Ec2Read)
         .await
@@ -504,13 +509,13 @@ mod tests {
     fn reading_back_wants_every_volume_complete() {
         let whole = snapshot("snap-1", "vol-1", None, State::Complete);
         let second = |state| snapshot("snap-2", "vol-2", None, state);
-        let told = |made: &[Snapshot]| judge(&Parameters::default(), &prior(), &all(made));
-        assert!(matches!(told(std::slice::from_ref(&whole)), Verdict::Broken(_)));
-        let halfway = told(&[whole.clone(), second(State::Pending("40%".to_owned()))]);
-        assert_eq!(halfway, Verdict::Pending("`snap-2` 40%".to_owned()));
-        let failed = told(&[whole.clone(), second(State::Failed("no key".to_owned()))]);
-        assert!(matches!(failed, Verdict::Broken(why) if why.contains("no key")));
-        assert!(matches!(told(&[whole, second(State::Complete)]), Verdict::Holds(_)));
+        let message = |made: &[Snapshot]| judge(&Parameters::default(), &prior(), &all(made));
+        assert!(matches!(message(std::slice::from_ref(&whole)), Verification::NotInEffect(_)));
+        let halfway = message(&[whole.clone(), second(State::Pending("40%".to_owned()))]);
+        assert_eq!(halfway, Verification::InProgress("`snap-2` 40%".to_owned()));
+        let failed = message(&[whole.clone(), second(State::Failed("no key".to_owned()))]);
+        assert!(matches!(failed, Verification::NotInEffect(why) if why.contains("no key")));
+        assert!(matches!(message(&[whole, second(State::Complete)]), Verification::InEffect(_)));
     }
 
     #[test]
@@ -521,9 +526,9 @@ mod tests {
             snapshot("snap-2", "vol-2", None, State::Complete),
             snapshot("snap-3", "vol-1", Some("snap-1"), State::Complete),
         ];
-        assert!(matches!(judge(&wanted, &prior(), &all(&made)), Verdict::Pending(_)));
+        assert!(matches!(judge(&wanted, &prior(), &all(&made)), Verification::InProgress(_)));
         made.push(snapshot("snap-4", "vol-2", Some("snap-2"), State::Complete));
-        assert!(matches!(judge(&wanted, &prior(), &all(&made)), Verdict::Holds(_)));
+        assert!(matches!(judge(&wanted, &prior(), &all(&made)), Verification::InEffect(_)));
     }
 
     #[test]
@@ -542,7 +547,7 @@ mod tests {
     fn sharing_without_a_key_is_refused_with_the_reason() {
         let shared = parameters(serde_json::json!({ "copy-to-account": "222222222222" }));
         let error = assert_sharable(&shared).unwrap_err();
-        assert_eq!(error.kind, Kind::Refused);
+        assert_eq!(error.kind, ErrorKind::Refused);
         assert!(error.to_string().contains("cannot be shared"), "{error}");
     }
 }

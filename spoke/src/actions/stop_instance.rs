@@ -10,8 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::instance_state as state;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_model::error::{ActionError, Kind};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct StopInstance;
 
@@ -33,7 +35,7 @@ impl Prior {
 }
 
 impl Action for StopInstance {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "stop-instance",
         sentence: "Stops the instance; its EBS volumes stay, its memory does not.",
         resource_types: &["Instance"],
@@ -45,9 +47,12 @@ impl Action for StopInstance {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let instance_id = state::id(scope.resource)?;
-        let instance = scope.seen.instance(scope.account, instance_id).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = state::id(context.resource)?;
+        let instance = context.cache.instance(context.account, instance_id).await?;
         let prior =
             Prior { instance_id: instance_id.to_owned(), state: state::state(instance).to_owned() };
         let change = prior.was_running().then(|| Change {
@@ -55,45 +60,55 @@ impl Action for StopInstance {
             before: prior.state.clone(),
             after: "stopped".to_owned(),
         });
-        Ok(Observation { prior, changes: change.into_iter().collect() })
+        Ok(CapturedState { prior, changes: change.into_iter().collect() })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        match state::now(scope, &prior.instance_id).await?.as_str() {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        match state::now(context, &prior.instance_id).await?.as_str() {
             "stopping" | "stopped" => Ok(()),
-            _ => state::stop(scope, &prior.instance_id).await,
+            _ => state::stop(context, &prior.instance_id).await,
         }
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let id = &prior.instance_id;
-        match state::now(scope, id).await {
+        match state::now(context, id).await {
             Ok(state) => Ok(judge(id, &state)),
-            Err(error) if error.kind == Kind::Gone => Ok(Verdict::Holds(error.message)),
+            Err(error) if error.kind == ErrorKind::Gone => {
+                Ok(Verification::InEffect(error.message))
+            }
             Err(error) => Err(error),
         }
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let id = &prior.instance_id;
         if !prior.was_running() {
             return Ok(Undone::default());
         }
-        match state::now(scope, id).await {
+        match state::now(context, id).await {
             Ok(state) if state == "running" || state == "pending" => return Ok(Undone::default()),
             Ok(_) => {}
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 return Ok(Undone { drift: vec![error.message], ..Undone::default() });
             }
             Err(error) => return Err(error),
         }
         // While it is still stopping EC2 answers IncorrectInstanceState, which
         // is worth another try.
-        state::start(scope, id).await?;
+        state::start(context, id).await?;
         let restored = vec![format!(
             "{id} is started again; what its memory and instance store volumes held is lost, and a public address that is no Elastic IP address is another one now"
         )];
@@ -101,11 +116,11 @@ impl Action for StopInstance {
     }
 }
 
-fn judge(id: &str, state: &str) -> Verdict {
+fn judge(id: &str, state: &str) -> Verification {
     match state {
-        "stopped" => Verdict::Holds(format!("{id} is stopped")),
-        "stopping" => Verdict::Pending(format!("{id} is stopping")),
-        other => Verdict::Broken(format!("{id} is {other}")),
+        "stopped" => Verification::InEffect(format!("{id} is stopped")),
+        "stopping" => Verification::InProgress(format!("{id} is stopping")),
+        other => Verification::NotInEffect(format!("{id} is {other}")),
     }
 }
 
@@ -115,8 +130,8 @@ mod tests {
 
     #[test]
     fn only_a_stopped_instance_is_stopped() {
-        assert!(matches!(judge("i-1", "stopped"), Verdict::Holds(_)));
-        assert!(matches!(judge("i-1", "stopping"), Verdict::Pending(_)));
-        assert!(matches!(judge("i-1", "running"), Verdict::Broken(_)));
+        assert!(matches!(judge("i-1", "stopped"), Verification::InEffect(_)));
+        assert!(matches!(judge("i-1", "stopping"), Verification::InProgress(_)));
+        assert!(matches!(judge("i-1", "running"), Verification::NotInEffect(_)));
     }
 }

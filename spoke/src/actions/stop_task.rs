@@ -10,10 +10,12 @@ use aws_sdk_ecs::types::Task;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::container;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct StopTask;
@@ -33,9 +35,9 @@ pub(super) struct Prior {
 const STOPPED: &str = "STOPPED";
 
 impl Action for StopTask {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "stop-task",
-        sentence: "Stops the ECS task for good; its service may start another.",
+        sentence: "Stops the ECS task; this cannot be undone, and its service may start another.",
         resource_types: &["ECSCluster"],
         reads: &["ecs:DescribeTasks"],
         writes: &["ecs:StopTask"],
@@ -45,14 +47,17 @@ impl Action for StopTask {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let ResourceKind::EcsCluster { cluster, task, .. } = &scope.resource.kind else {
-            return Err(ActionError::new(Kind::NotApplicable, "the target is no ECS cluster"));
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let ResourceKind::EcsCluster { cluster, task, .. } = &context.resource.kind else {
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no ECS cluster"));
         };
         let Some(task) = task else {
-            return Err(ActionError::new(Kind::NotApplicable, "the finding names no task"));
+            return Err(ActionError::new(ErrorKind::NotApplicable, "the finding names no task"));
         };
-        let found = container::task(scope.account, cluster, task).await?;
+        let found = container::task(context.account, cluster, task).await?;
         let running = !is_to_stop(&found);
         let change = Change {
             what: format!("task {task}"),
@@ -61,43 +66,51 @@ impl Action for StopTask {
         };
         let changes = if running { vec![change] } else { Vec::new() };
         let prior = Prior { cluster: cluster.clone(), task: task.clone(), running };
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
         let Prior { cluster, task, .. } = prior;
         // ECS has no code of its own for a task that it does not know.
-        if is_to_stop(&container::task(scope.account, cluster, task).await?) {
+        if is_to_stop(&container::task(context.account, cluster, task).await?) {
             return Ok(());
         }
-        let ecs = scope.account.ecs().await;
-        let call = ecs.stop_task().cluster(cluster).task(task).reason(reason(scope));
+        let ecs = context.account.ecs().await;
+        let call = ecs.stop_task().cluster(cluster).task(task).reason(reason(context));
         let result = call.send().await.map(|_| ());
         result.map_err(|error| from_sdk("ecs:StopTask", &error))
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<Verification, ActionError> {
         let Prior { cluster, task, .. } = prior;
-        Ok(match container::task(scope.account, cluster, task).await {
+        Ok(match container::task(context.account, cluster, task).await {
             Ok(found) => judge(task, &found),
-            Err(error) if error.kind == Kind::Gone => Verdict::Holds(error.message),
+            Err(error) if error.kind == ErrorKind::Gone => Verification::InEffect(error.message),
             Err(error) => return Err(error),
         })
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
         let Prior { cluster, task, running } = prior;
         let mut undone = Undone::default();
-        match container::task(scope.account, cluster, task).await {
+        match container::task(context.account, cluster, task).await {
             Ok(found) if *running && is_to_stop(&found) => undone.drift.push(format!(
                 "the task `{task}` stays stopped: nothing starts it again, but its service may start another"
             )),
             Ok(_) => {}
-            Err(error) if error.kind == Kind::Gone => undone.drift.push(error.message),
+            Err(error) if error.kind == ErrorKind::Gone => undone.drift.push(error.message),
             Err(error) => return Err(error),
         }
         Ok(undone)
@@ -105,8 +118,8 @@ impl Action for StopTask {
 }
 
 /// What people see as the task's `stoppedReason`.
-fn reason(scope: Scope<'_>) -> String {
-    format!("Firebreak response {}", scope.response)
+fn reason(context: ActionContext<'_>) -> String {
+    format!("Firebreak response {}", context.response)
 }
 
 fn is_to_stop(task: &Task) -> bool {
@@ -114,14 +127,14 @@ fn is_to_stop(task: &Task) -> bool {
 }
 
 /// What reading back says.
-fn judge(name: &str, found: &Task) -> Verdict {
+fn judge(name: &str, found: &Task) -> Verification {
     let last = found.last_status().unwrap_or("of unknown state");
     if last == STOPPED {
-        Verdict::Holds(format!("the task `{name}` has stopped"))
+        Verification::InEffect(format!("the task `{name}` has stopped"))
     } else if is_to_stop(found) {
-        Verdict::Pending(format!("the task `{name}` is to stop and is {last}"))
+        Verification::InProgress(format!("the task `{name}` is to stop and is {last}"))
     } else {
-        Verdict::Broken(format!("the task `{name}` is {last} and is to go on"))
+        Verification::NotInEffect(format!("the task `{name}` is {last} and is to go on"))
     }
 }
 
@@ -131,11 +144,11 @@ mod tests {
 
     #[test]
     fn a_task_has_stopped_when_its_last_status_says_so() {
-        let told = |desired: &str, last: &str| {
+        let described = |desired: &str, last: &str| {
             judge("t", &Task::builder().desired_status(desired).last_status(last).build())
         };
-        assert!(matches!(told("RUNNING", "RUNNING"), Verdict::Broken(_)));
-        assert!(matches!(told("STOPPED", "DEACTIVATING"), Verdict::Pending(_)));
-        assert!(matches!(told("STOPPED", "STOPPED"), Verdict::Holds(_)));
+        assert!(matches!(described("RUNNING", "RUNNING"), Verification::NotInEffect(_)));
+        assert!(matches!(described("STOPPED", "DEACTIVATING"), Verification::InProgress(_)));
+        assert!(matches!(described("STOPPED", "STOPPED"), Verification::InEffect(_)));
     }
 }

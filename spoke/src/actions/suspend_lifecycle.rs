@@ -16,10 +16,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bucket_rules::{self, Prior, Rules, Status};
-use super::{About, Action, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::account::Account;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Phase, Reversal, Undone, Verification,
+};
+use crate::account::AccountSession;
 use crate::bucket;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct SuspendLifecycle;
 
@@ -31,9 +33,9 @@ pub(super) struct Parameters {}
 const KIND: &str = "lifecycle";
 
 impl Action for SuspendLifecycle {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "suspend-lifecycle",
-        sentence: "Turns the bucket's lifecycle rules off that delete objects or old versions.",
+        sentence: "Disables the bucket's lifecycle rules that delete objects or old versions.",
         resource_types: &["S3Bucket"],
         reads: &["s3:GetLifecycleConfiguration"],
         writes: &["s3:PutLifecycleConfiguration"],
@@ -43,34 +45,45 @@ impl Action for SuspendLifecycle {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = get(scope.account, name).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
         let prior = bucket_rules::observed(&rules(present.as_ref()));
         let changes = bucket_rules::changes(KIND, name, &prior);
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let Some(present) = get(scope.account, name).await? else { return Ok(()) };
-        set(scope.account, name, present, &prior.enabled, Status::Disabled).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let Some(present) = get(context.account, name).await? else { return Ok(()) };
+        set(context.account, name, present, &prior.enabled, Status::Disabled).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = get(scope.account, name).await?;
+    ) -> Result<Verification, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
         Ok(bucket_rules::judge(KIND, name, &rules(present.as_ref()), prior))
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = match get(scope.account, name).await {
-            Err(error) if error.kind == Kind::Gone => {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = match get(context.account, name).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 let drift = vec![format!("the bucket `{name}` does not exist any more")];
                 return Ok(Undone { drift, ..Undone::default() });
             }
@@ -78,7 +91,7 @@ impl Action for SuspendLifecycle {
         };
         let (on, undone) = bucket_rules::reverse(KIND, name, &rules(present.as_ref()), prior);
         if let (Some(present), false) = (present, on.is_empty()) {
-            set(scope.account, name, present, &on, Status::Enabled).await?;
+            set(context.account, name, present, &on, Status::Enabled).await?;
         }
         Ok(undone)
     }
@@ -104,7 +117,7 @@ fn rules(lifecycle: Option<&Lifecycle>) -> Rules {
     rules.iter().filter(deletes).map(one).collect()
 }
 
-async fn get(account: &Account, name: &str) -> Result<Option<Lifecycle>, ActionError> {
+async fn get(account: &AccountSession, name: &str) -> Result<Option<Lifecycle>, ActionError> {
     let owner = account.id.as_str();
     let answer = bucket::call(account, name, "s3:GetLifecycleConfiguration", |s3| {
         s3.get_bucket_lifecycle_configuration().bucket(name).expected_bucket_owner(owner).send()
@@ -118,7 +131,7 @@ async fn get(account: &Account, name: &str) -> Result<Option<Lifecycle>, ActionE
 
 /// Gives the rules of these ids a status, where they have another.
 async fn set(
-    account: &Account,
+    account: &AccountSession,
     name: &str,
     mut lifecycle: Lifecycle,
     ids: &BTreeSet<String>,
@@ -139,7 +152,7 @@ async fn set(
     }
     let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(lifecycle.rules));
     let configuration = configuration.build().map_err(|error| {
-        ActionError::new(Kind::Failed, format!("cannot build the lifecycle rules: {error}"))
+        ActionError::new(ErrorKind::Failed, format!("cannot build the lifecycle rules: {error}"))
     })?;
     let (owner, minimum) = (account.id.as_str(), lifecycle.transition_minimum);
     let answer = bucket::call(account, name, "s3:PutLifecycleConfiguration", |s3| {

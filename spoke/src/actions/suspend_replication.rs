@@ -13,10 +13,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bucket_rules::{self, Prior, Rules, Status};
-use super::{About, Action, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use crate::account::Account;
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Phase, Reversal, Undone, Verification,
+};
+use crate::account::AccountSession;
 use crate::bucket;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct SuspendReplication;
 
@@ -28,9 +30,9 @@ pub(super) struct Parameters {}
 const KIND: &str = "replication";
 
 impl Action for SuspendReplication {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "suspend-replication",
-        sentence: "Turns the bucket's replication rules off, so that its copies stay as they are.",
+        sentence: "Disables the bucket's replication rules, so that new changes are not replicated.",
         resource_types: &["S3Bucket"],
         reads: &["s3:GetReplicationConfiguration"],
         writes: &["iam:PassRole", "s3:PutReplicationConfiguration"],
@@ -40,34 +42,45 @@ impl Action for SuspendReplication {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = get(scope.account, name).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
         let prior = bucket_rules::observed(&rules(present.as_ref()));
         let changes = bucket_rules::changes(KIND, name, &prior);
-        Ok(Observation { prior, changes })
+        Ok(CapturedState { prior, changes })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let Some(present) = get(scope.account, name).await? else { return Ok(()) };
-        set(scope.account, name, present, &prior.enabled, Status::Disabled).await
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let Some(present) = get(context.account, name).await? else { return Ok(()) };
+        set(context.account, name, present, &prior.enabled, Status::Disabled).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = get(scope.account, name).await?;
+    ) -> Result<Verification, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
         Ok(bucket_rules::judge(KIND, name, &rules(present.as_ref()), prior))
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        let name = bucket::name(&scope.resource.kind)?;
-        let present = match get(scope.account, name).await {
-            Err(error) if error.kind == Kind::Gone => {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = match get(context.account, name).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 let drift = vec![format!("the bucket `{name}` does not exist any more")];
                 return Ok(Undone { drift, ..Undone::default() });
             }
@@ -75,7 +88,7 @@ impl Action for SuspendReplication {
         };
         let (on, undone) = bucket_rules::reverse(KIND, name, &rules(present.as_ref()), prior);
         if let (Some(present), false) = (present, on.is_empty()) {
-            set(scope.account, name, present, &on, Status::Enabled).await?;
+            set(context.account, name, present, &on, Status::Enabled).await?;
         }
         Ok(undone)
     }
@@ -92,7 +105,7 @@ fn rules(configuration: Option<&ReplicationConfiguration>) -> Rules {
 }
 
 async fn get(
-    account: &Account,
+    account: &AccountSession,
     name: &str,
 ) -> Result<Option<ReplicationConfiguration>, ActionError> {
     let owner = account.id.as_str();
@@ -105,7 +118,7 @@ async fn get(
 
 /// Gives the rules of these ids a status, where they have another.
 async fn set(
-    account: &Account,
+    account: &AccountSession,
     name: &str,
     mut configuration: ReplicationConfiguration,
     ids: &BTreeSet<String>,

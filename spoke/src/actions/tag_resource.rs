@@ -14,13 +14,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::protected::refuse_protected;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
 use crate::bucket;
-use crate::seen::Seen;
+use crate::read_cache::ReadCache;
 use crate::tags::{self, Tags};
-use firebreak_client::pace::Class;
+use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
 pub(super) struct TagResource;
@@ -35,13 +37,13 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    fn wanted(&self, scope: Scope<'_>) -> Tags {
+    fn wanted(&self, context: ActionContext<'_>) -> Tags {
         if !self.tags.is_empty() {
             return self.tags.clone();
         }
         Tags::from([
-            ("firebreak:finding".to_owned(), scope.finding.to_owned()),
-            ("firebreak:response".to_owned(), scope.response.to_owned()),
+            ("firebreak:finding".to_owned(), context.finding.to_owned()),
+            ("firebreak:response".to_owned(), context.response.to_owned()),
         ])
     }
 }
@@ -53,7 +55,7 @@ pub(super) struct Prior {
 }
 
 impl Action for TagResource {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "tag-resource",
         sentence: "Tags the resource with the finding and the response.",
         resource_types: &["Instance", "User", "Role", "S3Bucket"],
@@ -100,65 +102,65 @@ impl Action for TagResource {
         Ok(())
     }
 
-    async fn observe(
-        scope: Scope<'_>,
+    async fn capture(
+        context: ActionContext<'_>,
         parameters: &Parameters,
-    ) -> Result<Observation<Prior>, ActionError> {
-        assert_taggable(&scope.resource.kind)?;
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        assert_taggable(&context.resource.kind)?;
         let (permitted, present) =
-            futures::join!(refuse_protected_role(scope), read(scope, scope.seen));
+            futures::join!(refuse_protected_role(context), read(context, context.cache));
         permitted?;
-        Ok(compare(&present?, &parameters.wanted(scope)))
+        Ok(compare(&present?, &parameters.wanted(context)))
     }
 
     async fn apply(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         _: &Prior,
     ) -> Result<(), ActionError> {
-        put(scope, &parameters.wanted(scope)).await
+        put(context, &parameters.wanted(context)).await
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         _: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        let present = current(scope).await?;
-        let wanted = parameters.wanted(scope);
+    ) -> Result<Verification, ActionError> {
+        let present = current(context).await?;
+        let wanted = parameters.wanted(context);
         let missing: Vec<&str> = wanted
             .iter()
             .filter(|(key, value)| present.get(*key) != Some(*value))
             .map(|(key, _)| key.as_str())
             .collect();
         Ok(if missing.is_empty() {
-            Verdict::Holds("the tags are set".to_owned())
+            Verification::InEffect("the tags are set".to_owned())
         } else {
-            Verdict::Broken(format!("the tags {} are not as set", missing.join(", ")))
+            Verification::NotInEffect(format!("the tags {} are not as set", missing.join(", ")))
         })
     }
 
     async fn undo(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let present = match current(scope).await {
+        let present = match current(context).await {
             Ok(present) => present,
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push("the resource does not exist any more".to_owned());
                 return Ok(undone);
             }
             Err(error) => return Err(error),
         };
         let PutBack { restore, remove, drift } =
-            reverse(&present, &parameters.wanted(scope), prior);
+            reverse(&present, &parameters.wanted(context), prior);
         if !restore.is_empty() {
-            put(scope, &restore).await?;
+            put(context, &restore).await?;
         }
         if !remove.is_empty() {
-            delete(scope, &remove).await?;
+            delete(context, &remove).await?;
         }
         let drift = drift.into_iter().map(|key| format!("the tag `{key}` was changed since"));
         undone.drift.extend(drift);
@@ -171,7 +173,7 @@ impl Action for TagResource {
 }
 
 /// The value before of each wanted key, and what setting it changes.
-fn compare(present: &Tags, wanted: &Tags) -> Observation<Prior> {
+fn compare(present: &Tags, wanted: &Tags) -> CapturedState<Prior> {
     let before = wanted.keys().map(|key| (key.clone(), present.get(key).cloned())).collect();
     let changes = wanted
         .iter()
@@ -182,7 +184,7 @@ fn compare(present: &Tags, wanted: &Tags) -> Observation<Prior> {
             after: value.clone(),
         })
         .collect();
-    Observation { prior: Prior { before }, changes }
+    CapturedState { prior: Prior { before }, changes }
 }
 
 /// What undo does: values that come back, tags that go, and keys that somebody
@@ -215,7 +217,7 @@ fn reverse(present: &Tags, wanted: &Tags, prior: &Prior) -> PutBack {
     reversal
 }
 
-/// Credentials are told apart from their user or role: a policy that wants the
+/// Credentials are distinguished from their user or role: a policy that wants the
 /// principal tagged names the principal.
 fn assert_taggable(kind: &ResourceKind) -> Result<(), ActionError> {
     match kind {
@@ -233,60 +235,60 @@ fn assert_taggable(kind: &ResourceKind) -> Result<(), ActionError> {
     }
 }
 
-async fn refuse_protected_role(scope: Scope<'_>) -> Result<(), ActionError> {
-    let ResourceKind::Role { name } = &scope.resource.kind else { return Ok(()) };
-    let iam = scope.account.iam(Class::IamRead).await;
+async fn refuse_protected_role(context: ActionContext<'_>) -> Result<(), ActionError> {
+    let ResourceKind::Role { name } = &context.resource.kind else { return Ok(()) };
+    let iam = context.account.iam(Class::IamRead).await;
     let answer = iam.get_role().role_name(name).send().await;
     let answer = answer.map_err(|error| from_sdk("iam:GetRole", &error))?;
     match &answer.role {
-        Some(role) => refuse_protected(&role.role_name, &role.path, scope.spoke_role),
+        Some(role) => refuse_protected(&role.role_name, &role.path, context.spoke_role),
         None => Ok(()),
     }
 }
 
 /// The tags as they are at this moment.
-async fn current(scope: Scope<'_>) -> Result<Tags, ActionError> {
-    read(scope, &Seen::default()).await
+async fn current(context: ActionContext<'_>) -> Result<Tags, ActionError> {
+    read(context, &ReadCache::default()).await
 }
 
-async fn read(scope: Scope<'_>, seen: &Seen) -> Result<Tags, ActionError> {
-    tags::current(scope.account, scope.resource, seen).await?.ok_or_else(not_applicable)
+async fn read(context: ActionContext<'_>, cache: &ReadCache) -> Result<Tags, ActionError> {
+    tags::current(context.account, context.resource, cache).await?.ok_or_else(not_applicable)
 }
 
 fn not_applicable() -> ActionError {
-    ActionError::new(Kind::NotApplicable, "this kind of target is not tagged")
+    ActionError::new(ErrorKind::NotApplicable, "this kind of target is not tagged")
 }
 
 fn unbuilt(error: impl std::fmt::Display) -> ActionError {
-    ActionError::new(Kind::Failed, format!("cannot build a tag: {error}"))
+    ActionError::new(ErrorKind::Failed, format!("cannot build a tag: {error}"))
 }
 
-async fn put(scope: Scope<'_>, tags: &Tags) -> Result<(), ActionError> {
-    match &scope.resource.kind {
+async fn put(context: ActionContext<'_>, tags: &Tags) -> Result<(), ActionError> {
+    match &context.resource.kind {
         ResourceKind::Instance { instance_id } => {
             let tags =
                 tags.iter().map(|(key, value)| Ec2Tag::builder().key(key).value(value).build());
-            let ec2 = scope.account.ec2(Class::Tags).await;
+            let ec2 = context.account.ec2(Class::Tags).await;
             let call = ec2.create_tags().resources(instance_id).set_tags(Some(tags.collect()));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| from_sdk("ec2:CreateTags", &error))
         }
         ResourceKind::User { name } => {
-            let iam = scope.account.iam(Class::IamWrite).await;
+            let iam = context.account.iam(Class::IamWrite).await;
             let call = iam.tag_user().user_name(name).set_tags(Some(iam_tags(tags)?));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| from_sdk("iam:TagUser", &error))
         }
         ResourceKind::Role { name } => {
-            let iam = scope.account.iam(Class::IamWrite).await;
+            let iam = context.account.iam(Class::IamWrite).await;
             let call = iam.tag_role().role_name(name).set_tags(Some(iam_tags(tags)?));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| from_sdk("iam:TagRole", &error))
         }
         ResourceKind::Bucket { name } => {
-            let mut all = current(scope).await?;
+            let mut all = current(context).await?;
             all.extend(tags.clone());
-            put_bucket(scope, name, &all).await
+            put_bucket(context, name, &all).await
         }
         ResourceKind::AccessKey { .. }
         | ResourceKind::DbInstance { .. }
@@ -298,35 +300,35 @@ async fn put(scope: Scope<'_>, tags: &Tags) -> Result<(), ActionError> {
     }
 }
 
-async fn delete(scope: Scope<'_>, remove: &Tags) -> Result<(), ActionError> {
+async fn delete(context: ActionContext<'_>, remove: &Tags) -> Result<(), ActionError> {
     let keys = || remove.keys().cloned().collect();
-    match &scope.resource.kind {
+    match &context.resource.kind {
         ResourceKind::Instance { instance_id } => {
             // With the value, so that EC2 itself spares one that was changed in
             // this moment (EC2 API reference, DeleteTags).
             let tags =
                 remove.iter().map(|(key, value)| Ec2Tag::builder().key(key).value(value).build());
-            let ec2 = scope.account.ec2(Class::Tags).await;
+            let ec2 = context.account.ec2(Class::Tags).await;
             let call = ec2.delete_tags().resources(instance_id).set_tags(Some(tags.collect()));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| from_sdk("ec2:DeleteTags", &error))
         }
         ResourceKind::User { name } => {
-            let iam = scope.account.iam(Class::IamWrite).await;
+            let iam = context.account.iam(Class::IamWrite).await;
             let call = iam.untag_user().user_name(name).set_tag_keys(Some(keys()));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| from_sdk("iam:UntagUser", &error))
         }
         ResourceKind::Role { name } => {
-            let iam = scope.account.iam(Class::IamWrite).await;
+            let iam = context.account.iam(Class::IamWrite).await;
             let call = iam.untag_role().role_name(name).set_tag_keys(Some(keys()));
             let result = call.send().await.map(|_| ());
             result.map_err(|error| from_sdk("iam:UntagRole", &error))
         }
         ResourceKind::Bucket { name } => {
-            let mut all = current(scope).await?;
+            let mut all = current(context).await?;
             all.retain(|key, _| !remove.contains_key(key));
-            put_bucket(scope, name, &all).await
+            put_bucket(context, name, &all).await
         }
         ResourceKind::AccessKey { .. }
         | ResourceKind::DbInstance { .. }
@@ -345,10 +347,14 @@ fn iam_tags(tags: &Tags) -> Result<Vec<IamTag>, ActionError> {
 }
 
 /// PutBucketTagging replaces the whole set; a bucket without tags has no set.
-async fn put_bucket(scope: Scope<'_>, name: &str, tags: &Tags) -> Result<(), ActionError> {
-    let owner = scope.account.id.as_str();
+async fn put_bucket(
+    context: ActionContext<'_>,
+    name: &str,
+    tags: &Tags,
+) -> Result<(), ActionError> {
+    let owner = context.account.id.as_str();
     if tags.is_empty() {
-        let answer = bucket::call(scope.account, name, PUT_BUCKET, |s3| {
+        let answer = bucket::call(context.account, name, PUT_BUCKET, |s3| {
             s3.delete_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
         });
         return answer.await.map(|_| ());
@@ -358,7 +364,7 @@ async fn put_bucket(scope: Scope<'_>, name: &str, tags: &Tags) -> Result<(), Act
         .map(|(key, value)| S3Tag::builder().key(key).value(value).build().map_err(unbuilt))
         .collect::<Result<_, _>>()?;
     let tagging = Tagging::builder().set_tag_set(Some(set)).build().map_err(unbuilt)?;
-    let answer = bucket::call(scope.account, name, PUT_BUCKET, |s3| {
+    let answer = bucket::call(context.account, name, PUT_BUCKET, |s3| {
         let call = s3.put_bucket_tagging().bucket(name).expected_bucket_owner(owner);
         call.tagging(tagging.clone()).send()
     });
@@ -379,7 +385,7 @@ mod tests {
     #[test]
     fn a_plan_names_only_the_tags_that_change() {
         let present = tags(&[("a", "1"), ("b", "1"), ("other", "x")]);
-        let Observation { prior, changes } =
+        let CapturedState { prior, changes } =
             compare(&present, &tags(&[("a", "1"), ("b", "2"), ("c", "3")]));
         let read =
             |change: &Change| format!("{}: {} -> {}", change.what, change.before, change.after);

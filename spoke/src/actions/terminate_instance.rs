@@ -9,8 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::instance_state as state;
-use super::{About, Action, Change, Observation, Phase, Reversal, Scope, Undone, Verdict};
-use firebreak_model::error::{ActionError, Kind};
+use super::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(super) struct TerminateInstance;
 
@@ -26,7 +28,7 @@ pub(super) struct Prior {
 }
 
 impl Action for TerminateInstance {
-    const ABOUT: About = About {
+    const SPEC: ActionSpec = ActionSpec {
         name: "terminate-instance",
         sentence: "Terminates the instance; nothing brings it back.",
         resource_types: &["Instance"],
@@ -39,9 +41,12 @@ impl Action for TerminateInstance {
     type Parameters = Parameters;
     type Prior = Prior;
 
-    async fn observe(scope: Scope<'_>, _: &Parameters) -> Result<Observation<Prior>, ActionError> {
-        let instance_id = state::id(scope.resource)?;
-        let instance = scope.seen.instance(scope.account, instance_id).await?;
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = state::id(context.resource)?;
+        let instance = context.cache.instance(context.account, instance_id).await?;
         let lost = instance
             .block_device_mappings()
             .iter()
@@ -57,34 +62,44 @@ impl Action for TerminateInstance {
         };
         let what = format!("state of {instance_id}");
         let prior = Prior { instance_id: instance_id.to_owned(), state: before.clone() };
-        Ok(Observation { prior, changes: vec![Change { what, before, after }] })
+        Ok(CapturedState { prior, changes: vec![Change { what, before, after }] })
     }
 
-    async fn apply(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<(), ActionError> {
-        match state::now(scope, &prior.instance_id).await {
-            Ok(_) => state::terminate(scope, &prior.instance_id).await,
-            // By an earlier run, or by somebody else: reading back tells.
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        match state::now(context, &prior.instance_id).await {
+            Ok(_) => state::terminate(context, &prior.instance_id).await,
+            // By an earlier run, or by somebody else: verification decides.
             Err(error) if is_terminated(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     async fn verify(
-        scope: Scope<'_>,
+        context: ActionContext<'_>,
         _: &Parameters,
         prior: &Prior,
-    ) -> Result<Verdict, ActionError> {
-        match state::now(scope, &prior.instance_id).await {
-            Err(error) if error.kind == Kind::Gone => Ok(Verdict::Holds(error.message)),
+    ) -> Result<Verification, ActionError> {
+        match state::now(context, &prior.instance_id).await {
+            Err(error) if error.kind == ErrorKind::Gone => {
+                Ok(Verification::InEffect(error.message))
+            }
             Err(error) => Err(error),
-            Ok(state) => Ok(Verdict::Broken(format!("{} is {state}", prior.instance_id))),
+            Ok(state) => Ok(Verification::NotInEffect(format!("{} is {state}", prior.instance_id))),
         }
     }
 
-    async fn undo(scope: Scope<'_>, _: &Parameters, prior: &Prior) -> Result<Undone, ActionError> {
-        match state::now(scope, &prior.instance_id).await {
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        match state::now(context, &prior.instance_id).await {
             Ok(_) => Ok(Undone::default()),
-            Err(error) if error.kind == Kind::Gone => {
+            Err(error) if error.kind == ErrorKind::Gone => {
                 let drift = vec![format!("{}: nothing brings it back", error.message)];
                 Ok(Undone { drift, ..Undone::default() })
             }
@@ -95,5 +110,7 @@ impl Action for TerminateInstance {
 
 /// Whether the instance is there and terminated, not merely unknown.
 fn is_terminated(error: &ActionError) -> bool {
-    error.kind == Kind::Gone && error.code.is_none() && !error.message.contains("does not exist")
+    error.kind == ErrorKind::Gone
+        && error.code.is_none()
+        && !error.message.contains("does not exist")
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::grants::{Condition, GRANTS, Grant, Of, UNBOUNDED, Unbounded};
 use self::grants::{NEVER, NEVER_WHY};
-use crate::actions::Entry;
+use crate::actions::RegisteredAction;
 use crate::tags;
 
 /// The policy of what is only read: a managed policy of its own, because a role's
@@ -72,9 +72,9 @@ pub struct Ungranted {
 
 /// Every permission that these actions declare, and those that reading a
 /// target's tags needs.
-pub fn declared(entries: &[&Entry]) -> BTreeSet<&'static str> {
+pub fn declared(entries: &[&RegisteredAction]) -> BTreeSet<&'static str> {
     let of_actions =
-        entries.iter().flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes));
+        entries.iter().flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes));
     of_actions.chain(tags::READS).copied().collect()
 }
 
@@ -84,27 +84,27 @@ pub fn declared(entries: &[&Entry]) -> BTreeSet<&'static str> {
 /// # Errors
 ///
 /// A declared change that no grant names.
-pub fn statements(entries: &[&Entry]) -> Result<Vec<Statement>, Ungranted> {
+pub fn statements(entries: &[&RegisteredAction]) -> Result<Vec<Statement>, Ungranted> {
     let mut read: BTreeSet<&'static str> = tags::READS.iter().copied().collect();
     // By the place in the table, so that the order is the table's.
     let mut granted: BTreeMap<usize, BTreeSet<&'static str>> = BTreeMap::new();
     for entry in entries {
-        let (action, about) = (entry.about.name, &entry.about);
+        let (action, about) = (entry.spec.name, &entry.spec);
         for (permission, kind) in about
             .reads
             .iter()
-            .map(|it| (*it, Kind::Read))
-            .chain(about.writes.iter().map(|it| (*it, Kind::Write)))
+            .map(|it| (*it, AccessKind::Read))
+            .chain(about.writes.iter().map(|it| (*it, AccessKind::Write)))
         {
             let place = GRANTS.iter().position(|grant| grant.is_for(action, permission));
             match (place, kind) {
                 (Some(place), _) => {
                     granted.entry(place).or_default().insert(permission);
                 }
-                (None, Kind::Read) => {
+                (None, AccessKind::Read) => {
                     read.insert(permission);
                 }
-                (None, Kind::Write) => return Err(Ungranted { action, permission }),
+                (None, AccessKind::Write) => return Err(Ungranted { action, permission }),
             }
         }
     }
@@ -154,7 +154,7 @@ pub fn statements(entries: &[&Entry]) -> Result<Vec<Statement>, Ungranted> {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum AccessKind {
     Read,
     Write,
 }
@@ -234,7 +234,8 @@ mod tests {
     use crate::actions;
 
     fn of(names: &[&str]) -> Vec<Statement> {
-        let entries: Vec<&Entry> = names.iter().map(|name| actions::find(name).unwrap()).collect();
+        let entries: Vec<&RegisteredAction> =
+            names.iter().map(|name| actions::find(name).unwrap()).collect();
         statements(&entries).unwrap()
     }
 
@@ -255,7 +256,7 @@ mod tests {
                 .filter(|statement| statement.effect == Effect::Allow)
                 .flat_map(|statement| statement.permissions.iter().copied())
                 .collect();
-            assert_eq!(allowed, declared(&[entry]), "{}", entry.about.name);
+            assert_eq!(allowed, declared(&[entry]), "{}", entry.spec.name);
         }
     }
 
@@ -272,9 +273,9 @@ mod tests {
         for grant in GRANTS {
             for permission in grant.permissions {
                 let used = actions::all().iter().any(|entry| {
-                    let declared = entry.about.reads.iter().chain(entry.about.writes);
+                    let declared = entry.spec.reads.iter().chain(entry.spec.writes);
                     declared.into_iter().any(|it| it == permission)
-                        && grant.is_for(entry.about.name, permission)
+                        && grant.is_for(entry.spec.name, permission)
                 });
                 assert!(used, "{}: no action needs `{permission}`", grant.sid);
             }
@@ -298,7 +299,7 @@ mod tests {
         for entry in actions::all() {
             for statement in statements(&[entry]).unwrap() {
                 if statement.effect == Effect::Allow && statement.is_unbounded() {
-                    let changes = entry.about.writes.iter();
+                    let changes = entry.spec.writes.iter();
                     unbounded.extend(changes.filter(|it| statement.permissions.contains(it)));
                 }
             }

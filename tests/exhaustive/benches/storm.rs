@@ -192,7 +192,7 @@ async fn storm(arguments: Arguments) -> ExitCode {
     let world = World::new(arguments.accounts.max(12), Options { latency, ..Options::default() });
     let files = [("root.yaml".to_owned(), POLICY.to_owned())];
     let policy = read_files(&files, actions::catalog()).unwrap();
-    world.responder(&policy).await.unwrap();
+    world.engine(&policy).await.unwrap();
     let settings = Settings { visibility: SignedDuration::from_secs(360), max_receives: 20 };
     let queue = Rc::new(RefCell::new(Queue::new(settings)));
     let sent = world.organization.now();

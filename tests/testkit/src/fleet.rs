@@ -11,7 +11,7 @@ use aws_config::SdkConfig;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{HOME, HUB, World};
-use firebreak_engine::{Disposition, Responder};
+use firebreak_engine::{Disposition, Engine};
 use firebreak_function::lambda::{self, Handled};
 use firebreak_response::record::{ResponseId, State};
 use firebreak_simulation::Process;
@@ -80,7 +80,7 @@ pub struct Report {
 /// One process of the hub.
 struct Worker {
     process: Process,
-    responder: Responder,
+    engine: Engine,
 }
 
 struct Shared {
@@ -97,13 +97,13 @@ impl Shared {
     fn worker(&self) -> Worker {
         let process = self.world.organization.process();
         let config = self.config.to_builder().http_client(process.http_client()).build();
-        let responder = Responder::new(&config, self.settings.clone());
-        Worker { process, responder }
+        let engine = Engine::new(&config, self.settings.clone());
+        Worker { process, engine }
     }
 
     /// One invocation; `None` where its process died or was killed.
     async fn invoke<T>(&self, worker: &Worker, work: impl Future<Output = T>) -> Option<T> {
-        worker.responder.deadline.set(tokio::time::Instant::now() + self.fleet.timeout);
+        worker.engine.deadline.set(tokio::time::Instant::now() + self.fleet.timeout);
         tokio::select! {
             biased;
             () = worker.process.died() => {
@@ -128,12 +128,13 @@ impl Shared {
         for (id, handled) in handled {
             let Ok(message) = id.parse::<u64>() else { continue };
             if failed.contains(&id) {
-                let told: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
-                let told = told.join("; ");
+                let described: Vec<String> =
+                    handled.errors.iter().map(ToString::to_string).collect();
+                let described = described.join("; ");
                 if batch.iter().any(|it| it.id == message && it.receives == FAILED_OFTEN) {
-                    eprintln!("message {message} failed {FAILED_OFTEN} times, last: {told}");
+                    eprintln!("message {message} failed {FAILED_OFTEN} times, last: {described}");
                 }
-                report.errors.insert(message, told);
+                report.errors.insert(message, described);
                 continue;
             }
             let outcomes = handled
@@ -164,7 +165,7 @@ impl Shared {
                 continue;
             }
             let event = event(&batch);
-            let work = lambda::handle_batch(&worker.responder, event);
+            let work = lambda::handle_batch(&worker.engine, event);
             let ended = self.invoke(&worker, work).await;
             match ended {
                 Some((response, handled)) => {
@@ -198,7 +199,7 @@ impl Shared {
                 record.body = Some(message.body.clone());
                 batch.records.push(record);
             }
-            let work = lambda::handle_batch(&worker.responder, batch);
+            let work = lambda::handle_batch(&worker.engine, batch);
             let ended = self.invoke(&worker, work).await;
             let Some((response, _)) = ended else {
                 worker = self.worker();
@@ -219,7 +220,7 @@ impl Shared {
         let mut worker = self.worker();
         while !self.over.get() {
             tokio::time::sleep(Duration::from_secs(60)).await;
-            let ended = self.invoke(&worker, lambda::sweep(&worker.responder)).await;
+            let ended = self.invoke(&worker, lambda::sweep(&worker.engine)).await;
             match ended {
                 Some(Ok(())) => {}
                 Some(Err(error)) => self.report.borrow_mut().sweeps.push(error.to_string()),
@@ -262,8 +263,8 @@ impl Fleet {
         });
         let all = async {
             let sweeps = tokio::task::spawn_local(shared.clone().sweep());
-            let telling = write_back.map(|queue| shared.clone().write_back(queue));
-            let telling = telling.map(tokio::task::spawn_local);
+            let delivering = write_back.map(|queue| shared.clone().write_back(queue));
+            let delivering = delivering.map(tokio::task::spawn_local);
             let mut workers = JoinSet::new();
             for _ in 0..self.workers {
                 workers.spawn_local(shared.clone().work());
@@ -273,8 +274,8 @@ impl Fleet {
             }
             shared.over.set(true);
             sweeps.await.unwrap();
-            if let Some(telling) = telling {
-                telling.await.unwrap();
+            if let Some(delivering) = delivering {
+                delivering.await.unwrap();
             }
         };
         let local = tokio::task::LocalSet::new();
@@ -293,11 +294,11 @@ impl Fleet {
 /// Sweeps until nothing is left to do, with time passing between; what sweeps
 /// said that failed last.
 pub async fn settle(world: &World, rounds: u32) -> Option<String> {
-    let responder = Responder::new(&world.hub_config().await.unwrap(), world.settings());
+    let engine = Engine::new(&world.hub_config().await.unwrap(), world.settings());
     let mut failed = None;
     for _ in 0..rounds {
         tokio::time::sleep(Duration::from_secs(301)).await;
-        failed = lambda::sweep(&responder).await.err().map(|error| error.to_string());
+        failed = lambda::sweep(&engine).await.err().map(|error| error.to_string());
     }
     failed
 }

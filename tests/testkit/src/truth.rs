@@ -83,7 +83,7 @@ pub fn open(world: &World, responses: &[Response]) -> Vec<String> {
         let done = |step: &firebreak_response::record::Step| {
             step.action == "isolate-instance" && step.state == StepState::Done
         };
-        let holds = response.state.holds_resource() && is_terminal(response.state);
+        let holds = response.state.may_have_changed_resource() && is_terminal(response.state);
         holds && response.steps.iter().any(done)
     };
     let mut open = Vec::new();

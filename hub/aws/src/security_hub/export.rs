@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::SecurityHub;
-use crate::answer_text::AnswerText;
 use crate::error::{HubError, failed};
+use crate::raw_response::RawResponse;
 
 /// "MaxResults: maximum value of 100" (Security Hub API reference, GetFindings).
 const FINDINGS_PER_PAGE: i32 = 100;
@@ -33,7 +33,7 @@ impl SecurityHub {
         let mut token = None;
         loop {
             self.rates.read(&region).await;
-            let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
+            let text = RawResponse::new(|| Output::erase(GetFindingsOutput::builder().build()));
             client
                 .get_findings()
                 .filters(filters.clone())

@@ -4,7 +4,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::tell::TellResult;
+use super::update::UpdateResult;
 use crate::error::{HubError, failed};
 
 /// A call that failed as a whole.
@@ -30,7 +30,7 @@ where
     // Security Hub throttles with LimitExceededException as well (API
     // reference, "429"); elsewhere that code is a lasting one.
     let passes = matches!(code, Some("LimitExceededException" | "ConflictException"));
-    // An answer that cannot be read says nothing of what was done: telling the
+    // A response that cannot be read does not say what was done: sending the
     // same again is harmless.
     let unread = error.raw_response().is_some_and(|answer| answer.status().is_success());
     let passes = passes || unread;
@@ -43,10 +43,10 @@ where
 
 impl Failure {
     /// What it means for each finding in the call.
-    pub(super) fn result(self) -> TellResult {
+    pub(super) fn result(self) -> UpdateResult {
         match self.error {
-            HubError::Transient(why) => TellResult::Later(why),
-            HubError::Failed(why) | HubError::Refused(why) => TellResult::Refused(why),
+            HubError::Transient(why) => UpdateResult::Later(why),
+            HubError::Failed(why) | HubError::Refused(why) => UpdateResult::Refused(why),
         }
     }
 }
@@ -60,15 +60,15 @@ impl From<HubError> for Failure {
 /// What a code among the `UnprocessedFindings` means for its finding. Both
 /// schemas' codes stand here (Security Hub API reference,
 /// BatchUpdateFindingsUnprocessedFinding and its V2).
-pub(super) fn unprocessed(call: &str, code: &str, message: Option<&str>) -> TellResult {
+pub(super) fn unprocessed(call: &str, code: &str, message: Option<&str>) -> UpdateResult {
     let why = format!("{call}: {code}: {}", message.unwrap_or("no reason given"));
     match code {
-        "FindingNotFound" | "ResourceNotFoundException" => TellResult::NotFound,
+        "FindingNotFound" | "ResourceNotFoundException" => UpdateResult::NotFound,
         "ConcurrentUpdateError"
         | "InternalFailure"
         | "ConflictException"
-        | "InternalServerException" => TellResult::Later(why),
-        _ => TellResult::Refused(why),
+        | "InternalServerException" => UpdateResult::Later(why),
+        _ => UpdateResult::Refused(why),
     }
 }
 

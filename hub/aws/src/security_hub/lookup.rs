@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::SecurityHub;
 use super::read::{IDS_PER_CALL, schema_of};
+use crate::batcher::LookupBatcher;
 use crate::error::HubError;
-use crate::together::Together;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_response::status::merge::Schema;
 
-type Lookup = Together<SecurityHubId, Value>;
+type Lookup = LookupBatcher<SecurityHubId, Value>;
 
 /// The look-ups that are under way, by the Region and schema that is asked.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Lookups {
         let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lookups
             .entry((region.clone(), schema))
-            .or_insert_with(|| Arc::new(Together::new(IDS_PER_CALL)))
+            .or_insert_with(|| Arc::new(LookupBatcher::new(IDS_PER_CALL)))
             .clone()
     }
 }

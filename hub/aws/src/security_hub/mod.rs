@@ -1,7 +1,7 @@
 //! Security Hub, under the hub's credentials, which must be the delegated
-//! administrator's: tells it how responses stand, and reads its findings.
+//! administrator's: updates and reads its findings.
 //!
-//! What is written where is [`tell`](SecurityHub::tell)'s; how an update goes
+//! What is written where is [`report`](SecurityHub::report)'s; how an update goes
 //! together with what stands there is `status::merge`'s, which is pure.
 
 mod export;
@@ -9,7 +9,7 @@ mod failure;
 mod lookup;
 mod rates;
 mod read;
-mod tell;
+mod update;
 mod write;
 
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ use self::lookup::Lookups;
 use self::rates::Rates;
 use crate::settings::Settings;
 
-pub use self::tell::{TellResult, Telling, Told};
+pub use self::update::{FindingUpdate, UpdateResult, UpdatedFinding};
 
 /// The clients, one for each Region that findings are read and updated in.
 #[derive(Debug)]

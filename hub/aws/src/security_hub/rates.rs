@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use firebreak_client::pace::RegionalRate;
+use firebreak_client::rate_limit::RegionalRate;
 use firebreak_model::resource::Region;
 
 /// Burst, and calls per second: "BatchUpdateFindings: 10 requests per second,

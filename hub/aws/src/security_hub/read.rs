@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use super::SecurityHub;
 use super::failure::{Failure, failure, halves};
-use super::tell::TellResult;
-use crate::answer_text::AnswerText;
+use super::update::UpdateResult;
 use crate::error::HubError;
+use crate::raw_response::RawResponse;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_response::status::merge::{Noted, Present, Schema};
 
@@ -28,7 +28,7 @@ pub(super) const IDS_PER_CALL: usize = 20;
 const FINDINGS_PER_PAGE: i32 = 100;
 
 /// Each finding as it is, or what became of reading it.
-pub(super) type Read = HashMap<SecurityHubId, Result<Present, TellResult>>;
+pub(super) type Read = HashMap<SecurityHubId, Result<Present, UpdateResult>>;
 
 /// The schema that an id belongs to.
 pub(super) fn schema_of(id: &SecurityHubId) -> Schema {
@@ -56,7 +56,7 @@ impl SecurityHub {
             match self.fetch(region, schema, &batch).await {
                 Ok(found) => {
                     for id in batch {
-                        let present = found.get(&id).ok_or(TellResult::NotFound);
+                        let present = found.get(&id).ok_or(UpdateResult::NotFound);
                         let present = present.map(|finding| match schema {
                             Schema::Asff => asff(finding),
                             Schema::Ocsf => ocsf(finding),
@@ -126,7 +126,7 @@ async fn page_asff(
             filters = filters.product_arn(equals(product_arn));
         }
     }
-    let text = AnswerText::new(|| Output::erase(GetFindingsOutput::builder().build()));
+    let text = RawResponse::new(|| Output::erase(GetFindingsOutput::builder().build()));
     let request = client
         .get_findings()
         .filters(filters.build())
@@ -152,7 +152,7 @@ async fn page_ocsf(
         filter = filter.string_filters(id);
     }
     let filters = OcsfFindingFilters::builder().composite_filters(filter.build()).build();
-    let text = AnswerText::new(|| Output::erase(GetFindingsV2Output::builder().build()));
+    let text = RawResponse::new(|| Output::erase(GetFindingsV2Output::builder().build()));
     let request = client
         .get_findings_v2()
         .filters(filters)

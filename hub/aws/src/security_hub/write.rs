@@ -11,7 +11,7 @@ use firebreak_model::resource::Region;
 
 use super::SecurityHub;
 use super::failure::{Failure, failure, halves, unprocessed};
-use super::tell::TellResult;
+use super::update::UpdateResult;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_response::status::Workflow;
 use firebreak_response::status::merge::{AUTHOR, Schema, Write};
@@ -21,7 +21,7 @@ use firebreak_response::status::merge::{AUTHOR, Schema, Write};
 const FINDINGS_PER_CALL: usize = 100;
 
 /// What became of each finding: `Ok` was updated.
-pub(super) type Wrote = HashMap<SecurityHubId, Result<(), TellResult>>;
+pub(super) type Wrote = HashMap<SecurityHubId, Result<(), UpdateResult>>;
 
 impl SecurityHub {
     /// Writes the same to these findings, each of which must be of `schema`
@@ -49,7 +49,7 @@ impl SecurityHub {
                     for id in batch {
                         let result = answer.remove(&id).unwrap_or_else(|| {
                             let why = format!("Security Hub's answer leaves out `{}`", id.id());
-                            Err(TellResult::Later(why))
+                            Err(UpdateResult::Later(why))
                         });
                         made.insert(id, result);
                     }
@@ -107,7 +107,7 @@ async fn update_asff(
         let result = unprocessed(CALL, it.error_code().unwrap_or("unknown"), it.error_message());
         Some((named(it.finding_identifier())?, Err(result)))
     });
-    // Last, so that a finding that is told in both lists does not count as updated.
+    // Last, so that a finding that appears in both lists does not count as updated.
     Ok(processed.chain(others).collect())
 }
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::{Failure, responder};
+use super::super::{Failure, engine};
 use super::{Day, chain, range};
-use firebreak_audit::export::{FORMAT, Scope};
+use firebreak_audit::export::{ExportScope, FORMAT};
 use firebreak_aws::audit_log::export_table;
 
 /// What to export.
@@ -18,13 +18,13 @@ pub struct Arguments {
     /// From this day on (UTC), such as `2026-01-31`, or `7d` for seven days ago.
     #[arg(long, value_name = "DAY")]
     since: Day,
-    /// Up to this day; today unless it is said.
+    /// Up to this day; default: today.
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
-    /// Only this account's record; `organization` is what is about none.
+    /// Only this account's record; `organization` selects events not tied to an account.
     #[arg(long, value_parser = chain)]
     account: Option<String>,
-    /// Into this file, which must not be there yet; else to standard output.
+    /// Write to this file, which must not exist; default: standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -32,8 +32,8 @@ pub struct Arguments {
 /// Runs the command.
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { since, until, account, out } = arguments;
-    let responder = responder().await?;
-    let now = responder.now();
+    let engine = engine().await?;
+    let now = engine.now();
     let range = range(*since, *until, now)?;
     let target: Box<dyn Write> = match out {
         Some(path) => Box::new(File::create_new(path).map_err(|error| {
@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         })?),
         None => Box::new(std::io::stdout()),
     };
-    let scope = Scope {
+    let scope = ExportScope {
         format: FORMAT,
         at: now,
         since: range.since,
@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         account: account.clone(),
     };
     let out = BufWriter::new(target);
-    let end = export_table(&responder.ledger, &scope, out).await?;
+    let end = export_table(&engine.store, &scope, out).await?;
     // Whoever keeps this digest apart notices when the file itself is replaced.
     writeln!(std::io::stderr(), "{} lines, SHA-256 {}", end.lines, end.digest)?;
     Ok(())

@@ -24,8 +24,8 @@ pub enum Command {
     /// Write the record as JSON lines, which verify without AWS and are an anchor
     /// outside of the table.
     Export(export::Arguments),
-    /// Say what of the record was changed, removed, reordered or put in: 0 when
-    /// there is none, 1 when there is.
+    /// Detect changed, removed, reordered or inserted audit records: exit code 0
+    /// if intact, 1 if altered.
     Verify(verify::Arguments),
 }
 

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Up to this day. Default: the last day of --against, else today.
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
-    /// Only this account's record; `organization` is what is about none.
+    /// Only this account's record; `organization` selects events not tied to an account.
     #[arg(long, value_parser = chain)]
     account: Option<String>,
     /// An earlier export, kept elsewhere: what was rewritten or cut since is found
@@ -81,13 +81,13 @@ fn account_gone(account: &str) -> Fault {
 }
 
 async fn table(arguments: &Arguments, anchor: Option<&Export>) -> Result<Report, Failure> {
-    let responder = responder_or("name an export to verify").await?;
-    let now = responder.now();
+    let engine = responder_or("name an export to verify").await?;
+    let now = engine.now();
     let scope = anchor.map(|anchor| &anchor.scope);
     let since = arguments.since.or(scope.map(|scope| Day::Is(scope.since)));
     let until = arguments.until.or(scope.map(|scope| Day::Is(scope.until)));
     let since = since.unwrap_or(Day::Ago(jiff::SignedDuration::from_hours(30 * 24)));
     let range = range(since, until, now)?;
     let only = arguments.account.as_deref().or(scope.and_then(|scope| scope.account.as_deref()));
-    Ok(verify_table(&responder.ledger, now, range, only, anchor).await?)
+    Ok(verify_table(&engine.store, now, range, only, anchor).await?)
 }

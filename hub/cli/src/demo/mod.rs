@@ -17,20 +17,20 @@ use super::{Failure, Output};
 use firebreak_demo::attacker;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, Member, UNITS, World, event};
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_function::lambda;
 use firebreak_response::record::{Drift, State, Undo};
 
 /// How large the organization is and what happens in it.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// How many member accounts, dealt to four OUs in turn.
+    /// Number of member accounts (spread over four OUs).
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=100_000))]
     accounts: u32,
     /// How many findings.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     findings: u32,
-    /// In which order they come.
+    /// Random seed for the order of findings.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How long each simulated AWS call takes.
@@ -46,7 +46,7 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
         Options { latency: Duration::from_millis(arguments.latency_ms), ..Options::default() };
     let world = World::new(accounts, options);
     let before = snapshots(&world);
-    let responder = world.responder(&example_policy()?).await?;
+    let engine = world.engine(&example_policy()?).await?;
     let total = usize::try_from(arguments.findings).unwrap_or(usize::MAX);
     let mut report = Report::new(output, accounts, total);
     report.begin()?;
@@ -55,10 +55,10 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
         // With four accounts or more, each attack comes to each OU in turn.
         let attack = Attack::ALL.get(index / UNITS.len() % Attack::ALL.len());
         let attack = *attack.ok_or_else(|| unknown(index))?;
-        let shown = play(&world, &responder, member, attack, index, number).await?;
+        let shown = play(&world, &engine, member, attack, index, number).await?;
         report.finding(&shown)?;
     }
-    let exact = undo_all(&world, &responder, &before, &mut report).await?;
+    let exact = undo_all(&world, &engine, &before, &mut report).await?;
     report.end(exact, began.elapsed())
 }
 
@@ -88,7 +88,7 @@ fn snapshots(world: &World) -> BTreeMap<String, Value> {
 /// One finding: delivered, handled, and what the attacker can do before and after.
 async fn play(
     world: &World,
-    responder: &Responder,
+    engine: &Engine,
     member: &Member,
     attack: Attack,
     index: usize,
@@ -105,7 +105,7 @@ async fn play(
         "body": event(&finding).to_string(),
     }]}))
     .map_err(|error| Failure::Check(format!("the demo's own batch is unreadable: {error}")))?;
-    let (response, handled) = lambda::handle_batch(responder, batch).await;
+    let (response, handled) = lambda::handle_batch(engine, batch).await;
     let (_, handled) = handled
         .into_iter()
         .next()
@@ -132,17 +132,18 @@ async fn play(
 /// then as it was before the first finding.
 async fn undo_all(
     world: &World,
-    responder: &Responder,
+    engine: &Engine,
     before: &BTreeMap<String, Value>,
     report: &mut Report,
 ) -> Result<bool, Failure> {
     let began: Timestamp = world.began();
-    let responses = responder.ledger.responses(began, responder.now()).await?;
+    let responses = engine.store.responses(began, engine.now()).await?;
     let mut failed = Vec::new();
     let mut undone = 0;
-    let request = Undo { by: "demo".to_owned(), step: None, drift: Drift::Leave, hold_until: None };
-    for response in responses.iter().filter(|response| response.state.holds_resource()) {
-        let response = responder.undo(&response.id, request.clone()).await?;
+    let request =
+        Undo { by: "demo".to_owned(), step: None, drift: Drift::Leave, suppress_until: None };
+    for response in responses.iter().filter(|response| response.state.may_have_changed_resource()) {
+        let response = engine.undo(&response.id, request.clone()).await?;
         if response.state == State::Undone {
             undone += 1;
         } else {

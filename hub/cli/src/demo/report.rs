@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{Failure, Output};
 use firebreak_demo::attacker::Ability;
 use firebreak_demo::world::UNITS;
-use firebreak_engine::{Disposition, Outcome};
+use firebreak_engine::{Disposition, TargetOutcome};
 use firebreak_policy::Mode;
 use firebreak_response::record::{Response, State, StepState};
 
@@ -29,7 +29,7 @@ pub(super) struct Shown {
     /// What the attacker can do afterwards.
     pub(super) can: Vec<Ability>,
     /// What became of it; `None` when it was not handled.
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<TargetOutcome>,
     /// Why it was not handled.
     pub(super) errors: Vec<String>,
 }
@@ -102,7 +102,7 @@ impl Report {
     pub(super) fn finding(&mut self, shown: &Shown) -> Result<(), Failure> {
         let word = word(shown);
         match word.as_str() {
-            "contained" | "already-held" => self.counts.contained += 1,
+            "contained" | "existing-response" => self.counts.contained += 1,
             "awaiting-approval" => self.counts.awaiting_approval += 1,
             "observed" => self.counts.observed += 1,
             "refused" => self.counts.refused += 1,
@@ -186,9 +186,9 @@ fn word(shown: &Shown) -> String {
         None => "failed".to_owned(),
         Some(outcome) => match (outcome.disposition, &outcome.response) {
             (Disposition::Responded, Some(response)) => response.state.name().to_owned(),
-            (Disposition::AlreadyHeld, _) => held_as(outcome).to_owned(),
+            (Disposition::ExistingResponse, _) => held_as(outcome).to_owned(),
             (Disposition::Repeat, _) => "repeat".to_owned(),
-            (Disposition::HeldOff, _) => "held-off".to_owned(),
+            (Disposition::Suppressed, _) => "suppressed".to_owned(),
             (Disposition::NotCovered, _) => "not-covered".to_owned(),
             (Disposition::NotConfirmed, _) => "not-confirmed".to_owned(),
             (Disposition::Nothing | Disposition::Responded | Disposition::Planned, _) => {
@@ -199,22 +199,22 @@ fn word(shown: &Shown) -> String {
 }
 
 /// What the response says that answers another finding of the target already.
-fn held_as(outcome: &Outcome) -> &'static str {
+fn held_as(outcome: &TargetOutcome) -> &'static str {
     match &outcome.decision {
         Some(decision) if decision.is_refused() => State::Refused.name(),
         Some(decision) => match decision.mode {
             Mode::Approve => State::AwaitingApproval.name(),
             Mode::Observe => State::Observed.name(),
-            Mode::Off | Mode::Auto => "already-held",
+            Mode::Off | Mode::Auto => "existing-response",
         },
-        None => "already-held",
+        None => "existing-response",
     }
 }
 
 /// What is not as the policies say, if anything.
 fn wrong(shown: &Shown, word: &str) -> Option<String> {
     let expected: &[&str] = match shown.unit.as_str() {
-        "ou-fb01-sandbox1" => &["contained", "already-held"],
+        "ou-fb01-sandbox1" => &["contained", "existing-response"],
         "ou-fb01-prod1111" => &["awaiting-approval"],
         "ou-fb01-security" => &["refused"],
         _ => &["observed"],
@@ -228,7 +228,7 @@ fn wrong(shown: &Shown, word: &str) -> Option<String> {
         let expected = expected.join(" or ");
         return Some(format!("finding {number}: {word} instead of {expected}: {why}"));
     }
-    let must_not = matches!(word, "contained" | "already-held");
+    let must_not = matches!(word, "contained" | "existing-response");
     if must_not && let Some(still) = shown.can.iter().find(|ability| ability.works) {
         return Some(format!("finding {number}: contained, and yet {}", still.what));
     }
@@ -314,10 +314,10 @@ fn write_finding(shown: &Shown, word: &str, total: usize) -> Result<(), Failure>
 }
 
 fn write_abilities(out: &mut impl Write, when: &str, abilities: &[Ability]) -> Result<(), Failure> {
-    let told: Vec<String> = abilities
+    let listed: Vec<String> = abilities
         .iter()
         .map(|it| format!("{}: {}", it.what, if it.works { "YES" } else { "no" }))
         .collect();
-    writeln!(out, "   {when:<9} {}", told.join(" · "))?;
+    writeln!(out, "   {when:<9} {}", listed.join(" · "))?;
     Ok(())
 }

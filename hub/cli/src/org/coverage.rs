@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use firebreak_model::resource::AccountId;
-use firebreak_spoke::actions::{self, Entry};
+use firebreak_spoke::actions::{self, RegisteredAction};
 
-use super::{Scope, keep, progress};
+use super::{OrgScope, keep, progress};
 use crate::{Failure, Output, environment};
 use firebreak_aws::settings::Settings;
 use firebreak_onboarding::aws::coverage::{SurveyError, Surveyor};
 use firebreak_onboarding::coverage::{
-    self, AccountRow, Beside, Matrix, SecurityHub, Standing, Survey, Verdict,
+    self, AccountRow, AccountStatus, CoverageStatus, Matrix, SecurityHub, Survey, SurveyContext,
 };
 use firebreak_onboarding::stacksets::{self, SPOKE};
 
@@ -30,11 +30,11 @@ enum Format {
     Csv,
 }
 
-/// What to look at, and how to tell it.
+/// What to survey, and how to print it.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    scope: Scope,
+    scope: OrgScope,
     /// How it is written on standard output. Default: as --output says.
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -75,7 +75,7 @@ impl Arguments {
 
     /// What the tag of a current spoke role says.
     fn digest(&self) -> Result<String, Failure> {
-        let entries: Vec<&Entry> = if self.actions.is_empty() {
+        let entries: Vec<&RegisteredAction> = if self.actions.is_empty() {
             actions::all().iter().collect()
         } else {
             let find = |name: &String| {
@@ -101,7 +101,7 @@ impl From<SurveyError> for Failure {
     }
 }
 
-/// Reads and tells it: `No` where something is missing or could not be read.
+/// Surveys and prints: `No` where something is missing or could not be read.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let settings =
         Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -124,14 +124,14 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     };
     surveyor.read(&mut survey, &except, &progress, &mut keep).await?;
     let policy = surveyor.policy().await.map_err(|error| error.to_string());
-    let beside = Beside {
+    let context = SurveyContext {
         policy: policy.as_deref().map_err(String::as_str),
         last: surveyor.last_findings(arguments.days).await.map_err(|error| error.to_string()),
         except,
         skipped: surveyor.skipped().clone(),
     };
     progress(&format!("policy: deciding for {} account(s)", survey.accounts.len()));
-    let matrix = coverage::matrix(&survey, &beside);
+    let matrix = coverage::matrix(&survey, &context);
     if let Some(html) = &arguments.html {
         keep::replace(html, coverage::page(&matrix).into_string().as_bytes())?;
     }
@@ -189,7 +189,7 @@ fn text(out: &mut impl Write, matrix: &Matrix, arguments: &Arguments) -> Result<
             row.region.to_string(),
             row.guardduty.to_string(),
             row.security_hub.to_string(),
-            row.forwarding.told.clone(),
+            row.forwarding.detail.clone(),
         ]);
     }
     writeln!(out, "{table}")?;
@@ -205,8 +205,10 @@ fn text(out: &mut impl Write, matrix: &Matrix, arguments: &Arguments) -> Result<
         }
         writeln!(out, "{table}")?;
     }
-    let shown: Vec<&AccountRow> =
-        accounts.iter().filter(|row| arguments.all || row.standing != Standing::Covered).collect();
+    let shown: Vec<&AccountRow> = accounts
+        .iter()
+        .filter(|row| arguments.all || row.standing != AccountStatus::Covered)
+        .collect();
     if !shown.is_empty() {
         let mut table =
             new_table(&["account", "name", "state", "last finding", "modes", "what is missing"]);
@@ -226,15 +228,15 @@ fn text(out: &mut impl Write, matrix: &Matrix, arguments: &Arguments) -> Result<
 
 fn account(row: &AccountRow) -> [String; 6] {
     let missing = match row.standing {
-        Standing::Covered => String::new(),
-        Standing::Gaps => row.gaps.join("\n"),
-        Standing::Inactive | Standing::Excepted => row.spoke.told.clone(),
+        AccountStatus::Covered => String::new(),
+        AccountStatus::Gaps => row.gaps.join("\n"),
+        AccountStatus::Inactive | AccountStatus::Excepted => row.spoke.detail.clone(),
     };
     let modes: Vec<String> = match row.policy.verdict {
-        Verdict::Covered => {
+        CoverageStatus::Covered => {
             row.modes.iter().map(|(family, span)| format!("{family} {span}")).collect()
         }
-        Verdict::NotNeeded | Verdict::Unknown | Verdict::Gap => Vec::new(),
+        CoverageStatus::NotNeeded | CoverageStatus::Unknown | CoverageStatus::Gap => Vec::new(),
     };
     [
         row.account.to_string(),

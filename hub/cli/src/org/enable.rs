@@ -10,16 +10,18 @@ use clap::builder::TypedValueParser;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::{Scope, heading, outcome, progress, refused, told};
+use super::{OrgScope, heading, outcome, plan_json, progress, refused};
 use crate::responses::confirm;
 use crate::{Failure, Output};
-use firebreak_onboarding::setup::{self, Observation, Outcome, Plan, Protection, Standing, Wanted};
+use firebreak_onboarding::setup::{
+    self, DesiredSetup, Plan, PlanStatus, Protection, SetupSnapshot, StepOutcome,
+};
 
 /// What to turn on.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    scope: Scope,
+    scope: OrgScope,
     /// Only this feature of GuardDuty; can be given several times. Default: all of them.
     #[arg(
         long = "feature",
@@ -37,11 +39,11 @@ pub struct Arguments {
 
 impl Arguments {
     /// An additional configuration is nothing without its feature.
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self) -> DesiredSetup {
         let features = self.features.iter();
         let whole = features.clone().map(|it| Protection::feature(&it.feature));
         let named: BTreeSet<Protection> = features.cloned().chain(whole).collect();
-        Wanted { protections: if named.is_empty() { Protection::all() } else { named } }
+        DesiredSetup { protections: if named.is_empty() { Protection::all() } else { named } }
     }
 }
 
@@ -49,7 +51,7 @@ impl Arguments {
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let setup = arguments.scope.begin().await?;
     let wanted = arguments.wanted();
-    let observed = setup.observe(&progress).await?;
+    let observed = setup.read_state(&progress).await?;
     let plan = setup::plan(&observed, &wanted).map_err(|why| refused(&why))?;
     let count = plan.changes().count();
     if arguments.plan || count == 0 {
@@ -59,9 +61,9 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     }
     if !arguments.yes {
         write(&mut std::io::stderr().lock(), &observed, &plan, Output::Text)?;
-        confirm(&format!("{count} change(s) to the organization"))?;
+        confirm(&format!("{count} change(s) to the organization. Continue?"))?;
     }
-    let done = setup.carry_out(&observed, &wanted, plan, &progress).await;
+    let done = setup.execute(&observed, &wanted, plan, &progress).await;
     let mut out = std::io::stdout().lock();
     write(&mut out, &observed, &done, output)?;
     if output == Output::Text && setup.manages() && !setup.administers() {
@@ -76,13 +78,13 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
 
 fn write(
     out: &mut impl Write,
-    observed: &Observation,
+    observed: &SetupSnapshot,
     plan: &Plan,
     output: Output,
 ) -> Result<(), Failure> {
     match output {
         Output::Json => {
-            let mut value = told(plan);
+            let mut value = plan_json(plan);
             if let Some(object) = value.as_object_mut() {
                 object.insert("management".to_owned(), json!(observed.management));
                 object.insert("administrator".to_owned(), json!(observed.administrator));
@@ -96,7 +98,7 @@ fn write(
     Ok(())
 }
 
-fn write_text(out: &mut impl Write, observed: &Observation, plan: &Plan) -> Result<(), Failure> {
+fn write_text(out: &mut impl Write, observed: &SetupSnapshot, plan: &Plan) -> Result<(), Failure> {
     writeln!(out, "{}", heading(observed))?;
     let mut table = Table::new();
     table
@@ -111,24 +113,24 @@ fn write_text(out: &mut impl Write, observed: &Observation, plan: &Plan) -> Resu
             [region, part, work.service.to_string(), change, outcome]
         };
         match &work.standing {
-            Standing::Known => {}
-            Standing::Absent(why) => {
+            PlanStatus::Known => {}
+            PlanStatus::Absent(why) => {
                 table.add_row(row(String::new(), format!("skipped: {why}")));
             }
-            Standing::Unread(why) => {
+            PlanStatus::Unread(why) => {
                 failed += 1;
                 table.add_row(row(String::new(), format!("could not be read: {why}")));
             }
         }
         for step in &work.steps {
             match step.outcome {
-                Outcome::Planned => {}
-                Outcome::Done => done += 1,
-                Outcome::Failed(_) | Outcome::NotTried(_) => failed += 1,
+                StepOutcome::Planned => {}
+                StepOutcome::Done => done += 1,
+                StepOutcome::Failed(_) | StepOutcome::NotTried(_) => failed += 1,
             }
             let (word, why) = outcome(&step.outcome);
-            let told = why.map_or_else(|| word.to_owned(), |why| format!("{word}: {why}"));
-            table.add_row(row(step.change.to_string(), told));
+            let result = why.map_or_else(|| word.to_owned(), |why| format!("{word}: {why}"));
+            table.add_row(row(step.change.to_string(), result));
         }
     }
     if table.row_count() > 0 {

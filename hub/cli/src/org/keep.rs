@@ -50,7 +50,7 @@ pub(super) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     });
     let done = written.and_then(|()| fs::rename(&beside, file));
     if done.is_err() {
-        // What is left beside is of no use; why it failed is told.
+        // The temporary file is of no use; why it failed is reported.
         drop(fs::remove_file(&beside));
     }
     done

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Output, aws_config};
 use firebreak_onboarding::aws::setup::{Request, Setup, SetupError};
-use firebreak_onboarding::setup::{Observation, Outcome, Plan, Standing};
+use firebreak_onboarding::setup::{Plan, PlanStatus, SetupSnapshot, StepOutcome};
 
 mod coverage;
 mod enable;
@@ -25,7 +25,7 @@ pub enum Command {
     /// StackSets: the management account's part, the administrator's part, or both. What is
     /// there is left; run it again after a failure.
     Enable(enable::Arguments),
-    /// What of that is so, and what is missing: exit code 1 where something is.
+    /// Show what is set up and what is missing: exit code 1 if something is missing.
     Status(status::Arguments),
     /// Every account in every Region: whether it is a member of GuardDuty and Security Hub,
     /// whether its findings reach the hub, whether its spoke role is there, current and can be
@@ -38,7 +38,7 @@ pub enum Command {
 
 /// Whose organization, and where.
 #[derive(Debug, Args)]
-pub struct Scope {
+pub struct OrgScope {
     /// The account that administers GuardDuty and Security Hub, where the hub runs. The
     /// management account has to name it once.
     #[arg(long, value_name = "ACCOUNT")]
@@ -55,7 +55,7 @@ pub struct Scope {
     home_region: Option<Region>,
 }
 
-impl Scope {
+impl OrgScope {
     /// Finds out who calls, by the credentials of the environment.
     async fn begin(&self) -> Result<Setup, Failure> {
         let request = Request {
@@ -93,7 +93,7 @@ fn progress(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
-/// Why nothing may be changed, told as one failure.
+/// Why nothing may be changed, as one failure.
 fn refused(why: &[String]) -> Failure {
     Failure::Check(format!(
         "{}\nnothing was changed\nhelp: Firebreak takes nobody's place: name that account or Region, or have it removed first",
@@ -102,24 +102,24 @@ fn refused(why: &[String]) -> Failure {
 }
 
 /// Who is set up by whom.
-fn heading(observed: &Observation) -> String {
+fn heading(observed: &SetupSnapshot) -> String {
     format!(
         "organization of {}, administrator {}, findings gathered in {}",
         observed.management, observed.administrator, observed.home
     )
 }
 
-fn outcome(outcome: &Outcome) -> (&'static str, Option<&str>) {
+fn outcome(outcome: &StepOutcome) -> (&'static str, Option<&str>) {
     match outcome {
-        Outcome::Planned => ("planned", None),
-        Outcome::Done => ("done", None),
-        Outcome::Failed(why) => ("failed", Some(why)),
-        Outcome::NotTried(why) => ("not tried", Some(why)),
+        StepOutcome::Planned => ("planned", None),
+        StepOutcome::Done => ("done", None),
+        StepOutcome::Failed(why) => ("failed", Some(why)),
+        StepOutcome::NotTried(why) => ("not tried", Some(why)),
     }
 }
 
 /// A plan for programs.
-fn told(plan: &Plan) -> Value {
+fn plan_json(plan: &Plan) -> Value {
     let works: Vec<Value> = plan
         .works
         .iter()
@@ -139,9 +139,9 @@ fn told(plan: &Plan) -> Value {
                 })
                 .collect();
             let (standing, why) = match &work.standing {
-                Standing::Known => ("known", None),
-                Standing::Absent(why) => ("absent", Some(why)),
-                Standing::Unread(why) => ("unread", Some(why)),
+                PlanStatus::Known => ("known", None),
+                PlanStatus::Absent(why) => ("absent", Some(why)),
+                PlanStatus::Unread(why) => ("unread", Some(why)),
             };
             json!({
                 "part": work.part,

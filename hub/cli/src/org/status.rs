@@ -9,31 +9,31 @@ use comfy_table::{ContentArrangement, Table, presets};
 use firebreak_model::resource::AccountId;
 use serde_json::json;
 
-use super::{Scope, heading, progress, told};
+use super::{OrgScope, heading, plan_json, progress};
 use crate::{Failure, Output};
 use firebreak_onboarding::setup::{
-    self, GuardDutyState, Observation, Plan, Protection, RegionState, SecurityHubState, Seen,
-    Service, Wanted,
+    self, DesiredSetup, GuardDutyState, Plan, Protection, Reading, RegionState, SecurityHubState,
+    Service, SetupSnapshot,
 };
 
 /// What to look at.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    scope: Scope,
+    scope: OrgScope,
 }
 
 /// Shows how it is: `No` where something is missing or could not be read.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let setup = arguments.scope.begin().await?;
-    let observed = setup.observe(&progress).await?;
-    let wanted = Wanted { protections: Protection::all() };
+    let observed = setup.read_state(&progress).await?;
+    let wanted = DesiredSetup { protections: Protection::all() };
     let planned = setup::plan(&observed, &wanted);
     let complete = planned.as_ref().is_ok_and(|plan| plan.changes().count() == 0 && !plan.failed());
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {
-            let missing = planned.as_ref().ok().map(told);
+            let missing = planned.as_ref().ok().map(plan_json);
             let refused = planned.as_ref().err();
             let value = json!({
                 "complete": complete, "observed": observed, "missing": missing, "refused": refused,
@@ -47,12 +47,12 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
 
 fn write_text(
     out: &mut impl Write,
-    observed: &Observation,
+    observed: &SetupSnapshot,
     planned: Result<&Plan, &Vec<String>>,
 ) -> Result<(), Failure> {
     writeln!(out, "{}", heading(observed))?;
     if let Some(trust) = &observed.trust {
-        let told = read(trust, |trust| {
+        let trust_line = read(trust, |trust| {
             let administers = trust.stacksets_administrators.contains(&observed.administrator);
             let word = if administers { "may" } else { "may not" };
             format!(
@@ -60,7 +60,7 @@ fn write_text(
                 trust.stacksets
             )
         });
-        writeln!(out, "{told}")?;
+        writeln!(out, "{trust_line}")?;
     }
     let mut table = Table::new();
     table
@@ -138,19 +138,19 @@ fn unseen() -> [String; 3] {
     ["not seen with these credentials", "", ""].map(str::to_owned)
 }
 
-fn read<T>(seen: &Seen<T>, told: impl FnOnce(&T) -> String) -> String {
+fn read<T>(seen: &Reading<T>, describe: impl FnOnce(&T) -> String) -> String {
     match seen {
-        Seen::Read(it) => told(it),
-        Seen::Absent(why) => why.clone(),
-        Seen::Unread(why) => format!("could not be read: {why}"),
+        Reading::Read(it) => describe(it),
+        Reading::Absent(why) => why.clone(),
+        Reading::Unread(why) => format!("could not be read: {why}"),
     }
 }
 
-fn row<T>(seen: &Seen<T>, told: impl FnOnce(&T) -> [String; 3]) -> [String; 3] {
+fn row<T>(seen: &Reading<T>, describe: impl FnOnce(&T) -> [String; 3]) -> [String; 3] {
     match seen {
-        Seen::Read(it) => told(it),
-        Seen::Absent(why) => [why.clone(), String::new(), String::new()],
-        Seen::Unread(why) => [format!("could not be read: {why}"), String::new(), String::new()],
+        Reading::Read(it) => describe(it),
+        Reading::Absent(why) => [why.clone(), String::new(), String::new()],
+        Reading::Unread(why) => [format!("could not be read: {why}"), String::new(), String::new()],
     }
 }
 
@@ -164,18 +164,18 @@ fn administrator(region: &RegionState, service: Service) -> String {
     }
     let configured = match service {
         Service::SecurityHub => {
-            let seen = region.security_hub.as_ref().and_then(Seen::read);
+            let seen = region.security_hub.as_ref().and_then(Reading::read);
             seen.is_some_and(|state| state.configuration.is_some())
         }
         Service::GuardDuty | Service::Organizations => {
-            let seen = region.guardduty.as_ref().and_then(Seen::read);
+            let seen = region.guardduty.as_ref().and_then(Reading::read);
             seen.is_some_and(|state| state.configuration.is_some())
         }
     };
     if configured { "this account".to_owned() } else { "unknown".to_owned() }
 }
 
-fn guardduty(observed: &Observation, state: &GuardDutyState) -> [String; 3] {
+fn guardduty(observed: &SetupSnapshot, state: &GuardDutyState) -> [String; 3] {
     let own = state.detector.as_ref().map_or_else(
         || "no detector".to_owned(),
         |detector| {
@@ -199,7 +199,7 @@ fn guardduty(observed: &Observation, state: &GuardDutyState) -> [String; 3] {
 }
 
 fn security_hub(
-    observed: &Observation,
+    observed: &SetupSnapshot,
     region: &RegionState,
     state: &SecurityHubState,
 ) -> [String; 3] {
@@ -224,7 +224,7 @@ fn security_hub(
 }
 
 /// Members with the service on, of the accounts that could be.
-fn members(observed: &Observation, members: &BTreeMap<AccountId, String>) -> String {
+fn members(observed: &SetupSnapshot, members: &BTreeMap<AccountId, String>) -> String {
     let on = members.values().filter(|status| status.eq_ignore_ascii_case("enabled")).count();
     let possible = observed
         .accounts

@@ -8,11 +8,11 @@ use clap::Subcommand;
 use firebreak_model::resource::Region;
 use serde_json::json;
 
-use super::{Scope, progress};
+use super::{OrgScope, progress};
 use crate::responses::confirm;
 use crate::{Failure, Output};
 use firebreak_onboarding::aws::setup::{ListOutcome, Upload};
-use firebreak_onboarding::setup::entities::{self, Kind, Mistake};
+use firebreak_onboarding::setup::entities::{self, ListIssue, ListKind};
 
 /// What to do with lists.
 #[derive(Debug, Subcommand)]
@@ -35,30 +35,30 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
-        scope: Scope,
+        scope: OrgScope,
     },
 }
 
-/// How many mistakes of a file are told.
+/// How many issues of a file are reported.
 const MISTAKES_TOLD: usize = 50;
 
 /// Runs the command.
 pub(super) async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     let Command::Put { file, bucket, bucket_region, trusted, yes, scope } = command;
-    let kind = if *trusted { Kind::Trusted } else { Kind::Threat };
+    let kind = if *trusted { ListKind::Trusted } else { ListKind::Threat };
     let name = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("cannot read `{name}`: {error}")))?;
     let entities = entities::read(&text, kind)
-        .map_err(|mistakes| Failure::Check(told(&name.to_string(), &mistakes)))?;
+        .map_err(|issues| Failure::Check(describe(&name.to_string(), &issues)))?;
     let setup = scope.begin().await?;
     if !yes {
         let effect = match kind {
-            Kind::Threat => "GuardDuty will raise findings for",
-            Kind::Trusted => "GuardDuty will raise no findings any more for",
+            ListKind::Threat => "GuardDuty will raise findings for",
+            ListKind::Trusted => "GuardDuty will raise no findings any more for",
         };
         let (count, regions) = (entities.count, setup.regions.len());
-        confirm(&format!("{effect} {count} entries in {regions} Region(s)"))?;
+        confirm(&format!("{effect} {count} entries in {regions} Region(s). Continue?"))?;
     }
     let region = bucket_region.clone().unwrap_or_else(|| setup.home.clone());
     let upload = Upload { bucket: bucket.clone(), region };
@@ -94,16 +94,16 @@ pub(super) async fn run(command: &Command, output: Output) -> Result<(), Failure
     if failed || used == 0 { Err(Failure::No) } else { Ok(()) }
 }
 
-fn told(file: &str, mistakes: &[Mistake]) -> String {
-    let mut lines: Vec<String> = mistakes
+fn describe(file: &str, issues: &[ListIssue]) -> String {
+    let mut lines: Vec<String> = issues
         .iter()
         .take(MISTAKES_TOLD)
-        .map(|Mistake { line, why }| match line {
+        .map(|ListIssue { line, why }| match line {
             0 => format!("{file}: {why}"),
             line => format!("{file}:{line}: {why}"),
         })
         .collect();
-    if let Some(more) = mistakes.len().checked_sub(MISTAKES_TOLD).filter(|more| *more > 0) {
+    if let Some(more) = issues.len().checked_sub(MISTAKES_TOLD).filter(|more| *more > 0) {
         lines.push(format!("and {more} more"));
     }
     lines.push("nothing was uploaded".to_owned());

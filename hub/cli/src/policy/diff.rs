@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 use similar::TextDiff;
 
-use super::super::{Failure, Output, responder};
+use super::super::{Failure, Output, engine};
 use super::files;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_model::organization::OuPath;
 use firebreak_policy::{EffectiveChange, Point, Policy, StoredDocument, effective_changes};
 
@@ -53,11 +53,11 @@ pub(super) struct DocumentChange {
 
 /// Runs the command. Differences are no failure.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let responder = responder().await?;
-    let paths = paths_of(&responder, &files::load(&arguments.paths)?).await?;
+    let engine = engine().await?;
+    let paths = paths_of(&engine, &files::load(&arguments.paths)?).await?;
     let after = files::load_within(&arguments.paths, &paths)?;
     let stored = stored(&after, &arguments.paths);
-    let differences = compare(&responder, &stored, &arguments.region).await?;
+    let differences = compare(&engine, &stored, &arguments.region).await?;
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => writeln!(out, "{:#}", json!(differences))?,
@@ -85,12 +85,12 @@ pub(super) fn stored(policy: &Policy, paths: &[PathBuf]) -> Vec<StoredDocument> 
 /// Where the points of a policy's documents are, as far as AWS Organizations
 /// knows them.
 pub(super) async fn paths_of(
-    responder: &Responder,
+    engine: &Engine,
     policy: &Policy,
 ) -> Result<BTreeMap<String, OuPath>, Failure> {
     let mut paths = BTreeMap::new();
     for document in policy.documents() {
-        if let Some(path) = responder.organization.path_of(&document.attach).await? {
+        if let Some(path) = engine.organization.path_of(&document.attach).await? {
             paths.insert(document.attach.clone(), path);
         }
     }
@@ -99,17 +99,17 @@ pub(super) async fn paths_of(
 
 /// Compares documents with those in force.
 pub(super) async fn compare(
-    responder: &Responder,
+    engine: &Engine,
     documents: &[StoredDocument],
     region: &Region,
 ) -> Result<Differences, Failure> {
-    let version = responder.policies.version().await?;
-    let before = responder.policies.documents_left(&version).await?;
+    let version = engine.policies.version().await?;
+    let before = engine.policies.documents_left(&version).await?;
     let ids: BTreeSet<&str> =
         before.iter().chain(documents).map(|document| document.attach.as_str()).collect();
     let (mut points, mut unknown_points) = (Vec::new(), Vec::new());
     for id in ids {
-        let path = responder.organization.path_of(id).await?;
+        let path = engine.organization.path_of(id).await?;
         match path.and_then(|ou_path| Point::at(id, ou_path)) {
             Some(point) => points.push(point),
             None => unknown_points.push(id.to_owned()),
@@ -204,9 +204,9 @@ mod tests {
         let old = [document("r-a", "1\n"), document("ou-b", "1\n2\n"), document("ou-c", "1\n")];
         let new = [document("r-a", "1\n"), document("ou-b", "1\n3\n"), document("ou-d", "1\n")];
         let changes = document_changes(&old, &new);
-        let told: Vec<(&str, &str)> =
+        let listed: Vec<(&str, &str)> =
             changes.iter().map(|it| (it.attach.as_str(), it.change)).collect();
-        assert_eq!(told, [("ou-b", "changes"), ("ou-c", "goes"), ("ou-d", "comes")]);
+        assert_eq!(listed, [("ou-b", "changes"), ("ou-c", "goes"), ("ou-d", "comes")]);
         assert_eq!(changes[0].lines, "@@ -1,2 +1,2 @@\n 1\n-2\n+3\n");
     }
 }

@@ -50,9 +50,9 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     // Wholly offline where files and path are given.
     let offline = !policies.is_empty() && ou_path.is_some();
     let help = "say with --policies which policy is meant, and with --ou-path where the account is";
-    let responder = if offline { None } else { Some(responder_or(help).await?) };
-    let policy = match (&responder, policies.is_empty()) {
-        (Some(responder), true) => responder.policies.current().await?,
+    let engine = if offline { None } else { Some(responder_or(help).await?) };
+    let policy = match (&engine, policies.is_empty()) {
+        (Some(engine), true) => engine.policies.current().await?,
         _ => Arc::new(files::load(policies)?),
     };
     let given: BTreeMap<String, String> = tag.iter().cloned().collect();
@@ -64,9 +64,9 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
                 target.resource.account.clone_from(account);
             }
             let account = target.resource.account.clone();
-            let place = match (ou_path, &responder) {
+            let place = match (ou_path, &engine) {
                 (Some(ou_path), _) => Place { account, ou_path: ou_path.clone() },
-                (None, Some(responder)) => responder.organization.place(&account).await?,
+                (None, Some(engine)) => engine.organization.place(&account).await?,
                 (None, None) => return Err(Failure::Usage("--ou-path is missing".to_owned())),
             };
             let tags = if given.is_empty() { &target.tags } else { &given };

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::super::{Failure, inputs};
 use firebreak_model::organization::OuPath;
 use firebreak_policy::{
-    Case, Diagnostic, Policy, doubts as doubts_of, read_files_within, read_tests,
+    Case, Diagnostic, Policy, lints as doubts_of, read_files_within, read_tests,
 };
 
 /// Which YAML files of a folder are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FileKind {
     /// Those outside of any folder named `tests`.
     Documents,
     /// Those inside.
@@ -30,8 +30,8 @@ pub(super) fn check(paths: &[PathBuf]) -> Result<Result<Policy, Vec<Diagnostic>>
 }
 
 /// What in documents is no mistake and hardly meant.
-pub(super) fn doubts(paths: &[PathBuf]) -> Result<Vec<Diagnostic>, Failure> {
-    let (files, _) = read(paths, Kind::Documents)?;
+pub(super) fn lints(paths: &[PathBuf]) -> Result<Vec<Diagnostic>, Failure> {
+    let (files, _) = read(paths, FileKind::Documents)?;
     Ok(doubts_of(&files))
 }
 
@@ -40,14 +40,14 @@ pub(super) fn load_within(
     paths: &[PathBuf],
     above: &BTreeMap<String, OuPath>,
 ) -> Result<Policy, Failure> {
-    check_within(paths, above)?.map_err(|diagnostics| mistakes("policy", &diagnostics))
+    check_within(paths, above)?.map_err(|diagnostics| issues("policy", &diagnostics))
 }
 
 fn check_within(
     paths: &[PathBuf],
     above: &BTreeMap<String, OuPath>,
 ) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
-    let (files, mut diagnostics) = read(paths, Kind::Documents)?;
+    let (files, mut diagnostics) = read(paths, FileKind::Documents)?;
     if files.is_empty() && diagnostics.is_empty() {
         return Err(Failure::Usage("there is no policy document (*.yaml) there".to_owned()));
     }
@@ -63,18 +63,18 @@ fn check_within(
 
 /// Loads the tests that stand in folders named `tests`.
 pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
-    let (files, unreadable) = read(paths, Kind::Tests)?;
+    let (files, unreadable) = read(paths, FileKind::Tests)?;
     if !unreadable.is_empty() {
-        return Err(mistakes("test", &unreadable));
+        return Err(issues("test", &unreadable));
     }
-    read_tests(&files, actions::catalog()).map_err(|it| mistakes("test", &it))
+    read_tests(&files, actions::catalog()).map_err(|it| issues("test", &it))
 }
 
 /// All mistakes in one message.
-pub(super) fn mistakes(what: &str, diagnostics: &[Diagnostic]) -> Failure {
-    let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+pub(super) fn issues(what: &str, diagnostics: &[Diagnostic]) -> Failure {
+    let messages: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
     let count = diagnostics.len();
-    Failure::Check(format!("{count} mistake(s) in {what} files\n\n{}", told.join("\n\n")))
+    Failure::Check(format!("{count} mistake(s) in {what} files\n\n{}", messages.join("\n\n")))
 }
 
 /// A text with the file's name in the error.
@@ -91,12 +91,12 @@ pub(super) fn text(path: &Path) -> Result<String, Failure> {
 /// The files' texts by name, and those that cannot be read.
 type Read = (Vec<(String, String)>, Vec<Diagnostic>);
 
-fn read(paths: &[PathBuf], kind: Kind) -> Result<Read, Failure> {
+fn read(paths: &[PathBuf], kind: FileKind) -> Result<Read, Failure> {
     let mut files = Vec::new();
     for path in paths {
         // A file that is named is meant, whatever its name; it is no test.
         if path.is_file() {
-            if kind == Kind::Documents {
+            if kind == FileKind::Documents {
                 files.push(path.clone());
             }
             continue;
@@ -119,7 +119,7 @@ fn read(paths: &[PathBuf], kind: Kind) -> Result<Read, Failure> {
 fn collect(
     folder: &Path,
     in_tests: bool,
-    kind: Kind,
+    kind: FileKind,
     files: &mut Vec<PathBuf>,
 ) -> std::io::Result<()> {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
@@ -130,7 +130,7 @@ fn collect(
         if entry.is_dir() {
             let in_tests = in_tests || entry.file_name().is_some_and(|name| name == "tests");
             collect(&entry, in_tests, kind, files)?;
-        } else if is_yaml(&entry) && in_tests == (kind == Kind::Tests) {
+        } else if is_yaml(&entry) && in_tests == (kind == FileKind::Tests) {
             files.push(entry);
         }
     }

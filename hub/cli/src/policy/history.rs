@@ -5,14 +5,14 @@ use std::io::Write;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::super::{Failure, Output, responder};
+use super::super::{Failure, Output, engine};
 use firebreak_aws::policies::Version;
 
 /// Runs the command.
 pub(super) async fn run(output: Output) -> Result<(), Failure> {
-    let responder = responder().await?;
-    let current = responder.policies.version().await?.number;
-    let versions = responder.policies.history().await?;
+    let engine = engine().await?;
+    let current = engine.policies.version().await?.number;
+    let versions = engine.policies.history().await?;
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {

@@ -32,7 +32,7 @@ fn mode(text: &str) -> Result<Mode, String> {
 }
 
 /// Runs the command: the document on standard output; 1 when something has no
-/// counterpart here, which is told.
+/// counterpart here, which is reported.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { gd_actions, attach, mode } = arguments;
     let text = files::text(gd_actions)?;

@@ -40,13 +40,13 @@ pub enum Command {
     Diff(diff::Arguments),
     /// Replay stored findings through the present and the proposed policy.
     Backtest(backtest::Arguments),
-    /// Put policy files in force, all at once, after checks, tests, differences and a yes.
+    /// Activate policy files atomically, after check, test, diff and confirmation.
     Push(push::Arguments),
     /// Write the policy in force to files.
     Pull(pull::Arguments),
     /// Every policy that was ever pushed: when, by whom and why.
     History,
-    /// Put an earlier version in force again, as a new one.
+    /// Activate an earlier version again, as a new one.
     Rollback(push::Rollback),
     /// Turn another system's configuration into a policy document.
     Import(import::Arguments),
@@ -86,27 +86,28 @@ fn check(paths: &[PathBuf], output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match (output, read) {
         (Output::Text, Ok(policy)) => {
-            for doubt in files::doubts(paths)? {
+            for doubt in files::lints(paths)? {
                 // Where standard error is closed nobody listens.
                 drop(writeln!(std::io::stderr(), "warning: {doubt}\n"));
             }
-            writeln!(out, "{} document(s) are sound", policy.documents().len())?;
+            writeln!(out, "{} document(s) OK", policy.documents().len())?;
         }
-        (Output::Text, Err(diagnostics)) => return Err(files::mistakes("policy", &diagnostics)),
+        (Output::Text, Err(diagnostics)) => return Err(files::issues("policy", &diagnostics)),
         (Output::Json, Ok(policy)) => {
             let describe = |document: &Document| {
                 let rules: Vec<&str> = document.rule_names().collect();
                 json!({ "attach": document.attach, "file": document.file, "rules": rules })
             };
             let documents: Vec<_> = policy.documents().iter().map(describe).collect();
-            let told = json!({ "documents": documents, "mistakes": [], "warnings": files::doubts(paths)? });
-            writeln!(out, "{told:#}")?;
+            let report =
+                json!({ "documents": documents, "issues": [], "warnings": files::lints(paths)? });
+            writeln!(out, "{report:#}")?;
         }
         (Output::Json, Err(diagnostics)) => {
             writeln!(
                 out,
                 "{:#}",
-                json!({ "documents": [], "mistakes": diagnostics, "warnings": [] })
+                json!({ "documents": [], "issues": diagnostics, "warnings": [] })
             )?;
             return Err(Failure::No);
         }

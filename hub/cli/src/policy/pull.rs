@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::super::{Failure, Output, responder};
+use super::super::{Failure, Output, engine};
 use firebreak_policy::StoredDocument;
 
 /// Where to write.
@@ -26,11 +26,11 @@ pub struct Arguments {
 /// Runs the command.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { folder, version, overwrite } = arguments;
-    let responder = responder().await?;
+    let engine = engine().await?;
     let version = match version {
-        None => responder.policies.version().await?,
+        None => engine.policies.version().await?,
         Some(number) => {
-            let history = responder.policies.history().await?;
+            let history = engine.policies.history().await?;
             history.into_iter().find(|it| it.number == *number).ok_or_else(|| {
                 Failure::Usage(format!(
                     "there is no version {number}\nhelp: `firebreak policy history` shows what there is"
@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
                 .to_owned(),
         ));
     }
-    let documents = responder.policies.documents(&version).await?;
+    let documents = engine.policies.documents(&version).await?;
     let files = names(&documents);
     let in_the_way: Vec<String> = files
         .iter()

@@ -10,10 +10,10 @@ use clap::Args;
 use firebreak_model::resource::Region;
 use serde_json::json;
 
-use super::super::{Failure, Output, responder, responses};
+use super::super::{Failure, Output, engine, responses};
 use super::{diff, files, test};
 use firebreak_aws::policies::Author;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_policy::{Policy, StoredDocument};
 
 /// What to put in force.
@@ -56,40 +56,40 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     let results = test::run_all(&tests, &policy);
     let failed: Vec<_> = results.iter().filter(|result| !result.passed).collect();
     if !failed.is_empty() {
-        let mut told = Vec::new();
+        let mut failures = Vec::new();
         for result in &failed {
-            test::write_result(&mut told, result)?;
+            test::write_result(&mut failures, result)?;
         }
-        let told = String::from_utf8_lossy(&told).into_owned();
+        let failures = String::from_utf8_lossy(&failures).into_owned();
         return Err(Failure::Check(format!(
-            "nothing was pushed: {} of {} policy tests fail\n{told}",
+            "nothing was pushed: {} of {} policy tests fail\n{failures}",
             failed.len(),
             results.len()
         )));
     }
-    let responder = responder().await?;
+    let engine = engine().await?;
     // Again, now that it is known what stands above what.
-    let policy = files::load_within(paths, &diff::paths_of(&responder, &policy).await?)?;
+    let policy = files::load_within(paths, &diff::paths_of(&engine, &policy).await?)?;
     let documents = diff::stored(&policy, paths);
     if output == Output::Text {
         let mut out = std::io::stdout().lock();
         let (all, tests) = (documents.len(), results.len());
-        writeln!(out, "{all} document(s) are sound, {tests} policy test(s) pass\n")?;
+        writeln!(out, "{all} document(s) OK, {tests} policy test(s) pass\n")?;
     }
-    put_in_force(&responder, &documents, how, &how.note, output).await
+    put_in_force(&engine, &documents, how, &how.note, output).await
 }
 
 /// Puts an earlier version in force again.
 pub(super) async fn roll_back(arguments: &Rollback, output: Output) -> Result<(), Failure> {
     let Rollback { version, how } = arguments;
-    let responder = responder().await?;
-    let history = responder.policies.history().await?;
+    let engine = engine().await?;
+    let history = engine.policies.history().await?;
     let wanted = history.iter().find(|it| it.number == *version).ok_or_else(|| {
         Failure::Usage(format!(
             "there is no version {version}\nhelp: `firebreak policy history` shows what there is"
         ))
     })?;
-    let documents = responder.policies.documents(wanted).await?;
+    let documents = engine.policies.documents(wanted).await?;
     let policy = Policy::from_stored(documents.clone(), actions::catalog());
     if let Some((point, why)) = policy.broken().first() {
         return Err(Failure::Check(format!(
@@ -100,18 +100,18 @@ pub(super) async fn roll_back(arguments: &Rollback, output: Output) -> Result<()
         "" => format!("rollback to version {version}"),
         note => format!("rollback to version {version}: {note}"),
     };
-    put_in_force(&responder, &documents, how, &note, output).await
+    put_in_force(&engine, &documents, how, &note, output).await
 }
 
 async fn put_in_force(
-    responder: &Responder,
+    engine: &Engine,
     documents: &[StoredDocument],
     how: &How,
     note: &str,
     output: Output,
 ) -> Result<(), Failure> {
-    let before = responder.policies.version().await?;
-    let differences = diff::compare(responder, documents, &how.region).await?;
+    let before = engine.policies.version().await?;
+    let differences = diff::compare(engine, documents, &how.region).await?;
     let mut out = std::io::stdout().lock();
     if output == Output::Text {
         differences.write(&mut out)?;
@@ -132,10 +132,10 @@ async fn put_in_force(
             return Err(Failure::Usage(message));
         }
         out.flush()?;
-        responses::confirm("Put this in force for the whole organization")?;
+        responses::confirm("Activate this version for the whole organization?")?;
     }
-    let author = Author { by: responder.caller().await?, note: note.to_owned() };
-    let version = responder.policies.push(documents, &before, &author).await?;
+    let author = Author { by: engine.caller().await?, note: note.to_owned() };
+    let version = engine.policies.push(documents, &before, &author).await?;
     match output {
         Output::Text => writeln!(
             out,

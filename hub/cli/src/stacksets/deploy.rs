@@ -18,7 +18,7 @@ use super::super::{Failure, Output, attach_point, aws_config, environment, polic
 use firebreak_aws::settings::Settings;
 use firebreak_onboarding::aws::deploy::{Deployed, Planned, REGION, Request, plan, roll_out};
 use firebreak_onboarding::aws::stacksets::{StackSets, caller};
-use firebreak_onboarding::rollout::Instance;
+use firebreak_onboarding::stackset_diff::Instance;
 
 /// What to deploy, and where.
 #[derive(Debug, Args)]
@@ -75,12 +75,12 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         if !std::io::stdin().is_terminal() {
             return Err(Failure::Usage("nothing was changed: confirm with --yes".to_owned()));
         }
-        responses::confirm("This changes the accounts of the organization")?;
+        responses::confirm("This changes the accounts of the organization. Continue?")?;
     }
     let mut deployed = Vec::new();
     for planned in &planned {
-        let mut tell = |line: &str| drop(writeln!(std::io::stderr(), "{line}"));
-        deployed.push(roll_out(&sets, &planned.desired, &mut tell).await?);
+        let mut report = |line: &str| drop(writeln!(std::io::stderr(), "{line}"));
+        deployed.push(roll_out(&sets, &planned.desired, &mut report).await?);
     }
     write_deployed(&deployed, output)?;
     let failed: usize = deployed.iter().map(|it| it.failed.len()).sum();

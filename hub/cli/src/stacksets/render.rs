@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use firebreak_spoke::actions::{self, Entry};
+use firebreak_spoke::actions::{self, RegisteredAction};
 use serde_json::json;
 use similar::TextDiff;
 
@@ -36,7 +36,7 @@ pub struct Arguments {
 
 const DEFAULT: &str = "stacksets/spoke.yaml";
 
-fn action(name: &String) -> Result<&'static Entry, Failure> {
+fn action(name: &String) -> Result<&'static RegisteredAction, Failure> {
     actions::find(name).ok_or_else(|| {
         Failure::Usage(format!(
             "there is no action `{name}`\nhelp: firebreak actions list names them"
@@ -46,7 +46,7 @@ fn action(name: &String) -> Result<&'static Entry, Failure> {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let entries: Vec<&Entry> = if arguments.actions.is_empty() {
+    let entries: Vec<&RegisteredAction> = if arguments.actions.is_empty() {
         actions::all().iter().collect()
     } else {
         arguments.actions.iter().map(action).collect::<Result<_, _>>()?
@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
         })?;
     }
     match (output, &arguments.write) {
-        (Output::Json, _) => writeln!(out, "{:#}", told(&rendered, &entries))?,
+        (Output::Json, _) => writeln!(out, "{:#}", template_json(&rendered, &entries))?,
         (Output::Text, None) => out.write_all(rendered.text.as_bytes())?,
         (Output::Text, Some(path)) => {
             let size = rendered.size;
@@ -131,8 +131,9 @@ fn check(
         .to_string();
     match output {
         Output::Json => {
-            let told = json!({ "template": name, "current": current, "difference": difference });
-            writeln!(out, "{told:#}")?;
+            let comparison =
+                json!({ "template": name, "current": current, "difference": difference });
+            writeln!(out, "{comparison:#}")?;
         }
         Output::Text if current => writeln!(out, "{path}: as the actions declare")?,
         Output::Text => write!(out, "{difference}")?,
@@ -149,9 +150,9 @@ fn check(
     )))
 }
 
-fn told(rendered: &Rendered, entries: &[&Entry]) -> serde_json::Value {
-    let names = actions::all().iter().map(|entry| entry.about.name);
-    let chosen = |name: &&str| entries.iter().any(|entry| entry.about.name == *name);
+fn template_json(rendered: &Rendered, entries: &[&RegisteredAction]) -> serde_json::Value {
+    let names = actions::all().iter().map(|entry| entry.spec.name);
+    let chosen = |name: &&str| entries.iter().any(|entry| entry.spec.name == *name);
     let statements: Vec<serde_json::Value> =
         rendered.statements.iter().map(|statement| statement.document(&[])).collect();
     json!({

@@ -3,7 +3,7 @@
 //! what was measured.
 #![expect(
     clippy::disallowed_methods,
-    reason = "a program's start is where the environment is read, and the runtime tells the deadline by the system's clock"
+    reason = "a program's start is where the environment is read, and the runtime gives the deadline by the system's clock"
 )]
 
 use std::io::{Error, Write};
@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use firebreak_aws::config;
 use firebreak_aws::settings::Settings;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_function::{lambda, metrics};
 use futures::FutureExt;
 use lambda_runtime::{Context, LambdaEvent, run, service_fn, spawn_graceful_shutdown_handler};
@@ -27,19 +27,21 @@ use tracing_subscriber::fmt::format::FmtSpan;
 async fn main() -> Result<(), lambda_runtime::Error> {
     start_log();
     let settings = Settings::read(|name| std::env::var(name).ok())?;
-    let responder = Responder::new(&config::from_environment().await, settings);
+    let engine = Engine::new(&config::from_environment().await, settings);
     // Between invocations nothing is under way: every invocation ends what it
     // began or hands it back before its deadline. So there is nothing to save
-    // here, only the end to tell: a host without extensions, which is how Lambda
-    // tells of the end, is no reason not to answer findings.
-    let told = spawn_graceful_shutdown_handler(|| async { info!("the function ends") });
-    if AssertUnwindSafe(told).catch_unwind().await.is_err() {
-        warn!("no extension could be registered: the function will not be told of its end");
+    // here, only a shutdown to report: a host without extensions, which is how
+    // Lambda announces it, is no reason not to handle findings.
+    let delivered = spawn_graceful_shutdown_handler(|| async { info!("shutting down") });
+    if AssertUnwindSafe(delivered).catch_unwind().await.is_err() {
+        warn!(
+            "no extension could be registered: the function will not be notified of its shutdown"
+        );
     }
-    let responder = &responder;
+    let engine = &engine;
     run(service_fn(move |event: LambdaEvent<Value>| async move {
-        responder.deadline.set(deadline(&event.context));
-        invoked(responder, event.payload).await
+        engine.deadline.set(deadline(&event.context));
+        invoked(engine, event.payload).await
     }))
     .await
 }
@@ -63,22 +65,19 @@ fn deadline(context: &Context) -> Instant {
     Instant::now() + left
 }
 
-async fn invoked(
-    responder: &Responder,
-    event: Value,
-) -> Result<SqsBatchResponse, lambda_runtime::Error> {
+async fn invoked(engine: &Engine, event: Value) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     if lambda::is_schedule(&event) {
-        let swept = lambda::sweep(responder).await;
-        write(metrics::invocation(&[], &responder.counts.take(), responder.now()))?;
+        let swept = lambda::sweep(engine).await;
+        write(metrics::invocation(&[], &engine.counts.take(), engine.now()))?;
         // Failing it makes Lambda try again, and an alarm see it.
         swept?;
         return Ok(SqsBatchResponse::default());
     }
     let batch: SqsEvent = serde_json::from_value(event)?;
-    let (response, handled) = lambda::handle_batch(responder, batch).await;
-    let now = responder.now();
-    write(metrics::invocation(&handled, &responder.counts.take(), now))?;
-    if let Some(policy) = responder.policies.last_read().await {
+    let (response, handled) = lambda::handle_batch(engine, batch).await;
+    let now = engine.now();
+    write(metrics::invocation(&handled, &engine.counts.take(), now))?;
+    if let Some(policy) = engine.policies.last_read().await {
         write([metrics::broken_documents(&policy, now)])?;
     }
     Ok(response)

@@ -16,7 +16,7 @@ use crate::lambda::{Handled, MessageError};
 use firebreak_aws::deadline::Count;
 use firebreak_aws::error::HubError;
 use firebreak_aws::sessions::NO_SESSION;
-use firebreak_engine::{Disposition, Outcome};
+use firebreak_engine::{Disposition, TargetOutcome};
 use firebreak_policy::Policy;
 use firebreak_response::record::State;
 
@@ -138,7 +138,7 @@ pub fn invocation(
     lines
 }
 
-fn outcomes<'a>(messages: &'a [&Handled]) -> impl Iterator<Item = &'a Outcome> {
+fn outcomes<'a>(messages: &'a [&Handled]) -> impl Iterator<Item = &'a TargetOutcome> {
     messages.iter().flat_map(|message| &message.outcomes)
 }
 
@@ -174,28 +174,28 @@ fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
         .count("Throttles", calls.values().map(|count| count.throttles).sum::<u64>())
 }
 
-/// Whether a response ended in this state now: a repeat tells of an older one.
-fn has(outcome: &Outcome, state: State) -> bool {
+/// Whether a response ended in this state now: a repeat reports an older one.
+fn has(outcome: &TargetOutcome, state: State) -> bool {
     outcome.disposition == Disposition::Responded
         && outcome.response.as_ref().is_some_and(|response| response.state == state)
 }
 
 /// The account whose spoke role could not be assumed, if that is what kept the
 /// target from being contained.
-fn uncovered_account(outcome: &Outcome) -> Option<&AccountId> {
+fn uncovered_account(outcome: &TargetOutcome) -> Option<&AccountId> {
     let steps = outcome.response.iter().flat_map(|response| &response.steps);
-    let told = outcome.reason.contains(NO_SESSION)
+    let delivered = outcome.reason.contains(NO_SESSION)
         || steps.into_iter().any(|step| step.detail.contains(NO_SESSION));
-    outcome.resource.as_ref().filter(|_| told).map(|resource| &resource.account)
+    outcome.resource.as_ref().filter(|_| delivered).map(|resource| &resource.account)
 }
 
-/// What became of a target, as the dimension `Outcome` names it.
-fn word(outcome: &Outcome) -> &'static str {
+/// What became of a target, as the dimension `TargetOutcome` names it.
+fn word(outcome: &TargetOutcome) -> &'static str {
     match outcome.disposition {
         Disposition::Nothing => "nothing",
         Disposition::Repeat => "repeat",
-        Disposition::AlreadyHeld => "already-held",
-        Disposition::HeldOff => "held-off",
+        Disposition::ExistingResponse => "existing-response",
+        Disposition::Suppressed => "suppressed",
         Disposition::NotCovered => "not-covered",
         Disposition::NotConfirmed => "not-confirmed",
         Disposition::Planned => "planned",
@@ -244,9 +244,9 @@ fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
         }
     }
     for message in messages {
-        let told = message.delivery.iter().flat_map(|delivery| &delivery.written);
+        let delivered = message.delivery.iter().flat_map(|delivery| &delivery.written);
         let ended = message.times.ended;
-        written_back.extend(told.filter_map(|since| Some(between(*since, ended?))));
+        written_back.extend(delivered.filter_map(|since| Some(between(*since, ended?))));
     }
     vec![
         ("QueueAge", age),

@@ -16,7 +16,7 @@ fn at(millis: i64) -> Timestamp {
 
 /// A message of one finding that was sent after one second, received after two,
 /// started after three and ended after ten.
-fn message(finding: &str, outcomes: Vec<Outcome>, errors: Vec<MessageError>) -> Handled {
+fn message(finding: &str, outcomes: Vec<TargetOutcome>, errors: Vec<MessageError>) -> Handled {
     Handled {
         findings: vec![Arrived { id: finding.to_owned(), updated_at: Some(at(0)) }],
         outcomes,
@@ -32,14 +32,14 @@ fn message(finding: &str, outcomes: Vec<Outcome>, errors: Vec<MessageError>) -> 
     }
 }
 
-fn outcome(finding: &str, account: &str, disposition: Disposition, reason: &str) -> Outcome {
+fn outcome(finding: &str, account: &str, disposition: Disposition, reason: &str) -> TargetOutcome {
     let resource = Resource {
         partition: "aws".parse().unwrap(),
         account: account.parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
         kind: ResourceKind::Instance { instance_id: "i-0abc".to_owned() },
     };
-    Outcome {
+    TargetOutcome {
         finding: FindingSummary {
             id: finding.to_owned(),
             kind: "Recon:EC2/x".to_owned(),
@@ -60,7 +60,7 @@ fn outcome(finding: &str, account: &str, disposition: Disposition, reason: &str)
         budgets: Vec::new(),
         contained_after: None,
         written_back: None,
-        untold: None,
+        undelivered: None,
     }
 }
 
@@ -111,12 +111,12 @@ fn assert_valid(line: &Value) {
 #[test]
 fn every_metric_has_its_value_and_its_unit() {
     let no_session = format!("refused: {NO_SESSION} `arn:aws:iam::{B}:role/FirebreakSpoke`");
-    let contained = Outcome {
+    let contained = TargetOutcome {
         contained_after: Some(Duration::from_millis(1_500)),
         written_back: Some("RESOLVED".to_owned()),
         ..outcome("f-1", A, Disposition::Nothing, "a sample")
     };
-    let refused = |finding| outcome(finding, B, Disposition::AlreadyHeld, &no_session);
+    let refused = |finding| outcome(finding, B, Disposition::ExistingResponse, &no_session);
     let rejection = Rejection { reason: "no".to_owned(), field: None, message_id: None };
     let mut redelivered = message("f-3", vec![refused("f-3")], Vec::new());
     redelivered.deliveries = 2;
@@ -151,8 +151,8 @@ fn every_metric_has_its_value_and_its_unit() {
         assert!(lines[0][metric].is_u64(), "{metric} stands in the first line");
         assert_eq!(total(&lines, metric, None), expected, "{metric}");
     }
-    assert_eq!(total(&lines, "Decided", Some(("Outcome", "nothing"))), 1);
-    assert_eq!(total(&lines, "Decided", Some(("Outcome", "already-held"))), 2);
+    assert_eq!(total(&lines, "Decided", Some(("TargetOutcome", "nothing"))), 1);
+    assert_eq!(total(&lines, "Decided", Some(("TargetOutcome", "existing-response"))), 2);
     assert_eq!(total(&lines, "ServiceThrottles", Some(("Service", "ec2"))), 2);
     assert_eq!(total(&lines, "ServiceThrottles", Some(("Service", "sts"))), 0);
     assert_eq!(values(&lines, "QueueAge"), [1_000; 6]);
@@ -198,10 +198,11 @@ fn a_clock_that_runs_ahead_gives_no_negative_time() {
 
 #[test]
 fn what_is_told_later_is_measured_from_its_receipt() {
-    let mut told = message("f-1", Vec::new(), Vec::new());
-    told.times.ended = Some(at(1_000));
-    told.delivery = Some(Delivery { written: (0..101).map(at).collect(), ..Delivery::default() });
-    let lines = invocation(&[("m".to_owned(), told)], &BTreeMap::new(), at(1_000));
+    let mut delivered = message("f-1", Vec::new(), Vec::new());
+    delivered.times.ended = Some(at(1_000));
+    delivered.delivery =
+        Some(Delivery { written: (0..101).map(at).collect(), ..Delivery::default() });
+    let lines = invocation(&[("m".to_owned(), delivered)], &BTreeMap::new(), at(1_000));
     lines.iter().for_each(assert_valid);
     assert_eq!(values(&lines, "ReceiptToWrittenBack").len(), 101);
 }

@@ -15,8 +15,10 @@ use firebreak_spoke::actions;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::stacksets::{Asked, Caller, Progress, StackSets};
-use crate::rollout::{Change, Desired, Health, Instance, Observed, declares, outermost};
+use super::stacksets::{Asked, Progress, StackSetCaller, StackSets};
+use crate::stackset_diff::{
+    Desired, Health, Instance, PresentStackSet, StackSetChange, declares, outermost,
+};
 
 /// The spoke's template that this program was built with.
 pub const SPOKE: &str = include_str!("../../../../stacksets/spoke.yaml");
@@ -78,7 +80,7 @@ pub struct Planned {
     /// What it should be.
     pub desired: Desired,
     /// The changes.
-    pub changes: Vec<Change>,
+    pub changes: Vec<StackSetChange>,
     /// Targets that it has and that are not asked for: they stay.
     pub beyond: Vec<String>,
 }
@@ -89,7 +91,7 @@ pub struct Deployed {
     /// The StackSet.
     pub name: String,
     /// What was done.
-    pub changes: Vec<Change>,
+    pub changes: Vec<StackSetChange>,
     /// How many stacks are as they should be.
     pub current: usize,
     /// Left out, because the account is suspended.
@@ -102,7 +104,7 @@ pub struct Deployed {
 pub async fn plan(
     config: &SdkConfig,
     settings: &Settings,
-    caller: &Caller,
+    caller: &StackSetCaller,
     request: &Request,
 ) -> Result<Vec<Planned>, DeployError> {
     let organization = Organization::new(config, settings);
@@ -162,7 +164,7 @@ pub async fn plan(
     let sets = StackSets::new(config, caller);
     let mut planned = Vec::new();
     for desired in wanted {
-        let observed = sets.observe(desired.name).await?;
+        let observed = sets.describe(desired.name).await?;
         let changes = desired.changes(observed.as_ref()).map_err(usage)?;
         let beyond = observed.as_ref().map(|observed| desired.beyond(observed)).unwrap_or_default();
         planned.push(Planned { desired, changes, beyond });
@@ -225,12 +227,12 @@ async fn units(
 
 async fn in_force(config: &SdkConfig, settings: &Settings) -> Result<Policy, DeployError> {
     let (_, policy) = Policies::new(config, settings, actions::catalog()).in_force().await.map_err(|error| {
-        let told = format!(
+        let described = format!(
             "cannot read the policy in force, which says what is covered: {error}\nhelp: run this in the hub account, or name OUs with --ou, or files with --policies"
         );
         match error {
-            HubError::Refused(_) => DeployError::Usage(told),
-            HubError::Transient(_) | HubError::Failed(_) => DeployError::Aws(HubError::Failed(told)),
+            HubError::Refused(_) => DeployError::Usage(described),
+            HubError::Transient(_) | HubError::Failed(_) => DeployError::Aws(HubError::Failed(described)),
         }
     })?;
     Ok((*policy).clone())
@@ -244,25 +246,27 @@ async fn unit_of(organization: &Organization, account: &str) -> Result<String, D
     Ok(path.unit().to_owned())
 }
 
-/// Makes a StackSet what it should be, and waits until AWS is done. `tell` gets a
+/// Makes a StackSet what it should be, and waits until AWS is done. `report` gets a
 /// line of progress now and then.
 pub async fn roll_out(
     sets: &StackSets,
     desired: &Desired,
-    tell: &mut dyn FnMut(&str),
+    report: &mut dyn FnMut(&str),
 ) -> Result<Deployed, DeployError> {
-    let mut done: Vec<Change> = Vec::new();
+    let mut done: Vec<StackSetChange> = Vec::new();
     for _ in 0..CHANGES {
         for operation in sets.going(desired.name).await? {
-            tell(&format!("{}: an operation is in progress: {operation}", desired.name));
-            wait(sets, desired.name, &operation, tell).await?;
+            report(&format!("{}: an operation is in progress: {operation}", desired.name));
+            wait(sets, desired.name, &operation, report).await?;
         }
-        let observed = sets.observe(desired.name).await?;
+        let observed = sets.describe(desired.name).await?;
         let changes = desired.changes(observed.as_ref()).map_err(usage)?;
         // Once is enough in one run, and what has been tried just now is no news.
         let next = changes.into_iter().find(|change| match change {
-            Change::Create | Change::Update { .. } | Change::Instances { .. } => true,
-            Change::Retry { .. } => done.iter().all(|it| *it == Change::Create),
+            StackSetChange::Create
+            | StackSetChange::Update { .. }
+            | StackSetChange::Instances { .. } => true,
+            StackSetChange::Retry { .. } => done.iter().all(|it| *it == StackSetChange::Create),
         });
         let Some(change) = next else {
             return Ok(deployed(desired, done, observed.unwrap_or_default()));
@@ -273,10 +277,10 @@ pub async fn roll_out(
                 desired.name
             ))));
         }
-        tell(&format!("{}: {change}", desired.name));
+        report(&format!("{}: {change}", desired.name));
         match sets.change(desired, &change).await? {
             Asked::Done => {}
-            Asked::Goes(operation) => wait(sets, desired.name, &operation, tell).await?,
+            Asked::Goes(operation) => wait(sets, desired.name, &operation, report).await?,
             Asked::Busy => {
                 sleep(LOOK).await;
                 continue;
@@ -290,27 +294,29 @@ pub async fn roll_out(
     ))))
 }
 
-/// Waits until an operation is over. How it ended is told by its stacks.
+/// Waits until an operation is over. Its stacks show how it ended.
 async fn wait(
     sets: &StackSets,
     name: &str,
     operation: &str,
-    tell: &mut dyn FnMut(&str),
+    report: &mut dyn FnMut(&str),
 ) -> Result<(), DeployError> {
-    let (began, mut failed_looks, mut told) = (Instant::now(), 0, None);
+    let (began, mut failed_looks, mut described) = (Instant::now(), 0, None);
     loop {
         match sets.progress(name, operation).await {
             Ok(Progress::Ended) => {
-                tell(&format!("{name}: done after {} s", began.elapsed().as_secs()));
+                report(&format!("{name}: done after {} s", began.elapsed().as_secs()));
                 return Ok(());
             }
             Ok(Progress::Going(failed)) => {
                 failed_looks = 0;
                 let minute = began.elapsed().as_secs() / 60;
-                if told != Some((failed, minute)) {
-                    told = Some((failed, minute));
+                if described != Some((failed, minute)) {
+                    described = Some((failed, minute));
                     let seconds = began.elapsed().as_secs();
-                    tell(&format!("{name}: in progress for {seconds} s, {failed} stack(s) failed"));
+                    report(&format!(
+                        "{name}: in progress for {seconds} s, {failed} stack(s) failed"
+                    ));
                 }
             }
             Err(HubError::Transient(_)) if failed_looks < FAILED_LOOKS => failed_looks += 1,
@@ -320,7 +326,11 @@ async fn wait(
     }
 }
 
-fn deployed(desired: &Desired, changes: Vec<Change>, observed: Observed) -> Deployed {
+fn deployed(
+    desired: &Desired,
+    changes: Vec<StackSetChange>,
+    observed: PresentStackSet,
+) -> Deployed {
     let (mut current, mut skipped, mut failed) = (0, Vec::new(), Vec::new());
     for instance in observed.instances {
         match instance.health {

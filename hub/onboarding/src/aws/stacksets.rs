@@ -13,12 +13,12 @@ use aws_sdk_cloudformation::types::{
 };
 use aws_sdk_organizations::types::AccountState;
 
-use crate::rollout::{Change, Desired, Health, Instance, Observed};
+use crate::stackset_diff::{Desired, Health, Instance, PresentStackSet, StackSetChange};
 use firebreak_aws::error::{HubError, failed};
 
 /// Who calls, and for which organization.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct StackSetCaller {
     /// The partition, such as `aws`.
     pub partition: String,
     /// The caller's account.
@@ -58,7 +58,7 @@ pub struct StackSets {
 }
 
 /// Who these credentials are, by STS and AWS Organizations.
-pub async fn caller(config: &SdkConfig) -> Result<Caller, HubError> {
+pub async fn caller(config: &SdkConfig) -> Result<StackSetCaller, HubError> {
     let identity = aws_sdk_sts::Client::new(config)
         .get_caller_identity()
         .send()
@@ -72,15 +72,15 @@ pub async fn caller(config: &SdkConfig) -> Result<Caller, HubError> {
     let organization = described.organization();
     // Whose management account is unknown must not pass for it, nor may a role
     // trust an organization without an id.
-    let told = |text: Option<&str>, what: &str| {
+    let required = |text: Option<&str>, what: &str| {
         let text = text.filter(|text| !text.is_empty()).map(str::to_owned);
-        text.ok_or_else(|| HubError::Failed(format!("AWS did not tell {what}")))
+        text.ok_or_else(|| HubError::Failed(format!("AWS did not return {what}")))
     };
-    Ok(Caller {
-        partition: told(identity.arn().and_then(|arn| arn.split(':').nth(1)), "the partition")?,
-        account: told(identity.account(), "the caller's account")?,
-        organization: told(organization.and_then(|it| it.id()), "the organization's id")?,
-        management: told(
+    Ok(StackSetCaller {
+        partition: required(identity.arn().and_then(|arn| arn.split(':').nth(1)), "the partition")?,
+        account: required(identity.account(), "the caller's account")?,
+        organization: required(organization.and_then(|it| it.id()), "the organization's id")?,
+        management: required(
             organization.and_then(|it| it.master_account_id()),
             "the organization's management account",
         )?,
@@ -89,7 +89,7 @@ pub async fn caller(config: &SdkConfig) -> Result<Caller, HubError> {
 
 impl StackSets {
     /// StackSets of the caller's organization, in the configuration's Region.
-    pub fn new(config: &SdkConfig, caller: &Caller) -> Self {
+    pub fn new(config: &SdkConfig, caller: &StackSetCaller) -> Self {
         let is_management = caller.account == caller.management;
         Self {
             client: aws_sdk_cloudformation::Client::new(config),
@@ -99,7 +99,7 @@ impl StackSets {
     }
 
     /// What a StackSet is; `None` where there is none of this name.
-    pub async fn observe(&self, name: &str) -> Result<Option<Observed>, HubError> {
+    pub async fn describe(&self, name: &str) -> Result<Option<PresentStackSet>, HubError> {
         let described = self
             .client
             .describe_stack_set()
@@ -126,7 +126,7 @@ impl StackSets {
                 Some((it.parameter_key()?.to_owned(), it.parameter_value()?.to_owned()))
             })
             .collect();
-        Ok(Some(Observed {
+        Ok(Some(PresentStackSet {
             description: set.description().unwrap_or_default().to_owned(),
             template: set.template_body().unwrap_or_default().to_owned(),
             parameters,
@@ -166,7 +166,7 @@ impl StackSets {
         let health = match (summary.status(), detail) {
             (Some(StackInstanceStatus::Current), _) => Health::Current,
             (_, Some(StackInstanceDetailedStatus::SkippedSuspendedAccount)) => Health::Suspended,
-            // Not every failure of a suspended account is told as one.
+            // Not every failure of a suspended account is reported as one.
             (
                 _,
                 Some(StackInstanceDetailedStatus::Failed | StackInstanceDetailedStatus::Cancelled),
@@ -244,12 +244,16 @@ impl StackSets {
     }
 
     /// Asks for one change.
-    pub async fn change(&self, desired: &Desired, change: &Change) -> Result<Asked, HubError> {
+    pub async fn change(
+        &self,
+        desired: &Desired,
+        change: &StackSetChange,
+    ) -> Result<Asked, HubError> {
         match change {
-            Change::Create => self.create(desired).await,
-            Change::Update { .. } => self.update(desired).await,
-            Change::Instances { units, accounts, regions }
-            | Change::Retry { units, accounts, regions } => {
+            StackSetChange::Create => self.create(desired).await,
+            StackSetChange::Update { .. } => self.update(desired).await,
+            StackSetChange::Instances { units, accounts, regions }
+            | StackSetChange::Retry { units, accounts, regions } => {
                 self.make(desired.name, units, accounts, regions).await
             }
         }

@@ -14,15 +14,15 @@ pub fn csv(matrix: &Matrix) -> String {
         "standing",
         "region",
         "guardduty",
-        "guardduty_told",
+        "guardduty_detail",
         "security_hub",
-        "security_hub_told",
+        "security_hub_detail",
         "forwarding",
-        "forwarding_told",
+        "forwarding_detail",
         "spoke",
-        "spoke_told",
+        "spoke_detail",
         "policy",
-        "policy_told",
+        "policy_detail",
         "last_finding",
     ]
     .map(str::to_owned)
@@ -57,7 +57,7 @@ fn fields(row: &AccountRow, region: &str, cells: [Option<&Cell>; 3]) -> Vec<Stri
     ];
     for cell in cells.into_iter().chain([Some(&row.spoke), Some(&row.policy)]) {
         fields.push(cell.map(|cell| cell.verdict.name().to_owned()).unwrap_or_default());
-        fields.push(cell.map(|cell| cell.told.clone()).unwrap_or_default());
+        fields.push(cell.map(|cell| cell.detail.clone()).unwrap_or_default());
     }
     fields.push(row.last_finding.clone().unwrap_or_default());
     fields.extend(

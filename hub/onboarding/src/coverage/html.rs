@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::matrix::{AccountRow, Cell, Matrix, RegionRow, Standing, Verdict};
+use super::matrix::{AccountRow, AccountStatus, Cell, CoverageStatus, Matrix, RegionRow};
 use firebreak_model::finding_types::FAMILIES;
 
 const STYLE: &str = "
@@ -72,18 +72,18 @@ pub fn page(matrix: &Matrix) -> Markup {
 
 fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
     let left_out = match row.standing {
-        Standing::Inactive | Standing::Excepted => true,
-        Standing::Covered | Standing::Gaps => false,
+        AccountStatus::Inactive | AccountStatus::Excepted => true,
+        AccountStatus::Covered | AccountStatus::Gaps => false,
     };
     html! {
         tr {
             td { code { (row.account) } }
             td title=(row.ou_path.as_deref().unwrap_or("place unknown")) { (row.name) }
-            td { (row.state) @if row.standing == Standing::Excepted { " (left out)" } }
+            td { (row.state) @if row.standing == AccountStatus::Excepted { " (left out)" } }
             (cell(&[("spoke role", &row.spoke)]))
             (cell(&[("policy", &row.policy)]))
             @if left_out {
-                td.n colspan=(regions.len() + FAMILIES.len()) { (row.spoke.told) }
+                td.n colspan=(regions.len() + FAMILIES.len()) { (row.spoke.detail) }
             } @else {
                 @for region in regions {
                     @let cells: Vec<(&str, &Cell)> = [
@@ -107,23 +107,23 @@ fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
 
 /// One square, by the worst of what stands in it.
 fn cell(cells: &[(&str, &Cell)]) -> Markup {
-    let worst = cells.iter().map(|(_, cell)| cell.verdict).max().unwrap_or(Verdict::Unknown);
-    let told: Vec<String> = cells
+    let worst = cells.iter().map(|(_, cell)| cell.verdict).max().unwrap_or(CoverageStatus::Unknown);
+    let detail: Vec<String> = cells
         .iter()
         .filter(|(_, cell)| cell.verdict.is_missing())
-        .map(|(what, cell)| format!("{what}: {}", cell.told))
+        .map(|(what, cell)| format!("{what}: {}", cell.detail))
         .collect();
     let (class, word) = match worst {
-        Verdict::Covered => ("c", "ok"),
-        Verdict::Gap => ("g", "gap"),
-        Verdict::Unknown => ("u", "?"),
-        Verdict::NotNeeded => ("n", "–"),
+        CoverageStatus::Covered => ("c", "ok"),
+        CoverageStatus::Gap => ("g", "gap"),
+        CoverageStatus::Unknown => ("u", "?"),
+        CoverageStatus::NotNeeded => ("n", "–"),
     };
     html! {
-        @if told.is_empty() {
+        @if detail.is_empty() {
             td class=(class) { (word) }
         } @else {
-            td class=(class) title=(told.join("\n")) { (word) }
+            td class=(class) title=(detail.join("\n")) { (word) }
         }
     }
 }

@@ -8,9 +8,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::survey::{
-    Account, Beside, Members, Question, RULES, RegionSeen, RuleWanted, SecurityHub, Spoke, Survey,
+    Members, Question, RULES, RegionSurvey, RuleWanted, SecurityHub, Spoke, Survey, SurveyContext,
+    SurveyedAccount,
 };
-use crate::setup::Seen;
+use crate::setup::Reading;
 use firebreak_model::finding_types;
 use firebreak_model::organization::Place;
 use firebreak_policy::Span;
@@ -18,7 +19,7 @@ use firebreak_policy::Span;
 /// How something stands. What is worse comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum CoverageStatus {
     /// It is not asked for here.
     NotNeeded,
     /// It is as it should be.
@@ -29,7 +30,7 @@ pub enum Verdict {
     Gap,
 }
 
-impl Verdict {
+impl CoverageStatus {
     /// The word.
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,22 +54,22 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
     /// How it stands.
-    pub verdict: Verdict,
+    pub verdict: CoverageStatus,
     /// What was seen, in words.
-    pub told: String,
+    pub detail: String,
 }
 
 impl Cell {
-    fn new(verdict: Verdict, told: impl Into<String>) -> Self {
+    fn new(verdict: CoverageStatus, detail: impl Into<String>) -> Self {
         // Reasons of AWS may come with advice on a second line.
-        Self { verdict, told: told.into().replace('\n', "; ") }
+        Self { verdict, detail: detail.into().replace('\n', "; ") }
     }
 }
 
 /// Whether an account is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum AccountStatus {
     /// Nothing is missing.
     Covered,
     /// Something is.
@@ -79,7 +80,7 @@ pub enum Standing {
     Excepted,
 }
 
-impl Standing {
+impl AccountStatus {
     /// The word.
     pub const fn name(self) -> &'static str {
         match self {
@@ -103,7 +104,7 @@ pub struct AccountRow {
     /// The OUs above it.
     pub ou_path: Option<String>,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: AccountStatus,
     /// Its spoke role.
     pub spoke: Cell,
     /// What policy covers it.
@@ -183,13 +184,13 @@ pub struct Matrix {
 }
 
 /// Puts together what was read.
-pub fn matrix(survey: &Survey, beside: &Beside<'_>) -> Matrix {
+pub fn matrix(survey: &Survey, context: &SurveyContext<'_>) -> Matrix {
     let finding_types = finding_types::all();
-    let row = |account: &Account| row(survey, beside, account, &finding_types);
+    let row = |account: &SurveyedAccount| row(survey, context, account, &finding_types);
     let mut accounts: Vec<AccountRow> = survey.accounts.par_iter().map(row).collect();
     accounts.sort_by(|one, other| one.account.cmp(&other.account));
     let has = |cells: &BTreeMap<Region, Cell>, region: &Region| {
-        cells.get(region).is_some_and(|cell| cell.verdict == Verdict::Covered)
+        cells.get(region).is_some_and(|cell| cell.verdict == CoverageStatus::Covered)
     };
     let regions: Vec<RegionRow> = survey
         .question
@@ -203,17 +204,17 @@ pub fn matrix(survey: &Survey, beside: &Beside<'_>) -> Matrix {
         })
         .collect();
     let mut problems = Vec::new();
-    if let Err(why) = beside.policy {
+    if let Err(why) = context.policy {
         problems.push(format!("what policy does is not known: {}", why.replace('\n', "; ")));
     }
     if accounts.is_empty() {
         problems.push("no account was read".to_owned());
     }
     let known: BTreeSet<&AccountId> = accounts.iter().map(|row| &row.account).collect();
-    for account in beside.except.iter().filter(|id| !known.contains(id)) {
+    for account in context.except.iter().filter(|id| !known.contains(id)) {
         problems.push(format!("{account} is to be left out, and is no account here"));
     }
-    let notes = beside.last.as_ref().err().map(|why| {
+    let notes = context.last.as_ref().err().map(|why| {
         format!("when a finding was seen last is not known: {}", why.replace('\n', "; "))
     });
     let summary = summary(&accounts);
@@ -225,7 +226,7 @@ pub fn matrix(survey: &Survey, beside: &Beside<'_>) -> Matrix {
         summary,
         problems,
         notes: notes.into_iter().collect(),
-        skipped: beside.skipped.clone(),
+        skipped: context.skipped.clone(),
         regions,
         accounts,
     }
@@ -242,10 +243,10 @@ fn summary(accounts: &[AccountRow]) -> Summary {
     let any = |cells: &BTreeMap<Region, Cell>| cells.values().any(|it| it.verdict.is_missing());
     Summary {
         accounts: accounts.len(),
-        covered: standing(Standing::Covered),
-        gaps: standing(Standing::Gaps),
-        inactive: standing(Standing::Inactive),
-        excepted: standing(Standing::Excepted),
+        covered: standing(AccountStatus::Covered),
+        gaps: standing(AccountStatus::Gaps),
+        inactive: standing(AccountStatus::Inactive),
+        excepted: standing(AccountStatus::Excepted),
         without_guardduty: lacking(&|row| any(&row.guardduty)),
         without_security_hub: lacking(&|row| any(&row.security_hub)),
         without_spoke: lacking(&|row| row.spoke.verdict.is_missing()),
@@ -256,52 +257,55 @@ fn summary(accounts: &[AccountRow]) -> Summary {
 
 fn row(
     survey: &Survey,
-    beside: &Beside<'_>,
-    account: &Account,
+    context: &SurveyContext<'_>,
+    account: &SurveyedAccount,
     finding_types: &[finding_types::FindingType],
 ) -> AccountRow {
-    let Account { id, name, state, ou_path } = account;
-    let last = beside.last.as_ref().ok().and_then(|last| last.get(id));
+    let SurveyedAccount { id, name, state, ou_path } = account;
+    let last = context.last.as_ref().ok().and_then(|last| last.get(id));
     let left_out = if account.works() {
-        beside.except.contains(id).then_some((Standing::Excepted, "left out on purpose".to_owned()))
+        context
+            .except
+            .contains(id)
+            .then_some((AccountStatus::Excepted, "left out on purpose".to_owned()))
     } else {
-        Some((Standing::Inactive, format!("the account is {state}")))
+        Some((AccountStatus::Inactive, format!("the account is {state}")))
     };
     let mut row = AccountRow {
         account: id.clone(),
         name: name.clone(),
         state: state.clone(),
         ou_path: ou_path.as_ref().map(ToString::to_string),
-        standing: Standing::Covered,
-        spoke: Cell::new(Verdict::NotNeeded, ""),
-        policy: Cell::new(Verdict::NotNeeded, ""),
+        standing: AccountStatus::Covered,
+        spoke: Cell::new(CoverageStatus::NotNeeded, ""),
+        policy: Cell::new(CoverageStatus::NotNeeded, ""),
         modes: BTreeMap::new(),
         last_finding: last.map(ToString::to_string),
         guardduty: BTreeMap::new(),
         security_hub: BTreeMap::new(),
         gaps: Vec::new(),
     };
-    if let Some((standing, told)) = left_out {
+    if let Some((standing, detail)) = left_out {
         row.standing = standing;
-        row.spoke.told.clone_from(&told);
-        row.policy.told = told;
+        row.spoke.detail.clone_from(&detail);
+        row.policy.detail = detail;
         return row;
     }
     row.spoke = spoke(survey, id);
-    (row.policy, row.modes) = policy(survey, beside, account, finding_types);
+    (row.policy, row.modes) = policy(survey, context, account, finding_types);
     for region in &survey.question.regions {
         let seen = survey.regions.get(region);
         let guardduty = member(survey, id, seen.map(|seen| &seen.guardduty));
         row.guardduty.insert(region.clone(), guardduty);
         let security_hub = match survey.question.security_hub {
             SecurityHub::Wanted => member(survey, id, seen.map(|seen| &seen.security_hub)),
-            SecurityHub::Unused => Cell::new(Verdict::NotNeeded, "not used"),
+            SecurityHub::Unused => Cell::new(CoverageStatus::NotNeeded, "not used"),
         };
         row.security_hub.insert(region.clone(), security_hub);
     }
     row.gaps = gaps(&row);
     if !row.gaps.is_empty() {
-        row.standing = Standing::Gaps;
+        row.standing = AccountStatus::Gaps;
     }
     row
 }
@@ -311,16 +315,16 @@ fn gaps(row: &AccountRow) -> Vec<String> {
     let mut gaps = Vec::new();
     for (what, cell) in [("spoke role", &row.spoke), ("policy", &row.policy)] {
         if cell.verdict.is_missing() {
-            gaps.push(format!("{what}: {}", cell.told));
+            gaps.push(format!("{what}: {}", cell.detail));
         }
     }
     for (service, cells) in [("GuardDuty", &row.guardduty), ("Security Hub", &row.security_hub)] {
         let mut alike: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (region, cell) in cells.iter().filter(|(_, cell)| cell.verdict.is_missing()) {
-            alike.entry(&cell.told).or_default().push(region.as_str());
+            alike.entry(&cell.detail).or_default().push(region.as_str());
         }
-        for (told, regions) in alike {
-            gaps.push(format!("{service} in {}: {told}", regions.join(", ")));
+        for (detail, regions) in alike {
+            gaps.push(format!("{service} in {}: {detail}", regions.join(", ")));
         }
     }
     gaps
@@ -329,18 +333,18 @@ fn gaps(row: &AccountRow) -> Vec<String> {
 fn spoke(survey: &Survey, account: &AccountId) -> Cell {
     let expected = &survey.question.digest;
     match survey.spokes.get(account) {
-        None => Cell::new(Verdict::Unknown, "not tried"),
-        Some(Spoke::Unread(why)) => Cell::new(Verdict::Unknown, why),
-        Some(Spoke::Closed(why)) => Cell::new(Verdict::Gap, why),
+        None => Cell::new(CoverageStatus::Unknown, "not tried"),
+        Some(Spoke::Unread(why)) => Cell::new(CoverageStatus::Unknown, why),
+        Some(Spoke::Closed(why)) => Cell::new(CoverageStatus::Gap, why),
         Some(Spoke::Assumed { digest: Some(digest) }) if digest == expected => {
-            Cell::new(Verdict::Covered, "assumed, current")
+            Cell::new(CoverageStatus::Covered, "assumed, current")
         }
         Some(Spoke::Assumed { digest: Some(digest) }) => Cell::new(
-            Verdict::Gap,
+            CoverageStatus::Gap,
             format!("assumed, but its permissions are `{digest}`, not `{expected}`"),
         ),
         Some(Spoke::Assumed { digest: None }) => Cell::new(
-            Verdict::Gap,
+            CoverageStatus::Gap,
             format!("assumed, but no tag says that its permissions are `{expected}`"),
         ),
     }
@@ -348,43 +352,49 @@ fn spoke(survey: &Survey, account: &AccountId) -> Cell {
 
 fn policy(
     survey: &Survey,
-    beside: &Beside<'_>,
-    account: &Account,
+    context: &SurveyContext<'_>,
+    account: &SurveyedAccount,
     finding_types: &[finding_types::FindingType],
 ) -> (Cell, BTreeMap<&'static str, Span>) {
-    let Ok(policy) = beside.policy else {
-        return (Cell::new(Verdict::Unknown, "the policy could not be read"), BTreeMap::new());
+    let Ok(policy) = context.policy else {
+        return (
+            Cell::new(CoverageStatus::Unknown, "the policy could not be read"),
+            BTreeMap::new(),
+        );
     };
     let Some(ou_path) = account.ou_path.clone() else {
-        return (Cell::new(Verdict::Unknown, "the account's place is not known"), BTreeMap::new());
+        return (
+            Cell::new(CoverageStatus::Unknown, "the account's place is not known"),
+            BTreeMap::new(),
+        );
     };
     let place = Place { account: account.id.clone(), ou_path };
     match policy.stances(&place, &survey.question.home, finding_types) {
-        Ok(modes) => (Cell::new(Verdict::Covered, "covered"), modes),
-        Err(why) => (Cell::new(Verdict::Gap, why), BTreeMap::new()),
+        Ok(modes) => (Cell::new(CoverageStatus::Covered, "covered"), modes),
+        Err(why) => (Cell::new(CoverageStatus::Gap, why), BTreeMap::new()),
     }
 }
 
-fn member(survey: &Survey, account: &AccountId, seen: Option<&Seen<Members>>) -> Cell {
+fn member(survey: &Survey, account: &AccountId, seen: Option<&Reading<Members>>) -> Cell {
     let members = match seen {
-        None => return Cell::new(Verdict::Unknown, "not read"),
-        Some(Seen::Unread(why)) => return Cell::new(Verdict::Unknown, why),
-        Some(Seen::Absent(why)) => return Cell::new(Verdict::NotNeeded, why),
-        Some(Seen::Read(members)) => members,
+        None => return Cell::new(CoverageStatus::Unknown, "not read"),
+        Some(Reading::Unread(why)) => return Cell::new(CoverageStatus::Unknown, why),
+        Some(Reading::Absent(why)) => return Cell::new(CoverageStatus::NotNeeded, why),
+        Some(Reading::Read(members)) => members,
     };
     if *account == survey.question.administrator {
         return if members.own {
-            Cell::new(Verdict::Covered, "on in the administrator's account")
+            Cell::new(CoverageStatus::Covered, "on in the administrator's account")
         } else {
-            Cell::new(Verdict::Gap, "off in the administrator's account")
+            Cell::new(CoverageStatus::Gap, "off in the administrator's account")
         };
     }
     match members.members.get(account) {
-        None => Cell::new(Verdict::Gap, "not a member"),
+        None => Cell::new(CoverageStatus::Gap, "not a member"),
         Some(status) if status.eq_ignore_ascii_case("enabled") => {
-            Cell::new(Verdict::Covered, status)
+            Cell::new(CoverageStatus::Covered, status)
         }
-        Some(status) => Cell::new(Verdict::Gap, format!("a member that is {status}")),
+        Some(status) => Cell::new(CoverageStatus::Gap, format!("a member that is {status}")),
     }
 }
 
@@ -392,30 +402,35 @@ fn member(survey: &Survey, account: &AccountId, seen: Option<&Seen<Members>>) ->
 /// where its events are: in each Region, or where it gathers them.
 fn forwarding(survey: &Survey, region: &Region) -> Cell {
     let Some(seen) = survey.regions.get(region) else {
-        return Cell::new(Verdict::Unknown, "not read");
+        return Cell::new(CoverageStatus::Unknown, "not read");
     };
     let here = survey.question.security_hub == SecurityHub::Wanted
         && survey.gathers_in().is_none_or(|home| home == region);
     let count = if here { RULES.len() } else { 1 };
     let cells: Vec<Cell> =
         RULES.iter().take(count).map(|rule| rule_cell(survey, seen, rule)).collect();
-    let worst = cells.iter().map(|cell| cell.verdict).max().unwrap_or(Verdict::Unknown);
-    let told: Vec<&str> =
-        cells.iter().filter(|cell| cell.verdict == worst).map(|cell| cell.told.as_str()).collect();
+    let worst = cells.iter().map(|cell| cell.verdict).max().unwrap_or(CoverageStatus::Unknown);
+    let detail: Vec<&str> = cells
+        .iter()
+        .filter(|cell| cell.verdict == worst)
+        .map(|cell| cell.detail.as_str())
+        .collect();
     match worst {
-        Verdict::Covered => Cell::new(worst, "forwards"),
-        Verdict::NotNeeded | Verdict::Unknown | Verdict::Gap => Cell::new(worst, told.join(", ")),
+        CoverageStatus::Covered => Cell::new(worst, "forwards"),
+        CoverageStatus::NotNeeded | CoverageStatus::Unknown | CoverageStatus::Gap => {
+            Cell::new(worst, detail.join(", "))
+        }
     }
 }
 
-fn rule_cell(survey: &Survey, seen: &RegionSeen, wanted: &RuleWanted) -> Cell {
+fn rule_cell(survey: &Survey, seen: &RegionSurvey, wanted: &RuleWanted) -> Cell {
     match seen.rules.get(wanted.name) {
-        None => Cell::new(Verdict::Unknown, "not read"),
-        Some(Seen::Unread(why)) => Cell::new(Verdict::Unknown, why),
-        Some(Seen::Absent(why)) => Cell::new(Verdict::NotNeeded, why),
-        Some(Seen::Read(rule)) => match wanted.lacks(rule, &survey.question.administrator) {
-            None => Cell::new(Verdict::Covered, "forwards"),
-            Some(why) => Cell::new(Verdict::Gap, why),
+        None => Cell::new(CoverageStatus::Unknown, "not read"),
+        Some(Reading::Unread(why)) => Cell::new(CoverageStatus::Unknown, why),
+        Some(Reading::Absent(why)) => Cell::new(CoverageStatus::NotNeeded, why),
+        Some(Reading::Read(rule)) => match wanted.lacks(rule, &survey.question.administrator) {
+            None => Cell::new(CoverageStatus::Covered, "forwards"),
+            Some(why) => Cell::new(CoverageStatus::Gap, why),
         },
     }
 }

@@ -17,10 +17,12 @@ mod survey;
 
 pub use csv::csv;
 pub use html::page;
-pub use matrix::{AccountRow, Cell, Matrix, RegionRow, Standing, Summary, Verdict, matrix};
+pub use matrix::{
+    AccountRow, AccountStatus, Cell, CoverageStatus, Matrix, RegionRow, Summary, matrix,
+};
 pub use survey::{
-    Account, Beside, FORMAT, Members, Question, RULES, RegionSeen, Rule, RuleWanted, SecurityHub,
-    Spoke, Survey,
+    FORMAT, Members, Question, RULES, RegionSurvey, Rule, RuleWanted, SecurityHub, Spoke, Survey,
+    SurveyContext, SurveyedAccount,
 };
 
 #[cfg(test)]

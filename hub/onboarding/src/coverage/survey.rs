@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::setup::Seen;
+use crate::setup::Reading;
 use firebreak_model::organization::OuPath;
 use firebreak_policy::{Pattern, Policy};
 
@@ -52,7 +52,7 @@ pub struct Question {
 /// An account of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Account {
+pub struct SurveyedAccount {
     /// Its id.
     pub id: AccountId,
     /// Its name.
@@ -63,7 +63,7 @@ pub struct Account {
     pub ou_path: Option<OuPath>,
 }
 
-impl Account {
+impl SurveyedAccount {
     /// Whether anything can happen in it. `PENDING_CLOSURE` still works (AWS
     /// Organizations API reference, Account); a state that is not known counts.
     pub fn works(&self) -> bool {
@@ -91,7 +91,7 @@ pub enum Rule {
     There {
         /// `ENABLED`, `DISABLED`, ….
         state: String,
-        /// Its event pattern, as EventBridge tells it.
+        /// Its event pattern, as EventBridge returns it.
         pattern: String,
         /// The ARNs of its targets.
         targets: Vec<String>,
@@ -101,22 +101,22 @@ pub enum Rule {
 /// What of a Region was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RegionSeen {
+pub struct RegionSurvey {
     /// GuardDuty's members.
-    pub guardduty: Seen<Members>,
+    pub guardduty: Reading<Members>,
     /// Security Hub's members.
-    pub security_hub: Seen<Members>,
+    pub security_hub: Reading<Members>,
     /// Where Security Hub gathers findings; read in the home Region.
     pub gathers_in: Option<Region>,
     /// The rules of [`RULES`], by name.
-    pub rules: BTreeMap<String, Seen<Rule>>,
+    pub rules: BTreeMap<String, Reading<Rule>>,
 }
 
-impl RegionSeen {
+impl RegionSurvey {
     fn is_read(&self) -> bool {
         let members = [&self.guardduty, &self.security_hub];
-        members.iter().all(|seen| !matches!(seen, Seen::Unread(_)))
-            && self.rules.values().all(|seen| !matches!(seen, Seen::Unread(_)))
+        members.iter().all(|seen| !matches!(seen, Reading::Unread(_)))
+            && self.rules.values().all(|seen| !matches!(seen, Reading::Unread(_)))
     }
 }
 
@@ -146,9 +146,9 @@ pub struct Survey {
     /// What was asked.
     pub question: Question,
     /// The organization's accounts; empty until they are read.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<SurveyedAccount>,
     /// The Regions that were read.
-    pub regions: BTreeMap<Region, RegionSeen>,
+    pub regions: BTreeMap<Region, RegionSurvey>,
     /// The spoke roles that were tried.
     pub spokes: BTreeMap<AccountId, Spoke>,
 }
@@ -204,7 +204,7 @@ impl Survey {
     pub fn is_read(&self) -> bool {
         !self.accounts.is_empty()
             && self.regions_left().is_empty()
-            && self.regions.values().all(RegionSeen::is_read)
+            && self.regions.values().all(RegionSurvey::is_read)
             && self.spokes.values().all(|spoke| !matches!(spoke, Spoke::Unread(_)))
     }
 
@@ -215,9 +215,9 @@ impl Survey {
     }
 }
 
-/// What is looked at beside the survey, read anew each time.
+/// Inputs not cached in the survey.
 #[derive(Debug)]
-pub struct Beside<'a> {
+pub struct SurveyContext<'a> {
     /// The policy in force, or why it cannot be read.
     pub policy: Result<&'a Policy, &'a str>,
     /// The last day on which the hub decided about a finding of the account,

@@ -7,7 +7,7 @@ use firebreak_model::resource::{AccountId, Region};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::setup::Seen;
+use crate::setup::Reading;
 use firebreak_policy::{Policy, StoredDocument};
 
 const HOME: &str = "eu-central-1";
@@ -32,7 +32,7 @@ fn question() -> Question {
     }
 }
 
-fn seen(home: bool) -> RegionSeen {
+fn seen(home: bool) -> RegionSurvey {
     let members = [1, 3].map(|id| (account(id), "Enabled".to_owned())).into();
     let members = Members { own: true, members };
     let rule = |wanted: &RuleWanted| {
@@ -52,11 +52,11 @@ fn seen(home: bool) -> RegionSeen {
     let rules = RULES.iter().map(|wanted| {
         let there = home || wanted.name == "firebreak-guardduty";
         let rule = if there { rule(wanted) } else { Rule::Missing };
-        (wanted.name.to_owned(), Seen::Read(rule))
+        (wanted.name.to_owned(), Reading::Read(rule))
     });
-    RegionSeen {
-        guardduty: Seen::Read(members.clone()),
-        security_hub: Seen::Read(members),
+    RegionSurvey {
+        guardduty: Reading::Read(members.clone()),
+        security_hub: Reading::Read(members),
         gathers_in: home.then(|| region(HOME)),
         rules: rules.collect(),
     }
@@ -66,7 +66,7 @@ fn seen(home: bool) -> RegionSeen {
 fn complete() -> Survey {
     let mut survey = Survey::new(question(), Timestamp::UNIX_EPOCH);
     survey.accounts = [1, 2, 3]
-        .map(|id| Account {
+        .map(|id| SurveyedAccount {
             id: account(id),
             name: format!("account-{id}"),
             state: "ACTIVE".to_owned(),
@@ -87,11 +87,11 @@ fn policy() -> Policy {
     }], actions::catalog())
 }
 
-fn told(survey: &Survey) -> Matrix {
+fn matrix_of(survey: &Survey) -> Matrix {
     let policy = policy();
     matrix(
         survey,
-        &Beside {
+        &SurveyContext {
             policy: Ok(&policy),
             last: Ok(BTreeMap::from([(account(3), jiff::civil::date(2026, 11, 20))])),
             except: BTreeSet::new(),
@@ -102,7 +102,7 @@ fn told(survey: &Survey) -> Matrix {
 
 #[test]
 fn what_was_all_seen_is_complete() {
-    let matrix = told(&complete());
+    let matrix = matrix_of(&complete());
     assert!(matrix.complete, "{matrix:#?}");
     let Summary { accounts, covered, gaps, modes, .. } = &matrix.summary;
     assert_eq!((*accounts, *covered, *gaps), (3, 3, 0));
@@ -120,7 +120,7 @@ fn what_was_not_seen_is_missing() {
         |survey| survey.accounts.clear(),
         |survey| {
             let home = survey.regions.get_mut(&region(HOME)).unwrap();
-            home.guardduty = Seen::Unread("throttled".to_owned());
+            home.guardduty = Reading::Unread("throttled".to_owned());
         },
         |survey| {
             survey.spokes.insert(account(1), Spoke::Unread("throttled".to_owned()));
@@ -129,7 +129,7 @@ fn what_was_not_seen_is_missing() {
     for (number, change) in changes.into_iter().enumerate() {
         let mut survey = complete();
         change(&mut survey);
-        assert!(!told(&survey).complete, "{number}");
+        assert!(!matrix_of(&survey).complete, "{number}");
     }
 }
 
@@ -137,36 +137,36 @@ fn what_was_not_seen_is_missing() {
 fn a_service_that_a_region_does_not_have_is_not_asked_for() {
     let mut survey = complete();
     let other = survey.regions.get_mut(&region("us-east-1")).unwrap();
-    other.security_hub = Seen::Absent("the Region has no endpoint of securityhub".to_owned());
-    let matrix = told(&survey);
+    other.security_hub = Reading::Absent("the Region has no endpoint of securityhub".to_owned());
+    let matrix = matrix_of(&survey);
     assert!(matrix.complete);
     let row = &matrix.accounts[2];
-    assert_eq!(row.security_hub[&region("us-east-1")].verdict, Verdict::NotNeeded);
+    assert_eq!(row.security_hub[&region("us-east-1")].verdict, CoverageStatus::NotNeeded);
 }
 
 #[test]
 fn without_a_gathering_region_each_forwards_security_hub_s_findings() {
     let mut survey = complete();
     survey.regions.get_mut(&region(HOME)).unwrap().gathers_in = None;
-    let matrix = told(&survey);
+    let matrix = matrix_of(&survey);
     assert!(!matrix.complete);
     let forwarding = &matrix.regions[1].forwarding;
     assert_eq!(
-        forwarding.told,
+        forwarding.detail,
         "there is no rule `firebreak-security-hub`, there is no rule `firebreak-security-hub-other`"
     );
     survey.question.security_hub = SecurityHub::Unused;
-    assert!(told(&survey).complete);
+    assert!(matrix_of(&survey).complete);
 }
 
 #[test]
 fn what_is_alike_in_several_regions_is_told_once() {
     let mut survey = complete();
     for seen in survey.regions.values_mut() {
-        let Seen::Read(members) = &mut seen.guardduty else { continue };
+        let Reading::Read(members) = &mut seen.guardduty else { continue };
         members.members.remove(&account(3));
     }
-    let gaps = &told(&survey).accounts[2].gaps;
+    let gaps = &matrix_of(&survey).accounts[2].gaps;
     assert_eq!(gaps, &["GuardDuty in eu-central-1, us-east-1: not a member"]);
 }
 
@@ -176,7 +176,7 @@ fn a_survey_goes_on_with_what_was_read() {
     survey.spokes.insert(account(1), Spoke::Unread("throttled".to_owned()));
     survey.spokes.insert(account(3), Spoke::Closed("denied".to_owned()));
     let other = survey.regions.get_mut(&region("us-east-1")).unwrap();
-    other.rules.insert("firebreak-guardduty".to_owned(), Seen::Unread("denied".to_owned()));
+    other.rules.insert("firebreak-guardduty".to_owned(), Reading::Unread("denied".to_owned()));
     survey.accounts[1].state = "SUSPENDED".to_owned();
     survey.spokes.remove(&account(2));
     assert!(!survey.is_read());
@@ -197,7 +197,7 @@ fn a_page_shows_what_is_missing_and_keeps_names_as_text() {
     let mut survey = complete();
     survey.accounts[2].name = "<script>alert(1)</script>".to_owned();
     survey.spokes.insert(account(3), Spoke::Closed("not \"admitted\"".to_owned()));
-    let matrix = told(&survey);
+    let matrix = matrix_of(&survey);
     let page = page(&matrix).into_string();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("title=\"spoke role: not &quot;admitted&quot;\""), "{page}");

@@ -1,5 +1,5 @@
 //! Lists of addresses, ranges and domains that GuardDuty is given: read line by
-//! line, every mistake told at its line, written anew in one form. Pure.
+//! line, every error reported at its line, written in one canonical form. Pure.
 //!
 //! What is uploaded is the list as it was understood: sorted, each entry once,
 //! without comments. So the same entries give the same file, whatever the order.
@@ -12,14 +12,14 @@ use serde::Serialize;
 /// What a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ListKind {
     /// Known malicious: GuardDuty raises findings for it.
     Threat,
     /// Believed secure: GuardDuty raises none for it.
     Trusted,
 }
 
-impl Kind {
+impl ListKind {
     /// The name of the set in each Region, by which it is found again.
     pub fn set_name(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl Kind {
 
 /// A mistake and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ListIssue {
     /// The line, the first being 1; 0 for the file as a whole.
     pub line: usize,
     /// What is wrong.
@@ -61,11 +61,11 @@ pub struct Entities {
 /// # Errors
 ///
 /// Every mistake, in the order of the lines.
-pub fn read(text: &str, kind: Kind) -> Result<Entities, Vec<Mistake>> {
+pub fn read(text: &str, kind: ListKind) -> Result<Entities, Vec<ListIssue>> {
     if let Some(why) = other_format(text) {
-        return Err(vec![Mistake { line: 0, why }]);
+        return Err(vec![ListIssue { line: 0, why }]);
     }
-    let (mut entries, mut mistakes) = (BTreeSet::new(), Vec::new());
+    let (mut entries, mut issues) = (BTreeSet::new(), Vec::new());
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let entry = line.trim();
         if entry.is_empty() || entry.starts_with('#') {
@@ -75,19 +75,19 @@ pub fn read(text: &str, kind: Kind) -> Result<Entities, Vec<Mistake>> {
             Ok(entry) => {
                 entries.insert(entry);
             }
-            Err(why) => mistakes.push(Mistake { line: index + 1, why }),
+            Err(why) => issues.push(ListIssue { line: index + 1, why }),
         }
     }
     let most = kind.entries_at_most();
-    if entries.is_empty() && mistakes.is_empty() {
+    if entries.is_empty() && issues.is_empty() {
         let why = "there is no entry in it".to_owned();
-        mistakes.push(Mistake { line: 0, why });
+        issues.push(ListIssue { line: 0, why });
     } else if entries.len() > most {
         let why = format!("it has {} entries, and GuardDuty takes {most}", entries.len());
-        mistakes.push(Mistake { line: 0, why });
+        issues.push(ListIssue { line: 0, why });
     }
-    if !mistakes.is_empty() {
-        return Err(mistakes);
+    if !issues.is_empty() {
+        return Err(issues);
     }
     let count = entries.len();
     let text = entries.into_iter().map(|entry| entry + "\n").collect();
@@ -187,15 +187,15 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, &[(usize, &str)]>) {
-        match (read(text, Kind::Threat), expected) {
+        match (read(text, ListKind::Threat), expected) {
             (Ok(entities), Ok(expected)) => {
                 assert_eq!(entities.text, expected);
                 assert_eq!(entities.count, expected.lines().count());
             }
-            (Err(mistakes), Err(expected)) => {
-                let told: Vec<(usize, &str)> =
-                    mistakes.iter().map(|it| (it.line, it.why.as_str())).collect();
-                assert_eq!(told, expected);
+            (Err(issues), Err(expected)) => {
+                let described: Vec<(usize, &str)> =
+                    issues.iter().map(|it| (it.line, it.why.as_str())).collect();
+                assert_eq!(described, expected);
             }
             (read, _) => panic!("{text}: {read:?}"),
         }
@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn another_format_is_recognised_and_an_empty_file_refused() {
-        let told =
+        let described =
             "it looks like a table, such as CSV: write one address, range or domain on each line";
-        check("indicator,type\n192.0.2.1,IPv4", Err(&[(0, told)]));
+        check("indicator,type\n192.0.2.1,IPv4", Err(&[(0, described)]));
         check("\n# nothing\n", Err(&[(0, "there is no entry in it")]));
     }
 
@@ -237,9 +237,9 @@ mod tests {
         let many = |count: u32| -> String {
             (0..count).map(|it| format!("{}\n", Ipv4Addr::from_bits(0x0a00_0000 + it))).collect()
         };
-        assert!(read(&many(2_000), Kind::Trusted).is_ok());
-        let mistakes = read(&many(2_001), Kind::Trusted).unwrap_err();
-        assert_eq!(mistakes[0].why, "it has 2001 entries, and GuardDuty takes 2000");
-        assert!(read(&many(2_001), Kind::Threat).is_ok());
+        assert!(read(&many(2_000), ListKind::Trusted).is_ok());
+        let issues = read(&many(2_001), ListKind::Trusted).unwrap_err();
+        assert_eq!(issues[0].why, "it has 2001 entries, and GuardDuty takes 2000");
+        assert!(read(&many(2_001), ListKind::Threat).is_ok());
     }
 }

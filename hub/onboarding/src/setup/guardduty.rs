@@ -2,8 +2,8 @@
 
 use super::protection::missing;
 use super::{
-    Change, Detector, DetectorPart, GuardDutyConfiguration, GuardDutyState, Observation, Service,
-    Wanted,
+    DesiredSetup, Detector, DetectorPart, GuardDutyConfiguration, GuardDutyState, Service,
+    SetupChange, SetupSnapshot,
 };
 use firebreak_model::resource::AccountId;
 use std::collections::BTreeMap;
@@ -13,27 +13,30 @@ const FREQUENCY: &str = "FIFTEEN_MINUTES";
 
 /// What is to change, and what is left alone.
 pub(super) fn changes(
-    observed: &Observation,
-    wanted: &Wanted,
+    observed: &SetupSnapshot,
+    wanted: &DesiredSetup,
     state: &GuardDutyState,
-) -> (Vec<Change>, Vec<String>) {
+) -> (Vec<SetupChange>, Vec<String>) {
     let mut changes = Vec::new();
     let (parts, mut notes) = detector(wanted, state.detector.as_ref());
     if !parts.is_empty() {
-        changes.push(Change::Detector(parts));
+        changes.push(SetupChange::Detector(parts));
     }
     let (given, others) = configuration(wanted, state.configuration.as_ref());
     changes.extend(given);
     notes.extend(others.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
     let (accounts, others) = members(observed, &state.members);
     if !accounts.is_empty() {
-        changes.push(Change::AddMembers { service: Service::GuardDuty, accounts });
+        changes.push(SetupChange::AddMembers { service: Service::GuardDuty, accounts });
     }
     notes.extend(others);
     (changes, notes)
 }
 
-fn detector(wanted: &Wanted, detector: Option<&Detector>) -> (Vec<DetectorPart>, Vec<String>) {
+fn detector(
+    wanted: &DesiredSetup,
+    detector: Option<&Detector>,
+) -> (Vec<DetectorPart>, Vec<String>) {
     let Some(detector) = detector else {
         let protections = wanted.protections.iter().cloned().map(DetectorPart::Protection);
         let parts = [DetectorPart::On, DetectorPart::Frequency].into_iter().chain(protections);
@@ -48,12 +51,12 @@ fn detector(wanted: &Wanted, detector: Option<&Detector>) -> (Vec<DetectorPart>,
 }
 
 fn configuration(
-    wanted: &Wanted,
+    wanted: &DesiredSetup,
     configuration: Option<&GuardDutyConfiguration>,
-) -> (Option<Change>, Vec<String>) {
+) -> (Option<SetupChange>, Vec<String>) {
     let Some(configuration) = configuration else {
         let protections = wanted.protections.iter().cloned().collect();
-        return (Some(Change::GiveGuardDuty(protections)), Vec::new());
+        return (Some(SetupChange::GiveGuardDuty(protections)), Vec::new());
     };
     let given = |it: &_| configuration.protections.get(it).map(String::as_str);
     let (missing, notes) = missing(
@@ -62,13 +65,13 @@ fn configuration(
         |it| given(it).is_some_and(|given| given != "NONE"),
     );
     let differs = configuration.members != "ALL" || !missing.is_empty();
-    (differs.then_some(Change::GiveGuardDuty(missing)), notes)
+    (differs.then_some(SetupChange::GiveGuardDuty(missing)), notes)
 }
 
 /// The accounts that are not members yet, and those that cannot be or are not
 /// covered.
 pub(super) fn members(
-    observed: &Observation,
+    observed: &SetupSnapshot,
     members: &BTreeMap<AccountId, String>,
 ) -> (Vec<AccountId>, Vec<String>) {
     let others = observed.accounts.iter().filter(|it| it.id != observed.administrator);

@@ -2,12 +2,13 @@
 //! management account's own coverage, which nobody else can turn on.
 
 use super::{
-    Change, MALWARE_PROTECTION, Observation, Part, RegionState, Service, Wanted, Work, work,
+    DesiredSetup, MALWARE_PROTECTION, Part, RegionState, Service, SetupChange, SetupSnapshot, Work,
+    work,
 };
 use firebreak_model::resource::Region;
 
 /// Why a Region forbids every change: somebody else administers a service.
-pub(super) fn refused(observed: &Observation, region: &RegionState) -> Vec<String> {
+pub(super) fn refused(observed: &SetupSnapshot, region: &RegionState) -> Vec<String> {
     let administrator = &observed.administrator;
     let designations = region.designations.iter();
     designations
@@ -24,7 +25,7 @@ pub(super) fn refused(observed: &Observation, region: &RegionState) -> Vec<Strin
 }
 
 /// What AWS Organizations has to know before anything else.
-pub(super) fn trust(observed: &Observation, wanted: &Wanted) -> Option<Work> {
+pub(super) fn trust(observed: &SetupSnapshot, wanted: &DesiredSetup) -> Option<Work> {
     let seen = observed.trust.as_ref()?;
     let scanning = wanted.protections.iter().any(|it| it.feature == "EBS_MALWARE_PROTECTION");
     Some(work(Part::Management, &Region::global(), Service::Organizations, seen, |trust| {
@@ -32,21 +33,21 @@ pub(super) fn trust(observed: &Observation, wanted: &Wanted) -> Option<Work> {
         // CloudFormation's word counts: under which of StackSets' principals
         // Organizations lists the access is not documented.
         if trust.stacksets != "ENABLED" {
-            changes.push(Change::TrustStackSets);
+            changes.push(SetupChange::TrustStackSets);
         }
         if !trust.stacksets_administrators.contains(&observed.administrator) {
             let administrator = observed.administrator.clone();
-            changes.push(Change::DelegateStackSets { administrator });
+            changes.push(SetupChange::DelegateStackSets { administrator });
         }
         if scanning && !trust.trusted.contains(MALWARE_PROTECTION) {
-            changes.push(Change::Trust { principal: MALWARE_PROTECTION.to_owned() });
+            changes.push(SetupChange::Trust { principal: MALWARE_PROTECTION.to_owned() });
         }
         (changes, Vec::new())
     }))
 }
 
 /// Who administers what in a Region.
-pub(super) fn designations(observed: &Observation, region: &RegionState) -> Vec<Work> {
+pub(super) fn designations(observed: &SetupSnapshot, region: &RegionState) -> Vec<Work> {
     let administrator = &observed.administrator;
     let designations = region.designations.iter().map(|(service, seen)| {
         work(Part::Management, &region.region, *service, seen, |designation| {
@@ -54,11 +55,11 @@ pub(super) fn designations(observed: &Observation, region: &RegionState) -> Vec<
             // First: "your organization master must first enable GuardDuty to be
             // added as a member".
             if !designation.on {
-                changes.push(Change::TurnOnInManagement(*service));
+                changes.push(SetupChange::TurnOnInManagement(*service));
             }
             if !designation.administrators.contains(administrator) {
                 let administrator = administrator.clone();
-                changes.push(Change::Designate { service: *service, administrator });
+                changes.push(SetupChange::Designate { service: *service, administrator });
             }
             (changes, Vec::new())
         })

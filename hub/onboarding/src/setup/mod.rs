@@ -14,10 +14,13 @@ mod protection;
 mod security_hub;
 
 pub use observed::{
-    Account, Aggregator, Designation, Detector, GuardDutyConfiguration, GuardDutyState,
-    Observation, RegionState, SecurityHubConfiguration, SecurityHubState, Seen, Trust,
+    Aggregator, Designation, Detector, GuardDutyConfiguration, GuardDutyState, OrganizationAccount,
+    Reading, RegionState, SecurityHubConfiguration, SecurityHubState, SetupSnapshot, Trust,
 };
-pub use plan::{Change, DetectorPart, Outcome, Part, Plan, Service, Standing, Step, Wanted, Work};
+pub use plan::{
+    DesiredSetup, DetectorPart, Part, Plan, PlanStatus, Service, SetupChange, SetupStep,
+    StepOutcome, Work,
+};
 pub use protection::Protection;
 
 /// The service principal by which AWS Organizations knows GuardDuty.
@@ -37,8 +40,8 @@ pub const STACKSETS: &str = "member.org.stacksets.cloudformation.amazonaws.com";
 /// # Errors
 ///
 /// Why nothing may be changed anywhere: each thing that somebody decided
-/// otherwise, told with its Region.
-pub fn plan(observed: &Observation, wanted: &Wanted) -> Result<Plan, Vec<String>> {
+/// otherwise, reported with its Region.
+pub fn plan(observed: &SetupSnapshot, wanted: &DesiredSetup) -> Result<Plan, Vec<String>> {
     let refused: Vec<String> = observed
         .regions
         .iter()
@@ -57,7 +60,11 @@ pub fn plan(observed: &Observation, wanted: &Wanted) -> Result<Plan, Vec<String>
 }
 
 /// The administrator's works in a Region, where it was looked at.
-fn region_works(observed: &Observation, wanted: &Wanted, region: &RegionState) -> Vec<Work> {
+fn region_works(
+    observed: &SetupSnapshot,
+    wanted: &DesiredSetup,
+    region: &RegionState,
+) -> Vec<Work> {
     let guardduty = region.guardduty.as_ref().map(|seen| {
         work(Part::Administrator, &region.region, Service::GuardDuty, seen, |state| {
             guardduty::changes(observed, wanted, state)
@@ -76,15 +83,16 @@ fn work<T>(
     part: Part,
     region: &firebreak_model::resource::Region,
     service: Service,
-    seen: &Seen<T>,
-    changes: impl FnOnce(&T) -> (Vec<Change>, Vec<String>),
+    seen: &Reading<T>,
+    changes: impl FnOnce(&T) -> (Vec<SetupChange>, Vec<String>),
 ) -> Work {
     let (standing, (changes, notes)) = match seen {
-        Seen::Read(state) => (Standing::Known, changes(state)),
-        Seen::Absent(why) => (Standing::Absent(why.clone()), Default::default()),
-        Seen::Unread(why) => (Standing::Unread(why.clone()), Default::default()),
+        Reading::Read(state) => (PlanStatus::Known, changes(state)),
+        Reading::Absent(why) => (PlanStatus::Absent(why.clone()), Default::default()),
+        Reading::Unread(why) => (PlanStatus::Unread(why.clone()), Default::default()),
     };
-    let steps = changes.into_iter().map(|change| Step { change, outcome: Outcome::Planned });
+    let steps =
+        changes.into_iter().map(|change| SetupStep { change, outcome: StepOutcome::Planned });
     Work { part, region: region.clone(), service, standing, steps: steps.collect(), notes }
 }
 

@@ -10,7 +10,7 @@ use super::{Protection, Service};
 /// What became of looking at something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Seen<T> {
+pub enum Reading<T> {
     /// It is so.
     Read(T),
     /// The Region does not have the service.
@@ -19,7 +19,7 @@ pub enum Seen<T> {
     Unread(String),
 }
 
-impl<T> Seen<T> {
+impl<T> Reading<T> {
     /// What was read.
     pub fn read(&self) -> Option<&T> {
         match self {
@@ -31,10 +31,10 @@ impl<T> Seen<T> {
 
 /// An account of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Account {
+pub struct OrganizationAccount {
     /// Its id.
     pub id: AccountId,
-    /// The root user's e-mail address, which GuardDuty wants to be told.
+    /// The root user's e-mail address, which GuardDuty requires.
     pub email: String,
     /// `ACTIVE`, `SUSPENDED`, ….
     pub state: String,
@@ -42,7 +42,7 @@ pub struct Account {
 
 /// All that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Observation {
+pub struct SetupSnapshot {
     /// The organization's management account.
     pub management: AccountId,
     /// The account that administers GuardDuty and Security Hub, or is to.
@@ -50,11 +50,11 @@ pub struct Observation {
     /// The Region in which findings are gathered, or are to be.
     pub home: Region,
     /// The organization's accounts; none where only the management part is done.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<OrganizationAccount>,
     /// Regions that are left out, and why.
     pub skipped: BTreeMap<Region, String>,
     /// Which services AWS Organizations trusts: read by the management account.
-    pub trust: Option<Seen<Trust>>,
+    pub trust: Option<Reading<Trust>>,
     /// Each Region, the home Region first.
     pub regions: Vec<RegionState>,
 }
@@ -77,11 +77,11 @@ pub struct RegionState {
     pub region: Region,
     /// What the management account sees of GuardDuty and of Security Hub; empty
     /// for other callers.
-    pub designations: BTreeMap<Service, Seen<Designation>>,
+    pub designations: BTreeMap<Service, Reading<Designation>>,
     /// What the administrator sees of GuardDuty.
-    pub guardduty: Option<Seen<GuardDutyState>>,
+    pub guardduty: Option<Reading<GuardDutyState>>,
     /// What the administrator sees of Security Hub.
-    pub security_hub: Option<Seen<SecurityHubState>>,
+    pub security_hub: Option<Reading<SecurityHubState>>,
 }
 
 /// A service as the management account sees it.

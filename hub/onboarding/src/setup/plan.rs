@@ -10,7 +10,7 @@ use super::Protection;
 
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DesiredSetup {
     /// GuardDuty's features, for the administrator and every member.
     pub protections: BTreeSet<Protection>,
 }
@@ -53,7 +53,7 @@ pub enum DetectorPart {
 /// administrator does by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum SetupChange {
     /// AWS Organizations trusts StackSets.
     TrustStackSets,
     /// AWS Organizations trusts a service.
@@ -94,7 +94,7 @@ pub enum Change {
     },
 }
 
-impl Change {
+impl SetupChange {
     /// The calls that may be made for it and change something, as IAM names them.
     pub fn calls(&self) -> &'static [&'static str] {
         match self {
@@ -128,7 +128,7 @@ impl Change {
 /// What became of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum StepOutcome {
     /// Nothing yet.
     Planned,
     /// It was made, and reads back so.
@@ -141,17 +141,17 @@ pub enum Outcome {
 
 /// One change and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct SetupStep {
     /// The change.
-    pub change: Change,
+    pub change: SetupChange,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: StepOutcome,
 }
 
 /// Whether something could be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum PlanStatus {
     /// It was read.
     Known,
     /// The Region does not have the service.
@@ -170,9 +170,9 @@ pub struct Work {
     /// Of what.
     pub service: Service,
     /// Whether it could be looked at.
-    pub standing: Standing,
+    pub standing: PlanStatus,
     /// What changes.
-    pub steps: Vec<Step>,
+    pub steps: Vec<SetupStep>,
     /// What is left alone, and why.
     pub notes: Vec<String>,
 }
@@ -180,10 +180,10 @@ pub struct Work {
 impl Work {
     /// Whether it failed, in whole or in part.
     pub fn failed(&self) -> bool {
-        matches!(self.standing, Standing::Unread(_))
+        matches!(self.standing, PlanStatus::Unread(_))
             || self.steps.iter().any(|step| match step.outcome {
-                Outcome::Planned | Outcome::Done => false,
-                Outcome::Failed(_) | Outcome::NotTried(_) => true,
+                StepOutcome::Planned | StepOutcome::Done => false,
+                StepOutcome::Failed(_) | StepOutcome::NotTried(_) => true,
             })
     }
 }
@@ -199,7 +199,7 @@ pub struct Plan {
 
 impl Plan {
     /// Every change.
-    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+    pub fn changes(&self) -> impl Iterator<Item = &SetupChange> {
         self.works.iter().flat_map(|work| &work.steps).map(|step| &step.change)
     }
 
@@ -207,7 +207,7 @@ impl Plan {
     /// could be.
     pub fn failed(&self) -> bool {
         self.works.iter().any(Work::failed)
-            || self.works.iter().all(|work| work.standing != Standing::Known)
+            || self.works.iter().all(|work| work.standing != PlanStatus::Known)
     }
 }
 
@@ -260,7 +260,7 @@ fn parts(parts: &[DetectorPart]) -> String {
     others.chain(["all features".to_owned()]).collect::<Vec<_>>().join(", ")
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for SetupChange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TrustStackSets => formatter.write_str("trust StackSets"),

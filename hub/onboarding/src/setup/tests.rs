@@ -15,10 +15,10 @@ fn region(name: &str) -> Region {
 
 /// An organization of the management account 1, the administrator 2 and the
 /// member 3, with all that is wanted.
-fn complete() -> Observation {
+fn complete() -> SetupSnapshot {
     let administrator = account(2);
     let wanted = Protection::all();
-    let all = |id: u64, state: &str| Account {
+    let all = |id: u64, state: &str| OrganizationAccount {
         id: account(id),
         email: format!("{id}@example.com"),
         state: state.to_owned(),
@@ -26,14 +26,14 @@ fn complete() -> Observation {
     let members: BTreeMap<AccountId, String> =
         [1, 3].map(|id| (account(id), "Enabled".to_owned())).into();
     let designated =
-        Seen::Read(Designation { administrators: vec![administrator.clone()], on: true });
-    Observation {
+        Reading::Read(Designation { administrators: vec![administrator.clone()], on: true });
+    SetupSnapshot {
         management: account(1),
         administrator: administrator.clone(),
         home: region("eu-central-1"),
         accounts: vec![all(1, "ACTIVE"), all(2, "ACTIVE"), all(3, "ACTIVE")],
         skipped: BTreeMap::new(),
-        trust: Some(Seen::Read(Trust {
+        trust: Some(Reading::Read(Trust {
             stacksets: "ENABLED".to_owned(),
             trusted: [STACKSETS, MALWARE_PROTECTION].map(str::to_owned).into(),
             stacksets_administrators: [administrator].into(),
@@ -43,7 +43,7 @@ fn complete() -> Observation {
             designations: [Service::GuardDuty, Service::SecurityHub]
                 .map(|service| (service, designated.clone()))
                 .into(),
-            guardduty: Some(Seen::Read(GuardDutyState {
+            guardduty: Some(Reading::Read(GuardDutyState {
                 detector: Some(Detector {
                     id: "d".to_owned(),
                     on: true,
@@ -56,7 +56,7 @@ fn complete() -> Observation {
                 }),
                 members: members.clone(),
             })),
-            security_hub: Some(Seen::Read(SecurityHubState {
+            security_hub: Some(Reading::Read(SecurityHubState {
                 on: true,
                 aggregator: Some(Aggregator {
                     home: region("eu-central-1"),
@@ -73,46 +73,46 @@ fn complete() -> Observation {
     }
 }
 
-fn wanted() -> Wanted {
-    Wanted { protections: Protection::all() }
+fn wanted() -> DesiredSetup {
+    DesiredSetup { protections: Protection::all() }
 }
 
-fn guardduty(observed: &mut Observation) -> &mut GuardDutyState {
+fn guardduty(observed: &mut SetupSnapshot) -> &mut GuardDutyState {
     match observed.regions[0].guardduty.as_mut() {
-        Some(Seen::Read(state)) => state,
+        Some(Reading::Read(state)) => state,
         other => panic!("{other:?}"),
     }
 }
 
-fn security_hub(observed: &mut Observation) -> &mut SecurityHubState {
+fn security_hub(observed: &mut SetupSnapshot) -> &mut SecurityHubState {
     match observed.regions[0].security_hub.as_mut() {
-        Some(Seen::Read(state)) => state,
+        Some(Reading::Read(state)) => state,
         other => panic!("{other:?}"),
     }
 }
 
-fn designation(observed: &mut Observation, service: Service) -> &mut Designation {
+fn designation(observed: &mut SetupSnapshot, service: Service) -> &mut Designation {
     match observed.regions[0].designations.get_mut(&service) {
-        Some(Seen::Read(state)) => state,
+        Some(Reading::Read(state)) => state,
         other => panic!("{other:?}"),
     }
 }
 
-fn trust(observed: &mut Observation) -> &mut Trust {
+fn trust(observed: &mut SetupSnapshot) -> &mut Trust {
     match observed.trust.as_mut() {
-        Some(Seen::Read(state)) => state,
+        Some(Reading::Read(state)) => state,
         other => panic!("{other:?}"),
     }
 }
 
 /// The changes and notes after something was taken away.
 #[track_caller]
-fn check(edit: impl FnOnce(&mut Observation), changes: &[&str], notes: &[&str]) {
+fn check(edit: impl FnOnce(&mut SetupSnapshot), changes: &[&str], notes: &[&str]) {
     let mut observed = complete();
     edit(&mut observed);
     let plan = plan(&observed, &wanted()).unwrap();
-    let told: Vec<String> = plan.changes().map(ToString::to_string).collect();
-    assert_eq!(told, changes);
+    let described: Vec<String> = plan.changes().map(ToString::to_string).collect();
+    assert_eq!(described, changes);
     let said: Vec<&String> = plan.works.iter().flat_map(|work| &work.notes).collect();
     assert_eq!(said, notes);
 }
@@ -213,7 +213,7 @@ fn what_a_region_does_not_offer_is_said_and_not_asked_for() {
 fn only_active_accounts_become_members_and_a_sleeping_member_is_left_alone() {
     check(
         |it| {
-            let extra = [(4, "ACTIVE"), (5, "SUSPENDED")].map(|(id, state)| Account {
+            let extra = [(4, "ACTIVE"), (5, "SUSPENDED")].map(|(id, state)| OrganizationAccount {
                 id: account(id),
                 email: String::new(),
                 state: state.to_owned(),
@@ -289,8 +289,9 @@ fn another_administrator_or_home_region_forbids_every_change() {
     designation(&mut observed, Service::GuardDuty).administrators = vec![account(9)];
     guardduty(&mut observed).detector = None;
     let refused = plan(&observed, &wanted()).unwrap_err();
-    let told = "GuardDuty in eu-central-1 is administered by 000000000009, not by 000000000002";
-    assert_eq!(refused, [told]);
+    let described =
+        "GuardDuty in eu-central-1 is administered by 000000000009, not by 000000000002";
+    assert_eq!(refused, [described]);
 
     let mut observed = complete();
     security_hub(&mut observed).aggregator =
@@ -302,18 +303,18 @@ fn another_administrator_or_home_region_forbids_every_change() {
 #[test]
 fn what_cannot_be_read_is_not_changed_and_fails_the_run() {
     let mut observed = complete();
-    observed.regions[0].guardduty = Some(Seen::Unread("denied".to_owned()));
+    observed.regions[0].guardduty = Some(Reading::Unread("denied".to_owned()));
     let unread = plan(&observed, &wanted()).unwrap();
     assert_eq!(unread.changes().count(), 0);
     assert!(unread.failed());
 
     // A service that a Region does not have is nobody's failure, unless there is
     // nothing else.
-    observed.regions[0].guardduty = Some(Seen::Absent("no host".to_owned()));
+    observed.regions[0].guardduty = Some(Reading::Absent("no host".to_owned()));
     assert!(!plan(&observed, &wanted()).unwrap().failed());
     observed.trust = None;
     observed.regions[0].designations.clear();
-    observed.regions[0].security_hub = Some(Seen::Absent("no host".to_owned()));
+    observed.regions[0].security_hub = Some(Reading::Absent("no host".to_owned()));
     assert!(plan(&observed, &wanted()).unwrap().failed());
 }
 
@@ -322,10 +323,10 @@ fn fewer_features_can_be_asked_for() {
     let mut observed = complete();
     *guardduty(&mut observed) = GuardDutyState::default();
     let protections = BTreeSet::from([Protection::feature("S3_DATA_EVENTS")]);
-    let plan = plan(&observed, &Wanted { protections }).unwrap();
-    let told: Vec<String> = plan.changes().map(ToString::to_string).collect();
+    let plan = plan(&observed, &DesiredSetup { protections }).unwrap();
+    let described: Vec<String> = plan.changes().map(ToString::to_string).collect();
     assert_eq!(
-        told[..2],
+        described[..2],
         [
             "the administrator's detector: on, findings every 15 minutes, S3_DATA_EVENTS",
             "give GuardDuty to all accounts, with S3_DATA_EVENTS",

@@ -1,5 +1,5 @@
 //! Says in a few characters which permissions a role was rendered with, so that
-//! whoever reads the role's tag can tell a stale role from a current one.
+//! a stale role can be recognized by its tag.
 
 use firebreak_model::digest::sha256_hex_of_parts;
 use firebreak_spoke::permissions::Statement;

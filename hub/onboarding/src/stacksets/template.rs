@@ -1,7 +1,7 @@
 //! Puts the generated parts into a template: between two marks each, whatever
 //! else stands in it.
 
-use firebreak_spoke::actions::{self, Entry};
+use firebreak_spoke::actions::{self, RegisteredAction};
 use firebreak_spoke::permissions::{self, Statement, Ungranted};
 
 use super::digest::{DIGEST_TAG, digest};
@@ -57,9 +57,10 @@ const PARAMETERS: &[Parameter] = &[Parameter {
 /// # Errors
 ///
 /// A template without the marks; an action that declares what no grant names.
-pub fn render(template: &str, entries: &[&Entry]) -> Result<Rendered, TemplateError> {
-    let chosen = |entry: &&Entry| entries.iter().any(|it| it.about.name == entry.about.name);
-    let entries: Vec<&Entry> = actions::all().iter().filter(chosen).collect();
+pub fn render(template: &str, entries: &[&RegisteredAction]) -> Result<Rendered, TemplateError> {
+    let chosen =
+        |entry: &&RegisteredAction| entries.iter().any(|it| it.spec.name == entry.spec.name);
+    let entries: Vec<&RegisteredAction> = actions::all().iter().filter(chosen).collect();
     let statements = permissions::statements(&entries)?;
     let wanted: Vec<&Parameter> =
         PARAMETERS.iter().filter(|parameter| is_needed(parameter, &statements)).collect();
@@ -89,12 +90,12 @@ fn parameters(wanted: &[&Parameter]) -> String {
     out.0
 }
 
-fn policies(statements: &[Statement], entries: &[&Entry]) -> String {
+fn policies(statements: &[Statement], entries: &[&RegisteredAction]) -> String {
     let mut out = Lines::default();
     let whose = if entries.len() == actions::all().len() {
         "Every action may be carried out.".to_owned()
     } else {
-        let names: Vec<&str> = entries.iter().map(|entry| entry.about.name).collect();
+        let names: Vec<&str> = entries.iter().map(|entry| entry.spec.name).collect();
         format!("Only these actions may be carried out: {}.", names.join(", "))
     };
     out.comment(6, &whose);
@@ -128,7 +129,8 @@ mod tests {
     use crate::stacksets::SPOKE;
 
     fn of(names: &[&str]) -> Rendered {
-        let entries: Vec<&Entry> = names.iter().map(|name| actions::find(name).unwrap()).collect();
+        let entries: Vec<&RegisteredAction> =
+            names.iter().map(|name| actions::find(name).unwrap()).collect();
         render(SPOKE, &entries).unwrap()
     }
 
@@ -136,7 +138,8 @@ mod tests {
     fn rendering_what_was_rendered_changes_nothing() {
         let some = of(&["stop-instance", "collect-evidence"]);
         let names = ["collect-evidence", "stop-instance", "stop-instance"];
-        let entries: Vec<&Entry> = names.iter().map(|name| actions::find(name).unwrap()).collect();
+        let entries: Vec<&RegisteredAction> =
+            names.iter().map(|name| actions::find(name).unwrap()).collect();
         assert_eq!(render(&some.text, &entries).unwrap(), some);
     }
 
@@ -146,7 +149,7 @@ mod tests {
             SPOKE.replace("FirebreakHub", "OurHub").replace("Outputs:", "# ours\nOutputs:");
         let rendered = render(&template, &[actions::find("stop-task").unwrap()]).unwrap();
         assert!(rendered.text.contains("OurHub") && rendered.text.contains("# ours\nOutputs:"));
-        let all: Vec<&Entry> = actions::all().iter().collect();
+        let all: Vec<&RegisteredAction> = actions::all().iter().collect();
         assert_eq!(render(&rendered.text, &all).unwrap(), render(&template, &all).unwrap());
     }
 

@@ -106,7 +106,7 @@ pub(crate) const APPROVE: &[Key] = &[
     Key {
         name: "otherwise",
         required: false,
-        about: "What happens then: notify (tell again and wait on, the default), act, or deny.",
+        about: "What happens then: notify (send the request again and wait on, the default), act, or deny.",
         shape: Shape::OneOf(|| Otherwise::ALL.map(Otherwise::name).to_vec()),
     },
     Key {

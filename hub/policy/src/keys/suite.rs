@@ -1,6 +1,6 @@
 //! The keys of a file of policy tests.
 
-use super::super::decision::Outcome;
+use super::super::decision::PolicyOutcome;
 use super::{Key, Shape};
 
 const fn key(name: &'static str, about: &'static str, shape: Shape) -> Key {
@@ -82,7 +82,7 @@ pub(crate) const EXPECT: &[Key] = &[
     key(
         "outcome",
         "How the decision comes out.",
-        Shape::OneOf(|| Outcome::ALL.map(Outcome::name).to_vec()),
+        Shape::OneOf(|| PolicyOutcome::ALL.map(PolicyOutcome::name).to_vec()),
     ),
     key("mode", "How far, after all ceilings.", Shape::Mode),
     key("actions", "What is done, in order; without parameters any will do.", Shape::Actions),

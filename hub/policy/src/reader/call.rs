@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::actions::ActionCall;
 use super::super::document::Then;
-use super::super::node::{Content, Entry, Node, Place};
+use super::super::node::{Content, MapEntry, Node, SourcePosition};
 use super::super::variables;
 use super::Reader;
 use firebreak_model::action::ActionFacts;
@@ -40,7 +40,7 @@ impl<'n> Reader<'_> {
     }
 
     /// Two actions that set one attribute would undo one another's work.
-    fn exclusions(&mut self, places: &[(&str, Place)]) {
+    fn exclusions(&mut self, places: &[(&str, SourcePosition)]) {
         for (name, place) in places {
             let facts = self.actions.find(name);
             let excludes = facts.map_or(&[][..], |facts| facts.excludes);
@@ -48,23 +48,24 @@ impl<'n> Reader<'_> {
             else {
                 continue;
             };
-            let message = format!("`{name}` and `{other}` set the same of one resource");
+            let message =
+                format!("`{name}` and `{other}` both change the same setting of a resource");
             self.mistake(*place, message, Some("keep one of them in a rule"));
         }
     }
 
     /// An action's name, its place, and what stands under it.
-    fn name(&mut self, node: &'n Node) -> Option<(&'n str, Place, Option<&'n Node>)> {
+    fn name(&mut self, node: &'n Node) -> Option<(&'n str, SourcePosition, Option<&'n Node>)> {
         match &node.content {
             Content::Text(name) => return Some((name, node.place, None)),
             Content::Map(entries) => {
-                if let [Entry { key, place, node }] = entries.as_slice() {
+                if let [MapEntry { key, place, node }] = entries.as_slice() {
                     return Some((key, *place, Some(node)));
                 }
             }
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) => {}
         }
-        let message = format!("an action is expected here, not {}", node.describe());
+        let message = format!("expected an action, found {}", node.describe());
         let help = "write `- isolate-instance`, or the name with its parameters below it";
         self.mistake(node.place, message, Some(help));
         None
@@ -73,7 +74,7 @@ impl<'n> Reader<'_> {
     fn call(
         &mut self,
         name: &str,
-        place: Place,
+        place: SourcePosition,
         parameters: Option<&Node>,
         irreversible: bool,
         matched: Option<&[&str]>,
@@ -92,11 +93,11 @@ impl<'n> Reader<'_> {
             self.mistake(place, format!("`{name}` cannot be undone"), Some(help));
         }
         if let Some(matched) = matched
-            && !facts.about.resource_types.iter().any(|it| matched.contains(it))
+            && !facts.spec.resource_types.iter().any(|it| matched.contains(it))
         {
             let message = format!(
                 "`{name}` acts on {}, and this rule matches {} only",
-                facts.about.resource_types.join(", "),
+                facts.spec.resource_types.join(", "),
                 matched.join(", ")
             );
             let help = "it would never run here: give it a rule that matches what it acts on";
@@ -116,14 +117,14 @@ impl<'n> Reader<'_> {
         Some(Then {
             has_variables: variables::any(&given),
             call: ActionCall { name: name.to_owned(), parameters: given },
-            resource_types: facts.about.resource_types,
+            resource_types: facts.spec.resource_types,
             reversible: facts.is_reversible(),
         })
     }
 
     /// Parameters as the action's own schema has them.
-    fn parameters(&mut self, facts: &ActionFacts, place: Place, node: &Node) {
-        let before = self.mistakes.len();
+    fn parameters(&mut self, facts: &ActionFacts, place: SourcePosition, node: &Node) {
+        let before = self.issues.len();
         if !matches!(node.content, Content::Map(_) | Content::Null) {
             let message = format!("parameters are keys with values, not {}", node.describe());
             self.mistake(node.place, message, Some("write them as in { name: value }"));
@@ -148,7 +149,7 @@ impl<'n> Reader<'_> {
                 self.mistake(entry.place, message, Some(&help));
             }
         }
-        if self.mistakes.len() > before {
+        if self.issues.len() > before {
             return;
         }
         let filled = variables::fill_with_samples(&node.to_json());

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use firebreak_model::resource::{AccountId, Principal, PrincipalType, Region, ResourceKind};
 
 use super::super::actions::ActionCall;
-use super::super::decision::Outcome;
+use super::super::decision::PolicyOutcome;
 use super::super::document::Mode;
 use super::super::keys::{CASE, EXPECT, FINDING, GIVEN, PRINCIPAL, RESOURCE, SUITE};
 use super::super::node::{Content, Node};
 use super::super::suite::{Case, Expect, Given};
-use super::super::supposed;
+use super::super::synthetic;
 use super::Reader;
 use firebreak_model::finding::{Finding, ResourceRole};
 use firebreak_model::organization::OuPath;
@@ -77,7 +77,7 @@ impl<'n> Reader<'_> {
             Some(node) => self.parsed::<Region>(node, "`region`"),
             None => "us-east-1".parse().ok(),
         };
-        let account = account.cloned().or_else(|| supposed::ACCOUNT.parse().ok());
+        let account = account.cloned().or_else(|| synthetic::ACCOUNT.parse().ok());
         let title = keys.get("title").and_then(|node| self.text(node, "`title`"));
         let product = keys.get("product").and_then(|node| self.text(node, "`product`"));
         let sample = keys.get("sample").and_then(|node| self.bool(node, "`sample`"));
@@ -90,13 +90,13 @@ impl<'n> Reader<'_> {
             self.one_of(node, "a value of `role`", &roles, ResourceRole::name)
         });
         let principal = resource.get("principal").and_then(|node| self.principal(node));
-        let mut resource = supposed::resource(resource_type?, id, &account?, &region?);
+        let mut resource = synthetic::resource(resource_type?, id, &account?, &region?);
         if let (ResourceKind::AccessKey { principal: whose, .. }, Some(principal)) =
             (&mut resource.kind, principal)
         {
             *whose = principal;
         }
-        let mut finding = supposed::finding(kind?, severity?, resource);
+        let mut finding = synthetic::finding(kind?, severity?, resource);
         title.unwrap_or_default().clone_into(&mut finding.title);
         product.unwrap_or("GuardDuty").clone_into(&mut finding.product);
         finding.sample = sample.unwrap_or_default();
@@ -136,9 +136,9 @@ impl<'n> Reader<'_> {
             let message = "a test that expects nothing cannot fail";
             self.mistake(node.place, message, Some("expect a mode, actions, a rule or an outcome"));
         }
-        let outcome = keys
-            .get("outcome")
-            .and_then(|node| self.one_of(node, "an outcome", &Outcome::ALL, Outcome::name));
+        let outcome = keys.get("outcome").and_then(|node| {
+            self.one_of(node, "an outcome", &PolicyOutcome::ALL, PolicyOutcome::name)
+        });
         let mode: Option<Mode> = keys.get("mode").and_then(|node| self.mode(node));
         let actions = keys.get("actions").map(|node| {
             let nodes = self.list(node, "`actions`");

@@ -14,7 +14,7 @@ use super::budget::{Budget, CountedBy};
 use super::diagnostics::TOLD;
 use super::document::{Document, Extends, Mode, Protect};
 use super::keys::{BUDGET, DOCUMENT, Key, PROTECT};
-use super::node::{Content, Entry, Node, Place};
+use super::node::{Content, MapEntry, Node, SourcePosition};
 use super::suite::Case;
 use super::window::Window;
 use firebreak_event_pattern::Glob;
@@ -23,8 +23,8 @@ use firebreak_model::suggest::suggestion;
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
-    pub(super) place: Place,
+pub(super) struct Issue {
+    pub(super) place: SourcePosition,
     pub(super) message: String,
     pub(super) help: Option<String>,
 }
@@ -35,12 +35,12 @@ pub(super) fn document(
     file: &str,
     text: &str,
     actions: ActionCatalog,
-) -> Result<Document, Vec<Mistake>> {
-    let mut reader = Reader { source: text, actions, mistakes: Vec::new() };
+) -> Result<Document, Vec<Issue>> {
+    let mut reader = Reader { source: text, actions, issues: Vec::new() };
     let document = reader.document(node, file, text);
     match document {
-        Some(document) if reader.mistakes.is_empty() => Ok(document),
-        _ => Err(reader.mistakes),
+        Some(document) if reader.issues.is_empty() => Ok(document),
+        _ => Err(reader.issues),
     }
 }
 
@@ -50,14 +50,14 @@ pub(super) fn suite(
     file: &str,
     text: &str,
     actions: ActionCatalog,
-) -> Result<Vec<Case>, Vec<Mistake>> {
-    let mut reader = Reader { source: text, actions, mistakes: Vec::new() };
+) -> Result<Vec<Case>, Vec<Issue>> {
+    let mut reader = Reader { source: text, actions, issues: Vec::new() };
     let cases = reader.suite(node, file);
-    if reader.mistakes.is_empty() { Ok(cases) } else { Err(reader.mistakes) }
+    if reader.issues.is_empty() { Ok(cases) } else { Err(reader.issues) }
 }
 
 /// The text under a key of a document, even where other parts are mistaken.
-pub(super) fn text_at<'n>(node: &'n Node, key: &str) -> Option<(&'n str, Place)> {
+pub(super) fn text_at<'n>(node: &'n Node, key: &str) -> Option<(&'n str, SourcePosition)> {
     let found = node.get(key)?;
     match &found.content {
         Content::Text(text) => Some((text, found.place)),
@@ -71,13 +71,13 @@ struct Reader<'a> {
     /// What the tree was read from.
     source: &'a str,
     actions: ActionCatalog,
-    mistakes: Vec<Mistake>,
+    issues: Vec<Issue>,
 }
 
 impl<'n> Reader<'_> {
-    fn mistake(&mut self, place: Place, message: impl Into<String>, help: Option<&str>) {
+    fn mistake(&mut self, place: SourcePosition, message: impl Into<String>, help: Option<&str>) {
         let help = help.map(str::to_owned);
-        self.mistakes.push(Mistake { place, message: message.into(), help });
+        self.issues.push(Issue { place, message: message.into(), help });
     }
 
     fn document(&mut self, node: &'n Node, file: &str, text: &str) -> Option<Document> {
@@ -110,7 +110,8 @@ impl<'n> Reader<'_> {
         if let Some(version) = keys.get("version")
             && version.to_json() != 1
         {
-            let message = format!("version 1 is known, not {}", version.describe());
+            let message =
+                format!("unsupported version: this release supports 1, not {}", version.describe());
             self.mistake(version.place, message, None);
         }
     }
@@ -120,7 +121,7 @@ impl<'n> Reader<'_> {
         let Content::Map(entries) = &node.content else {
             let names: Vec<&str> = table.iter().map(|key| key.name).collect();
             let help = format!("it has the keys {}", names.join(", "));
-            let message = format!("{what} is expected here, not {}", node.describe());
+            let message = format!("expected {what}, found {}", node.describe());
             self.mistake(node.place, message, Some(&help));
             return None;
         };
@@ -137,7 +138,7 @@ impl<'n> Reader<'_> {
         Some(Keys(entries))
     }
 
-    fn unknown_key(&mut self, entry: &Entry, what: &str, table: &[Key]) {
+    fn unknown_key(&mut self, entry: &MapEntry, what: &str, table: &[Key]) {
         let name = &entry.key;
         let names: Vec<&str> = table.iter().map(|key| key.name).collect();
         let help =
@@ -155,19 +156,19 @@ impl<'n> Reader<'_> {
             let help = format!("write it in quotes: \"{written}\"");
             self.mistake(
                 node.place,
-                format!("{what} is a text, not the number {written}"),
+                format!("{what} must be a string, not the number {written}"),
                 Some(&help),
             );
             return None;
         }
-        self.mistake(node.place, format!("{what} is a text, not {}", node.describe()), None);
+        self.mistake(node.place, format!("{what} must be a string, not {}", node.describe()), None);
         None
     }
 
     /// What stands at a place of the file.
-    fn written(&self, place: Place) -> String {
-        // Beyond what is told of a file it is not looked up either.
-        if self.mistakes.len() > TOLD {
+    fn written(&self, place: SourcePosition) -> String {
+        // Beyond the reported number it is not looked up either.
+        if self.issues.len() > TOLD {
             return String::new();
         }
         let from = |number: u64| usize::try_from(number).unwrap_or_default().saturating_sub(1);
@@ -303,7 +304,7 @@ impl<'n> Reader<'_> {
 
     fn tags(&mut self, node: &Node) -> Option<Vec<(String, Glob)>> {
         let Content::Map(entries) = &node.content else {
-            let message = format!("a set of tags is expected here, not {}", node.describe());
+            let message = format!("expected a set of tags, found {}", node.describe());
             self.mistake(node.place, message, Some("write it as in { firebreak: exempt }"));
             return None;
         };
@@ -336,7 +337,7 @@ impl<'n> Reader<'_> {
 }
 
 /// The entries of a map, looked up by key.
-struct Keys<'n>(&'n [Entry]);
+struct Keys<'n>(&'n [MapEntry]);
 
 impl<'n> Keys<'n> {
     fn get(&self, name: &str) -> Option<&'n Node> {

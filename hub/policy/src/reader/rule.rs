@@ -126,7 +126,7 @@ impl<'n> Reader<'_> {
     fn when(&mut self, node: &Node) -> Option<Pattern> {
         match Pattern::parse(&node.to_json()) {
             Ok(pattern) => {
-                self.mistakes.extend(fields::check(node));
+                self.issues.extend(fields::check(node));
                 Some(pattern)
             }
             Err(error) => {

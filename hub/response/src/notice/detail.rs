@@ -9,13 +9,13 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{About, NoticeKind, line, links};
+use super::{NoticeKind, NoticeSubject, line, links};
 use crate::record::{Response, State, Step, StepState};
 use firebreak_policy::CountedBy;
 
 /// The form of a detail.
 const VERSION: u32 = 1;
-/// So many steps are told; the record has them all.
+/// At most so many steps are listed; the record has them all.
 const STEPS: usize = 40;
 const STEP_DETAIL: usize = 300;
 const REASON: usize = 1_000;
@@ -28,9 +28,9 @@ const NAME: usize = 300;
 pub struct Detail {
     /// The form of this detail: 1.
     pub version: u32,
-    /// The notice's id: the same each time it is told.
+    /// The notice's id: the same each time it is sent.
     pub id: String,
-    /// What it tells.
+    /// Its kind.
     pub kind: NoticeKind,
     /// One line for a chat or a ticket's title.
     pub summary: String,
@@ -39,7 +39,7 @@ pub struct Detail {
     /// The budget that is spent, in a `budget-spent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetDetail>,
-    /// What could not be told, in an `undelivered`.
+    /// What was not delivered, in an `undelivered`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<UndeliveredDetail>,
     /// Deep links into the consoles, as far as there are any.
@@ -160,7 +160,7 @@ pub struct BudgetDetail {
     pub window_ends: String,
 }
 
-/// What could not be told.
+/// What was not delivered.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UndeliveredDetail {
@@ -207,11 +207,11 @@ impl Detail {
         kind: NoticeKind,
         summary: &str,
         response: &Response,
-        about: &About<'_>,
+        about: &NoticeSubject<'_>,
     ) -> Self {
         let (budget, undelivered) = match about {
-            About::State => (None, None),
-            About::Budget { spent, key, window_ends } => {
+            NoticeSubject::State => (None, None),
+            NoticeSubject::Budget { spent, key, window_ends } => {
                 let budget = BudgetDetail {
                     document: spent.document.clone(),
                     actions: spent.budget.actions,
@@ -222,9 +222,9 @@ impl Detail {
                 };
                 (Some(budget), None)
             }
-            About::Undelivered { what, why } => {
-                let told = UndeliveredDetail { to: line(what, NAME), why: line(why, REASON) };
-                (None, Some(told))
+            NoticeSubject::Undelivered { what, why } => {
+                let described = UndeliveredDetail { to: line(what, NAME), why: line(why, REASON) };
+                (None, Some(described))
             }
         };
         let partition = &response.resource.partition;

@@ -1,8 +1,8 @@
-//! What people and their tools are told about responses: a subject, a text to
+//! Notices about responses for people and their tools: a subject, a text to
 //! read, and a detail for programs. Pure; `aws::notices` sends it.
 //!
 //! A notice says only what the record says. Its id is made of what it is about,
-//! never of when it was made: telling it again is the same notice.
+//! never of when it was made: sending it again is the same notice.
 
 mod channels;
 mod detail;
@@ -24,7 +24,7 @@ pub use detail::{Detail, schema};
 use crate::record::{Response, State};
 use firebreak_policy::BudgetRef;
 
-/// What a notice tells.
+/// The kind of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeKind {
@@ -45,15 +45,15 @@ pub enum NoticeKind {
     Refused,
     /// A person, or the clock where policy says so, decided against the plan.
     Denied,
-    /// The prior state was put back, but for the drift that is told.
+    /// The prior state was restored, except for the reported drift.
     Undone,
-    /// The same, because the time was over that policy lets it stand.
+    /// Undone automatically after the rule's `expires`.
     Expired,
     /// A budget is spent: until its window ends a person is asked.
     BudgetSpent,
     /// Nobody decided within the time that policy gives.
     ApprovalDue,
-    /// Security Hub could not be told, and it is not tried again.
+    /// Security Hub could not be updated, and it is not retried.
     Undelivered,
 }
 
@@ -113,13 +113,13 @@ impl NoticeKind {
         }
     }
 
-    /// What is told of a response as it stands; `None` for what is under way,
+    /// The notice about a response in its present state; `None` for what is in progress,
     /// unless the attacker is cut off already, and for what policy only watches.
     fn of(response: &Response) -> Option<Self> {
         match response.state {
             State::Running => {
-                let told = response.waiting.is_some() && response.is_cut_off();
-                told.then_some(Self::CutOff)
+                let contained_meanwhile = response.waiting.is_some() && response.is_contained();
+                contained_meanwhile.then_some(Self::CutOff)
             }
             State::Observed | State::Undoing => None,
             State::Refused => Some(Self::Refused),
@@ -141,9 +141,9 @@ pub const EVENT_SOURCE: &str = "firebreak";
 /// One message to people and tools.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
-    /// The same each time it is told: receivers drop repeats by it.
+    /// The same each time it is sent: receivers drop repeats by it.
     pub id: String,
-    /// What it tells.
+    /// Its kind.
     pub kind: NoticeKind,
     /// Less than 100 printable ASCII characters: what SNS takes.
     pub subject: String,
@@ -154,7 +154,7 @@ pub struct Notice {
 }
 
 /// What a notice is about besides a response.
-enum About<'a> {
+enum NoticeSubject<'a> {
     State,
     Budget { spent: &'a BudgetRef, key: &'a str, window_ends: Timestamp },
     Undelivered { what: &'a str, why: &'a str },
@@ -165,10 +165,10 @@ impl Notice {
     /// that matters.
     pub fn of_response(response: &Response) -> Option<Self> {
         let kind = NoticeKind::of(response)?;
-        Some(Self::new(own_id(response, kind), kind, response, &About::State))
+        Some(Self::new(own_id(response, kind), kind, response, &NoticeSubject::State))
     }
 
-    /// A budget is spent: one for each counter and window, told with the first
+    /// A budget is spent: one for each counter and window, sent with the first
     /// response that has to ask because of it.
     pub fn budget_spent(
         spent: &BudgetRef,
@@ -177,25 +177,25 @@ impl Notice {
         response: &Response,
     ) -> Self {
         let kind = NoticeKind::BudgetSpent;
-        let about = About::Budget { spent, key, window_ends };
+        let about = NoticeSubject::Budget { spent, key, window_ends };
         Self::new(format!("{}/{key}/{window_ends}", kind.name()), kind, response, &about)
     }
 
     /// Nobody decided in time.
     pub fn approval_due(response: &Response) -> Self {
         let kind = NoticeKind::ApprovalDue;
-        Self::new(own_id(response, kind), kind, response, &About::State)
+        Self::new(own_id(response, kind), kind, response, &NoticeSubject::State)
     }
 
-    /// Something could not be told and is not tried again: `what`, such as
+    /// A notification was given up: `what`, such as
     /// `Security Hub`, and why.
     pub fn undelivered(response: &Response, what: &str, why: &str) -> Self {
         let kind = NoticeKind::Undelivered;
         let id = format!("{}/{what}", own_id(response, kind));
-        Self::new(id, kind, response, &About::Undelivered { what, why })
+        Self::new(id, kind, response, &NoticeSubject::Undelivered { what, why })
     }
 
-    fn new(id: String, kind: NoticeKind, response: &Response, about: &About<'_>) -> Self {
+    fn new(id: String, kind: NoticeKind, response: &Response, about: &NoticeSubject<'_>) -> Self {
         let subject = subject::of(kind, response);
         let detail = Detail::new(&id, kind, &subject, response, about);
         let text = text::of(&detail);

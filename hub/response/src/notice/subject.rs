@@ -19,7 +19,7 @@ pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
         NoticeKind::PartiallyContained => "contained only in part",
         NoticeKind::Failed => "could not contain",
         NoticeKind::Refused => "did not act on",
-        NoticeKind::Denied => "was told not to act on",
+        NoticeKind::Denied => "was denied to act on",
         NoticeKind::Undone => "undid what it did to",
         NoticeKind::Expired => "let go by the clock",
         NoticeKind::BudgetSpent => "spent a budget and asks about",

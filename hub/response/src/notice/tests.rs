@@ -82,7 +82,7 @@ fn response(state: State) -> Response {
         State::Failed => "the instance is gone",
         State::Denied => "denied by alice: a test of ours",
         State::Undone => "tag-resource drifted",
-        State::Expired => "expired after 72h: the prior state is back",
+        State::Expired => "expired after 72h: restored to its state before the response",
         State::Observed | State::Running | State::Contained | State::Undoing => {
             "verified: isolate-instance"
         }
@@ -97,7 +97,7 @@ fn budget() -> BudgetRef {
     BudgetRef { document: "r-fb01".to_owned(), budget }
 }
 
-fn told(notice: &Notice) -> String {
+fn render(notice: &Notice) -> String {
     let Notice { id, kind, subject, text, detail } = notice;
     let event = kind.event_type();
     format!("id: {id}\nevent: {event}\nsubject: {subject}\n\n{text}\n\n{detail:#}")
@@ -127,7 +127,7 @@ fn every_kind_says_what_happened_and_what_to_do() {
     }
     let ids: std::collections::BTreeSet<&str> = all.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids.len(), all.len(), "no two are the same notice");
-    let all: Vec<String> = all.iter().map(told).collect();
+    let all: Vec<String> = all.iter().map(render).collect();
     insta::assert_snapshot!("kinds", all.join("\n\n================\n\n"));
 }
 

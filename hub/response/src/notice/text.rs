@@ -3,7 +3,7 @@
 use super::NoticeKind;
 use super::detail::{Detail, StepDetail};
 
-/// So many steps are told in full.
+/// At most so many steps are listed in full.
 const STEPS: usize = 14;
 
 pub(super) fn of(detail: &Detail) -> String {
@@ -23,7 +23,7 @@ pub(super) fn of(detail: &Detail) -> String {
         field("Until", &budget.window_ends);
     }
     if let Some(undelivered) = &detail.undelivered {
-        field("Not told", &format!("{}: {}", undelivered.to, undelivered.why));
+        field("Not delivered", &format!("{}: {}", undelivered.to, undelivered.why));
     }
     let (kind, severity, label) = (&finding.kind, finding.severity, &finding.severity_label);
     field("Finding", &format!("{kind}, severity {severity:.1} ({label}), of {}", finding.product));
@@ -43,7 +43,7 @@ pub(super) fn of(detail: &Detail) -> String {
         lines.push(String::new());
         lines.push("Steps:".to_owned());
         let width = response.steps.iter().map(|step| step.action.len()).max().unwrap_or_default();
-        lines.extend(response.steps.iter().take(STEPS).map(|step| told(step, width)));
+        lines.extend(response.steps.iter().take(STEPS).map(|step| render(step, width)));
         if response.step_count > STEPS {
             lines.push(format!("  and {} more", response.step_count - STEPS));
         }
@@ -70,7 +70,7 @@ pub(super) fn of(detail: &Detail) -> String {
     lines.join("\n")
 }
 
-fn told(step: &StepDetail, width: usize) -> String {
+fn render(step: &StepDetail, width: usize) -> String {
     let StepDetail { action, state, detail, .. } = step;
     format!("  {action:<width$}  {state:<8} {detail}").trim_end().to_owned()
 }

@@ -4,7 +4,7 @@
 //! The record is the one source of truth for status, audit and undo. It is
 //! written before anything changes and carries all prior state.
 
-mod beside;
+mod sibling_targets;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,8 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::beside::BESIDE_AT_MOST;
-pub use self::beside::Beside;
+pub use self::sibling_targets::MAX_SIBLING_FINDINGS;
+pub use self::sibling_targets::SiblingTargets;
 use firebreak_model::finding::{Finding, SecurityHubId};
 use firebreak_model::organization::{OuPath, Place};
 use firebreak_policy::{Draw, Otherwise};
@@ -86,11 +86,11 @@ impl From<ResponseId> for String {
     }
 }
 
-/// Where a response stands.
+/// The state of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Policy asks to watch only: what would have been done is recorded.
+    /// The mode is observe: what would have been done is recorded.
     Observed,
     /// Policy or a guardrail forbids to act: the reason is recorded.
     Refused,
@@ -110,9 +110,9 @@ pub enum State {
     Failed,
     /// The prior state is being put back under a lease.
     Undoing,
-    /// The prior state was put back, but for the drift that is recorded.
+    /// The prior state was restored, except for recorded drift.
     Undone,
-    /// The same, because the time was over that policy lets it stand.
+    /// Undone automatically after the rule's `expires`.
     Expired,
 }
 
@@ -134,7 +134,7 @@ impl State {
     ];
 
     /// Whether a response may go from this state to `next`.
-    pub fn may_become(self, next: Self) -> bool {
+    pub fn can_transition_to(self, next: Self) -> bool {
         match self {
             Self::Observed | Self::Refused | Self::Denied => false,
             Self::AwaitingApproval => {
@@ -152,7 +152,7 @@ impl State {
             Self::Contained | Self::Completed | Self::Undone | Self::Expired => {
                 next == Self::Undoing
             }
-            // What failed is taken up again when the finding is seen again.
+            // A failed response is retried when the finding is delivered again.
             Self::PartiallyContained | Self::Failed => {
                 matches!(next, Self::Undoing | Self::Running)
             }
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// Whether the resource is, or may be, changed by this response.
-    pub fn holds_resource(self) -> bool {
+    pub fn may_have_changed_resource(self) -> bool {
         match self {
             Self::Running
             | Self::Contained
@@ -258,14 +258,14 @@ impl Undo {
             (Drift::Overwrite, _) | (_, Drift::Overwrite) => Drift::Overwrite,
         };
         let step = if self.step == other.step { other.step } else { None };
-        let hold_until = self.hold_until.max(other.hold_until);
-        Self { by: other.by, step, drift, hold_until }
+        let suppress_until = self.suppress_until.max(other.suppress_until);
+        Self { by: other.by, step, drift, suppress_until }
     }
 }
 
 impl Step {
-    /// Whether the attacker is cut off when it is done: what is stopped is.
-    pub fn cuts_off(&self) -> bool {
+    /// Whether this step contains the target: those of the phases contain and end do.
+    pub fn is_containing(&self) -> bool {
         match self.phase {
             Phase::Contain | Phase::End => true,
             Phase::Protect | Phase::Collect => false,
@@ -325,9 +325,9 @@ pub struct Response {
     /// Counts the writes; every write is conditional on the one before, so a
     /// stalled worker cannot write after its successor.
     pub revision: u64,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// Why it stands there, in a sentence.
+    /// Why it is in this state, in a sentence.
     pub reason: String,
     /// What is acted on.
     pub resource: Resource,
@@ -346,18 +346,18 @@ pub struct Response {
     pub created: Timestamp,
     /// When it was recorded last.
     pub updated: Timestamp,
-    /// Until when its worker may be at it; afterwards another one resumes.
+    /// The end of its worker's lease; after it another worker recovers the response.
     pub lease_until: Option<Timestamp>,
     /// How long policy lets it stand once it has changed something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<SignedDuration>,
-    /// When it is undone by itself.
+    /// When it expires and is undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Timestamp>,
-    /// When the sweep looks at it, whatever for.
+    /// When the sweep processes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
-    /// What is being waited for while no worker is at it.
+    /// What it waits for while no worker has its lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
     /// How often a worker handed it over since it began.
@@ -366,9 +366,9 @@ pub struct Response {
     /// When it began to be carried out, the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Timestamp>,
-    /// Whether people were told that the attacker is cut off, while it goes on.
+    /// Whether a notice said that the target is contained while later phases still run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub told_cut_off: bool,
+    pub containment_reported: bool,
     /// The version of the policy that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<u64>,
@@ -377,7 +377,7 @@ pub struct Response {
     pub further_findings: Vec<SecurityHubId>,
     /// Those of its findings that have other targets as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<Beside>,
+    pub siblings: Vec<SiblingTargets>,
     /// How it is approved, where it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -391,7 +391,7 @@ pub struct Response {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// Why a person is asked.
-    pub because: Because,
+    pub cause: ApprovalCause,
     /// How long it waits for a person; without one, for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<SignedDuration>,
@@ -405,13 +405,13 @@ pub struct Approval {
     pub draws: Vec<Draw>,
     /// How it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Answer>,
+    pub answer: Option<ApprovalAnswer>,
 }
 
 /// Why a person is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Because {
+pub enum ApprovalCause {
     /// Policy says so.
     Policy,
     /// A budget is spent: one notice goes out for all of those.
@@ -422,9 +422,9 @@ pub enum Because {
 
 /// How a plan was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ApprovalAnswer {
     /// What was said.
-    pub verdict: Verdict,
+    pub verdict: ApprovalDecision,
     /// Who: a caller's ARN, or `policy` where nobody did in time.
     pub by: String,
     /// When.
@@ -437,7 +437,7 @@ pub struct Answer {
 /// What was said to a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum ApprovalDecision {
     /// It is carried out.
     Approved,
     /// It is not.
@@ -454,7 +454,7 @@ pub struct Undo {
     /// What becomes of what somebody changed since.
     pub drift: Drift,
     /// Until when findings of the same type leave the target alone.
-    pub hold_until: Option<Timestamp>,
+    pub suppress_until: Option<Timestamp>,
 }
 
 /// What an undo does with what somebody changed since.
@@ -469,7 +469,7 @@ pub enum Drift {
 
 /// Why a target is left alone for findings of one type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct Suppression {
     /// Until when.
     pub until: Timestamp,
     /// Who asked for it.
@@ -495,13 +495,13 @@ pub struct IllegalTransition {
 
 impl Response {
     /// Moves to `next` at `now`, for the reason given, as one new revision.
-    pub fn become_state(
+    pub fn transition_to(
         &mut self,
         next: State,
         reason: impl Into<String>,
         now: Timestamp,
     ) -> Result<(), IllegalTransition> {
-        if !self.state.may_become(next) {
+        if !self.state.can_transition_to(next) {
             return Err(IllegalTransition { id: self.id.clone(), from: self.state, to: next });
         }
         self.state = next;
@@ -531,9 +531,9 @@ impl Response {
         self.finding.security_hub.iter().chain(&self.further_findings)
     }
 
-    /// Whether the attacker is cut off, as far as it was verified by now.
-    pub fn is_cut_off(&self) -> bool {
-        self.steps.iter().any(|step| step.cuts_off() && step.state == StepState::Done)
+    /// Whether the target is contained, as far as verified by now.
+    pub fn is_contained(&self) -> bool {
+        self.steps.iter().any(|step| step.is_containing() && step.state == StepState::Done)
     }
 
     /// What the steps amount to once all have ended. Containment is claimed
@@ -546,7 +546,7 @@ impl Response {
                 .map(|step| step.action.as_str())
                 .collect()
         };
-        let contained = self.is_cut_off();
+        let contained = self.is_contained();
         let (done, failed, skipped) =
             (of(StepState::Done), of(StepState::Failed), of(StepState::Skipped));
         let failures = || {
@@ -622,21 +622,21 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_response_goes_on_to_undo_and_what_failed_may_be_taken_up_again() {
+    fn an_ended_response_may_be_undone_and_a_failed_one_retried() {
         for state in State::ALL {
             for next in State::ALL {
-                let legal = state.may_become(next);
-                let told = format!("{state} -> {next}");
+                let legal = state.can_transition_to(next);
+                let case = format!("{state} -> {next}");
                 let over = matches!(state, State::Undone | State::Expired);
                 if over || matches!(state, State::Contained | State::Completed) {
-                    assert_eq!(legal, next == State::Undoing, "{told}");
+                    assert_eq!(legal, next == State::Undoing, "{case}");
                 }
                 if matches!(state, State::PartiallyContained | State::Failed) {
                     let again = matches!(next, State::Undoing | State::Running);
-                    assert_eq!(legal, again, "{told}");
+                    assert_eq!(legal, again, "{case}");
                 }
                 if matches!(state, State::Observed | State::Refused | State::Denied) {
-                    assert!(!legal, "{told}");
+                    assert!(!legal, "{case}");
                 }
             }
         }
@@ -645,11 +645,11 @@ mod tests {
     #[test]
     fn two_undos_that_were_asked_for_are_both_done() {
         let until: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
-        let undo = |step: Option<&str>, drift, hold_until| Undo {
+        let undo = |step: Option<&str>, drift, suppress_until| Undo {
             by: "alice".to_owned(),
             step: step.map(str::to_owned),
             drift,
-            hold_until,
+            suppress_until,
         };
         let both =
             undo(None, Drift::Overwrite, None).and(undo(Some("x"), Drift::Leave, Some(until)));
@@ -662,9 +662,9 @@ mod tests {
     fn a_transition_is_one_revision_and_ends_the_lease() {
         let mut response = response(&[]);
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        response.become_state(State::Contained, "verified", now).unwrap();
+        response.transition_to(State::Contained, "verified", now).unwrap();
         assert_eq!((response.revision, response.lease_until, response.updated), (2, None, now));
-        assert!(response.become_state(State::Running, "", now).is_err());
+        assert!(response.transition_to(State::Running, "", now).is_err());
     }
 
     #[test]

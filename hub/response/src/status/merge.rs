@@ -100,12 +100,12 @@ impl Write {
     }
 }
 
-/// Whose word the status is after the update.
+/// Who owns the workflow status after the update.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Ours to write: with this status, or left as it was.
+pub enum StatusOwner {
+    /// Firebreak's: written with this status, or unchanged.
     Ours(Option<Workflow>),
-    /// Somebody's, which stands.
+    /// An analyst's, which is kept.
     Kept {
         /// Their status.
         status: String,
@@ -115,8 +115,8 @@ pub enum Verdict {
 }
 
 /// What to write of an update on a finding as it is, and what that says.
-pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write, Verdict) {
-    let update = &beside_others(present, update);
+pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write, StatusOwner) {
+    let update = &respect_other_responses(present, update);
     let written = written(schema, present);
     let status = present.status.as_deref().unwrap_or("NEW");
     if status != "NEW" && Some(status) != written.as_deref() {
@@ -124,7 +124,7 @@ pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write
         let note = present.note.as_ref().filter(|note| !note.is_ours());
         let by = note.and_then(|note| note.by.as_deref()).unwrap_or(SOMEBODY).to_owned();
         let write = Write { fields, ..Write::default() };
-        return (write, Verdict::Kept { status: status.to_owned(), by });
+        return (write, StatusOwner::Kept { status: status.to_owned(), by });
     }
     let marked = update.workflow.map(Workflow::name).or(written.as_deref());
     let note = note(schema, present, update, marked);
@@ -133,21 +133,21 @@ pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write
         note: Some(note).filter(|note| present.note.as_ref().is_none_or(|it| it.text != *note)),
         fields: fields(schema, present, update, marked),
     };
-    (write, Verdict::Ours(update.workflow))
+    (write, StatusOwner::Ours(update.workflow))
 }
 
 /// A finding may have several responses: it is resolved only once none of them
 /// stands open. The responses at its other targets are looked for on record
 /// before this; here, where the last that was written is another response's and
 /// open, such as another rule's, `RESOLVED` becomes `NOTIFIED`.
-fn beside_others(present: &Present, update: &StatusUpdate) -> StatusUpdate {
+fn respect_other_responses(present: &Present, update: &StatusUpdate) -> StatusUpdate {
     let other =
         present.fields.get(RESPONSE).is_some_and(|id| update.fields.get(RESPONSE) != Some(id));
-    let mut open = State::ALL.into_iter().filter(|state| state.stands_open());
-    let stands_open =
+    let mut open = State::ALL.into_iter().filter(|state| state.is_unresolved());
+    let is_unresolved =
         present.fields.get(STATE).is_some_and(|named| open.any(|state| state.name() == named));
     let update = update.clone();
-    if other && stands_open { update.not_resolved() } else { update }
+    if other && is_unresolved { update.not_resolved() } else { update }
 }
 
 /// The finding after a write, so that the next update of the same finding need
@@ -257,26 +257,26 @@ mod tests {
     const OCSF: Schema = Schema::Ocsf;
     const OURS: &str = "Firebreak said. Undo: it";
 
-    type Expected<'a> = (Option<Workflow>, Option<&'a str>, Verdict);
+    type Expected<'a> = (Option<Workflow>, Option<&'a str>, StatusOwner);
 
     /// Status, note and verdict of one case; the fields have cases of their own.
     fn check(schema: Schema, present: &Present, workflow: Option<Workflow>, expected: Expected) {
         let (status, note, verdict) = expected;
         let (write, said) = merge(schema, present, &update(workflow));
-        let told = format!("{schema:?} {present:?} {workflow:?}");
-        assert_eq!(write.workflow, status, "{told}");
-        assert_eq!(write.note.as_deref(), note, "{told}");
-        assert_eq!(said, verdict, "{told}");
-        assert!(schema == ASFF || write.fields.is_none(), "{told}");
+        let described = format!("{schema:?} {present:?} {workflow:?}");
+        assert_eq!(write.workflow, status, "{described}");
+        assert_eq!(write.note.as_deref(), note, "{described}");
+        assert_eq!(said, verdict, "{described}");
+        assert!(schema == ASFF || write.fields.is_none(), "{described}");
     }
 
     fn ours(workflow: Option<Workflow>, note: Option<&str>) -> Expected<'_> {
-        (workflow, note, Verdict::Ours(workflow))
+        (workflow, note, StatusOwner::Ours(workflow))
     }
 
     fn kept(status: &str, by: &str) -> Expected<'static> {
         let (status, by) = (status.to_owned(), by.to_owned());
-        (None, None, Verdict::Kept { status, by })
+        (None, None, StatusOwner::Kept { status, by })
     }
 
     #[test]
@@ -315,13 +315,13 @@ mod tests {
             let fields = [(RESPONSE, id), (STATE, state), (WORKFLOW, "NOTIFIED")];
             let present = present("NOTIFIED", None, &fields);
             let (write, verdict) = merge(ASFF, &present, &update(Some(workflow)));
-            assert_eq!(verdict, Verdict::Ours(Some(expected)), "{id} {state}");
+            assert_eq!(verdict, StatusOwner::Ours(Some(expected)), "{id} {state}");
             let marked = write.fields.unwrap().remove(WORKFLOW);
             assert_eq!(marked.as_deref(), Some(expected.name()), "{id} {state}");
         };
         let other = "r-fedcba9876543210";
         for state in State::ALL {
-            let expected = if state.stands_open() { Notified } else { Resolved };
+            let expected = if state.is_unresolved() { Notified } else { Resolved };
             check(other, state.name(), Resolved, expected);
             check(other, state.name(), New, New);
             check(RESPONSE_ID, state.name(), Resolved, Resolved);

@@ -128,7 +128,7 @@ pub fn of(response: &Response) -> Option<StatusUpdate> {
 /// to is only known at the end.
 fn under_way(response: &Response) -> Option<String> {
     let steps = &response.steps;
-    let mut cutting = steps.iter().filter(|step| step.cuts_off());
+    let mut cutting = steps.iter().filter(|step| step.is_containing());
     let verified = cutting.clone().any(|step| step.state == StepState::Done);
     let all = cutting.all(|step| matches!(step.state, StepState::Done | StepState::Skipped));
     let going: Vec<&str> = steps
@@ -201,7 +201,11 @@ mod tests {
             let text = update.text();
             assert!(text.starts_with("Firebreak "), "{text}");
             assert!(text.contains("r-0123456789abcdef"), "{text}");
-            assert_eq!(text.contains("firebreak responses undo"), state.holds_resource(), "{text}");
+            assert_eq!(
+                text.contains("firebreak responses undo"),
+                state.may_have_changed_resource(),
+                "{text}"
+            );
         }
     }
 
@@ -224,8 +228,8 @@ mod tests {
         use StepState::{Done, Failed, Planned, Skipped};
         let check = |steps: &[(Phase, StepState)], expected: Option<&str>| {
             let update = of(&response(State::Running, steps));
-            let told = update.as_ref().map(|it| it.note.rsplit(": ").next().unwrap());
-            assert_eq!(told, expected, "{steps:?}");
+            let described = update.as_ref().map(|it| it.note.rsplit(": ").next().unwrap());
+            assert_eq!(described, expected, "{steps:?}");
             if let Some(update) = update {
                 assert_eq!(update.workflow, Some(Workflow::Notified));
                 assert!(update.note.contains("contained"), "{}", update.note);

@@ -44,7 +44,7 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
     let world = World::new(accounts, options);
     let files = [("root.yaml".to_owned(), POLICY.to_owned())];
     let policy = read_files(&files, actions::catalog()).unwrap();
-    world.responder(&policy).await.unwrap();
+    world.engine(&policy).await.unwrap();
     let mut messages = Vec::new();
     for (nth, member) in world.members.iter().enumerate() {
         for (kind, attack) in Attack::ALL.into_iter().enumerate() {

@@ -81,7 +81,7 @@ async fn play(seed: u64, findings: usize) -> Seen {
     let world = World::new(ACCOUNTS, options);
     let files = POLICY.map(|(name, text)| (name.to_owned(), text.to_owned()));
     let policy = read_files(&files, actions::catalog()).unwrap();
-    world.responder(&policy).await.unwrap();
+    world.engine(&policy).await.unwrap();
     for member in &world.members {
         truth::add_volume(&world, member);
     }
@@ -156,7 +156,7 @@ fn whatever_goes_wrong_nothing_is_lost_or_doubled_or_left_open() {
         }
     });
     let results = results.into_inner().unwrap();
-    let (mut terminal, mut dead, mut told) = (0, 0, Vec::new());
+    let (mut terminal, mut dead, mut described) = (0, 0, Vec::new());
     let (mut lost, mut doubled) = (0, 0);
     for (seed, seen) in &results {
         terminal += seen.terminal;
@@ -164,15 +164,15 @@ fn whatever_goes_wrong_nothing_is_lost_or_doubled_or_left_open() {
         lost += seen.lost.len();
         doubled += seen.doubled.len();
         let all = seen.lost.iter().chain(&seen.doubled).chain(&seen.open);
-        told.extend(all.map(|why| format!("seed {seed}: {why}")));
+        described.extend(all.map(|why| format!("seed {seed}: {why}")));
     }
-    println!("{}", told.join("\n"));
+    println!("{}", described.join("\n"));
     println!(
         "findings={} seeds={} terminal={terminal} dead_letter={dead} lost={lost} doubled={doubled}",
         findings * SEEDS.len(),
         SEEDS.len(),
     );
-    assert!(told.is_empty(), "{}", told.join("\n"));
+    assert!(described.is_empty(), "{}", described.join("\n"));
     assert_eq!(results.len(), SEEDS.len());
     assert_eq!(terminal + dead, findings * SEEDS.len());
 }

@@ -12,7 +12,9 @@ use firebreak_intake::read;
 use firebreak_model::finding::Finding;
 use firebreak_model::organization::Place;
 use firebreak_model::resource::{Principal, PrincipalType, ResourceKind};
-use firebreak_policy::{Decision, Given, Mode, Outcome, Policy, Tags, read_files, read_tests};
+use firebreak_policy::{
+    Decision, Given, Mode, Policy, PolicyOutcome, Tags, read_files, read_tests,
+};
 use serde_json::Value;
 
 fn fixture(name: &str) -> Finding {
@@ -66,7 +68,7 @@ fn actions_that_do_not_fit_the_target_are_left_out_and_named() {
     assert_eq!(decision.actions.len(), 1);
     assert_eq!(decision.left_out[0].action, "revoke-sessions");
     let bucket = decide(&policy, "guardduty-s3-two-buckets.json", "r-fb01", &known(&[]));
-    assert_eq!(bucket.outcome, Outcome::NoAction, "{bucket:?}");
+    assert_eq!(bucket.outcome, PolicyOutcome::NoAction, "{bucket:?}");
 }
 
 #[test]
@@ -165,8 +167,8 @@ fn every_finding_type_is_answered_by_the_example_policies() {
     let template = fixture("guardduty-instance.json");
     let acted_on: Vec<String> = actions::all()
         .iter()
-        .filter(|facts| facts.about.name != "run-automation" && facts.about.name != "tag-resource")
-        .flat_map(|facts| facts.about.resource_types)
+        .filter(|facts| facts.spec.name != "run-automation" && facts.spec.name != "tag-resource")
+        .flat_map(|facts| facts.spec.resource_types)
         .map(|kind| (*kind).to_owned())
         .collect();
     let (mut answered, mut played) = (0, 0);
@@ -183,9 +185,9 @@ fn every_finding_type_is_answered_by_the_example_policies() {
             for ou in ["sandbox1", "prod1111", "suspend1", "observe1", "security"] {
                 let place = place(&format!("r-fb01/ou-fb01-{ou}"));
                 let decision = policy.decide(&finding, &finding.targets[0], &place, &known(&[]));
-                let told = format!("{} on {kind}, {severity}, in {ou}", finding_type.name);
+                let described = format!("{} on {kind}, {severity}, in {ou}", finding_type.name);
                 let (mode, refused) = (decision.mode, decision.is_refused());
-                assert!(refused || (mode != Mode::Off && decision.rule.is_some()), "{told}");
+                assert!(refused || (mode != Mode::Off && decision.rule.is_some()), "{described}");
                 answered += 1;
                 // How a cluster is set up is for its owner to mend.
                 let setting = finding_type.name.starts_with("Policy:Kubernetes/");
@@ -194,7 +196,7 @@ fn every_finding_type_is_answered_by_the_example_policies() {
                     && severity >= 7.0
                     && acted_on.iter().any(|acted_on| acted_on == kind);
                 if playbook {
-                    assert!(mode >= Mode::Approve && !decision.actions.is_empty(), "{told}");
+                    assert!(mode >= Mode::Approve && !decision.actions.is_empty(), "{described}");
                     played += 1;
                 }
             }

@@ -7,7 +7,7 @@ use firebreak_spoke::{actions, tags};
 fn a_session_policy_for_every_action_there_is_fits_the_limit() {
     let all: Vec<&str> = actions::all()
         .iter()
-        .flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes))
+        .flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes))
         .copied()
         .collect();
     let policy = session_policy(&all);
@@ -16,12 +16,12 @@ fn a_session_policy_for_every_action_there_is_fits_the_limit() {
 
 #[test]
 fn a_session_that_reads_never_names_a_whole_service() {
-    let types = actions::all().iter().flat_map(|it| it.about.resource_types);
+    let types = actions::all().iter().flat_map(|it| it.spec.resource_types);
     for kind in types {
         let reads: Vec<&str> = actions::all()
             .iter()
-            .filter(|entry| entry.about.resource_types.contains(kind))
-            .flat_map(|entry| entry.about.reads)
+            .filter(|entry| entry.spec.resource_types.contains(kind))
+            .flat_map(|entry| entry.spec.reads)
             .chain(tags::READS)
             .copied()
             .collect();

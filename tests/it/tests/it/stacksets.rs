@@ -76,13 +76,13 @@ fn the_template_says_what_the_statements_say() {
             rendered.statements.iter().map(|statement| statement.document(&[])).collect();
         let mut read = statements(&template);
         read.iter_mut().for_each(plain);
-        assert_eq!(read, expected, "{}", entry.about.name);
+        assert_eq!(read, expected, "{}", entry.spec.name);
         let parameters = template["Parameters"].as_object().unwrap();
         for name in ["HubAccountId", "HubRoleName", "OrganizationId", "ExternalId"] {
-            assert!(parameters.contains_key(name), "{}: {name}", entry.about.name);
+            assert!(parameters.contains_key(name), "{}: {name}", entry.spec.name);
         }
         let generated = parameters.contains_key("EvidenceBuckets");
-        assert_eq!(generated, entry.about.name == "collect-evidence", "{}", entry.about.name);
+        assert_eq!(generated, entry.spec.name == "collect-evidence", "{}", entry.spec.name);
     }
 }
 
@@ -107,7 +107,7 @@ fn plain(statement: &mut Value) {
 fn the_spoke_role_has_exactly_the_permissions_that_the_actions_declare() {
     let declared: BTreeSet<String> = actions::all()
         .iter()
-        .flat_map(|entry| entry.about.reads.iter().chain(entry.about.writes))
+        .flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes))
         .chain(tags::READS)
         .map(|action| (*action).to_owned())
         .collect();
@@ -212,10 +212,10 @@ fn the_readme_s_table_of_actions_is_the_program_s() {
     let (_, after) = rest.split_once("<!-- /actions -->").unwrap();
     let mut table = "| action | acts on | what it does | undo |\n|---|---|---|---|\n".to_owned();
     for entry in actions::all() {
-        let about = &entry.about;
+        let about = &entry.spec;
         let undo = match about.reversal {
             Reversal::Restored => "yes",
-            Reversal::Kept => "nothing to put back",
+            Reversal::Kept => "nothing to undo (keeps what it made)",
             Reversal::Impossible => "no",
         };
         let types = about.resource_types.join(", ");

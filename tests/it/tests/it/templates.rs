@@ -171,10 +171,10 @@ fn alarms_and_dashboard_are_about_metrics_that_there_are_and_documented() {
     for metric in made.iter().flat_map(|alarm| alarm_metrics(alarm)) {
         assert!(documented.contains(metric), "{metric}");
     }
-    let told: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
+    let described: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
     let name = |alarm: &&Value| alarm["Properties"]["AlarmName"].as_str().unwrap().to_owned();
     let names: BTreeSet<String> = made.iter().map(name).collect();
-    assert_eq!(names, told.into_iter().map(str::to_owned).collect());
+    assert_eq!(names, described.into_iter().map(str::to_owned).collect());
     let body = monitoring.pointer("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub");
     let body = body.unwrap().as_str().unwrap();
     let _: Value = serde_json::from_str(body).unwrap();

@@ -5,7 +5,6 @@ mod replay;
 mod text;
 
 use firebreak_spoke::actions;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use self::replay::Replayer;
 use super::super::{Failure, Output, responder_or, responses};
 use super::files;
 use firebreak_aws::organization::Paths;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_model::organization::OuPath;
 use firebreak_policy::Policy;
 use firebreak_report::backtest::page;
@@ -66,11 +65,11 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     // Wholly offline where files say it all.
     let online = arguments.from_security_hub || against.is_empty() || !placed;
     let help = "say with --against what to compare with, and with --places or --ou-path where accounts are";
-    let responder = if online { Some(responder_or(help).await?) } else { None };
-    let (before, compared_with) = present(responder.as_ref(), against).await?;
+    let engine = if online { Some(responder_or(help).await?) } else { None };
+    let (before, compared_with) = present(engine.as_ref(), against).await?;
     let mut replayer = Replayer::new(&arguments.findings)?;
-    if let (true, Some(responder)) = (arguments.from_security_hub, &responder) {
-        replayer.read_security_hub(responder, arguments.since).await?;
+    if let (true, Some(engine)) = (arguments.from_security_hub, &engine) {
+        replayer.read_security_hub(engine, arguments.since).await?;
     }
     let lookup: Box<Lookup> = match (ou_path, places) {
         (Some(ou_path), _) => {
@@ -82,11 +81,11 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
             Box::new(move |account| paths.get(account).cloned())
         }
         (None, None) => {
-            let Some(responder) = &responder else {
+            let Some(engine) = &engine else {
                 return Err(Failure::Usage("--places or --ou-path is missing".to_owned()));
             };
             let accounts = replayer.accounts()?;
-            let paths: Paths = responder.organization.places(&accounts).await?;
+            let paths: Paths = engine.organization.places(&accounts).await?;
             Box::new(move |account| paths.get(account).cloned())
         }
     };
@@ -109,13 +108,13 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
 }
 
 async fn present(
-    responder: Option<&Responder>,
+    engine: Option<&Engine>,
     against: &[PathBuf],
 ) -> Result<(Arc<Policy>, String), Failure> {
-    match responder {
-        Some(responder) if against.is_empty() => {
-            let version = responder.policies.version().await?;
-            let documents = responder.policies.documents_left(&version).await?;
+    match engine {
+        Some(engine) if against.is_empty() => {
+            let version = engine.policies.version().await?;
+            let documents = engine.policies.documents_left(&version).await?;
             let name = match version.number {
                 0 => "no policy: none is in force".to_owned(),
                 number => format!("version {number}, in force"),

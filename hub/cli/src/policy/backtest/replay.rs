@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::super::super::{Failure, inputs};
 use super::Lookup;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_policy::{Backtest, Policy, Replayed, replay};
 use firebreak_report::backtest::Report;
 
@@ -81,10 +81,10 @@ impl Replayer {
 
     pub(super) async fn read_security_hub(
         &mut self,
-        responder: &Responder,
+        engine: &Engine,
         since: SignedDuration,
     ) -> Result<(), Failure> {
-        let to = responder.now();
+        let to = engine.now();
         let from = to
             .checked_sub(since)
             .map_err(|error| Failure::Usage(format!("--since reaches too far: {error}")))?;
@@ -94,7 +94,7 @@ impl Replayer {
             self.texts.push(Source { name, text });
             bar.inc(1);
         };
-        responder.security_hub.findings_since(from, to, each).await?;
+        engine.security_hub.findings_since(from, to, each).await?;
         bar.finish_and_clear();
         Ok(())
     }

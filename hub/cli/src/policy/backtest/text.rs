@@ -25,7 +25,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> std::io::Result<()
         let sum: usize = unplaced.values().sum();
         writeln!(
             out,
-            "{sum} target(s) in {} account(s) without a place: nothing is decided for them",
+            "{sum} target(s) in {} account(s) that are not in --places were skipped",
             unplaced.len()
         )?;
     }
@@ -62,7 +62,10 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> std::io::Result<()
 
 fn write_side(out: &mut impl Write, name: &str, side: &Side) -> std::io::Result<()> {
     let Side { responses, held, accounts, resources, tripped } = side;
-    writeln!(out, "{name}: {responses} response(s), {held} more finding(s) of what they hold")?;
+    writeln!(
+        out,
+        "{name}: {responses} response(s), {held} more finding(s) on resources already contained"
+    )?;
     let named = |list: &[(String, usize)]| {
         let named: Vec<String> =
             list.iter().take(3).map(|(name, count)| format!("{name} ({count})")).collect();

@@ -2,7 +2,7 @@
 
 use super::Surveyor;
 use crate::aws::setup::Progress;
-use crate::coverage::Account;
+use crate::coverage::SurveyedAccount;
 use firebreak_aws::error::{HubError, failed};
 
 impl Surveyor {
@@ -10,7 +10,7 @@ impl Surveyor {
     pub(super) async fn list_accounts(
         &self,
         progress: Progress<'_>,
-    ) -> Result<Vec<Account>, HubError> {
+    ) -> Result<Vec<SurveyedAccount>, HubError> {
         let call = "organizations:ListAccounts";
         let client = aws_sdk_organizations::Client::new(&self.config);
         let mut accounts = Vec::new();
@@ -19,20 +19,20 @@ impl Surveyor {
             self.listing.permit(&self.setup.home).await;
             let page = client.list_accounts().set_next_token(token).send().await;
             let page = page.map_err(|error| failed(call, &error))?;
-            for told in page.accounts() {
+            for listed in page.accounts() {
                 let id =
-                    told.id().unwrap_or_default().parse().map_err(|error| {
+                    listed.id().unwrap_or_default().parse().map_err(|error| {
                         HubError::Failed(format!("{call} answered oddly: {error}"))
                     })?;
                 // Older endpoints have `Status` alone, and no `Paths`.
-                let state = told.state().map(|it| it.as_str());
-                let state = state.or(told.status().map(|it| it.as_str())).unwrap_or("unknown");
-                let ou_path = match told.paths() {
+                let state = listed.state().map(|it| it.as_str());
+                let state = state.or(listed.status().map(|it| it.as_str())).unwrap_or("unknown");
+                let ou_path = match listed.paths() {
                     [path] => path.parse().ok(),
                     _ => None,
                 };
-                let name = told.name().unwrap_or_default().to_owned();
-                accounts.push(Account { id, name, state: state.to_owned(), ou_path });
+                let name = listed.name().unwrap_or_default().to_owned();
+                accounts.push(SurveyedAccount { id, name, state: state.to_owned(), ou_path });
             }
             token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if token.is_none() {

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use firebreak_client::pace::RegionalRate;
+use firebreak_client::rate_limit::RegionalRate;
 use firebreak_model::resource::{AccountId, Region};
 use futures::StreamExt;
 use jiff::civil::Date;
@@ -28,19 +28,19 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use crate::aws::setup::{Progress, Setup, SetupError};
-use crate::coverage::{Members, Question, RegionSeen, SecurityHub, Survey};
-use crate::setup::Seen;
+use crate::coverage::{Members, Question, RegionSurvey, SecurityHub, Survey};
+use crate::setup::Reading;
 use firebreak_audit::account::Range;
 use firebreak_aws::config;
-use firebreak_aws::deadline::Calls;
+use firebreak_aws::deadline::DeadlineClients;
 use firebreak_aws::error::HubError;
-use firebreak_aws::ledger::Ledger;
 use firebreak_aws::organization::Organization;
 use firebreak_aws::policies::Policies;
 use firebreak_aws::sessions::Sessions;
 use firebreak_aws::settings::Settings;
+use firebreak_aws::store::Store;
 use firebreak_policy::Policy;
-use firebreak_spoke::account::Account;
+use firebreak_spoke::account::AccountSession;
 
 /// How many Regions are read side by side: a Region's lists have thousands of
 /// pages.
@@ -163,8 +163,8 @@ impl Surveyor {
             let accounts = Sessions::new(
                 &self.config,
                 self.settings.clone(),
-                Calls::new(&self.config),
-                Account::new,
+                DeadlineClients::new(&self.config),
+                AccountSession::new,
             );
             let accounts = &accounts;
             let spokes = futures::stream::iter(some.to_vec()).map(|account| async move {
@@ -181,11 +181,11 @@ impl Surveyor {
     }
 
     /// One Region: who is a member, and whether findings are forwarded.
-    async fn region(&self, region: &Region) -> RegionSeen {
+    async fn region(&self, region: &Region) -> RegionSurvey {
         let (state, rules) =
             futures::join!(self.setup.region(region), rules::read(&self.config, region));
-        let unread = || Seen::Unread("not seen with these credentials".to_owned());
-        let hub = state.security_hub.as_ref().and_then(Seen::read);
+        let unread = || Reading::Unread("not seen with these credentials".to_owned());
+        let hub = state.security_hub.as_ref().and_then(Reading::read);
         let gathers_in = hub.and_then(|state| state.aggregator.as_ref()).map(|it| it.home.clone());
         let guardduty = state.guardduty.map_or_else(unread, |seen| {
             members(seen, |state| Members {
@@ -196,7 +196,7 @@ impl Surveyor {
         let security_hub = state.security_hub.map_or_else(unread, |seen| {
             members(seen, |state| Members { own: state.on, members: state.members })
         });
-        RegionSeen { guardduty, security_hub, gathers_in, rules }
+        RegionSurvey { guardduty, security_hub, gathers_in, rules }
     }
 
     /// The policy in force.
@@ -213,8 +213,8 @@ impl Surveyor {
         let since = until
             .checked_sub(i64::from(days).days())
             .map_err(|error| HubError::Failed(format!("no day {days} days ago: {error}")))?;
-        let ledger = Ledger::new(&self.config, &self.settings);
-        let known = ledger.audited(Range { since, until }, now).await?;
+        let store = Store::new(&self.config, &self.settings);
+        let known = store.audited(Range { since, until }, now).await?;
         let last = known.into_iter().filter_map(|(account, mut days)| {
             // Pauses and the like are the organization's, not an account's.
             Some((account.parse().ok()?, days.pop_last()?))
@@ -223,10 +223,10 @@ impl Surveyor {
     }
 }
 
-fn members<T>(seen: Seen<T>, told: impl FnOnce(T) -> Members) -> Seen<Members> {
+fn members<T>(seen: Reading<T>, summarize: impl FnOnce(T) -> Members) -> Reading<Members> {
     match seen {
-        Seen::Read(state) => Seen::Read(told(state)),
-        Seen::Absent(why) => Seen::Absent(why),
-        Seen::Unread(why) => Seen::Unread(why),
+        Reading::Read(state) => Reading::Read(summarize(state)),
+        Reading::Absent(why) => Reading::Absent(why),
+        Reading::Unread(why) => Reading::Unread(why),
     }
 }

@@ -9,10 +9,10 @@ use firebreak_model::resource::Region;
 use crate::aws::setup::regional;
 use crate::aws::setup::trouble::{Trouble, seen, trouble};
 use crate::coverage::{RULES, Rule};
-use crate::setup::Seen;
+use crate::setup::Reading;
 
 /// Each rule of stacksets/region.yaml, by name.
-pub(super) async fn read(config: &SdkConfig, region: &Region) -> BTreeMap<String, Seen<Rule>> {
+pub(super) async fn read(config: &SdkConfig, region: &Region) -> BTreeMap<String, Reading<Rule>> {
     let client = Client::new(&regional(config, region));
     let mut rules = BTreeMap::new();
     for rule in RULES {

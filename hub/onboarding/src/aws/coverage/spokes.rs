@@ -1,8 +1,8 @@
 //! Tries the spoke role of an account, as the engine assumes it for a change.
 
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{AccountId, Partition, Region, Resource, ResourceKind};
-use firebreak_spoke::seen::Seen;
+use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::tags;
 
 use crate::coverage::Spoke;
@@ -10,12 +10,12 @@ use crate::stacksets::DIGEST_TAG;
 use firebreak_aws::sessions::{Purpose, Sessions};
 use firebreak_aws::settings::Settings;
 use firebreak_response::record::ResponseId;
-use firebreak_spoke::account::Account;
+use firebreak_spoke::account::AccountSession;
 
 /// Assumes the role and reads its tags. With the purpose of a change, because a
 /// trust policy without sts:TagSession would let the hub read and never contain.
 pub(super) async fn read(
-    accounts: &Sessions<Account>,
+    accounts: &Sessions<AccountSession>,
     settings: &Settings,
     region: &Region,
     account: &AccountId,
@@ -35,18 +35,20 @@ pub(super) async fn read(
         Ok(session) => session,
         Err(error) => return failed("", &error),
     };
-    match tags::current(&session, &role, &Seen::default()).await {
+    match tags::current(&session, &role, &ReadCache::default()).await {
         Ok(tags) => Spoke::Assumed { digest: tags.and_then(|mut it| it.remove(DIGEST_TAG)) },
         Err(error) => failed("assumed, but its tags cannot be read: ", &error),
     }
 }
 
 fn failed(what: &str, error: &ActionError) -> Spoke {
-    let told = format!("{what}{error}");
+    let message = format!("{what}{error}");
     match error.kind {
-        Kind::Transient => Spoke::Unread(told),
-        Kind::NotApplicable | Kind::Refused | Kind::Gone | Kind::Denied | Kind::Failed => {
-            Spoke::Closed(told)
-        }
+        ErrorKind::Transient => Spoke::Unread(message),
+        ErrorKind::NotApplicable
+        | ErrorKind::Refused
+        | ErrorKind::Gone
+        | ErrorKind::Denied
+        | ErrorKind::Failed => Spoke::Closed(message),
     }
 }

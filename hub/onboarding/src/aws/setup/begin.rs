@@ -15,7 +15,7 @@ use firebreak_aws::error::{HubError, failed};
 /// How the session in the administrator's account is called in CloudTrail.
 const SESSION: &str = "firebreak-org";
 
-struct Caller {
+struct SetupCaller {
     account: AccountId,
     partition: Partition,
     management: AccountId,
@@ -73,7 +73,7 @@ impl Setup {
     }
 }
 
-async fn caller(config: &SdkConfig) -> Result<Caller, SetupError> {
+async fn caller(config: &SdkConfig) -> Result<SetupCaller, SetupError> {
     let call = "sts:GetCallerIdentity";
     let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
     let answer = answer.map_err(|error| failed(call, &error))?;
@@ -84,13 +84,13 @@ async fn caller(config: &SdkConfig) -> Result<Caller, SetupError> {
     let account = answer.account().unwrap_or_default();
     let account = account.parse().map_err(|error| odd(&error))?;
     let management = organizations::management(config).await?;
-    Ok(Caller { account, partition, management })
+    Ok(SetupCaller { account, partition, management })
 }
 
 /// The administrator that the management account names, or that there is.
 async fn chosen(
     config: &SdkConfig,
-    caller: &Caller,
+    caller: &SetupCaller,
     request: &Request,
 ) -> Result<AccountId, SetupError> {
     let administrator = match &request.administrator {
@@ -121,10 +121,10 @@ async fn chosen(
 /// because the hub reads both.
 async fn administers(
     config: &SdkConfig,
-    caller: &Caller,
+    caller: &SetupCaller,
     request: &Request,
 ) -> Result<(), SetupError> {
-    let Caller { account, management, .. } = caller;
+    let SetupCaller { account, management, .. } = caller;
     let help = format!(
         "help: run it with credentials of the management account {management} first: `firebreak org enable --administrator {account}`"
     );
@@ -159,7 +159,7 @@ async fn administers(
 /// A session of a role in the administrator's account.
 async fn assume(
     config: &SdkConfig,
-    caller: &Caller,
+    caller: &SetupCaller,
     administrator: &AccountId,
     role: &str,
 ) -> Result<SdkConfig, SetupError> {
@@ -183,8 +183,8 @@ async fn assume(
         )));
     }
     let Some(granted) = answer.credentials() else {
-        let told = "sts:AssumeRole answered no credentials".to_owned();
-        return Err(SetupError::Aws(HubError::Failed(told)));
+        let message = "sts:AssumeRole answered no credentials".to_owned();
+        return Err(SetupError::Aws(HubError::Failed(message)));
     };
     let credentials = Credentials::new(
         granted.access_key_id(),
@@ -277,9 +277,9 @@ mod tests {
         let home: Region = "us-east-1".parse().unwrap();
         let (found, skipped) = regions(&accounts, &Request::default(), &home);
         assert_eq!(found, std::slice::from_ref(&home));
-        let told: Vec<String> = skipped.iter().map(|(it, why)| format!("{it}: {why}")).collect();
+        let message: Vec<String> = skipped.iter().map(|(it, why)| format!("{it}: {why}")).collect();
         assert_eq!(
-            told,
+            message,
             [
                 "af-south-1: the account 000000000001 has it DISABLED",
                 "eu-west-1: the account 000000000002 has it ENABLING",

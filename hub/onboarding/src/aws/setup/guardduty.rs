@@ -16,8 +16,8 @@ use super::observe::Designated;
 use super::regional;
 use super::trouble::{Trouble, account, trouble};
 use crate::setup::{
-    Account, Designation, Detector, DetectorPart, GuardDutyConfiguration, GuardDutyState,
-    Protection,
+    Designation, Detector, DetectorPart, GuardDutyConfiguration, GuardDutyState,
+    OrganizationAccount, Protection,
 };
 
 /// "maximum number of 50 items" (GuardDuty API reference, CreateMembers).
@@ -251,12 +251,12 @@ impl GuardDuty {
     /// Adds accounts that are not members yet; what GuardDuty refuses, and why.
     pub(super) async fn add_members(
         &self,
-        accounts: &[&Account],
+        accounts: &[&OrganizationAccount],
     ) -> Result<Vec<(AccountId, String)>, Trouble> {
         let call = "guardduty:CreateMembers";
         let id = self.own_detector().await?;
         let members = self.members(&id).await?;
-        let missing: Vec<&&Account> =
+        let missing: Vec<&&OrganizationAccount> =
             accounts.iter().filter(|it| !members.contains_key(&it.id)).collect();
         let mut refused = Vec::new();
         for chunk in missing.chunks(MEMBERS_PER_CALL) {
@@ -268,7 +268,7 @@ impl GuardDuty {
             let answer = create.set_account_details(details).send().await;
             let answer = answer.map_err(|error| trouble(call, &error))?;
             for unprocessed in answer.unprocessed_accounts() {
-                let why = unprocessed.result().unwrap_or("no reason told").to_owned();
+                let why = unprocessed.result().unwrap_or("no reason given").to_owned();
                 refused.push((account(call, unprocessed.account_id())?, why));
             }
         }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::guardduty::GuardDuty;
 use super::trouble::{Trouble, trouble};
 use super::{Progress, REGIONS_AT_ONCE, Setup, SetupError, regional};
-use crate::setup::entities::{Entities, Kind};
+use crate::setup::entities::{Entities, ListKind};
 use firebreak_aws::error::HubError;
 
 /// Where a list is put.
@@ -68,7 +68,7 @@ impl Setup {
     pub async fn put_list(
         &self,
         upload: &Upload,
-        kind: Kind,
+        kind: ListKind,
         entities: &Entities,
         progress: Progress<'_>,
     ) -> Result<Listed, SetupError> {
@@ -111,7 +111,7 @@ impl Setup {
         match head.expected_bucket_owner(owner).send().await {
             Ok(_) => return Ok(false),
             Err(error) => {
-                // An answer to HEAD has no body: its status is all that tells.
+                // A response to HEAD has no body, only a status.
                 let status = error.raw_response().map(|answer| answer.status().as_u16());
                 match status {
                     Some(404) => {}
@@ -150,7 +150,12 @@ fn outcome_word(outcome: &ListOutcome) -> String {
     }
 }
 
-async fn in_region(config: &SdkConfig, region: &Region, kind: Kind, location: &str) -> ListOutcome {
+async fn in_region(
+    config: &SdkConfig,
+    region: &Region,
+    kind: ListKind,
+    location: &str,
+) -> ListOutcome {
     let put = async {
         let Some(detector) = GuardDuty::new(config, region).detector_id().await? else {
             return Ok(ListOutcome::Skipped("GuardDuty has no detector there".to_owned()));
@@ -165,7 +170,7 @@ async fn in_region(config: &SdkConfig, region: &Region, kind: Kind, location: &s
     }
 }
 
-/// A set, as GuardDuty tells it.
+/// A set, as GuardDuty returns it.
 struct Set {
     id: String,
     name: String,
@@ -178,7 +183,7 @@ struct Set {
 struct Sets {
     client: aws_sdk_guardduty::Client,
     detector: String,
-    kind: Kind,
+    kind: ListKind,
 }
 
 impl Sets {
@@ -192,7 +197,7 @@ impl Sets {
         let Some(own) = own else {
             // "you can have only one trusted entity set" (GuardDuty API
             // reference, CreateTrustedEntitySet): somebody else's is not replaced.
-            if let (Kind::Trusted, Some(other)) = (self.kind, others.first()) {
+            if let (ListKind::Trusted, Some(other)) = (self.kind, others.first()) {
                 return Err(Trouble::new(format!(
                     "there is the trusted entity set `{other}` already, and only one is possible\nhelp: take its entries over and delete it"
                 )));
@@ -212,7 +217,7 @@ impl Sets {
     async fn checked(&self, id: &str, outcome: ListOutcome) -> Result<ListOutcome, Trouble> {
         let set = self.get(id).await?;
         if set.status == "ERROR" {
-            let why = set.error.unwrap_or_else(|| "no reason told".to_owned());
+            let why = set.error.unwrap_or_else(|| "no reason given".to_owned());
             return Err(Trouble::new(format!("GuardDuty cannot use the list: {why}")));
         }
         Ok(outcome)
@@ -222,7 +227,7 @@ impl Sets {
         let (client, detector) = (&self.client, &self.detector);
         let mut ids = Vec::new();
         match self.kind {
-            Kind::Threat => {
+            ListKind::Threat => {
                 let call = "guardduty:ListThreatEntitySets";
                 let listing = client.list_threat_entity_sets().detector_id(detector);
                 let mut pages = listing.into_paginator().send();
@@ -231,7 +236,7 @@ impl Sets {
                     ids.extend(page.threat_entity_set_ids().iter().cloned());
                 }
             }
-            Kind::Trusted => {
+            ListKind::Trusted => {
                 let call = "guardduty:ListTrustedEntitySets";
                 let listing = client.list_trusted_entity_sets().detector_id(detector);
                 let mut pages = listing.into_paginator().send();
@@ -248,7 +253,7 @@ impl Sets {
         let (client, detector) = (&self.client, &self.detector);
         let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
         match self.kind {
-            Kind::Threat => {
+            ListKind::Threat => {
                 let get = client.get_threat_entity_set().detector_id(detector);
                 let set = get.threat_entity_set_id(id).send().await;
                 let set = set.map_err(|error| trouble("guardduty:GetThreatEntitySet", &error))?;
@@ -260,7 +265,7 @@ impl Sets {
                     error: set.error_details().map(str::to_owned),
                 })
             }
-            Kind::Trusted => {
+            ListKind::Trusted => {
                 let get = client.get_trusted_entity_set().detector_id(detector);
                 let set = get.trusted_entity_set_id(id).send().await;
                 let set = set.map_err(|error| trouble("guardduty:GetTrustedEntitySet", &error))?;
@@ -278,7 +283,7 @@ impl Sets {
     async fn create(&self, location: &str) -> Result<String, Trouble> {
         let (client, detector, name) = (&self.client, &self.detector, self.kind.set_name());
         let (call, id) = match self.kind {
-            Kind::Threat => {
+            ListKind::Threat => {
                 let call = "guardduty:CreateThreatEntitySet";
                 let create = client.create_threat_entity_set().detector_id(detector).name(name);
                 let create = create.format(ThreatEntitySetFormat::Txt).location(location);
@@ -286,7 +291,7 @@ impl Sets {
                 let answer = answer.map_err(|error| trouble(call, &error))?;
                 (call, answer.threat_entity_set_id().map(str::to_owned))
             }
-            Kind::Trusted => {
+            ListKind::Trusted => {
                 let call = "guardduty:CreateTrustedEntitySet";
                 let create = client.create_trusted_entity_set().detector_id(detector).name(name);
                 let create = create.format(TrustedEntitySetFormat::Txt).location(location);
@@ -301,13 +306,13 @@ impl Sets {
     async fn update(&self, id: &str, location: &str) -> Result<(), Trouble> {
         let (client, detector) = (&self.client, &self.detector);
         match self.kind {
-            Kind::Threat => {
+            ListKind::Threat => {
                 let update = client.update_threat_entity_set().detector_id(detector);
                 let update = update.threat_entity_set_id(id).location(location).activate(true);
                 let answer = update.send().await;
                 answer.map_err(|error| trouble("guardduty:UpdateThreatEntitySet", &error))?;
             }
-            Kind::Trusted => {
+            ListKind::Trusted => {
                 let update = client.update_trusted_entity_set().detector_id(detector);
                 let update = update.trusted_entity_set_id(id).location(location).activate(true);
                 let answer = update.send().await;

@@ -5,13 +5,13 @@
 //! # Guarantees
 //!
 //! - Nothing is changed before everything was read and the plan refused nothing:
-//!   `carry_out` makes the changes of a plan and no others.
+//!   `execute` makes the changes of a plan and no others.
 //! - Every change may be made again: what is there already is read and left.
 //! - A change counts as done when it reads back.
 //! - A Region's failure stays that Region's: the others go on.
 
 mod begin;
-mod carry_out;
+mod execute;
 mod guardduty;
 mod lists;
 mod observe;
@@ -47,7 +47,7 @@ pub struct Request {
 /// Why nothing was begun.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Whoever calls may not, or what was asked cannot be: told with what to do.
+    /// The caller lacks permission, or the request is invalid; says what to do.
     #[error("{0}")]
     Refused(String),
     /// AWS, or the way to it.
@@ -55,7 +55,7 @@ pub enum SetupError {
     Aws(#[from] HubError),
 }
 
-/// Where progress is told, a line at a time.
+/// Receives progress, a line at a time.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// An organization with the credentials to set it up, in whole or in part.

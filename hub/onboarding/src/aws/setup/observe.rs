@@ -10,7 +10,7 @@ use super::guardduty::GuardDuty;
 use super::security_hub::SecurityHub;
 use super::trouble::seen;
 use super::{Progress, REGIONS_AT_ONCE, Setup, organizations};
-use crate::setup::{Observation, RegionState, Seen, Service, Trust};
+use crate::setup::{Reading, RegionState, Service, SetupSnapshot, Trust};
 use firebreak_aws::error::HubError;
 
 /// Whether an account administers a service, so that what only the
@@ -28,7 +28,7 @@ impl Setup {
     ///
     /// Only where the organization's accounts cannot be listed; what cannot be
     /// read otherwise stands in the observation, with the reason.
-    pub async fn observe(&self, progress: Progress<'_>) -> Result<Observation, HubError> {
+    pub async fn read_state(&self, progress: Progress<'_>) -> Result<SetupSnapshot, HubError> {
         // An account that is yet to be the administrator may not list them.
         let accounts = match (&self.managing, &self.administering) {
             (_, None) => Vec::new(),
@@ -42,7 +42,7 @@ impl Setup {
             state
         });
         let regions = regions.buffered(REGIONS_AT_ONCE).collect().await;
-        Ok(Observation {
+        Ok(SetupSnapshot {
             management: self.management.clone(),
             administrator: self.administrator.clone(),
             home: self.home.clone(),
@@ -54,7 +54,7 @@ impl Setup {
     }
 
     /// What is trusted, where the management account asks.
-    pub(super) async fn trust(&self) -> Option<Seen<Trust>> {
+    pub(super) async fn trust(&self) -> Option<Reading<Trust>> {
         match &self.managing {
             Some(config) => Some(seen(organizations::trust(config).await)),
             None => None,
@@ -95,7 +95,7 @@ impl Setup {
         config: &SdkConfig,
         region: &Region,
         designated: Designated,
-    ) -> Seen<crate::setup::GuardDutyState> {
+    ) -> Reading<crate::setup::GuardDutyState> {
         seen(GuardDuty::new(config, region).state(designated).await)
     }
 
@@ -105,20 +105,22 @@ impl Setup {
         config: &SdkConfig,
         region: &Region,
         designated: Designated,
-    ) -> Seen<crate::setup::SecurityHubState> {
+    ) -> Reading<crate::setup::SecurityHubState> {
         seen(SecurityHub::new(config, region).state(&self.home, designated).await)
     }
 
     /// Where the management account says nothing, the administrator finds out by
     /// asking.
-    fn designated(&self, seen: Option<&Seen<crate::setup::Designation>>) -> Designated {
+    fn designated(&self, seen: Option<&Reading<crate::setup::Designation>>) -> Designated {
         match seen {
-            Some(Seen::Read(designation))
+            Some(Reading::Read(designation))
                 if !designation.administrators.contains(&self.administrator) =>
             {
                 Designated::No
             }
-            Some(Seen::Read(_) | Seen::Absent(_) | Seen::Unread(_)) | None => Designated::Yes,
+            Some(Reading::Read(_) | Reading::Absent(_) | Reading::Unread(_)) | None => {
+                Designated::Yes
+            }
         }
     }
 }

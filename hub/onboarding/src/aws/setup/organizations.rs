@@ -6,7 +6,7 @@ use aws_config::SdkConfig;
 use firebreak_model::resource::AccountId;
 
 use super::trouble::{Trouble, account, trouble};
-use crate::setup::{Account, STACKSETS, Trust};
+use crate::setup::{OrganizationAccount, STACKSETS, Trust};
 use firebreak_aws::error::{HubError, failed};
 
 /// The organization's management account. Every account may ask.
@@ -38,21 +38,21 @@ pub(super) async fn delegated(
 }
 
 /// Every account of the organization.
-pub(super) async fn accounts(config: &SdkConfig) -> Result<Vec<Account>, HubError> {
+pub(super) async fn accounts(config: &SdkConfig) -> Result<Vec<OrganizationAccount>, HubError> {
     let call = "organizations:ListAccounts";
     let client = aws_sdk_organizations::Client::new(config);
     let mut pages = client.list_accounts().into_paginator().send();
     let mut accounts = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| failed(call, &error))?;
-        for told in page.accounts() {
-            let id = account(call, told.id())
+        for listed in page.accounts() {
+            let id = account(call, listed.id())
                 .map_err(|trouble| HubError::Failed(trouble.to_string()))?;
             // Older endpoints have `Status` alone.
-            let state = told.state().map(|it| it.as_str());
-            let state = state.or(told.status().map(|it| it.as_str())).unwrap_or("unknown");
-            let email = told.email().unwrap_or_default().to_owned();
-            accounts.push(Account { id, email, state: state.to_owned() });
+            let state = listed.state().map(|it| it.as_str());
+            let state = state.or(listed.status().map(|it| it.as_str())).unwrap_or("unknown");
+            let email = listed.email().unwrap_or_default().to_owned();
+            accounts.push(OrganizationAccount { id, email, state: state.to_owned() });
         }
     }
     Ok(accounts)

@@ -10,7 +10,9 @@ use firebreak_model::resource::{AccountId, Region};
 use super::observe::Designated;
 use super::regional;
 use super::trouble::{Trouble, account, trouble};
-use crate::setup::{Account, Aggregator, Designation, SecurityHubConfiguration, SecurityHubState};
+use crate::setup::{
+    Aggregator, Designation, OrganizationAccount, SecurityHubConfiguration, SecurityHubState,
+};
 
 /// "up to 50 accounts" (Security Hub API reference, CreateMembers).
 const MEMBERS_PER_CALL: usize = 50;
@@ -183,11 +185,11 @@ impl SecurityHub {
     /// Adds accounts that are not members yet; what Security Hub refuses, and why.
     pub(super) async fn add_members(
         &self,
-        accounts: &[&Account],
+        accounts: &[&OrganizationAccount],
     ) -> Result<Vec<(AccountId, String)>, Trouble> {
         let call = "securityhub:CreateMembers";
         let members = self.members().await?;
-        let missing: Vec<&&Account> =
+        let missing: Vec<&&OrganizationAccount> =
             accounts.iter().filter(|it| !members.contains_key(&it.id)).collect();
         let mut refused = Vec::new();
         for chunk in missing.chunks(MEMBERS_PER_CALL) {
@@ -198,7 +200,7 @@ impl SecurityHub {
             let create = self.client.create_members().set_account_details(details);
             let answer = create.send().await.map_err(|error| trouble(call, &error))?;
             for unprocessed in answer.unprocessed_accounts() {
-                let why = unprocessed.processing_result().unwrap_or("no reason told").to_owned();
+                let why = unprocessed.processing_result().unwrap_or("no reason given").to_owned();
                 refused.push((account(call, unprocessed.account_id())?, why));
             }
         }

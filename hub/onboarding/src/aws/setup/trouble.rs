@@ -1,4 +1,4 @@
-//! Why a call failed, told apart as far as setting up needs it.
+//! Why a call failed, distinguished as far as the set-up needs it.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::setup::Seen;
+use crate::setup::Reading;
 use firebreak_aws::error::failed;
 
 /// A call that failed.
@@ -19,14 +19,14 @@ pub(in crate::aws) enum Trouble {
         /// AWS's code, where it answered.
         code: Option<String>,
         /// The whole sentence.
-        told: String,
+        message: String,
     },
 }
 
 impl Trouble {
     /// A failure that AWS did not answer.
-    pub(in crate::aws) fn new(told: impl Into<String>) -> Self {
-        Self::Failed { code: None, told: told.into() }
+    pub(in crate::aws) fn new(message: impl Into<String>) -> Self {
+        Self::Failed { code: None, message: message.into() }
     }
 
     /// Whether AWS answered with this code.
@@ -41,8 +41,8 @@ impl Trouble {
     pub(in crate::aws) fn help(self, help: &str) -> Self {
         match self {
             Self::NoHost(_) => self,
-            Self::Failed { code, told } => {
-                Self::Failed { code, told: format!("{told}\nhelp: {help}") }
+            Self::Failed { code, message } => {
+                Self::Failed { code, message: format!("{message}\nhelp: {help}") }
             }
         }
     }
@@ -51,7 +51,7 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoHost(told) | Self::Failed { told, .. } => formatter.write_str(told),
+            Self::NoHost(message) | Self::Failed { message, .. } => formatter.write_str(message),
         }
     }
 }
@@ -61,28 +61,28 @@ pub(in crate::aws) fn trouble<E>(call: &str, error: &SdkError<E, HttpResponse>) 
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let told = failed(call, error).to_string();
+    let message = failed(call, error).to_string();
     match error {
         // The HTTP client's words for a name that does not resolve. Were it the
         // network, no Region's would.
-        SdkError::DispatchFailure(_) if told.contains("dns error") => {
+        SdkError::DispatchFailure(_) if message.contains("dns error") => {
             let service = call.split(':').next().unwrap_or(call);
             Trouble::NoHost(format!("the Region has no endpoint of {service}"))
         }
-        _ => Trouble::Failed { code: error.code().map(str::to_owned), told },
+        _ => Trouble::Failed { code: error.code().map(str::to_owned), message },
     }
 }
 
 /// What became of looking.
-pub(in crate::aws) fn seen<T>(read: Result<T, Trouble>) -> Seen<T> {
+pub(in crate::aws) fn seen<T>(read: Result<T, Trouble>) -> Reading<T> {
     match read {
-        Ok(it) => Seen::Read(it),
-        Err(Trouble::NoHost(why)) => Seen::Absent(why),
-        Err(trouble @ Trouble::Failed { .. }) => Seen::Unread(trouble.to_string()),
+        Ok(it) => Reading::Read(it),
+        Err(Trouble::NoHost(why)) => Reading::Absent(why),
+        Err(trouble @ Trouble::Failed { .. }) => Reading::Unread(trouble.to_string()),
     }
 }
 
-/// An account id that AWS told.
+/// An account id that AWS returned.
 pub(in crate::aws) fn account(
     call: &str,
     id: Option<&str>,

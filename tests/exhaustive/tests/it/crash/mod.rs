@@ -32,33 +32,33 @@ struct Wrong {
 
 impl Wrong {
     fn compare(&mut self, what: &str, undisturbed: &Played, played: &Played) {
-        let mut tell = |list: fn(&mut Self) -> &mut Vec<String>, why: &str| {
+        let mut report = |list: fn(&mut Self) -> &mut Vec<String>, why: &str| {
             list(self).push(format!("{what}: {why}"));
         };
         for why in &played.lost {
-            tell(|it| &mut it.lost, why);
+            report(|it| &mut it.lost, why);
         }
         for why in &played.doubled {
-            tell(|it| &mut it.doubled, why);
+            report(|it| &mut it.doubled, why);
         }
         for why in &played.open {
-            tell(|it| &mut it.open, why);
+            report(|it| &mut it.open, why);
         }
         if played.responses < undisturbed.responses {
-            tell(|it| &mut it.lost, "a response is missing");
+            report(|it| &mut it.lost, "a response is missing");
         }
         if played.responses > undisturbed.responses {
-            tell(|it| &mut it.doubled, "there is one more response");
+            report(|it| &mut it.doubled, "there is one more response");
         }
         if played.reaches_internet && !undisturbed.reaches_internet {
-            tell(|it| &mut it.open, "the instance reaches the internet");
+            report(|it| &mut it.open, "the instance reaches the internet");
         }
         if let Some(place) = difference("", &undisturbed.state, &played.state) {
-            tell(|it| &mut it.different, &place);
+            report(|it| &mut it.different, &place);
         }
     }
 
-    fn told(&self) -> String {
+    fn described(&self) -> String {
         let all = [&self.lost, &self.doubled, &self.open, &self.different];
         all.into_iter().flatten().map(|it| format!("{it}\n")).collect()
     }
@@ -110,10 +110,14 @@ fn whatever_call_it_dies_at_the_end_is_the_same() {
         pairs += stops.len();
         println!("{}: {} calls, {} pairs", scenario.name, calls.len(), stops.len());
     }
-    let told = wrong.told();
-    print!("{told}");
+    let described = wrong.described();
+    print!("{described}");
     let Wrong { lost, doubled, open, different } = &wrong;
     let (lost, doubled, open) = (lost.len(), doubled.len(), open.len());
     println!("pairs={pairs} lost={lost} doubled={doubled} open={open}");
-    assert!(lost + doubled + open + different.len() == 0, "{} differ\n{told}", different.len());
+    assert!(
+        lost + doubled + open + different.len() == 0,
+        "{} differ\n{described}",
+        different.len()
+    );
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use firebreak_demo::world::{Member, World, event};
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_function::lambda;
 use firebreak_policy::read_files;
 use firebreak_response::record::{Drift, ResponseId, State, Undo};
@@ -42,11 +42,11 @@ const TRIES: u32 = 8;
 /// What two runs may differ in: counters of writes, ids that a cluster never
 /// gives twice, and whether it was told meanwhile that other steps go on: whoever
 /// comes after a crash may find them ended.
-const MAY_DIFFER: [&str; 4] = ["revision", "uid", "tries", "told_cut_off"];
+const MAY_DIFFER: [&str; 4] = ["revision", "uid", "tries", "containment_reported"];
 
 struct Stage {
     world: World,
-    responder: Responder,
+    engine: Engine,
     stopped: bool,
 }
 
@@ -57,7 +57,7 @@ impl Stage {
 
     async fn another_process(&mut self) {
         let config = self.world.hub_config().await.unwrap();
-        self.responder = Responder::new(&config, self.world.settings());
+        self.engine = Engine::new(&config, self.world.settings());
     }
 
     /// Does something until it is done, in one process after another.
@@ -80,7 +80,7 @@ impl Stage {
             }
             tokio::time::sleep(AFTER_THE_LEASE).await;
             // An expiry or a stuck lease is the sweep's as well.
-            drop(lambda::sweep(&self.responder).await);
+            drop(lambda::sweep(&self.engine).await);
         }
         Err(last)
     }
@@ -102,7 +102,7 @@ impl Stage {
             Act::Deliver(finding) => {
                 let message = event(&finding(self.member())).to_string();
                 let run = firebreak_engine::Run::Act;
-                let handled = lambda::handle_message(&self.responder, &message, run).await;
+                let handled = lambda::handle_message(&self.engine, &message, run).await;
                 let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
                 if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
             }
@@ -113,9 +113,9 @@ impl Stage {
                     by: "a test".to_owned(),
                     step: None,
                     drift: Drift::Leave,
-                    hold_until: None,
+                    suppress_until: None,
                 };
-                match self.responder.undo(&response.id, request).await {
+                match self.engine.undo(&response.id, request).await {
                     Ok(undone) if undone.state == State::Undone => Ok(()),
                     // "try it again" is what it says of a failure.
                     Ok(undone) => Err(undone.reason),
@@ -124,7 +124,7 @@ impl Stage {
             }
             Act::Approve => {
                 let id = self.only_response().await?;
-                match self.responder.approve(&id, None, None).await {
+                match self.engine.approve(&id, None, None).await {
                     Ok(_) => Ok(()),
                     // Whoever died may have approved it: the sweep goes on then.
                     Err(error) if error.to_string().contains("waits for nobody") => Ok(()),
@@ -133,7 +133,7 @@ impl Stage {
             }
             Act::Deny => {
                 let id = self.only_response().await?;
-                match self.responder.deny(&id, None).await {
+                match self.engine.deny(&id, None).await {
                     Ok(_) => Ok(()),
                     Err(error) if error.to_string().contains("waits for nobody") => Ok(()),
                     Err(error) => Err(error.to_string()),
@@ -143,7 +143,7 @@ impl Stage {
                 self.world.organization.advance(*time);
                 Ok(())
             }
-            Act::Sweep => lambda::sweep(&self.responder).await.map_err(|it| it.to_string()),
+            Act::Sweep => lambda::sweep(&self.engine).await.map_err(|it| it.to_string()),
         }
     }
 }
@@ -161,7 +161,7 @@ pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) ->
     let world = World::new(scenario.member + 1, Options::default());
     let files = [("policy.yaml".to_owned(), scenario.document.to_owned())];
     let policy = read_files(&files, actions::catalog()).unwrap();
-    let responder = world.responder(&policy).await.unwrap();
+    let engine = world.engine(&policy).await.unwrap();
     (scenario.arrange)(&world, world.members.last().unwrap());
     for act in scenario.acts {
         if let Act::Deliver(finding) = act {
@@ -175,7 +175,7 @@ pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) ->
         let fault = Fault { after, times: 1, effect: effect.clone(), ..Fault::default() };
         world.organization.inject(fault);
     }
-    let mut stage = Stage { world, responder, stopped: false };
+    let mut stage = Stage { world, engine, stopped: false };
     let mut lost = Vec::new();
     for act in scenario.acts {
         if let Err(why) = stage.until_done(act).await {
@@ -212,7 +212,7 @@ pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) ->
 async fn state(world: &World) -> Value {
     let accounts: Vec<Value> =
         world.members.iter().map(|it| world.organization.snapshot(&it.account)).collect();
-    let told: Vec<Value> = world.organization.edit(|state| {
+    let described: Vec<Value> = world.organization.edit(|state| {
         state.security_hub.findings.values().flat_map(|it| it.values().cloned()).collect()
     });
     let (recorded, items): (Vec<Value>, Vec<Value>) =
@@ -224,7 +224,7 @@ async fn state(world: &World) -> Value {
     }
     let recorded: BTreeSet<String> = recorded.iter().filter_map(event_of).collect();
     let all = json!({
-        "accounts": accounts, "table": items, "security_hub": told, "record": recorded,
+        "accounts": accounts, "table": items, "security_hub": described, "record": recorded,
     });
     canonical(&all, &MAY_DIFFER)
 }

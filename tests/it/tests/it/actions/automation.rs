@@ -1,10 +1,10 @@
 //! What is particular to the hand-off to Systems Manager: one execution for one
 //! response, its placeholders, its failures, its undo.
 
-use firebreak_model::error::Kind;
+use firebreak_model::error::ErrorKind;
 use firebreak_simulation::regional::ssm::{Execution, Ssm};
 use firebreak_simulation::{Effect, Fault};
-use firebreak_spoke::actions::{Undone, Verdict};
+use firebreak_spoke::actions::{Undone, Verification};
 use serde_json::json;
 
 use crate::actions::cases::{case, instance_id};
@@ -21,7 +21,7 @@ fn executions(stage: &Stage) -> Vec<Execution> {
 #[tokio::test(start_paused = true)]
 async fn one_response_starts_one_execution_and_fills_its_parameters_in() {
     let stage = Stage::of(&case("run-automation")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.organization.inject(Fault::once("StartAutomationExecution", Effect::LostAnswer));
     stage.apply(&prior).await.unwrap();
     stage.apply(&prior).await.unwrap();
@@ -29,7 +29,7 @@ async fn one_response_starts_one_execution_and_fills_its_parameters_in() {
     let id = instance_id(&stage.resource);
     assert_eq!(one.parameters, json!({ "Target": [id], "Why": ["finding-0001"] }));
     assert_eq!(one.tags["firebreak:response"], "r-0001");
-    assert!(stage.observe().await.unwrap().changes.is_empty());
+    assert!(stage.capture().await.unwrap().changes.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,10 +40,10 @@ async fn a_failure_is_told_with_its_step_and_message() {
         document.outcome = "Failed".to_owned();
         document.failure = Some(("stop".to_owned(), "it is locked".to_owned()));
     });
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let verdict = settled(&stage, &prior).await;
-    let Verdict::Broken(why) = verdict else { panic!("{verdict:?}") };
+    let Verification::NotInEffect(why) = verdict else { panic!("{verdict:?}") };
     assert!(why.contains("step `stop`: it is locked"), "{why}");
 }
 
@@ -60,8 +60,8 @@ async fn a_document_that_is_missing_unnamed_or_of_another_type_fails_before_anyt
     ] {
         let mut stage = Stage::of(&case("run-automation")).await;
         stage.parameters = parameters;
-        let error = stage.observe().await.unwrap_err();
-        assert_eq!(error.kind, Kind::Failed, "{error}");
+        let error = stage.capture().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed, "{error}");
         assert!(error.message.contains(says), "{error}");
     }
 }
@@ -69,12 +69,12 @@ async fn a_document_that_is_missing_unnamed_or_of_another_type_fails_before_anyt
 #[tokio::test(start_paused = true)]
 async fn undo_runs_the_other_document_once_and_tells_how_it_ended() {
     let stage = Stage::of(&case("run-automation with a role and an undo")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default());
     stage.apply(&prior).await.unwrap();
-    assert_eq!(stage.undo(&prior).await.unwrap_err().kind, Kind::Transient, "still running");
+    assert_eq!(stage.undo(&prior).await.unwrap_err().kind, ErrorKind::Transient, "still running");
     assert!(holds(&settled(&stage, &prior).await));
-    assert_eq!(stage.undo(&prior).await.unwrap_err().kind, Kind::Transient, "just started");
+    assert_eq!(stage.undo(&prior).await.unwrap_err().kind, ErrorKind::Transient, "just started");
     tokio::time::sleep(std::time::Duration::from_mins(1)).await;
     let undone = stage.undo(&prior).await.unwrap();
     assert!(undone.restored[0].contains("Release"), "{undone:?}");
@@ -85,7 +85,7 @@ async fn undo_runs_the_other_document_once_and_tells_how_it_ended() {
 #[tokio::test(start_paused = true)]
 async fn an_undo_without_a_document_for_it_says_that_nothing_was_put_back() {
     let stage = Stage::of(&case("run-automation")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let undone = stage.undo(&prior).await.unwrap();
     assert!(undone.restored.is_empty() && undone.drift[0].contains("undo-document"), "{undone:?}");

@@ -1,11 +1,11 @@
 //! Clusters: who is refused, who is found, and what the cluster itself says no to.
 
-use firebreak_model::error::{ActionError, Kind};
+use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 use firebreak_simulation::regional::eks::AccessEntry;
 use firebreak_simulation::state::State;
-use firebreak_spoke::actions::{Undone, Verdict};
-use firebreak_spoke::seen::Seen;
+use firebreak_spoke::actions::{Undone, Verification};
+use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::tags;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn refused(name: &str, edit: impl FnOnce(&mut State)) -> ActionError {
     let stage = Stage::of(&case(name)).await;
     stage.organization.edit(edit);
     let before = stage.snapshot();
-    let error = stage.observe().await.unwrap_err();
+    let error = stage.capture().await.unwrap_err();
     assert_eq!(stage.snapshot(), before);
     error
 }
@@ -47,15 +47,15 @@ async fn the_entries_that_the_cluster_or_firebreak_stand_on_are_refused() {
         cluster(state).entries.get_mut(OPS).unwrap().created = created + 60;
     });
     for (error, why) in [(nodes.await, "nodes"), (creator.await, "created the cluster")] {
-        assert_eq!(error.kind, Kind::Refused, "{error}");
+        assert_eq!(error.kind, ErrorKind::Refused, "{error}");
         assert!(error.message.contains(why), "{error}");
     }
     let own = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{SPOKE}/firebreak");
-    let error = targeted(by_entry, user(&own)).await.observe().await.unwrap_err();
-    assert_eq!(error.kind, Kind::Refused, "{error}");
+    let error = targeted(by_entry, user(&own)).await.capture().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused, "{error}");
     let by_map = "revoke-cluster-access by aws-auth alone";
-    let error = targeted(by_map, user("firebreak")).await.observe().await.unwrap_err();
-    assert_eq!(error.kind, Kind::Refused, "{error}");
+    let error = targeted(by_map, user("firebreak")).await.capture().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused, "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +67,7 @@ async fn a_user_name_of_two_principals_is_nobody_s() {
         cluster(state).entries.insert(principal.to_owned(), other);
     });
     let error = error.await;
-    assert_eq!(error.kind, Kind::Refused);
+    assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.message.contains("role/other"), "{error}");
 }
 
@@ -81,14 +81,14 @@ async fn a_user_name_is_found_beyond_the_first_page_of_entries() {
             cluster(state).entries.insert(principal, other);
         }
     });
-    let observation = stage.observe().await.unwrap();
-    assert!(observation.changes[0].what.contains(OPS), "{observation:?}");
+    let captured = stage.capture().await.unwrap();
+    assert!(captured.changes[0].what.contains(OPS), "{captured:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_entry_of_a_principal_that_was_deleted_since_is_drift() {
     let stage = Stage::of(&case("revoke-cluster-access by an access entry")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     stage.organization.edit(|state| state.iam(ACCOUNT).roles.remove("ops"));
     let undone = stage.undo(&prior).await.unwrap();
@@ -101,10 +101,10 @@ async fn an_aws_auth_that_cannot_be_read_beside_an_entry_is_told_of() {
     stage
         .organization
         .edit(|state| cluster(state).kubernetes.remove("clusterroles", "", "firebreak"));
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let verdict = stage.verify(&prior).await;
-    let Verdict::Holds(said) = verdict else { panic!("{verdict:?}") };
+    let Verification::InEffect(said) = verdict else { panic!("{verdict:?}") };
     assert!(said.contains("could not be read"), "{said}");
     let gone = stage.organization.edit(|state| !cluster(state).entries.contains_key(OPS));
     assert!(gone);
@@ -113,20 +113,20 @@ async fn an_aws_auth_that_cannot_be_read_beside_an_entry_is_told_of() {
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_does_not_know_the_spoke_role_says_what_to_grant() {
     let unknown = refused("isolate-pod", |state| cluster(state).entries.clear()).await;
-    assert_eq!(unknown.kind, Kind::Denied);
+    assert_eq!(unknown.kind, ErrorKind::Denied);
     assert!(unknown.to_string().contains("access entry"), "{unknown}");
     let unbound = refused("isolate-pod", |state| {
         cluster(state).kubernetes.remove("clusterrolebindings", "", "firebreak");
     });
     let unbound = unbound.await;
-    assert_eq!(unbound.kind, Kind::Denied);
+    assert_eq!(unbound.kind, ErrorKind::Denied);
     assert!(unbound.to_string().contains("get pods"), "{unbound}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_private_endpoint_is_told_as_such() {
     let error = refused("isolate-pod", |state| cluster(state).public_endpoint = false).await;
-    assert_eq!(error.kind, Kind::Failed);
+    assert_eq!(error.kind, ErrorKind::Failed);
     assert!(error.to_string().contains("endpoint is private"), "{error}");
 }
 
@@ -142,13 +142,13 @@ async fn an_administrator_by_access_policy_needs_no_rbac() {
             entry.policies = policies.clone();
         }
     });
-    assert!(stage.observe().await.is_ok());
+    assert!(stage.capture().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_still_allows_the_pod_traffic_is_told() {
     let stage = Stage::of(&case("isolate-pod")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let open = |selector: serde_json::Value| {
         let spec = json!({ "podSelector": selector, "policyTypes": ["Egress"], "egress": [{}] });
@@ -161,13 +161,16 @@ async fn a_policy_that_still_allows_the_pod_traffic_is_told() {
     assert!(holds(&stage.verify(&prior).await));
     open(json!({ "matchExpressions": [{ "key": "app", "operator": "In", "values": ["shell"] }] }));
     let verdict = stage.verify(&prior).await;
-    assert!(matches!(&verdict, Verdict::Broken(why) if why.contains("`open`")), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verification::NotInEffect(why) if why.contains("`open`")),
+        "{verdict:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_was_started_since_is_told_isolated_by_a_rerun_and_freed_by_undo() {
     let stage = Stage::of(&case("isolate-pod of a deployment")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     stage.organization.edit(|state| {
         let kubernetes = &mut cluster(state).kubernetes;
@@ -179,7 +182,7 @@ async fn a_pod_that_was_started_since_is_told_isolated_by_a_rerun_and_freed_by_u
         });
         kubernetes.put("pods", "shop", "web-c", new);
     });
-    assert!(matches!(stage.verify(&prior).await, Verdict::Broken(_)));
+    assert!(matches!(stage.verify(&prior).await, Verification::NotInEffect(_)));
     stage.apply(&prior).await.unwrap();
     assert!(holds(&stage.verify(&prior).await));
     let undone = stage.undo(&prior).await.unwrap();
@@ -195,7 +198,7 @@ async fn a_pod_that_was_started_since_is_told_isolated_by_a_rerun_and_freed_by_u
 async fn pods_that_only_look_like_the_workload_s_are_left_alone() {
     for name in ["isolate-pod of a deployment", "isolate-pod of a job", "isolate-pod"] {
         let stage = Stage::of(&case(name)).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let isolated = stage.organization.edit(|state| {
             let objects = cluster(state).kubernetes.objects.iter();
@@ -215,21 +218,21 @@ async fn pods_that_only_look_like_the_workload_s_are_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_has_no_pods_of_its_own_is_not_isolated() {
     for (kind, expected) in [
-        (workload("cronjobs", "shop", "batch"), Kind::NotApplicable),
-        (workload("pods", "kube-system", "coredns"), Kind::Refused),
-        (workload("pods", "shop", "nobody"), Kind::Gone),
-        (workload("deployments", "shop", "nobody"), Kind::Gone),
-        (user("alice"), Kind::NotApplicable),
+        (workload("cronjobs", "shop", "batch"), ErrorKind::NotApplicable),
+        (workload("pods", "kube-system", "coredns"), ErrorKind::Refused),
+        (workload("pods", "shop", "nobody"), ErrorKind::Gone),
+        (workload("deployments", "shop", "nobody"), ErrorKind::Gone),
+        (user("alice"), ErrorKind::NotApplicable),
     ] {
         let stage = targeted("isolate-pod", kind.clone()).await;
-        let error = stage.observe().await.unwrap_err();
+        let error = stage.capture().await.unwrap_err();
         assert_eq!(error.kind, expected, "{kind:?}: {error}");
     }
     let error = refused("isolate-pod", |state| {
         let pod = cluster(state).kubernetes.object_mut("pods", "shop", "shell").unwrap();
         pod["spec"]["hostNetwork"] = json!(true);
     });
-    assert_eq!(error.await.kind, Kind::NotApplicable);
+    assert_eq!(error.await.kind, ErrorKind::NotApplicable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,7 +240,11 @@ async fn a_name_that_would_leave_its_path_is_refused_before_any_call() {
     for name in ["../nodes/node-1", "a/b", "a?b", "", "A"] {
         for case in ["isolate-pod", "cordon-node"] {
             let stage = targeted(case, workload("pods", "shop", name)).await;
-            assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused, "{case} {name}");
+            assert_eq!(
+                stage.capture().await.unwrap_err().kind,
+                ErrorKind::Refused,
+                "{case} {name}"
+            );
             assert_eq!(stage.organization.call_count(), 0, "{case} {name}");
         }
     }
@@ -253,12 +260,12 @@ async fn a_node_that_somebody_cordoned_before_stays_as_it_is() {
             json!([{ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" }]);
     });
     let before = stage.snapshot();
-    let observation = stage.observe().await.unwrap();
-    assert_eq!(observation.changes.len(), 1);
-    stage.apply(&observation.prior).await.unwrap();
-    assert_eq!(stage.undo(&observation.prior).await.unwrap().drift, Vec::<String>::new());
+    let captured = stage.capture().await.unwrap();
+    assert_eq!(captured.changes.len(), 1);
+    stage.apply(&captured.prior).await.unwrap();
+    assert_eq!(stage.undo(&captured.prior).await.unwrap().drift, Vec::<String>::new());
     assert_eq!(stage.snapshot(), before);
-    assert_eq!(stage.undo(&observation.prior).await.unwrap(), Undone::default());
+    assert_eq!(stage.undo(&captured.prior).await.unwrap(), Undone::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,14 +275,16 @@ async fn a_node_of_fargate_is_the_pod_s_own() {
         node["metadata"]["labels"]["eks.amazonaws.com/compute-type"] = json!("fargate");
     });
     let error = error.await;
-    assert_eq!(error.kind, Kind::NotApplicable);
+    assert_eq!(error.kind, ErrorKind::NotApplicable);
     assert!(error.message.contains("Fargate"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_s_tags_are_read() {
     let stage = Stage::of(&case("isolate-pod")).await;
-    let tags =
-        tags::current(&stage.reader, &stage.resource, &Seen::default()).await.unwrap().unwrap();
+    let tags = tags::current(&stage.reader, &stage.resource, &ReadCache::default())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(tags.get("team").map(String::as_str), Some("platform"));
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use firebreak_model::error::Kind;
+use firebreak_model::error::ErrorKind;
 use firebreak_model::resource::{Resource, ResourceKind};
 use firebreak_simulation::regional::rds::Snapshot;
-use firebreak_spoke::actions::{Undone, Verdict};
-use firebreak_spoke::seen::Seen;
+use firebreak_spoke::actions::{Undone, Verification};
+use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::tags;
 
 use crate::actions::cases::case;
@@ -18,10 +18,10 @@ use crate::actions::stage::{ACCOUNT, REGION, Stage, allow, holds, pending, resou
 async fn a_function_that_was_frozen_by_its_owner_stays_so() {
     let stage = Stage::of(&case("freeze-function without one")).await;
     stage.organization.edit(|state| function(state).reserved = Some(0));
-    let observation = stage.observe().await.unwrap();
-    assert!(observation.changes.is_empty());
-    stage.apply(&observation.prior).await.unwrap();
-    assert_eq!(stage.undo(&observation.prior).await.unwrap(), Undone::default());
+    let captured = stage.capture().await.unwrap();
+    assert!(captured.changes.is_empty());
+    stage.apply(&captured.prior).await.unwrap();
+    assert_eq!(stage.undo(&captured.prior).await.unwrap(), Undone::default());
     let reserved = stage.organization.edit(|state| function(state).reserved);
     assert_eq!(reserved, Some(0));
 }
@@ -30,9 +30,9 @@ async fn a_function_that_was_frozen_by_its_owner_stays_so() {
 async fn a_function_whose_provisioned_concurrency_forbids_it_is_told_with_help() {
     let stage = Stage::of(&case("freeze-function without one")).await;
     stage.organization.edit(|state| function(state).provisioned = 10);
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     let error = stage.apply(&prior).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Failed);
+    assert_eq!(error.kind, ErrorKind::Failed);
     assert!(error.help.is_some_and(|help| help.contains("provisioned")));
 }
 
@@ -47,12 +47,15 @@ async fn a_quarantine_is_pending_while_rds_works_on_it() {
     for name in ["quarantine-db of an instance", "quarantine-db of an Aurora cluster"] {
         let stage = Stage::of(&case(name)).await;
         takes(&stage, 60);
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         // Again while it is under way, as after a crash: nothing is asked twice.
-        stage.apply(&prior).await.unwrap_or_else(|error| assert_eq!(error.kind, Kind::Transient));
+        stage
+            .apply(&prior)
+            .await
+            .unwrap_or_else(|error| assert_eq!(error.kind, ErrorKind::Transient));
         let verdict = stage.verify(&prior).await;
-        assert!(matches!(verdict, Verdict::Pending(_)), "{name}: {verdict:?}");
+        assert!(matches!(verdict, Verification::InProgress(_)), "{name}: {verdict:?}");
         assert!(holds(&pending(&stage, &prior).await), "{name}");
         stage.undo(&prior).await.unwrap();
         tokio::time::advance(Duration::from_secs(61)).await;
@@ -64,23 +67,23 @@ async fn a_quarantine_is_pending_while_rds_works_on_it() {
 #[tokio::test(start_paused = true)]
 async fn a_database_in_another_change_is_tried_again_and_a_stopped_one_is_refused() {
     let stage = Stage::of(&case("quarantine-db of an instance")).await;
-    let prior = stage.observe().await.unwrap().prior;
-    for (status, kind) in [("upgrading", Kind::Transient), ("stopped", Kind::Refused)] {
+    let prior = stage.capture().await.unwrap().prior;
+    for (status, kind) in [("upgrading", ErrorKind::Transient), ("stopped", ErrorKind::Refused)] {
         stage.organization.edit(|state| {
             let rds = &mut state.regional(ACCOUNT, REGION).rds;
             rds.instances.get_mut("orders").unwrap().status = status.to_owned();
         });
         assert_eq!(stage.apply(&prior).await.unwrap_err().kind, kind, "{status}");
     }
-    let error = stage.observe().await.unwrap_err();
-    assert_eq!(error.kind, Kind::Refused);
+    let error = stage.capture().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.help.is_some_and(|help| help.contains("seven days")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_group_that_was_deleted_since_keeps_its_database_quarantined_and_is_told() {
     let stage = Stage::of(&case("quarantine-db of an instance")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let ours = stage.organization.edit(|state| {
         let vpc = database_vpc(state);
@@ -90,7 +93,7 @@ async fn a_group_that_was_deleted_since_keeps_its_database_quarantined_and_is_to
     });
     let undone = stage.undo(&prior).await.unwrap();
     assert!(undone.restored.is_empty(), "{undone:?}");
-    assert!(undone.drift.iter().any(|told| told.contains("deleted")), "{undone:?}");
+    assert!(undone.drift.iter().any(|described| described.contains("deleted")), "{undone:?}");
     let now = stage.organization.edit(|state| database_groups(state, &stage.resource));
     assert_eq!(now, ours);
 }
@@ -98,8 +101,8 @@ async fn a_group_that_was_deleted_since_keeps_its_database_quarantined_and_is_to
 #[tokio::test(start_paused = true)]
 async fn whoever_protects_a_cluster_is_heard_when_its_instance_is_the_target() {
     let stage = Stage::of(&case("quarantine-db of an instance in a cluster")).await;
-    let prior = stage.observe().await.unwrap().prior;
-    let seen = Seen::default();
+    let prior = stage.capture().await.unwrap().prior;
+    let seen = ReadCache::default();
     let touched = stage.entry.touches(stage.scope(&stage.reader, &seen), &prior).unwrap();
     let cluster = format!("arn:aws:rds:{REGION}:{ACCOUNT}:cluster:sales");
     let neighbour = format!("arn:aws:rds:{REGION}:{ACCOUNT}:db:sales-2");
@@ -123,13 +126,13 @@ async fn a_finding_that_comes_again_takes_no_second_snapshot() {
             rds.snapshots.insert(format!("a-{number:03}"), snapshot);
         }
     });
-    let first = stage.observe().await.unwrap();
+    let first = stage.capture().await.unwrap();
     assert!(!first.changes.is_empty());
     stage.apply(&first.prior).await.unwrap();
-    let seen = Seen::default();
+    let seen = ReadCache::default();
     let mut scope = stage.scope(&stage.reader, &seen);
     scope.response = "r-0002";
-    let again = stage.entry.observe(scope, &stage.parameters).await.unwrap();
+    let again = stage.entry.capture(scope, &stage.parameters).await.unwrap();
     assert!(again.changes.is_empty());
     assert!(holds(&stage.verify(&again.prior).await));
 }
@@ -138,10 +141,10 @@ async fn a_finding_that_comes_again_takes_no_second_snapshot() {
 async fn a_snapshot_is_pending_until_it_is_available_and_a_failed_one_is_told() {
     let stage = Stage::of(&case("snapshot-db of a cluster")).await;
     takes(&stage, 600);
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let verdict = stage.verify(&prior).await;
-    assert!(matches!(verdict, Verdict::Pending(_)), "{verdict:?}");
+    assert!(matches!(verdict, Verification::InProgress(_)), "{verdict:?}");
     stage.apply(&prior).await.unwrap();
     assert!(holds(&pending(&stage, &prior).await));
     stage.organization.edit(|state| {
@@ -149,7 +152,7 @@ async fn a_snapshot_is_pending_until_it_is_available_and_a_failed_one_is_told() 
         rds.cluster_snapshots.get_mut("firebreak-r-0001").unwrap().failed = true;
     });
     let verdict = stage.verify(&prior).await;
-    assert!(matches!(verdict, Verdict::Broken(_)), "{verdict:?}");
+    assert!(matches!(verdict, Verification::NotInEffect(_)), "{verdict:?}");
 }
 
 fn stops_take(stage: &Stage, seconds: i64) {
@@ -163,10 +166,10 @@ async fn tasks_that_are_still_stopping_are_not_called_stopped() {
     for name in ["freeze-service", "stop-task on EC2"] {
         let stage = Stage::of(&case(name)).await;
         stops_take(&stage, 30);
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let verdict = stage.verify(&prior).await;
-        assert!(matches!(verdict, Verdict::Pending(_)), "{name}: {verdict:?}");
+        assert!(matches!(verdict, Verification::InProgress(_)), "{name}: {verdict:?}");
         assert!(holds(&pending(&stage, &prior).await), "{name}");
     }
 }
@@ -174,13 +177,15 @@ async fn tasks_that_are_still_stopping_are_not_called_stopped() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_autoscaling_raised_again_is_told() {
     let stage = Stage::of(&case("freeze-service")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     stage.organization.edit(|state| {
         ecs_cluster(state).services.get_mut("web").unwrap().desired = 2;
     });
     let verdict = stage.verify(&prior).await;
-    assert!(matches!(&verdict, Verdict::Broken(told) if told.contains("Auto Scaling")));
+    assert!(
+        matches!(&verdict, Verification::NotInEffect(described) if described.contains("Auto Scaling"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,8 +203,8 @@ async fn what_a_container_s_target_does_not_name_is_not_applicable() {
         }
         let (task, service) = (found.filter(|_| task), service.map(str::to_owned));
         stage.resource.kind = ResourceKind::EcsCluster { cluster, task, service };
-        let error = stage.observe().await.unwrap_err();
-        assert_eq!(error.kind, Kind::NotApplicable, "{name}: {error}");
+        let error = stage.capture().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotApplicable, "{name}: {error}");
     };
     check("freeze-service", false, true, None).await;
     check("freeze-service", false, true, Some("agent")).await;
@@ -211,7 +216,7 @@ async fn what_a_container_s_target_does_not_name_is_not_applicable() {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_task_says_which_response_stopped_it() {
     let stage = Stage::of(&case("stop-task on Fargate")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let (this, other) = stage.organization.edit(|state| {
         let tasks = &ecs_cluster(state).tasks;
@@ -231,10 +236,10 @@ async fn tags_of_databases_functions_and_tasks_are_read_and_their_absence_told()
         let resource: Resource = kind.map_or(target, resource);
         organization.add_role(ACCOUNT, "/", "tags", serde_json::json!({}), allow(tags::READS));
         let account = session(organization, "tags").await;
-        let found = tags::current(&account, &resource, &Seen::default()).await;
+        let found = tags::current(&account, &resource, &ReadCache::default()).await;
         match team {
             Some(team) => assert_eq!(found.unwrap().unwrap()["team"], team, "{name}"),
-            None => assert_eq!(found.unwrap_err().kind, Kind::Gone, "{name}"),
+            None => assert_eq!(found.unwrap_err().kind, ErrorKind::Gone, "{name}"),
         }
     };
     let cluster = |task: Option<&str>| ResourceKind::EcsCluster {

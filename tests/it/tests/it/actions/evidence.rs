@@ -1,9 +1,9 @@
 //! What is particular to evidence: it is taken once, it is whole, and what is
 //! missing is told.
 
-use firebreak_model::error::Kind;
+use firebreak_model::error::ErrorKind;
 use firebreak_simulation::{Effect, Fault};
-use firebreak_spoke::actions::Verdict;
+use firebreak_spoke::actions::Verification;
 use serde_json::{Value, json};
 
 use crate::actions::cases::{case, instance_id};
@@ -16,11 +16,11 @@ fn snapshots(stage: &Stage) -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_repeat_of_the_finding_never_snapshots_again() {
     let stage = Stage::of(&case("snapshot-volumes")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
-    assert!(matches!(stage.verify(&prior).await, Verdict::Pending(_)));
+    assert!(matches!(stage.verify(&prior).await, Verification::InProgress(_)));
     assert_eq!(snapshots(&stage), 2);
-    let again = stage.observe().await.unwrap();
+    let again = stage.capture().await.unwrap();
     assert!(again.changes.is_empty(), "{:?}", again.changes);
     stage.apply(&again.prior).await.unwrap();
     assert!(holds(&settled(&stage, &again.prior).await));
@@ -31,11 +31,11 @@ async fn a_repeat_of_the_finding_never_snapshots_again() {
 async fn a_lost_answer_makes_no_second_set_of_snapshots_or_copies() {
     for operation in ["CreateSnapshots", "CopySnapshot"] {
         let stage = Stage::of(&case("snapshot-volumes with copies under a key")).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.organization.inject(Fault::once(operation, Effect::LostAnswer));
         for _ in 0..8 {
             if let Err(error) = stage.apply(&prior).await {
-                assert_eq!(error.kind, Kind::Transient, "{operation}: {error}");
+                assert_eq!(error.kind, ErrorKind::Transient, "{operation}: {error}");
             }
             tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         }
@@ -47,7 +47,7 @@ async fn a_lost_answer_makes_no_second_set_of_snapshots_or_copies() {
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_names_its_finding_its_response_and_its_instance() {
     let stage = Stage::of(&case("snapshot-volumes with copies for another account")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     assert!(holds(&settled(&stage, &prior).await));
     let id = instance_id(&stage.resource);
@@ -71,8 +71,8 @@ async fn a_snapshot_names_its_finding_its_response_and_its_instance() {
 async fn a_copy_for_another_account_without_a_key_is_refused_before_anything_is_made() {
     let mut stage = Stage::of(&case("snapshot-volumes")).await;
     stage.parameters = json!({ "copy-to-account": "222222222222" });
-    let error = stage.observe().await.unwrap_err();
-    assert_eq!(error.kind, Kind::Refused);
+    let error = stage.capture().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.to_string().contains("kms-key"), "{error}");
 }
 
@@ -83,21 +83,24 @@ async fn a_copy_that_fails_for_its_key_is_told_with_the_reason() {
         let key = stage.parameters["kms-key"].as_str().unwrap().to_owned();
         state.ec2(ACCOUNT, REGION).unusable_keys.insert(key);
     });
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let verdict = settled(&stage, &prior).await;
-    assert!(matches!(&verdict, Verdict::Broken(why) if why.contains("key ID")), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verification::NotInEffect(why) if why.contains("key ID")),
+        "{verdict:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn copies_beyond_what_may_run_at_once_wait_for_the_next_delivery() {
     let stage = Stage::of(&case("snapshot-volumes with copies under a key")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_mins(1)).await;
     let effect = Effect::Error { status: 400, code: "ResourceLimitExceeded".to_owned() };
     stage.organization.inject(Fault::once("CopySnapshot", effect));
-    assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::Transient);
+    assert_eq!(stage.apply(&prior).await.unwrap_err().kind, ErrorKind::Transient);
     assert!(holds(&settled(&stage, &prior).await));
     assert_eq!(snapshots(&stage), 4);
 }
@@ -118,12 +121,12 @@ fn manifest(stage: &Stage, folder: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn evidence_is_named_with_its_size_and_hash_and_commands_are_sent_once() {
     let stage = Stage::of(&case("collect-evidence")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     // Its answer is lost: the next delivery finds the command.
     stage.organization.inject(Fault::once("SendCommand", Effect::LostAnswer));
-    assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::Transient);
+    assert_eq!(stage.apply(&prior).await.unwrap_err().kind, ErrorKind::Transient);
     stage.apply(&prior).await.unwrap();
-    assert!(matches!(stage.verify(&prior).await, Verdict::Pending(_)));
+    assert!(matches!(stage.verify(&prior).await, Verification::InProgress(_)));
     assert!(holds(&settled(&stage, &prior).await));
     let sent = stage.organization.edit(|state| {
         let commands = &state.regional(ACCOUNT, REGION).ssm.commands;
@@ -150,25 +153,25 @@ async fn evidence_is_named_with_its_size_and_hash_and_commands_are_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_is_not_managed_is_told_and_the_rest_is_collected() {
     let stage = Stage::of(&case("collect-evidence of an instance that is not managed")).await;
-    let observation = stage.observe().await.unwrap();
-    assert!(observation.changes.iter().any(|it| it.after.contains("does not manage")));
-    stage.apply(&observation.prior).await.unwrap();
-    let verdict = stage.verify(&observation.prior).await;
-    let Verdict::Holds(seen) = verdict else { panic!("{verdict:?}") };
+    let captured = stage.capture().await.unwrap();
+    assert!(captured.changes.iter().any(|it| it.after.contains("does not manage")));
+    stage.apply(&captured.prior).await.unwrap();
+    let verdict = stage.verify(&captured.prior).await;
+    let Verification::InEffect(seen) = verdict else { panic!("{verdict:?}") };
     assert!(seen.contains("does not manage"), "{seen}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_piece_that_cannot_be_read_is_named_and_the_rest_is_collected() {
     let stage = Stage::of(&case("collect-evidence")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     for operation in ["GetConsoleScreenshot", "DescribeRouteTables", "SendCommand"] {
         let effect = Effect::Error { status: 403, code: "UnauthorizedOperation".to_owned() };
         stage.organization.inject(Fault::always(operation, effect));
     }
     stage.apply(&prior).await.unwrap();
     let verdict = stage.verify(&prior).await;
-    let Verdict::Holds(seen) = verdict else { panic!("{verdict:?}") };
+    let Verification::InEffect(seen) = verdict else { panic!("{verdict:?}") };
     for what in ["missing: console-screenshot.jpg", "missing: routeTables", "missing: commands"] {
         assert!(seen.contains(what), "{what}: {seen}");
     }
@@ -177,7 +180,7 @@ async fn a_piece_that_cannot_be_read_is_named_and_the_rest_is_collected() {
 #[tokio::test(start_paused = true)]
 async fn what_object_lock_retains_is_retained_and_a_bucket_without_it_is_told() {
     let stage = Stage::of(&case("collect-evidence with memory, retained")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     assert!(holds(&settled(&stage, &prior).await));
     stage.organization.edit(|state| {
@@ -189,17 +192,17 @@ async fn what_object_lock_retains_is_retained_and_a_bucket_without_it_is_told() 
     });
     let stage = Stage::of(&case("collect-evidence with memory, retained")).await;
     stage.organization.edit(|state| state.s3.objects.locked.clear());
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let verdict = settled(&stage, &prior).await;
-    let Verdict::Holds(seen) = verdict else { panic!("{verdict:?}") };
+    let Verification::InEffect(seen) = verdict else { panic!("{verdict:?}") };
     assert!(seen.contains("no Object Lock"), "{seen}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn evidence_that_somebody_took_away_is_missed() {
     let stage = Stage::of(&case("collect-evidence")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     assert!(holds(&settled(&stage, &prior).await));
     stage.organization.edit(|state| {
@@ -208,7 +211,7 @@ async fn evidence_that_somebody_took_away_is_missed() {
     });
     let verdict = stage.verify(&prior).await;
     assert!(
-        matches!(&verdict, Verdict::Broken(why) if why.contains("console-output")),
+        matches!(&verdict, Verification::NotInEffect(why) if why.contains("console-output")),
         "{verdict:?}"
     );
 }
@@ -221,19 +224,19 @@ async fn a_bucket_of_another_account_takes_evidence_only_where_it_lets_us_in() {
         state.s3.buckets.get_mut("evidence").unwrap().account = "222222222222".to_owned();
     });
     stage.parameters = owned("222222222222");
-    let error = stage.observe().await.unwrap_err();
-    assert_eq!(error.kind, Kind::Denied, "{error}");
+    let error = stage.capture().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied, "{error}");
     assert!(error.to_string().contains("bucket's policy"), "{error}");
     stage.organization.edit(|state| {
         let guests = state.s3.objects.guests.entry("evidence".to_owned()).or_default();
         guests.insert(ACCOUNT.to_owned());
     });
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     assert!(holds(&settled(&stage, &prior).await));
     // Somebody else's bucket of that name.
     stage.parameters = owned("333333333333");
-    assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Denied);
+    assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Denied);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,9 +244,9 @@ async fn collecting_needs_a_bucket_that_is_there() {
     let mut stage = Stage::of(&case("collect-evidence")).await;
     stage.parameters = json!({ "bucket": "evidence-elsewhere" });
     stage.organization.forget_calls();
-    let error = stage.observe().await.unwrap_err();
-    assert_eq!(error.kind, Kind::Failed, "{error}");
+    let error = stage.capture().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Failed, "{error}");
     stage.parameters = Value::Null;
-    let error = stage.observe().await.unwrap_err();
+    let error = stage.capture().await.unwrap_err();
     assert!(error.message.contains("needs `bucket`"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! What is particular to the actions on users and roles.
 
-use firebreak_model::error::Kind;
-use firebreak_spoke::actions::Verdict;
+use firebreak_model::error::ErrorKind;
+use firebreak_spoke::actions::Verification;
 use serde_json::json;
 
 use crate::actions::cases::{Case, case, cases};
@@ -25,7 +25,7 @@ fn ours() -> impl Iterator<Item = Case> {
 async fn a_namesake_is_never_touched() {
     for case in ours() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let after = stage.snapshot();
         let same = |pointer: &str| stage.before.pointer(pointer) == after.pointer(pointer);
@@ -40,7 +40,7 @@ async fn protected_roles_are_refused() {
         let mut stage = Stage::of(&case).await;
         stage.resource.kind =
             firebreak_model::resource::ResourceKind::Role { name: SPOKE.to_owned() };
-        assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused, "{}", case.name);
+        assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Refused, "{}", case.name);
     }
 }
 
@@ -48,14 +48,14 @@ async fn protected_roles_are_refused() {
 async fn a_principal_that_was_made_anew_since_the_plan_is_not_touched() {
     for case in ours() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.organization.edit(|state| {
             let iam = state.iam(ACCOUNT);
             iam.users.get_mut("web").unwrap().identity.id = "AIDAANOTHER".to_owned();
             iam.roles.get_mut("web").unwrap().identity.id = "AROAANOTHER".to_owned();
         });
         let anew = stage.snapshot();
-        assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::Gone, "{}", case.name);
+        assert_eq!(stage.apply(&prior).await.unwrap_err().kind, ErrorKind::Gone, "{}", case.name);
         assert_eq!(stage.snapshot(), anew, "{}", case.name);
     }
 }
@@ -78,7 +78,7 @@ async fn whoever_is_denied_everything_can_do_nothing_and_afterwards_again() {
             organization.attempt(&credentials, REGION, "s3:GetObject", object).is_ok()
         };
         assert!(may(), "{name}");
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         assert!(!may(), "{name}");
         stage.undo(&prior).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_console_s_deny_spares_access_keys() {
     let organization = &stage.organization;
     let key = organization
         .edit(|state| state.iam(ACCOUNT).users["web"].keys.keys().next().unwrap().clone());
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     let credentials = organization.user_credentials(&key);
     let object = "arn:aws:s3:::data/x";
@@ -103,12 +103,15 @@ async fn a_console_s_deny_spares_access_keys() {
 async fn a_fallback_says_that_it_denies_more_than_sessions() {
     for name in ["revoke-sessions of a full user", "revoke-sessions of a full role"] {
         let stage = Stage::of(&case(name)).await;
-        let plan = stage.observe().await.unwrap();
+        let plan = stage.capture().await.unwrap();
         assert!(plan.changes[0].after.contains("AWSDenyAll"), "{:?}", plan.changes);
         stage.apply(&plan.prior).await.unwrap();
         let verdict = stage.verify(&plan.prior).await;
-        let Verdict::Holds(told) = &verdict else { panic!("{verdict:?}") };
-        assert!(told.contains("AWSDenyAll") && told.contains("long-term keys"), "{told}");
+        let Verification::InEffect(described) = &verdict else { panic!("{verdict:?}") };
+        assert!(
+            described.contains("AWSDenyAll") && described.contains("long-term keys"),
+            "{described}"
+        );
     }
 }
 
@@ -122,7 +125,7 @@ async fn a_managed_deny_that_was_there_before_stays() {
             user.identity.attached.insert(deny.to_owned());
         });
         let before = stage.snapshot();
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         assert!(holds(&stage.verify(&prior).await), "{name}");
         stage.undo(&prior).await.unwrap();
@@ -142,10 +145,13 @@ async fn where_neither_deny_fits_both_limits_are_told() {
         }
     });
     let before = stage.snapshot();
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     let error = stage.apply(&prior).await.unwrap_err();
-    let told = error.to_string();
-    assert!(told.contains("PoliciesPerUser") && told.contains("2048 bytes"), "{told}");
+    let described = error.to_string();
+    assert!(
+        described.contains("PoliciesPerUser") && described.contains("2048 bytes"),
+        "{described}"
+    );
     assert_eq!(stage.snapshot(), before);
 }
 
@@ -154,8 +160,8 @@ async fn a_policy_that_does_not_exist_fails_the_plan() {
     for name in ["attach-policy to a user", "set-permission-boundary of a role"] {
         let mut stage = Stage::of(&case(name)).await;
         stage.parameters = json!({ "policy": "Misspelled" });
-        let error = stage.observe().await.unwrap_err();
-        assert_eq!(error.kind, Kind::Failed, "{name}: {error}");
+        let error = stage.capture().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed, "{name}: {error}");
         assert!(error.message.contains("Misspelled"), "{name}: {error}");
     }
 }
@@ -163,7 +169,7 @@ async fn a_policy_that_does_not_exist_fails_the_plan() {
 #[tokio::test(start_paused = true)]
 async fn a_user_without_a_password_has_none_to_change_or_delete() {
     for (name, expected) in [
-        ("force-password-change of a user", Err(Kind::NotApplicable)),
+        ("force-password-change of a user", Err(ErrorKind::NotApplicable)),
         ("delete-login-profile of a user", Ok(0)),
         ("disable-console-access of a user", Ok(0)),
     ] {
@@ -171,7 +177,7 @@ async fn a_user_without_a_password_has_none_to_change_or_delete() {
         stage.organization.edit(|state| {
             state.iam(ACCOUNT).users.get_mut("web").unwrap().login = None;
         });
-        let observed = stage.observe().await;
+        let observed = stage.capture().await;
         let changes = observed.map(|it| it.changes.len()).map_err(|error| error.kind);
         assert_eq!(changes, expected, "{name}");
     }
@@ -183,6 +189,6 @@ async fn detaching_what_is_not_attached_is_not_called_containment() {
     stage.organization.edit(|state| {
         state.iam(ACCOUNT).users.get_mut("web").unwrap().identity.attached.clear();
     });
-    let error = stage.observe().await.unwrap_err();
-    assert_eq!(error.kind, Kind::NotApplicable, "{error}");
+    let error = stage.capture().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotApplicable, "{error}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use firebreak_model::resource::ResourceKind;
 use firebreak_simulation::Effect;
 use firebreak_simulation::ec2::model::{Peer, Rule, SecurityGroup};
-use firebreak_spoke::actions::{Change, Observation};
+use firebreak_spoke::actions::{CapturedState, Change};
 
 use crate::actions::cases::{case, first_interface, instance_id};
 use crate::actions::stage::{ACCOUNT, REGION, Stage, empty, holds, resource};
@@ -17,7 +17,7 @@ async fn a_warm_isolation_takes_one_call_after_another_three_times() {
     let organization = empty(LATENCY);
     // Another instance in both VPCs is isolated already.
     let first = Stage::with(&case("isolate-instance"), organization.clone()).await;
-    let prior = first.observe().await.unwrap().prior;
+    let prior = first.capture().await.unwrap().prior;
     first.apply(&prior).await.unwrap();
     let second = organization.edit(|state| {
         let ec2 = state.ec2(ACCOUNT, REGION);
@@ -34,13 +34,13 @@ async fn a_warm_isolation_takes_one_call_after_another_three_times() {
     let resource = resource(ResourceKind::Instance { instance_id: second });
     let second = Stage { resource, ..first };
     let start = tokio::time::Instant::now();
-    let observation = second.observe().await.unwrap();
+    let captured = second.capture().await.unwrap();
     assert_eq!(start.elapsed().as_millis() / LATENCY.as_millis(), 1);
-    second.apply(&observation.prior).await.unwrap();
+    second.apply(&captured.prior).await.unwrap();
     assert_eq!(start.elapsed().as_millis() / LATENCY.as_millis(), 3);
-    assert!(holds(&second.verify(&observation.prior).await));
+    assert!(holds(&second.verify(&captured.prior).await));
     // The first still needs the groups.
-    let undone = second.undo(&observation.prior).await.unwrap();
+    let undone = second.undo(&captured.prior).await.unwrap();
     assert_eq!(undone.restored.len(), 2, "{undone:?}");
 }
 
@@ -48,7 +48,7 @@ async fn a_warm_isolation_takes_one_call_after_another_three_times() {
 async fn an_isolation_that_fails_never_leaves_the_instance_open() {
     for after in 0..40 {
         let stage = Stage::of(&case("isolate-instance")).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         let effect = Effect::Error { status: 403, code: "UnauthorizedOperation".to_owned() };
         let work = stage.apply(&prior);
         stopped(&stage.organization, after, &effect, work).await;
@@ -74,7 +74,7 @@ async fn a_rule_that_somebody_added_to_the_isolation_group_is_shown_and_taken_of
             group.egress.insert(Rule::all(Peer::Group(id)));
         }
     });
-    let Observation { prior, changes } = stage.observe().await.unwrap();
+    let CapturedState { prior, changes } = stage.capture().await.unwrap();
     let repairs = |it: &&Change| it.what.starts_with("rules of firebreak-isolation");
     assert_eq!(changes.iter().filter(repairs).count(), 2, "{changes:?}");
     stage.apply(&prior).await.unwrap();
@@ -92,9 +92,9 @@ async fn a_rule_that_somebody_added_to_the_isolation_group_is_shown_and_taken_of
 async fn a_rule_added_while_the_plan_waited_for_approval_is_taken_off() {
     let organization = empty(Duration::ZERO);
     let first = Stage::with(&case("isolate-instance"), organization.clone()).await;
-    let warm = first.observe().await.unwrap().prior;
+    let warm = first.capture().await.unwrap().prior;
     first.apply(&warm).await.unwrap();
-    let prior = first.observe().await.unwrap().prior;
+    let prior = first.capture().await.unwrap().prior;
     organization.edit(|state| {
         for group in state.ec2(ACCOUNT, REGION).groups.values_mut() {
             if group.name == "firebreak-isolation" {
@@ -111,7 +111,7 @@ async fn a_rule_added_while_the_plan_waited_for_approval_is_taken_off() {
 async fn groups_that_another_undo_deletes_meanwhile_are_made_again() {
     let organization = empty(Duration::ZERO);
     let stage = Stage::with(&case("isolate-instance"), organization.clone()).await;
-    let cold = stage.observe().await.unwrap().prior;
+    let cold = stage.capture().await.unwrap().prior;
     stage.apply(&cold).await.unwrap();
     let theirs = |group: &SecurityGroup| group.name.starts_with("firebreak-");
     // Warm groups that nobody uses, deleted after they were observed.
@@ -123,7 +123,7 @@ async fn groups_that_another_undo_deletes_meanwhile_are_made_again() {
             ec2.groups.insert(id, group);
         }
     });
-    let warm = stage.observe().await.unwrap().prior;
+    let warm = stage.capture().await.unwrap().prior;
     organization.edit(|state| {
         state.ec2(ACCOUNT, REGION).groups.retain(|_, group| !theirs(group));
     });
@@ -141,13 +141,13 @@ async fn an_interface_that_cannot_be_changed_or_came_since_is_not_called_isolate
         let interface = state.ec2(ACCOUNT, REGION).interfaces.get_mut(&id).unwrap();
         interface.requester_managed = true;
     });
-    let Observation { prior, changes } = stage.observe().await.unwrap();
+    let CapturedState { prior, changes } = stage.capture().await.unwrap();
     assert!(changes.iter().any(|change| change.after.starts_with("cannot be changed")));
     stage.apply(&prior).await.unwrap();
     assert!(!holds(&stage.verify(&prior).await));
 
     let stage = Stage::of(&case("isolate-instance")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     stage.organization.edit(|state| {
         let ec2 = state.ec2(ACCOUNT, REGION);
@@ -165,7 +165,7 @@ fn first_interface_of(stage: &Stage) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_group_that_was_deleted_since_keeps_its_interface_isolated_and_is_told() {
     let stage = Stage::of(&case("isolate-instance")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     stage.organization.edit(|state| {
         state.ec2(ACCOUNT, REGION).groups.retain(|_, group| group.name != "backup");

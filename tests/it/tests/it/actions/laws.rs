@@ -1,6 +1,6 @@
 //! The laws that every action obeys, for every case.
 
-use firebreak_model::error::Kind;
+use firebreak_model::error::ErrorKind;
 use firebreak_spoke::actions::{self, Reversal, Undone};
 
 use crate::actions::cases::{Case, cases};
@@ -11,14 +11,14 @@ use crate::actions::stops::{stopped, stops};
 fn restoring() -> impl Iterator<Item = Case> {
     cases()
         .into_iter()
-        .filter(|case| actions::find(case.action).unwrap().about.reversal == Reversal::Restored)
+        .filter(|case| actions::find(case.action).unwrap().spec.reversal == Reversal::Restored)
 }
 
 #[test]
 fn every_action_has_a_case() {
     let cases = cases();
     for entry in actions::all() {
-        let name = entry.about.name;
+        let name = entry.spec.name;
         assert!(cases.iter().any(|case| case.action == name), "{name}");
     }
 }
@@ -27,8 +27,8 @@ fn every_action_has_a_case() {
 async fn observing_changes_nothing_and_uses_reads_only() {
     for case in cases() {
         let stage = Stage::of(&case).await;
-        let observation = stage.observe().await.unwrap();
-        assert!(!observation.changes.is_empty(), "{}", case.name);
+        let captured = stage.capture().await.unwrap();
+        assert!(!captured.changes.is_empty(), "{}", case.name);
         assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
         assert!(stage.organization.calls().iter().all(|call| !call.mutating), "{}", case.name);
     }
@@ -38,7 +38,7 @@ async fn observing_changes_nothing_and_uses_reads_only() {
 async fn what_apply_does_is_read_back_and_not_before() {
     for case in cases() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         let verdict = stage.verify(&prior).await;
         assert!(!holds(&verdict), "{}: {verdict:?}", case.name);
         stage.apply(&prior).await.unwrap();
@@ -51,7 +51,7 @@ async fn what_apply_does_is_read_back_and_not_before() {
 async fn applying_twice_equals_applying_once() {
     for case in cases() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let once = stage.snapshot();
         assert_ne!(once, stage.before, "{}", case.name);
@@ -64,7 +64,7 @@ async fn applying_twice_equals_applying_once() {
 async fn undo_restores_exactly_and_undoing_twice_equals_undoing_once() {
     for case in restoring() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let undone = stage.undo(&prior).await.unwrap();
         assert!(
@@ -82,10 +82,10 @@ async fn undo_restores_exactly_and_undoing_twice_equals_undoing_once() {
 async fn what_is_kept_is_there_after_an_undo() {
     for case in cases() {
         let stage = Stage::of(&case).await;
-        if stage.entry.about.reversal != Reversal::Kept {
+        if stage.entry.spec.reversal != Reversal::Kept {
             continue;
         }
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let kept = stage.snapshot();
         let undone = stage.undo(&prior).await.unwrap();
@@ -100,7 +100,7 @@ async fn what_is_kept_is_there_after_an_undo() {
 async fn undo_without_apply_changes_nothing() {
     for case in cases() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default(), "{}", case.name);
         assert_eq!(stage.snapshot(), stage.before, "{}", case.name);
     }
@@ -110,7 +110,7 @@ async fn undo_without_apply_changes_nothing() {
 async fn what_somebody_changed_since_is_left_alone_and_told() {
     for case in restoring() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let theirs = stage.organization.edit(|state| {
             (case.disturb)(state, &stage.resource);
@@ -127,15 +127,20 @@ async fn what_somebody_changed_since_is_left_alone_and_told() {
 async fn a_resource_that_is_gone_is_told_and_nothing_is_changed() {
     for case in cases() {
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.organization.edit(|state| (case.remove)(state, &stage.resource));
         let gone = stage.snapshot();
         if gone == stage.before {
             continue; // An account is never gone.
         }
-        assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Gone, "{}", case.name);
+        assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Gone, "{}", case.name);
         if !case.outlives {
-            assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::Gone, "{}", case.name);
+            assert_eq!(
+                stage.apply(&prior).await.unwrap_err().kind,
+                ErrorKind::Gone,
+                "{}",
+                case.name
+            );
             assert_eq!(stage.snapshot(), gone, "{}", case.name);
         }
         let undone = stage.undo(&prior).await.unwrap();
@@ -149,7 +154,7 @@ async fn a_session_of_another_account_is_refused_before_any_call() {
     for case in cases() {
         let mut stage = Stage::of(&case).await;
         stage.resource.account = "222222222222".parse().unwrap();
-        assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused, "{}", case.name);
+        assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Refused, "{}", case.name);
         assert_eq!(stage.organization.call_count(), 0, "{}", case.name);
     }
 }
@@ -160,14 +165,14 @@ async fn an_apply_that_stops_at_any_call_is_undone_exactly() {
         for effect in stops() {
             for after in 0.. {
                 let stage = Stage::of(&case).await;
-                let prior = stage.observe().await.unwrap().prior;
+                let prior = stage.capture().await.unwrap().prior;
                 stage.organization.forget_calls();
                 let work = stage.apply(&prior);
                 let ended = stopped(&stage.organization, after, &effect, work).await;
                 let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
                 stage.undo(&prior).await.unwrap();
-                let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
-                assert_eq!(stage.snapshot(), stage.before, "{told}");
+                let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+                assert_eq!(stage.snapshot(), stage.before, "{text}");
                 if whole {
                     break;
                 }
@@ -182,19 +187,19 @@ async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
         for effect in stops() {
             for after in 0.. {
                 let stage = Stage::of(&case).await;
-                let prior = stage.observe().await.unwrap().prior;
+                let prior = stage.capture().await.unwrap().prior;
                 stage.organization.forget_calls();
                 let work = stage.apply(&prior);
                 let ended = stopped(&stage.organization, after, &effect, work).await;
                 let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
-                let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+                let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
                 stage.apply(&prior).await.unwrap();
                 let verdict = settled(&stage, &prior).await;
-                assert!(holds(&verdict), "{told}: {verdict:?}");
+                assert!(holds(&verdict), "{text}: {verdict:?}");
                 // What it left half done may still be under way: undo then waits.
-                if stage.entry.about.reversal == Reversal::Restored {
+                if stage.entry.spec.reversal == Reversal::Restored {
                     stage.undo(&prior).await.unwrap();
-                    assert_eq!(stage.snapshot(), stage.before, "{told}");
+                    assert_eq!(stage.snapshot(), stage.before, "{text}");
                 }
                 if whole {
                     break;
@@ -210,15 +215,15 @@ async fn an_undo_that_stops_at_any_call_converges_when_it_runs_again() {
         for effect in stops() {
             for after in 0.. {
                 let stage = Stage::of(&case).await;
-                let prior = stage.observe().await.unwrap().prior;
+                let prior = stage.capture().await.unwrap().prior;
                 stage.apply(&prior).await.unwrap();
                 stage.organization.forget_calls();
                 let work = stage.undo(&prior);
                 let ended = stopped(&stage.organization, after, &effect, work).await;
                 let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
                 stage.undo(&prior).await.unwrap();
-                let told = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
-                assert_eq!(stage.snapshot(), stage.before, "{told}");
+                let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+                assert_eq!(stage.snapshot(), stage.before, "{text}");
                 if whole {
                     break;
                 }

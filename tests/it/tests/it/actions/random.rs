@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
-use firebreak_model::error::{ActionError, Kind};
-use firebreak_spoke::actions::{self, Reversal, Undone, Verdict};
+use firebreak_model::error::{ActionError, ErrorKind};
+use firebreak_spoke::actions::{self, Reversal, Undone, Verification};
 
 use crate::actions::cases::{Case, cases};
 use crate::actions::stage::{Stage, empty, pending, settled};
@@ -43,7 +43,7 @@ async fn the_laws_hold_in_random_states_and_every_declared_permission_is_used_an
     }
     let (mut violations, mut states, mut needs) = (Vec::new(), 0, 0);
     for entry in actions::all() {
-        let about = &entry.about;
+        let about = &entry.spec;
         let Some(action) = tried.remove(about.name) else {
             violations.push(format!("{} has no case", about.name));
             continue;
@@ -106,40 +106,40 @@ async fn needed(case: &Case, seed: u64, permission: &str) -> Result<(), String> 
     let denied = format!("is not authorized to perform {permission}");
     match life(&stage).await {
         Err(error)
-            if matches!(error.kind, Kind::Denied | Kind::Refused)
+            if matches!(error.kind, ErrorKind::Denied | ErrorKind::Refused)
                 && error.message.contains(&denied) =>
         {
             Ok(())
         }
         Err(error) => Err(format!("another failure, {:?}: {}", error.kind, error.message)),
-        Ok(told) if told.iter().any(|it| it.contains(&denied)) => Ok(()),
-        Ok(told) => Err(format!("nothing fails: {told:?}")),
+        Ok(described) if described.iter().any(|it| it.contains(&denied)) => Ok(()),
+        Ok(described) => Err(format!("nothing fails: {described:?}")),
     }
 }
 
 /// All that the laws do to an action, up to the first error.
 async fn life(stage: &Stage) -> Result<Vec<String>, ActionError> {
-    let observation = stage.observe().await?;
-    let prior = &observation.prior;
-    let mut told = Vec::new();
-    if !observation.changes.is_empty() {
+    let captured = stage.capture().await?;
+    let prior = &captured.prior;
+    let mut described = Vec::new();
+    if !captured.changes.is_empty() {
         stage.undo(prior).await?;
         stage.apply(prior).await?;
         stage.apply(prior).await?;
     }
     for _ in 0..50 {
         let verdict = stage.read_back(prior).await?;
-        told.push(format!("{verdict:?}"));
-        if !matches!(verdict, Verdict::Pending(_)) {
+        described.push(format!("{verdict:?}"));
+        if !matches!(verdict, Verification::InProgress(_)) {
             break;
         }
         tokio::time::sleep(Duration::from_secs(15)).await;
         stage.apply(prior).await?;
     }
-    if !observation.changes.is_empty() {
-        told.push(format!("{:?}", stage.undo(prior).await?));
+    if !captured.changes.is_empty() {
+        described.push(format!("{:?}", stage.undo(prior).await?));
     }
-    Ok(told)
+    Ok(described)
 }
 
 /// One state through the whole life of an action.
@@ -148,20 +148,22 @@ async fn lawful(case: &Case, stage: &Stage) -> Result<(), String> {
     let unchanged = |what: &str| {
         if stage.snapshot() == before { Ok(()) } else { Err(format!("{what} changed something")) }
     };
-    let observation = match stage.observe().await {
-        Ok(observation) => observation,
+    let captured = match stage.capture().await {
+        Ok(captured) => captured,
         // A state in which the action has nothing to do, and says so.
         Err(error)
-            if matches!(error.kind, Kind::NotApplicable | Kind::Refused | Kind::Gone)
-                && !error.message.is_empty() =>
+            if matches!(
+                error.kind,
+                ErrorKind::NotApplicable | ErrorKind::Refused | ErrorKind::Gone
+            ) && !error.message.is_empty() =>
         {
             return unchanged("a refusal");
         }
         Err(error) => return Err(format!("cannot observe: {error}")),
     };
     unchanged("observing")?;
-    let prior = &observation.prior;
-    if observation.changes.is_empty() {
+    let prior = &captured.prior;
+    if captured.changes.is_empty() {
         // All is as it should be: the engine only reads back.
         pending(stage, prior).await;
         return unchanged("reading back");
@@ -178,7 +180,7 @@ async fn lawful(case: &Case, stage: &Stage) -> Result<(), String> {
         return Err("applying twice is not applying once".to_owned());
     }
     settled(stage, prior).await;
-    if stage.entry.about.reversal != Reversal::Restored {
+    if stage.entry.spec.reversal != Reversal::Restored {
         return Ok(());
     }
     let undone = stage.undo(prior).await.map_err(|error| format!("cannot undo: {error}"))?;

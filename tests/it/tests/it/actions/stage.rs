@@ -8,14 +8,16 @@ use std::time::Duration;
 use fastrand::Rng;
 use firebreak_aws::config;
 use firebreak_client::grant::Grant;
-use firebreak_client::pace::Pace;
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::error::ActionError;
 use firebreak_model::resource::{Region, Resource, ResourceKind};
 use firebreak_simulation::{Options, Organization};
-use firebreak_spoke::account::Account;
-use firebreak_spoke::actions::{self, Entry, Observation, Scope, Undone, Verdict};
+use firebreak_spoke::account::AccountSession;
+use firebreak_spoke::actions::{
+    self, ActionContext, CapturedState, RegisteredAction, Undone, Verification,
+};
 use firebreak_spoke::permissions::{self, Effect};
-use firebreak_spoke::seen::Seen;
+use firebreak_spoke::read_cache::ReadCache;
 use serde_json::{Value, json};
 
 use crate::actions::cases::Case;
@@ -28,10 +30,10 @@ pub(crate) const READER: &str = "FirebreakReader";
 pub(crate) struct Stage {
     pub(crate) organization: Organization,
     pub(crate) resource: Resource,
-    pub(crate) entry: &'static Entry,
+    pub(crate) entry: &'static RegisteredAction,
     pub(crate) parameters: Value,
-    pub(crate) reader: Account,
-    pub(crate) spoke: Account,
+    pub(crate) reader: AccountSession,
+    pub(crate) spoke: AccountSession,
     pub(crate) before: Value,
     pub(crate) remote_addresses: Vec<String>,
     pub(crate) forgive: fn(&mut Value),
@@ -43,7 +45,7 @@ pub(crate) fn allow(actions: &[&str]) -> Value {
 
 /// The policy that the rendered role of this action comes to in the account, in
 /// one document: only what `allowed` lets through, and all that is denied.
-pub(crate) fn rendered(entry: &Entry, allowed: impl Fn(&str) -> bool) -> Value {
+pub(crate) fn rendered(entry: &RegisteredAction, allowed: impl Fn(&str) -> bool) -> Value {
     let mut statements = permissions::statements(&[entry]).unwrap();
     for statement in &mut statements {
         if statement.effect == Effect::Allow {
@@ -81,7 +83,7 @@ pub(crate) fn empty(latency: Duration) -> Organization {
     organization
 }
 
-pub(crate) async fn session(organization: &Organization, role: &str) -> Account {
+pub(crate) async fn session(organization: &Organization, role: &str) -> AccountSession {
     let region: Region = REGION.parse().unwrap();
     let credentials = organization.role_session(ACCOUNT, role, "firebreak");
     let sdk = config::with_http_client(
@@ -91,9 +93,9 @@ pub(crate) async fn session(organization: &Organization, role: &str) -> Account 
         &region,
     )
     .await;
-    let pace = Pace::new(100, NonZeroU32::MIN);
+    let pace = RateLimits::new(100, NonZeroU32::MIN);
     let (account, partition) = (ACCOUNT.parse().unwrap(), "aws".parse().unwrap());
-    Account::new(Grant {
+    AccountSession::new(Grant {
         config: &sdk,
         credentials: &credentials,
         account,
@@ -120,7 +122,7 @@ impl Stage {
         permission: Option<&str>,
     ) -> Self {
         let entry = actions::find(case.action).unwrap();
-        let about = &entry.about;
+        let about = &entry.spec;
         let reads = |it: &str| about.reads.contains(&it) && Some(it) != permission;
         let declared =
             |it: &str| reads(it) || (about.writes.contains(&it) && Some(it) != permission);
@@ -146,8 +148,12 @@ impl Stage {
         }
     }
 
-    pub(crate) fn scope<'a>(&'a self, account: &'a Account, seen: &'a Seen) -> Scope<'a> {
-        Scope {
+    pub(crate) fn scope<'a>(
+        &'a self,
+        account: &'a AccountSession,
+        cache: &'a ReadCache,
+    ) -> ActionContext<'a> {
+        ActionContext {
             account,
             resource: &self.resource,
             response: "r-0001",
@@ -155,28 +161,34 @@ impl Stage {
             remote_addresses: &self.remote_addresses,
             now: self.organization.now(),
             spoke_role: SPOKE,
-            seen,
+            cache,
         }
     }
 
-    pub(crate) async fn observe(&self) -> Result<Observation<Value>, ActionError> {
-        self.entry.observe(self.scope(&self.reader, &Seen::default()), &self.parameters).await
+    pub(crate) async fn capture(&self) -> Result<CapturedState<Value>, ActionError> {
+        self.entry.capture(self.scope(&self.reader, &ReadCache::default()), &self.parameters).await
     }
 
     pub(crate) async fn apply(&self, prior: &Value) -> Result<(), ActionError> {
-        self.entry.apply(self.scope(&self.spoke, &Seen::default()), &self.parameters, prior).await
+        self.entry
+            .apply(self.scope(&self.spoke, &ReadCache::default()), &self.parameters, prior)
+            .await
     }
 
-    pub(crate) async fn verify(&self, prior: &Value) -> Verdict {
+    pub(crate) async fn verify(&self, prior: &Value) -> Verification {
         self.read_back(prior).await.unwrap()
     }
 
-    pub(crate) async fn read_back(&self, prior: &Value) -> Result<Verdict, ActionError> {
-        self.entry.verify(self.scope(&self.reader, &Seen::default()), &self.parameters, prior).await
+    pub(crate) async fn read_back(&self, prior: &Value) -> Result<Verification, ActionError> {
+        self.entry
+            .verify(self.scope(&self.reader, &ReadCache::default()), &self.parameters, prior)
+            .await
     }
 
     pub(crate) async fn undo(&self, prior: &Value) -> Result<Undone, ActionError> {
-        self.entry.undo(self.scope(&self.spoke, &Seen::default()), &self.parameters, prior).await
+        self.entry
+            .undo(self.scope(&self.spoke, &ReadCache::default()), &self.parameters, prior)
+            .await
     }
 
     pub(crate) fn snapshot(&self) -> Value {
@@ -198,10 +210,10 @@ impl Stage {
 }
 
 /// Reads back until nothing is under way any more.
-pub(crate) async fn pending(stage: &Stage, prior: &Value) -> Verdict {
+pub(crate) async fn pending(stage: &Stage, prior: &Value) -> Verification {
     for _ in 0..200 {
         match stage.verify(prior).await {
-            Verdict::Pending(_) => tokio::time::sleep(Duration::from_secs(5)).await,
+            Verification::InProgress(_) => tokio::time::sleep(Duration::from_secs(5)).await,
             verdict => return verdict,
         }
     }
@@ -210,10 +222,10 @@ pub(crate) async fn pending(stage: &Stage, prior: &Value) -> Verdict {
 
 /// Reads back until nothing is under way any more, with what a delivery does
 /// that finds it still under way: it applies again.
-pub(crate) async fn settled(stage: &Stage, prior: &Value) -> Verdict {
+pub(crate) async fn settled(stage: &Stage, prior: &Value) -> Verification {
     for _ in 0..50 {
         match stage.verify(prior).await {
-            Verdict::Pending(_) => tokio::time::sleep(Duration::from_secs(15)).await,
+            Verification::InProgress(_) => tokio::time::sleep(Duration::from_secs(15)).await,
             verdict => return verdict,
         }
         stage.apply(prior).await.unwrap();
@@ -239,6 +251,6 @@ fn difference(path: &str, before: &Value, now: &Value) -> Option<String> {
     }
 }
 
-pub(crate) fn holds(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Holds(_))
+pub(crate) fn holds(verdict: &Verification) -> bool {
+    matches!(verdict, Verification::InEffect(_))
 }

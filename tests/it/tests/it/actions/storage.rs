@@ -1,6 +1,6 @@
 //! What is particular to the actions on buckets.
 
-use firebreak_model::error::Kind;
+use firebreak_model::error::ErrorKind;
 use firebreak_simulation::s3::model::PublicAccessBlock;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ async fn a_restricted_bucket_is_closed_to_everyone_and_open_again_afterwards() {
     let stage = Stage::of(&case("restrict-bucket-policy of a public bucket")).await;
     let open = || stage.organization.edit(|state| state.s3.anyone_can_read("data"));
     assert!(open());
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     assert!(!open());
     stage.undo(&prior).await.unwrap();
@@ -22,7 +22,7 @@ async fn a_restricted_bucket_is_closed_to_everyone_and_open_again_afterwards() {
 #[tokio::test(start_paused = true)]
 async fn a_statement_that_somebody_added_since_survives_apply_and_undo() {
     let stage = Stage::of(&case("restrict-bucket-policy of a bucket with one")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     let more = theirs().replace("Theirs", "AddedSince");
     stage.organization.edit(|state| {
         state.s3.buckets.get_mut("data").unwrap().policy = Some(more.clone());
@@ -41,7 +41,7 @@ async fn a_public_policy_that_could_not_be_put_again_is_not_touched() {
     let stage = Stage::of(&case("restrict-bucket-policy of a public bucket")).await;
     let block = PublicAccessBlock { block_public_policy: true, ..PublicAccessBlock::default() };
     stage.organization.edit(|state| state.s3.account_blocks.insert(ACCOUNT.to_owned(), block));
-    assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused);
+    assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Refused);
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +50,7 @@ async fn a_policy_that_grows_too_long_fails_the_plan() {
     let except: Vec<String> =
         (0..500).map(|it| format!("arn:aws:iam::{ACCOUNT}:role/a-role-{it:04}")).collect();
     stage.parameters = json!({ "except": except });
-    let error = stage.observe().await.unwrap_err();
+    let error = stage.capture().await.unwrap_err();
     assert!(error.message.contains("20480"), "{error}");
 }
 
@@ -59,21 +59,21 @@ async fn public_grants_that_could_not_be_put_back_are_not_touched() {
     let stage = Stage::of(&case("private-acl of a public bucket")).await;
     let block = PublicAccessBlock { block_public_acls: true, ..PublicAccessBlock::default() };
     stage.organization.edit(|state| state.s3.account_blocks.insert(ACCOUNT.to_owned(), block));
-    assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused);
+    assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Refused);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bucket_whose_acls_are_disabled_has_none_to_make_private() {
     let stage = Stage::of(&case("private-acl of a public bucket")).await;
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     let disable = |disabled: bool| {
         stage.organization.edit(|state| {
             state.s3.buckets.get_mut("data").unwrap().acls_disabled = disabled;
         });
     };
     disable(true);
-    assert_eq!(stage.observe().await.unwrap_err().kind, Kind::NotApplicable);
-    assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::NotApplicable);
+    assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::NotApplicable);
+    assert_eq!(stage.apply(&prior).await.unwrap_err().kind, ErrorKind::NotApplicable);
     disable(false);
     stage.apply(&prior).await.unwrap();
     disable(true);
@@ -88,7 +88,7 @@ async fn versioning_is_suspended_again_only_where_it_was() {
         ("enable-versioning of a bucket that never had it", "Enabled"),
     ] {
         let stage = Stage::of(&case(name)).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         assert!(holds(&stage.verify(&prior).await), "{name}");
         stage.undo(&prior).await.unwrap();
@@ -111,7 +111,7 @@ async fn every_action_on_buckets_follows_the_bucket_to_its_region() {
         stage.organization.edit(|state| {
             "us-west-2".clone_into(&mut state.s3.buckets.get_mut("data").unwrap().region);
         });
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         assert!(holds(&stage.verify(&prior).await), "{name}");
         stage.undo(&prior).await.unwrap();
@@ -131,16 +131,16 @@ async fn a_bucket_whose_account_blocks_everything_needs_no_block_of_its_own() {
         state.s3.account_blocks.insert(ACCOUNT.to_owned(), all);
         state.s3.managed_by_organization.push(ACCOUNT.to_owned());
     });
-    let observation = stage.observe().await.unwrap();
-    assert!(observation.changes.is_empty(), "{:?}", observation.changes);
-    assert!(holds(&stage.verify(&observation.prior).await));
+    let captured = stage.capture().await.unwrap();
+    assert!(captured.changes.is_empty(), "{:?}", captured.changes);
+    assert!(holds(&stage.verify(&captured.prior).await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rule_that_was_off_before_stays_off() {
     for name in ["suspend-replication", "suspend-lifecycle"] {
         let stage = Stage::of(&case(name)).await;
-        let changes = stage.observe().await.unwrap().changes;
+        let changes = stage.capture().await.unwrap().changes;
         assert_eq!(changes.len(), 2, "{name}: {changes:?}");
     }
 }

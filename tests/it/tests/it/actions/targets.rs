@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use firebreak_model::error::Kind;
+use firebreak_model::error::ErrorKind;
 use firebreak_model::resource::ResourceKind;
-use firebreak_spoke::actions::{Observation, Undone};
+use firebreak_spoke::actions::{CapturedState, Undone};
 use serde_json::json;
 
 use crate::actions::cases::{case, cases, instance_id};
@@ -17,8 +17,8 @@ async fn a_terminated_instance_is_told_as_such() {
         let stage = Stage::of(&case(name)).await;
         let id = instance_id(&stage.resource);
         stage.organization.edit(|state| state.ec2(ACCOUNT, REGION).terminate(&id));
-        let error = stage.observe().await.unwrap_err();
-        assert_eq!(error.kind, Kind::Gone, "{name}");
+        let error = stage.capture().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Gone, "{name}");
         assert!(error.message.contains("terminated"), "{name}: {error}");
     }
 }
@@ -33,7 +33,7 @@ async fn stolen_credentials_of_an_instance_end_and_its_neighbours_live_on() {
         organization.attempt(credentials, REGION, "s3:GetObject", "arn:aws:s3:::data/x").is_ok()
     };
     assert!(may(&stolen) && may(&neighbour));
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     assert!(!may(&stolen) && may(&neighbour));
     stage.undo(&prior).await.unwrap();
@@ -48,7 +48,7 @@ async fn sessions_that_began_before_end_and_later_ones_do_not() {
         organization.attempt(credentials, REGION, "s3:GetObject", "arn:aws:s3:::data/x").is_ok()
     };
     let stolen = organization.role_session(ACCOUNT, "web", "somebody");
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
     assert!(!may(&stolen));
     tokio::time::advance(Duration::from_mins(1)).await;
@@ -63,7 +63,7 @@ async fn a_principal_of_the_same_name_is_never_touched() {
             continue;
         }
         let stage = Stage::of(&case).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
         let after = stage.snapshot();
         let same = |pointer: &str| stage.before.pointer(pointer) == after.pointer(pointer);
@@ -79,7 +79,7 @@ async fn a_role_that_was_made_anew_is_another_role() {
         let role = state.iam(ACCOUNT).roles.get_mut("web").unwrap();
         role.identity.id = "AROAANOTHER".to_owned();
     });
-    assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused);
+    assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Refused);
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,8 +98,8 @@ async fn protected_roles_are_refused_by_every_action_that_changes_roles() {
                 stage.organization.add_role(ACCOUNT, path, name, json!({}), allow(&["s3:*"]));
             }
             stage.resource.kind = ResourceKind::Role { name: name.to_owned() };
-            let error = stage.observe().await.unwrap_err();
-            assert_eq!(error.kind, Kind::Refused, "{template} {name}: {error}");
+            let error = stage.capture().await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Refused, "{template} {name}: {error}");
         }
         let stage = Stage::of(&case("revoke-instance-credentials")).await;
         if name != SPOKE {
@@ -108,8 +108,8 @@ async fn protected_roles_are_refused_by_every_action_that_changes_roles() {
         stage.organization.edit(|state| {
             state.iam(ACCOUNT).profiles.get_mut("web").unwrap().role = Some(name.to_owned());
         });
-        let error = stage.observe().await.unwrap_err();
-        assert_eq!(error.kind, Kind::Refused, "{name}: {error}");
+        let error = stage.capture().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Refused, "{name}: {error}");
     }
 }
 
@@ -123,7 +123,7 @@ async fn undo_leaves_a_key_that_was_already_off() {
         }
     });
     let before = stage.snapshot();
-    let Observation { prior, changes } = stage.observe().await.unwrap();
+    let CapturedState { prior, changes } = stage.capture().await.unwrap();
     assert!(changes.is_empty());
     stage.apply(&prior).await.unwrap();
     assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default());
@@ -136,14 +136,14 @@ async fn a_bucket_of_another_account_is_refused_and_not_touched() {
         ["block-public-access of a bucket with some flags", "tag-resource on a bucket with tags"]
     {
         let stage = Stage::of(&case(name)).await;
-        let prior = stage.observe().await.unwrap().prior;
+        let prior = stage.capture().await.unwrap().prior;
         let theirs = stage.organization.edit(|state| {
             let bucket = state.s3.buckets.get_mut("data").unwrap();
             bucket.account = "222222222222".to_owned();
             bucket.clone()
         });
-        assert_eq!(stage.observe().await.unwrap_err().kind, Kind::Refused, "{name}");
-        assert_eq!(stage.apply(&prior).await.unwrap_err().kind, Kind::Refused, "{name}");
+        assert_eq!(stage.capture().await.unwrap_err().kind, ErrorKind::Refused, "{name}");
+        assert_eq!(stage.apply(&prior).await.unwrap_err().kind, ErrorKind::Refused, "{name}");
         let now = stage.organization.edit(|state| state.s3.buckets["data"].clone());
         assert_eq!(now, theirs, "{name}");
     }
@@ -153,7 +153,7 @@ async fn a_bucket_of_another_account_is_refused_and_not_touched() {
 async fn an_account_whose_block_an_organization_policy_manages_is_told_so() {
     let stage = Stage::of(&case("block-public-access of an account without a block")).await;
     stage.organization.edit(|state| state.s3.managed_by_organization.push(ACCOUNT.to_owned()));
-    let prior = stage.observe().await.unwrap().prior;
+    let prior = stage.capture().await.unwrap().prior;
     let error = stage.apply(&prior).await.unwrap_err();
     assert!(error.to_string().contains("organization policy"), "{error}");
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use firebreak_aws::ledger::Ledger;
+use firebreak_aws::store::Store;
 use firebreak_demo::world::{Attack, event};
 use serde_json::Value;
 
@@ -27,8 +27,8 @@ fn export_and_verify_in_the_table_and_without_it() {
     let now = served.world.organization.now();
     let chained = served.runtime.block_on(async {
         let config = served.world.hub_config().await.unwrap();
-        let ledger = Ledger::new(&config, &served.world.settings());
-        ledger.chain_due(served.world.organization.now(), 1_000).await.unwrap()
+        let store = Store::new(&config, &served.world.settings());
+        store.chain_due(served.world.organization.now(), 1_000).await.unwrap()
     });
     assert!(chained >= 2, "{chained} at {now}");
 

@@ -96,23 +96,23 @@ fn deployed(command: &str) -> Option<(String, BTreeSet<String>)> {
 #[test]
 fn the_guide_gives_each_template_what_it_needs_and_nothing_else() {
     let guide = read("docs/deploy.md");
-    let mut told = BTreeSet::new();
+    let mut described = BTreeSet::new();
     for block in blocks(&guide, "sh") {
         for command in block.replace("\\\n", " ").lines() {
             if let Some((name, given)) = deployed(command) {
                 check(&name, &given);
-                told.insert(name);
+                described.insert(name);
             }
         }
     }
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(described.len(), 5, "{described:?}");
 }
 
 /// Parameters begin with a capital letter, arguments of Terraform with a small one.
 #[test]
 fn the_terraform_module_gives_each_template_what_it_needs_and_nothing_else() {
     let module = read("examples/terraform/main.tf");
-    let mut told = BTreeSet::new();
+    let mut described = BTreeSet::new();
     for resource in module.split("\nresource ").skip(1) {
         let Some((_, rest)) = resource.split_once("${local.templates}/") else { continue };
         let (name, _) = rest.split_once('"').unwrap();
@@ -123,7 +123,7 @@ fn the_terraform_module_gives_each_template_what_it_needs_and_nothing_else() {
         let all = check(name, &given);
         // The provider wants every parameter of a StackSet.
         assert!(name != "spoke.yaml" || given == all, "{given:?}");
-        told.insert(name);
+        described.insert(name);
     }
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(described.len(), 5, "{described:?}");
 }

@@ -43,8 +43,9 @@ fn the_commands_that_need_no_aws_tell_what_is_wrong_with_hostile_files() {
         ] {
             let (code, out, err) = run(arguments);
             let parse = arguments[0] == "findings";
-            let told = if parse { out.contains("rejected") } else { err.starts_with("error: ") };
-            assert!(told, "{name}: {arguments:?} {code:?} {out:.300} {err:.300}");
+            let described =
+                if parse { out.contains("rejected") } else { err.starts_with("error: ") };
+            assert!(described, "{name}: {arguments:?} {code:?} {out:.300} {err:.300}");
             let expected =
                 if parse { matches!(code, Some(0)) } else { matches!(code, Some(1 | 2)) };
             assert!(expected, "{name}: {arguments:?} {code:?} {err:.300}");

@@ -32,7 +32,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 #[test]
 fn policies_are_checked_and_explained() {
     let (code, out, err) = run(&["policy", "check", "policies"]);
-    assert_eq!((code, out.contains("7 document(s) are sound")), (Some(0), true), "{out}{err}");
+    assert_eq!((code, out.contains("7 document(s) OK")), (Some(0), true), "{out}{err}");
     let (_, out, _) = run(&["policy", "check", "policies", "--output", "json"]);
     let checked: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(checked["documents"].as_array().unwrap().len(), 7);
@@ -60,22 +60,22 @@ fn a_finding_type_that_there_is_not_is_doubted_and_the_document_is_sound() {
     let rule = "attach: r-ab12\nrules: [{ name: a, mode: observe, when: { type: [\"Recon:EC2/Protscan\"] } }]\n";
     fs::write(&file, rule).unwrap();
     let (code, out, err) = run(&["policy", "check", file.to_str().unwrap()]);
-    assert_eq!((code, out.as_str()), (Some(0), "1 document(s) are sound\n"), "{err}");
+    assert_eq!((code, out.as_str()), (Some(0), "1 document(s) OK\n"), "{err}");
     assert!(err.starts_with("warning: ") && err.contains("mean `Recon:EC2/Portscan`?"), "{err}");
 }
 
 #[test]
 fn every_mistake_of_every_file_is_told_at_once() {
-    let folder = folder("mistakes");
+    let folder = folder("issues");
     fs::write(folder.join("a.yaml"), "attach: r-ab12\ncieling: auto\n").unwrap();
     fs::write(folder.join("b.yaml"), "attach: Prod\nrules: [{ name: x }]\n").unwrap();
     let (code, _, err) = run(&["policy", "check", folder.to_str().unwrap()]);
     assert_eq!(code, Some(1));
     let (code, out, _) = run(&["policy", "check", folder.to_str().unwrap(), "--output", "json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, told["mistakes"].as_array().unwrap().len()), (Some(1), 3), "{out}");
+    let described: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, described["issues"].as_array().unwrap().len()), (Some(1), 3), "{out}");
     assert_eq!(
-        (&told["mistakes"][0]["line"], &told["mistakes"][0]["help"]),
+        (&described["issues"][0]["line"], &described["issues"][0]["help"]),
         (&2.into(), &"did you mean `ceiling`?".into())
     );
     for part in ["3 mistake(s)", "a.yaml:2:1", "did you mean `ceiling`?", "b.yaml:1:9", "b.yaml:2:"]
@@ -215,7 +215,7 @@ fn a_document_is_found_whatever_the_case_of_its_extension() {
     fs::write(folder.join("work.Yml"), "\u{feff}attach: ou-ab12-work1111\r\n").unwrap();
     fs::write(folder.join(".root.yaml.swp.yaml"), "no document\n").unwrap();
     let (code, out, err) = run(&["policy", "check", folder.to_str().unwrap()]);
-    assert_eq!((code, out.as_str()), (Some(0), "2 document(s) are sound\n"), "{err}");
+    assert_eq!((code, out.as_str()), (Some(0), "2 document(s) OK\n"), "{err}");
 }
 
 #[test]

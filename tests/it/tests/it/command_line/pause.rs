@@ -21,9 +21,9 @@ fn what_is_there_is_paused_and_resumed_and_a_typing_error_is_refused() {
     assert_eq!((code, said.trim()), (Some(0), "nothing is paused"));
     let (code, said) = run(&["pause", "--ou", "ou-fb01-sandbox1", "--reason", "a game day"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("in force") && said.contains("a game day"), "{said}");
-    let (code, said) = run(&["resume", "--ou", "ou-fb01-sandbox1"]);
+    assert!(said.contains("paused") && said.contains("a game day"), "{said}");
+    let (code, said) = run(&["unpause", "--ou", "ou-fb01-sandbox1"]);
     assert_eq!(code, Some(0), "{said}");
-    let (code, said) = run(&["resume", "--ou", "ou-fb01-sandbox1"]);
+    let (code, said) = run(&["unpause", "--ou", "ou-fb01-sandbox1"]);
     assert_eq!(code, Some(1), "{said}");
 }

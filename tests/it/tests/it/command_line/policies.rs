@@ -5,7 +5,7 @@ use std::fs;
 
 use firebreak_aws::policies::Author;
 use firebreak_demo::world::{Attack, event};
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_simulation::{Effect, Fault};
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn push_decide_move_decide_again_break_fail_closed_and_roll_back() {
     let served = served();
     let (sandbox, production, observed) = (0, 1, 3);
     let pushed = served.text(&["policy", "push", "policies", "--yes", "--note", "the first"], "");
-    assert!(pushed.contains("7 document(s) are sound, 114 policy test(s) pass"), "{pushed}");
+    assert!(pushed.contains("7 document(s) OK, 114 policy test(s) pass"), "{pushed}");
     assert!(pushed.contains("ou-fb01-sandbox1 (sandbox.yaml) comes"), "{pushed}");
     assert!(pushed.contains("version 1 is in force"), "{pushed}");
 
@@ -64,7 +64,7 @@ fn push_decide_move_decide_again_break_fail_closed_and_roll_back() {
     // A newer program, or another hand, puts a document in force that this one cannot read.
     served.runtime.block_on(async {
         let config = served.world.hub_config().await.unwrap();
-        let policies = Responder::new(&config, served.world.settings()).policies;
+        let policies = Engine::new(&config, served.world.settings()).policies;
         let before = policies.version().await.unwrap();
         let mut documents = policies.documents(&before).await.unwrap();
         for document in &mut documents {

@@ -61,11 +61,11 @@ fn push_plan_respond_list_show_and_undo() {
     assert!(undone.contains("is undone"), "{undone}");
     assert!(served.reaches_internet());
     let held = served.text(&["respond", "--event", "-"], &event_of(&served, 2));
-    assert!(held.contains("heldoff") && held.contains("responses release"), "{held}");
+    assert!(held.contains("suppressed") && held.contains("responses release"), "{held}");
 
     // A release lets the next finding contain again, and one step can be undone.
     let released = served.text(&["responses", "release", id], "");
-    assert!(released.contains("is answered at"), "{released}");
+    assert!(released.contains("are handled again"), "{released}");
     let again =
         served.text(&["respond", "--event", "-", "--output", "json"], &event_of(&served, 3));
     let again: Value = serde_json::from_str(&again).unwrap();
@@ -78,19 +78,19 @@ fn push_plan_respond_list_show_and_undo() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 
     // A hold by itself, for good reason; --hold 0 places none.
-    let longer = ["responses", "hold", id, "--for", "2h", "--reason", "forensics"];
-    assert!(served.text(&longer, "").contains("alone until"));
-    let output = served.run(&["responses", "hold", id, "--for", "soon"], "");
+    let longer = ["responses", "suppress", id, "--for", "2h", "--reason", "forensics"];
+    assert!(served.text(&longer, "").contains("are suppressed until"));
+    let output = served.run(&["responses", "suppress", id, "--for", "soon"], "");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     served.text(&["responses", "release", id], "");
-    let undo = ["responses", "undo", id, "--force-drift", "--hold", "0", "--yes"];
+    let undo = ["responses", "undo", id, "--force-drift", "--suppress", "0", "--yes"];
     let whole = served.text(&undo, "");
-    assert!(whole.contains("is undone") && !whole.contains("hold  "), "{whole}");
+    assert!(whole.contains("is undone") && !whole.contains("suppress  "), "{whole}");
 
     // Nothing is due.
     assert_eq!(
         served.text(&["sweep"], ""),
-        "0 response(s) looked at, 0 told, 0 to be told later, 0 failed\n"
+        "0 response(s) processed, 0 notification(s) delivered, 0 pending, 0 failed\n"
     );
     drop(served.runtime);
 }
@@ -98,11 +98,11 @@ fn push_plan_respond_list_show_and_undo() {
 #[test]
 fn the_exit_code_tells_a_no_from_a_failure_of_aws() {
     let served = served();
-    let fails = |arguments: &[&str], input: &str, code: i32, told: &[&str]| {
+    let fails = |arguments: &[&str], input: &str, code: i32, described: &[&str]| {
         let output = served.run(arguments, input);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
-        for part in told {
+        for part in described {
             assert!(error.contains(part), "{arguments:?}: {part}: {error}");
         }
     };

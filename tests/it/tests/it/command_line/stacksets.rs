@@ -50,8 +50,8 @@ fn a_stale_template_fails_and_what_differs_is_shown() {
     assert!(err.contains("is not what the actions declare") && err.contains("--write"), "{err}");
     assert_eq!(fs::read_to_string(&path).unwrap(), stale, "a check writes nothing");
     let (code, out, _) = render(&["--check", file, "--output", "json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &told["current"]), (Some(1), &Value::Bool(false)), "{out}");
+    let described: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &described["current"]), (Some(1), &Value::Bool(false)), "{out}");
     // A file that is there keeps what is written by hand.
     fs::write(&path, stale.replace("Default: FirebreakHub", "Default: OurHub")).unwrap();
     let (code, out, err) = render(&["--write", file]);
@@ -69,10 +69,10 @@ fn a_role_for_some_actions_has_their_permissions_and_parameters_only() {
     assert!(out.contains("iam:UpdateAccessKey") && out.contains("AWSDenyAll"), "{out}");
     assert!(!out.contains("EvidenceBuckets") && !out.contains("ec2:StopInstances"), "{out}");
     let (_, out, _) = render(&["--actions", "deny-all", "--output", "json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["actions"], serde_json::json!(["deny-all"]));
-    assert_eq!(told["parameters"], serde_json::json!([]));
-    assert_eq!(told["statements"][0]["Sid"], "ReadBeforeChanging");
+    let described: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(described["actions"], serde_json::json!(["deny-all"]));
+    assert_eq!(described["parameters"], serde_json::json!([]));
+    assert_eq!(described["statements"][0]["Sid"], "ReadBeforeChanging");
     // What was rendered for some is stale for all, and not for the same.
     let folder = folder("template-of-some");
     let path = folder.join("spoke.yaml");

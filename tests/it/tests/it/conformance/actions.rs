@@ -8,12 +8,12 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use firebreak_client::grant::Grant;
-use firebreak_client::pace::Pace;
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::error::ActionError;
 use firebreak_model::resource::Resource;
-use firebreak_spoke::account::Account;
-use firebreak_spoke::actions::{self, Entry, Reversal, Scope, Verdict};
-use firebreak_spoke::seen::Seen;
+use firebreak_spoke::account::AccountSession;
+use firebreak_spoke::actions::{self, ActionContext, RegisteredAction, Reversal, Verification};
+use firebreak_spoke::read_cache::ReadCache;
 use serde_json::Value;
 
 use crate::conformance::backend::{ACCOUNT, Backend, REGION};
@@ -107,16 +107,16 @@ const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-async fn account(config: &SdkConfig) -> Account {
+async fn account(config: &SdkConfig) -> AccountSession {
     let provider = config.credentials_provider().unwrap();
     let credentials: Credentials = provider.provide_credentials().await.unwrap();
-    Account::new(Grant {
+    AccountSession::new(Grant {
         config,
         credentials: &credentials,
         account: ACCOUNT.parse().unwrap(),
         region: REGION.parse().unwrap(),
         partition: "aws".parse().unwrap(),
-        pace: Pace::new(100, NonZeroU32::MIN),
+        pace: RateLimits::new(100, NonZeroU32::MIN),
         clusters: None,
     })
 }
@@ -135,7 +135,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
         let seen = observe_to_undo(backend, entry, pair).await;
         let known = DIFFERENCES.iter().find(|it| it.is_of(pair));
         let known = known.filter(|_| matches!(backend, Backend::Moto(_)));
-        let told = match (seen.as_slice(), entry.about.reversal) {
+        let described = match (seen.as_slice(), entry.spec.reversal) {
             ([], Reversal::Restored) => {
                 there_and_back += 1;
                 "there and back".to_owned()
@@ -148,7 +148,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
         };
         let name = format!("{} on {}", pair.action, pair.on);
         let differs = known.map(|known| format!(" (differs: {})", known.why)).unwrap_or_default();
-        println!("{:<10} {name}: {told}{differs}", backend.name());
+        println!("{:<10} {name}: {described}{differs}", backend.name());
         differences += usize::from(known.is_some());
         let expected = known.map_or(&[][..], |known| known.seen);
         let met = |text: &str| seen.iter().any(|seen| seen.contains(text));
@@ -158,7 +158,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
         wrong.extend(seen.iter().filter(|seen| !known(seen)).map(|seen| format!("{name}: {seen}")));
     }
     let lacking = |name: &str| pairs.iter().all(|pair| pair.action != name);
-    let names: Vec<&str> = actions::all().iter().map(|entry| entry.about.name).collect();
+    let names: Vec<&str> = actions::all().iter().map(|entry| entry.spec.name).collect();
     wrong.extend(names.iter().filter(|name| lacking(name)).map(|name| format!("{name}: no pair")));
     let stray = DIFFERENCES.iter().filter(|it| !pairs.iter().any(|pair| it.is_of(pair)));
     wrong.extend(stray.map(|it| format!("{} on {}: a difference of no pair", it.action, it.on)));
@@ -189,7 +189,7 @@ impl Difference {
 
 /// Observes, applies, verifies, undoes, and observes again; empty when all is
 /// as at first. What nothing leads back from ends with the verification.
-async fn observe_to_undo(backend: &Backend, entry: &Entry, pair: &Pair) -> Vec<String> {
+async fn observe_to_undo(backend: &Backend, entry: &RegisteredAction, pair: &Pair) -> Vec<String> {
     let account = account(backend.config()).await;
     let resource = Resource {
         partition: account.partition.clone(),
@@ -198,7 +198,7 @@ async fn observe_to_undo(backend: &Backend, entry: &Entry, pair: &Pair) -> Vec<S
         kind: pair.kind.clone(),
     };
     let remote_addresses = ["198.51.100.7".to_owned()];
-    let scope = |seen| Scope {
+    let scope = |cache| ActionContext {
         account: &account,
         resource: &resource,
         response: "r-0123456789abcdef",
@@ -206,13 +206,13 @@ async fn observe_to_undo(backend: &Backend, entry: &Entry, pair: &Pair) -> Vec<S
         remote_addresses: &remote_addresses,
         now: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(490_000),
         spoke_role: "FirebreakSpoke",
-        seen,
+        cache,
     };
     // One a reading: what the first has seen is not read again.
-    let (first, second) = (Seen::default(), Seen::default());
+    let (first, second) = (ReadCache::default(), ReadCache::default());
     let failed = |step: &str, error: &ActionError| format!("{step}: {error}");
-    let before = match entry.observe(scope(&first), &pair.parameters).await {
-        Ok(observation) => observation,
+    let before = match entry.capture(scope(&first), &pair.parameters).await {
+        Ok(captured) => captured,
         Err(error) => return vec![failed("observe", &error)],
     };
     let mut wrong = Vec::new();
@@ -224,7 +224,7 @@ async fn observe_to_undo(backend: &Backend, entry: &Entry, pair: &Pair) -> Vec<S
     {
         wrong.push(error);
     }
-    if entry.about.reversal != Reversal::Restored {
+    if entry.spec.reversal != Reversal::Restored {
         return wrong;
     }
     match entry.undo(scope(&first), &pair.parameters, &before.prior).await {
@@ -232,7 +232,7 @@ async fn observe_to_undo(backend: &Backend, entry: &Entry, pair: &Pair) -> Vec<S
         Ok(undone) => wrong.push(format!("undo: drift: {:?}", undone.drift)),
         Err(error) => wrong.push(failed("undo", &error)),
     }
-    match entry.observe(scope(&second), &pair.parameters).await {
+    match entry.capture(scope(&second), &pair.parameters).await {
         Ok(after) if after.changes == before.changes => {}
         Ok(after) => wrong
             .push(format!("observe again: {:?} instead of {:?}", after.changes, before.changes)),
@@ -244,9 +244,9 @@ async fn observe_to_undo(backend: &Backend, entry: &Entry, pair: &Pair) -> Vec<S
 /// Applies and verifies, again while it is under way, as deliveries do.
 async fn apply_until_it_holds(
     backend: &Backend,
-    entry: &Entry,
+    entry: &RegisteredAction,
     pair: &Pair,
-    scope: Scope<'_>,
+    scope: ActionContext<'_>,
     prior: &Value,
 ) -> Result<(), String> {
     let mut seen = String::new();
@@ -254,9 +254,11 @@ async fn apply_until_it_holds(
         let applied = entry.apply(scope, &pair.parameters, prior).await;
         applied.map_err(|error| format!("apply: {error}"))?;
         match entry.verify(scope, &pair.parameters, prior).await {
-            Ok(Verdict::Holds(_)) => return Ok(()),
-            Ok(Verdict::Broken(seen)) => return Err(format!("verify: did not hold: {seen}")),
-            Ok(Verdict::Pending(under_way)) => seen = under_way,
+            Ok(Verification::InEffect(_)) => return Ok(()),
+            Ok(Verification::NotInEffect(seen)) => {
+                return Err(format!("verify: did not hold: {seen}"));
+            }
+            Ok(Verification::InProgress(under_way)) => seen = under_way,
             Err(error) => return Err(format!("verify: {error}")),
         }
         match backend.simulated() {

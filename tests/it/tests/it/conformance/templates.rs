@@ -64,10 +64,10 @@ async fn deploy(
         println!("      skipped {kind}: {}", ids.join(", "));
         assert!(SKIPPED.contains(kind), "{name}: moto made no {kind}: {ids:?}");
     }
-    let told = client.describe_stacks().stack_name(stack).send().await.unwrap();
-    let told = &told.stacks()[0];
-    assert_eq!(told.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
-    let outputs = told.outputs().iter();
+    let described = client.describe_stacks().stack_name(stack).send().await.unwrap();
+    let described = &described.stacks()[0];
+    assert_eq!(described.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
+    let outputs = described.outputs().iter();
     outputs
         .map(|it| (it.output_key().unwrap().to_owned(), it.output_value().unwrap().to_owned()))
         .collect()

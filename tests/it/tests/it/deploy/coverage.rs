@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use firebreak_aws::config;
-use firebreak_aws::ledger::Ledger;
 use firebreak_aws::policies::{Author, Policies};
 use firebreak_aws::settings::Settings;
+use firebreak_aws::store::Store;
 use firebreak_onboarding::aws::coverage::{KEPT_EVERY, Surveyor};
 use firebreak_onboarding::aws::setup::{Request, Setup};
 use firebreak_onboarding::coverage::{
-    self, Beside, Matrix, SecurityHub, Standing, Survey, Verdict,
+    self, AccountStatus, CoverageStatus, Matrix, SecurityHub, Survey, SurveyContext,
 };
 use firebreak_onboarding::stacksets::{self, DIGEST_TAG, SPOKE};
 use firebreak_policy::StoredDocument;
-use firebreak_response::audit_event::{Event, What};
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_simulation::events;
 use firebreak_simulation::events::rules::{self, Rule, Target};
 use firebreak_simulation::{Effect, Fault, Options, Organization, Process};
@@ -138,7 +138,7 @@ async fn covered_with(members: usize, options: Options) -> Organization {
     }
     add_rules(&organization);
     let hub = configured(&organization, &organization.process(), "Hub").await;
-    Ledger::new(&hub, &settings()).create_table().await.unwrap();
+    Store::new(&hub, &settings()).create_table().await.unwrap();
     let policies = Policies::new(&hub, &settings(), actions::catalog());
     let document = StoredDocument {
         attach: "r-fb01".to_owned(),
@@ -207,7 +207,7 @@ async fn run_in(
     let last = surveyor.last_findings(30).await.map_err(|it| it.to_string());
     let skipped = surveyor.skipped().clone();
     let policy = policy.as_deref().map_err(String::as_str);
-    Ok(coverage::matrix(&survey, &Beside { policy, last, except, skipped }))
+    Ok(coverage::matrix(&survey, &SurveyContext { policy, last, except, skipped }))
 }
 
 async fn run(organization: &Organization) -> Matrix {
@@ -217,7 +217,7 @@ async fn run(organization: &Organization) -> Matrix {
 /// Everything that is told to be missing.
 fn missing(matrix: &Matrix) -> Vec<String> {
     let regions = matrix.regions.iter().filter(|row| row.forwarding.verdict.is_missing());
-    let regions = regions.map(|row| format!("{}: {}", row.region, row.forwarding.told));
+    let regions = regions.map(|row| format!("{}: {}", row.region, row.forwarding.detail));
     let accounts = matrix.accounts.iter();
     let accounts =
         accounts.flat_map(|row| row.gaps.iter().map(|gap| format!("{}: {gap}", row.account)));
@@ -253,8 +253,11 @@ async fn check(cases: &[(Change, &str)]) {
         let organization = covered().await;
         change(&organization);
         let matrix = run(&organization).await;
-        let told = missing(&matrix);
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{expected}: {told:?}");
+        let described = missing(&matrix);
+        assert!(
+            described.len() == 1 && described[0].starts_with(expected),
+            "{expected}: {described:?}"
+        );
         assert!(!matrix.complete);
     }
 }
@@ -410,14 +413,14 @@ async fn suspended_accounts_are_told_as_such_and_some_are_left_out_on_purpose() 
     organization.forget_calls();
     let process = organization.process();
     let matrix = run_in(&organization, &process, &mut None, &[MANAGEMENT]).await.unwrap();
-    let standings: BTreeMap<String, Standing> =
+    let standings: BTreeMap<String, AccountStatus> =
         matrix.accounts.iter().map(|row| (row.account.to_string(), row.standing)).collect();
-    assert_eq!(standings[MANAGEMENT], Standing::Excepted);
-    assert_eq!(standings[&member(0)], Standing::Inactive);
+    assert_eq!(standings[MANAGEMENT], AccountStatus::Excepted);
+    assert_eq!(standings[&member(0)], AccountStatus::Inactive);
     // It still works, so it counts.
-    assert_eq!(standings[&member(1)], Standing::Gaps);
-    assert_eq!(standings[&member(2)], Standing::Covered);
-    assert_eq!(matrix.accounts[2].spoke.told, "the account is SUSPENDED");
+    assert_eq!(standings[&member(1)], AccountStatus::Gaps);
+    assert_eq!(standings[&member(2)], AccountStatus::Covered);
+    assert_eq!(matrix.accounts[2].spoke.detail, "the account is SUSPENDED");
     let calls = organization.take_calls();
     let assumed = calls.iter().filter(|call| call.operation == "AssumeRole").count();
     assert_eq!(assumed, 3, "the suspended account and the one left out are not tried");
@@ -431,11 +434,11 @@ async fn suspended_accounts_are_told_as_such_and_some_are_left_out_on_purpose() 
 async fn the_last_day_on_which_a_finding_was_decided_about_is_told() {
     let organization = covered().await;
     let hub = configured(&organization, &organization.process(), "Hub").await;
-    let ledger = Ledger::new(&hub, &settings());
+    let store = Store::new(&hub, &settings());
     for (days, index) in [(9, 0), (3, 0), (40, 1)] {
         let at = organization.now() - jiff::SignedDuration::from_hours(24 * days);
-        let event = Event::new(What::Decided, &member(index), "hub", "why", at);
-        ledger.write_event(&event).await.unwrap();
+        let event = AuditEvent::new(AuditKind::Decided, &member(index), "hub", "why", at);
+        store.write_event(&event).await.unwrap();
     }
     let matrix = run(&organization).await;
     let day = organization.now() - jiff::SignedDuration::from_hours(24 * 3);
@@ -490,7 +493,7 @@ async fn what_could_not_be_read_is_a_gap_and_asked_again() {
     let process = organization.process();
     let matrix = run_in(&organization, &process, &mut kept, &[]).await.unwrap();
     let row = matrix.regions.iter().find(|row| row.region.as_str() == OTHER).unwrap();
-    assert_eq!(row.forwarding.verdict, Verdict::Unknown, "{row:?}");
+    assert_eq!(row.forwarding.verdict, CoverageStatus::Unknown, "{row:?}");
     assert!(!matrix.complete);
     organization.clear_faults();
     organization.forget_calls();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use firebreak_onboarding::aws::setup::Request;
-use firebreak_onboarding::setup::{Outcome, Part, Plan, Service, Standing};
+use firebreak_onboarding::setup::{Part, Plan, PlanStatus, Service, StepOutcome};
 use firebreak_simulation::{Effect, Fault, Organization};
 
 use crate::deploy::organization::{
@@ -163,28 +163,31 @@ async fn anyone_else_is_refused_with_what_to_do() {
     let help = format!("credentials of the management account {MANAGEMENT} first");
     // A member, and the administrator before it was made one.
     for account in [member(0), ADMINISTRATOR.to_owned()] {
-        let told = refusal(account.clone(), Request::default()).await;
-        assert!(told.contains(&help), "{told}");
+        let described = refusal(account.clone(), Request::default()).await;
+        assert!(described.contains(&help), "{described}");
     }
-    let told = refusal(MANAGEMENT.to_owned(), Request::default()).await;
-    assert!(told.contains("give --administrator ACCOUNT"), "{told}");
+    let described = refusal(MANAGEMENT.to_owned(), Request::default()).await;
+    assert!(described.contains("give --administrator ACCOUNT"), "{described}");
     let itself = Request { administrator: MANAGEMENT.parse().ok(), ..Request::default() };
-    let told = refusal(MANAGEMENT.to_owned(), itself).await;
-    assert!(told.contains("is the management account"), "{told}");
+    let described = refusal(MANAGEMENT.to_owned(), itself).await;
+    assert!(described.contains("is the management account"), "{described}");
     let none = Request { regions: vec!["af-south-1".parse().unwrap()], ..own() };
-    let told = refusal(MANAGEMENT.to_owned(), none).await;
-    assert!(told.contains("af-south-1: the account 100000000001 has it DISABLED"), "{told}");
+    let described = refusal(MANAGEMENT.to_owned(), none).await;
+    assert!(
+        described.contains("af-south-1: the account 100000000001 has it DISABLED"),
+        "{described}"
+    );
 
     // Once somebody else administers, the administrator's part is that account's.
     all_done(&enable(&organization, MANAGEMENT, &own()).await.unwrap());
-    let told = refusal(member(0), Request::default()).await;
-    assert!(told.contains(&help), "{told}");
+    let described = refusal(member(0), Request::default()).await;
+    assert!(described.contains(&help), "{described}");
     organization.edit(|state| {
         state.organizations.delegated.push(member(0));
     });
-    let told = refusal(member(0), Request::default()).await;
+    let described = refusal(member(0), Request::default()).await;
     let expected = format!("does not administer GuardDuty for the organization: {ADMINISTRATOR}");
-    assert!(told.contains(&expected), "{told}");
+    assert!(described.contains(&expected), "{described}");
     organization.edit(|state| assert_eq!(state.guardduty.administrators.len(), 2));
 }
 
@@ -201,11 +204,11 @@ async fn another_administrator_in_any_region_is_named_and_nothing_is_changed() {
         });
         let before = state(&organization);
         let refused = enable(&organization, MANAGEMENT, &both()).await.unwrap_err();
-        let told = format!(
+        let described = format!(
             "{service} in {OTHER} is administered by {}, not by {ADMINISTRATOR}",
             member(0)
         );
-        assert_eq!(refused, told);
+        assert_eq!(refused, described);
         assert!(changing(&organization).is_empty());
         assert_eq!(state(&organization), before);
     }
@@ -266,7 +269,7 @@ async fn regions_and_services_that_are_not_there_are_skipped_with_the_reason() {
     assert!(failed.is_empty(), "{failed:#?}");
     let skipped: Vec<&str> = done.skipped.keys().map(|region| region.as_str()).collect();
     assert_eq!(skipped, ["af-south-1", "eu-south-1"]);
-    let absent = done.works.iter().filter(|work| matches!(work.standing, Standing::Absent(_)));
+    let absent = done.works.iter().filter(|work| matches!(work.standing, PlanStatus::Absent(_)));
     let absent: BTreeSet<(&str, Service)> =
         absent.map(|work| (work.region.as_str(), work.service)).collect();
     let expected = [
@@ -303,21 +306,21 @@ async fn a_denied_call_is_told_for_its_region_and_the_others_go_on() {
         });
         let done = enable(&organization, MANAGEMENT, &both()).await.unwrap();
         assert!(done.failed(), "{operation}");
-        let told = |work: &firebreak_onboarding::setup::Work| {
+        let described = |work: &firebreak_onboarding::setup::Work| {
             let steps = work.steps.iter().filter_map(|step| match &step.outcome {
-                Outcome::Failed(why) | Outcome::NotTried(why) => Some(why.clone()),
-                Outcome::Planned | Outcome::Done => None,
+                StepOutcome::Failed(why) | StepOutcome::NotTried(why) => Some(why.clone()),
+                StepOutcome::Planned | StepOutcome::Done => None,
             });
             let unread = match &work.standing {
-                Standing::Unread(why) => Some(why.clone()),
-                Standing::Known | Standing::Absent(_) => None,
+                PlanStatus::Unread(why) => Some(why.clone()),
+                PlanStatus::Known | PlanStatus::Absent(_) => None,
             };
             steps.chain(unread).collect::<Vec<_>>().join("; ")
         };
         for work in done.works.iter().filter(|work| work.failed()) {
             assert_eq!(work.region.as_str(), HOME, "{operation}");
         }
-        let all: String = done.works.iter().map(told).collect();
+        let all: String = done.works.iter().map(described).collect();
         assert!(all.contains(&format!("{service}:{operation} failed")), "{operation}: {all}");
         assert_set_up(&organization, OTHER, 1);
         // Once it is granted, the next run does the rest.
@@ -389,8 +392,8 @@ async fn accounts_that_a_service_refuses_are_named() {
         .iter()
         .flat_map(|work| &work.steps)
         .filter_map(|step| match &step.outcome {
-            Outcome::Failed(why) => Some(why.clone()),
-            Outcome::Planned | Outcome::Done | Outcome::NotTried(_) => None,
+            StepOutcome::Failed(why) => Some(why.clone()),
+            StepOutcome::Planned | StepOutcome::Done | StepOutcome::NotTried(_) => None,
         })
         .collect();
     assert_eq!(failed.len(), 1, "{failed:?}");

@@ -3,7 +3,7 @@
 use aws_config::SdkConfig;
 use firebreak_aws::config;
 use firebreak_onboarding::aws::setup::{Request, Setup, SetupError};
-use firebreak_onboarding::setup::{self, Observation, Plan, Protection, Wanted};
+use firebreak_onboarding::setup::{self, DesiredSetup, Plan, Protection, SetupSnapshot};
 use firebreak_simulation::guardduty::GuardDuty;
 use firebreak_simulation::organizations::Organizations;
 use firebreak_simulation::security_hub::model::SecurityHub;
@@ -111,8 +111,8 @@ pub(crate) async fn config(
     config::with_http_client(process.http_client(), session, time, &region).await
 }
 
-pub(crate) fn everything() -> Wanted {
-    Wanted { protections: Protection::all() }
+pub(crate) fn everything() -> DesiredSetup {
+    DesiredSetup { protections: Protection::all() }
 }
 
 /// What the management account asks for to do both parts in one go.
@@ -145,9 +145,9 @@ pub(crate) async fn plan(
     organization: &Organization,
     account: &str,
     request: &Request,
-) -> Result<(Setup, Observation, Plan), String> {
+) -> Result<(Setup, SetupSnapshot, Plan), String> {
     let setup = begin(organization, account, request).await.map_err(|it| it.to_string())?;
-    let observed = setup.observe(&quiet).await.map_err(|it| it.to_string())?;
+    let observed = setup.read_state(&quiet).await.map_err(|it| it.to_string())?;
     let plan = setup::plan(&observed, &everything()).map_err(|why| why.join("\n"))?;
     Ok((setup, observed, plan))
 }
@@ -159,7 +159,7 @@ pub(crate) async fn enable(
     request: &Request,
 ) -> Result<Plan, String> {
     let (setup, observed, plan) = plan(organization, account, request).await?;
-    Ok(setup.carry_out(&observed, &everything(), plan, &quiet).await)
+    Ok(setup.execute(&observed, &everything(), plan, &quiet).await)
 }
 
 /// The same in a process that may die.
@@ -169,9 +169,9 @@ pub(crate) async fn enable_in(
 ) -> Result<Plan, String> {
     let config = config(organization, process, MANAGEMENT).await;
     let setup = Setup::begin(&config, &both()).await.map_err(|it| it.to_string())?;
-    let observed = setup.observe(&quiet).await.map_err(|it| it.to_string())?;
+    let observed = setup.read_state(&quiet).await.map_err(|it| it.to_string())?;
     let plan = setup::plan(&observed, &everything()).map_err(|why| why.join("\n"))?;
-    Ok(setup.carry_out(&observed, &everything(), plan, &quiet).await)
+    Ok(setup.execute(&observed, &everything(), plan, &quiet).await)
 }
 
 /// What `org enable` may change, comparable.
@@ -192,7 +192,7 @@ pub(crate) fn changing(organization: &Organization) -> Vec<CallRecord> {
 pub(crate) fn all_done(plan: &Plan) {
     for work in &plan.works {
         for step in &work.steps {
-            assert_eq!(step.outcome, setup::Outcome::Done, "{work:#?}");
+            assert_eq!(step.outcome, setup::StepOutcome::Done, "{work:#?}");
         }
     }
     assert!(!plan.failed(), "{plan:#?}");

@@ -100,7 +100,7 @@ fn planned_enabled_shown_and_enabled_again() {
     // Nobody answers the question: nothing is changed.
     let (code, _, error) = run(&["enable"]);
     assert_eq!(code, Some(1), "{error}");
-    assert!(error.contains("24 change(s) to the organization. Go on? [y/N]"), "{error}");
+    assert!(error.contains("24 change(s) to the organization. Continue? [y/N]"), "{error}");
     assert!(changing(&served.organization).is_empty());
 
     let (code, done, error) = run(&["enable", "--yes", "--output", "json"]);
@@ -134,7 +134,7 @@ fn planned_enabled_shown_and_enabled_again() {
 #[test]
 fn refusals_have_their_exit_codes() {
     let served = served();
-    // Not told who is to administer: usage.
+    // Not delivered who is to administer: usage.
     let (code, _, error) = texts(&served.run(MANAGEMENT, &["enable", "--plan"]));
     assert_eq!(code, Some(2), "{error}");
     assert!(error.contains("help: give --administrator ACCOUNT"), "{error}");

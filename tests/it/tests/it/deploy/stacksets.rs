@@ -73,7 +73,7 @@ fn request(units: &[&str]) -> Request {
 struct Run {
     planned: Vec<Planned>,
     deployed: Vec<Deployed>,
-    told: Vec<String>,
+    described: Vec<String>,
     /// The calls that change something.
     changed: Vec<String>,
 }
@@ -93,13 +93,13 @@ async fn deploy_as(world: &World, account: &str, request: &Request) -> Result<Ru
     world.organization.forget_calls();
     let config = config_of(&world.organization, account).await;
     let sets = StackSets::new(&config, &caller(&config).await?);
-    let (mut deployed, mut told) = (Vec::new(), Vec::new());
+    let (mut deployed, mut described) = (Vec::new(), Vec::new());
     for planned in &planned {
-        let mut tell = |line: &str| told.push(line.to_owned());
-        deployed.push(roll_out(&sets, &planned.desired, &mut tell).await?);
+        let mut report = |line: &str| described.push(line.to_owned());
+        deployed.push(roll_out(&sets, &planned.desired, &mut report).await?);
     }
     let changed = changes(world.organization.calls());
-    Ok(Run { planned, deployed, told, changed })
+    Ok(Run { planned, deployed, described, changed })
 }
 
 fn changes(calls: Vec<CallRecord>) -> Vec<String> {
@@ -127,7 +127,7 @@ async fn the_covered_accounts_get_their_role_and_a_second_run_changes_nothing() 
         assert_eq!(has_spoke(&world, &member.account), index % 4 < 2, "{}", member.account);
     }
     assert!(!has_spoke(&world, MANAGEMENT));
-    assert!(run.told.iter().any(|line| line.contains("in progress")), "{:?}", run.told);
+    assert!(run.described.iter().any(|line| line.contains("in progress")), "{:?}", run.described);
 
     let again = deploy(&world, &request(&units)).await;
     assert!(again.planned.iter().all(|planned| planned.changes.is_empty()));
@@ -138,7 +138,7 @@ async fn the_covered_accounts_get_their_role_and_a_second_run_changes_nothing() 
 #[tokio::test(start_paused = true)]
 async fn the_role_that_a_stackset_made_is_the_one_that_the_hub_uses() {
     let world = world(4);
-    let responder = world.responder(&example_policy().unwrap()).await.unwrap();
+    let engine = world.engine(&example_policy().unwrap()).await.unwrap();
     deploy(&world, &request(&["ou-fb01-sandbox1"])).await;
     let member = &world.members[0];
     let finding = Attack::Instance.finding(member, 1);
@@ -146,7 +146,7 @@ async fn the_role_that_a_stackset_made_is_the_one_that_the_hub_uses() {
     let batch = serde_json::from_value(json!({ "Records": [{
         "messageId": "m-1", "eventSource": "aws:sqs", "body": event(&finding).to_string(),
     }]}));
-    let (_, handled) = lambda::handle_batch(&responder, batch.unwrap()).await;
+    let (_, handled) = lambda::handle_batch(&engine, batch.unwrap()).await;
     let response = handled[0].1.outcomes[0].response.as_ref().unwrap();
     assert_eq!(response.state, State::Contained);
 }
@@ -193,7 +193,7 @@ async fn the_policy_in_force_says_what_is_covered() {
     // The same from the table, which the hub's account can read.
     let none = plan_as(&world, HUB, &request(&[])).await.unwrap_err().to_string();
     assert!(none.contains("no policy is in force") && none.contains("--policies"), "{none}");
-    world.responder(&policy).await.unwrap();
+    world.engine(&policy).await.unwrap();
     let planned = plan_as(&world, HUB, &request(&[])).await.unwrap();
     assert_eq!(planned[0].desired.units, expected);
 }
@@ -226,7 +226,7 @@ async fn a_suspended_account_is_skipped_and_a_failed_one_told_and_tried_again() 
     organization.add_role(taken, "/", "FirebreakSpoke", json!({}), json!({}));
     let run = deploy(&world, &request(&["ou-fb01-sandbox1"])).await;
     let deployed = &run.deployed[0];
-    let accounts = |list: &[firebreak_onboarding::rollout::Instance]| -> Vec<String> {
+    let accounts = |list: &[firebreak_onboarding::stackset_diff::Instance]| -> Vec<String> {
         list.iter().map(|it| it.account.clone()).collect()
     };
     assert_eq!(
@@ -302,11 +302,11 @@ async fn cut_off_at_any_call_the_next_run_ends_where_the_undisturbed_one_does() 
             let after = u32::try_from(nth).unwrap();
             let fault = Fault { after, ..Fault::once(operation, effect.clone()) };
             world.organization.inject(fault);
-            let mut tell = |_: &str| {};
+            let mut report = |_: &str| {};
             let died = tokio::select! {
                 biased;
                 () = process.died() => true,
-                ended = roll_out(&sets, &planned[0].desired, &mut tell) => { ended.unwrap(); false }
+                ended = roll_out(&sets, &planned[0].desired, &mut report) => { ended.unwrap(); false }
             };
             // STS and Organizations are asked before.
             if !died {

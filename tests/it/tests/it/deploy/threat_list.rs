@@ -1,7 +1,7 @@
 //! `org threat-list put`: one object, one set in each Region, once.
 
 use firebreak_onboarding::aws::setup::{ListOutcome, Listed, Request, Upload};
-use firebreak_onboarding::setup::entities::{self, Kind};
+use firebreak_onboarding::setup::entities::{self, ListKind};
 use firebreak_simulation::Organization;
 use firebreak_simulation::guardduty::{self, EntitySet};
 use firebreak_simulation::s3::model::Bucket;
@@ -27,7 +27,7 @@ async fn set_up() -> Organization {
     organization
 }
 
-async fn put(organization: &Organization, kind: Kind, text: &str) -> Result<Listed, String> {
+async fn put(organization: &Organization, kind: ListKind, text: &str) -> Result<Listed, String> {
     let setup = begin(organization, ADMINISTRATOR, &Request::default()).await.unwrap();
     let entities = entities::read(text, kind).unwrap();
     let upload = Upload { bucket: "lists".to_owned(), region: HOME.parse().unwrap() };
@@ -49,7 +49,7 @@ fn sets(organization: &Organization, region: &str) -> Vec<EntitySet> {
 #[tokio::test(start_paused = true)]
 async fn a_list_is_put_once_in_every_region_and_replaced_by_the_next() {
     let organization = set_up().await;
-    let listed = put(&organization, Kind::Threat, "192.0.2.1\nevil.example.com").await.unwrap();
+    let listed = put(&organization, ListKind::Threat, "192.0.2.1\nevil.example.com").await.unwrap();
     assert!(listed.uploaded);
     assert_eq!(outcomes(&listed), [ListOutcome::Created, ListOutcome::Created]);
     let (bucket, key) = listed.location.strip_prefix("s3://").unwrap().split_once('/').unwrap();
@@ -70,14 +70,14 @@ async fn a_list_is_put_once_in_every_region_and_replaced_by_the_next() {
 
     // The same entries in another order.
     organization.forget_calls();
-    let again = put(&organization, Kind::Threat, "# now\nevil.example.com\n192.0.2.1\n").await;
+    let again = put(&organization, ListKind::Threat, "# now\nevil.example.com\n192.0.2.1\n").await;
     let again = again.unwrap();
     assert!(!again.uploaded);
     assert_eq!(again.location, listed.location);
     assert_eq!(outcomes(&again), [ListOutcome::Unchanged, ListOutcome::Unchanged]);
     assert!(changing(&organization).is_empty());
 
-    let other = put(&organization, Kind::Threat, "198.51.100.0/24").await.unwrap();
+    let other = put(&organization, ListKind::Threat, "198.51.100.0/24").await.unwrap();
     assert_eq!(outcomes(&other), [ListOutcome::Updated, ListOutcome::Updated]);
     for region in [HOME, OTHER] {
         assert_eq!(sets(&organization, region).len(), 1);
@@ -92,7 +92,7 @@ async fn a_list_is_put_once_in_every_region_and_replaced_by_the_next() {
             set.active = false;
         }
     });
-    let again = put(&organization, Kind::Threat, "198.51.100.0/24").await.unwrap();
+    let again = put(&organization, ListKind::Threat, "198.51.100.0/24").await.unwrap();
     assert_eq!(outcomes(&again), [ListOutcome::Unchanged, ListOutcome::Updated]);
 }
 
@@ -110,7 +110,7 @@ async fn somebody_else_s_trusted_set_is_not_replaced_and_the_other_region_goes_o
         };
         state.guardduty.entity_sets.entry(key).or_default().insert("1".to_owned(), set);
     });
-    let listed = put(&organization, Kind::Trusted, "192.0.2.1").await.unwrap();
+    let listed = put(&organization, ListKind::Trusted, "192.0.2.1").await.unwrap();
     match outcomes(&listed).as_slice() {
         [ListOutcome::Failed(why), ListOutcome::Created] => {
             assert!(why.contains("`office`"), "{why}");
@@ -126,7 +126,7 @@ async fn a_bucket_of_another_account_is_not_written_to() {
     organization.edit(|state| {
         MANAGEMENT.clone_into(&mut state.s3.buckets.get_mut("lists").unwrap().account);
     });
-    let refused = put(&organization, Kind::Threat, "192.0.2.1").await.unwrap_err();
+    let refused = put(&organization, ListKind::Threat, "192.0.2.1").await.unwrap_err();
     assert!(refused.contains(&format!("is not of account {ADMINISTRATOR}")), "{refused}");
     assert!(changing(&organization).is_empty());
     assert!(sets(&organization, HOME).is_empty());
@@ -136,8 +136,8 @@ async fn a_bucket_of_another_account_is_not_written_to() {
 async fn the_management_account_alone_puts_no_list() {
     let organization = set_up().await;
     let setup = begin(&organization, MANAGEMENT, &own()).await.unwrap();
-    let entities = entities::read("192.0.2.1", Kind::Threat).unwrap();
+    let entities = entities::read("192.0.2.1", ListKind::Threat).unwrap();
     let upload = Upload { bucket: "lists".to_owned(), region: HOME.parse().unwrap() };
-    let refused = setup.put_list(&upload, Kind::Threat, &entities, &|_| {}).await.unwrap_err();
+    let refused = setup.put_list(&upload, ListKind::Threat, &entities, &|_| {}).await.unwrap_err();
     assert!(refused.to_string().contains("lists belong to the administrator"), "{refused}");
 }

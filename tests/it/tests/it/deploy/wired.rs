@@ -7,7 +7,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_aws::config;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{HOME, HUB, World};
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_function::lambda::{self, Handled};
 use firebreak_policy::Policy;
 use firebreak_simulation::Options;
@@ -31,7 +31,7 @@ pub(crate) type Ended = Vec<(String, Handled)>;
 impl Wired {
     pub(crate) async fn new(accounts: usize, policy: &Policy) -> Self {
         let world = World::new(accounts, Options::default());
-        world.responder(policy).await.unwrap();
+        world.engine(policy).await.unwrap();
         let (configuration, sources) = world.organization.edit(|state| {
             let lambda = &state.regional(HUB, HOME).lambda;
             let configuration = lambda.functions["firebreak"].configuration.clone().unwrap();
@@ -47,7 +47,7 @@ impl Wired {
     }
 
     /// A process of the function, as Lambda starts it.
-    pub(crate) async fn process(&self) -> Responder {
+    pub(crate) async fn process(&self) -> Engine {
         let Configuration { role, environment, .. } = &self.configuration;
         let settings = Settings::read(|name| environment.get(name).cloned()).unwrap();
         let role = role.rsplit('/').next().unwrap();
@@ -56,7 +56,7 @@ impl Wired {
         let (client, time) = (organization.http_client(), organization.time_source());
         let region = HOME.parse().unwrap();
         let config = config::with_http_client(client, session, time, &region).await;
-        Responder::new(&config, settings)
+        Engine::new(&config, settings)
     }
 
     pub(crate) fn source(&self, queue: &str) -> &Source {
@@ -146,7 +146,7 @@ impl Wired {
         (!received.is_empty()).then_some(received)
     }
 
-    async fn invoke(&self, source: &Source, process: &Responder, batch: &[Message]) -> Ended {
+    async fn invoke(&self, source: &Source, process: &Engine, batch: &[Message]) -> Ended {
         let queue = Address::of_arn(&source.queue).unwrap();
         let records: Vec<Value> = batch
             .iter()

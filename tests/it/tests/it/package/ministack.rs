@@ -165,7 +165,7 @@ pub(crate) async fn deploy(
 }
 
 /// What a stack tells under this name.
-pub(crate) fn told(stack: &Stack, name: &str) -> String {
+pub(crate) fn output_of(stack: &Stack, name: &str) -> String {
     let output = stack.outputs().iter().find(|output| output.output_key() == Some(name));
     output.unwrap().output_value().unwrap().to_owned()
 }

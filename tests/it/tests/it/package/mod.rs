@@ -42,14 +42,14 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::types::{
     MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
-use firebreak_aws::ledger::Ledger;
 use firebreak_aws::policies::{Author, Policies};
 use firebreak_aws::settings::Settings;
+use firebreak_aws::store::Store;
 use firebreak_demo::world::{Attack, HUB, Member, event};
 use firebreak_policy::StoredDocument;
 use firebreak_response::record::{Response, State};
 use jiff::{SignedDuration, Timestamp};
-use ministack::{Ministack, REGION, deploy, told, until};
+use ministack::{Ministack, REGION, deploy, output_of, until};
 use serde_json::{Value, json};
 
 /// "50 MB (zipped)" is Lambda's limit; this is the project's own, a tenth above what
@@ -125,9 +125,9 @@ impl Deployed {
         let dead = sqs.get_queue_url().queue_name("firebreak-intake-dead").send().await.unwrap();
         Self {
             dead: dead.queue_url().unwrap().to_owned(),
-            intake: told(&stack, "IntakeQueueUrl"),
-            write_back: told(&stack, "WriteBackQueueUrl"),
-            topic: told(&stack, "NoticesTopicArn"),
+            intake: output_of(&stack, "IntakeQueueUrl"),
+            write_back: output_of(&stack, "WriteBackQueueUrl"),
+            topic: output_of(&stack, "NoticesTopicArn"),
             hub,
             member,
             account,
@@ -208,10 +208,10 @@ impl Deployed {
     }
 
     async fn responses(&self) -> Vec<Response> {
-        let ledger = Ledger::new(&self.hub, &Self::settings());
+        let store = Store::new(&self.hub, &Self::settings());
         let now = Timestamp::now();
         let hour = SignedDuration::from_hours(1);
-        ledger.responses(now - hour, now + hour).await.unwrap()
+        store.responses(now - hour, now + hour).await.unwrap()
     }
 
     /// A queue of people's own, which notices come to.

@@ -164,11 +164,11 @@ async fn a_finding_that_its_service_has_a_moment_later_is_contained_within_secon
     let member = hub.sandbox(0);
     let finding = Attack::Instance.finding(member, 1);
     hub.send(&finding);
-    let first = hub.intake.poll(&hub.world, &hub.responder).await.unwrap();
+    let first = hub.intake.poll(&hub.world, &hub.engine).await.unwrap();
     assert_eq!((first.len(), first[0].1.errors.len()), (1, 1));
     hub.raised(finding);
     hub.world.organization.advance(SOON);
-    let ended = hub.intake.poll(&hub.world, &hub.responder).await.unwrap();
+    let ended = hub.intake.poll(&hub.world, &hub.engine).await.unwrap();
     assert_eq!((ended.len(), responded(&ended)), (1, 1));
     assert!(!hub.reaches_internet(member, &member.instance));
     let responses = hub.responses().await;
@@ -222,7 +222,7 @@ async fn a_message_of_one_mebibyte_is_handled_and_sqs_takes_no_longer_one() {
     let ended = hub.take_in().await;
     assert_eq!((ended.len(), responded(&ended)), (1, 1), "{:.500?}", ended[0].1.errors);
     assert!(!hub.reaches_internet(member, &member.instance));
-    let now = hub.responder.now();
+    let now = hub.engine.now();
     let refused = hub
         .world
         .organization
@@ -277,14 +277,14 @@ async fn of_a_batch_that_fails_in_part_only_that_part_is_delivered_again() {
     let of_throttled = hub.send(&hub.finding(&throttled, 1));
     let garbage = hub.intake.send(&hub.world, GARBAGE, None);
     let of_fine = hub.send(&hub.finding(&fine, 2));
-    let first = hub.intake.poll(&hub.world, &hub.responder).await.unwrap();
+    let first = hub.intake.poll(&hub.world, &hub.engine).await.unwrap();
     assert_eq!(first.len(), 3);
     let counts = hub.intake.counts(&hub.world);
     assert_eq!(counts, Counts { in_flight: 2, ..Counts::default() });
     assert!(!hub.reaches_internet(&fine, &fine.instance));
     hub.world.organization.clear_faults();
     // Not before their time.
-    assert!(hub.intake.poll(&hub.world, &hub.responder).await.is_none());
+    assert!(hub.intake.poll(&hub.world, &hub.engine).await.is_none());
     let rest = hub.take_in().await;
     assert_eq!((of(&rest, &of_throttled).len(), of(&rest, &of_fine).len()), (1, 0));
     assert_eq!(of(&rest, &garbage).len(), RECEIVED_AT_MOST as usize - 1);
@@ -301,7 +301,7 @@ async fn what_fails_in_passing_comes_back_soon_once_and_poison_does_not() {
     hub.world.organization.inject(Fault::always("DescribeInstances", down));
     let throttled = hub.send(&hub.finding(&member, 1));
     hub.intake.send(&hub.world, GARBAGE, None);
-    let poll = async || hub.intake.poll(&hub.world, &hub.responder).await;
+    let poll = async || hub.intake.poll(&hub.world, &hub.engine).await;
     assert_eq!(poll().await.unwrap().len(), 2);
     hub.world.organization.advance(SOON - SignedDuration::from_secs(1));
     assert!(poll().await.is_none());
@@ -324,15 +324,15 @@ async fn a_slow_message_of_its_batch_keeps_none_from_coming_back_soon() {
     let down = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };
     let fault = Fault::always("DescribeInstances", down).in_account(&failing.account);
     hub.world.organization.inject(fault);
-    // Never answered: it is at work until the invocation's time is over.
+    // Never answered: it is at work until the invocation ran out of time.
     let fault = Fault::always("DescribeInstances", Effect::Silent).in_account(&slow.account);
     hub.world.organization.inject(fault);
     let failed = hub.send(&hub.finding(&failing, 1));
     hub.send(&hub.finding(&slow, 2));
-    assert_eq!(hub.intake.poll(&hub.world, &hub.responder).await.unwrap().len(), 2);
+    assert_eq!(hub.intake.poll(&hub.world, &hub.engine).await.unwrap().len(), 2);
     hub.world.organization.clear_faults();
     hub.world.organization.advance(SOON);
-    let again = hub.intake.poll(&hub.world, &hub.responder).await.unwrap();
+    let again = hub.intake.poll(&hub.world, &hub.engine).await.unwrap();
     let ids: Vec<&str> = again.iter().map(|(id, _)| id.as_str()).collect();
     assert!(ids.contains(&failed.as_str()), "{ids:?}");
     assert!(!hub.reaches_internet(&failing, &failing.instance));
@@ -347,7 +347,7 @@ async fn where_sqs_does_not_bring_a_message_back_soon_it_comes_later() {
     let denied = down(403, "AccessDenied");
     hub.world.organization.inject(Fault::always("ChangeMessageVisibility", denied));
     hub.send(&hub.finding(&member, 1));
-    let poll = async || hub.intake.poll(&hub.world, &hub.responder).await;
+    let poll = async || hub.intake.poll(&hub.world, &hub.engine).await;
     let first = poll().await.unwrap();
     assert_eq!((first.len(), first[0].1.errors.len()), (1, 1));
     hub.world.organization.clear_faults();

@@ -10,10 +10,10 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{Attack, HOME, HUB, Member, World, event};
-use firebreak_engine::{Disposition, Responder, Swept};
+use firebreak_engine::{Disposition, Engine, SweepReport};
 use firebreak_function::lambda::{self, Handled};
 use firebreak_policy::Policy;
-use firebreak_response::outbox::OutgoingKey;
+use firebreak_response::outbox::OutboxKey;
 use firebreak_response::record::Response;
 use firebreak_simulation::Options;
 use firebreak_simulation::sqs::{Address, Counts, Message};
@@ -50,7 +50,7 @@ pub(crate) struct Mapping {
 /// An organization with a hub behind its queues.
 pub(crate) struct Hub {
     pub(crate) world: World,
-    pub(crate) responder: Responder,
+    pub(crate) engine: Engine,
     pub(crate) settings: Settings,
     pub(crate) intake: Mapping,
     pub(crate) write_back: Mapping,
@@ -90,7 +90,7 @@ impl Mapping {
     }
 
     /// Receives a batch and hands it over; `None` where nothing could be received.
-    pub(crate) async fn poll(&self, world: &World, responder: &Responder) -> Option<Ended> {
+    pub(crate) async fn poll(&self, world: &World, engine: &Engine) -> Option<Ended> {
         let now = world.organization.now();
         let received = world
             .organization
@@ -106,9 +106,9 @@ impl Mapping {
             .cycle()
             .take(received.len() * times)
             .collect();
-        let (failed, mut ended) = hand_over(responder, &records).await;
+        let (failed, mut ended) = hand_to_sweep(engine, &records).await;
         if self.repeats == Repeats::InTheNext {
-            ended.extend(hand_over(responder, &records).await.1);
+            ended.extend(hand_to_sweep(engine, &records).await.1);
         }
         world.organization.edit(|state| {
             for message in received.iter().filter(|it| !failed.contains(&it.id)) {
@@ -119,10 +119,10 @@ impl Mapping {
     }
 
     /// Goes on until the queue is empty, however long that takes.
-    pub(crate) async fn drain(&self, world: &World, responder: &Responder) -> Ended {
+    pub(crate) async fn drain(&self, world: &World, engine: &Engine) -> Ended {
         let mut ended = Vec::new();
         for _ in 0..1_000 {
-            if let Some(handled) = self.poll(world, responder).await {
+            if let Some(handled) = self.poll(world, engine).await {
                 ended.extend(handled);
             } else if self.counts(world) == Counts::default() {
                 return ended;
@@ -150,13 +150,13 @@ fn record(message: &Message, queue: &Address) -> Value {
     })
 }
 
-async fn hand_over(responder: &Responder, records: &[Value]) -> (Vec<String>, Ended) {
+async fn hand_to_sweep(engine: &Engine, records: &[Value]) -> (Vec<String>, Ended) {
     let batch: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
     let ends = Instant::now() + TIMEOUT;
-    responder.deadline.set(ends);
-    let (response, handled) = lambda::handle_batch(responder, batch).await;
+    engine.deadline.set(ends);
+    let (response, handled) = lambda::handle_batch(engine, batch).await;
     assert!(Instant::now() < ends, "Lambda would have killed it");
-    responder.deadline.clear();
+    engine.deadline.clear();
     (response.batch_item_failures.into_iter().map(|it| it.item_identifier).collect(), handled)
 }
 
@@ -170,14 +170,14 @@ pub(crate) async fn hub(
 ) -> Hub {
     let world = World::new(accounts, options);
     // It makes the table and pushes the policy.
-    world.responder(policy).await.unwrap();
+    world.engine(policy).await.unwrap();
     let intake = Mapping::new(&world, "firebreak-intake", 10, RECEIVED_AT_MOST);
     let write_back = Mapping::new(&world, "firebreak-write-back", 100, 3);
     let intake_queue = Some(intake.queue.url());
     let settings = settings(Settings { intake_queue, ..world.settings() }, write_back.queue.url());
     let config = world.hub_config().await.unwrap();
-    let responder = Responder::new(&config, settings.clone());
-    Hub { world, responder, settings, intake, write_back }
+    let engine = Engine::new(&config, settings.clone());
+    Hub { world, engine, settings, intake, write_back }
 }
 
 /// The settings of a hub that tells everybody itself.
@@ -215,22 +215,22 @@ impl Hub {
 
     /// Handles all of the intake, whatever the write-back queue holds.
     pub(crate) async fn take_in(&self) -> Ended {
-        self.intake.drain(&self.world, &self.responder).await
+        self.intake.drain(&self.world, &self.engine).await
     }
 
     /// Tells all that the write-back queue holds.
-    pub(crate) async fn tell(&self) -> Ended {
-        self.write_back.drain(&self.world, &self.responder).await
+    pub(crate) async fn report(&self) -> Ended {
+        self.write_back.drain(&self.world, &self.engine).await
     }
 
     /// What the schedule does each minute.
-    pub(crate) async fn sweep(&self) -> Swept {
-        Box::pin(self.responder.sweep()).await
+    pub(crate) async fn sweep(&self) -> SweepReport {
+        Box::pin(self.engine.sweep()).await
     }
 
     /// Another process of the function.
-    pub(crate) async fn another(&self) -> Responder {
-        Responder::new(&self.world.hub_config().await.unwrap(), self.settings.clone())
+    pub(crate) async fn another(&self) -> Engine {
+        Engine::new(&self.world.hub_config().await.unwrap(), self.settings.clone())
     }
 
     /// One more instance of a member, in its group `web`.
@@ -256,14 +256,14 @@ impl Hub {
 
     /// Every response that is recorded.
     pub(crate) async fn responses(&self) -> Vec<Response> {
-        let (since, until) = (self.world.began(), self.responder.now());
-        self.responder.ledger.responses(since, until).await.unwrap()
+        let (since, until) = (self.world.began(), self.engine.now());
+        self.engine.store.responses(since, until).await.unwrap()
     }
 
     /// What nobody was told yet, due or not.
-    pub(crate) async fn outbox(&self) -> Vec<OutgoingKey> {
-        let later = self.responder.now() + SignedDuration::from_hours(48);
-        self.responder.ledger.due_outgoing(later, 1_000).await.unwrap()
+    pub(crate) async fn outbox(&self) -> Vec<OutboxKey> {
+        let later = self.engine.now() + SignedDuration::from_hours(48);
+        self.engine.store.due_outbox_items(later, 1_000).await.unwrap()
     }
 }
 

@@ -45,7 +45,7 @@ async fn told_twice(budgets: &str) -> Hub {
 
 impl Hub {
     /// The details that were published and those that were put on the bus.
-    fn told(&self) -> [Vec<Value>; 2] {
+    fn delivered(&self) -> [Vec<Value>; 2] {
         self.world.organization.edit(|state| {
             let published = state.sns.topics[&topic()].published.iter();
             let published = published.map(|it| serde_json::from_str(it.text("sqs")).unwrap());
@@ -56,7 +56,7 @@ impl Hub {
 
     /// How often each kind was told, after each id was found to be told once.
     fn kinds(&self) -> BTreeMap<String, usize> {
-        let [published, put] = self.told();
+        let [published, put] = self.delivered();
         let mut counted = [BTreeMap::new(), BTreeMap::new()];
         for (counted, details) in counted.iter_mut().zip([&published, &put]) {
             let ids: BTreeSet<String> = details.iter().map(|it| it["id"].to_string()).collect();
@@ -80,12 +80,12 @@ async fn each_notice_is_published_once_though_all_is_delivered_twice() {
         hub.send(&finding);
     }
     hub.take_in().await;
-    assert!(hub.told().iter().all(Vec::is_empty), "nothing is told before the queue says so");
+    assert!(hub.delivered().iter().all(Vec::is_empty), "nothing is told before the queue says so");
     // Half of what is said is said again under another id.
     for message in hub.write_back.messages(&hub.world).iter().step_by(2) {
         hub.write_back.send(&hub.world, &message.body, message.group.as_deref());
     }
-    hub.tell().await;
+    hub.report().await;
     assert_eq!(hub.kinds(), BTreeMap::from([("contained".to_owned(), 12)]));
     for _ in 0..5 {
         hub.world.organization.advance(SignedDuration::from_secs(100));
@@ -102,7 +102,7 @@ async fn a_budget_that_is_spent_is_one_notice_for_all_that_waits() {
         hub.send(&hub.finding(&hub.world.members[nth].clone(), nth + 1));
     }
     hub.take_in().await;
-    hub.tell().await;
+    hub.report().await;
     let responses = hub.responses().await;
     let waiting = responses.iter().filter(|it| it.state == State::AwaitingApproval).count();
     assert_eq!((responses.len(), waiting), (12, 10));
@@ -116,7 +116,7 @@ async fn a_budget_that_is_spent_is_one_notice_for_all_that_waits() {
         hub.send(&hub.raised(finding));
     }
     hub.take_in().await;
-    hub.tell().await;
+    hub.report().await;
     assert_eq!(hub.kinds(), expected.map(|(kind, count)| (kind.to_owned(), count)).into());
     assert_eq!(hub.responses().await.len(), 22);
     assert!(hub.outbox().await.is_empty());

@@ -19,10 +19,10 @@ const STORM: usize = 300;
 
 /// One process of the function: polls until nothing is left.
 async fn process(hub: &Hub) -> Ended {
-    let responder = hub.another().await;
+    let engine = hub.another().await;
     let mut ended = Vec::new();
     loop {
-        match hub.intake.poll(&hub.world, &responder).await {
+        match hub.intake.poll(&hub.world, &engine).await {
             Some(handled) => ended.extend(handled),
             None if hub.intake.counts(&hub.world) == Counts::default() => return ended,
             None => tokio::time::sleep(Duration::from_secs(1)).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firebreak_aws::settings::Settings;
 use firebreak_demo::example_policy;
-use firebreak_response::outbox::OutgoingKey;
+use firebreak_response::outbox::OutboxKey;
 use firebreak_response::record::{Drift, State, Undo};
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
@@ -30,7 +30,7 @@ impl Hub {
     }
 
     /// What is still to be told, the oldest word of a response first.
-    async fn words(&self) -> Vec<OutgoingKey> {
+    async fn words(&self) -> Vec<OutboxKey> {
         let mut words = self.outbox().await;
         words.sort_by(|one, other| one.sk.cmp(&other.sk));
         words
@@ -51,15 +51,15 @@ async fn a_response_says_in_the_queue_what_is_to_be_told_and_the_queue_has_it_to
     hub.send(&finding);
     let ended = hub.take_in().await;
     let outcome = &ended[0].1.outcomes[0];
-    assert_eq!((&outcome.written_back, &outcome.untold), (&None, &None));
+    assert_eq!((&outcome.written_back, &outcome.undelivered), (&None, &None));
     assert_eq!((hub.status(&finding).as_str(), hub.count("BatchUpdateFindings")), ("NEW", 0));
     let messages = hub.write_back.messages(&hub.world);
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].group.as_ref(), Some(&hub.sandbox(0).account));
     let body: Value = serde_json::from_str(&messages[0].body).unwrap();
     assert_eq!(body, json!({ "outbox": hub.outbox().await }));
-    let told = hub.tell().await;
-    assert_eq!(told[0].1.delivery.as_ref().unwrap().told, 1);
+    let delivered = hub.report().await;
+    assert_eq!(delivered[0].1.delivery.as_ref().unwrap().delivered, 1);
     assert_eq!((hub.status(&finding).as_str(), hub.count("BatchUpdateFindings")), ("RESOLVED", 1));
     assert!(hub.outbox().await.is_empty());
 }
@@ -75,11 +75,12 @@ async fn what_is_said_twice_is_told_once() {
         // The same under another id: the answer to the first was lost.
         let body = hub.write_back.messages(&hub.world)[0].body.clone();
         hub.write_back.send(&hub.world, &body, None);
-        let told = hub.tell().await;
-        let told: usize = told.iter().filter_map(|(_, it)| Some(it.delivery.as_ref()?.told)).sum();
-        assert_eq!((told, hub.count("BatchUpdateFindings")), (1, 1), "{repeats:?}");
+        let delivered = hub.report().await;
+        let delivered: usize =
+            delivered.iter().filter_map(|(_, it)| Some(it.delivery.as_ref()?.delivered)).sum();
+        assert_eq!((delivered, hub.count("BatchUpdateFindings")), (1, 1), "{repeats:?}");
         hub.write_back.send(&hub.world, &body, None);
-        hub.tell().await;
+        hub.report().await;
         assert_eq!(hub.count("BatchUpdateFindings"), 1, "{repeats:?}");
         assert_eq!(hub.status(&finding), "RESOLVED");
         assert!(hub.write_back.dead_letters(&hub.world).is_empty(), "{repeats:?}");
@@ -102,10 +103,10 @@ async fn poison_in_the_write_back_queue_keeps_nothing_else_from_being_told() {
     for body in &poison {
         hub.write_back.send(&hub.world, &body.to_string(), None);
     }
-    hub.tell().await;
+    hub.report().await;
     assert_eq!(hub.status(&finding), "RESOLVED");
     assert_eq!(hub.write_back.dead_letters(&hub.world).len(), poison.len());
-    let still = hub.responder.ledger.response(&response.id).await.unwrap().unwrap();
+    let still = hub.engine.store.response(&response.id).await.unwrap().unwrap();
     assert_eq!(still, response, "what a message names is not changed for its being named");
 }
 
@@ -122,17 +123,17 @@ async fn what_the_queue_loses_the_sweep_tells_after_ninety_seconds() {
     let ended = hub.take_in().await;
     let outcome = &ended[0].1.outcomes[0];
     assert_eq!(outcome.response.as_ref().unwrap().state, State::Contained);
-    let untold = outcome.untold.as_deref().unwrap();
-    assert!(untold.contains("sqs:SendMessage"), "{untold}");
+    let undelivered = outcome.undelivered.as_deref().unwrap();
+    assert!(undelivered.contains("sqs:SendMessage"), "{undelivered}");
     hub.sweep().await;
     assert_eq!([&lost, &unsent].map(|it| hub.status(it)), ["NEW", "NEW"], "too early");
     hub.world.organization.advance(SignedDuration::from_secs(91));
     let swept = hub.sweep().await;
-    assert_eq!((swept.told, swept.failures()), (2, Vec::new()));
+    assert_eq!((swept.delivered, swept.failures()), (2, Vec::new()));
     assert_eq!([&lost, &unsent].map(|it| hub.status(it)), ["RESOLVED", "RESOLVED"]);
     assert_eq!(hub.count("BatchUpdateFindings"), 2);
     assert!(hub.outbox().await.is_empty());
-    assert_eq!(hub.sweep().await.told, 0);
+    assert_eq!(hub.sweep().await.delivered, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +151,7 @@ async fn a_hundred_further_findings_of_one_target_are_told_in_two_calls() {
     assert_eq!(hub.responses().await.len(), 1);
     assert_eq!(hub.count("BatchUpdateFindings"), 0);
     assert_eq!(hub.write_back.counts(&hub.world), Counts { visible: 101, ..Counts::default() });
-    hub.tell().await;
+    hub.report().await;
     let statuses: Vec<String> = findings.iter().map(|it| hub.status(it)).collect();
     assert!(statuses.iter().all(|it| it == "RESOLVED"), "{statuses:?}");
     let calls = hub.count("BatchUpdateFindings");
@@ -167,8 +168,8 @@ async fn findings_of_different_responses_are_told_side_by_side() {
         hub.send(finding);
     }
     hub.take_in().await;
-    let told = hub.tell().await;
-    assert_eq!(told[0].1.delivery.as_ref().unwrap().told, 3, "in one go");
+    let delivered = hub.report().await;
+    assert_eq!(delivered[0].1.delivery.as_ref().unwrap().delivered, 3, "in one go");
     assert!(findings.iter().all(|it| hub.status(it) == "RESOLVED"));
     // Each note names its own response, so each is a call.
     assert_eq!(hub.count("BatchUpdateFindings"), 3);
@@ -186,15 +187,16 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
     hub.send(&finding);
     hub.take_in().await;
     assert!(!hub.archived(&finding), "nothing is told before the queue says so");
-    hub.tell().await;
+    hub.report().await;
     assert!(hub.archived(&finding));
     assert_eq!((hub.count("ArchiveFindings"), hub.status(&finding).as_str()), (1, "RESOLVED"));
     let id = hub.responses().await[0].id.clone();
-    let undo = Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, hold_until: None };
-    let undone = hub.responder.undo(&id, undo).await.unwrap();
+    let undo =
+        Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None };
+    let undone = hub.engine.undo(&id, undo).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     assert!(hub.archived(&finding));
-    hub.tell().await;
+    hub.report().await;
     assert!(!hub.archived(&finding));
     assert_eq!((hub.count("UnarchiveFindings"), hub.status(&finding).as_str()), (1, "NEW"));
     assert!(hub.outbox().await.is_empty());
@@ -202,7 +204,7 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
 
 /// All of it, drift left alone, no hold.
 fn whole_undo() -> Undo {
-    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, hold_until: None }
+    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,15 +214,15 @@ async fn of_two_words_the_older_told_last_leaves_the_newer() {
     hub.send(&finding);
     hub.take_in().await;
     let response = hub.responses().await.remove(0);
-    hub.responder.undo(&response.id, whole_undo()).await.unwrap();
+    hub.engine.undo(&response.id, whole_undo()).await.unwrap();
     let words = hub.words().await;
     assert_eq!(words.len(), 2);
     // As SQS may deliver them.
     for word in words.iter().rev() {
-        hub.responder.deliver_keys(std::slice::from_ref(word)).await.unwrap();
+        hub.engine.deliver_keys(std::slice::from_ref(word)).await.unwrap();
         assert_eq!(hub.status(&finding), "NEW", "{}", word.sk);
-        let told = hub.held(&finding)["UserDefinedFields"]["firebreak_state"].clone();
-        assert_eq!(told, "undone", "{}", word.sk);
+        let delivered = hub.held(&finding)["UserDefinedFields"]["firebreak_state"].clone();
+        assert_eq!(delivered, "undone", "{}", word.sk);
     }
     assert!(hub.outbox().await.is_empty());
 }
@@ -238,15 +240,15 @@ async fn a_word_that_was_overtaken_while_it_was_told_does_not_stand() {
     let other = hub.another().await;
     let slow = Effect::Slow(Duration::from_secs(5));
     hub.world.organization.inject(Fault::once("BatchUpdateFindings", slow));
-    let (first, ()) = tokio::join!(hub.responder.deliver_keys(&contained), async {
+    let (first, ()) = tokio::join!(hub.engine.deliver_keys(&contained), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         other.undo(&response.id, whole_undo()).await.unwrap();
         let mut undone = hub.words().await;
         undone.retain(|word| !contained.contains(word));
-        assert_eq!(other.deliver_keys(&undone).await.unwrap().told, 1);
+        assert_eq!(other.deliver_keys(&undone).await.unwrap().delivered, 1);
         assert_eq!(hub.status(&finding), "NEW");
     });
-    let later = first.unwrap().later;
+    let later = first.unwrap().pending;
     assert!(later.iter().any(|why| why.contains("overtaken")), "{later:?}");
     hub.world.organization.advance(SignedDuration::from_secs(91));
     hub.sweep().await;

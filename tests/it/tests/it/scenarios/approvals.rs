@@ -3,8 +3,8 @@
 use firebreak_demo::world::Attack;
 use firebreak_engine::Disposition;
 use firebreak_policy::Policy;
-use firebreak_response::record::{Because, Response, State, Verdict};
-use firebreak_response::switches::Scope;
+use firebreak_response::pauses::PauseScope;
+use firebreak_response::record::{ApprovalCause, ApprovalDecision, Response, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
@@ -25,7 +25,7 @@ async fn waiting(stage: &Stage) -> Response {
 }
 
 async fn now(stage: &Stage, response: &Response) -> Response {
-    stage.responder.ledger.response(&response.id).await.unwrap().unwrap()
+    stage.engine.store.response(&response.id).await.unwrap().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,18 +34,17 @@ async fn what_is_approved_is_carried_out_and_says_by_whom_and_why() {
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
     let plan = waiting(&stage).await;
-    assert_eq!(plan.approval.as_ref().unwrap().because, Because::Policy);
-    let done =
-        stage.responder.approve(&plan.id, Some("it is real".to_owned()), None).await.unwrap();
+    assert_eq!(plan.approval.as_ref().unwrap().cause, ApprovalCause::Policy);
+    let done = stage.engine.approve(&plan.id, Some("it is real".to_owned()), None).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
     let answer = done.approval.as_ref().unwrap().answer.clone().unwrap();
-    assert_eq!(answer.verdict, Verdict::Approved);
+    assert_eq!(answer.verdict, ApprovalDecision::Approved);
     assert_eq!(answer.by, "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak");
     assert_eq!(answer.reason.as_deref(), Some("it is real"));
     assert!(!stage.reaches_internet(member));
     let finding = Attack::Instance.finding(member, 1);
     assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
-    stage.responder.undo(&plan.id, whole_undo()).await.unwrap();
+    stage.engine.undo(&plan.id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
 }
 
@@ -54,7 +53,7 @@ async fn what_is_denied_is_not_asked_again_by_the_finding_s_updates() {
     let stage = stage_with(asking(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;
-    let denied = stage.responder.deny(&plan.id, Some("a test of ours".to_owned())).await.unwrap();
+    let denied = stage.engine.deny(&plan.id, Some("a test of ours".to_owned())).await.unwrap();
     assert_eq!(denied.state, State::Denied);
     assert!(denied.reason.ends_with(": a test of ours"), "{}", denied.reason);
     let mut finding = Attack::Instance.finding(member, 1);
@@ -70,10 +69,10 @@ async fn what_is_denied_is_not_asked_again_by_the_finding_s_updates() {
 async fn only_what_waits_can_be_answered_and_only_once() {
     let stage = stage_with(asking(""), Options::default()).await;
     let plan = waiting(&stage).await;
-    stage.responder.approve(&plan.id, None, None).await.unwrap();
-    let error = stage.responder.deny(&plan.id, None).await.unwrap_err().to_string();
+    stage.engine.approve(&plan.id, None, None).await.unwrap();
+    let error = stage.engine.deny(&plan.id, None).await.unwrap_err().to_string();
     assert!(error.contains("is contained and waits for nobody"), "{error}");
-    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
+    let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("is contained and waits for nobody"), "{error}");
 }
 
@@ -85,7 +84,7 @@ async fn two_who_approve_at_once_carry_it_out_once() {
     stage.world.organization.forget_calls();
     let other = stage.another_responder().await;
     let (one, two) = tokio::join!(
-        stage.responder.approve(&plan.id, None, None),
+        stage.engine.approve(&plan.id, None, None),
         other.approve(&plan.id, None, None)
     );
     assert_eq!([&one, &two].iter().filter(|it| it.is_ok()).count(), 1, "{one:?}\n{two:?}");
@@ -105,13 +104,13 @@ async fn a_plan_that_would_change_other_things_by_now_is_approved_anew() {
         ec2.interfaces.values_mut().for_each(|it| it.groups.push(added.clone()));
     });
     let before = stage.snapshot(member);
-    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
+    let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("another plan, to be approved anew"), "{error}");
     assert_eq!(stage.snapshot(member), before, "nothing was changed");
     assert_ne!(now(&stage, &plan).await.steps, plan.steps);
-    let done = stage.responder.approve(&plan.id, None, None).await.unwrap();
+    let done = stage.engine.approve(&plan.id, None, None).await.unwrap();
     assert_eq!(done.state, State::Contained);
-    stage.responder.undo(&plan.id, whole_undo()).await.unwrap();
+    stage.engine.undo(&plan.id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
 }
 
@@ -125,7 +124,7 @@ async fn a_protection_that_came_since_is_respected() {
         let tags = ec2.tags.entry(member.instance.clone()).or_default();
         tags.insert("firebreak".to_owned(), "exempt".to_owned());
     });
-    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
+    let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("firebreak=exempt"), "{error}");
     assert_eq!(now(&stage, &plan).await.state, State::Refused);
     assert!(stage.reaches_internet(member));
@@ -135,14 +134,11 @@ async fn a_protection_that_came_since_is_respected() {
 async fn while_it_is_paused_nothing_is_approved() {
     let stage = stage_with(asking(""), Options::default()).await;
     let plan = waiting(&stage).await;
-    stage.responder.pause(&Scope::Organization, None, None).await.unwrap();
-    let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
+    stage.engine.pause(&PauseScope::Organization, None, None).await.unwrap();
+    let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();
     assert!(error.contains("the pause of organization by"), "{error}");
-    stage.responder.resume_scope(&Scope::Organization).await.unwrap();
-    assert_eq!(
-        stage.responder.approve(&plan.id, None, None).await.unwrap().state,
-        State::Contained
-    );
+    stage.engine.end_pause(&PauseScope::Organization).await.unwrap();
+    assert_eq!(stage.engine.approve(&plan.id, None, None).await.unwrap().state, State::Contained);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,10 +151,10 @@ async fn a_plan_that_nobody_answers_does_what_policy_says() {
         let plan = waiting(&stage).await;
         assert_eq!(plan.due, Some(plan.created + SignedDuration::from_mins(30)));
         stage.world.organization.advance(SignedDuration::from_mins(29));
-        assert!(stage.responder.sweep().await.responses.is_empty(), "{otherwise}");
+        assert!(stage.engine.sweep().await.responses.is_empty(), "{otherwise}");
         assert_eq!(now(&stage, &plan).await.state, State::AwaitingApproval);
         stage.world.organization.advance(SignedDuration::from_mins(2));
-        let swept = stage.responder.sweep().await;
+        let swept = stage.engine.sweep().await;
         assert_eq!(swept.failures(), Vec::<String>::new(), "{otherwise}");
         let present = now(&stage, &plan).await;
         assert_eq!(present.state, expected, "{otherwise}: {}", present.reason);
@@ -178,11 +174,11 @@ async fn what_acts_without_a_person_waits_while_it_is_paused() {
             .await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;
-    let scope = Scope::Account(member.account.parse().unwrap());
-    stage.responder.pause(&scope, None, None).await.unwrap();
+    let scope = PauseScope::Account(member.account.parse().unwrap());
+    stage.engine.pause(&scope, None, None).await.unwrap();
     stage.settle().await;
     assert_eq!(now(&stage, &plan).await.state, State::AwaitingApproval);
-    stage.responder.resume_scope(&scope).await.unwrap();
+    stage.engine.end_pause(&scope).await.unwrap();
     stage.settle().await;
     assert_eq!(now(&stage, &plan).await.state, State::Contained);
 }
@@ -195,13 +191,13 @@ async fn an_approval_whose_worker_dies_is_carried_out_by_the_sweep() {
     let fault = Fault::once("ModifyNetworkInterfaceAttribute", Effect::CrashAfter);
     stage.world.organization.inject(fault);
     tokio::select! {
-        _ = stage.responder.approve(&plan.id, None, None) => panic!("it should have died"),
+        _ = stage.engine.approve(&plan.id, None, None) => panic!("it should have died"),
         () = stage.world.organization.crashed() => {}
     }
     // That process is dead for good.
     let another = stage.another_responder().await;
     stage.settle_with(&another).await;
-    let present = another.ledger.response(&plan.id).await.unwrap().unwrap();
+    let present = another.store.response(&plan.id).await.unwrap().unwrap();
     assert_eq!(present.state, State::Contained, "{}", present.reason);
     assert!(!stage.reaches_internet(member));
 }
@@ -218,7 +214,7 @@ async fn under_a_ceiling_that_came_since_nothing_acts_without_a_person() {
         .await;
     stage.world.organization.advance(SignedDuration::from_mins(30));
     stage.world.organization.forget_calls();
-    let swept = stage.responder.sweep().await;
+    let swept = stage.engine.sweep().await;
     assert_eq!(swept.failures(), Vec::<String>::new());
     let present = now(&stage, &plan).await;
     assert_eq!(present.state, State::AwaitingApproval, "{}", present.reason);
@@ -226,7 +222,7 @@ async fn under_a_ceiling_that_came_since_nothing_acts_without_a_person() {
     assert!(stage.changes().is_empty(), "{:?}", stage.changes());
     assert!(stage.reaches_internet(stage.member("sandbox", 0)));
     // A person may still say yes.
-    let done = stage.responder.approve(&plan.id, None, None).await.unwrap();
+    let done = stage.engine.approve(&plan.id, None, None).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
 }
 
@@ -244,14 +240,14 @@ async fn while_a_budget_is_spent_nothing_acts_without_a_person() {
     let key = stage.deliver(&stage.finding(Attack::UserKey, member, 2)).await;
     assert_eq!(key.state(), State::Contained);
     stage.world.organization.advance(SignedDuration::from_mins(31));
-    let swept = stage.responder.sweep().await;
+    let swept = stage.engine.sweep().await;
     assert_eq!(swept.failures(), Vec::<String>::new());
     let present = now(&stage, &plan).await;
     assert_eq!(present.state, State::AwaitingApproval, "{}", present.reason);
     assert!(present.due > plan.due && stage.reaches_internet(member));
     // Once the window has moved on, what policy says is done.
     stage.world.organization.advance(SignedDuration::from_hours(5));
-    stage.responder.sweep().await;
+    stage.engine.sweep().await;
     assert_eq!(now(&stage, &plan).await.state, State::Contained);
 }
 
@@ -268,14 +264,14 @@ async fn a_plan_that_became_another_since_it_was_shown_is_not_carried_out() {
         ec2.interfaces.values_mut().for_each(|it| it.groups.push(added.clone()));
     });
     // Somebody else approves, which makes it another plan.
-    stage.responder.approve(&plan.id, None, None).await.unwrap_err();
+    stage.engine.approve(&plan.id, None, None).await.unwrap_err();
     stage.world.organization.forget_calls();
-    let error = stage.responder.approve(&plan.id, None, Some(plan.revision)).await;
+    let error = stage.engine.approve(&plan.id, None, Some(plan.revision)).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("has changed since it was shown"), "{error}");
     assert!(stage.changes().is_empty() && stage.reaches_internet(member));
     let shown = now(&stage, &plan).await;
     assert_eq!(shown.state, State::AwaitingApproval);
-    let done = stage.responder.approve(&plan.id, None, Some(shown.revision)).await.unwrap();
+    let done = stage.engine.approve(&plan.id, None, Some(shown.revision)).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
 }

@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use firebreak_audit::account::{AccountRecord, Range};
 use firebreak_audit::chain::{Head, day_of};
-use firebreak_audit::export::{Export, FORMAT, Scope};
+use firebreak_audit::export::{Export, ExportScope, FORMAT};
 use firebreak_audit::report::Report;
 use firebreak_audit::verify::Wrong;
 use firebreak_aws::audit_log::{export_table, verify_table};
 use firebreak_demo::example_policy;
 use firebreak_demo::world::Attack;
-use firebreak_response::audit_event::{Event, What};
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_response::record::State;
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
@@ -72,19 +72,19 @@ impl Intruder {
 
 impl Stage {
     fn today(&self) -> Range {
-        let today = day_of(self.responder.now());
+        let today = day_of(self.engine.now());
         Range { since: today, until: today }
     }
 
     async fn chain(&self) -> usize {
-        let now = self.responder.now();
-        Box::pin(self.responder.ledger.chain_due(now, 1_000)).await.unwrap()
+        let now = self.engine.now();
+        Box::pin(self.engine.store.chain_due(now, 1_000)).await.unwrap()
     }
 
     async fn verify(&self, range: Range, anchor: Option<&Export>) -> Report {
-        let now = self.responder.now();
+        let now = self.engine.now();
         // The futures of a whole test would not fit its thread's stack.
-        Box::pin(verify_table(&self.responder.ledger, now, range, None, anchor)).await.unwrap()
+        Box::pin(verify_table(&self.engine.store, now, range, None, anchor)).await.unwrap()
     }
 
     async fn faults(&self) -> BTreeSet<Wrong> {
@@ -93,15 +93,15 @@ impl Stage {
     }
 
     async fn export(&self, range: Range) -> Export {
-        let scope = Scope {
+        let scope = ExportScope {
             format: FORMAT,
-            at: self.responder.now(),
+            at: self.engine.now(),
             since: range.since,
             until: range.until,
             account: None,
         };
         let mut text = Vec::new();
-        Box::pin(export_table(&self.responder.ledger, &scope, &mut text)).await.unwrap();
+        Box::pin(export_table(&self.engine.store, &scope, &mut text)).await.unwrap();
         Export::read(&String::from_utf8(text).unwrap()).unwrap()
     }
 
@@ -110,7 +110,7 @@ impl Stage {
         let account = &self.member("sandbox", 0).account;
         let today = self.today();
         let days = BTreeSet::from([today.since]);
-        Box::pin(self.responder.ledger.account_record(account, &days, today)).await.unwrap()
+        Box::pin(self.engine.store.account_record(account, &days, today)).await.unwrap()
     }
 
     fn pk(&self) -> String {
@@ -120,8 +120,9 @@ impl Stage {
     /// Somebody notes something about the account that was attacked.
     async fn note(&self, says: &str) {
         let account = &self.member("sandbox", 0).account;
-        let event = Event::new(What::Paused, account, "somebody", says, self.responder.now());
-        self.responder.ledger.write_event(&event).await.unwrap();
+        let event =
+            AuditEvent::new(AuditKind::Paused, account, "somebody", says, self.engine.now());
+        self.engine.store.write_event(&event).await.unwrap();
     }
 }
 
@@ -147,14 +148,22 @@ async fn what_a_containment_did_is_recorded_chained_and_verifies() {
     assert_eq!(after.responses, 1);
 
     let chain = stage.record().await.chains.into_values().next().unwrap();
-    let mut events: BTreeMap<u64, Event> = BTreeMap::new();
+    let mut events: BTreeMap<u64, AuditEvent> = BTreeMap::new();
     for event in chain.events {
         events.insert(event.seq, serde_json::from_str(&event.body).unwrap());
     }
-    let told: Vec<(What, Option<State>)> =
+    let described: Vec<(AuditKind, Option<State>)> =
         events.values().map(|event| (event.what, event.state)).collect();
-    assert_eq!(told.first(), Some(&(What::Decided, Some(State::Running))), "{told:?}");
-    assert_eq!(told.last(), Some(&(What::Became, Some(State::Contained))), "{told:?}");
+    assert_eq!(
+        described.first(),
+        Some(&(AuditKind::Decided, Some(State::Running))),
+        "{described:?}"
+    );
+    assert_eq!(
+        described.last(),
+        Some(&(AuditKind::StateChanged, Some(State::Contained))),
+        "{described:?}"
+    );
     for event in events.values() {
         assert!(event.response.is_some() && event.record.is_some(), "{event:?}");
         assert!(!event.by.is_empty() && !event.reason.is_empty(), "{event:?}");
@@ -170,7 +179,7 @@ async fn what_a_containment_did_is_recorded_chained_and_verifies() {
 #[tokio::test(start_paused = true)]
 async fn a_response_from_its_plan_to_its_undo_is_without_fault_at_each_step() {
     let stage = Box::pin(contained()).await;
-    let event: Event = {
+    let event: AuditEvent = {
         stage.chain().await;
         let chain = stage.record().await.chains.into_values().next().unwrap();
         serde_json::from_str(&chain.events[0].body).unwrap()
@@ -178,7 +187,7 @@ async fn a_response_from_its_plan_to_its_undo_is_without_fault_at_each_step() {
     let id = event.response.unwrap();
     stage.world.organization.advance(SignedDuration::from_secs(1));
     assert_eq!(stage.faults().await, BTreeSet::new());
-    let undone = Box::pin(stage.responder.undo(&id, whole_undo())).await.unwrap();
+    let undone = Box::pin(stage.engine.undo(&id, whole_undo())).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     stage.world.organization.advance(SignedDuration::from_secs(1));
     assert_eq!(stage.faults().await, BTreeSet::new());
@@ -233,7 +242,7 @@ async fn tamper(stage: &Stage, what: &str) {
     let chain = record.chains.values().next().unwrap();
     let seq = |seq: u64| chain.events.iter().find(|event| event.seq == seq).unwrap();
     let response = {
-        let event: Event = serde_json::from_str(&seq(1).body).unwrap();
+        let event: AuditEvent = serde_json::from_str(&seq(1).body).unwrap();
         format!("response#{}", event.response.unwrap())
     };
     let last = chain.events.len() as u64;
@@ -299,10 +308,10 @@ async fn of_two_that_chain_at_once_one_loses_and_the_chain_verifies() {
         stage.note(&format!("note {number}")).await;
     }
     let others = [stage.another_responder().await, stage.another_responder().await];
-    let now = stage.responder.now();
+    let now = stage.engine.now();
     let [one, other] = &others;
     let (one, other) =
-        tokio::join!(one.ledger.chain_due(now, 1_000), other.ledger.chain_due(now, 1_000));
+        tokio::join!(one.store.chain_due(now, 1_000), other.store.chain_due(now, 1_000));
     let chained = one.unwrap() + other.unwrap();
     // Together they have not chained anything twice, and a third finds the rest.
     assert_eq!(chained + stage.chain().await, 250);
@@ -330,8 +339,8 @@ async fn a_chainer_that_dies_at_any_call_leaves_a_chain_that_verifies() {
             }
             stage.world.organization.clear_faults();
             // That process is dead for good.
-            let responder = stage.another_responder().await;
-            let stage = Stage { responder, ..stage };
+            let engine = stage.another_responder().await;
+            let stage = Stage { engine, ..stage };
             assert_eq!(stage.faults().await, BTreeSet::new(), "call {call}");
             stage.chain().await;
             let report = stage.verify(stage.today(), None).await;
@@ -348,11 +357,11 @@ async fn a_day_that_is_gone_is_told_by_the_next_one() {
     let pk = stage.pk();
     stage.chain().await;
     let account = stage.member("sandbox", 0).account.clone();
-    let late = Event::new(What::Paused, &account, "somebody", "late", stage.responder.now());
+    let late = AuditEvent::new(AuditKind::Paused, &account, "somebody", "late", stage.engine.now());
     stage.world.organization.advance(SignedDuration::from_hours(24));
     stage.note("the next day").await;
     stage.chain().await;
-    stage.responder.ledger.write_event(&late).await.unwrap();
+    stage.engine.store.write_event(&late).await.unwrap();
     assert_eq!(stage.chain().await, 1);
     let both = Range { since: first.since, ..stage.today() };
     assert_eq!(stage.verify(both, None).await.faults, []);
@@ -361,9 +370,9 @@ async fn a_day_that_is_gone_is_told_by_the_next_one() {
     Intruder::at(&stage).await.delete_all(&pk).await;
     let faults = stage.verify(both, None).await.faults;
     let day = Some(first.since);
-    let told = faults.iter().filter(|it| it.fault == Wrong::NoChain && it.day == day);
+    let described = faults.iter().filter(|it| it.fault == Wrong::NoChain && it.day == day);
     // By the day that began after it, and of the late event by the account's item.
-    assert_eq!(told.count(), 2, "{faults:?}");
+    assert_eq!(described.count(), 2, "{faults:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,8 +41,8 @@ fn count(stage: &Stage, service: &str, operation: &str) -> usize {
 }
 
 async fn records(stage: &Stage) -> Vec<Response> {
-    let responder = &stage.responder;
-    responder.ledger.responses(stage.world.began(), responder.now()).await.unwrap()
+    let engine = &stage.engine;
+    engine.store.responses(stage.world.began(), engine.now()).await.unwrap()
 }
 
 /// Refused, recorded, and nothing else; the reason.
@@ -177,7 +177,7 @@ async fn what_would_let_another_rule_decide_is_refused() {
     finding["severity"] = json!(9.9);
     let delivered = stage.deliver_forged(&event(&finding).to_string()).await;
     let why = refused(&stage, &delivered).await;
-    assert!(why.contains("policy says something else") && why.contains("`watch`"), "{why}");
+    assert!(why.contains("policy decides differently") && why.contains("`watch`"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,12 +206,12 @@ async fn what_was_archived_meanwhile_is_left_alone() {
     let finding = stage.finding(Attack::Instance, member, 1);
     let ids = [finding["id"].as_str().unwrap().to_owned()];
     let region = member.region.parse().unwrap();
-    stage.responder.guardduty.archive(&region, &ids).await.unwrap();
+    stage.engine.guardduty.archive(&region, &ids).await.unwrap();
     stage.world.organization.forget_calls();
     let delivered = stage.deliver_forged(&event(&finding).to_string()).await;
     let why = refused(&stage, &delivered).await;
     assert_eq!(why, "it is archived or suppressed at GuardDuty");
-    stage.responder.guardduty.unarchive(&region, &ids).await.unwrap();
+    stage.engine.guardduty.unarchive(&region, &ids).await.unwrap();
     let delivered = stage.deliver_forged(&event(&finding).to_string()).await;
     assert_eq!(delivered.state(), State::Contained);
 }
@@ -347,7 +347,7 @@ async fn a_plan_that_waits_is_confirmed_and_what_observes_is_not() {
 async fn a_plan_tells_that_a_finding_is_forged_and_records_nothing() {
     let stage = isolating().await;
     let message = event(&Attack::Instance.finding(stage.member("sandbox", 0), 1)).to_string();
-    let handled = lambda::handle_message(&stage.responder, &message, Run::Plan).await;
+    let handled = lambda::handle_message(&stage.engine, &message, Run::Plan).await;
     let outcome = &handled.outcomes[0];
     assert_eq!(outcome.disposition, Disposition::Planned);
     assert_eq!(outcome.response.as_ref().unwrap().state, State::Refused);
@@ -541,7 +541,7 @@ async fn findings_that_come_at_once_are_confirmed_together() {
         })
         .collect();
     let batch: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
-    let (response, _) = lambda::handle_batch(&stage.responder, batch).await;
+    let (response, _) = lambda::handle_batch(&stage.engine, batch).await;
     assert!(response.batch_item_failures.is_empty());
     assert_eq!(count(&stage, "guardduty", "ListDetectors"), 1);
     let asked = count(&stage, "guardduty", "GetFindings");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, Member, World, event};
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_function::lambda::{self, Handled, MessageError};
 use firebreak_function::metrics;
 use firebreak_response::record::State;
@@ -23,12 +23,12 @@ fn record(id: &str, body: &str) -> Value {
 }
 
 /// Hands records over; which message ids failed, and what became of each.
-async fn hand_over(
-    responder: &Responder,
+async fn hand_to_sweep(
+    engine: &Engine,
     records: &[Value],
 ) -> (Vec<String>, Vec<(String, Handled)>) {
     let batch: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
-    let (response, handled) = lambda::handle_batch(responder, batch).await;
+    let (response, handled) = lambda::handle_batch(engine, batch).await;
     let failed = response.batch_item_failures.into_iter().map(|it| it.item_identifier).collect();
     (failed, handled)
 }
@@ -54,10 +54,10 @@ fn findings(world: &World, members: &[Member]) -> Vec<(String, Value)> {
 }
 
 /// What was begun and handed over is the sweep's.
-async fn sweep_all(world: &World, responder: &Responder) {
+async fn sweep_all(world: &World, engine: &Engine) {
     for _ in 0..10 {
-        responder.deadline.clear();
-        Box::pin(responder.sweep()).await;
+        engine.deadline.clear();
+        Box::pin(engine.sweep()).await;
         world.organization.advance(SignedDuration::from_mins(5));
     }
 }
@@ -66,7 +66,7 @@ async fn sweep_all(world: &World, responder: &Responder) {
 async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none_is_lost() {
     let options = Options { latency: Duration::from_millis(700), ..Options::default() };
     let world = World::new(50, options);
-    let responder = world.responder(&example_policy().unwrap()).await.unwrap();
+    let engine = world.engine(&example_policy().unwrap()).await.unwrap();
     let mut waiting = findings(&world, &world.members);
     assert_eq!(waiting.len(), 200);
     let (mut rounds, mut dropped) = (0, 0);
@@ -74,9 +74,9 @@ async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none
         rounds += 1;
         assert!(rounds < 60, "{} messages never end", waiting.len());
         let ends = Instant::now() + Duration::from_secs(25);
-        responder.deadline.set(ends);
+        engine.deadline.set(ends);
         let records: Vec<Value> = waiting.iter().map(|(_, record)| record.clone()).collect();
-        let (failed, handled) = hand_over(&responder, &records).await;
+        let (failed, handled) = hand_to_sweep(&engine, &records).await;
         assert!(Instant::now() < ends, "the answer comes before the deadline");
         let failed: BTreeSet<String> = failed.into_iter().collect();
         assert_eq!(handled.len(), records.len());
@@ -96,7 +96,7 @@ async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none
     }
     println!("rounds={rounds} dropped={dropped}");
     assert!(rounds > 1, "the deadline was never in the way");
-    sweep_all(&world, &responder).await;
+    sweep_all(&world, &engine).await;
     // Everything that policy contains is contained.
     for member in world.members.iter().filter(|member| member.unit == "ou-fb01-sandbox1") {
         let reaches = world.organization.edit(|state| {
@@ -114,15 +114,15 @@ async fn what_takes_too_long_is_dropped_before_the_deadline_and_resumed() {
     let slow = Effect::Slow(Duration::from_secs(600));
     stage.world.organization.inject(Fault::always("ModifyNetworkInterfaceAttribute", slow));
     let ends = Instant::now() + Duration::from_secs(30);
-    stage.responder.deadline.set(ends);
+    stage.engine.deadline.set(ends);
     let records = [record("m-1", &event(&finding).to_string())];
-    let (failed, _) = hand_over(&stage.responder, &records).await;
+    let (failed, _) = hand_to_sweep(&stage.engine, &records).await;
     assert_eq!(failed, ["m-1"]);
     assert!(Instant::now() < ends);
     // The call into the account ended first, so that this could be recorded:
     // the next delivery need not wait for a lease.
     stage.world.organization.clear_faults();
-    stage.responder.deadline.clear();
+    stage.engine.deadline.clear();
     stage.world.organization.advance(SignedDuration::from_secs(1));
     assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
     assert!(!stage.reaches_internet(&member));
@@ -131,12 +131,12 @@ async fn what_takes_too_long_is_dropped_before_the_deadline_and_resumed() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
     let world = World::new(4, Options::default());
-    world.responder(&example_policy().unwrap()).await.unwrap();
+    world.engine(&example_policy().unwrap()).await.unwrap();
     let mut settings = world.settings();
     // One call of each class in a second: what waits for it makes no call that
     // could end before the deadline.
     settings.rate_share = 1;
-    let responder = Responder::new(&world.hub_config().await.unwrap(), settings);
+    let engine = Engine::new(&world.hub_config().await.unwrap(), settings);
     let member = world.members[0].clone();
     let mut waiting = findings(&world, std::slice::from_ref(&member));
     for number in 0..12 {
@@ -152,9 +152,9 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
         rounds += 1;
         assert!(rounds < 60, "{} messages never end", waiting.len());
         let ends = Instant::now() + Duration::from_secs(16);
-        responder.deadline.set(ends);
+        engine.deadline.set(ends);
         let records: Vec<Value> = waiting.iter().map(|(_, record)| record.clone()).collect();
-        let (failed, handled) = hand_over(&responder, &records).await;
+        let (failed, handled) = hand_to_sweep(&engine, &records).await;
         assert!(Instant::now() < ends, "the answer comes before the deadline");
         let is_dropped =
             |handled: &Handled| is_handed_back(handled) && handled.times.started.is_some();
@@ -164,7 +164,7 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
     }
     println!("rounds={rounds} dropped={dropped}");
     assert!(dropped > 0, "nothing was dropped");
-    sweep_all(&world, &responder).await;
+    sweep_all(&world, &engine).await;
     let reaches = world.organization.edit(|state| {
         state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
     });
@@ -175,13 +175,13 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
 async fn without_time_nothing_is_started_and_no_call_is_made() {
     let stage = stage().await;
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
-    stage.responder.deadline.set(Instant::now() + Duration::from_secs(9));
+    stage.engine.deadline.set(Instant::now() + Duration::from_secs(9));
     let records = [record("m-1", &event(&finding).to_string())];
-    let (failed, handled) = hand_over(&stage.responder, &records).await;
+    let (failed, handled) = hand_to_sweep(&stage.engine, &records).await;
     assert_eq!(failed, ["m-1"]);
     assert_eq!(
         handled[0].1.errors[0].to_string(),
-        "handed back, because the invocation's time is over: it was not started"
+        "handed back, because the invocation ran out of time: it was not started"
     );
     assert_eq!(stage.calls().len(), 0);
 }
@@ -206,7 +206,7 @@ async fn one_account_s_storm_does_not_delay_another_account() {
         .collect();
     let finding = stage.finding(Attack::Instance, &quiet, 1_000);
     records.push(record("quiet", &event(&finding).to_string()));
-    let (_, handled) = hand_over(&stage.responder, &records).await;
+    let (_, handled) = hand_to_sweep(&stage.engine, &records).await;
     let took = |id: &str| {
         let (_, handled) = handled.iter().find(|(it, _)| it == id).unwrap();
         handled.times.ended.unwrap().duration_since(handled.times.received).as_secs()
@@ -226,7 +226,7 @@ async fn the_queue_s_group_stands_for_the_account() {
     grouped["attributes"] = json!({
         "MessageGroupId": "one", "SentTimestamp": "1767225590000", "ApproximateReceiveCount": "3",
     });
-    let (failed, handled) = hand_over(&stage.responder, &[grouped]).await;
+    let (failed, handled) = hand_to_sweep(&stage.engine, &[grouped]).await;
     assert!(failed.is_empty());
     let handled = &handled[0].1;
     assert_eq!(handled.deliveries, 3);
@@ -250,7 +250,7 @@ async fn poison_fails_alone_and_by_name_and_a_message_that_came_twice_is_handled
         record("huge", &" ".repeat(1_048_577)),
         bodiless,
     ];
-    let (failed, handled) = hand_over(&stage.responder, &records).await;
+    let (failed, handled) = hand_to_sweep(&stage.engine, &records).await;
     assert_eq!(failed, ["poison", "huge", "bodiless"], "each is named once");
     let ids: Vec<&str> = handled.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids, ["poison", "good", "poison", "huge", "bodiless"]);
@@ -272,16 +272,16 @@ async fn what_a_batch_did_is_measured() {
     organization.inject(Fault::once("GetItem", throttled));
     let contained = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     let uncovered = stage.finding(Attack::Instance, &bare, 2);
-    stage.responder.counts.take();
+    stage.engine.counts.take();
     let mut records = vec![
         record("contained", &event(&contained).to_string()),
         record("uncovered", &event(&uncovered).to_string()),
         record("garbage", "not a finding"),
     ];
     records[0]["attributes"] = json!({ "SentTimestamp": "1767225595000" });
-    let (_, handled) = hand_over(&stage.responder, &records).await;
-    let calls = stage.responder.counts.take();
-    let lines = metrics::invocation(&handled, &calls, stage.responder.now());
+    let (_, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let calls = stage.engine.counts.take();
+    let lines = metrics::invocation(&handled, &calls, stage.engine.now());
     let first = &lines[0];
     for (name, expected) in [
         ("Received", 2),

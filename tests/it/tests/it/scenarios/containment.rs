@@ -17,7 +17,7 @@ async fn contain_and_undo(stage: &Stage, attack: Attack, unit: &str, nth: usize)
     assert_eq!(delivered.state(), State::Contained, "{}", delivered.response().reason);
     assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
     assert_ne!(stage.snapshot(member), before);
-    let undone = stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    let undone = stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone, "{}", undone.reason);
     assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("NEW"));
     assert_eq!(stage.snapshot(member), before);
@@ -161,7 +161,7 @@ async fn a_public_bucket_is_closed_and_its_absent_block_is_absent_again() {
     let delivered = stage.deliver(&finding).await;
     assert_eq!(delivered.state(), State::Contained, "{}", delivered.response().reason);
     assert!(!open());
-    stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert!(open());
     contain_and_undo(&stage, Attack::Bucket, "sandbox", 1).await;
 }
@@ -195,7 +195,7 @@ async fn what_somebody_changed_since_is_reported_and_not_overwritten() {
         }
         chosen
     });
-    let undone = stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    let undone = stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     let step = undone.steps.iter().find(|step| step.action == "isolate-instance").unwrap();
     assert_eq!(step.state, StepState::Drifted, "{}", step.detail);

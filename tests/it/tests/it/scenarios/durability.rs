@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use firebreak_aws::ledger::Written;
+use firebreak_aws::store::Written;
 use firebreak_demo::world::{Attack, event};
 use firebreak_engine::Disposition;
 use firebreak_policy::Policy;
 use firebreak_response::record::{Response, ResponseId, State, StepState};
-use firebreak_response::target::{Entry, TargetItem};
+use firebreak_response::target::{TargetEntry, TargetState};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -32,9 +32,9 @@ fn unread(operation: &str) -> Fault {
     Fault { times: 4, ..Fault::once(operation, throttled) }
 }
 
-async fn target(stage: &Stage, response: &Response) -> TargetItem {
+async fn target(stage: &Stage, response: &Response) -> TargetState {
     let resource = &response.resource;
-    stage.responder.ledger.target(&resource.arn(), &resource.account).await.unwrap()
+    stage.engine.store.target(&resource.arn(), &resource.account).await.unwrap()
 }
 
 fn count(stage: &Stage, operation: &str) -> usize {
@@ -87,21 +87,21 @@ async fn a_stalled_worker_does_not_write_over_the_next_epoch_s_entry() {
     let member = stage.member("sandbox", 0);
     let first = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
     let id = first.response().id.clone();
-    let mut stalled = stage.responder.undo(&id, whole_undo()).await.unwrap();
+    let mut stalled = stage.engine.undo(&id, whole_undo()).await.unwrap();
     let entry = target(&stage, &stalled).await.entries[&stalled.rule].clone();
     let second = stage.deliver(&stage.finding(Attack::Instance, member, 2)).await;
     assert_eq!((second.state(), second.response().epoch), (State::Contained, 2));
     let present = target(&stage, &stalled).await;
     // Its own record is as it left it; the entry is another response's by now.
     stalled.revision += 1;
-    let commit = stage.responder.ledger.commit(stage.responder.now());
+    let commit = stage.engine.store.commit(stage.engine.now());
     let written = commit.advance(&stalled, &entry).unwrap().write().await.unwrap();
     assert_eq!(written, Written::Lost);
     assert_eq!(target(&stage, &stalled).await, present);
     assert_eq!(present.entries[&stalled.rule].response, second.response().id);
 }
 
-/// A new plan would take our own half of a change for the original.
+/// A new plan would record our own half-made change as the original state.
 #[tokio::test(start_paused = true)]
 async fn over_half_a_change_no_other_policy_makes_a_new_plan() {
     let stage = acting_stage("isolate-instance").await;
@@ -122,9 +122,9 @@ async fn over_half_a_change_no_other_policy_makes_a_new_plan() {
     assert_ne!(stage.snapshot(member), before, "half of it is changed");
     stage.push(&acting("isolate-instance, protect-instance")).await;
     let second = stage.deliver(&stage.finding(Attack::Instance, member, 2)).await;
-    assert_eq!(second.disposition(), Disposition::AlreadyHeld, "{}", second.outcome().reason);
+    assert_eq!(second.disposition(), Disposition::ExistingResponse, "{}", second.outcome().reason);
     assert_eq!(second.response().id, first.response().id);
-    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    stage.engine.undo(&first.response().id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
 }
 
@@ -147,7 +147,7 @@ async fn on_a_crowded_target_one_more_is_refused_and_the_others_stay() {
     for number in 1..200 {
         let seen = target(&stage, response).await;
         let rule = format!("r-fb01/act#{number:08x}");
-        let entry = Entry {
+        let entry = TargetEntry {
             response: ResponseId::of(&arn, &rule, 1),
             epoch: 1,
             state: State::Contained,
@@ -155,7 +155,7 @@ async fn on_a_crowded_target_one_more_is_refused_and_the_others_stay() {
             waiting: false,
             findings: BTreeMap::from([(format!("f-{number}"), None)]),
         };
-        let commit = stage.responder.ledger.commit(stage.responder.now());
+        let commit = stage.engine.store.commit(stage.engine.now());
         let written = commit.note(&seen, &arn, &rule, &entry).unwrap().write().await.unwrap();
         assert_eq!(written, Written::Yes);
     }
@@ -172,7 +172,7 @@ async fn on_a_crowded_target_one_more_is_refused_and_the_others_stay() {
     assert_eq!(after.entries, before.entries);
     // What is known is answered as ever.
     let again = stage.deliver(&probed(3, "198.51.100.7")).await;
-    assert_eq!(again.disposition(), Disposition::AlreadyHeld);
+    assert_eq!(again.disposition(), Disposition::ExistingResponse);
 }
 
 /// Delivers, while somebody else does something a second or two later.
@@ -205,7 +205,7 @@ async fn a_worker_whose_lease_ran_out_begins_nothing() {
     })
     .await;
     let error = delivered.error();
-    assert!(error.contains("another worker took response"), "{error}");
+    assert!(error.contains("another worker took over response"), "{error}");
     assert!(stage.changes().iter().all(|it| it == "sts:AssumeRole"), "{:?}", stage.changes());
     assert_eq!(stage.snapshot(member), before);
     // Whoever comes next goes on.
@@ -231,15 +231,15 @@ async fn a_worker_that_another_took_over_from_carries_nothing_further_out() {
     })
     .await;
     let error = delivered.error();
-    assert!(error.contains("another worker took response"), "{error}");
+    assert!(error.contains("another worker took over response"), "{error}");
     let protected = |stage: &Stage| count(stage, "ModifyInstanceAttribute");
     assert_eq!(protected(&stage), protected(&undisturbed), "the second wave, once");
     assert!(!stage.reaches_internet(member));
     let again = stage.deliver(&finding).await;
     assert_eq!(again.disposition(), Disposition::Repeat);
-    let (since, until) = (stage.world.began(), stage.responder.now());
-    let all = stage.responder.ledger.responses(since, until).await.unwrap();
+    let (since, until) = (stage.world.began(), stage.engine.now());
+    let all = stage.engine.store.responses(since, until).await.unwrap();
     assert_eq!((all.len(), all[0].state), (1, State::Contained));
-    stage.responder.undo(&all[0].id, whole_undo()).await.unwrap();
+    stage.engine.undo(&all[0].id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
 }

@@ -86,15 +86,15 @@ async fn another_finding_of_a_contained_target_adds_nothing() {
     stage.world.organization.forget_calls();
     let second = stage.finding(Attack::Instance, member, 2);
     let delivered = stage.deliver(&second).await;
-    assert_eq!(delivered.disposition(), Disposition::AlreadyHeld);
+    assert_eq!(delivered.disposition(), Disposition::ExistingResponse);
     let id = first.response().id.as_str();
     assert!(delivered.outcome().reason.contains(id), "{}", delivered.outcome().reason);
     // Security Hub is told of this finding too, and nothing else is touched.
     assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("RESOLVED"));
-    let told = |call: &String| call == "securityhub:BatchUpdateFindings";
-    assert!(stage.changes().iter().all(told), "{:?}", stage.changes());
+    let described = |call: &String| call == "securityhub:BatchUpdateFindings";
+    assert!(stage.changes().iter().all(described), "{:?}", stage.changes());
     // An undo opens both again.
-    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    stage.engine.undo(&first.response().id, whole_undo()).await.unwrap();
     assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("NEW"));
 }
 
@@ -104,7 +104,7 @@ async fn after_an_undo_the_same_finding_does_not_contain_again_and_another_does(
     let member = stage.member("sandbox", 0);
     let mut finding = stage.finding(Attack::Instance, member, 1);
     let delivered = stage.deliver(&finding).await;
-    stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
     assert_eq!(stage.deliver(&finding).await.disposition(), Disposition::Repeat);
     assert!(stage.reaches_internet(member));
@@ -131,7 +131,7 @@ async fn what_failed_is_taken_up_again_by_the_finding_s_next_update() {
     let again = stage.deliver(&finding).await;
     assert_eq!(again.state(), State::Contained, "{}", again.response().reason);
     assert_eq!(again.response().id, first.response().id);
-    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    stage.engine.undo(&first.response().id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
 }
 
@@ -160,7 +160,7 @@ async fn half_an_isolation_is_never_taken_for_the_original() {
     let again = stage.deliver(&finding).await;
     // The recorded plan leaves that interface alone: it says so, and undoes the rest.
     assert_eq!(again.response().id, first.response().id);
-    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    stage.engine.undo(&first.response().id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
 }
 
@@ -184,7 +184,7 @@ async fn a_finding_that_finds_an_abandoned_response_is_decided_after_it() {
     let another = stage.another_responder().await;
     let other = event(&other).to_string();
     let delivered = deliver_to(&another, &other).await;
-    assert_eq!(delivered.disposition(), Disposition::AlreadyHeld);
+    assert_eq!(delivered.disposition(), Disposition::ExistingResponse);
     assert_eq!(deliver_to(&another, &other).await.disposition(), Disposition::Repeat);
     assert!(!stage.reaches_internet(member));
 }
@@ -207,8 +207,8 @@ async fn other_addresses_are_another_response() {
     let second = stage.deliver(&probed(2, "198.51.100.8")).await;
     assert_eq!((first.state(), second.state()), (State::Contained, State::Contained));
     let again = stage.deliver(&probed(3, "198.51.100.8")).await;
-    assert_eq!(again.disposition(), Disposition::AlreadyHeld);
-    stage.responder.undo(&first.response().id, whole_undo()).await.unwrap();
+    assert_eq!(again.disposition(), Disposition::ExistingResponse);
+    stage.engine.undo(&first.response().id, whole_undo()).await.unwrap();
     let left: usize = stage.world.organization.edit(|state| {
         let acls = &state.ec2(&member.account, &member.region).acls;
         let denied = |block: &str| block == "198.51.100.8/32";
@@ -224,9 +224,9 @@ async fn undone_twice_is_undone_once() {
     let before = stage.snapshot(member);
     let finding = stage.finding(Attack::Instance, member, 1);
     let id = stage.deliver(&finding).await.response().id.clone();
-    stage.responder.undo(&id, whole_undo()).await.unwrap();
+    stage.engine.undo(&id, whole_undo()).await.unwrap();
     stage.world.organization.forget_calls();
-    assert_eq!(stage.responder.undo(&id, whole_undo()).await.unwrap().state, State::Undone);
+    assert_eq!(stage.engine.undo(&id, whole_undo()).await.unwrap().state, State::Undone);
     assert!(stage.changes().is_empty());
     assert_eq!(stage.snapshot(member), before);
 }
@@ -242,8 +242,8 @@ async fn sixteen_workers_with_the_same_finding_make_one_response() {
         responders.push(stage.another_responder().await);
     }
     let mut deliveries = Vec::new();
-    for responder in &responders {
-        deliveries.push(deliver_to(responder, &message));
+    for engine in &responders {
+        deliveries.push(deliver_to(engine, &message));
     }
     let mut contained = 0;
     for delivered in futures_join(deliveries).await {
@@ -310,17 +310,17 @@ async fn a_crash_at_any_call_ends_contained_and_undone_exactly() {
             };
             assert!(crashed, "call {nth} {effect:?}");
             stage.world.organization.advance(SignedDuration::from_secs(301));
-            let responder = stage.another_responder().await;
-            let again = deliver_to(&responder, &event(&finding).to_string()).await;
+            let engine = stage.another_responder().await;
+            let again = deliver_to(&engine, &event(&finding).to_string()).await;
             assert!(!again.failed, "call {nth} {effect:?}: {:?}", again.handled.errors);
-            stage.settle_with(&responder).await;
+            stage.settle_with(&engine).await;
             assert!(!stage.reaches_internet(member), "call {nth} {effect:?}: left open");
             assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
             let since = stage.world.began();
-            let responses = responder.ledger.responses(since, responder.now()).await.unwrap();
+            let responses = engine.store.responses(since, engine.now()).await.unwrap();
             assert_eq!(responses.len(), 1, "call {nth} {effect:?}");
             assert_eq!(responses[0].state, State::Contained, "call {nth} {effect:?}");
-            responder.undo(&responses[0].id, whole_undo()).await.unwrap();
+            engine.undo(&responses[0].id, whole_undo()).await.unwrap();
             assert_eq!(stage.snapshot(member), before, "call {nth} {effect:?}");
             pairs += 1;
         }

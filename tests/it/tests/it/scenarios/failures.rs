@@ -126,16 +126,16 @@ async fn a_finding_that_security_hub_does_not_know_yet_is_updated_later() {
     let finding = Attack::Instance.finding(&member, 1);
     let delivered = stage.deliver(&finding).await;
     assert_eq!(delivered.state(), State::Contained);
-    let untold = delivered.outcome().untold.clone().unwrap();
-    assert!(untold.contains("does not know"), "{untold}");
+    let undelivered = delivered.outcome().undelivered.clone().unwrap();
+    assert!(undelivered.contains("does not know"), "{undelivered}");
     assert!(!stage.reaches_internet(&member), "containment does not wait for Security Hub");
     stage.world.import(&finding);
     stage.settle().await;
     assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
     // Nothing is left in the outbox.
     stage.world.organization.forget_calls();
-    let swept = stage.responder.sweep().await;
-    assert_eq!((swept.told, swept.later.len(), swept.dropped.len()), (0, 0, 0));
+    let swept = stage.engine.sweep().await;
+    assert_eq!((swept.delivered, swept.pending.len(), swept.given_up.len()), (0, 0, 0));
 }
 
 /// GuardDuty's events outlive an integration that is switched off.
@@ -150,7 +150,7 @@ async fn a_finding_that_security_hub_never_knows_is_given_up_after_half_an_hour_
     while dropped.is_empty() && minutes < 60 {
         minutes += 1;
         stage.world.organization.advance(jiff::SignedDuration::from_mins(1));
-        dropped = stage.responder.sweep().await.dropped;
+        dropped = stage.engine.sweep().await.given_up;
     }
     assert!((30..45).contains(&minutes), "{minutes} minutes");
     assert!(dropped[0].contains("does not know"), "{dropped:?}");
@@ -165,7 +165,7 @@ async fn a_message_that_cannot_be_read_goes_back_and_names_itself() {
     let stage = stage().await;
     let delivered = stage.deliver_message("{\"Records\": 7}").await;
     let error = delivered.error();
-    assert!(error.contains("no form in which findings arrive"), "{error}");
+    assert!(error.contains("not a known finding format"), "{error}");
     assert_eq!(stage.calls().len(), 0);
 }
 

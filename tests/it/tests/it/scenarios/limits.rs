@@ -5,8 +5,8 @@ use std::time::Duration;
 use firebreak_demo::world::Attack;
 use firebreak_engine::Disposition;
 use firebreak_policy::Policy;
-use firebreak_response::record::{Because, State};
-use firebreak_response::switches::Scope;
+use firebreak_response::pauses::PauseScope;
+use firebreak_response::record::{ApprovalCause, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
@@ -19,7 +19,11 @@ fn acting(budgets: &str) -> Policy {
 }
 
 /// Attacks one more instance of a member, and says what became of it.
-async fn attack(stage: &Stage, unit: &str, number: usize) -> (State, Option<Because>, String) {
+async fn attack(
+    stage: &Stage,
+    unit: &str,
+    number: usize,
+) -> (State, Option<ApprovalCause>, String) {
     let member = stage.member(unit, 0);
     let instance = stage.world.organization.edit(|state| {
         let ec2 = state.ec2(&member.account, &member.region);
@@ -32,7 +36,7 @@ async fn attack(stage: &Stage, unit: &str, number: usize) -> (State, Option<Beca
     stage.world.import(&finding);
     let delivered = stage.deliver(&finding).await;
     let response = delivered.response();
-    let because = response.approval.as_ref().map(|approval| approval.because);
+    let because = response.approval.as_ref().map(|approval| approval.cause);
     (response.state, because, response.reason.clone())
 }
 
@@ -45,7 +49,7 @@ async fn what_would_overdraw_a_budget_asks_a_person_until_the_window_has_moved_o
     }
     // Counted together over the organization: another account's as well.
     let (found, because, reason) = attack(&stage, "production", 3).await;
-    assert_eq!((found, because), (State::AwaitingApproval, Some(Because::Budget)));
+    assert_eq!((found, because), (State::AwaitingApproval, Some(ApprovalCause::Budget)));
     assert!(reason.contains("the budget of r-fb01, 2 action(s) per 1h, is spent"), "{reason}");
     stage.world.organization.advance(SignedDuration::from_mins(62));
     assert_eq!(attack(&stage, "production", 4).await.0, State::Contained);
@@ -82,7 +86,7 @@ async fn of_many_at_once_no_more_than_the_budget_are_changed() {
 
 /// Each finding by a worker of its own, all at once.
 async fn futures_of(
-    workers: &[firebreak_engine::Responder],
+    workers: &[firebreak_engine::Engine],
     findings: &[serde_json::Value],
 ) -> Vec<State> {
     let each = workers.iter().zip(findings).map(|(worker, finding)| async move {
@@ -105,22 +109,22 @@ async fn a_pause_asks_a_person_in_its_scope_at_once_and_nowhere_else() {
     let other = stage.another_responder().await;
     // Both have answered something: nothing about switches may be cached.
     assert_eq!(attack(&stage, "sandbox", 1).await.0, State::Contained);
-    let scope: Scope = "ou:ou-fb01-sandbox1".parse().unwrap();
+    let scope: PauseScope = "ou:ou-fb01-sandbox1".parse().unwrap();
     other.pause(&scope, None, Some("a game day".to_owned())).await.unwrap();
     let (found, because, reason) = attack(&stage, "sandbox", 2).await;
-    assert_eq!((found, because), (State::AwaitingApproval, Some(Because::Pause)));
+    assert_eq!((found, because), (State::AwaitingApproval, Some(ApprovalCause::Pause)));
     assert!(reason.contains("(a game day)"), "{reason}");
     assert_eq!(attack(&stage, "production", 3).await.0, State::Contained);
-    other.resume_scope(&scope).await.unwrap();
+    other.end_pause(&scope).await.unwrap();
     assert_eq!(attack(&stage, "sandbox", 4).await.0, State::Contained);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_ends_at_its_time_and_a_rule_alone_can_be_paused() {
     let stage = stage_with(acting(""), Options::default()).await;
-    let until = stage.responder.now() + SignedDuration::from_hours(1);
-    let scope: Scope = "rule:act".parse().unwrap();
-    stage.responder.pause(&scope, Some(until), None).await.unwrap();
+    let until = stage.engine.now() + SignedDuration::from_hours(1);
+    let scope: PauseScope = "rule:act".parse().unwrap();
+    stage.engine.pause(&scope, Some(until), None).await.unwrap();
     assert_eq!(attack(&stage, "sandbox", 1).await.0, State::AwaitingApproval);
     stage.world.organization.advance(SignedDuration::from_mins(61));
     assert_eq!(attack(&stage, "sandbox", 2).await.0, State::Contained);
@@ -143,12 +147,12 @@ async fn a_paused_rule_that_answers_finding_by_finding_is_not_approved() {
         assert_eq!(delivered.state(), State::AwaitingApproval);
         let plan = delivered.response();
         assert!(plan.rule.starts_with("r-fb01/act#"), "{}", plan.rule);
-        let scope: Scope = scope.parse().unwrap();
-        stage.responder.pause(&scope, None, None).await.unwrap();
-        let error = stage.responder.approve(&plan.id, None, None).await.unwrap_err().to_string();
+        let scope: PauseScope = scope.parse().unwrap();
+        stage.engine.pause(&scope, None, None).await.unwrap();
+        let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();
         assert!(error.contains(&format!("the pause of {scope} by")), "{error}");
-        stage.responder.resume_scope(&scope).await.unwrap();
-        let done = stage.responder.approve(&plan.id, None, None).await.unwrap();
+        stage.engine.end_pause(&scope).await.unwrap();
+        let done = stage.engine.approve(&plan.id, None, None).await.unwrap();
         assert_eq!(done.state, State::Contained, "{}", done.reason);
     }
 }
@@ -165,11 +169,11 @@ async fn a_pause_that_comes_while_a_finding_is_judged_holds() {
     stage.world.organization.inject(Fault::once("DescribeInstances", slow));
     let (delivered, ()) = tokio::join!(stage.deliver(&finding), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        other.pause(&Scope::Organization, None, None).await.unwrap();
+        other.pause(&PauseScope::Organization, None, None).await.unwrap();
     });
     assert_eq!(delivered.state(), State::AwaitingApproval, "{}", delivered.response().reason);
     let approval = delivered.response().approval.as_ref().unwrap();
-    assert_eq!(approval.because, Because::Pause);
+    assert_eq!(approval.cause, ApprovalCause::Pause);
     assert!(stage.reaches_internet(member));
 }
 
@@ -200,7 +204,7 @@ async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
     let stage =
         stage_with(acting("budgets: [{ actions: 2, per: 1h }]\n"), Options::default()).await;
     assert_eq!(attack(&stage, "sandbox", 1).await.0, State::Contained);
-    let used = stage.responder.now().as_second();
+    let used = stage.engine.now().as_second();
     let mut kinds = std::collections::BTreeMap::new();
     for item in firebreak_testkit::truth::items(&stage.world).await {
         let text = |name: &str| item[name].as_object()?.values().next()?.as_str();
@@ -223,8 +227,8 @@ async fn what_is_not_there_is_known_not_to_be_before_it_is_paused() {
     // Whoever pauses is a person: the function's role may not list the roots.
     let operator = stage.operator().await;
     let known = |text: String| {
-        let (responder, scope) = (&operator, text.parse::<Scope>().unwrap());
-        async move { responder.knows(&scope).await.unwrap() }
+        let (engine, scope) = (&operator, text.parse::<PauseScope>().unwrap());
+        async move { engine.knows(&scope).await.unwrap() }
     };
     for scope in ["organization", "ou:ou-fb01-sandbox1", "ou:r-fb01", "rule:act", "rule:r-fb01/act"]
     {

@@ -83,10 +83,10 @@ fn numbered(notice: &Notice, count: usize) -> Vec<Notice> {
 
 #[tokio::test(start_paused = true)]
 async fn people_get_the_text_and_programs_the_detail() {
-    let told = told_on("firebreak-notices").await;
-    let notice = told.contained(1).await;
-    told.notices.publish(&notice).await.unwrap();
-    let published = told.published();
+    let described = told_on("firebreak-notices").await;
+    let notice = described.contained(1).await;
+    described.notices.publish(&notice).await.unwrap();
+    let published = described.published();
     let [published] = published.as_slice() else { panic!("{published:?}") };
     assert_eq!(published.subject.as_deref(), Some(notice.subject.as_str()));
     assert!(published.text("email").starts_with("Firebreak contained i-"));
@@ -99,7 +99,7 @@ async fn people_get_the_text_and_programs_the_detail() {
         let (kind, value) = &published.attributes[name];
         format!("{kind} {value}")
     };
-    let account = &told.stage.member("sandbox", 0).account;
+    let account = &described.stage.member("sandbox", 0).account;
     assert_eq!(attribute("kind"), "String contained");
     assert_eq!(attribute("state"), "String contained");
     assert_eq!(attribute("account"), format!("String {account}"));
@@ -109,30 +109,30 @@ async fn people_get_the_text_and_programs_the_detail() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fifo_topic_drops_what_is_told_again() {
-    let told = told_on("firebreak-notices.fifo").await;
-    let notice = told.contained(1).await;
-    told.notices.publish(&notice).await.unwrap();
+    let described = told_on("firebreak-notices.fifo").await;
+    let notice = described.contained(1).await;
+    described.notices.publish(&notice).await.unwrap();
     // The answer to the first was lost, as far as the caller knows.
-    told.fault(Fault::once("Publish", Effect::LostAnswer));
-    told.notices.publish(&notice).await.unwrap();
-    told.stage.world.organization.advance(SignedDuration::from_mins(4));
-    told.notices.publish(&notice).await.unwrap();
-    let published = told.published();
+    described.fault(Fault::once("Publish", Effect::LostAnswer));
+    described.notices.publish(&notice).await.unwrap();
+    described.stage.world.organization.advance(SignedDuration::from_mins(4));
+    described.notices.publish(&notice).await.unwrap();
+    let published = described.published();
     assert_eq!(published.len(), 1, "{published:?}");
-    let account = &told.stage.member("sandbox", 0).account;
+    let account = &described.stage.member("sandbox", 0).account;
     assert_eq!(published[0].group.as_ref(), Some(account), "in order within an account");
     // Another notice is another message.
-    told.notices.publish(&numbered(&notice, 1)[0]).await.unwrap();
-    assert_eq!(told.published().len(), 2);
+    described.notices.publish(&numbered(&notice, 1)[0]).await.unwrap();
+    assert_eq!(described.published().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn on_a_standard_topic_a_repeat_has_the_same_id() {
-    let told = told_on("firebreak-notices").await;
-    let notice = told.contained(1).await;
-    told.fault(Fault::once("Publish", Effect::LostAnswer));
-    told.notices.publish(&notice).await.unwrap();
-    let published = told.published();
+    let described = told_on("firebreak-notices").await;
+    let notice = described.contained(1).await;
+    described.fault(Fault::once("Publish", Effect::LostAnswer));
+    described.notices.publish(&notice).await.unwrap();
+    let published = described.published();
     let ids: BTreeSet<String> = published
         .iter()
         .map(|it| serde_json::from_str::<Value>(it.text("sqs")).unwrap()["id"].to_string())
@@ -142,19 +142,19 @@ async fn on_a_standard_topic_a_repeat_has_the_same_id() {
 
 #[tokio::test(start_paused = true)]
 async fn events_are_put_ten_a_call_and_refused_one_by_one() {
-    let told = told_on("firebreak-notices").await;
-    let notices = numbered(&told.contained(1).await, 23);
-    told.stage.world.organization.forget_calls();
-    told.stage.world.organization.edit(|state| {
+    let described = told_on("firebreak-notices").await;
+    let notices = numbered(&described.contained(1).await, 23);
+    described.stage.world.organization.forget_calls();
+    described.stage.world.organization.edit(|state| {
         for (containing, code) in [("/3\"", "InternalFailure"), ("/15\"", "MalformedDetail")] {
             let (containing, code) = (containing.to_owned(), code.to_owned());
             state.events.refused.push(Refused { containing, code, times: 1 });
         }
     });
     let all: Vec<&Notice> = notices.iter().collect();
-    let results = told.notices.put_events(&all).await;
+    let results = described.notices.put_events(&all).await;
     assert_eq!(results.len(), 23);
-    assert_eq!(told.stage.calls().len(), 3);
+    assert_eq!(described.stage.calls().len(), 3);
     for (number, result) in results.iter().enumerate() {
         match (number, result) {
             (3, Err(error)) => {
@@ -168,7 +168,7 @@ async fn events_are_put_ten_a_call_and_refused_one_by_one() {
             (_, result) => assert!(result.is_ok(), "{number}: {result:?}"),
         }
     }
-    let events = told.events();
+    let events = described.events();
     assert_eq!(events.len(), 21);
     let first = &events[0];
     assert_eq!((first.source.as_str(), &first.detail), ("firebreak", &notices[0].detail));
@@ -181,8 +181,8 @@ async fn events_are_put_ten_a_call_and_refused_one_by_one() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
-    let told = told_on("firebreak-notices").await;
-    let notice = told.contained(1).await;
+    let described = told_on("firebreak-notices").await;
+    let notice = described.contained(1).await;
     let error = |status, code: &str| Effect::Error { status, code: code.to_owned() };
     for (operation, effect, transient, part) in [
         ("Publish", error(404, "NotFound"), false, "change FIREBREAK_TOPIC"),
@@ -201,33 +201,33 @@ async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
     ] {
         let name = format!("{operation} {effect:?}");
         // More often than the SDK tries by itself.
-        told.fault(Fault { times: 4, ..Fault::once(operation, effect) });
+        described.fault(Fault { times: 4, ..Fault::once(operation, effect) });
         let result = match operation {
-            "Publish" => told.notices.publish(&notice).await,
-            _ => told.notices.put_events(&[&notice]).await.remove(0),
+            "Publish" => described.notices.publish(&notice).await,
+            _ => described.notices.put_events(&[&notice]).await.remove(0),
         };
-        told.stage.world.organization.clear_faults();
+        described.stage.world.organization.clear_faults();
         let error = result.expect_err(&name);
         let is_transient = matches!(error, firebreak_aws::error::HubError::Transient(_));
         assert_eq!(is_transient, transient, "{name}: {error}");
         assert!(error.to_string().contains(part), "{name}: {error}");
         assert!(error.to_string().contains(&notice.id), "{name}: {error}");
     }
-    assert!(told.published().is_empty());
+    assert!(described.published().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_gone_or_not_granted_is_told_as_such() {
-    let told = told_on("firebreak-notices").await;
-    let notice = told.contained(1).await;
-    told.stage.world.organization.edit(|state| state.sns.topics.clear());
-    let error = told.notices.publish(&notice).await.unwrap_err().to_string();
+    let described = told_on("firebreak-notices").await;
+    let notice = described.contained(1).await;
+    described.stage.world.organization.edit(|state| state.sns.topics.clear());
+    let error = described.notices.publish(&notice).await.unwrap_err().to_string();
     assert!(error.contains("is gone: make it again"), "{error}");
-    let config = told.stage.world.hub_config().await.unwrap();
+    let config = described.stage.world.hub_config().await.unwrap();
     let elsewhere = Settings {
         topic: Some(sns::arn(HUB, HOME, "somebody-else-s").parse().unwrap()),
         event_bus: Some("somebody-else-s".parse().unwrap()),
-        ..told.stage.world.settings()
+        ..described.stage.world.settings()
     };
     let notices = Notices::new(&config, &elsewhere);
     let error = notices.publish(&notice).await.unwrap_err().to_string();
@@ -238,13 +238,13 @@ async fn a_topic_that_is_gone_or_not_granted_is_told_as_such() {
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_not_set_is_off() {
-    let told = told_on("firebreak-notices").await;
-    let notice = told.contained(1).await;
-    let settings = told.stage.world.settings();
-    let notices = Notices::new(&told.stage.world.hub_config().await.unwrap(), &settings);
+    let described = told_on("firebreak-notices").await;
+    let notice = described.contained(1).await;
+    let settings = described.stage.world.settings();
+    let notices = Notices::new(&described.stage.world.hub_config().await.unwrap(), &settings);
     assert!(!notices.has_topic() && !notices.has_bus());
-    told.stage.world.organization.forget_calls();
+    described.stage.world.organization.forget_calls();
     notices.publish(&notice).await.unwrap();
     assert_eq!(notices.put_events(&[&notice, &notice]).await, [Ok(()), Ok(())]);
-    assert!(told.stage.calls().is_empty());
+    assert!(described.stage.calls().is_empty());
 }

@@ -192,10 +192,10 @@ async fn without_a_policy_nothing_is_done_and_the_message_goes_back() {
         role.identity.attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());
     });
     let config = stage.world.hub_config().await.unwrap();
-    let responder = firebreak_engine::Responder::new(&config, settings);
-    responder.ledger.create_table().await.unwrap();
+    let engine = firebreak_engine::Engine::new(&config, settings);
+    engine.store.create_table().await.unwrap();
     let event = event(&finding).to_string();
-    let error = deliver_to(&responder, &event).await.error();
+    let error = deliver_to(&engine, &event).await.error();
     assert!(error.contains("no policy is in force"), "{error}");
     assert!(stage.reaches_internet(stage.member("sandbox", 0)));
 }
@@ -203,14 +203,14 @@ async fn without_a_policy_nothing_is_done_and_the_message_goes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_broken_stored_document_stops_what_it_governs_and_nothing_else() {
     let stage = stage().await;
-    let before = stage.responder.policies.version().await.unwrap();
-    let mut documents = stage.responder.policies.documents(&before).await.unwrap();
+    let before = stage.engine.policies.version().await.unwrap();
+    let mut documents = stage.engine.policies.documents(&before).await.unwrap();
     for document in &mut documents {
         if document.attach == "ou-fb01-sandbox1" {
             document.text.push_str("key-to-come: 1\n");
         }
     }
-    stage.responder.policies.push(&documents, &before, &author()).await.unwrap();
+    stage.engine.policies.push(&documents, &before, &author()).await.unwrap();
     let sandbox = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     let delivered = stage.deliver(&sandbox).await;
     assert_eq!(delivered.state(), State::Refused);
@@ -222,18 +222,17 @@ async fn a_broken_stored_document_stops_what_it_governs_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn of_two_pushes_at_once_one_loses_and_changes_nothing() {
     let stage = stage().await;
-    let before = stage.responder.policies.version().await.unwrap();
-    let documents = stage.responder.policies.documents(&before).await.unwrap();
-    stage.responder.policies.push(&documents[..1], &before, &author()).await.unwrap();
-    let error =
-        stage.responder.policies.push(&documents[..2], &before, &author()).await.unwrap_err();
+    let before = stage.engine.policies.version().await.unwrap();
+    let documents = stage.engine.policies.documents(&before).await.unwrap();
+    stage.engine.policies.push(&documents[..1], &before, &author()).await.unwrap();
+    let error = stage.engine.policies.push(&documents[..2], &before, &author()).await.unwrap_err();
     assert!(error.to_string().contains("pushed meanwhile by alice; yours is not"), "{error}");
     // Nor is somebody else's push of the same documents taken for one's own.
     let other = Author { by: "bob".to_owned(), note: "mine".to_owned() };
-    let same = stage.responder.policies.push(&documents[..1], &before, &other).await;
+    let same = stage.engine.policies.push(&documents[..1], &before, &other).await;
     assert!(same.unwrap_err().to_string().contains("pushed meanwhile by alice"));
-    let now = stage.responder.policies.version().await.unwrap();
-    assert_eq!(stage.responder.policies.documents(&now).await.unwrap(), documents[..1]);
+    let now = stage.engine.policies.version().await.unwrap();
+    assert_eq!(stage.engine.policies.documents(&now).await.unwrap(), documents[..1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,10 +243,10 @@ async fn a_push_takes_effect_within_the_ttl() {
         event(&stage.finding(Attack::Instance, stage.member("sandbox", nth), number)).to_string()
     };
     assert_eq!(deliver_to(&other, &message(0, 1)).await.state(), State::Contained);
-    let before = stage.responder.policies.version().await.unwrap();
+    let before = stage.engine.policies.version().await.unwrap();
     let off = policy(&["attach: r-fb01\nceiling: off\n"]);
     let documents = [off.documents()[0].to_stored()];
-    stage.responder.policies.push(&documents, &before, &author()).await.unwrap();
+    stage.engine.policies.push(&documents, &before, &author()).await.unwrap();
     stage.world.organization.advance(SignedDuration::from_secs(61));
     assert_eq!(deliver_to(&other, &message(1, 2)).await.disposition(), Disposition::Nothing);
 }
@@ -289,7 +288,7 @@ async fn variables_in_parameters_are_what_the_finding_says() {
 #[tokio::test(start_paused = true)]
 async fn the_history_tells_who_pushed_what_and_keeps_every_version() {
     let stage = stage().await;
-    let policies = &stage.responder.policies;
+    let policies = &stage.engine.policies;
     let first = policies.version().await.unwrap();
     let documents = policies.documents(&first).await.unwrap();
     let second = policies.push(&documents[..2], &first, &author()).await.unwrap();
@@ -311,7 +310,7 @@ async fn the_history_tells_who_pushed_what_and_keeps_every_version() {
 #[tokio::test(start_paused = true)]
 async fn each_call_of_a_push_may_fail_and_the_old_policy_stays_in_force() {
     let stage = stage().await;
-    let policies = &stage.responder.policies;
+    let policies = &stage.engine.policies;
     let before = policies.version().await.unwrap();
     let documents = policies.documents(&before).await.unwrap();
     for operation in ["PutItem", "TransactWriteItems"] {
@@ -328,7 +327,7 @@ async fn each_call_of_a_push_may_fail_and_the_old_policy_stays_in_force() {
 #[tokio::test(start_paused = true)]
 async fn a_push_whose_answer_is_lost_is_made_once() {
     let stage = stage().await;
-    let policies = &stage.responder.policies;
+    let policies = &stage.engine.policies;
     let before = policies.version().await.unwrap();
     let documents = policies.documents(&before).await.unwrap();
     stage.world.organization.inject(Fault::once("TransactWriteItems", Effect::LostAnswer));
@@ -396,8 +395,8 @@ async fn findings_are_read_to_the_last_page_or_not_at_all() {
     for number in 0..250 {
         stage.finding(Attack::Instance, stage.member("sandbox", 0), number);
     }
-    let (from, to) = ("2025-01-01T00:00:00Z".parse().unwrap(), stage.responder.now());
-    let hub = &stage.responder.security_hub;
+    let (from, to) = ("2025-01-01T00:00:00Z".parse().unwrap(), stage.engine.now());
+    let hub = &stage.engine.security_hub;
     let mut pages = Vec::new();
     hub.findings_since(from, to, |page| pages.push(page)).await.unwrap();
     assert_eq!(pages.len(), 3);
@@ -416,11 +415,11 @@ async fn findings_are_read_to_the_last_page_or_not_at_all() {
 #[tokio::test(start_paused = true)]
 async fn who_pushes_is_asked_of_sts() {
     let stage = stage().await;
-    let caller = stage.responder.caller().await.unwrap();
+    let caller = stage.engine.caller().await.unwrap();
     assert_eq!(caller, "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak");
     stage.world.organization.inject(Fault::always("GetCallerIdentity", down()));
     // Asked once in a process.
-    assert_eq!(stage.responder.caller().await.as_ref(), Ok(&caller));
+    assert_eq!(stage.engine.caller().await.as_ref(), Ok(&caller));
     let error = stage.another_responder().await.caller().await.unwrap_err();
     assert!(error.to_string().contains("sts:GetCallerIdentity"), "{error}");
 }

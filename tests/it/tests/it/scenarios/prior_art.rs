@@ -75,7 +75,7 @@ async fn a_repeat_takes_no_second_snapshot() {
     let first = stage.deliver(&finding).await.response().clone();
     assert!(!stage.reaches_internet(member));
     stage.settle().await;
-    let ended = stage.responder.ledger.response(&first.id).await.unwrap().unwrap();
+    let ended = stage.engine.store.response(&first.id).await.unwrap().unwrap();
     assert_eq!(ended.state, State::Contained, "{}", ended.reason);
     finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
     finding["service"]["count"] = 2.into();
@@ -98,7 +98,7 @@ async fn a_second_rule_s_response_does_not_take_the_quarantine_for_the_original(
     let second = stage.deliver(&other).await;
     assert_eq!((first.state(), second.state()), (State::Contained, State::Contained));
     for id in [&first.response().id, &second.response().id] {
-        stage.responder.undo(id, whole_undo()).await.unwrap();
+        stage.engine.undo(id, whole_undo()).await.unwrap();
     }
     assert_eq!(groups(&stage, member), before);
 }
@@ -119,7 +119,7 @@ async fn sixteen_groups_are_restored_in_their_order() {
     let before = groups(&stage, member);
     let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
     assert_eq!(delivered.state(), State::Contained, "{}", delivered.response().reason);
-    stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(groups(&stage, member), before);
 }
 
@@ -132,8 +132,8 @@ async fn a_region_that_is_not_enabled_is_told() {
     });
     let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
     assert!(!delivered.failed || !delivered.handled.errors.is_empty());
-    let told = format!("{:?}{:?}", delivered.handled.outcomes, delivered.handled.errors);
-    assert!(told.contains(&member.region), "{}", told.len());
+    let described = format!("{:?}{:?}", delivered.handled.outcomes, delivered.handled.errors);
+    assert!(described.contains(&member.region), "{}", described.len());
     assert!(stage.reaches_internet(member), "nothing is claimed that did not happen");
 }
 
@@ -146,7 +146,7 @@ async fn a_plan_changes_nothing() {
         let finding = stage.finding(attack, member, number + 1);
         let body = event(&finding).to_string();
         stage.world.organization.forget_calls();
-        let handled = handle_message(&stage.responder, &body, Run::Plan).await;
+        let handled = handle_message(&stage.engine, &body, Run::Plan).await;
         let outcome = &handled.outcomes[0];
         assert_eq!(outcome.disposition, Disposition::Planned, "{}", outcome.reason);
         let planned = outcome.response.as_ref().unwrap();

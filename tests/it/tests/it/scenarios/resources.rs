@@ -2,7 +2,7 @@
 //! finding as GuardDuty writes it, contained, and undone exactly.
 
 use firebreak_demo::world::{Member, event};
-use firebreak_engine::{Disposition, Outcome};
+use firebreak_engine::{Disposition, TargetOutcome};
 use firebreak_response::record::{State, StepState};
 use firebreak_simulation::Options;
 use firebreak_simulation::regional::ecs::{Cluster, Service, Task};
@@ -28,7 +28,7 @@ async fn there_and_back(stage: &Stage, member: &Member, kind: &str, resource: Va
     let delivered = stage.deliver(&finding).await;
     assert_eq!(delivered.state(), State::Contained, "{}", delivered.response().reason);
     assert_ne!(stage.snapshot(member), before);
-    let undone = stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    let undone = stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone, "{}", undone.reason);
     // RDS changes groups over minutes.
     stage.world.organization.advance(jiff::SignedDuration::from_mins(30));
@@ -164,7 +164,7 @@ async fn every_bucket_of_a_finding_is_closed_and_the_caller_s_key_as_well() {
     });
 }
 
-fn state(outcome: &Outcome) -> State {
+fn state(outcome: &TargetOutcome) -> State {
     let steps = |it: &firebreak_response::record::Response| it.state;
     outcome.response.as_ref().map_or_else(|| panic!("no response: {outcome:?}"), steps)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{Attack, Member, event};
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_response::record::{Response, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use crate::scenarios::stage::{Stage, deliver_to, finding_on, policy, stage_with, whole_undo};
 
 /// A hub that archives in GuardDuty, and acts by itself but in production.
-async fn archiving() -> (Stage, Responder) {
+async fn archiving() -> (Stage, Engine) {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, deactivate-access-key]\n",
         "attach: ou-fb01-prod1111\nceiling: approve\n",
     ]);
     let stage = stage_with(documents, Options::default()).await;
     let settings = Settings { archive_resolved: true, ..stage.world.settings() };
-    let responder = Responder::new(&stage.world.hub_config().await.unwrap(), settings);
-    (stage, responder)
+    let engine = Engine::new(&stage.world.hub_config().await.unwrap(), settings);
+    (stage, engine)
 }
 
 /// An attack sequence over these instances and the first one's user's key.
@@ -55,7 +55,7 @@ fn sequence(stage: &Stage, members: &[&Member]) -> Value {
 }
 
 /// The workflow status, and whether it is archived.
-fn told(stage: &Stage, finding: &Value) -> (String, bool) {
+fn described(stage: &Stage, finding: &Value) -> (String, bool) {
     let status = stage.world.security_hub_status(finding).unwrap();
     let archived = stage.world.organization.edit(|state| {
         let held = state.guardduty.finding_mut(finding["id"].as_str().unwrap()).unwrap();
@@ -64,16 +64,16 @@ fn told(stage: &Stage, finding: &Value) -> (String, bool) {
     (status, archived)
 }
 
-async fn respond(responder: &Responder, finding: &Value) -> Vec<Response> {
-    let delivered = deliver_to(responder, &event(finding).to_string()).await;
+async fn respond(engine: &Engine, finding: &Value) -> Vec<Response> {
+    let delivered = deliver_to(engine, &event(finding).to_string()).await;
     assert!(!delivered.failed, "{:?}", delivered.handled.errors);
     delivered.handled.outcomes.into_iter().filter_map(|it| it.response).collect()
 }
 
 /// When every message of a finding has come again as often as it may.
-async fn sweep_later(stage: &Stage, responder: &Responder) {
+async fn sweep_later(stage: &Stage, engine: &Engine) {
     stage.world.organization.advance(SignedDuration::from_mins(31));
-    let swept = responder.sweep().await;
+    let swept = engine.sweep().await;
     assert_eq!(swept.failures(), Vec::<String>::new());
 }
 
@@ -83,31 +83,31 @@ fn of_state(responses: &[Response], state: State) -> Vec<&Response> {
 
 #[tokio::test(start_paused = true)]
 async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_stands_open() {
-    let (stage, responder) = archiving().await;
+    let (stage, engine) = archiving().await;
     let production = stage.member("production", 0);
     let finding = sequence(&stage, &[stage.member("sandbox", 1), production]);
-    let responses = respond(&responder, &finding).await;
+    let responses = respond(&engine, &finding).await;
     let contained = of_state(&responses, State::Contained);
     let waiting = of_state(&responses, State::AwaitingApproval);
     assert_eq!((contained.len(), waiting.len()), (2, 1));
-    assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false));
-    sweep_later(&stage, &responder).await;
-    assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false));
+    assert_eq!(described(&stage, &finding), ("NOTIFIED".to_owned(), false));
+    sweep_later(&stage, &engine).await;
+    assert_eq!(described(&stage, &finding), ("NOTIFIED".to_owned(), false));
     // Further findings of a contained target have all of its findings told again.
     for number in 8..10 {
         let further = stage.finding(Attack::Instance, stage.member("sandbox", 1), number);
         stage.world.raise(&further);
-        respond(&responder, &further).await;
-        assert_eq!(told(&stage, &finding), ("NOTIFIED".to_owned(), false), "{number}");
+        respond(&engine, &further).await;
+        assert_eq!(described(&stage, &finding), ("NOTIFIED".to_owned(), false), "{number}");
     }
-    let done = responder.approve(&waiting[0].id, None, None).await.unwrap();
+    let done = engine.approve(&waiting[0].id, None, None).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
-    assert_eq!(told(&stage, &finding), ("RESOLVED".to_owned(), false));
-    sweep_later(&stage, &responder).await;
-    assert_eq!(told(&stage, &finding), ("RESOLVED".to_owned(), true));
+    assert_eq!(described(&stage, &finding), ("RESOLVED".to_owned(), false));
+    sweep_later(&stage, &engine).await;
+    assert_eq!(described(&stage, &finding), ("RESOLVED".to_owned(), true));
     // Given back at one target, it is open.
-    responder.undo(&contained[0].id, whole_undo()).await.unwrap();
-    assert_eq!(told(&stage, &finding), ("NEW".to_owned(), false));
+    engine.undo(&contained[0].id, whole_undo()).await.unwrap();
+    assert_eq!(described(&stage, &finding), ("NEW".to_owned(), false));
 }
 
 /// The one that is contained first knows of no other yet; and GuardDuty would
@@ -115,7 +115,7 @@ async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_stands_open
 #[tokio::test(start_paused = true)]
 async fn what_is_contained_before_another_target_is_decided_is_not_archived() {
     for fails in [false, true] {
-        let (stage, responder) = archiving().await;
+        let (stage, engine) = archiving().await;
         let organization = &stage.world.organization;
         let slow = Effect::Slow(Duration::from_secs(5));
         organization.inject(Fault::once("DescribeInstances", slow.clone()));
@@ -125,25 +125,25 @@ async fn what_is_contained_before_another_target_is_decided_is_not_archived() {
             organization.inject(Fault::always("ModifyNetworkInterfaceAttribute", denied));
         }
         let finding = sequence(&stage, &[stage.member("sandbox", 0)]);
-        let responses = respond(&responder, &finding).await;
+        let responses = respond(&engine, &finding).await;
         let contained = of_state(&responses, State::Contained).len();
         assert_eq!((responses.len(), contained), (2, if fails { 1 } else { 2 }));
-        sweep_later(&stage, &responder).await;
+        sweep_later(&stage, &engine).await;
         let expected = if fails { ("NOTIFIED", false) } else { ("RESOLVED", true) };
-        assert_eq!(told(&stage, &finding), (expected.0.to_owned(), expected.1));
+        assert_eq!(described(&stage, &finding), (expected.0.to_owned(), expected.1));
     }
 }
 
 /// One finding of the target alone, another one of several.
 #[tokio::test(start_paused = true)]
 async fn a_further_finding_s_other_targets_count_for_that_finding_alone() {
-    let (stage, responder) = archiving().await;
+    let (stage, engine) = archiving().await;
     let sandbox = stage.member("sandbox", 0);
     let alone = stage.finding(Attack::Instance, sandbox, 7);
-    assert_eq!(respond(&responder, &alone).await[0].state, State::Contained);
+    assert_eq!(respond(&engine, &alone).await[0].state, State::Contained);
     let several = sequence(&stage, &[sandbox, stage.member("production", 0)]);
-    respond(&responder, &several).await;
-    sweep_later(&stage, &responder).await;
-    assert_eq!(told(&stage, &alone), ("RESOLVED".to_owned(), true));
-    assert_eq!(told(&stage, &several), ("NOTIFIED".to_owned(), false));
+    respond(&engine, &several).await;
+    sweep_later(&stage, &engine).await;
+    assert_eq!(described(&stage, &alone), ("RESOLVED".to_owned(), true));
+    assert_eq!(described(&stage, &several), ("NOTIFIED".to_owned(), false));
 }

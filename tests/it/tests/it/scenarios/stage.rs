@@ -4,7 +4,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_aws::policies::Author;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, Member, World, event};
-use firebreak_engine::{Disposition, Outcome, Responder};
+use firebreak_engine::{Disposition, Engine, TargetOutcome};
 use firebreak_function::lambda::{self, Handled};
 use firebreak_policy::{Policy, read_files};
 use firebreak_response::record::{Drift, Response, State, Undo};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 pub(crate) struct Stage {
     pub(crate) world: World,
-    pub(crate) responder: Responder,
+    pub(crate) engine: Engine,
 }
 
 /// What became of one message.
@@ -25,7 +25,7 @@ pub(crate) struct Delivered {
 
 impl Delivered {
     /// The one outcome of a message that was acknowledged.
-    pub(crate) fn outcome(&self) -> &Outcome {
+    pub(crate) fn outcome(&self) -> &TargetOutcome {
         assert!(!self.failed, "{:?}", self.handled.errors);
         assert_eq!(self.handled.outcomes.len(), 1, "{:?}", self.handled.outcomes);
         &self.handled.outcomes[0]
@@ -60,8 +60,8 @@ pub(crate) async fn stage() -> Stage {
 
 pub(crate) async fn stage_with(policy: Policy, options: Options) -> Stage {
     let world = World::new(12, options);
-    let responder = world.responder(&policy).await.unwrap();
-    Stage { world, responder }
+    let engine = world.engine(&policy).await.unwrap();
+    Stage { world, engine }
 }
 
 /// A policy of documents written in a test, on top of none.
@@ -78,7 +78,7 @@ pub(crate) fn policy(documents: &[&str]) -> Policy {
 
 /// All of a response, drift left alone, no hold.
 pub(crate) fn whole_undo() -> Undo {
-    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, hold_until: None }
+    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None }
 }
 
 /// A GuardDuty finding of this type on a resource of a member's, as `resource`
@@ -128,7 +128,7 @@ impl Stage {
 
     /// Delivers a message that its service knows nothing of, or other things.
     pub(crate) async fn deliver_forged(&self, body: &str) -> Delivered {
-        deliver_to(&self.responder, body).await
+        deliver_to(&self.engine, body).await
     }
 
     /// Puts what an event says into the service that sends it.
@@ -154,31 +154,31 @@ impl Stage {
 
     /// Puts other documents in force, and waits until every process follows them.
     pub(crate) async fn push(&self, policy: &Policy) {
-        let policies = &self.responder.policies;
+        let policies = &self.engine.policies;
         let before = policies.version().await.unwrap();
         policies.push(&policy.to_stored(), &before, &author()).await.unwrap();
         self.world.organization.advance(jiff::SignedDuration::from_secs(61));
     }
 
     /// A second process of the hub, with caches of its own.
-    pub(crate) async fn another_responder(&self) -> Responder {
-        Responder::new(&self.world.hub_config().await.unwrap(), self.world.settings())
+    pub(crate) async fn another_responder(&self) -> Engine {
+        Engine::new(&self.world.hub_config().await.unwrap(), self.world.settings())
     }
 
     /// The command line of somebody who pushes policies.
-    pub(crate) async fn operator(&self) -> Responder {
-        Responder::new(&self.world.operator_config().await.unwrap(), self.world.settings())
+    pub(crate) async fn operator(&self) -> Engine {
+        Engine::new(&self.world.operator_config().await.unwrap(), self.world.settings())
     }
 
     /// Lets an hour pass and sweeps, as the schedule does, every five minutes.
     pub(crate) async fn settle(&self) {
-        self.settle_with(&self.responder).await;
+        self.settle_with(&self.engine).await;
     }
 
-    pub(crate) async fn settle_with(&self, responder: &Responder) {
+    pub(crate) async fn settle_with(&self, engine: &Engine) {
         for _ in 0..12 {
             self.world.organization.advance(jiff::SignedDuration::from_mins(5));
-            responder.sweep().await;
+            engine.sweep().await;
         }
     }
 
@@ -206,12 +206,12 @@ impl Stage {
     }
 }
 
-pub(crate) async fn deliver_to(responder: &Responder, body: &str) -> Delivered {
+pub(crate) async fn deliver_to(engine: &Engine, body: &str) -> Delivered {
     let batch: SqsEvent = serde_json::from_value(json!({ "Records": [{
         "messageId": "m-1", "eventSource": "aws:sqs", "body": body,
     }]}))
     .unwrap();
-    let (response, handled) = lambda::handle_batch(responder, batch).await;
+    let (response, handled) = lambda::handle_batch(engine, batch).await;
     let (_, handled) = handled.into_iter().next().unwrap();
     Delivered { failed: !response.batch_item_failures.is_empty(), handled }
 }

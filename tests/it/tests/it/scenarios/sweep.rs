@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use firebreak_demo::world::Attack;
-use firebreak_engine::Responder;
+use firebreak_engine::Engine;
 use firebreak_response::record::{Response, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use crate::scenarios::stage::{Stage, policy, stage, stage_with};
 
 async fn now(stage: &Stage, response: &Response) -> Response {
-    stage.responder.ledger.response(&response.id).await.unwrap().unwrap()
+    stage.engine.store.response(&response.id).await.unwrap().unwrap()
 }
 
 async fn recorded(stage: &Stage) -> Vec<Response> {
-    let (since, until) = (stage.world.began(), stage.responder.now());
-    stage.responder.ledger.responses(since, until).await.unwrap()
+    let (since, until) = (stage.world.began(), stage.engine.now());
+    stage.engine.store.responses(since, until).await.unwrap()
 }
 
 /// Puts things into the index of what is due, first of all, that can be looked
@@ -57,7 +57,7 @@ async fn however_many_fail_each_time_what_is_due_after_them_is_looked_at() {
     let plan = delivered.response();
     add_poison(&stage, 130).await;
     stage.world.organization.advance(SignedDuration::from_mins(31));
-    let swept = stage.responder.sweep().await;
+    let swept = stage.engine.sweep().await;
     assert_eq!(swept.failures().len(), 130, "each is told, once");
     assert_eq!(now(&stage, plan).await.state, State::Denied);
 }
@@ -85,7 +85,7 @@ async fn what_fails_again_and_again_waits_longer_each_time_and_holds_nobody_up()
         waits.push(due.duration_since(response.updated).as_secs());
         // Both are due by then.
         organization.advance(due.duration_since(organization.now()) + SignedDuration::from_mins(1));
-        stage.responder.sweep().await;
+        stage.engine.sweep().await;
         response = now(&stage, &response).await;
         assert_eq!(response.state, State::Running, "{}", response.reason);
         assert_eq!(now(&stage, &other).await.state, State::Contained);
@@ -93,7 +93,7 @@ async fn what_fails_again_and_again_waits_longer_each_time_and_holds_nobody_up()
     assert_eq!(waits, [15, 30, 60, 120, 240, 480, 600, 600]);
     organization.clear_faults();
     organization.advance(SignedDuration::from_mins(11));
-    stage.responder.sweep().await;
+    stage.engine.sweep().await;
     assert_eq!(now(&stage, &response).await.state, State::Contained);
     assert!(!stage.reaches_internet(failing) && !stage.reaches_internet(fine));
 }
@@ -112,7 +112,7 @@ async fn a_sweep_whose_time_is_over_is_dropped_before_the_deadline_and_the_next_
 
     let mut settings = stage.world.settings();
     settings.concurrency = NonZeroU32::new(200).unwrap();
-    let slow = Responder::new(&stage.world.hub_config().await.unwrap(), settings);
+    let slow = Engine::new(&stage.world.hub_config().await.unwrap(), settings);
     let ends = Instant::now() + Duration::from_secs(40);
     slow.deadline.set(ends);
     let swept = slow.sweep().await;
@@ -122,7 +122,7 @@ async fn a_sweep_whose_time_is_over_is_dropped_before_the_deadline_and_the_next_
     assert_eq!(response.state, State::Running);
 
     stage.world.organization.advance(SignedDuration::from_mins(6));
-    stage.responder.sweep().await;
+    stage.engine.sweep().await;
     assert_eq!(now(&stage, &response).await.state, State::Contained);
     assert!(!stage.reaches_internet(&member));
 }

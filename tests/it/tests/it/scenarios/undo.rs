@@ -20,13 +20,13 @@ async fn after_an_undo_with_a_hold_no_finding_of_the_type_contains_until_it_is_o
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
-    let until = stage.responder.now() + SignedDuration::from_hours(24);
-    let request = Undo { hold_until: Some(until), ..whole_undo() };
-    let undone = stage.responder.undo(&response.id, request).await.unwrap();
+    let until = stage.engine.now() + SignedDuration::from_hours(24);
+    let request = Undo { suppress_until: Some(until), ..whole_undo() };
+    let undone = stage.engine.undo(&response.id, request).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     let other = stage.finding(Attack::Instance, member, 2);
     let delivered = stage.deliver(&other).await;
-    assert_eq!(delivered.disposition(), Disposition::HeldOff);
+    assert_eq!(delivered.disposition(), Disposition::Suppressed);
     assert!(delivered.outcome().reason.contains("a test"), "{}", delivered.outcome().reason);
     assert!(stage.reaches_internet(member));
     // Of another type it is answered.
@@ -40,9 +40,9 @@ async fn a_hold_ends_by_itself() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
-    let until = stage.responder.now() + SignedDuration::from_hours(24);
-    let request = Undo { hold_until: Some(until), ..whole_undo() };
-    stage.responder.undo(&response.id, request).await.unwrap();
+    let until = stage.engine.now() + SignedDuration::from_hours(24);
+    let request = Undo { suppress_until: Some(until), ..whole_undo() };
+    stage.engine.undo(&response.id, request).await.unwrap();
     stage.world.organization.advance(SignedDuration::from_hours(25));
     let other = stage.finding(Attack::Instance, member, 2);
     assert_eq!(stage.deliver(&other).await.state(), State::Contained);
@@ -53,12 +53,12 @@ async fn a_release_lets_the_very_finding_contain_again() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
-    let until = stage.responder.now() + SignedDuration::from_hours(24);
-    let request = Undo { hold_until: Some(until), ..whole_undo() };
-    stage.responder.undo(&response.id, request).await.unwrap();
+    let until = stage.engine.now() + SignedDuration::from_hours(24);
+    let request = Undo { suppress_until: Some(until), ..whole_undo() };
+    stage.engine.undo(&response.id, request).await.unwrap();
     let finding = stage.finding(Attack::Instance, member, 1);
     assert_eq!(stage.deliver(&finding).await.disposition(), Disposition::Repeat);
-    stage.responder.release(&response.id).await.unwrap();
+    stage.engine.release(&response.id).await.unwrap();
     assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
 }
 
@@ -67,11 +67,11 @@ async fn a_hold_without_an_undo_leaves_what_is_contained() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
-    let until = stage.responder.now() + SignedDuration::from_hours(1);
+    let until = stage.engine.now() + SignedDuration::from_hours(1);
     let reason = Some("a forensics team is at it".to_owned());
-    stage.responder.hold(&response.id, until, reason).await.unwrap();
+    stage.engine.suppress(&response.id, until, reason).await.unwrap();
     let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 2)).await;
-    assert_eq!(delivered.disposition(), Disposition::HeldOff);
+    assert_eq!(delivered.disposition(), Disposition::Suppressed);
     assert!(delivered.outcome().reason.contains("a forensics team"));
     assert!(!stage.reaches_internet(member));
 }
@@ -84,7 +84,7 @@ async fn one_step_is_undone_and_the_others_stay_in_force() {
     let response = contained(&stage).await;
     let step = Some("revoke-instance-credentials".to_owned());
     let request = Undo { step, ..whole_undo() };
-    let after = stage.responder.undo(&response.id, request).await.unwrap();
+    let after = stage.engine.undo(&response.id, request).await.unwrap();
     // One of the two that cut the attacker off is off: that is not contained.
     assert_eq!(after.state, State::PartiallyContained, "{}", after.reason);
     assert!(!stage.reaches_internet(member));
@@ -92,7 +92,7 @@ async fn one_step_is_undone_and_the_others_stay_in_force() {
     assert_eq!(of("revoke-instance-credentials"), StepState::Undone);
     assert_eq!(of("isolate-instance"), StepState::Done);
     // The rest comes back with the whole.
-    let whole = stage.responder.undo(&response.id, whole_undo()).await.unwrap();
+    let whole = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
     assert_eq!(whole.state, State::Undone, "{}", whole.reason);
     assert_eq!(stage.snapshot(member), before);
 }
@@ -107,7 +107,7 @@ async fn an_undone_step_beside_a_failed_one_is_not_the_whole() {
     assert_eq!(delivered.state(), State::PartiallyContained, "{}", delivered.response().reason);
     stage.world.organization.clear_faults();
     let request = Undo { step: Some("isolate-instance".to_owned()), ..whole_undo() };
-    let after = stage.responder.undo(&delivered.response().id, request).await.unwrap();
+    let after = stage.engine.undo(&delivered.response().id, request).await.unwrap();
     // The failed step took the instance profile off before it failed.
     assert_eq!(after.state, State::PartiallyContained, "{}", after.reason);
     assert!(after.reason.contains("revoke-instance-credentials"), "{}", after.reason);
@@ -118,7 +118,7 @@ async fn a_step_that_a_response_lacks_is_told_with_those_that_it_has() {
     let stage = stage().await;
     let response = contained(&stage).await;
     let request = Undo { step: Some("stop-instance".to_owned()), ..whole_undo() };
-    let error = stage.responder.undo(&response.id, request).await.unwrap_err().to_string();
+    let error = stage.engine.undo(&response.id, request).await.unwrap_err().to_string();
     assert!(error.contains("no step `stop-instance`, but isolate-instance"), "{error}");
 }
 
@@ -145,7 +145,7 @@ async fn what_somebody_changed_since_is_overwritten_only_when_asked_for() {
         });
         let theirs = groups(&stage);
         let request = Undo { drift, ..whole_undo() };
-        let undone = stage.responder.undo(&response.id, request).await.unwrap();
+        let undone = stage.engine.undo(&response.id, request).await.unwrap();
         assert_eq!(undone.state, State::Undone, "{}", undone.reason);
         let expected = if drift == Drift::Leave { &theirs } else { &before };
         assert_eq!(groups(&stage), *expected, "{drift:?}: {}", undone.reason);
@@ -166,16 +166,16 @@ async fn a_containment_ends_by_itself_when_its_time_is_over() {
     let before = stage.snapshot(member);
     let response = contained(&stage).await;
     assert_eq!(response.due, Some(response.updated + SignedDuration::from_hours(2)));
-    assert!(stage.responder.sweep().await.responses.is_empty());
+    assert!(stage.engine.sweep().await.responses.is_empty());
     assert!(!stage.reaches_internet(member));
     stage.world.organization.advance(SignedDuration::from_hours(2) + SignedDuration::from_secs(5));
-    let ended = stage.responder.sweep().await.responses;
+    let ended = stage.engine.sweep().await.responses;
     let [Ok(undone)] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!((undone.state, undone.id.clone()), (State::Expired, response.id));
     assert!(undone.reason.starts_with("expired after 2h"), "{}", undone.reason);
     assert_eq!(undone.undo.as_ref().unwrap().by, "expiry");
     assert_eq!(stage.snapshot(member), before);
-    assert!(stage.responder.sweep().await.responses.is_empty());
+    assert!(stage.engine.sweep().await.responses.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,13 +189,13 @@ async fn an_end_that_fails_is_tried_again_by_the_next_sweep() {
         "ModifyNetworkInterfaceAttribute",
         Effect::Error { status: 403, code: "UnauthorizedOperation".to_owned() },
     ));
-    let ended = stage.responder.sweep().await.responses;
+    let ended = stage.engine.sweep().await.responses;
     let [Ok(failed)] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!(failed.state, State::PartiallyContained, "{}", failed.reason);
     assert!(!stage.reaches_internet(member));
     stage.world.organization.clear_faults();
     stage.world.organization.advance(SignedDuration::from_secs(16));
-    let ended = stage.responder.sweep().await.responses;
+    let ended = stage.engine.sweep().await.responses;
     let [Ok(undone)] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!(undone.state, State::Expired, "{}", undone.reason);
     assert_eq!(stage.snapshot(member), before);
@@ -205,9 +205,9 @@ async fn an_end_that_fails_is_tried_again_by_the_next_sweep() {
 async fn what_was_undone_by_hand_is_not_ended_again() {
     let stage = stage_with(expiring(), Options::default()).await;
     let response = contained(&stage).await;
-    stage.responder.undo(&response.id, whole_undo()).await.unwrap();
+    stage.engine.undo(&response.id, whole_undo()).await.unwrap();
     stage.world.organization.advance(SignedDuration::from_hours(3));
-    assert!(stage.responder.sweep().await.responses.is_empty());
+    assert!(stage.engine.sweep().await.responses.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +217,7 @@ async fn an_attack_that_goes_on_after_the_end_is_answered_again() {
     let mut finding = stage.finding(Attack::Instance, member, 1);
     assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
     stage.world.organization.advance(SignedDuration::from_hours(3));
-    assert_eq!(stage.responder.sweep().await.failures(), Vec::<String>::new());
+    assert_eq!(stage.engine.sweep().await.failures(), Vec::<String>::new());
     // The same message once more says nothing new.
     assert_eq!(stage.deliver(&finding).await.disposition(), Disposition::Repeat);
     finding["updatedAt"] = "2026-01-02T00:00:00.000Z".into();
@@ -240,11 +240,14 @@ async fn drift_that_an_undo_left_alone_can_be_overwritten_afterwards() {
         }
         theirs
     });
-    let left = stage.responder.undo(&response.id, whole_undo()).await.unwrap();
+    let left = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
     assert!(left.reason.contains("changed since"), "{}", left.reason);
     let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
-    let whole = stage.responder.undo(&response.id, request).await.unwrap();
-    assert_eq!((whole.state, whole.reason.as_str()), (State::Undone, "the prior state is back"));
+    let whole = stage.engine.undo(&response.id, request).await.unwrap();
+    assert_eq!(
+        (whole.state, whole.reason.as_str()),
+        (State::Undone, "restored to its state before the response")
+    );
     stage.world.organization.edit(|state| {
         state.ec2(&member.account, &member.region).groups.remove(&theirs);
     });
@@ -261,7 +264,7 @@ async fn an_undo_of_what_never_succeeded_does_not_claim_that_the_prior_state_is_
     let finding = stage.finding(Attack::Instance, &member, 1);
     let delivered = stage.deliver(&finding).await;
     assert_eq!(delivered.state(), State::Failed);
-    let undone = stage.responder.undo(&delivered.response().id, whole_undo()).await.unwrap();
+    let undone = stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     let reason = "no step had succeeded: what they left, if anything, is put back";
     assert_eq!(undone.reason, reason);
@@ -276,7 +279,7 @@ async fn over_a_resource_that_is_gone_nothing_is_forced() {
         state.ec2(&member.account, &member.region).terminate(&member.instance);
     });
     let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
-    let undone = stage.responder.undo(&response.id, request).await.unwrap();
+    let undone = stage.engine.undo(&response.id, request).await.unwrap();
     assert_eq!(undone.state, State::Undone, "{}", undone.reason);
-    assert!(undone.reason.contains("put back but for"), "{}", undone.reason);
+    assert!(undone.reason.contains("partly undone"), "{}", undone.reason);
 }

@@ -1,7 +1,7 @@
 //! What Security Hub is told: never over an analyst's word, in few calls, at
 //! the documented rates, and every failure told for the findings that it hit.
 
-use firebreak_aws::security_hub::{SecurityHub, TellResult, Telling, Told};
+use firebreak_aws::security_hub::{FindingUpdate, SecurityHub, UpdateResult, UpdatedFinding};
 use firebreak_demo::world::{Attack, Member};
 use firebreak_engine::Disposition;
 use firebreak_model::finding::SecurityHubId;
@@ -33,12 +33,12 @@ fn update(workflow: Option<Workflow>) -> StatusUpdate {
     }
 }
 
-fn telling(region: &str, findings: &[SecurityHubId], update: StatusUpdate) -> Telling {
+fn delivering(region: &str, findings: &[SecurityHubId], update: StatusUpdate) -> FindingUpdate {
     let region: Region = region.parse().unwrap();
-    Telling { region, findings: findings.to_vec(), update }
+    FindingUpdate { region, findings: findings.to_vec(), update }
 }
 
-const RESOLVED: TellResult = TellResult::Written { workflow: Some(Workflow::Resolved) };
+const RESOLVED: UpdateResult = UpdateResult::Written { workflow: Some(Workflow::Resolved) };
 
 impl Stage {
     /// Findings that Security Hub knows, of one account, by their ids.
@@ -47,15 +47,19 @@ impl Stage {
         (0..count).map(|number| asff_id(&self.finding(Attack::Instance, member, number))).collect()
     }
 
-    async fn tell(&self, findings: &[SecurityHubId], workflow: Workflow) -> Vec<Told> {
-        let telling = telling(HOME, findings, update(Some(workflow)));
-        self.responder.security_hub.tell(&[telling]).await
+    async fn update_findings(
+        &self,
+        findings: &[SecurityHubId],
+        workflow: Workflow,
+    ) -> Vec<UpdatedFinding> {
+        let delivering = delivering(HOME, findings, update(Some(workflow)));
+        self.engine.security_hub.update_findings(&[delivering]).await
     }
 
-    async fn tell_one(&self, finding: &SecurityHubId, workflow: Workflow) -> TellResult {
-        let told = self.tell(std::slice::from_ref(finding), workflow).await;
-        assert_eq!((told.len(), &told[0].finding), (1, finding));
-        told[0].result.clone()
+    async fn tell_one(&self, finding: &SecurityHubId, workflow: Workflow) -> UpdateResult {
+        let updated = self.update_findings(std::slice::from_ref(finding), workflow).await;
+        assert_eq!((updated.len(), &updated[0].finding), (1, finding));
+        updated[0].result.clone()
     }
 
     /// An update by somebody else.
@@ -81,8 +85,8 @@ impl Stage {
     }
 }
 
-fn results(told: &[Told]) -> Vec<&TellResult> {
-    told.iter().map(|told| &told.result).collect()
+fn results(updated: &[UpdatedFinding]) -> Vec<&UpdateResult> {
+    updated.iter().map(|updated| &updated.result).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +100,7 @@ async fn an_analyst_s_status_and_note_stand_and_our_fields_are_there() {
             "Note": { "Text": "our scanner", "UpdatedBy": "ann" },
         }),
     );
-    let kept = TellResult::Kept { status: "SUPPRESSED".to_owned(), by: "ann".to_owned() };
+    let kept = UpdateResult::Kept { status: "SUPPRESSED".to_owned(), by: "ann".to_owned() };
     assert_eq!(stage.tell_one(id, Workflow::Resolved).await, kept);
     let held = stage.held(id);
     assert_eq!(held["Workflow"]["Status"], "SUPPRESSED");
@@ -109,7 +113,7 @@ async fn an_analyst_s_status_and_note_stand_and_our_fields_are_there() {
     stage.somebody_updates(id, &json!({ "Workflow": { "Status": "NOTIFIED" } }));
     let result = stage.tell_one(id, Workflow::New).await;
     assert!(
-        matches!(&result, TellResult::Kept { status, .. } if status == "NOTIFIED"),
+        matches!(&result, UpdateResult::Kept { status, .. } if status == "NOTIFIED"),
         "{result:?}"
     );
     assert_eq!(stage.held(id)["Workflow"]["Status"], "NOTIFIED");
@@ -150,11 +154,11 @@ async fn a_hundred_findings_with_one_update_take_one_call_and_none_the_second_ti
         let ids = stage.known(findings);
         let workflow = Workflow::Resolved;
         stage.world.organization.forget_calls();
-        let told = stage.tell(&ids, workflow).await;
-        let written = TellResult::Written { workflow: Some(workflow) };
-        assert!(told.iter().all(|it| it.result == written), "{:?}", results(&told));
+        let updated = stage.update_findings(&ids, workflow).await;
+        let written = UpdateResult::Written { workflow: Some(workflow) };
+        assert!(updated.iter().all(|it| it.result == written), "{:?}", results(&updated));
         assert_eq!(
-            told.iter().map(|it| &it.finding).collect::<Vec<_>>(),
+            updated.iter().map(|it| &it.finding).collect::<Vec<_>>(),
             ids.iter().collect::<Vec<_>>()
         );
         assert_eq!(
@@ -164,7 +168,7 @@ async fn a_hundred_findings_with_one_update_take_one_call_and_none_the_second_ti
         // The documented rates are enforced: nothing was throttled.
         assert!(stage.calls().iter().all(|call| call.error.is_none()));
         stage.world.organization.forget_calls();
-        assert!(stage.tell(&ids, workflow).await.iter().all(|it| it.result == written));
+        assert!(stage.update_findings(&ids, workflow).await.iter().all(|it| it.result == written));
         assert_eq!((stage.count("GetFindings"), stage.count("BatchUpdateFindings")), (reads, 0));
     }
 }
@@ -173,13 +177,13 @@ async fn a_hundred_findings_with_one_update_take_one_call_and_none_the_second_ti
 async fn two_updates_of_one_finding_are_made_one_after_the_other() {
     let stage = stage().await;
     let ids = stage.known(2);
-    let tellings = [
-        telling(HOME, &ids, update(Some(Workflow::Resolved))),
-        telling(HOME, &ids[..1], update(Some(Workflow::New))),
+    let updates = [
+        delivering(HOME, &ids, update(Some(Workflow::Resolved))),
+        delivering(HOME, &ids[..1], update(Some(Workflow::New))),
     ];
-    let told = stage.responder.security_hub.tell(&tellings).await;
-    let reopened = TellResult::Written { workflow: Some(Workflow::New) };
-    assert_eq!(results(&told), [&RESOLVED, &RESOLVED, &reopened]);
+    let updated = stage.engine.security_hub.update_findings(&updates).await;
+    let reopened = UpdateResult::Written { workflow: Some(Workflow::New) };
+    assert_eq!(results(&updated), [&RESOLVED, &RESOLVED, &reopened]);
     assert_eq!(stage.held(&ids[0])["Workflow"]["Status"], "NEW");
     assert_eq!(stage.held(&ids[1])["Workflow"]["Status"], "RESOLVED");
     assert_eq!(stage.count("GetFindings"), 1);
@@ -187,10 +191,10 @@ async fn two_updates_of_one_finding_are_made_one_after_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn each_code_says_whether_to_try_again_and_hides_nothing_of_the_others() {
-    type Is<'a> = &'a dyn Fn(&TellResult) -> bool;
-    let later = |result: &TellResult| matches!(result, TellResult::Later(_));
-    let refused = |result: &TellResult| matches!(result, TellResult::Refused(_));
-    let unknown = |result: &TellResult| *result == TellResult::NotFound;
+    type Is<'a> = &'a dyn Fn(&UpdateResult) -> bool;
+    let later = |result: &UpdateResult| matches!(result, UpdateResult::Later(_));
+    let refused = |result: &UpdateResult| matches!(result, UpdateResult::Refused(_));
+    let unknown = |result: &UpdateResult| *result == UpdateResult::NotFound;
     let cases: [(&str, Is<'_>); 8] = [
         ("ConcurrentUpdateError", &later),
         ("InternalFailure", &later),
@@ -206,10 +210,10 @@ async fn each_code_says_whether_to_try_again_and_hides_nothing_of_the_others() {
         let ids = stage.known(3);
         let refuse = (ids[1].id().to_owned(), code.to_owned());
         stage.world.organization.edit(|state| state.security_hub.unprocessed.extend([refuse]));
-        let told = stage.tell(&ids, Workflow::Resolved).await;
-        assert_eq!((&told[0].result, &told[2].result), (&RESOLVED, &RESOLVED), "{code}");
-        assert!(expected(&told[1].result), "{code}: {:?}", told[1].result);
-        if let TellResult::Later(why) | TellResult::Refused(why) = &told[1].result {
+        let updated = stage.update_findings(&ids, Workflow::Resolved).await;
+        assert_eq!((&updated[0].result, &updated[2].result), (&RESOLVED, &RESOLVED), "{code}");
+        assert!(expected(&updated[1].result), "{code}: {:?}", updated[1].result);
+        if let UpdateResult::Later(why) | UpdateResult::Refused(why) = &updated[1].result {
             assert!(why.contains(code), "{why}");
         }
         assert_eq!(stage.held(&ids[1])["Workflow"]["Status"], "NEW", "{code}");
@@ -233,21 +237,21 @@ async fn the_failure_of_each_call_is_told_for_its_findings() {
             let stage = stage().await;
             let ids = stage.known(3);
             stage.world.organization.inject(Fault::always(operation, effect.clone()));
-            let told = stage.tell(&ids, Workflow::Resolved).await;
-            assert_eq!(told.len(), 3);
-            for Told { result, .. } in &told {
+            let updated = stage.update_findings(&ids, Workflow::Resolved).await;
+            assert_eq!(updated.len(), 3);
+            for UpdatedFinding { result, .. } in &updated {
                 let as_told = match result {
-                    TellResult::Later(why) => passes && why.contains(operation),
-                    TellResult::Refused(why) => !passes && why.contains(operation),
-                    TellResult::Written { .. } | TellResult::Kept { .. } | TellResult::NotFound => {
-                        false
-                    }
+                    UpdateResult::Later(why) => passes && why.contains(operation),
+                    UpdateResult::Refused(why) => !passes && why.contains(operation),
+                    UpdateResult::Written { .. }
+                    | UpdateResult::Kept { .. }
+                    | UpdateResult::NotFound => false,
                 };
                 assert!(as_told, "{operation} {effect:?}: {result:?}");
             }
             stage.world.organization.clear_faults();
             stage.world.organization.advance(SignedDuration::from_secs(60));
-            let again = stage.tell(&ids, Workflow::Resolved).await;
+            let again = stage.update_findings(&ids, Workflow::Resolved).await;
             assert!(again.iter().all(|it| it.result == RESOLVED), "{:?}", results(&again));
         }
     }
@@ -263,8 +267,8 @@ async fn a_call_that_fails_once_is_made_again_and_a_lost_answer_harms_nothing() 
             let stage = stage().await;
             let ids = stage.known(2);
             stage.world.organization.inject(Fault::once(operation, effect));
-            let told = stage.tell(&ids, Workflow::Resolved).await;
-            assert_eq!(results(&told), [&RESOLVED, &RESOLVED], "{operation}");
+            let updated = stage.update_findings(&ids, Workflow::Resolved).await;
+            assert_eq!(results(&updated), [&RESOLVED, &RESOLVED], "{operation}");
         }
     }
 }
@@ -278,9 +282,9 @@ async fn one_id_that_spoils_a_call_does_not_spoil_the_others() {
         product_arn: "arn:aws:securityhub:eu-central-1::product/some/product".to_owned(),
     };
     ids.insert(7, long);
-    let told = stage.tell(&ids, Workflow::Resolved).await;
-    for (index, Told { result, .. }) in told.iter().enumerate() {
-        let refused = matches!(result, TellResult::Refused(why) if why.contains("InvalidInput"));
+    let updated = stage.update_findings(&ids, Workflow::Resolved).await;
+    for (index, UpdatedFinding { result, .. }) in updated.iter().enumerate() {
+        let refused = matches!(result, UpdateResult::Refused(why) if why.contains("InvalidInput"));
         assert!(if index == 7 { refused } else { *result == RESOLVED }, "{index}: {result:?}");
     }
     assert_eq!(stage.count("BatchUpdateFindings"), 1);
@@ -293,9 +297,9 @@ async fn a_finding_is_not_found_until_its_import_is_through() {
         state.security_hub.import_delay = SignedDuration::from_secs(300);
     });
     let id = &stage.known(1)[0];
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, TellResult::NotFound);
+    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, UpdateResult::NotFound);
     stage.world.organization.advance(SignedDuration::from_secs(299));
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, TellResult::NotFound);
+    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, UpdateResult::NotFound);
     stage.world.organization.advance(SignedDuration::from_secs(2));
     assert_eq!(stage.tell_one(id, Workflow::Resolved).await, RESOLVED);
 }
@@ -309,22 +313,22 @@ async fn without_an_aggregator_each_region_is_called_and_one_does_not_hide_anoth
     let hub = SecurityHub::new(&stage.world.hub_config().await.unwrap(), &settings);
     let at = |nth, number| stage.finding(Attack::Instance, stage.member("sandbox", nth), number);
     let (home, away) = (asff_id(&at(0, 1)), asff_id(&at(1, 2)));
-    let tellings = [
-        telling("us-east-1", std::slice::from_ref(&away), update(Some(Workflow::Resolved))),
-        telling(HOME, std::slice::from_ref(&home), update(Some(Workflow::Resolved))),
+    let updates = [
+        delivering("us-east-1", std::slice::from_ref(&away), update(Some(Workflow::Resolved))),
+        delivering(HOME, std::slice::from_ref(&home), update(Some(Workflow::Resolved))),
     ];
     let down = Effect::Error { status: 401, code: "InvalidAccessException".to_owned() };
     let fault =
         Fault { region: Some("us-east-1".to_owned()), ..Fault::always("GetFindings", down) };
     stage.world.organization.inject(fault);
-    let told = hub.tell(&tellings).await;
-    assert_eq!((&told[0].finding, &told[1].finding), (&away, &home));
-    assert!(matches!(&told[0].result, TellResult::Refused(_)), "{:?}", told[0].result);
-    assert_eq!(told[1].result, RESOLVED);
+    let updated = hub.update_findings(&updates).await;
+    assert_eq!((&updated[0].finding, &updated[1].finding), (&away, &home));
+    assert!(matches!(&updated[0].result, UpdateResult::Refused(_)), "{:?}", updated[0].result);
+    assert_eq!(updated[1].result, RESOLVED);
     stage.world.organization.clear_faults();
     stage.world.organization.forget_calls();
-    let told = hub.tell(&tellings).await;
-    assert_eq!(results(&told), [&RESOLVED, &RESOLVED]);
+    let updated = hub.update_findings(&updates).await;
+    assert_eq!(results(&updated), [&RESOLVED, &RESOLVED]);
     let updated: Vec<String> = stage
         .calls()
         .into_iter()
@@ -396,7 +400,7 @@ async fn an_ocsf_finding_is_contained_told_and_its_echo_costs_no_call() {
     assert_eq!(stage.calls().len(), 0);
     // What we wrote is ours to take back.
     let response = delivered.response().id.clone();
-    stage.responder.undo(&response, whole_undo()).await.unwrap();
+    stage.engine.undo(&response, whole_undo()).await.unwrap();
     assert_eq!(stage.held(&id)["status_id"], 1);
 }
 
@@ -420,15 +424,15 @@ async fn ocsf_findings_share_calls_keep_an_analyst_s_status_and_say_what_failed(
         }
     });
     organization.forget_calls();
-    let told = stage.tell(&ids, Workflow::Notified).await;
-    let notified = TellResult::Written { workflow: Some(Workflow::Notified) };
-    for (index, Told { finding, result }) in told.iter().enumerate() {
+    let updated = stage.update_findings(&ids, Workflow::Notified).await;
+    let notified = UpdateResult::Written { workflow: Some(Workflow::Notified) };
+    for (index, UpdatedFinding { finding, result }) in updated.iter().enumerate() {
         assert_eq!(finding, &ids[index]);
         let as_expected = match index {
-            0 => matches!(result, TellResult::Kept { status, .. } if status == "SUPPRESSED"),
-            2 | 3 => matches!(result, TellResult::Later(_)),
-            4 => *result == TellResult::NotFound,
-            5 => matches!(result, TellResult::Refused(_)),
+            0 => matches!(result, UpdateResult::Kept { status, .. } if status == "SUPPRESSED"),
+            2 | 3 => matches!(result, UpdateResult::Later(_)),
+            4 => *result == UpdateResult::NotFound,
+            5 => matches!(result, UpdateResult::Refused(_)),
             _ => *result == notified,
         };
         assert!(as_expected, "{index}: {result:?}");
@@ -443,7 +447,10 @@ async fn ocsf_findings_share_calls_keep_an_analyst_s_status_and_say_what_failed(
         let down = Effect::Error { status: 500, code: "InternalServerException".to_owned() };
         organization.inject(Fault::always(operation, down));
         let result = stage.tell_one(&ids[9], Workflow::Resolved).await;
-        assert!(matches!(&result, TellResult::Later(why) if why.contains(operation)), "{result:?}");
+        assert!(
+            matches!(&result, UpdateResult::Later(why) if why.contains(operation)),
+            "{result:?}"
+        );
         organization.clear_faults();
     }
 }
@@ -463,12 +470,12 @@ async fn our_own_events_with_the_status_new_cost_no_call_and_an_import_after_the
         assert_eq!(delivered.state(), state);
         if state == State::Contained {
             let id = delivered.response().id.clone();
-            stage.responder.undo(&id, whole_undo()).await.unwrap();
+            stage.engine.undo(&id, whole_undo()).await.unwrap();
         }
         let echo = stage.last_event();
-        let told = &echo["detail"]["findings"][0];
+        let updated = &echo["detail"]["findings"][0];
         assert_eq!(
-            (&told["Workflow"]["Status"], &told["Note"]["UpdatedBy"]),
+            (&updated["Workflow"]["Status"], &updated["Note"]["UpdatedBy"]),
             (&json!("NEW"), &json!("firebreak"))
         );
         organization.forget_calls();

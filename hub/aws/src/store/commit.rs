@@ -1,0 +1,237 @@
+//! One transaction: everything that one step of the engine writes, together or
+//! not at all.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use jiff::Timestamp;
+
+use super::target::RULE_PREFIX;
+use super::{Counter, Store, Written, count, text, unbuilt, unreadable};
+use crate::error::{HubError, failed};
+use firebreak_response::audit_event::AuditEvent;
+use firebreak_response::outbox::OutboxItem;
+use firebreak_response::record::Response;
+use firebreak_response::target::{TargetEntry, TargetState};
+
+/// How often a transaction is tried that got in the way of another one, and
+/// how long the first wait is at most; each is up to twice the one before.
+const TRIES: u32 = 7;
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// Why DynamoDB refuses a part of a transaction (DynamoDB API reference,
+/// TransactWriteItems, "CancellationReason").
+const FAILED: &str = "ConditionalCheckFailed";
+const CONFLICT: &str = "TransactionConflict";
+const THROTTLED: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
+
+/// What a part of a transaction is about: what it means when its condition fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Somebody wrote the target or the response before: all is lost.
+    Claim,
+    /// The budget does not allow it any more.
+    Budget,
+    /// Another worker sent the notice of the spent budget: nothing is left to send.
+    Trip,
+    /// The notice that goes with a trip, and with nothing else.
+    TripNotice,
+    /// The same decision stands in the record already.
+    Event,
+    /// Has no condition.
+    OutboxItem,
+}
+
+/// A transaction that is being put together.
+#[derive(Debug)]
+#[must_use]
+pub struct Commit<'a> {
+    store: &'a Store,
+    now: Timestamp,
+    parts: Vec<(Part, TransactWriteItem)>,
+}
+
+impl Store {
+    /// Begins a transaction, at `now`.
+    pub fn commit(&self, now: Timestamp) -> Commit<'_> {
+        Commit { store: self, now, parts: Vec::new() }
+    }
+}
+
+impl Commit<'_> {
+    /// A new response and its target's entry, if the target still is as it was
+    /// read and the response is new.
+    pub fn claim(
+        self,
+        target_state: &TargetState,
+        response: &Response,
+        entry: &TargetEntry,
+    ) -> Result<Self, HubError> {
+        let arn = response.resource.arn();
+        let put = self.store.record_put(response)?.condition_expression("attribute_not_exists(pk)");
+        self.note(target_state, &arn, &response.rule, entry)?.put(Part::Claim, put)
+    }
+
+    /// A response's next revision and its target's entry, if the response still
+    /// is at the revision before.
+    pub fn advance(self, response: &Response, entry: &TargetEntry) -> Result<Self, HubError> {
+        let put = self.store.record_next(response)?;
+        // The entry is this response's still: an older one never comes back.
+        let update = self
+            .entry_update(&response.resource.arn(), &response.rule, entry)?
+            .condition_expression("contains(#rule, :response)")
+            .expression_attribute_values(":response", text(response.id.as_str()));
+        self.update(Part::Claim, update)?.put(Part::Claim, put)
+    }
+
+    /// A response's next revision alone.
+    pub fn record(self, response: &Response) -> Result<Self, HubError> {
+        let put = self.store.record_next(response)?;
+        self.put(Part::Claim, put)
+    }
+
+    /// A target's entry, if the target is as it was read.
+    pub fn note(
+        self,
+        target_state: &TargetState,
+        arn: &str,
+        rule: &str,
+        entry: &TargetEntry,
+    ) -> Result<Self, HubError> {
+        let update = self.entry_update(arn, rule, entry)?;
+        let update = if target_state.revision == 0 {
+            // A target may be known by its holds alone: those count as well.
+            update.condition_expression("attribute_not_exists(pk)")
+        } else {
+            update
+                .condition_expression("revision = :seen")
+                .expression_attribute_values(":seen", count(target_state.revision))
+        };
+        self.update(Part::Claim, update)
+    }
+
+    /// Draws on budgets, if they still allow it.
+    pub fn draw(mut self, counters: &[Counter]) -> Result<Self, HubError> {
+        for counter in counters {
+            let update = self.store.draw(counter, self.now);
+            self = self.update(Part::Budget, update)?;
+        }
+        Ok(self)
+    }
+
+    /// Marks a spent budget as reported, and adds its notices; none
+    /// of both where somebody was before.
+    pub fn trip(mut self, counter: &Counter, notices: &[OutboxItem]) -> Result<Self, HubError> {
+        let update = self.store.trip(counter, self.now);
+        self = self.update(Part::Trip, update)?;
+        for notice in notices {
+            let put = self.store.outgoing_put(notice, self.now)?;
+            self = self.put(Part::TripNotice, put)?;
+        }
+        Ok(self)
+    }
+
+    /// What was decided or done, for the record.
+    pub fn event(self, event: &AuditEvent) -> Result<Self, HubError> {
+        let put = self.store.event_put(event)?;
+        self.put(Part::Event, put)
+    }
+
+    /// The outbox items.
+    pub fn send(mut self, outbox_items: &[OutboxItem]) -> Result<Self, HubError> {
+        for one in outbox_items {
+            let put = self.store.outgoing_put(one, self.now)?;
+            self = self.put(Part::OutboxItem, put)?;
+        }
+        Ok(self)
+    }
+
+    /// Writes all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` when DynamoDB could not be asked, or others were in the way
+    /// each time.
+    pub async fn write(mut self) -> Result<Written, HubError> {
+        let mut wait = FIRST_WAIT;
+        for _ in 0..TRIES {
+            if self.parts.is_empty() {
+                return Ok(Written::Yes);
+            }
+            let items = self.parts.iter().map(|(_, item)| item.clone()).collect();
+            let call = self.store.client.transact_write_items().set_transact_items(Some(items));
+            let Err(error) = call.send().await else { return Ok(Written::Yes) };
+            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+                error.as_service_error()
+            else {
+                return Err(failed("dynamodb:TransactWriteItems", &error));
+            };
+            let codes: Vec<String> = cancelled
+                .cancellation_reasons()
+                .iter()
+                .map(|reason| reason.code().unwrap_or("None").to_owned())
+                .collect();
+            let hit = |part: Part, code: &str| {
+                self.parts.iter().zip(&codes).any(|((of, _), is)| *of == part && is == code)
+            };
+            if hit(Part::Claim, FAILED) {
+                return Ok(Written::Lost);
+            }
+            if hit(Part::Budget, FAILED) {
+                return Ok(Written::Spent);
+            }
+            let already_sent = hit(Part::Trip, FAILED);
+            let recorded = hit(Part::Event, FAILED);
+            let conflict = codes.iter().any(|code| code == CONFLICT);
+            let throttled = |code: &String| THROTTLED.contains(&code.as_str());
+            if codes.iter().any(throttled) {
+                let why = "dynamodb:TransactWriteItems was throttled".to_owned();
+                return Err(HubError::Transient(why));
+            }
+            if !(already_sent || recorded || conflict) {
+                return Err(failed("dynamodb:TransactWriteItems", &error));
+            }
+            self.parts.retain(|(part, _)| match part {
+                Part::Trip | Part::TripNotice => !already_sent,
+                Part::Event => !recorded,
+                Part::Claim | Part::Budget | Part::OutboxItem => true,
+            });
+            if conflict {
+                tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+                wait *= 2;
+            }
+        }
+        Err(HubError::Transient("others wrote to the same items each time".to_owned()))
+    }
+
+    fn update(mut self, part: Part, update: UpdateBuilder) -> Result<Self, HubError> {
+        let update = update.build().map_err(unbuilt)?;
+        self.parts.push((part, TransactWriteItem::builder().update(update).build()));
+        Ok(self)
+    }
+
+    fn put(mut self, part: Part, put: PutBuilder) -> Result<Self, HubError> {
+        let put = put.build().map_err(unbuilt)?;
+        self.parts.push((part, TransactWriteItem::builder().put(put).build()));
+        Ok(self)
+    }
+
+    fn entry_update(
+        &self,
+        arn: &str,
+        rule: &str,
+        entry: &TargetEntry,
+    ) -> Result<UpdateBuilder, HubError> {
+        let json = serde_json::to_string(entry).map_err(|error| unreadable(arn, error))?;
+        Ok(Update::builder()
+            .table_name(&self.store.table)
+            .key("pk", text(format!("target#{arn}")))
+            .key("sk", text("target"))
+            .update_expression("SET #rule = :entry ADD revision :one")
+            .expression_attribute_names("#rule", format!("{RULE_PREFIX}{rule}"))
+            .expression_attribute_values(":entry", text(json))
+            .expression_attribute_values(":one", count(1)))
+    }
+}

@@ -1,0 +1,208 @@
+//! The hub's DynamoDB table: what is known of a target, the record of each
+//! response, budgets, pauses, the outbox, and the audit chains.
+//!
+//! # Layout
+//!
+//! | pk | sk | what |
+//! |---|---|---|
+//! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it answers; for each finding type its suppression, if there is one |
+//! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day` |
+//! | `place#<account>` | `place` | where an account is, for a while |
+//! | `pauses` | `pauses` | what is paused |
+//! | `budget#<digest>` | `budget` | what was drawn on one budget |
+//! | `outbox#<response>` | `<revision>#<channel>` | pending notifications |
+//! | `audit#<account>#<day>` | `k#<digest>`, `head` | decisions, and the end of their chain; `day` and `created` of a head for the index `by-day` |
+//! | `audit#<account>` | `account` | where the account's chains end, for the next one to refer to |
+//!
+//! Whatever the sweep has to look at has `due_shard`, of its kind, and `due`
+//! for the index `by-due`, so that a sweep costs what is due and no more. Budgets
+//! and places have `expires_at`, the table's time to live.
+//!
+//! # Guarantees
+//!
+//! - A claim is one transaction: the target's revision is the one that was
+//!   read *before* the prior state was read, so nobody changed the target in
+//!   between; the budgets are drawn on with it; whoever loses a condition has
+//!   changed nothing.
+//! - Every later write is conditional on the record's revision before it: a
+//!   worker that stalled cannot write after its successor.
+//! - Outbox items and audit events are written in the same transaction as the state change.
+//! - Records are stored as JSON text, so that they come back as they went in.
+
+mod audit;
+mod budgets;
+mod chain;
+mod chains;
+mod commit;
+mod outbox;
+mod pauses;
+mod responses;
+mod table;
+mod target;
+
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+
+pub use self::budgets::Counter;
+pub use self::commit::Commit;
+use crate::error::{HubError, failed};
+use crate::settings::Settings;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The index of responses by the day on which they were recorded first.
+const BY_DAY: &str = "by-day";
+
+/// The index of what is due, in shards: one partition takes a thousand writes a
+/// second, and a storm contains many targets at once.
+const BY_DUE: &str = "by-due";
+const DUE_SHARDS: u8 = 4;
+
+/// Whether a conditional write was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// It was.
+    Yes,
+    /// Somebody else wrote first; nothing was changed.
+    Lost,
+    /// A budget does not allow it any more; nothing was changed.
+    Spent,
+}
+
+/// What the sweep looks at, each kind in partitions of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DueKind {
+    Response,
+    Outbox,
+    Audit,
+}
+
+impl DueKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Outbox => "outbox",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+impl Store {
+    /// The table of the settings, under the hub's credentials.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        Self { client: aws_sdk_dynamodb::Client::new(config), table: settings.table.clone() }
+    }
+
+    /// The keys of what of a kind was due at `now`, the earliest of each shard
+    /// first, at most so many. The index may lag by a moment: read each again
+    /// before anything is done.
+    async fn due_keys(
+        &self,
+        kind: DueKind,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<(String, String)>, HubError> {
+        let shards = (0..DUE_SHARDS).map(|shard| async move {
+            let mut keys = Vec::new();
+            let mut pages = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_DUE)
+                .key_condition_expression("due_shard = :shard AND due <= :now")
+                .expression_attribute_values(":shard", text(format!("{}-{shard}", kind.name())))
+                .expression_attribute_values(":now", text(sortable(now)))
+                // Without it each read is a whole page of 1 MB, whatever is taken of it.
+                .limit(i32::try_from(at_most).unwrap_or(i32::MAX))
+                .into_paginator()
+                .items()
+                .send();
+            while let Some(item) = pages.next().await {
+                let item = item.map_err(|error| failed("dynamodb:Query", &error))?;
+                let key = |name: &str| item.get(name)?.as_s().ok().cloned();
+                if let (Some(pk), Some(sk)) = (key("pk"), key("sk")) {
+                    keys.push((pk, sk));
+                }
+                if keys.len() >= at_most {
+                    break;
+                }
+            }
+            Ok::<_, HubError>(keys)
+        });
+        let shards = futures::future::try_join_all(shards).await?;
+        // Of each shard in turn, so that none waits for the others.
+        let longest = shards.iter().map(Vec::len).max().unwrap_or_default();
+        let in_turn = (0..longest).flat_map(|nth| shards.iter().filter_map(move |it| it.get(nth)));
+        Ok(in_turn.take(at_most).cloned().collect())
+    }
+}
+
+/// The attributes that put an item of a kind into the index of what is due.
+fn due_attributes(kind: DueKind, key: &str, due: Timestamp) -> [(&'static str, AttributeValue); 2] {
+    let shard = key.bytes().last().unwrap_or_default() % DUE_SHARDS;
+    [("due_shard", text(format!("{}-{shard}", kind.name()))), ("due", text(sortable(due)))]
+}
+
+/// A time whose order as text is its order: milliseconds, always as long.
+fn sortable(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+fn day_of(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn count(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The attribute by which DynamoDB drops what is of no use any more, some days
+/// after `end`: "within a few days of their expiration" (developer guide, "Using
+/// time to live"). Only counters and what is kept at hand have it: neither a
+/// response nor the record of decisions ever vanishes by itself.
+const EXPIRES_AT: &str = "expires_at";
+
+fn expires_after(end: Timestamp) -> AttributeValue {
+    AttributeValue::N(end.as_second().saturating_add(86_400).to_string())
+}
+
+fn number(value: &AttributeValue) -> Option<u64> {
+    value.as_n().ok()?.parse().ok()
+}
+
+/// The JSON text of an item's attribute, read.
+fn read_json<T: serde::de::DeserializeOwned>(
+    item: &Item,
+    attribute: &str,
+    what: &str,
+) -> Result<T, HubError> {
+    let json = item
+        .get(attribute)
+        .and_then(|body| body.as_s().ok())
+        .ok_or_else(|| unreadable(what, format!("it has no `{attribute}`")))?;
+    serde_json::from_str(json).map_err(|error| unreadable(what, error))
+}
+
+fn unreadable(what: impl std::fmt::Display, why: impl std::fmt::Display) -> HubError {
+    HubError::Failed(format!("cannot read or write the record of `{what}`: {why}"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
+fn unbuilt(error: aws_sdk_dynamodb::error::BuildError) -> HubError {
+    HubError::Failed(format!("cannot build a request to DynamoDB: {error}"))
+}

@@ -1,0 +1,121 @@
+//! The record of each response.
+
+use aws_sdk_dynamodb::types::Put;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use jiff::{SignedDuration, Timestamp};
+use tracing::error;
+
+use super::{
+    BY_DAY, DueKind, Item, Store, count, day_of, due_attributes, read_json, text, unreadable,
+};
+use crate::error::{HubError, failed};
+use firebreak_response::record::{FORMAT, Response, ResponseId};
+
+impl Store {
+    /// The responses that were due at `now`, at most so many. The index may lag
+    /// by a moment: read each again before anything is done. An item that is no
+    /// response keeps none of the others from being looked at.
+    pub async fn due(&self, now: Timestamp, at_most: usize) -> Result<Vec<ResponseId>, HubError> {
+        let keys = self.due_keys(DueKind::Response, now, at_most).await?;
+        let ids = keys.into_iter().filter_map(|(pk, _)| {
+            let id = pk.strip_prefix("response#").and_then(|id| id.parse().ok());
+            if id.is_none() {
+                error!("the index of what is due has an item that is no response: {pk}");
+            }
+            id
+        });
+        Ok(ids.collect())
+    }
+
+    /// One response, read consistently; `None` when there is none of this id.
+    pub async fn response(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", text(format!("response#{id}")))
+            .key("sk", text("record"))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| failed("dynamodb:GetItem", &error))?;
+        answer.item.map(|item| read_response(&item)).transpose()
+    }
+
+    /// The responses recorded first from `since` until `until`, newest first,
+    /// read from an index that may lag by a moment.
+    pub async fn responses(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Response>, HubError> {
+        let mut responses = Vec::new();
+        let mut day = until;
+        while day_of(day) >= day_of(since) {
+            let mut pages = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_DAY)
+                .key_condition_expression("#day = :day")
+                .expression_attribute_names("#day", "day")
+                .expression_attribute_values(":day", text(day_of(day)))
+                .scan_index_forward(false)
+                .into_paginator()
+                .items()
+                .send();
+            while let Some(item) = pages.next().await {
+                let item = item.map_err(|error| failed("dynamodb:Query", &error))?;
+                let response = read_response(&item)?;
+                if response.created >= since && response.created <= until {
+                    responses.push(response);
+                }
+            }
+            day = day
+                .checked_sub(SignedDuration::from_hours(24))
+                .map_err(|error| HubError::Failed(format!("no day before {day}: {error}")))?;
+        }
+        Ok(responses)
+    }
+
+    /// The next revision, on condition that the one before is there.
+    pub(super) fn record_next(&self, response: &Response) -> Result<PutBuilder, HubError> {
+        Ok(self
+            .record_put(response)?
+            .condition_expression("revision = :before")
+            .expression_attribute_values(":before", count(response.revision.saturating_sub(1))))
+    }
+
+    pub(super) fn record_put(&self, response: &Response) -> Result<PutBuilder, HubError> {
+        let json =
+            serde_json::to_string(response).map_err(|error| unreadable(&response.id, error))?;
+        let mut put = Put::builder()
+            .table_name(&self.table)
+            .item("pk", text(format!("response#{}", response.id)))
+            .item("sk", text("record"))
+            .item("revision", count(response.revision))
+            .item("state", text(response.state.name()))
+            .item("account", text(response.resource.account.to_string()))
+            .item("day", text(day_of(response.created)))
+            .item("created", text(response.created.to_string()))
+            .item("body", text(json));
+        if let Some(due) = response.due {
+            for (name, value) in due_attributes(DueKind::Response, response.id.as_str(), due) {
+                put = put.item(name, value);
+            }
+        }
+        Ok(put)
+    }
+}
+
+fn read_response(item: &Item) -> Result<Response, HubError> {
+    let name = item.get("pk").and_then(|pk| pk.as_s().ok()).map_or("a response", String::as_str);
+    let response: Response = read_json(item, "body", name)?;
+    if response.format > FORMAT {
+        return Err(unreadable(
+            name,
+            format!("its format {} is newer than this version's {FORMAT}", response.format),
+        ));
+    }
+    Ok(response)
+}

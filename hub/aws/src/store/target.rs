@@ -1,0 +1,135 @@
+//! The state of a target and the pauses: one read for both.
+
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use firebreak_model::resource::AccountId;
+
+use super::pauses::{PAUSES, read_pauses};
+use super::{
+    EXPIRES_AT, Item, Store, count, expires_after, number, read_json, text, unbuilt, unreadable,
+};
+use crate::error::{HubError, failed};
+use firebreak_response::record::Suppression;
+use firebreak_response::target::{StoredPlace, TargetState};
+
+/// What a rule's attribute begins with.
+pub(super) const RULE_PREFIX: &str = "rule#";
+const SUPPRESSION_PREFIX: &str = "suppression#";
+
+/// How often a read is made up for that DynamoDB answered only in part.
+const READS: u32 = 4;
+
+impl Store {
+    /// What is known of a target of an account, where the account is, and what
+    /// is paused: one consistent read.
+    pub async fn target(&self, arn: &str, account: &AccountId) -> Result<TargetState, HubError> {
+        let key = |pk: &str, sk: &str| {
+            Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+        };
+        let (target_pk, place_pk) = (format!("target#{arn}"), format!("place#{account}"));
+        let mut wanted = KeysAndAttributes::builder()
+            .consistent_read(true)
+            .keys(key(&target_pk, "target"))
+            .keys(key(PAUSES, PAUSES))
+            .keys(key(&place_pk, "place"))
+            .build()
+            .map_err(unbuilt)?;
+        let mut target = TargetState::default();
+        for _ in 0..READS {
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, wanted)
+                .send()
+                .await
+                .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
+            let items = answer.responses.unwrap_or_default().remove(&self.table);
+            for item in items.unwrap_or_default() {
+                let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
+                if pk == Some(&target_pk) {
+                    read_target(arn, item, &mut target)?;
+                } else if pk == Some(&place_pk) {
+                    target.place = Some(read_json(&item, "body", &place_pk)?);
+                } else {
+                    target.pauses = read_pauses(item)?;
+                }
+            }
+            // "If none of the items can be processed … a partial result"
+            // (DynamoDB API reference, BatchGetItem): what is missing is asked
+            // for again, because a pause that was not read would be none.
+            let left = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
+            match left.filter(|left| !left.keys.is_empty()) {
+                None => return Ok(target),
+                Some(left) => wanted = left,
+            }
+        }
+        Err(HubError::Transient(format!("dynamodb:BatchGetItem left `{arn}` unread")))
+    }
+
+    /// Keeps where an account is, for the other processes.
+    pub async fn remember_place(
+        &self,
+        account: &AccountId,
+        place: &StoredPlace,
+    ) -> Result<(), HubError> {
+        let json = serde_json::to_string(place).map_err(|error| unreadable(account, error))?;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item("pk", text(format!("place#{account}")))
+            .item("sk", text("place"))
+            .item("body", text(json))
+            .item(EXPIRES_AT, expires_after(place.until))
+            .send()
+            .await
+            .map_err(|error| failed("dynamodb:PutItem", &error))?;
+        Ok(())
+    }
+
+    /// Sets the suppression of one finding type on a target, or removes it with
+    /// `None`. This increments the target's revision, so that a claim that did
+    /// not see it is lost.
+    pub async fn set_suppression(
+        &self,
+        arn: &str,
+        finding_type: &str,
+        suppression: Option<&Suppression>,
+    ) -> Result<(), HubError> {
+        let call = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(format!("target#{arn}")))
+            .key("sk", text("target"))
+            .expression_attribute_names("#hold", format!("{SUPPRESSION_PREFIX}{finding_type}"))
+            .expression_attribute_values(":one", count(1));
+        let call = match suppression {
+            Some(suppression) => {
+                let json =
+                    serde_json::to_string(suppression).map_err(|error| unreadable(arn, error))?;
+                call.update_expression("SET #hold = :hold ADD revision :one")
+                    .expression_attribute_values(":hold", text(json))
+            }
+            None => call.update_expression("REMOVE #hold ADD revision :one"),
+        };
+        call.send().await.map_err(|error| failed("dynamodb:UpdateItem", &error))?;
+        Ok(())
+    }
+}
+
+fn read_target(arn: &str, item: Item, target: &mut TargetState) -> Result<(), HubError> {
+    for (name, value) in item {
+        if name == "revision" {
+            target.revision =
+                number(&value).ok_or_else(|| unreadable(arn, "its `revision` is not a number"))?;
+        } else if let Some(rule) = name.strip_prefix(RULE_PREFIX) {
+            let json = value.as_s().map_err(|_| unreadable(arn, "a rule is not text"))?;
+            let entry = serde_json::from_str(json).map_err(|error| unreadable(arn, error))?;
+            target.entries.insert(rule.to_owned(), entry);
+        } else if let Some(finding_type) = name.strip_prefix(SUPPRESSION_PREFIX) {
+            let json = value.as_s().map_err(|_| unreadable(arn, "a suppression is not text"))?;
+            let suppression = serde_json::from_str(json).map_err(|error| unreadable(arn, error))?;
+            target.suppressions.insert(finding_type.to_owned(), suppression);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Assesses one target: applies policy to the target's present tags, the active
+//! pauses and the remaining budgets. Changes nothing.
+
+use firebreak_model::error::ErrorKind;
+use firebreak_spoke::read_cache::ReadCache;
+
+use super::Engine;
+use super::capture::At;
+use super::confirm::{Confirmation, differs};
+use firebreak_aws::error::HubError;
+use firebreak_aws::store::Counter;
+use firebreak_model::finding::{Finding, Target};
+use firebreak_model::organization::Place;
+use firebreak_policy::{Decision, Mode, Tags};
+use firebreak_response::pauses;
+use firebreak_response::plan;
+use firebreak_response::record::ApprovalCause;
+use firebreak_response::target::TargetState;
+
+/// The decision about one target, and its inputs.
+#[derive(Debug)]
+pub(super) struct Assessment {
+    /// The policy's decision, lowered by pauses and spent budgets.
+    pub(super) decision: Decision,
+    /// The prior state for the actions that it leads to.
+    pub(super) observed: Vec<plan::CapturedCall>,
+    /// The version of the policy.
+    pub(super) policy_version: u64,
+    /// The budgets that acting draws on.
+    pub(super) counters: Vec<Counter>,
+    /// Why a person is asked, if one is.
+    pub(super) cause: ApprovalCause,
+    /// The budget that is spent, if that is why.
+    pub(super) spent: Option<Counter>,
+    /// Why the finding's service does not confirm it, where it was asked.
+    pub(super) unconfirmed: Option<String>,
+    /// Why the account cannot be reached, if it cannot.
+    pub(super) not_covered: Option<String>,
+}
+
+impl Engine {
+    /// Assesses one target of a finding.
+    pub(super) async fn assess(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        place: &Place,
+        target_state: &TargetState,
+    ) -> Result<Assessment, HubError> {
+        let resource = &target.resource;
+        let (policy_version, policy) = self.policies.in_force().await?;
+        let with = |tags: &Tags| policy.decide(finding, target, place, tags);
+        let assessment = |decision| Assessment {
+            decision,
+            observed: Vec::new(),
+            policy_version,
+            counters: Vec::new(),
+            cause: ApprovalCause::Policy,
+            spent: None,
+            unconfirmed: None,
+            not_covered: None,
+        };
+
+        // A decision that no tag can change needs no look-up of tags.
+        let without_tags = with(&Tags::Unknown { reason: "not looked up yet".to_owned() });
+        if !without_tags.depends_on_tags() && !without_tags.acts() {
+            return Ok(assessment(without_tags));
+        }
+        let expected = with(&Tags::Known(target.tags.clone()));
+        match self.reading_session(resource).await {
+            Ok(_) => {}
+            Err(error) if error.kind == ErrorKind::Transient => return Err(HubError::from(error)),
+            Err(error) => {
+                let not_covered = Some(error.to_string());
+                return Ok(Assessment { not_covered, ..assessment(expected) });
+            }
+        }
+        // The prior state is read beside the tags, for what the finding's own
+        // copy of the tags leads to: nearly always the final decision.
+        let cache = ReadCache::default();
+        let at = At { policy: &policy, place, cache: &cache };
+        let draws = expected.draws(place);
+        let asks = |decision: &Decision| decision.acts() && decision.confirm;
+        let (tags, mut observed, counters, confirmation) = futures::join!(
+            self.tags(resource, &cache),
+            self.capture(finding, resource, target_state, &expected, at),
+            self.store.counters(&draws),
+            async {
+                match asks(&expected) {
+                    // Boxed, because joined futures would otherwise share one large stack
+                    // frame.
+                    true => Box::pin(self.confirm(finding, target)).await.map(Some),
+                    false => Ok(None),
+                }
+            },
+        );
+        let tags = tags?;
+        let decision = with(&tags);
+        let confirmation = match asks(&decision) {
+            false => None,
+            true => match confirmation? {
+                None => Some(Box::pin(self.confirm(finding, target)).await?),
+                some => some,
+            },
+        };
+        let unconfirmed = match confirmation {
+            None => None,
+            Some(Confirmation::Refused(why)) => Some(why),
+            Some(Confirmation::Confirmed(fetched, own)) => {
+                let confirmed = policy.decide(&fetched, &own, place, &tags);
+                differs((finding, &decision), (&fetched, &confirmed))
+            }
+        };
+        if unconfirmed.is_some() {
+            return Ok(Assessment { unconfirmed, ..assessment(decision) });
+        }
+        let mut counters = counters?;
+        if decision.actions != expected.actions || decision.rule != expected.rule {
+            observed = Box::pin(self.capture(finding, resource, target_state, &decision, at)).await;
+        }
+        let present = decision.draws(place);
+        if present != draws {
+            counters = self.store.counters(&present).await?;
+        }
+        let mut assessment = Assessment { observed, counters, ..assessment(decision) };
+        self.require_approval(&mut assessment, place, target_state);
+        Ok(assessment)
+    }
+
+    /// Lowers `auto` to `approve` where a pause is active or a budget is spent.
+    fn require_approval(
+        &self,
+        assessment: &mut Assessment,
+        place: &Place,
+        target_state: &TargetState,
+    ) {
+        let decision = &mut assessment.decision;
+        if decision.mode != Mode::Auto || !decision.acts() {
+            return;
+        }
+        let now = self.now();
+        let rule = decision.rule_key();
+        if let Some((scope, pause)) = target_state.pauses.paused(place, rule.as_deref(), now) {
+            let why = format!("{},", pauses::describe(scope, pause));
+            decision.lower(Mode::Approve, &scope.to_string(), &why);
+            assessment.cause = ApprovalCause::Pause;
+            return;
+        }
+        if let Some(spent) = assessment.counters.iter().find(|counter| counter.is_spent(now)) {
+            decision.overdraw(&spent.draw.budget);
+            assessment.cause = ApprovalCause::Budget;
+            assessment.spent = Some(spent.clone());
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Reads a member account: tags and prior state. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use firebreak_model::error::{ActionError, ErrorKind};
+use firebreak_model::resource::Resource;
+use firebreak_spoke::account::AccountSession;
+use firebreak_spoke::actions::{self, ActionContext};
+use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::tags;
+use futures::future::join_all;
+use tracing::instrument;
+
+use super::Engine;
+use super::dedup::{next_response, target_key};
+use super::execute::find;
+use firebreak_aws::error::HubError;
+use firebreak_aws::sessions::Purpose;
+use firebreak_model::finding::Finding;
+use firebreak_model::organization::Place;
+use firebreak_policy::{ActionCall, Decision, Policy, Tags, with_response};
+use firebreak_response::plan;
+use firebreak_response::record::{FindingSummary, Response, StepState};
+use firebreak_response::target::TargetState;
+
+/// What a decision is made by: the policy, the account's place, and what was
+/// read of the target already.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) place: &'a Place,
+    pub(super) cache: &'a ReadCache,
+}
+
+impl Engine {
+    /// The target's present tags.
+    pub(super) async fn tags(
+        &self,
+        resource: &Resource,
+        cache: &ReadCache,
+    ) -> Result<Tags, HubError> {
+        let read = async {
+            let account = self.reading_session(resource).await?;
+            tags::current(&account, resource, cache).await
+        };
+        match read.await {
+            Ok(Some(tags)) => Ok(Tags::Known(tags)),
+            Ok(None) => Ok(Tags::None),
+            // Nothing is left to protect; the actions report the loss.
+            Err(error) if error.kind == ErrorKind::Gone => Ok(Tags::Known(BTreeMap::new())),
+            Err(error) if error.kind == ErrorKind::Transient => Err(HubError::from(error)),
+            Err(error) => Ok(Tags::Unknown { reason: error.to_string() }),
+        }
+    }
+
+    /// Reads the prior state for every action, side by side.
+    #[instrument(skip_all, fields(account.id = %resource.account))]
+    pub(super) async fn capture(
+        &self,
+        finding: &Finding,
+        resource: &Resource,
+        target_state: &TargetState,
+        decision: &Decision,
+        at: At<'_>,
+    ) -> Vec<plan::CapturedCall> {
+        let Some(rule) = target_key(decision, finding, target_state).filter(|_| decision.acts())
+        else {
+            return Vec::new();
+        };
+        let (id, _) = next_response(target_state, resource, &rule);
+        let calls: Vec<ActionCall> = decision
+            .actions
+            .iter()
+            .map(|call| ActionCall {
+                name: call.name.clone(),
+                parameters: with_response(&call.parameters, id.as_str()),
+            })
+            .collect();
+        let summary = FindingSummary::of(finding);
+        Box::pin(self.capture_calls(resource, id.as_str(), &summary, &calls, at)).await
+    }
+
+    /// Reads the prior state for these actions of a response, side by side.
+    pub(super) async fn capture_calls(
+        &self,
+        resource: &Resource,
+        id: &str,
+        summary: &FindingSummary,
+        calls: &[ActionCall],
+        at: At<'_>,
+    ) -> Vec<plan::CapturedCall> {
+        let each = calls.iter().map(|call| async move {
+            let captured = async {
+                let account = self.reading_session(resource).await?;
+                let context = self.action_context(&account, resource, id, summary, at.cache);
+                let action = find(&call.name)?;
+                let captured = action.capture(context, &call.parameters).await?;
+                // Whom the action changes besides the target is known only now.
+                for arn in action.touches(context, &captured.prior)? {
+                    if let Some(why) = at.policy.protects(&arn, at.place) {
+                        let message = format!("{} is refused: {why}", call.name);
+                        return Err(ActionError::new(ErrorKind::Refused, message));
+                    }
+                }
+                Ok(captured)
+            };
+            let captured = captured.await;
+            (call.clone(), captured)
+        });
+        join_all(each).await
+    }
+
+    pub(super) fn action_context<'a>(
+        &'a self,
+        account: &'a AccountSession,
+        resource: &'a Resource,
+        response: &'a str,
+        finding: &'a FindingSummary,
+        cache: &'a ReadCache,
+    ) -> ActionContext<'a> {
+        ActionContext {
+            account,
+            resource,
+            response,
+            finding: &finding.id,
+            remote_addresses: &finding.remote_addresses,
+            now: self.now(),
+            spoke_role: &self.settings.spoke_role,
+            cache,
+        }
+    }
+
+    /// The session that every finding of an account shares, which only reads.
+    pub(super) async fn reading_session(
+        &self,
+        resource: &Resource,
+    ) -> Result<Arc<AccountSession>, ActionError> {
+        let kind = resource.type_name();
+        let reads: Vec<&str> = actions::all()
+            .iter()
+            .filter(|entry| entry.spec.resource_types.contains(&kind))
+            .flat_map(|entry| entry.spec.reads)
+            .chain(tags::READS)
+            .copied()
+            .collect();
+        self.accounts.open(resource, &reads, Purpose::Observe).await
+    }
+
+    /// The session of one response: what its steps need and nothing more.
+    /// `None` when no step changes anything.
+    pub(super) async fn changing_session(
+        &self,
+        response: &Response,
+    ) -> Result<Option<Arc<AccountSession>>, ActionError> {
+        let needed: Vec<&str> = response
+            .steps
+            .iter()
+            .filter(|step| !matches!(step.state, StepState::Skipped))
+            .filter_map(|step| actions::find(&step.action))
+            .flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes))
+            .copied()
+            .collect();
+        if needed.is_empty() {
+            return Ok(None);
+        }
+        let purpose =
+            Purpose::Change { response: response.id.clone(), finding: response.finding.id.clone() };
+        self.accounts.open(&response.resource, &needed, purpose).await.map(Some)
+    }
+}

@@ -1,0 +1,422 @@
+//! Delivers the outbox: at once by whoever wrote the item, by the write-back
+//! queue, or by the sweep.
+//!
+//! # Guarantees
+//!
+//! - Security Hub gets the *present* state of a response: an older state is never sent.
+//! - An item leaves the outbox when it was delivered, or when it was recorded
+//!   that delivery was given up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use firebreak_model::resource::Region;
+use futures::future::join_all;
+use jiff::Timestamp;
+use tracing::{error, info, instrument, warn};
+
+use super::Engine;
+use firebreak_aws::error::HubError;
+use firebreak_aws::security_hub::{FindingUpdate, UpdateResult, UpdatedFinding};
+use firebreak_aws::store::Written;
+use firebreak_model::finding::SecurityHubId;
+use firebreak_response::audit_event::{AuditEvent, AuditKind, ORGANIZATION};
+use firebreak_response::notice::Notice;
+use firebreak_response::outbox::{
+    self, Archive, Channel, OutboxItem, OutboxKey, TRIED_AT_MOST, UNKNOWN_AT_MOST,
+};
+use firebreak_response::record::Response;
+use firebreak_response::status::{self, Workflow};
+
+/// If a delivery takes longer than this, the response is read again afterwards.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// The result of one delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// How many items were delivered, or had nothing left to deliver.
+    pub delivered: usize,
+    /// When each item that Security Hub accepted was created.
+    pub written: Vec<Timestamp>,
+    /// Why items are still pending.
+    pub pending: Vec<String>,
+    /// Why items were given up.
+    pub given_up: Vec<String>,
+    /// The workflow status that was written last.
+    pub workflow: Option<String>,
+}
+
+impl Engine {
+    /// Delivers what a response's transaction put into the outbox: through the
+    /// queue where there is one, otherwise directly. Returns the workflow status
+    /// that was written, and why something was not delivered; that does not fail
+    /// the response, because the sweep delivers it later.
+    pub(super) async fn deliver_outbox(
+        &self,
+        response: &Response,
+        outbox_items: Vec<OutboxItem>,
+    ) -> (Option<String>, Option<String>) {
+        if outbox_items.is_empty() {
+            return (None, None);
+        }
+        if let Some(queue) = &self.queue {
+            let account = response.resource.account.as_str();
+            let sent = queue.send(account, &outbox_items).await;
+            return (None, sent.err().map(|error| error.to_string()));
+        }
+        let known = outbox_items.into_iter().map(|item| (item, Some(response.clone()))).collect();
+        let delivery = Box::pin(self.deliver_items(known)).await;
+        let undelivered = delivery.pending.into_iter().chain(delivery.given_up).collect::<Vec<_>>();
+        (delivery.workflow, (!undelivered.is_empty()).then(|| undelivered.join("; ")))
+    }
+
+    /// The same for items that another worker may have delivered already; those
+    /// are no longer in the outbox.
+    pub(super) async fn deliver_if_written(
+        &self,
+        response: &Response,
+        outbox_items: &[OutboxItem],
+    ) {
+        if outbox_items.is_empty() {
+            return;
+        }
+        let account = response.resource.account.as_str();
+        let sent = if let Some(queue) = &self.queue {
+            queue.send(account, outbox_items).await
+        } else {
+            let keys: Vec<OutboxKey> = outbox_items.iter().map(OutboxItem::key).collect();
+            Box::pin(self.deliver_keys(&keys)).await.map(drop)
+        };
+        if let Err(error) = sent {
+            warn!(response.id = %response.id, "left to the sweep: {error}");
+        }
+    }
+
+    /// Delivers the outbox items under these keys; a missing item was delivered already.
+    pub async fn deliver_keys(&self, keys: &[OutboxKey]) -> Result<Delivery, HubError> {
+        let outbox_items = self.store.outbox_items(keys).await?;
+        let now = self.now();
+        let taken = join_all(outbox_items.into_iter().map(|mut item| async move {
+            match self.store.claim_outbox_item(&mut item, now).await {
+                Ok(Written::Yes) => Some((item, None)),
+                // Somebody else is at it.
+                Ok(Written::Lost | Written::Spent) => None,
+                Err(error) => {
+                    warn!("`{}` stays in the outbox: {error}", item.response);
+                    None
+                }
+            }
+        }))
+        .await;
+        Ok(Box::pin(self.deliver_items(taken.into_iter().flatten().collect())).await)
+    }
+
+    /// Delivers claimed items; items with the same content share a call.
+    #[instrument(name = "write-back", skip_all)]
+    async fn deliver_items(&self, outbox_items: Vec<(OutboxItem, Option<Response>)>) -> Delivery {
+        let mut delivery = Delivery::default();
+        let loaded = join_all(outbox_items.into_iter().map(|(item, response)| async move {
+            let response = match response {
+                Some(response) => Ok(response),
+                None => self.load(&item.response).await,
+            };
+            (item, response)
+        }))
+        .await;
+        let (mut statuses, mut notices) = (Vec::new(), Vec::new());
+        for (item, response) in loaded {
+            match (response, item.channel) {
+                (Ok(response), Channel::SecurityHub) => statuses.push((item, response)),
+                (Ok(response), Channel::Archive) => {
+                    let from = outbox::archive_not_before(&item, &response);
+                    if let Some(from) = from.filter(|from| *from > self.now()) {
+                        let why = "other targets of the finding may not be decided yet";
+                        self.postpone_item(item, from, why, &mut delivery).await;
+                        continue;
+                    }
+                    let archived = self.archive(&response).await;
+                    self.settle_result(item, &response, archived, &mut delivery).await;
+                }
+                (Ok(response), Channel::Topic | Channel::Bus) => notices.push((item, response)),
+                (Err(error), _) => {
+                    Box::pin(self.retry_later(item, None, &error.to_string(), &mut delivery)).await;
+                }
+            }
+        }
+        Box::pin(self.update_security_hub(statuses, &mut delivery)).await;
+        Box::pin(self.send_notices(notices, &mut delivery)).await;
+        delivery
+    }
+
+    /// Publishes notices and puts them on the bus, the latter together.
+    async fn send_notices(&self, due: Vec<(OutboxItem, Response)>, delivery: &mut Delivery) {
+        let (mut events, mut of_events) = (Vec::new(), Vec::new());
+        for (item, response) in due {
+            match (&item.notice, item.channel) {
+                (Some(notice), Channel::Topic) => {
+                    let published = self.notices.publish(notice).await;
+                    self.settle_result(item, &response, published, delivery).await;
+                }
+                (Some(notice), Channel::Bus) => {
+                    events.push(notice.clone());
+                    of_events.push((item, response));
+                }
+                // Such items are never written: there is nothing to deliver.
+                (None, _) | (Some(_), Channel::SecurityHub | Channel::Archive) => {
+                    self.forget(&item, delivery).await;
+                }
+            }
+        }
+        let events: Vec<&Notice> = events.iter().collect();
+        let put = self.notices.put_events(&events).await;
+        for ((item, response), put) in of_events.into_iter().zip(put) {
+            self.settle_result(item, &response, put, delivery).await;
+        }
+    }
+
+    /// Archives the findings of a response in GuardDuty that no other response
+    /// holds open, or takes all out of the archive, each in its Region.
+    async fn archive(&self, response: &Response) -> Result<(), HubError> {
+        let Some(archive) = outbox::archive_change(response) else { return Ok(()) };
+        let open = match archive {
+            Archive::Into => self.unresolved_elsewhere(response).await?,
+            Archive::OutOf => Vec::new(),
+        };
+        let mut regions: BTreeMap<Region, Vec<String>> = BTreeMap::new();
+        let settled = response.security_hub_ids().filter(|id| !open.contains(id));
+        for id in settled.filter_map(guardduty_id) {
+            regions.entry(id.0).or_default().push(id.1);
+        }
+        for (region, ids) in regions {
+            match archive {
+                Archive::Into => self.guardduty.archive(&region, &ids).await?,
+                Archive::OutOf => self.guardduty.unarchive(&region, &ids).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a delivered item, and keeps a failed one for a retry.
+    async fn settle_result(
+        &self,
+        item: OutboxItem,
+        response: &Response,
+        result: Result<(), HubError>,
+        delivery: &mut Delivery,
+    ) {
+        match result {
+            Ok(()) => self.forget(&item, delivery).await,
+            Err(error) => {
+                Box::pin(self.retry_later(item, Some(response), &error.to_string(), delivery))
+                    .await;
+            }
+        }
+    }
+
+    async fn update_security_hub(&self, due: Vec<(OutboxItem, Response)>, delivery: &mut Delivery) {
+        let mut updates = Vec::new();
+        let mut asked = Vec::new();
+        for (item, response) in due {
+            // It is running again: its next state is delivered when it is reached.
+            let Some(update) = status::of(&response) else {
+                self.forget(&item, delivery).await;
+                continue;
+            };
+            let findings: Vec<SecurityHubId> = if item.findings.is_empty() {
+                response.security_hub_ids().cloned().collect()
+            } else {
+                item.findings.clone()
+            };
+            let open = match update.workflow {
+                Some(Workflow::Resolved) => self.unresolved_elsewhere(&response).await,
+                Some(Workflow::New | Workflow::Notified) | None => Ok(Vec::new()),
+            };
+            let open = match open {
+                Ok(open) => open,
+                Err(error) => {
+                    let why = error.to_string();
+                    Box::pin(self.retry_later(item, Some(&response), &why, delivery)).await;
+                    continue;
+                }
+            };
+            for finding in &findings {
+                let region = region_of(finding).unwrap_or_else(|| response.finding.region.clone());
+                let update = update.clone();
+                let update = if open.contains(finding) { update.not_resolved() } else { update };
+                updates.push(FindingUpdate { region, findings: vec![finding.clone()], update });
+            }
+            asked.push((item, response, findings.len()));
+        }
+        if updates.is_empty() {
+            return;
+        }
+        let began = tokio::time::Instant::now();
+        let mut results = self.security_hub.update_findings(&updates).await.into_iter();
+        let slow = began.elapsed() > SLOW;
+        for (item, response, findings) in asked {
+            let updated: Vec<UpdatedFinding> = results.by_ref().take(findings).collect();
+            if slow && self.is_overtaken(&response).await {
+                // This update may have overwritten a newer one: it is sent again.
+                let why = "the response changed while it was delivered";
+                self.retry_later(item, Some(&response), why, delivery).await;
+                continue;
+            }
+            Box::pin(self.settle_updates(item, &response, updated, delivery)).await;
+        }
+    }
+
+    /// Whether a response has become another since it was read.
+    async fn is_overtaken(&self, response: &Response) -> bool {
+        match self.load(&response.id).await {
+            Ok(now) => now.revision != response.revision,
+            Err(error) => {
+                warn!(response.id = %response.id, "delivered, but the response could not be read again: {error}");
+                true
+            }
+        }
+    }
+
+    /// Keeps the findings of an item that are still pending, or deletes the item.
+    async fn settle_updates(
+        &self,
+        mut item: OutboxItem,
+        response: &Response,
+        updated: Vec<UpdatedFinding>,
+        delivery: &mut Delivery,
+    ) {
+        let age = self.now().duration_since(item.created);
+        let (mut left, mut reasons) = (Vec::new(), Vec::new());
+        for UpdatedFinding { finding, result } in updated {
+            let id = finding.id().to_owned();
+            let refused = match result {
+                UpdateResult::Written { workflow } => {
+                    delivery.workflow =
+                        Some(workflow.map_or("unchanged", Workflow::name).to_owned());
+                    continue;
+                }
+                UpdateResult::Kept { status, by } => {
+                    info!(response.id = %response.id, "`{id}` keeps {status} of {by}");
+                    delivery.workflow = Some("unchanged".to_owned());
+                    continue;
+                }
+                UpdateResult::NotFound if age < UNKNOWN_AT_MOST => {
+                    reasons.push(format!("Security Hub does not know `{id}` yet"));
+                    left.push(finding);
+                    continue;
+                }
+                UpdateResult::NotFound => format!("Security Hub does not know `{id}`"),
+                UpdateResult::Later(why) if age < TRIED_AT_MOST => {
+                    reasons.push(format!("`{id}`: {why}"));
+                    left.push(finding);
+                    continue;
+                }
+                UpdateResult::Later(why) | UpdateResult::Refused(why) => format!("`{id}`: {why}"),
+            };
+            Box::pin(self.give_up(&item, Some(response), &refused, delivery)).await;
+        }
+        if left.is_empty() {
+            delivery.written.push(item.created);
+            self.forget(&item, delivery).await;
+            return;
+        }
+        item.findings = left;
+        Box::pin(self.retry_later(item, Some(response), &reasons.join("; "), delivery)).await;
+    }
+
+    /// Leaves an item in the outbox for the sweep, unless its time is over.
+    async fn retry_later(
+        &self,
+        item: OutboxItem,
+        response: Option<&Response>,
+        why: &str,
+        delivery: &mut Delivery,
+    ) {
+        let now = self.now();
+        if now.duration_since(item.created) >= TRIED_AT_MOST {
+            Box::pin(self.give_up(&item, response, why, delivery)).await;
+            self.forget(&item, delivery).await;
+            return;
+        }
+        let due = item.again_at(now);
+        self.postpone_item(item, due, why, delivery).await;
+    }
+
+    /// Leaves an item in the outbox until it is due.
+    async fn postpone_item(
+        &self,
+        mut item: OutboxItem,
+        due: Timestamp,
+        why: &str,
+        delivery: &mut Delivery,
+    ) {
+        warn!(response.id = %item.response, "{} notification pending: {why}", item.channel.name());
+        delivery.pending.push(why.to_owned());
+        match self.store.postpone(&mut item, due).await {
+            // Lost: another worker has claimed it.
+            Ok(_) => {}
+            // It stays due as it was.
+            Err(error) => warn!("`{}` stays in the outbox as it was: {error}", item.response),
+        }
+    }
+
+    /// Records that a delivery was given up, and sends a notice if the channel
+    /// was Security Hub.
+    async fn give_up(
+        &self,
+        item: &OutboxItem,
+        response: Option<&Response>,
+        why: &str,
+        delivery: &mut Delivery,
+    ) {
+        let reason = format!("{} was not notified: {why}", item.channel.name());
+        error!(response.id = %item.response, "given up: {reason}");
+        let (by, now) = (self.identity().await, self.now());
+        let account = response.map_or(ORGANIZATION, |it| it.resource.account.as_str());
+        let event = AuditEvent {
+            response: Some(item.response.clone()),
+            revision: Some(item.revision),
+            ..AuditEvent::new(AuditKind::Undelivered, account, &by, &reason, now)
+        };
+        let notices = match (response, item.channel) {
+            (Some(response), Channel::SecurityHub) => {
+                let notice = Notice::undelivered(response, "Security Hub", why);
+                OutboxItem::notices(response, &notice, &self.channels, now)
+            }
+            (_, Channel::SecurityHub | Channel::Archive | Channel::Topic | Channel::Bus) => {
+                Vec::new()
+            }
+        };
+        let written = async { self.store.commit(now).event(&event)?.send(&notices)?.write().await };
+        if let Err(error) = written.await {
+            error!(response.id = %item.response, "and it could not be recorded: {error}");
+        }
+        delivery.given_up.push(reason);
+    }
+
+    async fn forget(&self, item: &OutboxItem, delivery: &mut Delivery) {
+        delivery.delivered += 1;
+        if let Err(error) = self.store.delete_outbox_item(item).await {
+            // The sweep delivers it once more, which changes nothing.
+            warn!("`{}` was delivered but stays in the outbox: {error}", item.response);
+        }
+    }
+}
+
+/// The Region in which Security Hub keeps a finding: its product's ARN says so.
+fn region_of(finding: &SecurityHubId) -> Option<Region> {
+    match finding {
+        SecurityHubId::Asff { product_arn, .. } => product_arn.split(':').nth(3)?.parse().ok(),
+        SecurityHubId::Ocsf { .. } => None,
+    }
+}
+
+/// Region and id of a finding of GuardDuty's.
+fn guardduty_id(finding: &SecurityHubId) -> Option<(Region, String)> {
+    match finding {
+        SecurityHubId::Asff { id, product_arn } if product_arn.ends_with("/aws/guardduty") => {
+            let (arn, id) = id.rsplit_once("/finding/")?;
+            Some((arn.split(':').nth(3)?.parse().ok()?, id.to_owned()))
+        }
+        SecurityHubId::Asff { .. } | SecurityHubId::Ocsf { .. } => None,
+    }
+}

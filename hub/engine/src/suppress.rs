@@ -1,0 +1,84 @@
+//! Suppresses findings of one type on a target, and releases them.
+
+use jiff::Timestamp;
+
+use super::Engine;
+use firebreak_aws::error::HubError;
+use firebreak_aws::store::Written;
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
+use firebreak_response::record::{Response, ResponseId, State, Suppression};
+use firebreak_response::target::TargetEntry;
+
+impl Engine {
+    /// Suppresses further findings of a response's type on its target. What is
+    /// contained stays contained.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` when there is no such response.
+    pub async fn suppress(
+        &self,
+        id: &ResponseId,
+        until: Timestamp,
+        reason: Option<String>,
+    ) -> Result<Response, HubError> {
+        let response = self.load(id).await?;
+        let by = self.caller().await?;
+        let suppression = Suppression { until, by, response: id.clone(), reason };
+        let (arn, kind) = (response.resource.arn(), &response.finding.kind);
+        self.store.set_suppression(&arn, kind, Some(&suppression)).await?;
+        let why = suppression.reason.as_deref().unwrap_or("no reason given");
+        let detail = format!("{kind} suppressed until {until}: {why}");
+        let event = AuditEvent {
+            at: self.now(),
+            ..AuditEvent::of(AuditKind::Suppressed, &response, &suppression.by, &detail)
+        };
+        self.store.write_event(&event).await?;
+        Ok(response)
+    }
+
+    /// Ends a suppression. Findings of an undone or denied response are decided
+    /// again when they are next delivered.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` when there is no such response, `Transient` when a worker
+    /// changed the target in the same moment.
+    pub async fn release(&self, id: &ResponseId) -> Result<Response, HubError> {
+        let response = self.load(id).await?;
+        let arn = response.resource.arn();
+        self.store.set_suppression(&arn, &response.finding.kind, None).await?;
+        let target_state = self.store.target(&arn, &response.resource.account).await?;
+        let entry = target_state.entries.get(&response.rule).filter(|it| it.response == *id);
+        let over = |it: &&TargetEntry| match it.state {
+            State::Undone | State::Denied => true,
+            State::Observed
+            | State::Refused
+            | State::AwaitingApproval
+            | State::Running
+            | State::Contained
+            | State::Completed
+            | State::PartiallyContained
+            | State::Failed
+            | State::Undoing
+            | State::Expired => false,
+        };
+        if let Some(entry) = entry.filter(over) {
+            let mut entry = entry.clone();
+            entry.findings.clear();
+            let commit =
+                self.store.commit(self.now()).note(&target_state, &arn, &response.rule, &entry)?;
+            if commit.write().await? != Written::Yes {
+                return Err(HubError::Transient(format!(
+                    "the state of `{arn}` changed meanwhile; release `{id}` again"
+                )));
+            }
+        }
+        let (by, now) = (self.caller().await?, self.now());
+        let detail = format!("{} is handled again", response.finding.kind);
+        let event =
+            AuditEvent { at: now, ..AuditEvent::of(AuditKind::Released, &response, &by, &detail) };
+        self.store.write_event(&event).await?;
+        Ok(response)
+    }
+}

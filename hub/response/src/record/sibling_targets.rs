@@ -1,0 +1,64 @@
+//! The sibling targets of a finding: it is resolved when none of them is unresolved. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use firebreak_model::finding::{Finding, SecurityHubId, Target};
+
+/// How many targets of one finding are looked at, and how many such findings of
+/// one response: records have a limit.
+const TARGETS_AT_MOST: usize = 50;
+pub const MAX_SIBLING_FINDINGS: usize = 10;
+
+/// The other targets of a finding that a response answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiblingTargets {
+    /// What Security Hub calls the finding.
+    pub security_hub: SecurityHubId,
+    /// The finding's id, as its targets know it.
+    pub finding: String,
+    /// The ARNs of its other targets.
+    pub targets: Vec<String>,
+    /// How many more it has: with any, it always counts as open.
+    #[serde(default)]
+    pub more: usize,
+}
+
+impl SiblingTargets {
+    /// Of a finding, seen from one of its targets; `None` where it has no other,
+    /// or where Security Hub cannot know it.
+    pub fn of(finding: &Finding, target: &Target) -> Option<Self> {
+        let own = target.resource.arn();
+        let mut targets: Vec<String> =
+            finding.targets.iter().map(|it| it.resource.arn()).filter(|it| *it != own).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        if targets.is_empty() {
+            return None;
+        }
+        let more = targets.len().saturating_sub(TARGETS_AT_MOST);
+        targets.truncate(TARGETS_AT_MOST);
+        let security_hub = finding.security_hub.clone()?;
+        Some(Self { security_hub, finding: finding.id.clone(), targets, more })
+    }
+}
+
+impl State {
+    /// Whether a finding is unresolved while it has a response in this state.
+    pub fn is_unresolved(self) -> bool {
+        match self {
+            Self::AwaitingApproval
+            | Self::Denied
+            | Self::Running
+            | Self::PartiallyContained
+            | Self::Failed
+            | Self::Undoing => true,
+            Self::Observed
+            | Self::Refused
+            | Self::Contained
+            | Self::Completed
+            | Self::Undone
+            | Self::Expired => false,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Text from outside, as it may be shown: on one line, of bounded length, without
+//! characters that change how others are shown. Pure.
+
+/// How many characters of a text that is not ours are shown.
+const SHOWN: usize = 200;
+
+/// A text from outside as it may stand in a line of a log, in a message or on
+/// a terminal: on one line, nothing that moves a cursor or turns the direction
+/// of writing, and not longer than a reader reads.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(SHOWN));
+    for (index, char) in text.chars().enumerate() {
+        if index == SHOWN {
+            shown.push('…');
+            break;
+        }
+        if is_plain(char) { shown.push(char) } else { shown.extend(char.escape_unicode()) }
+    }
+    shown
+}
+
+/// Whether a character can neither end a line nor change how others are shown.
+pub fn is_plain(char: char) -> bool {
+    let separates = matches!(char, '\u{2028}' | '\u{2029}');
+    let turns =
+        matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !char.is_control() && !separates && !turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_stays_on_one_line_and_has_an_end() {
+        assert_eq!(printable("i-1\nERROR forged\u{1b}[2J"), "i-1\\u{a}ERROR forged\\u{1b}[2J");
+        assert_eq!(printable("gr\u{fc}n"), "gr\u{fc}n");
+        assert_eq!(printable(&"a".repeat(1_000_000)).chars().count(), 201);
+    }
+}
