@@ -146,7 +146,7 @@ mod tests {
         let (error, took) = read(&calls.of_hub(&config)).await;
         assert_eq!(took, Duration::from_secs(8));
         assert!(
-            matches!(&error, HubError::Transient(why) if why.contains("time is over")),
+            matches!(&error, HubError::Transient(why) if why.contains("ran out of time")),
             "{error}"
         );
         assert_eq!(calls.counts.take()["dynamodb"], Count { calls: 1, throttles: 0 });

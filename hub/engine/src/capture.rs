@@ -55,7 +55,7 @@ impl Engine {
     }
 
     /// Reads the prior state for every action, side by side.
-    #[instrument(skip_all, fields(account.id = %resource.account))]
+    #[instrument(name = "capture", skip_all, fields(account.id = %resource.account))]
     pub(super) async fn capture(
         &self,
         finding: &Finding,

@@ -107,7 +107,7 @@ impl Engine {
     ///
     /// `Transient` when a passing failure interrupted it, after recording so:
     /// the next delivery or the sweep goes on, whoever comes first.
-    #[instrument(name = "carry-out", skip_all, fields(response.id = %response.id))]
+    #[instrument(name = "execute", skip_all, fields(response.id = %response.id))]
     pub(super) async fn execute(
         &self,
         mut response: Response,

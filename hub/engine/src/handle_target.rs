@@ -71,7 +71,7 @@ impl TargetContext<'_> {
 
 impl Engine {
     /// Handles the target as policy says. `None` when another worker claimed it first.
-    #[instrument(skip_all, fields(account.id = %target.resource.account))]
+    #[instrument(name = "handle-target", skip_all, fields(account.id = %target.resource.account))]
     pub(super) async fn handle_target(
         &self,
         finding: &Finding,

@@ -151,8 +151,8 @@ fn every_metric_has_its_value_and_its_unit() {
         assert!(lines[0][metric].is_u64(), "{metric} stands in the first line");
         assert_eq!(total(&lines, metric, None), expected, "{metric}");
     }
-    assert_eq!(total(&lines, "Decided", Some(("TargetOutcome", "nothing"))), 1);
-    assert_eq!(total(&lines, "Decided", Some(("TargetOutcome", "existing-response"))), 2);
+    assert_eq!(total(&lines, "Decided", Some(("Outcome", "nothing"))), 1);
+    assert_eq!(total(&lines, "Decided", Some(("Outcome", "existing-response"))), 2);
     assert_eq!(total(&lines, "ServiceThrottles", Some(("Service", "ec2"))), 2);
     assert_eq!(total(&lines, "ServiceThrottles", Some(("Service", "sts"))), 0);
     assert_eq!(values(&lines, "QueueAge"), [1_000; 6]);

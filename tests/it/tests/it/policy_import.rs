@@ -25,21 +25,21 @@ version: 1
 attach: \"ou-ab12-prod1111\"
 rules:
   - name: deactivate-access-key
-when:
-  type:
-    - \"UnauthorizedAccess:IAMUser/MaliciousIPCaller\"
-mode: auto
-then:
-  - deactivate-access-key
+    when:
+      type:
+        - \"UnauthorizedAccess:IAMUser/MaliciousIPCaller\"
+    mode: auto
+    then:
+      - deactivate-access-key
   - name: isolate-instance-and-tag-resource
-when:
-  type:
-    - \"Backdoor:EC2/C&CActivity.B!DNS\"
-    - \"Trojan:EC2/DropPoint\"
-mode: auto
-then:
-  - isolate-instance
-  - tag-resource: {\"tags\":{\"owner\":\"${account.id}\"}}
+    when:
+      type:
+        - \"Backdoor:EC2/C&CActivity.B!DNS\"
+        - \"Trojan:EC2/DropPoint\"
+    mode: auto
+    then:
+      - isolate-instance
+      - tag-resource: {\"tags\":{\"owner\":\"${account.id}\"}}
 "
     );
     let read = read_files(&[("import.yaml".to_owned(), text)], actions::catalog());

@@ -161,7 +161,7 @@ fn alarms_and_dashboard_are_about_metrics_that_there_are_and_documented() {
     let (alarms, _) = rest.split_once("## Time").unwrap();
     let documented: BTreeSet<&str> = rows(metrics).flat_map(quoted).collect();
     // The source that writes them has each as a text of its own.
-    let source = fs::read_to_string(root().join("hub/src/metrics.rs")).unwrap();
+    let source = fs::read_to_string(root().join("hub/function/src/metrics/mod.rs")).unwrap();
     for metric in &documented {
         assert!(source.contains(&format!("\"{metric}\"")), "{metric} is written");
     }

@@ -249,7 +249,7 @@ async fn a_word_that_was_overtaken_while_it_was_told_does_not_stand() {
         assert_eq!(hub.status(&finding), "NEW");
     });
     let later = first.unwrap().pending;
-    assert!(later.iter().any(|why| why.contains("overtaken")), "{later:?}");
+    assert!(later.iter().any(|why| why.contains("changed while it was delivered")), "{later:?}");
     hub.world.organization.advance(SignedDuration::from_secs(91));
     hub.sweep().await;
     assert_eq!(hub.status(&finding), "NEW");

@@ -149,7 +149,7 @@ async fn what_somebody_changed_since_is_overwritten_only_when_asked_for() {
         assert_eq!(undone.state, State::Undone, "{}", undone.reason);
         let expected = if drift == Drift::Leave { &theirs } else { &before };
         assert_eq!(groups(&stage), *expected, "{drift:?}: {}", undone.reason);
-        assert_eq!(undone.reason.contains("changed since"), drift == Drift::Leave);
+        assert_eq!(undone.reason.contains("changed meanwhile"), drift == Drift::Leave);
     }
 }
 
@@ -241,7 +241,7 @@ async fn drift_that_an_undo_left_alone_can_be_overwritten_afterwards() {
         theirs
     });
     let left = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
-    assert!(left.reason.contains("changed since"), "{}", left.reason);
+    assert!(left.reason.contains("changed meanwhile"), "{}", left.reason);
     let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
     let whole = stage.engine.undo(&response.id, request).await.unwrap();
     assert_eq!(
