@@ -84,7 +84,7 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
     let (mut contained, mut seen) = (0, BTreeSet::new());
     let recorded = truth::responses(&world).await;
     for response in &recorded {
-        assert!(seen.insert((response.resource.arn(), response.rule.clone())), "{response:?}");
+        assert!(seen.insert((response.resource.arn(), response.key.clone())), "{response:?}");
         let account = response.resource.account.to_string();
         *responses.get_mut(place.get(account.as_str()).copied().unwrap()).unwrap() += 1;
         contained += usize::from(response.state == State::Contained);

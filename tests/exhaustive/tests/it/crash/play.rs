@@ -8,7 +8,7 @@ use firebreak_demo::world::{Member, World, event};
 use firebreak_engine::Engine;
 use firebreak_function::lambda;
 use firebreak_policy::read_files;
-use firebreak_response::record::{Drift, ResponseId, State, Undo};
+use firebreak_response::record::{Drift, ResponseId, State, Undo, UndoCause};
 use firebreak_simulation::{Effect, Fault, Options};
 use firebreak_testkit::canonical::canonical;
 use firebreak_testkit::truth;
@@ -110,7 +110,7 @@ impl Stage {
                 let responses = truth::responses(&self.world).await;
                 let response = responses.first().ok_or("there is no response")?;
                 let request = Undo {
-                    by: "a test".to_owned(),
+                    cause: UndoCause::Person("a test".to_owned()),
                     step: None,
                     drift: Drift::Leave,
                     suppress_until: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::example_policy;
 use firebreak_response::outbox::OutboxKey;
-use firebreak_response::record::{Drift, State, Undo};
+use firebreak_response::record::{Drift, State, Undo, UndoCause};
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
@@ -191,8 +191,12 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
     assert!(hub.archived(&finding));
     assert_eq!((hub.count("ArchiveFindings"), hub.status(&finding).as_str()), (1, "RESOLVED"));
     let id = hub.responses().await[0].id.clone();
-    let undo =
-        Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None };
+    let undo = Undo {
+        cause: UndoCause::Person("a test".to_owned()),
+        step: None,
+        drift: Drift::Leave,
+        suppress_until: None,
+    };
     let undone = hub.engine.undo(&id, undo).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     assert!(hub.archived(&finding));
@@ -204,7 +208,12 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
 
 /// All of it, drift left alone, no hold.
 fn whole_undo() -> Undo {
-    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None }
+    Undo {
+        cause: UndoCause::Person("a test".to_owned()),
+        step: None,
+        drift: Drift::Leave,
+        suppress_until: None,
+    }
 }
 
 #[tokio::test(start_paused = true)]

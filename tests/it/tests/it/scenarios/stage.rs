@@ -7,7 +7,7 @@ use firebreak_demo::world::{Attack, HOME, Member, World, event};
 use firebreak_engine::{Disposition, Engine, TargetOutcome};
 use firebreak_function::lambda::{self, Handled};
 use firebreak_policy::{Policy, read_files};
-use firebreak_response::record::{Drift, Response, State, Undo};
+use firebreak_response::record::{Drift, Response, State, Undo, UndoCause};
 use firebreak_simulation::{CallRecord, Options};
 use firebreak_spoke::actions;
 use serde_json::{Value, json};
@@ -78,7 +78,12 @@ pub(crate) fn policy(documents: &[&str]) -> Policy {
 
 /// All of a response, drift left alone, no hold.
 pub(crate) fn whole_undo() -> Undo {
-    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None }
+    Undo {
+        cause: UndoCause::Person("a test".to_owned()),
+        step: None,
+        drift: Drift::Leave,
+        suppress_until: None,
+    }
 }
 
 /// A GuardDuty finding of this type on a resource of a member's, as `resource`
