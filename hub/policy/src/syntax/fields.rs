@@ -90,9 +90,9 @@ const PRINCIPAL: &[Field<'static>] = &[
 
 /// Finds the parts of a pattern that could never match. Errors of the pattern language
 /// itself are reported elsewhere.
-pub(super) fn check(when: &Node) -> Vec<Issue> {
+pub(super) fn check(pattern: &Node, what: &str) -> Vec<Issue> {
     let mut issues = Vec::new();
-    check_object(when, "when", FIELDS, &mut issues);
+    check_object(pattern, what, FIELDS, &mut issues);
     issues
 }
 
@@ -121,7 +121,7 @@ fn check_object(node: &Node, what: &str, fields: &[Field<'_>], issues: &mut Vec<
             (Some((_, Holds::Object(fields))), Some(rest)) => {
                 let entry = MapEntry { key: rest.to_owned(), ..entry.clone() };
                 let node = Node { place: entry.place, content: Content::Map(vec![entry]) };
-                check_object(&node, name, fields, issues);
+                check_object(&node, &format!("`{name}`"), fields, issues);
             }
             (Some((_, Holds::Tags | Holds::Anything)), Some(_)) => {}
             (
@@ -146,7 +146,7 @@ fn unknown(entry: &MapEntry, what: &str, fields: &[Field<'_>]) -> Issue {
     let help = suggestion(&entry.key, fields.iter().map(|field| field.name), || {
         "what the service wrote beyond these fields is under `detail`".to_owned()
     });
-    let message = format!("`{what}` has no field `{}`: this would never match", entry.key);
+    let message = format!("{what} has no field `{}`: this would never match", entry.key);
     Issue { place: entry.place, message, help: Some(help) }
 }
 
@@ -155,7 +155,7 @@ fn check_field(node: &Node, field: &Field<'_>, issues: &mut Vec<Issue>) {
     let is_map = matches!(node.content, Content::Map(_));
     match &field.holds {
         Holds::Anything if is_map => {}
-        Holds::Object(fields) if is_map => check_object(node, name, fields, issues),
+        Holds::Object(fields) if is_map => check_object(node, &format!("`{name}`"), fields, issues),
         Holds::Tags if is_map => {
             let Content::Map(entries) = &node.content else { return };
             for entry in entries {

@@ -10,7 +10,7 @@ use super::diagnostics::{Diagnostic, located};
 use super::document::RULES;
 use super::issue::Issue;
 use super::node::{Content, Node};
-use super::rule::WHEN;
+use super::rule::patterns_of;
 
 /// What in the patterns of rules is probably not meant, each at its place. Files that
 /// are not YAML have no lints; reading them fails.
@@ -20,7 +20,7 @@ pub fn lints(files: &[(String, String)]) -> Vec<Diagnostic> {
     for (file, text) in files {
         let Ok(document) = Node::from_yaml(text) else { continue };
         let rules = document.get(RULES.name).map(items).unwrap_or_default();
-        let patterns = rules.iter().filter_map(|rule| rule.get(WHEN.name));
+        let patterns = rules.iter().flat_map(patterns_of);
         let issues = patterns.flat_map(|pattern| issues_of(pattern, &known)).collect();
         lints.extend(located(file, text, issues));
     }

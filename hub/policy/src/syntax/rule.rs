@@ -15,7 +15,7 @@ use crate::model::{Approve, Mode, Otherwise, Rule, RuleRef, Window};
 
 const NAME: Key<RuleName> =
     Key::required("name", "Unique in its document; responses are kept under it.");
-pub(super) const WHEN: Key<Pattern> = Key::optional(
+const WHEN: Key<Pattern> = Key::optional(
     "when",
     "What the rule matches, by fields of the finding and its target. Without it the rule matches everything.",
 );
@@ -164,6 +164,11 @@ impl FromNode for Rules {
     fn map() -> Option<MapDescription> {
         Rule::map()
     }
+}
+
+/// The patterns of a rule, even where the rule has issues.
+pub(super) fn patterns_of(rule: &Node) -> impl Iterator<Item = &Node> {
+    [WHEN.name].into_iter().filter_map(|key| rule.get(key))
 }
 
 /// The name of a rule and its place, even where the rule has issues.

@@ -94,9 +94,9 @@ impl FromNode for Window {
 }
 
 impl FromNode for Pattern {
-    fn from_node(node: &Node, _: &str, reader: &mut Reader<'_>) -> Option<Self> {
+    fn from_node(node: &Node, what: &str, reader: &mut Reader<'_>) -> Option<Self> {
         // Also of a pattern with errors, so that one run finds them all.
-        reader.issues.extend(fields::check(node));
+        reader.issues.extend(fields::check(node, what));
         match Self::parse(&node.to_json()) {
             Ok(pattern) => Some(pattern),
             Err(PatternErrors(errors)) => {
