@@ -14,8 +14,10 @@ use super::window::Window;
 pub(crate) struct Rule {
     /// Shared with every decision of this rule.
     pub(crate) reference: Arc<RuleRef>,
-    /// Without a pattern the rule matches every target.
+    /// Without a pattern the rule matches every target but the exceptions.
     pub(crate) when: Option<Pattern>,
+    /// The rule does not match what this pattern matches.
+    pub(crate) except: Option<Pattern>,
     pub(crate) mode: Mode,
     pub(crate) then: Vec<RuleAction>,
     pub(crate) approve: Approve,

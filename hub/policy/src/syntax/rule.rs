@@ -19,6 +19,10 @@ const WHEN: Key<Pattern> = Key::optional(
     "when",
     "What the rule matches, by fields of the finding and its target. Without it the rule matches everything.",
 );
+const EXCEPT: Key<Pattern> = Key::optional(
+    "except",
+    "What the rule does not match, although `when` does. Where that is not known, nothing is done.",
+);
 const MODE: Key<Mode> = Key::required("mode", "How far the rule goes.");
 const THEN: Key<Actions> = Key::optional("then", "The actions; each runs once for a target.");
 const APPROVE: Key<Approve> = Key::optional(
@@ -39,6 +43,7 @@ impl Keyed for Rule {
     fn read(keys: &mut Keys<'_, '_>) -> Option<Self> {
         let name = keys.take(&NAME);
         let when = keys.take(&WHEN);
+        let except = keys.take(&EXCEPT);
         let mode = keys.take(&MODE);
         let then = keys.take(&THEN);
         let approve = keys.take(&APPROVE).unwrap_or_default();
@@ -69,6 +74,7 @@ impl Keyed for Rule {
         Some(Self {
             reference: Arc::new(reference),
             when,
+            except,
             mode: mode?,
             then: actions.into_rule_actions(),
             approve,
@@ -168,7 +174,7 @@ impl FromNode for Rules {
 
 /// The patterns of a rule, even where the rule has issues.
 pub(super) fn patterns_of(rule: &Node) -> impl Iterator<Item = &Node> {
-    [WHEN.name].into_iter().filter_map(|key| rule.get(key))
+    [WHEN.name, EXCEPT.name].into_iter().filter_map(|key| rule.get(key))
 }
 
 /// The name of a rule and its place, even where the rule has issues.
@@ -190,7 +196,10 @@ fn refuse_equal_names(rules: &[Node], reader: &mut Reader<'_>) {
 
 /// Reports the rules after one that matches everything.
 fn refuse_unreachable(rules: &[Node], reader: &mut Reader<'_>) {
-    let matches_all = |node: &Node| node.get(NAME.name).is_some() && node.get(WHEN.name).is_none();
+    let matches_all = |node: &Node| {
+        let has = |key: &str| node.get(key).is_some();
+        has(NAME.name) && !has(WHEN.name) && !has(EXCEPT.name)
+    };
     let Some(first) = rules.iter().position(matches_all) else { return };
     let Some((first, rest)) = rules.get(first..).and_then(<[_]>::split_first) else { return };
     let name = name_of(first).map_or("", |(name, _)| name);
@@ -211,7 +220,7 @@ impl FromNode for RuleName {
         // Responses are kept under `<attach>/<name>`, in keys that use `#`.
         let sound = name.trim() == name && (1..=100).contains(&name.chars().count());
         if !sound || name.contains(['/', '#']) || name.contains(char::is_control) {
-            let message = format!("`{}` is no rule name", name.escape_debug());
+            let message = format!("`{}` is not a rule name", name.escape_debug());
             let help = "write words with dashes, at most 100 characters, without / and #";
             reader.report(node.place, message, Some(help));
         }
