@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
             let help = suggestion(text, names.iter().copied(), || {
                 format!("it is one of {}", names.join(", "))
             });
-            self.report(node.place, format!("`{text}` is no value of {what}"), Some(&help));
+            self.report(node.place, format!("`{text}` is not a value of {what}"), Some(&help));
         }
         found
     }
