@@ -126,9 +126,18 @@ fn what_is_no_pattern_is_refused_with_its_place() {
         (json!({"$or": [{"a": ["x"]}, ["b"]]}), "$or.[1]"),
         (json!({"$or": [{"prefix": "x"}, {"a": ["x"]}]}), "$or.[0].prefix"),
     ] {
-        let error = Pattern::parse(&pattern).unwrap_err();
-        assert_eq!(error.path.join("."), path, "{pattern}: {error}");
+        let errors = Pattern::parse(&pattern).unwrap_err();
+        let paths: Vec<String> = errors.0.iter().map(|error| error.path.join(".")).collect();
+        assert_eq!(paths, [path], "{pattern}: {errors}");
     }
+}
+
+#[test]
+fn every_error_of_a_pattern_is_returned() {
+    let pattern = json!({"a": "x", "b": [{"prefx": "y"}, []], "$or": [{"c": []}, {"d": 1}]});
+    let errors = Pattern::parse(&pattern).unwrap_err();
+    let paths: Vec<String> = errors.0.iter().map(|error| error.path.join(".")).collect();
+    assert_eq!(paths, ["a", "b.[0].prefx", "b.[1]", "$or.[0].c", "$or.[1].d"]);
 }
 
 #[test]
@@ -159,7 +168,7 @@ fn an_unknown_field_decides_only_where_nothing_else_does() {
     let check = |pattern: Value, expected| {
         let pattern = Pattern::parse(&pattern).unwrap();
         assert_eq!(
-            pattern.verdict(Event::Object(&PartlyUnknown)),
+            pattern.evaluate(Event::Object(&PartlyUnknown)),
             expected,
             "{:?}",
             pattern.source()

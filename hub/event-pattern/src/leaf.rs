@@ -1,4 +1,4 @@
-//! One alternative of a leaf: a literal value or an operator.
+//! One alternative of a leaf: a value or an operator.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -45,7 +45,7 @@ enum Scalar<'a> {
 }
 
 impl Matcher {
-    /// Whether it holds for a field; for a list, whether for one element.
+    /// Whether it matches a field, or one element of a list.
     pub(super) fn holds(&self, event: Event<'_>) -> bool {
         if let Self::Exists(wanted) = self {
             return has_leaf(event) == *wanted;

@@ -1,15 +1,48 @@
-//! EventBridge event patterns, the match language that AWS users know.
+//! EventBridge event patterns: reads them, reports what is wrong with them, and
+//! matches events. AWS users know the language from EventBridge rules.
 //!
-//! A pattern is an object of the shape of the event. A leaf is a list of
-//! alternatives: literal values or operators. Every field must match; a field
-//! that the event lacks matches `exists: false` only. An array in the event is
-//! a set: one element that matches is enough, and fields of a nested object
-//! must match within one and the same element. Source: "Creating Amazon
-//! EventBridge event patterns" and its page on comparison operators.
-//!
-//! ```text
-//! JSON → parse → Pattern → matches(event)
 //! ```
+//! use firebreak_event_pattern::Pattern;
+//! use serde_json::json;
+//!
+//! let pattern = Pattern::parse(&json!({
+//!     "source": ["aws.guardduty"],
+//!     "detail": { "severity": [{ "numeric": [">=", 7] }] },
+//! }))
+//! .unwrap();
+//! let event = json!({ "source": "aws.guardduty", "detail": { "severity": 4, "type": "Recon" } });
+//! assert!(!pattern.matches(&event));
+//! assert_eq!(pattern.first_mismatch(&event).as_deref(), Some("detail.severity"));
+//!
+//! let errors = Pattern::parse(&json!({ "source": [{ "prefx": "aws." }] })).unwrap_err();
+//! assert_eq!(
+//!     errors.to_string(),
+//!     "`source[0].prefx`: this is no operator; did you mean `prefix`?"
+//! );
+//! ```
+//!
+//! # Semantics
+//!
+//! - A pattern is an object of the shape of the event. Every field of the pattern must
+//!   match; other fields of the event do not matter.
+//! - A leaf is a list of alternatives: values, or objects with one operator each:
+//!   `prefix`, `suffix`, `equals-ignore-case`, `wildcard`, `anything-but`, `numeric`,
+//!   `exists`, `cidr`. `$or` holds a list of patterns of which one must match.
+//! - A field that the event lacks matches `exists: false` only.
+//! - An array in the event is a set: one element that matches is enough. Fields of a
+//!   nested object must match within the same element.
+//! - A key with dots, such as `a.b`, is the same as nested keys.
+//! - Text is compared with case, numbers by value: 300 and 3.0e2 are equal.
+//! - A wildcard that EventBridge refuses as too complex is refused here too.
+//!
+//! Source: Amazon EventBridge User Guide, "Creating Amazon EventBridge event patterns"
+//! and "Comparison operators for use in event patterns".
+//!
+//! # Beyond EventBridge
+//!
+//! An event does not have to be JSON: [`Fields`] looks fields up where they are. A field
+//! may be [`Event::Unknown`]; [`Pattern::evaluate`] then says whether the unknown part
+//! decides.
 
 #![warn(missing_docs)]
 
@@ -25,18 +58,23 @@ use serde_json::{Map, Value};
 use leaf::Matcher;
 pub use text::Glob;
 
-/// A pattern that was read and checked.
+/// A checked pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern {
     root: Node,
     source: Value,
 }
 
-/// Why a value is no pattern, and where in it.
+/// Why a value is no pattern: every error in it, in its order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct PatternErrors(pub Vec<PatternError>);
+
+/// One error in a pattern, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", written(path))]
 pub struct PatternError {
-    /// The keys down to the mistake; the place in a list is written as `[1]`.
+    /// The keys down to the error; an index in a list is written as `[1]`.
     pub path: Vec<String>,
     /// What is wrong.
     pub reason: String,
@@ -54,36 +92,36 @@ fn written(path: &[String]) -> String {
     if written.is_empty() { written } else { format!("`{written}`: ") }
 }
 
-/// What a pattern looks at.
+/// An event, or a value in it.
 #[derive(Clone, Copy)]
 pub enum Event<'a> {
     /// The event has no such field.
     Absent,
-    /// It has one, or not: that could not be found out.
+    /// Whether the event has the field, or which value, is not known.
     Unknown,
     /// A value of the event.
     Value(&'a Value),
-    /// A text, as if it were a JSON string.
+    /// As a JSON string.
     Text(&'a str),
-    /// A number, as if it were a JSON number.
+    /// As a JSON number.
     Number(f64),
-    /// A whole number.
+    /// As a JSON number that is whole.
     Count(u64),
-    /// A truth value.
+    /// As a JSON boolean.
     Bool(bool),
-    /// Texts with slashes between them, as if they were a JSON array.
+    /// Texts with slashes between them, as a JSON array of strings.
     Path(&'a str),
     /// An object whose fields are looked up where they are, not copied.
     Object(&'a dyn Fields),
 }
 
-/// An object of the event that is no JSON.
+/// An object of an event that is not JSON.
 pub trait Fields {
-    /// What stands under a name.
+    /// The value of a field.
     fn field(&self, name: &str) -> Event<'_>;
 }
 
-/// Whether a pattern matches an event of which a part may be unknown.
+/// How a pattern matches an event of which a part may be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternMatch {
     /// It matches, whatever the unknown part is.
@@ -107,9 +145,9 @@ enum Field {
     Leaf(Vec<Matcher>),
 }
 
-/// What a test of something unknown is taken to say. No operator negates
-/// another pattern, so a pattern that fails under `Matches` can never match,
-/// and one that holds under `Fails` always does.
+/// What a test of an unknown field is assumed to return. No operator negates another
+/// pattern. So a pattern that fails under `Matches` never matches, and one that holds
+/// under `Fails` always does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Assume {
     Matches,
@@ -117,9 +155,10 @@ enum Assume {
 }
 
 impl Pattern {
-    /// Reads a pattern.
-    pub fn parse(source: &Value) -> Result<Self, PatternError> {
-        Ok(Self { root: parse::pattern(source)?, source: source.clone() })
+    /// Reads a pattern, and returns every error in it.
+    pub fn parse(source: &Value) -> Result<Self, PatternErrors> {
+        let root = parse::pattern(source).map_err(PatternErrors)?;
+        Ok(Self { root, source: source.clone() })
     }
 
     /// The pattern as it was written.
@@ -129,16 +168,18 @@ impl Pattern {
 
     /// Whether an event matches.
     pub fn matches(&self, event: &Value) -> bool {
-        self.verdict(Event::Value(event)) == PatternMatch::Yes
+        self.evaluate(Event::Value(event)) == PatternMatch::Yes
     }
 
-    /// The first field, with its path, that keeps an event from matching.
+    /// The path of the first field that does not match; empty where no single element of
+    /// an array matches all fields. `None` where the event matches.
     pub fn first_mismatch(&self, event: &Value) -> Option<String> {
         self.mismatch(Event::Value(event))
     }
 
-    /// Whether it matches an event of which a part may be unknown.
-    pub fn verdict(&self, event: Event<'_>) -> PatternMatch {
+    /// Whether it matches an event of which a part may be unknown: as [`Pattern::matches`]
+    /// where no part is.
+    pub fn evaluate(&self, event: Event<'_>) -> PatternMatch {
         if !self.root.holds(event, Assume::Matches) {
             PatternMatch::No
         } else if self.root.holds(event, Assume::Fails) {
@@ -148,7 +189,7 @@ impl Pattern {
         }
     }
 
-    /// The first field, with its path, that keeps an event from matching.
+    /// As [`Pattern::first_mismatch`], of an event that is no JSON.
     pub fn mismatch(&self, event: Event<'_>) -> Option<String> {
         self.root.mismatch(event, "")
     }

@@ -1,4 +1,4 @@
-//! Reads a pattern, and says what is wrong with one that is none.
+//! Reads a pattern, and reports every error in a value that is no pattern.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use super::text::{Glob, TextTest};
 use super::{Field, Node, PatternError};
 use firebreak_model::suggest::suggestion;
 
-/// The operators, as a message lists them.
+/// The operators, in the order in which messages list them.
 const OPERATORS: [&str; 8] = [
     "prefix",
     "suffix",
@@ -19,9 +19,11 @@ const OPERATORS: [&str; 8] = [
     "cidr",
 ];
 
-type Parsed<T> = Result<T, PatternError>;
+/// A part of the pattern, or every error in it.
+type Parsed<T> = Result<T, Vec<PatternError>>;
 
-/// The way down to a part of the pattern, kept on the stack.
+/// The path to a part of the pattern. It is kept on the stack, because most parts have
+/// no error.
 #[derive(Clone, Copy)]
 struct Path<'a> {
     above: Option<&'a Path<'a>>,
@@ -55,7 +57,7 @@ impl<'a> Path<'a> {
     }
 
     fn fail<T>(&self, reason: impl Into<String>) -> Parsed<T> {
-        Err(PatternError { path: self.keys(), reason: reason.into() })
+        Err(vec![PatternError { path: self.keys(), reason: reason.into() }])
     }
 }
 
@@ -76,26 +78,45 @@ fn node(object: &Map<String, Value>, path: Path<'_>) -> Parsed<Node> {
     if object.is_empty() {
         return path.fail("an empty object tests nothing; leave it out");
     }
-    let mut fields = Vec::new();
     let mut any_of = None;
-    for (name, value) in object {
+    let fields = object.iter().filter_map(|(name, value)| {
         let path = path.name(name);
-        if name == "$or"
-            && let Some(alternatives) = alternatives(value, path)?
-        {
-            any_of = Some(alternatives);
-            continue;
-        }
-        let field = match value {
-            Value::Object(object) => Field::Object(node(object, path)?),
-            Value::Array(values) => Field::Leaf(leaf(values, path)?),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                return path.fail(format!("a value stands in a list: write [{value}]"));
+        if name == "$or" {
+            match alternatives(value, path) {
+                Ok(None) => {}
+                Ok(found) => {
+                    any_of = found;
+                    return None;
+                }
+                Err(errors) => return Some(Err(errors)),
             }
-        };
-        fields.push((name.clone(), field));
-    }
+        }
+        Some(field(value, path).map(|field| (name.clone(), field)))
+    });
+    let fields = all(fields)?;
     Ok(Node { fields, any_of })
+}
+
+fn field(value: &Value, path: Path<'_>) -> Parsed<Field> {
+    match value {
+        Value::Object(object) => node(object, path).map(Field::Object),
+        Value::Array(values) => leaf(values, path).map(Field::Leaf),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            path.fail(format!("a value must be in a list: write [{value}]"))
+        }
+    }
+}
+
+/// All parts, or every error in any of them.
+fn all<T>(parts: impl Iterator<Item = Parsed<T>>) -> Parsed<Vec<T>> {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Ok(part) => all.push(part),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
 /// `$or` over two objects or more is the operator; anything else is a field of
@@ -105,25 +126,26 @@ fn alternatives(value: &Value, path: Path<'_>) -> Parsed<Option<Vec<Node>>> {
     if values.len() < 2 || !values.iter().any(Value::is_object) {
         return Ok(None);
     }
-    let mut nodes = Vec::new();
-    for (index, value) in values.iter().enumerate() {
-        let path = path.index(index);
-        let Value::Object(object) = value else {
-            return path.fail("every alternative of `$or` is an object");
-        };
-        if let Some(key) = object.keys().find(|key| OPERATORS.contains(&key.as_str())) {
-            return path.name(key).fail("an operator needs a field around it");
-        }
-        nodes.push(node(object, path)?);
+    let nodes =
+        values.iter().enumerate().map(|(index, value)| alternative(value, path.index(index)));
+    all(nodes).map(Some)
+}
+
+fn alternative(value: &Value, path: Path<'_>) -> Parsed<Node> {
+    let Value::Object(object) = value else {
+        return path.fail("every alternative of `$or` is an object");
+    };
+    if let Some(key) = object.keys().find(|key| OPERATORS.contains(&key.as_str())) {
+        return path.name(key).fail("an operator needs a field around it");
     }
-    Ok(Some(nodes))
+    node(object, path)
 }
 
 fn leaf(values: &[Value], path: Path<'_>) -> Parsed<Vec<Matcher>> {
     if values.is_empty() {
         return path.fail("an empty list matches nothing");
     }
-    values.iter().enumerate().map(|(index, value)| matcher(value, path.index(index))).collect()
+    all(values.iter().enumerate().map(|(index, value)| matcher(value, path.index(index))))
 }
 
 fn matcher(value: &Value, path: Path<'_>) -> Parsed<Matcher> {
@@ -197,7 +219,7 @@ fn ignoring_case(operand: &Value, path: Path<'_>) -> Parsed<Option<String>> {
 }
 
 fn numeric(operand: &Value, path: Path<'_>) -> Parsed<Vec<(Comparison, f64)>> {
-    let wrong = "it takes a comparison and a number, or two of each for a range";
+    let wrong = "it takes a comparison and a number, as in [\">=\", 7], or two of each for a range";
     let Value::Array(parts) = operand else { return path.fail(wrong) };
     if parts.is_empty() || parts.len() > 4 || parts.len() % 2 != 0 {
         return path.fail(wrong);

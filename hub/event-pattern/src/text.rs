@@ -1,4 +1,4 @@
-//! Tests of one text: prefix, suffix, ignoring case, and `*`.
+//! Operators on text: prefix, suffix, equality without case, and `*`.
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TextTest {
@@ -29,7 +29,7 @@ impl TextTest {
     }
 }
 
-/// How much of the text is left after the start, if it starts so.
+/// How many characters follow the start, if the text begins with it in any case.
 fn starts_ignoring_case(
     mut text: impl Iterator<Item = char>,
     start: impl Iterator<Item = char>,
@@ -44,25 +44,25 @@ fn starts_ignoring_case(
     Some(text.count())
 }
 
-/// How many wildcards may stand before the same character. EventBridge limits
-/// "fewer repeating character sequences after a wildcard character" without
-/// saying how many; its user guide's example of a refused one has five. A
-/// pattern that is refused there is refused here, so that one tried out in
-/// either place means the same in both.
+/// How many wildcards may stand before the same character. EventBridge refuses patterns
+/// with many "repeating character sequences after a wildcard character" as too complex. It
+/// does not say how many are too many; the refused example in its user guide has five. A
+/// pattern that EventBridge refuses is refused here too, so that a pattern means the same
+/// in both.
 const MOST_ALIKE: usize = 4;
 
-/// A text in which `*` stands for any run of characters, an empty one too:
-/// EventBridge's `wildcard`, ARN patterns and protected tag values.
+/// A pattern in which `*` stands for any run of characters, also an empty one, as in
+/// EventBridge's `wildcard`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    /// What stands before the first `*`; all of it where there is none.
+    /// The text before the first `*`; the whole text where there is none.
     start: String,
-    /// What stands after each `*`.
+    /// The text after each `*`.
     rest: Vec<String>,
 }
 
 impl Glob {
-    /// Reads a text in which every `*` is a wildcard.
+    /// A pattern in which every `*` is a wildcard.
     pub fn new(text: &str) -> Self {
         let mut parts = text.split('*').map(str::to_owned);
         Self { start: parts.next().unwrap_or_default(), rest: parts.collect() }
@@ -115,8 +115,8 @@ impl Glob {
         counts.max().unwrap_or_default()
     }
 
-    /// Whether the whole text fits. Taking each part at its first place is
-    /// enough, so a hostile pattern costs no more than length times length.
+    /// Whether the whole text matches. Each part is taken where it first occurs, without
+    /// going back, so a hostile pattern costs at most the product of the two lengths.
     pub fn matches(&self, text: &str) -> bool {
         let Some((end, middle)) = self.rest.split_last() else { return text == self.start };
         let Some(left) = text.strip_prefix(&self.start) else { return false };
@@ -129,8 +129,8 @@ impl Glob {
     }
 }
 
-/// What stands behind the first place of a part. Texts here are short: looking
-/// at every place is faster than preparing a cleverer search.
+/// The text after the first occurrence of a part. Texts are short: trying every position
+/// is faster than preparing a search.
 fn after<'t>(text: &'t [u8], part: &[u8]) -> Option<&'t [u8]> {
     let Some(first) = part.first() else { return Some(text) };
     let mut left = text;
