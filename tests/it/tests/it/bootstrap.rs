@@ -295,7 +295,9 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
         has("message.id") && has("finding.id") && has("account.id")
     };
     assert!(log.iter().any(|line| of_finding(&line)), "{log:?}");
-    for stage in ["receive", "respond", "handle-target", "capture", "claim", "execute", "write-back"] {
+    for stage in
+        ["receive", "respond", "handle-target", "capture", "claim", "execute", "write-back"]
+    {
         let closed = log.iter().any(|line| {
             line["span"]["name"] == stage
                 && line["fields"]["message"] == "close"

@@ -5,12 +5,13 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use firebreak_intake::{Rejection, read};
 use firebreak_model::finding::Finding;
 use firebreak_spoke::actions;
+use firebreak_testkit::repository;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -20,9 +21,10 @@ mod intake;
 mod policy;
 
 fn below(folder: &str) -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(repository::root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let text = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
     files
@@ -488,11 +490,7 @@ fn hostile_policy_documents_are_refused_and_read_soon() {
 /// Other people's broken findings, read in place; skipped where they are not at hand.
 #[test]
 fn other_people_s_malformed_findings_are_rejected_by_field_or_read_soundly() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/findings/malformed");
-    if !folder.is_dir() {
-        println!("skipped: ../shared/findings/malformed is not there");
-        return;
-    }
+    let Some(folder) = repository::shared("findings/malformed") else { return };
     let (mut findings, mut rejections, mut impossible) = (0, 0, 0);
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

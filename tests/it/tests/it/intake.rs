@@ -15,16 +15,12 @@ use std::process::Command;
 use assert_cmd::cargo::cargo_bin;
 use firebreak_intake::read;
 use firebreak_model::finding::Finding;
+use firebreak_testkit::repository::{self, fixtures};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/findings")
-}
-
 fn fixture(name: &str) -> Value {
-    let path = fixtures().join(name);
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    serde_json::from_str(&repository::fixture(name)).unwrap()
 }
 
 fn one(message: &Value) -> Finding {
@@ -323,12 +319,7 @@ fn the_command_prints_a_line_for_each_input() {
 
 /// Other people's findings, read in place; `None` where they are not at hand.
 fn corpus() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/findings");
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("skipped: ../shared/findings is not there");
-    None
+    repository::shared("findings")
 }
 
 /// The rows of the corpus's manifest: file, kind, finding type, source, flags.

@@ -6,20 +6,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use firebreak_aws::settings::Settings;
 use firebreak_function::metrics::NAMESPACE;
+use firebreak_testkit::repository::{root, template};
 use serde_json::Value;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn template(name: &str) -> Value {
-    let path = root().join("stacksets").join(name);
-    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
 
 fn names() -> Vec<String> {
     let files = fs::read_dir(root().join("stacksets")).unwrap();

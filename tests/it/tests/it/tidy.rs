@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use firebreak_testkit::repository;
+
 fn rust_files(folder: &str) -> Vec<(String, String)> {
     fn collect(path: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(path).unwrap() {
@@ -16,7 +18,7 @@ fn rust_files(folder: &str) -> Vec<(String, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    let root = repository::root().join(folder);
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(!files.is_empty(), "{folder}");

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 /// Runs the program in the repository's root, without any setting.
 pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(cargo_bin("firebreak"))
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .current_dir(repository::root())
         .args(arguments)
         .env_clear()
         .output()
@@ -178,12 +179,8 @@ fn patterns_are_tried_out() {
 /// repository: where the file is missing the test says so and passes.
 #[test]
 fn the_public_pattern_cases_agree() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/patterns.json");
-    if !Path::new(file).exists() {
-        eprintln!("skipped: no patterns.json beside the repository");
-        return;
-    }
-    let (code, out, err) = run(&["policy", "match", "--cases", file]);
+    let Some(file) = repository::shared("patterns.json") else { return };
+    let (code, out, err) = run(&["policy", "match", "--cases", file.to_str().unwrap()]);
     let last = out.lines().last().unwrap_or_default();
     eprintln!("{last}");
     assert!(last.ends_with(" agreed, 0 disagreed") && !last.starts_with("0 "), "{out}{err}");
@@ -236,7 +233,7 @@ fn a_file_that_cannot_be_read_hides_no_mistake_of_the_others() {
 fn a_reader_that_closes_its_end_turns_no_failure_into_a_success() {
     let child = || {
         let mut command = Command::new(cargo_bin("firebreak"));
-        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).env_clear();
+        command.current_dir(repository::root()).env_clear();
         command
     };
     // A pipe whose reading end is closed before anything is written.

@@ -7,6 +7,7 @@ use firebreak_aws::policies::Author;
 use firebreak_demo::world::{Attack, event};
 use firebreak_engine::Engine;
 use firebreak_simulation::{Effect, Fault};
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 use crate::command_line::offline::folder;
@@ -156,8 +157,8 @@ fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
     let to = pulled.to_str().unwrap();
     served.text(&["policy", "pull", to], "");
     for name in ["root.yaml", "sandbox.yaml", "exception-payments-lab.yaml"] {
-        let original = format!("{}/../../policies/{name}", env!("CARGO_MANIFEST_DIR"));
-        assert_eq!(fs::read(pulled.join(name)).unwrap(), fs::read(original).unwrap(), "{name}");
+        let original = repository::text(&format!("policies/{name}"));
+        assert_eq!(fs::read_to_string(pulled.join(name)).unwrap(), original, "{name}");
     }
     fs::write(pulled.join("root.yaml"), "mine\n").unwrap();
     let output = served.run(&["policy", "pull", to], "");

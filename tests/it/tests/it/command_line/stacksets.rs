@@ -2,10 +2,10 @@
 //! declare.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 use crate::command_line::offline::{folder, run};
@@ -21,9 +21,8 @@ fn the_checkout_s_template_is_what_the_actions_declare() {
     assert!(out.contains("stacksets/spoke.yaml: as the actions declare"), "{out}");
     // Without a file it is the program's own.
     let (code, out, err) = render(&[]);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets/spoke.yaml");
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out == fs::read_to_string(path).unwrap());
+    assert!(out == repository::text("stacksets/spoke.yaml"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! as missing, and an interrupted survey goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use firebreak_aws::config;
 use firebreak_aws::policies::{Author, Policies};
@@ -18,8 +18,10 @@ use firebreak_policy::StoredDocument;
 use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_simulation::events;
 use firebreak_simulation::events::rules::{self, Rule, Target};
-use firebreak_simulation::{Effect, Fault, Options, Organization, Process};
+use firebreak_simulation::{CallRecord, Effect, Fault, Options, Organization, Process};
 use firebreak_spoke::actions;
+use firebreak_testkit::repository::template;
+use firebreak_testkit::sample::sample;
 use serde_json::{Value, json};
 
 use crate::deploy::organization::{
@@ -41,11 +43,6 @@ rules:
     mode: auto
     then: [isolate-instance]
 ";
-
-fn template(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets").join(name);
-    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
 
 fn settings() -> Settings {
     Settings::new(EXTERNAL_ID)
@@ -455,9 +452,10 @@ async fn interrupted_at_any_call_it_goes_on_to_the_same_end() {
     organization.edit(|state| drop(state.iam(&member(1)).roles.remove(SPOKE_ROLE)));
     let mut expected = run(&organization).await;
     let calls = organization.take_calls();
+    let deaths: Vec<(u32, &CallRecord)> = (0..).zip(&calls).collect();
+    let deaths = sample("deaths at every call of org coverage", deaths);
     let mut shorter = 0;
-    for (after, call) in calls.iter().enumerate() {
-        let after = u32::try_from(after).unwrap();
+    for &(after, call) in &deaths {
         organization.inject(Fault {
             after,
             times: 1,
@@ -479,8 +477,7 @@ async fn interrupted_at_any_call_it_goes_on_to_the_same_end() {
         assert!(matrix == expected, "{}:{}", call.service, call.operation);
         shorter += usize::from(organization.take_calls().len() < calls.len());
     }
-    println!("org coverage: calls={} resumed shorter={shorter}", calls.len());
-    assert!(shorter > calls.len() / 2, "{shorter} of {}", calls.len());
+    assert!(shorter > deaths.len() / 2, "{shorter} of {} runs resumed", deaths.len());
 }
 
 #[tokio::test(start_paused = true)]

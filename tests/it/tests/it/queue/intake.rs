@@ -7,12 +7,11 @@ use firebreak_engine::Disposition;
 use firebreak_response::record::State;
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::player::{Ended, Repeats};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::queue::mapping::{
-    Ended, Hub, RECEIVED_AT_MOST, Repeats, at_once, dispositions, hub, responded,
-};
+use crate::queue::hub::{Hub, at_once, dispositions, hub, responded};
 
 /// After how long a message comes back that failed in passing.
 const SOON: SignedDuration = SignedDuration::from_secs(15);
@@ -83,7 +82,7 @@ async fn poison_is_tried_to_the_last_and_comes_to_the_dead_letters_alone() {
     for id in [&poison, &unplaced] {
         let handled = of(&ended, id);
         let deliveries: Vec<u32> = handled.iter().map(|it| it.deliveries).collect();
-        assert_eq!(deliveries, (1..=RECEIVED_AT_MOST).collect::<Vec<_>>());
+        assert_eq!(deliveries, (1..=hub.received_at_most()).collect::<Vec<_>>());
         assert!(handled.iter().all(|it| it.outcomes.is_empty() && !it.errors.is_empty()));
     }
     let why = of(&ended, &unplaced)[0].errors[0].to_string();
@@ -188,7 +187,7 @@ async fn no_time_of_a_forged_event_makes_it_a_dead_letter() {
         ("2026-01-01T00:01:00Z", 0, 3),
         ("2026-01-01T00:01:15Z", 1, 3),
         ("2026-01-01T00:01:30Z", 0, 1),
-        ("2026-01-01T00:07:00Z", 2, RECEIVED_AT_MOST as usize),
+        ("2026-01-01T00:07:00Z", 2, 4),
         ("2999-01-01T00:00:00Z", 0, 1),
     ] {
         let hub = small().await;
@@ -287,7 +286,7 @@ async fn of_a_batch_that_fails_in_part_only_that_part_is_delivered_again() {
     assert!(hub.intake.poll(&hub.world, &hub.engine).await.is_none());
     let rest = hub.take_in().await;
     assert_eq!((of(&rest, &of_throttled).len(), of(&rest, &of_fine).len()), (1, 0));
-    assert_eq!(of(&rest, &garbage).len(), RECEIVED_AT_MOST as usize - 1);
+    assert_eq!(of(&rest, &garbage).len(), hub.received_at_most() as usize - 1);
     assert!(!hub.reaches_internet(&throttled, &throttled.instance));
     let dead = hub.intake.dead_letters(&hub.world);
     assert_eq!(dead.iter().map(|it| it.body.as_str()).collect::<Vec<_>>(), [GARBAGE]);

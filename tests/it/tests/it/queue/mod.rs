@@ -9,8 +9,8 @@
     reason = "a panic is how a test reports"
 )]
 
+mod hub;
 mod intake;
-mod mapping;
 mod notices;
 mod storm;
 mod write_back;

@@ -10,10 +10,11 @@ use firebreak_response::record::State;
 use firebreak_simulation::Options;
 use firebreak_simulation::events;
 use firebreak_simulation::sns;
+use firebreak_testkit::player::Repeats;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::queue::mapping::{Hub, Repeats, hub, through_the_queue};
+use crate::queue::hub::{Hub, hub, through_the_queue};
 
 fn acting(budgets: &str) -> Policy {
     let text = format!(

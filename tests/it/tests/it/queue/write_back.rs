@@ -9,10 +9,11 @@ use firebreak_response::outbox::OutboxKey;
 use firebreak_response::record::{Drift, State, Undo};
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::player::Repeats;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::queue::mapping::{Hub, Repeats, hub, responded, through_the_queue};
+use crate::queue::hub::{Hub, hub, responded, through_the_queue};
 
 async fn queued() -> Hub {
     hub(12, &example_policy().unwrap(), Options::default(), through_the_queue).await
