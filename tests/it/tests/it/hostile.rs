@@ -6,10 +6,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use firebreak_intake::{Rejection, read};
 use firebreak_model::finding::Finding;
+use firebreak_policy::Policy;
 use firebreak_spoke::actions;
 use firebreak_testkit::repository;
 use proptest::prelude::*;
@@ -19,6 +21,16 @@ use serde_json::{Value, json};
 mod intake;
 #[path = "../../../../fuzz/checks/policy.rs"]
 mod policy;
+
+/// Checks a message, and decides its findings by the example policies.
+fn check_intake(message: &str) -> (usize, usize) {
+    intake::check(message, example_policy())
+}
+
+fn example_policy() -> &'static Policy {
+    static POLICY: LazyLock<Policy> = LazyLock::new(|| firebreak_demo::example_policy().unwrap());
+    &POLICY
+}
 
 fn below(folder: &str) -> Vec<(String, String)> {
     let mut files: Vec<PathBuf> = fs::read_dir(repository::root().join(folder))
@@ -44,7 +56,7 @@ fn instance() -> Value {
 
 /// The one thing that is said of a message.
 fn one(message: &str) -> Result<Finding, Rejection> {
-    intake::check(message);
+    check_intake(message);
     let mut read = read(message);
     assert_eq!(read.len(), 1, "{message:.200}");
     read.pop().unwrap()
@@ -125,7 +137,7 @@ fn a_message_of_a_mebibyte_is_answered_soon_and_in_few_words() {
         ("text", json!(" ".repeat(size)).to_string(), 0),
     ] {
         let began = Instant::now();
-        let (found, rejections) = intake::check(&message);
+        let (found, rejections) = check_intake(&message);
         assert_eq!(found, findings, "{name}");
         assert!(rejections <= 1_001, "{name}: {rejections}");
         // Unoptimized on a busy machine; what grows with the square takes minutes.
@@ -232,7 +244,7 @@ fn a_region_or_a_partition_from_outside_never_names_a_host() {
                     assert!(target.resource.check_form().is_err(), "{hostile}: {region}");
                 }
             }
-            intake::check(&message);
+            check_intake(&message);
         }
     }
 }
@@ -338,7 +350,7 @@ fn every_part_of_every_fixture_may_be_anything() {
             for step in 0..3 {
                 let mut changed = whole.clone();
                 *changed.pointer_mut(place).unwrap() = odd[(index + step * 7) % odd.len()].clone();
-                intake::check(&changed.to_string());
+                check_intake(&changed.to_string());
                 tried += 1;
             }
         }
@@ -395,12 +407,12 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_json_is_findings_or_rejections(value in any_json()) {
-        intake::check(&value.to_string());
+        check_intake(&value.to_string());
     }
 
     #[test]
     fn any_text_is_findings_or_rejections(text in ".{0,200}") {
-        intake::check(&text);
+        check_intake(&text);
         policy::check(&text, actions::catalog());
     }
 
@@ -417,7 +429,7 @@ proptest! {
                 pointers(&value, "", &mut places);
                 *value.pointer_mut(&places[place % places.len()]).unwrap() = odd()[change].clone();
             }
-            intake::check(&value.to_string());
+            check_intake(&value.to_string());
         }
     }
 }
@@ -427,7 +439,7 @@ fn what_fuzzing_starts_from_and_what_it_found_holds() {
     let (mut findings, mut documents) = (0, 0);
     for (name, text) in below("fuzz/seeds/intake") {
         println!("{name}");
-        findings += intake::check(&text).0;
+        findings += check_intake(&text).0;
     }
     for (name, text) in below("fuzz/seeds/policy").into_iter().chain(below("policies")) {
         println!("{name}");
@@ -483,7 +495,7 @@ fn hostile_policy_documents_are_refused_and_read_soon() {
     assert!(policy::check(&rule(&format!("{{ title: {stars} }}")), actions::catalog()));
     let mut finding = instance();
     finding["title"] = "a".repeat(500_000).into();
-    intake::check(&finding.to_string());
+    check_intake(&finding.to_string());
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 
@@ -495,7 +507,7 @@ fn other_people_s_malformed_findings_are_rejected_by_field_or_read_soundly() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-        intake::check(&text);
+        check_intake(&text);
         for read in read(&text) {
             match read {
                 Ok(finding) => {
