@@ -54,8 +54,8 @@ impl Form<'_> {
                 // apart by what it is, and by its id only where it is the same.
                 sorted.sort_by_cached_key(|(key, value)| {
                     let name = self.known(key);
-                    let described = (name != **key).then(|| self.known(&value.to_string()));
-                    (name, described, (*key).clone())
+                    let content = (name != **key).then(|| self.known(&value.to_string()));
+                    (name, content, (*key).clone())
                 });
                 let each =
                     sorted.into_iter().map(|(key, value)| (self.text(key), self.value(value)));

@@ -108,6 +108,16 @@ impl Player {
         });
     }
 
+    /// Gives an invocation another timeout than the template's default; a message is hidden
+    /// for six times as long, as in the template.
+    pub fn set_timeout(&mut self, world: &World, timeout: Duration) {
+        self.timeout = timeout;
+        world.organization.edit(|state| {
+            let queue = state.sqs.queues.get_mut(&self.queue).unwrap();
+            queue.visibility = SignedDuration::try_from(timeout).unwrap() * 6;
+        });
+    }
+
     /// Takes accounts in turn, for messages that are all sent at one moment.
     pub fn take_in_turn(&self, world: &World) {
         world.organization.edit(|state| {

@@ -124,7 +124,7 @@ async fn play(seed: u64) -> Seen {
 }
 
 #[test]
-fn whatever_goes_wrong_nothing_is_lost_or_doubled_or_left_open() {
+fn under_random_faults_nothing_is_lost_doubled_or_left_open() {
     let seeds = sample("seeds of 250 findings with faults", (1..=SEEDS).collect());
     let results = in_parallel(&seeds, |&seed| {
         let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -331,12 +331,12 @@ async fn the_function_hands_back_what_it_has_no_time_for_and_takes_it_later() {
     let handed_back: Vec<Value> =
         started.metrics().iter().filter_map(|line| line.get("HandedBack").cloned()).collect();
     assert_eq!(handed_back, [json!(1), json!(0)]);
-    let described = |line: &Value| {
+    let is_logged = |line: &Value| {
         line["fields"]["message"].as_str().is_some_and(|text| {
             text.starts_with("message `late` will be delivered again: handed back")
         })
     };
-    assert!(started.log().iter().any(described));
+    assert!(started.log().iter().any(is_logged));
 }
 
 /// A call that hangs for longer than there is time, and so does its repetition.
@@ -361,12 +361,12 @@ async fn the_function_records_what_it_is_at_and_answers_in_time() {
     let said = started.answer().await;
     let failed = json!([{ "itemIdentifier": "slow" }, { "itemIdentifier": "garbage" }]);
     assert_eq!(said["batchItemFailures"], failed);
-    let described = |line: &Value| {
+    let is_logged = |line: &Value| {
         line["fields"]["message"].as_str().is_some_and(|text| {
             text.contains("` continues later: ") && text.contains("the invocation ran out of time")
         })
     };
-    assert!(started.log().iter().any(described));
+    assert!(started.log().iter().any(is_logged));
     let said = started.answer().await;
     assert_eq!(said["batchItemFailures"], json!([]));
     let reaches = started.world.organization.edit(|state| {
@@ -403,16 +403,16 @@ async fn the_function_answers_findings_on_a_host_without_extensions() {
     let mut started = start_on(Extensions::Missing, world, "alone", invocations).await;
     assert_eq!(started.answer().await["batchItemFailures"], json!([]));
     assert_eq!(started.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
-    let described = |line: &Value| {
+    let is_logged = |line: &Value| {
         line["fields"]["message"].as_str().is_some_and(|text| {
             text == "no extension could be registered: the function will not be notified of its shutdown"
         })
     };
-    assert!(started.log().iter().any(described));
+    assert!(started.log().iter().any(is_logged));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
+async fn the_function_polls_soon_after_its_start_and_ends_on_a_signal() {
     let mut started = start(world().await, "shutdown", Vec::new()).await;
     let polled = loop {
         let polled = *started.runtime.first_poll.lock().unwrap();
@@ -428,8 +428,8 @@ async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
     if let Some(kilobytes) = resident(id) {
         println!("idle_resident_kb={kilobytes}");
     }
-    let described = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap();
-    assert!(described.success());
+    let killed = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap();
+    assert!(killed.success());
     let asked = Instant::now();
     let ended = loop {
         if let Some(ended) = started.function.0.try_wait().unwrap() {
@@ -439,6 +439,6 @@ async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert!(ended.success(), "{ended}");
-    let described = |line: &Value| line["fields"]["message"] == "shutting down";
-    assert!(started.log().iter().any(described));
+    let is_logged = |line: &Value| line["fields"]["message"] == "shutting down";
+    assert!(started.log().iter().any(is_logged));
 }

@@ -53,25 +53,25 @@ fn every_figure_is_its_count_times_its_price_and_every_total_their_sum() {
     let mut prices = prices(&text);
     let (mut sum, mut open, mut totals) = (0.0, 0, 0);
     for [what, count, price, usd] in rows(&text) {
-        let (price, count, described) = (key(price).unwrap(), number(count), number(usd));
+        let (price, count, stated) = (key(price).unwrap(), number(count), number(usd));
         if what == "**total**" {
             assert!(open > 0, "`{price}` is the total of nothing");
             assert!(
-                (described - sum).abs() < ROUNDED,
-                "`{price}`: its rows are {sum:.4}, not {described}"
+                (stated - sum).abs() < ROUNDED,
+                "`{price}`: its rows are {sum:.4}, not {stated}"
             );
-            let before = prices.insert(price.to_owned(), described / count);
+            let before = prices.insert(price.to_owned(), stated / count);
             assert!(before.is_none(), "`{price}` stands twice");
-            println!("{price}: {described:.4} USD for {count}");
+            println!("{price}: {stated:.4} USD for {count}");
             (sum, open, totals) = (0.0, 0, totals + 1);
         } else {
             let known = prices.get(price);
             let exact = count * known.unwrap_or(&f64::NAN);
             assert!(
-                (exact - described).abs() <= ROUNDED,
-                "{what}: {count} times `{price}` ({known:?}) is {exact:.4}, not {described}"
+                (exact - stated).abs() <= ROUNDED,
+                "{what}: {count} times `{price}` ({known:?}) is {exact:.4}, not {stated}"
             );
-            sum += described;
+            sum += stated;
             open += 1;
         }
     }

@@ -146,7 +146,7 @@ fn a_message_of_a_mebibyte_is_answered_soon_and_in_few_words() {
 }
 
 #[test]
-fn more_rejections_than_are_told_are_counted_and_no_finding_is_lost_among_them() {
+fn rejections_above_the_limit_are_counted_and_no_finding_is_lost_among_them() {
     let message = format!("[{}{}]", "{},".repeat(5_000), instance());
     let read = read(&message);
     assert_eq!(read.iter().filter(|it| it.is_ok()).count(), 1);

@@ -182,9 +182,9 @@ fn every_finding_type_is_answered_by_the_example_policies() {
             for ou in ["sandbox1", "prod1111", "suspend1", "observe1", "security"] {
                 let place = place(&format!("r-fb01/ou-fb01-{ou}"));
                 let decision = policy.decide(&finding, &finding.targets[0], &place, &known(&[]));
-                let described = format!("{} on {kind}, {severity}, in {ou}", finding_type.name);
+                let case = format!("{} on {kind}, {severity}, in {ou}", finding_type.name);
                 let (mode, refused) = (decision.mode, decision.is_refused());
-                assert!(refused || (mode != Mode::Off && decision.rule.is_some()), "{described}");
+                assert!(refused || (mode != Mode::Off && decision.rule.is_some()), "{case}");
                 answered += 1;
                 // How a cluster is set up is for its owner to mend.
                 let setting = finding_type.name.starts_with("Policy:Kubernetes/");
@@ -193,7 +193,7 @@ fn every_finding_type_is_answered_by_the_example_policies() {
                     && severity >= 7.0
                     && acted_on.iter().any(|acted_on| acted_on == kind);
                 if playbook {
-                    assert!(mode >= Mode::Approve && !decision.actions.is_empty(), "{described}");
+                    assert!(mode >= Mode::Approve && !decision.actions.is_empty(), "{case}");
                     played += 1;
                 }
             }

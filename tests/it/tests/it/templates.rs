@@ -83,7 +83,7 @@ fn the_function_s_variables_are_those_that_it_reads() {
 }
 
 #[test]
-fn the_function_runs_as_often_at_once_as_it_is_told() {
+fn the_concurrency_of_the_function_is_the_one_in_its_settings() {
     let hub = template("hub.yaml");
     for (total, parts) in hub["Mappings"]["Sizes"].as_object().unwrap() {
         let findings = parts["FindingsAtOnce"].as_u64().unwrap();
@@ -163,10 +163,10 @@ fn alarms_and_dashboard_are_about_metrics_that_there_are_and_documented() {
     for metric in made.iter().flat_map(|alarm| alarm_metrics(alarm)) {
         assert!(documented.contains(metric), "{metric}");
     }
-    let described: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
+    let named: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
     let name = |alarm: &&Value| alarm["Properties"]["AlarmName"].as_str().unwrap().to_owned();
     let names: BTreeSet<String> = made.iter().map(name).collect();
-    assert_eq!(names, described.into_iter().map(str::to_owned).collect());
+    assert_eq!(names, named.into_iter().map(str::to_owned).collect());
     let body = monitoring.pointer("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub");
     let body = body.unwrap().as_str().unwrap();
     let _: Value = serde_json::from_str(body).unwrap();

@@ -34,8 +34,8 @@ struct Wrong {
 
 impl Wrong {
     fn compare(&mut self, what: &str, undisturbed: &Played, played: &Played) {
-        let mut report = |list: fn(&mut Self) -> &mut Vec<String>, why: &str| {
-            list(self).push(format!("{what}: {why}"));
+        let mut report = |kind: fn(&mut Self) -> &mut Vec<String>, why: &str| {
+            kind(self).push(format!("{what}: {why}"));
         };
         for why in &played.lost {
             report(|it| &mut it.lost, why);
@@ -60,7 +60,7 @@ impl Wrong {
         }
     }
 
-    fn described(&self) -> String {
+    fn list(&self) -> String {
         let all = [&self.lost, &self.doubled, &self.open, &self.different];
         all.into_iter().flatten().map(|it| format!("{it}\n")).collect()
     }
@@ -74,7 +74,7 @@ fn alone(scenario: &Scenario, stop: Option<(usize, &Effect)>) -> Played {
 }
 
 #[test]
-fn whatever_call_it_dies_at_the_end_is_the_same() {
+fn a_death_at_any_call_changes_nothing_in_the_end() {
     let scenarios = scenarios();
     let undisturbed = in_parallel(&scenarios, |scenario| alone(scenario, None));
     for (scenario, played) in scenarios.iter().zip(&undisturbed) {
@@ -99,14 +99,10 @@ fn whatever_call_it_dies_at_the_end_is_the_same() {
         assert!(played.stopped, "{what}: it was not stopped");
         wrong.compare(&what, undisturbed, played);
     }
-    let described = wrong.described();
-    print!("{described}");
+    let list = wrong.list();
+    print!("{list}");
     let Wrong { lost, doubled, open, different } = &wrong;
     let (lost, doubled, open) = (lost.len(), doubled.len(), open.len());
     println!("pairs={} lost={lost} doubled={doubled} open={open}", deaths.len());
-    assert!(
-        lost + doubled + open + different.len() == 0,
-        "{} differ\n{described}",
-        different.len()
-    );
+    assert!(lost + doubled + open + different.len() == 0, "{} differ\n{list}", different.len());
 }

@@ -212,7 +212,7 @@ pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) ->
 async fn state(world: &World) -> Value {
     let accounts: Vec<Value> =
         world.members.iter().map(|it| world.organization.snapshot(&it.account)).collect();
-    let described: Vec<Value> = world.organization.edit(|state| {
+    let findings: Vec<Value> = world.organization.edit(|state| {
         state.security_hub.findings.values().flat_map(|it| it.values().cloned()).collect()
     });
     let (recorded, items): (Vec<Value>, Vec<Value>) =
@@ -224,7 +224,7 @@ async fn state(world: &World) -> Value {
     }
     let recorded: BTreeSet<String> = recorded.iter().filter_map(event_of).collect();
     let all = json!({
-        "accounts": accounts, "table": items, "security_hub": described, "record": recorded,
+        "accounts": accounts, "table": items, "security_hub": findings, "record": recorded,
     });
     canonical(&all, &MAY_DIFFER)
 }

@@ -93,23 +93,23 @@ fn deployed(command: &str) -> Option<(String, BTreeSet<String>)> {
 #[test]
 fn the_guide_gives_each_template_what_it_needs_and_nothing_else() {
     let guide = repository::text("docs/deploy.md");
-    let mut described = BTreeSet::new();
+    let mut documented = BTreeSet::new();
     for block in blocks(&guide, "sh") {
         for command in block.replace("\\\n", " ").lines() {
             if let Some((name, given)) = deployed(command) {
                 check(&name, &given);
-                described.insert(name);
+                documented.insert(name);
             }
         }
     }
-    assert_eq!(described.len(), 5, "{described:?}");
+    assert_eq!(documented.len(), 5, "{documented:?}");
 }
 
 /// Parameters begin with a capital letter, arguments of Terraform with a small one.
 #[test]
 fn the_terraform_module_gives_each_template_what_it_needs_and_nothing_else() {
     let module = repository::text("examples/terraform/main.tf");
-    let mut described = BTreeSet::new();
+    let mut documented = BTreeSet::new();
     for resource in module.split("\nresource ").skip(1) {
         let Some((_, rest)) = resource.split_once("${local.templates}/") else { continue };
         let (name, _) = rest.split_once('"').unwrap();
@@ -120,7 +120,7 @@ fn the_terraform_module_gives_each_template_what_it_needs_and_nothing_else() {
         let all = check(name, &given);
         // The provider wants every parameter of a StackSet.
         assert!(name != "spoke.yaml" || given == all, "{given:?}");
-        described.insert(name);
+        documented.insert(name);
     }
-    assert_eq!(described.len(), 5, "{described:?}");
+    assert_eq!(documented.len(), 5, "{documented:?}");
 }

@@ -174,7 +174,7 @@ fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
 }
 
 #[test]
-fn a_push_that_cannot_tell_who_pushes_or_what_it_changes_is_not_made() {
+fn a_push_is_refused_when_who_pushes_or_what_changes_is_unknown() {
     let served = served();
     for (operation, asked) in
         [("GetCallerIdentity", "sts"), ("ListParents", "organizations"), ("GetItem", "dynamodb")]

@@ -96,13 +96,13 @@ fn push_plan_respond_list_show_and_undo() {
 }
 
 #[test]
-fn the_exit_code_tells_a_no_from_a_failure_of_aws() {
+fn the_exit_code_distinguishes_a_refusal_from_a_failure_of_aws() {
     let served = served();
-    let fails = |arguments: &[&str], input: &str, code: i32, described: &[&str]| {
+    let fails = |arguments: &[&str], input: &str, code: i32, parts: &[&str]| {
         let output = served.run(arguments, input);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
-        for part in described {
+        for part in parts {
             assert!(error.contains(part), "{arguments:?}: {part}: {error}");
         }
     };

@@ -62,10 +62,10 @@ async fn deploy(
         println!("      skipped {kind}: {}", ids.join(", "));
         assert!(SKIPPED.contains(kind), "{name}: moto made no {kind}: {ids:?}");
     }
-    let described = client.describe_stacks().stack_name(stack).send().await.unwrap();
-    let described = &described.stacks()[0];
-    assert_eq!(described.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
-    let outputs = described.outputs().iter();
+    let answer = client.describe_stacks().stack_name(stack).send().await.unwrap();
+    let answer = &answer.stacks()[0];
+    assert_eq!(answer.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
+    let outputs = answer.outputs().iter();
     outputs
         .map(|it| (it.output_key().unwrap().to_owned(), it.output_value().unwrap().to_owned()))
         .collect()

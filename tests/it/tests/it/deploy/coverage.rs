@@ -222,7 +222,7 @@ fn missing(matrix: &Matrix) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_is_missing_nothing_is_told_and_nothing_is_changed() {
+async fn without_a_gap_nothing_is_reported_and_nothing_is_changed() {
     let organization = covered().await;
     let matrix = run(&organization).await;
     assert_eq!(missing(&matrix), Vec::<String>::new());
@@ -250,17 +250,14 @@ async fn check(cases: &[(Change, &str)]) {
         let organization = covered().await;
         change(&organization);
         let matrix = run(&organization).await;
-        let described = missing(&matrix);
-        assert!(
-            described.len() == 1 && described[0].starts_with(expected),
-            "{expected}: {described:?}"
-        );
+        let gaps = missing(&matrix);
+        assert!(gaps.len() == 1 && gaps[0].starts_with(expected), "{expected}: {gaps:?}");
         assert!(!matrix.complete);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_thing_that_an_account_lacks_is_told() {
+async fn each_gap_of_an_account_is_reported() {
     fn role<T>(
         organization: &Organization,
         change: impl FnOnce(&mut firebreak_simulation::iam::model::Role) -> T,
@@ -331,7 +328,7 @@ async fn each_thing_that_an_account_lacks_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_thing_that_a_region_lacks_is_told() {
+async fn each_gap_of_a_region_is_reported() {
     fn rule(organization: &Organization, name: &str, change: impl FnOnce(&mut Rule)) {
         let arn = rules::arn(ADMINISTRATOR, HOME, name);
         organization.edit(|state| change(state.events.rules.get_mut(&arn).unwrap()));
@@ -397,7 +394,7 @@ async fn a_policy_that_does_not_reach_an_account_is_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspended_accounts_are_told_as_such_and_some_are_left_out_on_purpose() {
+async fn suspended_accounts_are_reported_and_some_are_left_out_on_purpose() {
     let organization = covered_with(3, Options::default()).await;
     organization.edit(|state| {
         let accounts = &mut state.organizations.accounts;
@@ -428,7 +425,7 @@ async fn suspended_accounts_are_told_as_such_and_some_are_left_out_on_purpose() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_day_on_which_a_finding_was_decided_about_is_told() {
+async fn the_last_day_with_a_decision_is_reported() {
     let organization = covered().await;
     let hub = configured(&organization, &organization.process(), "Hub").await;
     let store = Store::new(&hub, &settings());
@@ -447,7 +444,7 @@ async fn the_last_day_on_which_a_finding_was_decided_about_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn interrupted_at_any_call_it_goes_on_to_the_same_end() {
+async fn a_survey_that_dies_at_any_call_resumes_to_the_same_result() {
     let organization = covered().await;
     organization.edit(|state| drop(state.iam(&member(1)).roles.remove(SPOKE_ROLE)));
     let mut expected = run(&organization).await;
@@ -556,7 +553,7 @@ fn temporary(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_program_tells_it_in_every_form_and_ends_with_its_code() {
+fn the_program_reports_coverage_in_every_format_with_its_exit_code() {
     let served = serving(|options| covered_with(1, options));
     served.organization.edit(|state| {
         let account = state.organizations.accounts.get_mut(&member(0)).unwrap();

@@ -7,7 +7,7 @@ use firebreak_testkit::sample::sample;
 use crate::deploy::organization::{all_done, enable_in, organization, state};
 
 #[tokio::test(start_paused = true)]
-async fn interrupted_at_any_call_and_run_again_it_ends_the_same() {
+async fn org_enable_that_dies_at_any_call_and_runs_again_ends_the_same() {
     let undisturbed = organization(2);
     all_done(&enable_in(&undisturbed, &undisturbed.process()).await.unwrap());
     let expected = state(&undisturbed);

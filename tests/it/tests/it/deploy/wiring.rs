@@ -180,15 +180,9 @@ async fn account_events_of_the_management_account_reach_the_hub_s_log() {
     }
     wired.world.organization.edit(|state| {
         let groups = state.monitoring.groups.iter();
-        let mut described = groups.filter(|(arn, _)| arn.ends_with("firebreak-account-events"));
-        let names: Vec<&Value> = described
-            .next()
-            .unwrap()
-            .1
-            .events
-            .iter()
-            .map(|it| &it["detail"]["eventName"])
-            .collect();
+        let mut matching = groups.filter(|(arn, _)| arn.ends_with("firebreak-account-events"));
+        let names: Vec<&Value> =
+            matching.next().unwrap().1.events.iter().map(|it| &it["detail"]["eventName"]).collect();
         assert_eq!(names, ["MoveAccount", "CloseAccount"]);
         assert!(state.events.lost.is_empty(), "{:?}", state.events.lost);
     });
@@ -254,8 +248,8 @@ async fn many_findings_are_handled_by_as_many_processes_as_the_template_allows()
     }
     assert_eq!(wired.counts(INTAKE).visible, expected);
     let ended = wired.drain(INTAKE).await;
-    let described = wired.drain(WRITE_BACK).await;
-    assert!(ended.len() >= expected && !described.is_empty());
+    let delivered = wired.drain(WRITE_BACK).await;
+    assert!(ended.len() >= expected && !delivered.is_empty());
     assert!(wired.messages(HOME, "firebreak-intake-dead").is_empty());
     for member in wired.world.members.iter().step_by(4) {
         assert!(!reaches_internet(&wired, member), "{}", member.account);

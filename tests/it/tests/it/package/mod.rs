@@ -97,8 +97,8 @@ impl Deployed {
         put.send().await.unwrap();
 
         let organizations = aws_sdk_organizations::Client::new(&hub);
-        let described = organizations.describe_organization().send().await.unwrap();
-        let organization = described.organization().unwrap().id().unwrap().to_owned();
+        let answer = organizations.describe_organization().send().await.unwrap();
+        let organization = answer.organization().unwrap().id().unwrap().to_owned();
         let roots = organizations.list_roots().send().await.unwrap();
         let root = roots.roots()[0].id().unwrap().to_owned();
         let made = organizations.create_account().email("a@example.com").account_name("member");

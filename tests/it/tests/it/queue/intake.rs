@@ -71,7 +71,7 @@ async fn redrive(hub: &Hub) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_is_tried_to_the_last_and_comes_to_the_dead_letters_alone() {
+async fn poison_becomes_a_dead_letter_after_its_last_receipt_and_nothing_else_does() {
     let hub = small().await;
     let poison = hub.intake.send(&hub.world, GARBAGE, None);
     let member = stranger(&hub);
@@ -100,7 +100,7 @@ async fn poison_is_tried_to_the_last_and_comes_to_the_dead_letters_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_redriven_is_handled_once_when_what_stood_in_its_way_is_mended() {
+async fn a_redriven_dead_letter_is_handled_once_when_its_cause_is_fixed() {
     let hub = small().await;
     let member = stranger(&hub);
     hub.intake.send(&hub.world, GARBAGE, None);
@@ -293,7 +293,7 @@ async fn of_a_batch_that_fails_in_part_only_that_part_is_delivered_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_in_passing_comes_back_soon_once_and_poison_does_not() {
+async fn a_transient_failure_is_retried_soon_once_and_poison_is_not() {
     let hub = small().await;
     let member = hub.sandbox(0).clone();
     let down = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };

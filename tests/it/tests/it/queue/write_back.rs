@@ -46,7 +46,7 @@ impl Hub {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_says_in_the_queue_what_is_to_be_told_and_the_queue_has_it_told() {
+async fn a_response_queues_its_outbox_items_and_the_queue_delivers_them() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
@@ -66,7 +66,7 @@ async fn a_response_says_in_the_queue_what_is_to_be_told_and_the_queue_has_it_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_said_twice_is_told_once() {
+async fn an_outbox_message_that_is_sent_twice_is_delivered_once() {
     for repeats in [Repeats::None, Repeats::InTheBatch, Repeats::InTheNext] {
         let mut hub = queued().await;
         hub.write_back.repeats = repeats;
@@ -89,7 +89,7 @@ async fn what_is_said_twice_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_in_the_write_back_queue_keeps_nothing_else_from_being_told() {
+async fn poison_in_the_write_back_queue_does_not_prevent_other_deliveries() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
@@ -112,7 +112,7 @@ async fn poison_in_the_write_back_queue_keeps_nothing_else_from_being_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_queue_loses_the_sweep_tells_after_ninety_seconds() {
+async fn what_the_queue_loses_the_sweep_delivers_after_ninety_seconds() {
     let hub = queued().await;
     let lost = hub.finding(hub.sandbox(0), 1);
     hub.send(&lost);
@@ -138,7 +138,7 @@ async fn what_the_queue_loses_the_sweep_tells_after_ninety_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_further_findings_of_one_target_are_told_in_two_calls() {
+async fn a_hundred_further_findings_of_one_target_are_delivered_in_two_calls() {
     let hub = queued().await;
     let member = hub.sandbox(0).clone();
     let findings: Vec<Value> = (0..101).map(|number| hub.finding(&member, number + 1)).collect();
@@ -162,7 +162,7 @@ async fn a_hundred_further_findings_of_one_target_are_told_in_two_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn findings_of_different_responses_are_told_side_by_side() {
+async fn findings_of_different_responses_are_delivered_concurrently() {
     let hub = queued().await;
     let findings: Vec<Value> = (0..3).map(|nth| hub.finding(hub.sandbox(nth), nth + 1)).collect();
     for finding in &findings {
@@ -209,7 +209,7 @@ fn whole_undo() -> Undo {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_words_the_older_told_last_leaves_the_newer() {
+async fn of_two_updates_the_older_delivered_last_does_not_replace_the_newer() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
@@ -231,7 +231,7 @@ async fn of_two_words_the_older_told_last_leaves_the_newer() {
 /// Security Hub has no conditional update: who was overtaken while it told
 /// tells again, how the response stands then.
 #[tokio::test(start_paused = true)]
-async fn a_word_that_was_overtaken_while_it_was_told_does_not_stand() {
+async fn an_update_that_was_overtaken_during_its_delivery_does_not_remain() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);

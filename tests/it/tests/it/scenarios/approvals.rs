@@ -49,7 +49,7 @@ async fn what_is_approved_is_carried_out_and_says_by_whom_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_denied_is_not_asked_again_by_the_finding_s_updates() {
+async fn a_denied_approval_is_not_requested_again_by_updates_of_the_finding() {
     let stage = stage_with(asking(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;

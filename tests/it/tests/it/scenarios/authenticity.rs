@@ -344,7 +344,7 @@ async fn a_plan_that_waits_is_confirmed_and_what_observes_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_tells_that_a_finding_is_forged_and_records_nothing() {
+async fn a_plan_reports_that_a_finding_is_forged_and_records_nothing() {
     let stage = isolating().await;
     let message = event(&Attack::Instance.finding(stage.member("sandbox", 0), 1)).to_string();
     let handled = lambda::handle_message(&stage.engine, &message, Run::Plan).await;
@@ -467,7 +467,7 @@ fn claimed(stage: &Stage) -> (Value, String) {
 const GUARDDUTY_S_RULES: &str = "attach: r-fb01\nrules:\n  - name: by-product\n    when: { product: [{ equals-ignore-case: guardduty }] }\n    mode: auto\n    then: [isolate-instance]\n  - name: by-type\n    when: { type: [{ wildcard: \"*:EC2*\" }, { prefix: Backdoor }] }\n    mode: auto\n    then: [isolate-instance]\n  - name: by-role\n    when: { resource: { role: [{ exists: true }] } }\n    mode: auto\n    then: [isolate-instance]\n";
 
 #[tokio::test(start_paused = true)]
-async fn an_import_that_claims_to_be_guardduty_s_gets_none_of_its_rules() {
+async fn an_import_that_claims_to_be_of_guardduty_matches_none_of_its_rules() {
     let rules = format!("{GUARDDUTY_S_RULES}  - {{ name: others, mode: observe }}\n");
     let stage = stage_with(policy(&[&rules]), Options::default()).await;
     let (written, product) = claimed(&stage);

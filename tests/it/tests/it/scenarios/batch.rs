@@ -23,10 +23,7 @@ fn record(id: &str, body: &str) -> Value {
 }
 
 /// Hands records over; which message ids failed, and what became of each.
-async fn hand_to_sweep(
-    engine: &Engine,
-    records: &[Value],
-) -> (Vec<String>, Vec<(String, Handled)>) {
+async fn invoke(engine: &Engine, records: &[Value]) -> (Vec<String>, Vec<(String, Handled)>) {
     let batch: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
     let (response, handled) = lambda::handle_batch(engine, batch).await;
     let failed = response.batch_item_failures.into_iter().map(|it| it.item_identifier).collect();
@@ -76,7 +73,7 @@ async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none
         let ends = Instant::now() + Duration::from_secs(25);
         engine.deadline.set(ends);
         let records: Vec<Value> = waiting.iter().map(|(_, record)| record.clone()).collect();
-        let (failed, handled) = hand_to_sweep(&engine, &records).await;
+        let (failed, handled) = invoke(&engine, &records).await;
         assert!(Instant::now() < ends, "the answer comes before the deadline");
         let failed: BTreeSet<String> = failed.into_iter().collect();
         assert_eq!(handled.len(), records.len());
@@ -116,7 +113,7 @@ async fn what_takes_too_long_is_dropped_before_the_deadline_and_resumed() {
     let ends = Instant::now() + Duration::from_secs(30);
     stage.engine.deadline.set(ends);
     let records = [record("m-1", &event(&finding).to_string())];
-    let (failed, _) = hand_to_sweep(&stage.engine, &records).await;
+    let (failed, _) = invoke(&stage.engine, &records).await;
     assert_eq!(failed, ["m-1"]);
     assert!(Instant::now() < ends);
     // The call into the account ended first, so that this could be recorded:
@@ -154,7 +151,7 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
         let ends = Instant::now() + Duration::from_secs(16);
         engine.deadline.set(ends);
         let records: Vec<Value> = waiting.iter().map(|(_, record)| record.clone()).collect();
-        let (failed, handled) = hand_to_sweep(&engine, &records).await;
+        let (failed, handled) = invoke(&engine, &records).await;
         assert!(Instant::now() < ends, "the answer comes before the deadline");
         let is_dropped =
             |handled: &Handled| is_handed_back(handled) && handled.times.started.is_some();
@@ -177,7 +174,7 @@ async fn without_time_nothing_is_started_and_no_call_is_made() {
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     stage.engine.deadline.set(Instant::now() + Duration::from_secs(9));
     let records = [record("m-1", &event(&finding).to_string())];
-    let (failed, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (failed, handled) = invoke(&stage.engine, &records).await;
     assert_eq!(failed, ["m-1"]);
     assert_eq!(
         handled[0].1.errors[0].to_string(),
@@ -206,7 +203,7 @@ async fn one_account_s_storm_does_not_delay_another_account() {
         .collect();
     let finding = stage.finding(Attack::Instance, &quiet, 1_000);
     records.push(record("quiet", &event(&finding).to_string()));
-    let (_, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (_, handled) = invoke(&stage.engine, &records).await;
     let took = |id: &str| {
         let (_, handled) = handled.iter().find(|(it, _)| it == id).unwrap();
         handled.times.ended.unwrap().duration_since(handled.times.received).as_secs()
@@ -226,7 +223,7 @@ async fn the_queue_s_group_stands_for_the_account() {
     grouped["attributes"] = json!({
         "MessageGroupId": "one", "SentTimestamp": "1767225590000", "ApproximateReceiveCount": "3",
     });
-    let (failed, handled) = hand_to_sweep(&stage.engine, &[grouped]).await;
+    let (failed, handled) = invoke(&stage.engine, &[grouped]).await;
     assert!(failed.is_empty());
     let handled = &handled[0].1;
     assert_eq!(handled.deliveries, 3);
@@ -250,7 +247,7 @@ async fn poison_fails_alone_and_by_name_and_a_message_that_came_twice_is_handled
         record("huge", &" ".repeat(1_048_577)),
         bodiless,
     ];
-    let (failed, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (failed, handled) = invoke(&stage.engine, &records).await;
     assert_eq!(failed, ["poison", "huge", "bodiless"], "each is named once");
     let ids: Vec<&str> = handled.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids, ["poison", "good", "poison", "huge", "bodiless"]);
@@ -279,7 +276,7 @@ async fn what_a_batch_did_is_measured() {
         record("garbage", "not a finding"),
     ];
     records[0]["attributes"] = json!({ "SentTimestamp": "1767225595000" });
-    let (_, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (_, handled) = invoke(&stage.engine, &records).await;
     let calls = stage.engine.counts.take();
     let lines = metrics::invocation(&handled, &calls, stage.engine.now());
     let first = &lines[0];

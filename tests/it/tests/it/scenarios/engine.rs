@@ -92,8 +92,8 @@ async fn another_finding_of_a_contained_target_adds_nothing() {
     assert!(delivered.outcome().reason.contains(id), "{}", delivered.outcome().reason);
     // Security Hub is told of this finding too, and nothing else is touched.
     assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("RESOLVED"));
-    let described = |call: &String| call == "securityhub:BatchUpdateFindings";
-    assert!(stage.changes().iter().all(described), "{:?}", stage.changes());
+    let is_update = |call: &String| call == "securityhub:BatchUpdateFindings";
+    assert!(stage.changes().iter().all(is_update), "{:?}", stage.changes());
     // An undo opens both again.
     stage.engine.undo(&first.response().id, whole_undo()).await.unwrap();
     assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("NEW"));
@@ -118,7 +118,7 @@ async fn after_an_undo_the_same_finding_does_not_contain_again_and_another_does(
 /// What failed is taken up again from what was recorded: a new plan would take
 /// our own half of the change for the original.
 #[tokio::test(start_paused = true)]
-async fn what_failed_is_taken_up_again_by_the_finding_s_next_update() {
+async fn an_update_of_a_finding_resumes_its_failed_response() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
@@ -137,7 +137,7 @@ async fn what_failed_is_taken_up_again_by_the_finding_s_next_update() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_an_isolation_is_never_taken_for_the_original() {
+async fn a_partly_applied_isolation_is_never_recorded_as_the_original() {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [isolate-instance] }\n",
     ]);
@@ -166,7 +166,7 @@ async fn half_an_isolation_is_never_taken_for_the_original() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finding_that_finds_an_abandoned_response_is_decided_after_it() {
+async fn a_finding_that_meets_an_abandoned_response_resumes_it_first() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);
@@ -191,7 +191,7 @@ async fn a_finding_that_finds_an_abandoned_response_is_decided_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_addresses_are_another_response() {
+async fn another_remote_address_makes_another_response() {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [block-remote-ip] }\n",
     ]);
@@ -219,7 +219,7 @@ async fn other_addresses_are_another_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undone_twice_is_undone_once() {
+async fn undoing_twice_changes_nothing_the_second_time() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);

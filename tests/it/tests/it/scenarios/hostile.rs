@@ -99,7 +99,7 @@ async fn an_impossible_target_keeps_none_beside_it_from_being_contained() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sample_s_words_in_tags_and_names_do_not_keep_an_attacker_from_being_contained() {
+async fn the_words_of_a_sample_in_tags_and_names_do_not_prevent_a_containment() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let mut finding = stage.finding(Attack::Instance, &member, 1);

@@ -160,7 +160,7 @@ async fn a_paused_rule_that_answers_finding_by_finding_is_not_approved() {
 /// What is paused is read with the target, before it is judged; judging may
 /// take long.
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_comes_while_a_finding_is_judged_holds() {
+async fn a_pause_that_begins_during_an_assessment_applies() {
     let stage = stage_with(acting(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);

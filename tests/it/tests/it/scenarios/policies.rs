@@ -286,7 +286,7 @@ async fn variables_in_parameters_are_what_the_finding_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_history_tells_who_pushed_what_and_keeps_every_version() {
+async fn the_history_says_who_pushed_what_and_keeps_every_version() {
     let stage = stage().await;
     let policies = &stage.engine.policies;
     let first = policies.version().await.unwrap();

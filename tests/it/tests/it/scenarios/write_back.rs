@@ -90,7 +90,7 @@ fn results(updated: &[UpdatedFinding]) -> Vec<&UpdateResult> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_analyst_s_status_and_note_stand_and_our_fields_are_there() {
+async fn the_status_and_note_of_an_analyst_remain_and_our_fields_are_added() {
     let stage = stage().await;
     let id = &stage.known(1)[0];
     stage.somebody_updates(
@@ -221,7 +221,7 @@ async fn each_code_says_whether_to_try_again_and_hides_nothing_of_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_failure_of_each_call_is_told_for_its_findings() {
+async fn the_failure_of_each_call_is_reported_for_its_findings() {
     let error = |status: u16, code: &str| Effect::Error { status, code: code.to_owned() };
     for operation in ["GetFindings", "BatchUpdateFindings"] {
         for (effect, passes) in [
@@ -383,7 +383,7 @@ impl Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ocsf_finding_is_contained_told_and_its_echo_costs_no_call() {
+async fn an_ocsf_finding_is_contained_and_updated_and_its_echo_costs_no_call() {
     let stage = stage().await;
     let (id, event) = stage.import_ocsf("sandbox", 1);
     let delivered = stage.deliver_message(&event.to_string()).await;
