@@ -4,7 +4,7 @@
 
 use firebreak_model::action::{ActionCatalog, ActionFacts, ActionSpec, Phase, Reversal};
 use firebreak_policy::{Policy, read_files};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const IDENTITIES: &[&str] = &["AccessKey", "User", "Role"];
 const DATABASES: &[&str] = &["RDSDBInstance", "RDSDBCluster"];
@@ -53,27 +53,25 @@ const fn action(
     phase: Phase,
     reversal: Reversal,
 ) -> ActionFacts {
-    let spec = ActionSpec {
-        name,
-        sentence: "",
-        resource_types,
-        reads: &[],
-        writes: &[],
-        reversal,
-        phase,
-    };
+    let spec =
+        ActionSpec { name, sentence: "", resource_types, reads: &[], writes: &[], reversal, phase };
     ActionFacts { spec, after: &[], excludes: &[], per_finding: false, check, schema }
 }
 
 fn check(parameters: &Value) -> Result<(), String> {
-    match parameters {
-        Value::Null | Value::Object(_) => Ok(()),
-        _ => Err("parameters are a map".to_owned()),
+    match parameters.get("bucket") {
+        Some(Value::String(_)) | None => Ok(()),
+        Some(_) => Err("`bucket` is a text".to_owned()),
     }
 }
 
+/// What any action takes, so that the example policies are valid.
 fn schema() -> Value {
-    json!({ "type": "object" })
+    let names =
+        ["allow", "bucket", "commands", "group", "scope", "sessions", "stop-protection", "tags"];
+    let properties: Map<String, Value> =
+        names.into_iter().map(|name| (name.to_owned(), json!({}))).collect();
+    json!({ "properties": properties })
 }
 
 /// The example policies.
