@@ -18,16 +18,15 @@
     reason = "counts and rates of a bench are small"
 )]
 
-use firebreak_spoke::actions;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use firebreak_demo::world::{Attack, HUB, Member, World, event};
-use firebreak_policy::read_files;
 use firebreak_response::record::Response;
 use firebreak_simulation::{Chaos, Options};
+use firebreak_testkit::arrange::policy;
 use firebreak_testkit::fleet::{DeliveredBy, Fleet, settle};
 use firebreak_testkit::player::{INTAKE, Player};
 use firebreak_testkit::rates::Rates;
@@ -190,9 +189,7 @@ fn quiet_p99(world: &World, responses: &[Response], sent: Timestamp) -> i128 {
 async fn storm(arguments: Arguments) -> ExitCode {
     let latency = Duration::from_millis(arguments.latency_ms);
     let world = World::new(arguments.accounts.max(12), Options { latency, ..Options::default() });
-    let files = [("root.yaml".to_owned(), POLICY.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
-    world.engine(&policy).await.unwrap();
+    world.engine(&policy(&[POLICY])).await.unwrap();
     let intake = Player::of(&world, INTAKE);
     intake.receive_at_most(&world, RECEIVED_AT_MOST);
     intake.take_in_turn(&world);

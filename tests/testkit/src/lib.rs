@@ -13,6 +13,7 @@
     reason = "a panic is how a test reports"
 )]
 
+pub mod arrange;
 pub mod canonical;
 pub mod fleet;
 pub mod player;

@@ -143,6 +143,13 @@ pub fn lost(
     lost
 }
 
+/// Whether a member's instance reaches the internet.
+pub fn reaches_internet(world: &World, member: &Member) -> bool {
+    world
+        .organization
+        .edit(|state| state.ec2(&member.account, &member.region).reaches_internet(&member.instance))
+}
+
 /// Adds a data volume to a member's instance, so that there is one to keep.
 pub fn add_volume(world: &World, member: &Member) {
     world.organization.edit(|state| {

@@ -5,15 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use firebreak_spoke::actions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
 use firebreak_demo::world::{Attack, World, event};
-use firebreak_policy::read_files;
 use firebreak_response::record::State;
 use firebreak_simulation::Options;
+use firebreak_testkit::arrange::policy;
 use firebreak_testkit::fleet::{DeliveredBy, Fleet, Report, settle};
 use firebreak_testkit::player::{INTAKE, Player};
 use firebreak_testkit::sample::{Extent, say};
@@ -45,9 +44,7 @@ async fn run(accounts: usize, workers: u32, times: usize, seed: u64) -> Run {
     let latency = Duration::from_millis(5);
     let options = Options { latency, throttling: false, ..Options::default() };
     let world = World::new(accounts, options);
-    let files = [("root.yaml".to_owned(), POLICY.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
-    world.engine(&policy).await.unwrap();
+    world.engine(&policy(&[POLICY])).await.unwrap();
     let mut messages = Vec::new();
     for (nth, member) in world.members.iter().enumerate() {
         for (kind, attack) in Attack::ALL.into_iter().enumerate() {

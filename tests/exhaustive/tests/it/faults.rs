@@ -6,15 +6,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use firebreak_spoke::actions;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
 use firebreak_demo::world::{Attack, World, event};
 use firebreak_exhaustive::in_parallel;
-use firebreak_policy::read_files;
 use firebreak_simulation::{Chaos, Options};
+use firebreak_testkit::arrange::policy;
 use firebreak_testkit::fleet::{DeliveredBy, Fleet, settle};
 use firebreak_testkit::player::{INTAKE, Player};
 use firebreak_testkit::sample::sample;
@@ -29,13 +28,10 @@ const ACCOUNTS: usize = 8;
 
 /// All that fits is done, but in production a person is asked and elsewhere
 /// only watched.
-const POLICY: [(&str, &str); 3] = [
-    (
-        "root.yaml",
-        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then:\n      - isolate-instance\n      - revoke-instance-credentials\n      - protect-instance\n      - snapshot-volumes\n      - tag-resource\n      - deactivate-access-key\n      - revoke-sessions\n      - block-public-access\n",
-    ),
-    ("production.yaml", "attach: ou-fb01-prod1111\nceiling: approve\n"),
-    ("observe.yaml", "attach: ou-fb01-observe1\nceiling: observe\n"),
+const POLICY: [&str; 3] = [
+    "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then:\n      - isolate-instance\n      - revoke-instance-credentials\n      - protect-instance\n      - snapshot-volumes\n      - tag-resource\n      - deactivate-access-key\n      - revoke-sessions\n      - block-public-access\n",
+    "attach: ou-fb01-prod1111\nceiling: approve\n",
+    "attach: ou-fb01-observe1\nceiling: observe\n",
 ];
 
 const FLEET: Fleet = Fleet { workers: 8, delivered_by: DeliveredBy::Responders };
@@ -67,9 +63,7 @@ struct Seen {
 async fn play(seed: u64) -> Seen {
     let options = Options { latency: Duration::from_millis(20), ..Options::default() };
     let world = World::new(ACCOUNTS, options);
-    let files = POLICY.map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let policy = read_files(&files, actions::catalog()).unwrap();
-    world.engine(&policy).await.unwrap();
+    world.engine(&policy(&POLICY)).await.unwrap();
     for member in &world.members {
         truth::add_volume(&world, member);
     }

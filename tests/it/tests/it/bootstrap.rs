@@ -20,6 +20,7 @@ use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, HUB, World, event};
 use firebreak_simulation::serve::serve;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::truth;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -264,10 +265,7 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
     let mut started = start(world, "contains", vec![batch(&records, MINUTE)]).await;
     let said = started.answer().await;
     assert_eq!(said["batchItemFailures"], json!([{ "itemIdentifier": "garbage" }]));
-    let reaches = started.world.organization.edit(|state| {
-        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-    });
-    assert!(!reaches);
+    assert!(!truth::reaches_internet(&started.world, &member));
     assert_eq!(started.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
 
     // CloudWatch takes the metrics from lines of the log.
@@ -369,10 +367,7 @@ async fn the_function_records_what_it_is_at_and_answers_in_time() {
     assert!(started.log().iter().any(is_logged));
     let said = started.answer().await;
     assert_eq!(said["batchItemFailures"], json!([]));
-    let reaches = started.world.organization.edit(|state| {
-        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-    });
-    assert!(!reaches);
+    assert!(!truth::reaches_internet(&started.world, &member));
 }
 
 #[tokio::test(flavor = "multi_thread")]

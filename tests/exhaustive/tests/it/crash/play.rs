@@ -1,15 +1,14 @@
 //! One run of a scenario, with at most one stop, to its end.
 
-use firebreak_spoke::actions;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use firebreak_demo::world::{Member, World, event};
 use firebreak_engine::Engine;
 use firebreak_function::lambda;
-use firebreak_policy::read_files;
-use firebreak_response::record::{Drift, ResponseId, State, Undo};
+use firebreak_response::record::{ResponseId, State};
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::arrange::{policy, whole_undo};
 use firebreak_testkit::canonical::canonical;
 use firebreak_testkit::truth;
 use jiff::SignedDuration;
@@ -109,13 +108,7 @@ impl Stage {
             Act::Undo => {
                 let responses = truth::responses(&self.world).await;
                 let response = responses.first().ok_or("there is no response")?;
-                let request = Undo {
-                    by: "a test".to_owned(),
-                    step: None,
-                    drift: Drift::Leave,
-                    suppress_until: None,
-                };
-                match self.engine.undo(&response.id, request).await {
+                match self.engine.undo(&response.id, whole_undo()).await {
                     Ok(undone) if undone.state == State::Undone => Ok(()),
                     // "try it again" is what it says of a failure.
                     Ok(undone) => Err(undone.reason),
@@ -159,9 +152,7 @@ impl Stage {
 /// Plays a scenario, stopped at one of its calls if that is asked for.
 pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) -> Played {
     let world = World::new(scenario.member + 1, Options::default());
-    let files = [("policy.yaml".to_owned(), scenario.document.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
-    let engine = world.engine(&policy).await.unwrap();
+    let engine = world.engine(&policy(&[scenario.document])).await.unwrap();
     (scenario.arrange)(&world, world.members.last().unwrap());
     for act in scenario.acts {
         if let Act::Deliver(finding) = act {
@@ -198,9 +189,7 @@ pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) ->
         stopped: stage.stopped || lost_answer,
         state: state(world).await,
         responses: responses.len(),
-        reaches_internet: world.organization.edit(|state| {
-            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-        }),
+        reaches_internet: truth::reaches_internet(world, member),
         doubled: truth::doubled(world, &responses),
         open: truth::open(world, &responses),
         lost,

@@ -10,7 +10,7 @@ use firebreak_demo::templates::OPERATOR_ROLE;
 use firebreak_demo::world::{HOME, HUB, World};
 use firebreak_simulation::Options;
 use firebreak_simulation::serve::serve;
-use firebreak_testkit::repository;
+use firebreak_testkit::{repository, truth};
 
 pub(crate) struct Served {
     pub(crate) world: World,
@@ -79,9 +79,6 @@ impl Served {
     }
 
     pub(crate) fn reaches_internet(&self) -> bool {
-        let member = &self.world.members[0];
-        self.world.organization.edit(|state| {
-            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-        })
+        truth::reaches_internet(&self.world, &self.world.members[0])
     }
 }

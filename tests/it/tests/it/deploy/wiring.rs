@@ -9,6 +9,7 @@ use firebreak_engine::Disposition;
 use firebreak_response::record::State;
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, events, sns};
+use firebreak_testkit::truth;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -22,10 +23,7 @@ async fn wired() -> Wired {
 }
 
 fn reaches_internet(wired: &Wired, member: &Member) -> bool {
-    wired
-        .world
-        .organization
-        .edit(|state| state.ec2(&member.account, &member.region).reaches_internet(&member.instance))
+    truth::reaches_internet(&wired.world, member)
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,15 +1,15 @@
 //! Notices through the write-back queue: each once, whatever is delivered twice.
 
-use firebreak_spoke::actions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{Attack, HOME, HUB};
-use firebreak_policy::{Policy, read_files};
+use firebreak_policy::Policy;
 use firebreak_response::record::State;
 use firebreak_simulation::Options;
 use firebreak_simulation::events;
 use firebreak_simulation::sns;
+use firebreak_testkit::arrange::policy;
 use firebreak_testkit::player::Repeats;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -17,11 +17,9 @@ use serde_json::Value;
 use crate::queue::hub::{Hub, hub, through_the_queue};
 
 fn acting(budgets: &str) -> Policy {
-    let text = format!(
+    policy(&[&format!(
         "attach: r-fb01\n{budgets}rules:\n  - name: act\n    mode: auto\n    then: [isolate-instance]\n"
-    );
-    read_files(&[("0.yaml".to_owned(), text)], actions::catalog())
-        .unwrap_or_else(|diagnostics| panic!("{diagnostics:?}"))
+    )])
 }
 
 fn topic() -> String {

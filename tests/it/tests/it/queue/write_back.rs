@@ -6,9 +6,10 @@ use std::time::Duration;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::example_policy;
 use firebreak_response::outbox::OutboxKey;
-use firebreak_response::record::{Drift, State, Undo};
+use firebreak_response::record::State;
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::arrange::whole_undo;
 use firebreak_testkit::player::Repeats;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -192,20 +193,13 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
     assert!(hub.archived(&finding));
     assert_eq!((hub.count("ArchiveFindings"), hub.status(&finding).as_str()), (1, "RESOLVED"));
     let id = hub.responses().await[0].id.clone();
-    let undo =
-        Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None };
-    let undone = hub.engine.undo(&id, undo).await.unwrap();
+    let undone = hub.engine.undo(&id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     assert!(hub.archived(&finding));
     hub.report().await;
     assert!(!hub.archived(&finding));
     assert_eq!((hub.count("UnarchiveFindings"), hub.status(&finding).as_str()), (1, "NEW"));
     assert!(hub.outbox().await.is_empty());
-}
-
-/// All of it, drift left alone, no hold.
-fn whole_undo() -> Undo {
-    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None }
 }
 
 #[tokio::test(start_paused = true)]

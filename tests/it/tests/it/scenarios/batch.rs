@@ -12,6 +12,7 @@ use firebreak_function::lambda::{self, Handled, MessageError};
 use firebreak_function::metrics;
 use firebreak_response::record::State;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::truth;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -96,10 +97,7 @@ async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none
     sweep_all(&world, &engine).await;
     // Everything that policy contains is contained.
     for member in world.members.iter().filter(|member| member.unit == "ou-fb01-sandbox1") {
-        let reaches = world.organization.edit(|state| {
-            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-        });
-        assert!(!reaches, "{}", member.account);
+        assert!(!truth::reaches_internet(&world, member), "{}", member.account);
     }
 }
 
@@ -162,10 +160,7 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
     println!("rounds={rounds} dropped={dropped}");
     assert!(dropped > 0, "nothing was dropped");
     sweep_all(&world, &engine).await;
-    let reaches = world.organization.edit(|state| {
-        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-    });
-    assert!(!reaches);
+    assert!(!truth::reaches_internet(&world, &member));
 }
 
 #[tokio::test(start_paused = true)]
