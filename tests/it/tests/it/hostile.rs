@@ -67,7 +67,7 @@ fn rejected(message: &str) -> Rejection {
 }
 
 #[test]
-fn what_is_no_sound_json_is_rejected_with_line_and_column() {
+fn invalid_json_is_rejected_with_line_and_column() {
     let whole = instance().to_string();
     let deep = |levels: usize| {
         format!("{{\"service\":{{}},\"resource\":{}0{}}}", "[".repeat(levels), "]".repeat(levels))
@@ -180,7 +180,7 @@ fn envelopes_in_envelopes_end() {
 }
 
 #[test]
-fn what_would_forge_a_line_of_a_log_is_rejected_by_its_field_and_told_on_one_line() {
+fn a_value_that_would_forge_a_line_of_a_log_is_rejected_by_field_on_one_line() {
     for forged in
         ["f-1\nERROR all is well", "f\u{1b}[2J", "f\u{0}", "f\u{202e}1", "f\u{2028}x", "f\rx"]
     {

@@ -241,7 +241,7 @@ fn every_record_of_a_message_is_read_not_only_the_first() {
 }
 
 #[test]
-fn what_acting_needs_is_missed_by_name() {
+fn a_field_that_an_action_needs_is_named_when_it_is_missing() {
     for field in ["id", "type", "accountId", "severity", "resource"] {
         let mut finding = fixture("guardduty-instance.json");
         finding.as_object_mut().unwrap().remove(field);

@@ -117,7 +117,7 @@ fn a_message_stays_invisible_for_six_timeouts_and_a_timeout_is_within_the_lease(
 }
 
 #[test]
-fn what_cannot_be_had_again_stays_when_the_stack_goes() {
+fn what_cannot_be_recreated_is_retained_when_the_stack_is_deleted() {
     let hub = template("hub.yaml");
     for (id, resource) in resources(&hub) {
         let keeps = ["AWS::DynamoDB::Table", "AWS::S3::Bucket"];

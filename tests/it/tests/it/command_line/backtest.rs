@@ -107,7 +107,7 @@ fn findings_in_every_packing_are_replayed_through_both_policies() {
 }
 
 #[test]
-fn an_update_that_raises_the_severity_is_decided_anew() {
+fn an_update_that_raises_the_severity_is_decided_again() {
     let served = served();
     let folder = folder("backtest-updates");
     let rule = "mode: auto, then: [isolate-instance]";

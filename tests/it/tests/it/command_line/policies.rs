@@ -148,7 +148,7 @@ fn a_diff_shows_lines_and_what_changes_for_findings() {
 }
 
 #[test]
-fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
+fn a_pull_writes_what_was_pushed_and_overwrites_only_when_asked_to() {
     let served = served();
     let output = served.run(&["policy", "pull", folder("pull-none").to_str().unwrap()], "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -62,7 +62,7 @@ fn assert_calls_match(organization: &Organization, plan: &Plan) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_planned_is_what_is_done() {
+async fn the_plan_of_org_enable_is_what_it_does() {
     let organization = organization(3);
     let before = state(&organization);
     let (_, _, planned) = plan(&organization, MANAGEMENT, &both()).await.unwrap();

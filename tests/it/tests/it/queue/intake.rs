@@ -266,7 +266,7 @@ async fn the_same_finding_twice_is_one_response_however_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_batch_that_fails_in_part_only_that_part_is_delivered_again() {
+async fn only_the_failed_part_of_a_batch_is_delivered_again() {
     let hub = small().await;
     let (throttled, fine) = (hub.sandbox(0).clone(), hub.sandbox(1).clone());
     let unavailable = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };

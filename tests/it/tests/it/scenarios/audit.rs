@@ -197,7 +197,7 @@ async fn an_event_that_is_not_chained_within_ten_minutes_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_does_to_the_table_is_found() {
+async fn tampering_with_the_table_is_detected() {
     let expected: [(&str, &[Wrong]); 11] = [
         ("an event changed", &[Wrong::Changed]),
         ("an event deleted", &[Wrong::Missing]),

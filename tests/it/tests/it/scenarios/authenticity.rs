@@ -102,7 +102,7 @@ async fn a_finding_that_its_service_does_not_have_yet_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_altered_is_refused_and_named() {
+async fn an_event_that_differs_from_its_service_is_refused_and_the_difference_named() {
     let stage = isolating().await;
     let (member, other) = (stage.member("sandbox", 0), stage.member("production", 0));
     let real = stage.finding(Attack::Instance, member, 1);
@@ -168,7 +168,7 @@ async fn whose_credentials_they_are_is_compared_too() {
 
 /// Severity and everything else that a rule looks at.
 #[tokio::test(start_paused = true)]
-async fn what_would_let_another_rule_decide_is_refused() {
+async fn an_event_for_which_another_rule_would_decide_is_refused() {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - name: severe\n    when: { severity: [{ numeric: [\">=\", 8.5] }] }\n    mode: auto\n    then: [isolate-instance]\n  - { name: watch, mode: observe }\n",
     ]);
@@ -200,7 +200,7 @@ async fn an_address_that_the_service_does_not_know_is_not_blocked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_archived_meanwhile_is_left_alone() {
+async fn a_finding_that_was_archived_meanwhile_is_not_acted_on() {
     let stage = isolating().await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);
@@ -398,7 +398,7 @@ async fn a_target_of_an_attack_sequence_is_confirmed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_through_security_hub_is_confirmed_there() {
+async fn a_finding_that_comes_through_security_hub_is_confirmed_there() {
     let stage = isolating().await;
     let member = stage.member("sandbox", 0);
     let finding = Attack::Instance.finding(member, 1);
@@ -431,7 +431,7 @@ async fn what_comes_through_security_hub_is_confirmed_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_suppressed_in_security_hub_meanwhile_is_left_alone() {
+async fn a_finding_that_was_suppressed_in_security_hub_meanwhile_is_not_acted_on() {
     let stage = isolating().await;
     let finding = Attack::Instance.finding(stage.member("sandbox", 0), 1);
     let written = asff(&finding);

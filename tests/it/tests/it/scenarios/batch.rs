@@ -102,7 +102,7 @@ async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_takes_too_long_is_dropped_before_the_deadline_and_resumed() {
+async fn a_response_that_takes_too_long_is_handed_back_before_the_deadline_and_resumed() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let finding = stage.finding(Attack::Instance, &member, 1);

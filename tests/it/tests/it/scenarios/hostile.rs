@@ -111,7 +111,7 @@ async fn the_words_of_a_sample_in_tags_and_names_do_not_prevent_a_containment() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_called_by_an_instance_s_arn_does_not_take_its_place() {
+async fn another_resource_with_the_arn_of_an_instance_does_not_replace_it() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let real = stage.finding(Attack::Instance, &member, 1);

@@ -41,7 +41,7 @@ async fn attack(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_overdraw_a_budget_asks_a_person_until_the_window_has_moved_on() {
+async fn a_spent_budget_needs_a_person_until_its_window_has_passed() {
     let stage =
         stage_with(acting("budgets: [{ actions: 2, per: 1h }]\n"), Options::default()).await;
     for number in 1..=2 {
@@ -66,7 +66,7 @@ async fn a_budget_by_account_leaves_the_others_theirs() {
 
 /// Prior art: 38 keys deactivated at once.
 #[tokio::test(start_paused = true)]
-async fn of_many_at_once_no_more_than_the_budget_are_changed() {
+async fn of_many_concurrent_findings_only_as_many_as_the_budget_allows_change_something() {
     let options = Options { latency: std::time::Duration::from_millis(20), ..Options::default() };
     let stage = stage_with(acting("budgets: [{ actions: 5, per: 1h }]\n"), options).await;
     let mut findings = Vec::new();
@@ -221,7 +221,7 @@ async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
 
 /// A pause of a typing error would stop nothing, and be told as in force.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_known_not_to_be_before_it_is_paused() {
+async fn a_scope_that_does_not_exist_is_known_before_it_is_paused() {
     let stage = stage_with(acting(""), Options::default()).await;
     let account = &stage.member("sandbox", 0).account;
     // Whoever pauses is a person: the function's role may not list the roots.

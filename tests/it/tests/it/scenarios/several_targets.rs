@@ -113,7 +113,7 @@ async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_is_unresolv
 /// The one that is contained first knows of no other yet; and GuardDuty would
 /// not confirm what is archived.
 #[tokio::test(start_paused = true)]
-async fn what_is_contained_before_another_target_is_decided_is_not_archived() {
+async fn a_finding_is_not_archived_before_each_of_its_targets_is_decided() {
     for fails in [false, true] {
         let (stage, engine) = archiving().await;
         let organization = &stage.world.organization;

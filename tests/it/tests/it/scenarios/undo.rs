@@ -98,7 +98,7 @@ async fn one_step_is_undone_and_the_others_stay_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undone_step_beside_a_failed_one_is_not_the_whole() {
+async fn undoing_one_step_leaves_a_response_with_a_failed_step_partially_contained() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let denied = Effect::Error { status: 403, code: "AccessDenied".to_owned() };
@@ -160,7 +160,7 @@ fn expiring() -> firebreak_policy::Policy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_containment_ends_by_itself_when_its_time_is_over() {
+async fn a_containment_is_undone_when_it_expires() {
     let stage = stage_with(expiring(), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
@@ -202,7 +202,7 @@ async fn an_end_that_fails_is_tried_again_by_the_next_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_undone_by_hand_is_not_ended_again() {
+async fn a_response_that_a_person_undid_does_not_expire() {
     let stage = stage_with(expiring(), Options::default()).await;
     let response = contained(&stage).await;
     stage.engine.undo(&response.id, whole_undo()).await.unwrap();
