@@ -171,7 +171,7 @@ fn percentile(mut durations: Vec<SignedDuration>, percent: usize) -> i128 {
     durations.get(place).map_or(0, |it| it.as_millis())
 }
 
-/// Peak resident memory, where the system tells it.
+/// Peak resident memory, where the system says it.
 fn rss_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -236,7 +236,7 @@ async fn start_on(
     Started { world, function: Function(function), runtime, answers, log, at }
 }
 
-/// The memory that a process takes, where the system tells it.
+/// The memory that a process takes, where the system says it.
 fn resident(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

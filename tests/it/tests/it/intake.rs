@@ -386,7 +386,7 @@ fn other_people_s_findings_are_the_same_in_every_envelope() {
         }
         let text = fs::read_to_string(corpus.join(&file)).unwrap();
         for finding in read(&text).into_iter().flatten() {
-            // Some sources use one id for several findings; the text tells them apart.
+            // Some sources use one id for several findings; the text differs.
             let text = finding.detail["description"].as_str().unwrap_or_default();
             let key = (source.clone(), format!("{} {} {text}", finding.id, finding.kind));
             groups.entry(key).or_default().push((file.clone(), finding));

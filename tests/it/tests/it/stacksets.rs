@@ -65,7 +65,7 @@ fn the_spoke_role_s_template_is_not_stale() {
 }
 
 /// What CloudFormation reads is what the laws of actions are tried with
-/// (tests/tests/actions/stage.rs).
+/// (`actions/stage.rs`).
 #[test]
 fn the_template_says_what_the_statements_say() {
     for entry in actions::all() {
@@ -86,7 +86,7 @@ fn the_template_says_what_the_statements_say() {
 }
 
 /// A statement of a template with `Fn::Sub` taken off, and every value of a
-/// condition or resource in a list: as the statements are told.
+/// condition or resource in a list: as the statements are shown.
 fn plain(statement: &mut Value) {
     fn texts(value: &Value) -> Value {
         let one = |value: &Value| value.get("Fn::Sub").unwrap_or(value).clone();

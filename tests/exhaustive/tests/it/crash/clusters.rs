@@ -22,7 +22,7 @@ fn entry(principal: &str, groups: &[&str]) -> AccessEntry {
     }
 }
 
-/// What Firebreak needs in a cluster, as its documentation tells users.
+/// What Firebreak needs in a cluster, as its documentation says.
 fn rules() -> Value {
     json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "patch"] },

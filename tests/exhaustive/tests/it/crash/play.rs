@@ -39,7 +39,7 @@ const AFTER_THE_LEASE: Duration = Duration::from_secs(301);
 const TRIES: u32 = 8;
 
 /// What two runs may differ in: counters of writes, ids that a cluster never
-/// gives twice, and whether it was told meanwhile that other steps go on: whoever
+/// gives twice, and whether it was reported meanwhile that other steps go on: whoever
 /// comes after a crash may find them ended.
 const MAY_DIFFER: [&str; 4] = ["revision", "uid", "tries", "containment_reported"];
 
@@ -234,7 +234,7 @@ fn comparable(item: Value) -> Option<Value> {
     Some(item)
 }
 
-/// An event of the record, as far as it does not tell when and how often.
+/// An event of the record, without when and how often.
 fn event_of(item: &Value) -> Option<String> {
     let event: Value = serde_json::from_str(item.pointer("/body/S")?.as_str()?).ok()?;
     // The head of a chain and its account have no events.
@@ -242,8 +242,8 @@ fn event_of(item: &Value) -> Option<String> {
     Some(json!([event["what"], event["state"], event["finding"], event["target"]]).to_string())
 }
 
-/// An undone step tells what its last worker put back; what one before it put
-/// back, and died, is back as well, which the account's own state shows.
+/// The detail of an undone step says what its last worker restored; what one before it
+/// restored, and died, is restored as well, which the account's own state shows.
 fn forget_what_was_put_back(item: &mut Value) {
     let Some(body) = item.pointer_mut("/body/S") else { return };
     let read = body.as_str().and_then(|it| serde_json::from_str::<Value>(it).ok());

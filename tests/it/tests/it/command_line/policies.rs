@@ -138,7 +138,7 @@ fn a_diff_shows_lines_and_what_changes_for_findings() {
     let decisions = differences["decisions"].as_array().unwrap();
     let points: Vec<&str> = decisions.iter().map(|it| it["point"].as_str().unwrap()).collect();
     assert!(points.contains(&"ou-fb01-prod1111") && !points.contains(&"ou-fb01-sandbox1"));
-    // The tree that AWS Organizations knows tells what stands above what.
+    // The tree that AWS Organizations knows says what is above what.
     let root = fs::read_to_string(proposed.join("root.yaml")).unwrap();
     fs::write(proposed.join("root.yaml"), root.replace("ceiling: auto", "ceiling: \"off\""))
         .unwrap();

@@ -171,7 +171,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
     wrong
 }
 
-/// One line: an answer that no SDK reads is told with all its headers.
+/// One line: an answer that no SDK reads is shown with all its headers.
 fn brief(text: &str) -> String {
     let line = text.replace('\n', " ");
     let mut brief: String = line.chars().take(160).collect();

@@ -211,7 +211,7 @@ async fn run(organization: &Organization) -> Matrix {
     run_in(organization, &organization.process(), &mut None, &[]).await.unwrap()
 }
 
-/// Everything that is told to be missing.
+/// Every gap that is reported.
 fn missing(matrix: &Matrix) -> Vec<String> {
     let regions = matrix.regions.iter().filter(|row| row.forwarding.verdict.is_missing());
     let regions = regions.map(|row| format!("{}: {}", row.region, row.forwarding.detail));
@@ -244,7 +244,7 @@ async fn without_a_gap_nothing_is_reported_and_nothing_is_changed() {
 
 type Change = fn(&Organization);
 
-/// Makes a change, and something is told to be missing; nothing else is.
+/// Makes a change; exactly this gap is reported.
 async fn check(cases: &[(Change, &str)]) {
     for (change, expected) in cases {
         let organization = covered().await;

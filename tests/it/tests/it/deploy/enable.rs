@@ -131,7 +131,7 @@ async fn each_account_can_do_its_own_part_alone() {
     let management = enable(&organization, MANAGEMENT, &own()).await.unwrap();
     all_done(&management);
     assert!(management.works.iter().all(|work| work.part == Part::Management));
-    // The administrator needs to be told nothing.
+    // The administrator needs no argument.
     let administrator = enable(&organization, ADMINISTRATOR, &Request::default()).await.unwrap();
     all_done(&administrator);
     assert!(administrator.works.iter().all(|work| work.part == Part::Administrator));

@@ -42,7 +42,7 @@ async fn a_finding_travels_from_a_member_s_region_to_its_containment_and_back() 
         assert_eq!(outcome.disposition, Disposition::Responded, "{:?}", outcome.reason);
         assert_eq!(outcome.response.as_ref().unwrap().state, State::Contained);
         assert!(!reaches_internet(&wired, member));
-        // Told by the write-back queue: Security Hub, the topic, the bus.
+        // Delivered by the write-back queue: Security Hub, the topic, the bus.
         wired.drain(WRITE_BACK).await;
         let status = wired.world.security_hub_status(&finding);
         assert_eq!(status.as_deref(), Some("RESOLVED"));

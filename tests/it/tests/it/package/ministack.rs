@@ -112,7 +112,7 @@ where
 }
 
 /// One of the project's templates, without what ministack reads otherwise than
-/// AWS does: see the list in `main.rs`.
+/// AWS does: see the list in `mod.rs`.
 fn template(name: &str) -> Value {
     let mut template = repository::template(name);
     let resources = template["Resources"].as_object_mut().unwrap();
@@ -164,7 +164,7 @@ pub(crate) async fn deploy(
     stack
 }
 
-/// What a stack tells under this name.
+/// The output of a stack with this name.
 pub(crate) fn output_of(stack: &Stack, name: &str) -> String {
     let output = stack.outputs().iter().find(|output| output.output_key() == Some(name));
     output.unwrap().output_value().unwrap().to_owned()

@@ -1,5 +1,5 @@
-//! The write-back queue: what it says is told at once, together, and once; what
-//! it loses the sweep tells.
+//! The write-back queue: what it says is delivered at once, together, and once; what
+//! it loses the sweep delivers.
 
 use std::time::Duration;
 
@@ -31,11 +31,11 @@ impl Hub {
         self.world.organization.edit(|state| state.security_hub.finding(arn).unwrap().clone())
     }
 
-    /// What is still to be told, the oldest word of a response first.
-    async fn words(&self) -> Vec<OutboxKey> {
-        let mut words = self.outbox().await;
-        words.sort_by(|one, other| one.sk.cmp(&other.sk));
-        words
+    /// The outbox items, the oldest of a response first.
+    async fn items(&self) -> Vec<OutboxKey> {
+        let mut items = self.outbox().await;
+        items.sort_by(|one, other| one.sk.cmp(&other.sk));
+        items
     }
 
     fn archived(&self, finding: &Value) -> bool {
@@ -188,7 +188,7 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
     hub.take_in().await;
-    assert!(!hub.archived(&finding), "nothing is told before the queue says so");
+    assert!(!hub.archived(&finding), "nothing is delivered before the queue says so");
     hub.report().await;
     assert!(hub.archived(&finding));
     assert_eq!((hub.count("ArchiveFindings"), hub.status(&finding).as_str()), (1, "RESOLVED"));
@@ -210,20 +210,20 @@ async fn of_two_updates_the_older_delivered_last_does_not_replace_the_newer() {
     hub.take_in().await;
     let response = hub.responses().await.remove(0);
     hub.engine.undo(&response.id, whole_undo()).await.unwrap();
-    let words = hub.words().await;
-    assert_eq!(words.len(), 2);
+    let items = hub.items().await;
+    assert_eq!(items.len(), 2);
     // As SQS may deliver them.
-    for word in words.iter().rev() {
-        hub.engine.deliver_keys(std::slice::from_ref(word)).await.unwrap();
-        assert_eq!(hub.status(&finding), "NEW", "{}", word.sk);
+    for item in items.iter().rev() {
+        hub.engine.deliver_keys(std::slice::from_ref(item)).await.unwrap();
+        assert_eq!(hub.status(&finding), "NEW", "{}", item.sk);
         let delivered = hub.held(&finding)["UserDefinedFields"]["firebreak_state"].clone();
-        assert_eq!(delivered, "undone", "{}", word.sk);
+        assert_eq!(delivered, "undone", "{}", item.sk);
     }
     assert!(hub.outbox().await.is_empty());
 }
 
-/// Security Hub has no conditional update: who was overtaken while it told
-/// tells again, how the response stands then.
+/// Security Hub has no conditional update: a delivery that was overtaken delivers the
+/// response as it is then.
 #[tokio::test(start_paused = true)]
 async fn an_update_that_was_overtaken_during_its_delivery_does_not_remain() {
     let hub = queued().await;
@@ -231,15 +231,15 @@ async fn an_update_that_was_overtaken_during_its_delivery_does_not_remain() {
     hub.send(&finding);
     hub.take_in().await;
     let response = hub.responses().await.remove(0);
-    let contained = hub.words().await;
+    let contained = hub.items().await;
     let other = hub.another().await;
     let slow = Effect::Slow(Duration::from_secs(5));
     hub.world.organization.inject(Fault::once("BatchUpdateFindings", slow));
     let (first, ()) = tokio::join!(hub.engine.deliver_keys(&contained), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         other.undo(&response.id, whole_undo()).await.unwrap();
-        let mut undone = hub.words().await;
-        undone.retain(|word| !contained.contains(word));
+        let mut undone = hub.items().await;
+        undone.retain(|item| !contained.contains(item));
         assert_eq!(other.deliver_keys(&undone).await.unwrap().delivered, 1);
         assert_eq!(hub.status(&finding), "NEW");
     });

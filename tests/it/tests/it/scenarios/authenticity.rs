@@ -70,11 +70,11 @@ async fn a_forged_event_is_refused_and_recorded_once() {
     assert_eq!(again.disposition(), Disposition::Repeat);
     assert_eq!(records(&stage).await.len(), 1);
     assert_eq!(stage.snapshot(member), before);
-    // Neither is Security Hub told of what it may know as another finding.
+    // Security Hub is not updated for what it may know as another finding.
     assert_eq!(count(&stage, "securityhub", "BatchUpdateFindings"), 0);
 }
 
-/// Services tell of a finding before every one of their copies has it.
+/// Services send a finding before every one of their copies has it.
 #[tokio::test(start_paused = true)]
 async fn a_finding_that_its_service_does_not_have_yet_is_asked_for_again() {
     let stage = stage_with(policy(&[ISOLATE]), Options::default()).await;
@@ -499,7 +499,7 @@ async fn a_custom_product_s_findings_are_confirmed_as_its_own() {
         stage.deliver_forged(&imported(&written, &written["Resources"][0]["Region"])).await;
     assert_eq!(delivered.state(), State::Contained);
     assert_eq!(delivered.response().rule, "r-fb01/ours");
-    // Once to confirm it, once before it is told how the response stands.
+    // Once to confirm it, once before its status is updated.
     assert_eq!(count(&stage, "securityhub", "GetFindings"), 2);
 }
 

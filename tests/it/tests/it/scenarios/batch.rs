@@ -287,7 +287,7 @@ async fn what_a_batch_did_is_measured() {
     }
     assert_eq!(first["QueueAge"], json!([5_000]));
     assert_eq!(first["ReceiptToContained"].as_array().unwrap().len(), 1);
-    // Security Hub was told of the refusal as well.
+    // Security Hub was updated with the refusal as well.
     assert_eq!(first["ReceiptToWrittenBack"].as_array().unwrap().len(), 2);
     let by_service = lines.iter().find(|line| line["Service"] == "dynamodb").unwrap();
     assert_eq!(by_service["ServiceThrottles"], 1);

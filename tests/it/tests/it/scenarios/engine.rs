@@ -90,7 +90,7 @@ async fn another_finding_of_a_contained_target_adds_nothing() {
     assert_eq!(delivered.disposition(), Disposition::ExistingResponse);
     let id = first.response().id.as_str();
     assert!(delivered.outcome().reason.contains(id), "{}", delivered.outcome().reason);
-    // Security Hub is told of this finding too, and nothing else is touched.
+    // Security Hub is updated for this finding too, and nothing else is touched.
     assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("RESOLVED"));
     let is_update = |call: &String| call == "securityhub:BatchUpdateFindings";
     assert!(stage.changes().iter().all(is_update), "{:?}", stage.changes());

@@ -219,7 +219,7 @@ async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
     assert!(kinds.contains_key("response") && kinds.contains_key("audit"), "{kinds:?}");
 }
 
-/// A pause of a typing error would stop nothing, and be told as in force.
+/// A pause with a typing error would stop nothing, and be shown as in force.
 #[tokio::test(start_paused = true)]
 async fn a_scope_that_does_not_exist_is_known_before_it_is_paused() {
     let stage = stage_with(acting(""), Options::default()).await;
@@ -238,7 +238,7 @@ async fn a_scope_that_does_not_exist_is_known_before_it_is_paused() {
     for scope in ["ou:ou-fb01-sandbox2", "ou:r-fb02", "account:999999999990", "rule:acts"] {
         assert!(!known(scope.to_owned()).await, "{scope}");
     }
-    // Who is refused an answer is not told that there is nothing.
+    // A refused answer is not taken for an empty one.
     stage.world.organization.inject(Fault::once(
         "ListRoots",
         Effect::Error { status: 400, code: "AccessDeniedException".to_owned() },

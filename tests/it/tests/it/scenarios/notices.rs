@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use crate::scenarios::stage::{Stage, stage};
 
 /// A stage with a topic and a bus, and what is sent to them.
-struct Told {
+struct Channels {
     stage: Stage,
     notices: Notices,
     topic: String,
     bus: String,
 }
 
-async fn told_on(name: &str) -> Told {
+async fn channels_to(name: &str) -> Channels {
     let stage = stage().await;
     let (topic, bus) = (sns::arn(HUB, HOME, name), events::arn(HUB, HOME, "firebreak-notices"));
     stage.world.organization.edit(|state| {
@@ -44,10 +44,10 @@ async fn told_on(name: &str) -> Told {
         ..stage.world.settings()
     };
     let notices = Notices::new(&stage.world.hub_config().await.unwrap(), &settings);
-    Told { stage, notices, topic, bus }
+    Channels { stage, notices, topic, bus }
 }
 
-impl Told {
+impl Channels {
     /// The notice of a containment that took place.
     async fn contained(&self, number: usize) -> Notice {
         let member = self.stage.member("sandbox", 0).clone();
@@ -83,7 +83,7 @@ fn numbered(notice: &Notice, count: usize) -> Vec<Notice> {
 
 #[tokio::test(start_paused = true)]
 async fn people_get_the_text_and_programs_the_detail() {
-    let channels = told_on("firebreak-notices").await;
+    let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
     channels.notices.publish(&notice).await.unwrap();
     let published = channels.published();
@@ -109,7 +109,7 @@ async fn people_get_the_text_and_programs_the_detail() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fifo_topic_drops_a_notice_that_is_published_again() {
-    let channels = told_on("firebreak-notices.fifo").await;
+    let channels = channels_to("firebreak-notices.fifo").await;
     let notice = channels.contained(1).await;
     channels.notices.publish(&notice).await.unwrap();
     // The answer to the first was lost, as far as the caller knows.
@@ -128,7 +128,7 @@ async fn a_fifo_topic_drops_a_notice_that_is_published_again() {
 
 #[tokio::test(start_paused = true)]
 async fn on_a_standard_topic_a_repeat_has_the_same_id() {
-    let channels = told_on("firebreak-notices").await;
+    let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
     channels.fault(Fault::once("Publish", Effect::LostAnswer));
     channels.notices.publish(&notice).await.unwrap();
@@ -142,7 +142,7 @@ async fn on_a_standard_topic_a_repeat_has_the_same_id() {
 
 #[tokio::test(start_paused = true)]
 async fn events_are_put_ten_a_call_and_refused_one_by_one() {
-    let channels = told_on("firebreak-notices").await;
+    let channels = channels_to("firebreak-notices").await;
     let notices = numbered(&channels.contained(1).await, 23);
     channels.stage.world.organization.forget_calls();
     channels.stage.world.organization.edit(|state| {
@@ -181,7 +181,7 @@ async fn events_are_put_ten_a_call_and_refused_one_by_one() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
-    let channels = told_on("firebreak-notices").await;
+    let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
     let error = |status, code: &str| Effect::Error { status, code: code.to_owned() };
     for (operation, effect, transient, part) in [
@@ -218,7 +218,7 @@ async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_gone_or_not_granted_is_named_in_the_error() {
-    let channels = told_on("firebreak-notices").await;
+    let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
     channels.stage.world.organization.edit(|state| state.sns.topics.clear());
     let error = channels.notices.publish(&notice).await.unwrap_err().to_string();
@@ -238,7 +238,7 @@ async fn a_topic_that_is_gone_or_not_granted_is_named_in_the_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_not_set_is_off() {
-    let channels = told_on("firebreak-notices").await;
+    let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
     let settings = channels.stage.world.settings();
     let notices = Notices::new(&channels.stage.world.hub_config().await.unwrap(), &settings);

@@ -352,7 +352,7 @@ async fn the_tree_is_asked_for_each_attach_point_and_what_is_not_in_it_is_none()
     for unknown in ["r-zz99", "ou-fb01-nowhere1", "999999999999"] {
         assert_eq!(path(unknown).await, None, "{unknown}");
     }
-    // Not to know is not the same as not to be told.
+    // An unknown account is not the same as an answer that was refused.
     for (operation, id) in [("ListRoots", "r-fb01"), ("ListParents", "ou-fb01-prod1111")] {
         stage.world.organization.inject(Fault::always(operation, down()));
         let error = organization.path_of(id).await.unwrap_err();

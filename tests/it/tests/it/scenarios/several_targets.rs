@@ -93,7 +93,7 @@ async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_is_unresolv
     assert_eq!(status(&stage, &finding), ("NOTIFIED".to_owned(), false));
     sweep_later(&stage, &engine).await;
     assert_eq!(status(&stage, &finding), ("NOTIFIED".to_owned(), false));
-    // Further findings of a contained target have all of its findings told again.
+    // Further findings of a contained target have all of its findings updated again.
     for number in 8..10 {
         let further = stage.finding(Attack::Instance, stage.member("sandbox", 1), number);
         stage.world.raise(&further);

@@ -240,14 +240,14 @@ async fn the_failure_of_each_call_is_reported_for_its_findings() {
             let updated = stage.update_findings(&ids, Workflow::Resolved).await;
             assert_eq!(updated.len(), 3);
             for UpdatedFinding { result, .. } in &updated {
-                let as_told = match result {
+                let as_expected = match result {
                     UpdateResult::Later(why) => passes && why.contains(operation),
                     UpdateResult::Refused(why) => !passes && why.contains(operation),
                     UpdateResult::Written { .. }
                     | UpdateResult::Kept { .. }
                     | UpdateResult::NotFound => false,
                 };
-                assert!(as_told, "{operation} {effect:?}: {result:?}");
+                assert!(as_expected, "{operation} {effect:?}: {result:?}");
             }
             stage.world.organization.clear_faults();
             stage.world.organization.advance(SignedDuration::from_secs(60));
