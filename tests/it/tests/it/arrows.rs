@@ -2,6 +2,7 @@
 //! ARCHITECTURE.md, and what pure crates may not bring in.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
