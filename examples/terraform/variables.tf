@@ -59,7 +59,7 @@ variable "operator_role" {
 }
 
 variable "alarm_email" {
-  description = "Who is told of alarms; empty where the alarms' topics are subscribed otherwise"
+  description = "Who is notified of alarms; empty where the alarms' topics are subscribed otherwise"
   type        = string
   default     = ""
 }

@@ -251,7 +251,7 @@ fn what_waits_is_a_fault_after_ten_minutes_and_what_is_no_event_always() {
 
 #[test]
 fn a_response_s_record_is_compared_with_what_was_recorded_of_it() {
-    let id = ResponseId::of("arn:aws:ec2:a:1:instance/i-1", "root/rule", 1);
+    let id: ResponseId = "r-0123456789abcdef".parse().unwrap();
     let record = |revision: u64, state: &str| {
         format!(r#"{{"revision":{revision},"state":"{state}","updated":"2026-01-03T10:00:00Z"}}"#)
     };

@@ -104,7 +104,7 @@ pub fn write_outcome(out: &mut impl Write, outcome: &TargetOutcome) -> std::io::
     match &outcome.response {
         // Nothing of it is recorded: the id is of a response that there is not.
         Some(response) if outcome.disposition == Disposition::Planned => {
-            writeln!(out, "  rule      {}", response.rule)?;
+            writeln!(out, "  rule      {}", response.key)?;
             write_each_step(out, response)
         }
         Some(response) => write_steps(out, response),
@@ -114,7 +114,7 @@ pub fn write_outcome(out: &mut impl Write, outcome: &TargetOutcome) -> std::io::
 
 /// Writes the rule and the steps of a response for people.
 pub fn write_steps(out: &mut impl Write, response: &Response) -> std::io::Result<()> {
-    writeln!(out, "  rule      {}", response.rule)?;
+    writeln!(out, "  rule      {}", response.key)?;
     writeln!(out, "  response  {} ({})", response.id, response.state)?;
     write_each_step(out, response)
 }

@@ -12,7 +12,8 @@ use super::respond::write_steps;
 use super::{Failure, Output, engine};
 use firebreak_engine::Engine;
 use firebreak_response::record::{
-    Approval, ApprovalAnswer, ApprovalDecision, Drift, Response, ResponseId, State, StepState, Undo,
+    Approval, ApprovalAnswer, ApprovalDecision, Drift, Response, ResponseId, State, StepState,
+    Undo, UndoCause,
 };
 
 /// What to do with responses.
@@ -153,7 +154,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
                 (None, None) => engine.suppression_after_undo(),
             };
             let request = Undo {
-                by: engine.caller().await?,
+                cause: UndoCause::Person(engine.caller().await?),
                 step: step.clone(),
                 drift: if *force_drift { Drift::Overwrite } else { Drift::Leave },
                 suppress_until: until(&engine, suppress)?,
@@ -230,7 +231,7 @@ fn list(out: &mut impl Write, responses: &[Response], output: Output) -> Result<
             response.resource.account.to_string(),
             response.resource.arn(),
             response.finding.kind.clone(),
-            response.rule.clone(),
+            response.key.to_string(),
         ]);
     }
     writeln!(out, "{table}")?;
@@ -262,7 +263,7 @@ fn show(out: &mut impl Write, response: &Response, output: Output) -> Result<(),
         write_approval(out, response, approval)?;
     }
     if let Some(undo) = &response.undo {
-        writeln!(out, "  undo requested by {}", undo.by)?;
+        writeln!(out, "  undo requested by {}", undo.cause)?;
         if let Some(until) = undo.suppress_until {
             writeln!(out, "  suppress  until {}", seconds(until))?;
         }

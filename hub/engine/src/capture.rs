@@ -13,15 +13,15 @@ use futures::future::join_all;
 use tracing::instrument;
 
 use super::Engine;
-use super::dedup::{next_response, target_key};
 use super::execute::find;
 use firebreak_aws::error::HubError;
 use firebreak_aws::sessions::Purpose;
 use firebreak_model::finding::Finding;
 use firebreak_model::organization::Place;
 use firebreak_policy::{ActionCall, Decision, Policy, Tags, with_response};
+use firebreak_response::dedup::{next_epoch, target_key};
 use firebreak_response::plan;
-use firebreak_response::record::{FindingSummary, Response, StepState};
+use firebreak_response::record::{FindingSummary, Response, ResponseId, StepState};
 use firebreak_response::target::TargetState;
 
 /// What a decision is made by: the policy, the account's place, and what was
@@ -64,11 +64,9 @@ impl Engine {
         decision: &Decision,
         at: At<'_>,
     ) -> Vec<plan::CapturedCall> {
-        let Some(rule) = target_key(decision, finding, target_state).filter(|_| decision.acts())
-        else {
-            return Vec::new();
-        };
-        let (id, _) = next_response(target_state, resource, &rule);
+        let key = target_key(decision, finding, target_state, actions::catalog());
+        let Some(key) = key.filter(|_| decision.acts()) else { return Vec::new() };
+        let id = ResponseId::of(&resource.arn(), &key, next_epoch(target_state, &key));
         let calls: Vec<ActionCall> = decision
             .actions
             .iter()

@@ -11,8 +11,6 @@
 //! ProductArn. OCSF's GuardDuty findings carry GuardDuty's id and are confirmed
 //! there.
 
-use std::collections::BTreeMap;
-
 use firebreak_model::digest::sha256_hex;
 use firebreak_model::resource::Region;
 use firebreak_spoke::actions;
@@ -28,10 +26,9 @@ use firebreak_aws::store::Written;
 use firebreak_intake::{Form, GUARDDUTY};
 use firebreak_model::finding::{Finding, SecurityHubId, Target};
 use firebreak_policy::Decision;
-use firebreak_response::audit_event::{AuditEvent, AuditKind};
-use firebreak_response::outbox::OutboxItem;
 use firebreak_response::record::State;
-use firebreak_response::target::TargetEntry;
+use firebreak_response::target::{Findings, KeySubject, TargetKey};
+use firebreak_response::transition::Transition;
 
 /// For how long after its last update a finding may be unknown to its service:
 /// services send the event before every one of their replicas has the finding. It has to be
@@ -149,48 +146,37 @@ impl Engine {
         &self,
         context: TargetContext<'_>,
         assessment: &Assessment,
-        (rule, why): (&str, &str),
+        (key, why): (&TargetKey, &str),
         run: Run,
     ) -> Result<Option<TargetOutcome>, HubError> {
         let TargetContext { finding, target, target_state, .. } = context;
         let reason = format!("not confirmed: {why}");
         // Under the finding's own id, the real finding would count as handled.
-        let rule = format!("{rule}#unconfirmed");
+        let key = TargetKey { subject: KeySubject::Unconfirmed, ..key.clone() };
         let recorded_as = format!("{}#{}", finding.id, digest(finding));
-        let existing = target_state.entries.get(&rule);
+        let existing = target_state.entries.get(&key);
         if existing.is_some_and(|entry| entry.findings.contains_key(&recorded_as)) {
             let reason = format!("nothing new: {reason}");
             return Ok(Some(context.finished(assessment, Disposition::Repeat, reason)));
         }
-        let new_response = NewResponse { state: State::Refused, reason, rule, steps: Vec::new() };
-        let mut response = self.new_record(context, assessment, new_response);
-        response.finding.security_hub = None;
-        let reason = response.reason.clone();
+        // Security Hub's finding with this id is another one: it is not updated.
+        let unknown = Finding { security_hub: None, ..finding.clone() };
+        let findings = Findings::from([(recorded_as, finding.updated_at)]);
+        let new_response =
+            NewResponse { state: State::Refused, reason, key, steps: Vec::new(), findings };
+        let opened = self.open(context, assessment, &unknown, new_response);
+        let reason = opened.record.response.reason.clone();
         if run == Run::Plan {
             let mut outcome = context.finished(assessment, Disposition::Planned, reason);
-            outcome.response = Some(response);
+            outcome.response = Some(opened.record.response);
             return Ok(Some(outcome));
         }
-        let entry = TargetEntry {
-            response: response.id.clone(),
-            epoch: response.epoch,
-            state: response.state,
-            lease_until: None,
-            waiting: false,
-            findings: BTreeMap::from([(recorded_as, finding.updated_at)]),
-        };
-        let now = self.now();
-        let event = AuditEvent {
-            finding_updated: finding.updated_at,
-            ..AuditEvent::of(AuditKind::Decided, &response, context.by, &reason)
-        };
-        let outbox_items = OutboxItem::of(&response, &self.channels, now);
-        let commit =
-            self.store.commit(now).claim(target_state, &response, &entry)?.event(&event)?;
-        match commit.send(&outbox_items)?.write().await? {
+        match self.store.commit(self.now()).transition(&opened)?.write().await? {
             Written::Yes => {}
             Written::Lost | Written::Spent => return Ok(None),
         }
+        let Transition { record, outbox: outbox_items, .. } = opened;
+        let response = record.response;
         error!(
             response.id = %response.id, finding.id = %finding.id,
             account.id = %target.resource.account,

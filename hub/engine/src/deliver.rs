@@ -386,7 +386,7 @@ impl Engine {
                 Vec::new()
             }
         };
-        let written = async { self.store.commit(now).event(&event)?.send(&notices)?.write().await };
+        let written = async { self.store.commit(now).audited(&event, &notices)?.write().await };
         if let Err(error) = written.await {
             error!(response.id = %item.response, "and it could not be recorded: {error}");
         }

@@ -1,36 +1,31 @@
 //! Handles one target of a finding that has no response yet: assesses it, claims
 //! it, and executes the plan if policy says so.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use firebreak_aws::error::HubError;
+use firebreak_aws::store::{Counter, Written};
+use firebreak_model::finding::{Finding, Target};
+use firebreak_model::organization::Place;
 use firebreak_model::resource::AccountId;
+use firebreak_policy::Mode;
+use firebreak_response::audit_event::{AuditEvent, AuditKind};
+use firebreak_response::dedup::{initial_state, next_epoch, target_key};
+use firebreak_response::notice::Notice;
+use firebreak_response::outbox::OutboxItem;
+use firebreak_response::plan;
+use firebreak_response::record::{Response, SiblingTargets, State, Step};
+use firebreak_response::target::{Findings, KeySubject, TargetEntry, TargetKey, TargetState};
+use firebreak_response::transition::{
+    self, AddedFinding, Event, MAX_FINDINGS, Opening, Record, Transition,
+};
 use firebreak_spoke::actions;
 use jiff::Timestamp;
 use tracing::{Instrument, info, info_span, instrument, warn};
 
 use super::Engine;
 use super::assess::Assessment;
-use super::dedup::{has_too_many_entries, initial_state, next_response, target_key};
 use super::outcome::{BudgetLeft, Disposition, Run, TargetOutcome, outcome};
-use super::undo::may_have_changed;
-use firebreak_aws::error::HubError;
-use firebreak_aws::store::{Counter, Written};
-use firebreak_model::finding::{Finding, Target};
-use firebreak_model::organization::Place;
-use firebreak_policy::{Mode, Window};
-use firebreak_response::audit_event::{AuditEvent, AuditKind};
-use firebreak_response::notice::Notice;
-use firebreak_response::outbox::{Channel, OutboxItem};
-use firebreak_response::plan;
-use firebreak_response::record::{
-    Approval, FORMAT, FindingSummary, MAX_SIBLING_FINDINGS, Response, SiblingTargets, State, Step,
-};
-use firebreak_response::target::{TargetEntry, TargetState};
-
-/// How many findings one response keeps at most: records have a size limit.
-/// Further findings are not updated in Security Hub by this response.
-const MAX_FINDINGS: usize = 500;
 
 /// How old the reading of pauses may be when a response begins.
 const MAX_AGE_OF_PAUSES: Duration = Duration::from_secs(2);
@@ -39,8 +34,9 @@ const MAX_AGE_OF_PAUSES: Duration = Duration::from_secs(2);
 pub(super) struct NewResponse {
     pub(super) state: State,
     pub(super) reason: String,
-    pub(super) rule: String,
+    pub(super) key: TargetKey,
     pub(super) steps: Vec<Step>,
+    pub(super) findings: Findings,
 }
 
 /// The target that is being handled, with its finding, place and state.
@@ -92,18 +88,18 @@ impl Engine {
         );
         let mut assessment = assessment?;
         let decision = &assessment.decision;
-        let Some(rule) = target_key(decision, finding, target_state) else {
+        let Some(key) = target_key(decision, finding, target_state, actions::catalog()) else {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);
         };
         if let Some(why) = assessment.unconfirmed.clone() {
-            return Box::pin(self.record_unconfirmed(context, &assessment, (&rule, &why), run))
+            return Box::pin(self.record_unconfirmed(context, &assessment, (&key, &why), run))
                 .await;
         }
         let steps = plan::steps(std::mem::take(&mut assessment.observed), actions::catalog());
         if run == Run::Act
             && decision.mode == Mode::Auto
             && assessment.not_covered.is_none()
-            && let Some(entry) = target_state.entries.get(&rule)
+            && let Some(entry) = target_state.entries.get(&key)
             && matches!(entry.state, State::Failed | State::PartiallyContained)
             && let Some(again) =
                 Box::pin(self.retry_failed(finding, target, entry.clone(), &steps, received))
@@ -111,23 +107,23 @@ impl Engine {
         {
             return Ok(Some(again));
         }
-        if let Some(entry) = target_state.entries.get(&rule)
+        if let Some(entry) = target_state.entries.get(&key)
             && entry.state == State::Failed
             && decision.acts()
             && self.is_half_changed(entry).await?
         {
             // A new plan would record our own half-made change as the original state.
-            return self.join_existing(context, &assessment, (&rule, entry), run).await;
+            return self.join_existing(context, &assessment, entry, run).await;
         }
-        if let Some(entry) = target_state.entries.get(&rule)
+        if let Some(entry) = target_state.entries.get(&key)
             && (entry.state.may_have_changed_resource() || entry.state == State::AwaitingApproval)
             && decision.acts()
         {
-            return Box::pin(self.join_existing(context, &assessment, (&rule, entry), run)).await;
+            return Box::pin(self.join_existing(context, &assessment, entry, run)).await;
         }
         let new_response = match &assessment.not_covered {
             Some(why) => Some((State::Refused, format!("not covered: {why}"))),
-            None if has_too_many_entries(decision, finding, target_state) => {
+            None if key.subject == KeySubject::TooMany => {
                 let why = "too many responses to single findings stand on this target already";
                 Some((State::Refused, why.to_owned()))
             }
@@ -136,7 +132,7 @@ impl Engine {
         let Some((state, reason)) = new_response else {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);
         };
-        if let Some(entry) = target_state.entries.get(&rule)
+        if let Some(entry) = target_state.entries.get(&key)
             && entry.state == state
             && matches!(state, State::Observed | State::Refused)
         {
@@ -146,25 +142,26 @@ impl Engine {
             }
             // Another finding that says the same of the target.
             if entry.findings.len() < MAX_FINDINGS && assessment.not_covered.is_none() {
-                return Box::pin(self.join_existing(context, &assessment, (&rule, entry), run))
-                    .await;
+                return Box::pin(self.join_existing(context, &assessment, entry, run)).await;
             }
         }
-        let response =
-            self.new_record(context, &assessment, NewResponse { state, reason, rule, steps });
+        let findings = Findings::from([(finding.id.clone(), finding.updated_at)]);
+        let new_response = NewResponse { state, reason, key, steps, findings };
+        let opened = self.open(context, &assessment, finding, new_response);
         if run == Run::Plan {
+            let response = opened.record.response;
             let reason = response.reason.clone();
             let mut outcome = context.finished(&assessment, Disposition::Planned, reason);
             outcome.response = Some(response);
             return Ok(Some(outcome));
         }
-        Box::pin(self.claim_and_execute(context, &assessment, response, received)).await
+        Box::pin(self.claim_and_execute(context, &assessment, opened, received)).await
     }
 
     /// Whether a response that failed may have left half a change behind.
     async fn is_half_changed(&self, entry: &TargetEntry) -> Result<bool, HubError> {
         let response = self.load(&entry.response).await?;
-        Ok(response.undo.is_none() && response.steps.iter().any(may_have_changed))
+        Ok(response.undo.is_none() && response.steps.iter().any(Step::may_have_changed))
     }
 
     /// Stores where an account is, for the hub's other processes.
@@ -200,7 +197,7 @@ impl Engine {
         &self,
         context: TargetContext<'_>,
         assessment: &Assessment,
-        (rule, entry): (&str, &TargetEntry),
+        entry: &TargetEntry,
         run: Run,
     ) -> Result<Option<TargetOutcome>, HubError> {
         let finding = context.finding;
@@ -210,46 +207,20 @@ impl Engine {
         if run == Run::Plan {
             return Ok(Some(outcome));
         }
-        let mut entry = entry.clone();
-        if entry.findings.len() >= MAX_FINDINGS {
-            // If the oldest is ever delivered again, it is decided again and joins this
-            // response.
-            let oldest = entry.findings.iter().min_by_key(|(_, updated)| **updated);
-            let oldest = oldest.map(|(id, _)| id.clone());
-            entry.findings.retain(|id, _| Some(id) != oldest.as_ref());
-        }
-        entry.findings.insert(finding.id.clone(), finding.updated_at);
-        let mut response = self.load(&entry.response).await?;
-        let new = finding.security_hub.clone();
-        let new = new.filter(|id| response.security_hub_ids().all(|known| known != id));
-        let new = new.filter(|_| response.further_findings.len() < MAX_FINDINGS);
-        // Without its other targets on record it could be marked resolved too early.
-        let beside = SiblingTargets::of(finding, context.target);
-        let new =
-            new.filter(|_| beside.is_none() || response.siblings.len() < MAX_SIBLING_FINDINGS);
-        let now = self.now();
-        let commit =
-            self.store.commit(now).event(&self.decision_event(context, assessment, &reason))?;
-        let (commit, outbox_items) = if let Some(id) = new {
-            response.further_findings.push(id);
-            response.siblings.extend(beside);
-            response.revision += 1;
-            response.updated = now;
-            // Security Hub gets one more finding; people have had the notice already.
-            let outbox_items = OutboxItem::of(&response, &[Channel::SecurityHub], now);
-            let arn = context.target.resource.arn();
-            let commit =
-                commit.note(context.target_state, &arn, rule, &entry)?.record(&response)?;
-            (commit.send(&outbox_items)?, outbox_items)
-        } else {
-            let arn = context.target.resource.arn();
-            (commit.note(context.target_state, &arn, rule, &entry)?, Vec::new())
-        };
-        if commit.write().await? != Written::Yes {
-            return Ok(None);
-        }
+        let response = self.load(&entry.response).await?;
+        let record = Record { response, findings: entry.findings.clone() };
+        let event = Event::FindingAdded(AddedFinding {
+            id: finding.id.clone(),
+            updated_at: finding.updated_at,
+            security_hub: finding.security_hub.clone(),
+            siblings: SiblingTargets::of(finding, context.target),
+            decided: self.decision_event(context, assessment, &reason),
+            target_revision: context.target_state.revision,
+        });
+        let Some(added) = self.try_apply(&record, event).await? else { return Ok(None) };
+        let response = added.record.response;
         (outcome.written_back, outcome.undelivered) =
-            Box::pin(self.deliver_outbox(&response, outbox_items)).await;
+            Box::pin(self.deliver_outbox(&response, added.outbox)).await;
         outcome.response = Some(response);
         Ok(Some(outcome))
     }
@@ -259,38 +230,21 @@ impl Engine {
         &self,
         context: TargetContext<'_>,
         assessment: &Assessment,
-        response: Response,
+        opened: Transition,
         received: tokio::time::Instant,
     ) -> Result<Option<TargetOutcome>, HubError> {
         let (finding, resource) = (context.finding, &context.target.resource);
-        let mut entry = TargetEntry {
-            response: response.id.clone(),
-            epoch: response.epoch,
-            state: response.state,
-            lease_until: response.lease_until,
-            waiting: false,
-            findings: BTreeMap::from([(finding.id.clone(), finding.updated_at)]),
-        };
-        let now = self.now();
-        let event = AuditEvent {
-            finding_updated: finding.updated_at,
-            ..AuditEvent::of(AuditKind::Decided, &response, context.by, &response.reason)
-        };
-        let outbox_items = OutboxItem::of(&response, &self.channels, now);
-        let mut commit = self
-            .store
-            .commit(now)
-            .claim(context.target_state, &response, &entry)?
-            .event(&event)?
-            .send(&outbox_items)?;
+        let response = &opened.record.response;
+        let now = response.created;
+        let mut commit = self.store.commit(now).transition(&opened)?;
         if response.state == State::Running {
             commit = commit.draw(&assessment.counters)?;
         }
         let mut tripped = Vec::new();
         if let Some(spent) = assessment.spent.as_ref().filter(|spent| !spent.is_told(now)) {
             let (budget, key) = (&spent.draw.budget, spent.draw.key.as_str());
-            let notice = Notice::budget_spent(budget, key, spent.frees_at(now), &response);
-            tripped = OutboxItem::notices(&response, &notice, &self.channels, now);
+            let notice = Notice::budget_spent(budget, key, spent.frees_at(now), response);
+            tripped = OutboxItem::notices(response, &notice, &self.channels, now);
             commit = commit.trip(spent, &tripped)?;
         }
         let span = info_span!("claim", response.id = %response.id);
@@ -298,14 +252,14 @@ impl Engine {
         // A pause that began during the assessment counts.
         if response.state == State::Running
             && received.elapsed() > MAX_AGE_OF_PAUSES
-            && self.is_paused(&response).await?
+            && self.is_paused(response).await?
         {
             return Ok(None);
         }
         // The session is opened concurrently with the claim; if the claim is lost it is
         // not used.
         let (claimed, session) = if response.state == State::Running {
-            futures::join!(claim, self.changing_session(&response))
+            futures::join!(claim, self.changing_session(response))
         } else {
             (claim.await, Ok(None))
         };
@@ -318,13 +272,14 @@ impl Engine {
             None => Disposition::Responded,
         };
         let mut outcome = context.finished(assessment, disposition, response.reason.clone());
-        let (response, outbox_items) = if response.state == State::Running {
-            let execution = Box::pin(self.execute(response, &mut entry, session, received)).await?;
+        let Transition { record, outbox, .. } = opened;
+        let (response, outbox_items) = if record.response.state == State::Running {
+            let execution = Box::pin(self.execute(record, session, received)).await?;
             outcome.contained_after = execution.contained_after;
-            outcome.reason.clone_from(&execution.response.reason);
-            (execution.response, execution.outbox_items)
+            outcome.reason.clone_from(&execution.response().reason);
+            (execution.record.response, execution.outbox_items)
         } else {
-            (response, outbox_items)
+            (record.response, outbox)
         };
         info!(
             response.id = %response.id, finding.id = %finding.id, account.id = %resource.account,
@@ -338,56 +293,33 @@ impl Engine {
         Ok(Some(outcome))
     }
 
-    /// The record of a new response, as it is written before anything changes.
-    pub(super) fn new_record(
+    /// A new response, as it is written before anything changes. `finding` is what it
+    /// keeps of the finding.
+    pub(super) fn open(
         &self,
         context: TargetContext<'_>,
         assessment: &Assessment,
+        finding: &Finding,
         new_response: NewResponse,
-    ) -> Response {
-        let NewResponse { state, reason, rule, steps } = new_response;
-        let TargetContext { finding, target, place, target_state, .. } = context;
-        let decision = &assessment.decision;
-        let now = self.now();
-        let (id, epoch) = next_response(target_state, &target.resource, &rule);
-        let approval = (state == State::AwaitingApproval).then(|| Approval {
-            cause: assessment.cause,
-            within: decision.approve.within.map(Window::duration),
-            otherwise: decision.approve.otherwise,
-            approvers: decision.approve.approvers.clone(),
-            draws: decision.draws(place),
-            answer: None,
-        });
-        let lease_until = (state == State::Running).then(|| now + self.settings.lease);
-        let within = approval.as_ref().and_then(|approval| approval.within);
-        Response {
-            format: FORMAT,
-            id,
-            revision: 1,
+    ) -> Transition {
+        let NewResponse { state, reason, key, steps, findings } = new_response;
+        let TargetContext { target, place, target_state, by, .. } = context;
+        let opening = Opening {
+            finding,
+            target,
+            place,
+            decision: &assessment.decision,
+            policy_version: assessment.policy_version,
+            epoch: next_epoch(target_state, &key),
+            key,
             state,
             reason,
-            resource: target.resource.clone(),
-            ou_path: place.ou_path.clone(),
-            finding: FindingSummary::of(finding),
-            rule,
-            epoch,
             steps,
-            created: now,
-            updated: now,
-            lease_until,
-            expires: decision.expires.map(Window::duration),
-            ends: None,
-            due: lease_until.or(within.map(|within| now + within)),
-            waiting: None,
-            tries: 0,
-            began: (state == State::Running).then_some(now),
-            containment_reported: false,
-            policy_version: Some(assessment.policy_version),
-            further_findings: Vec::new(),
-            siblings: SiblingTargets::of(finding, target).into_iter().collect(),
-            approval,
-            undo: None,
-        }
+            cause: assessment.cause,
+            findings,
+            target_revision: target_state.revision,
+        };
+        transition::open(opening, &self.context(by))
     }
 
     /// A decision that opens no response, for the record.

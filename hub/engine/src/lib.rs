@@ -17,8 +17,8 @@
 mod approve;
 mod assess;
 mod capture;
+mod commit;
 mod confirm;
-mod dedup;
 mod deliver;
 mod execute;
 mod handle_target;
@@ -41,7 +41,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
 use tracing::{info, instrument, warn};
 
-use self::dedup::{PriorResponse, prior_response, skip_reason, suppressed_until};
 pub use self::deliver::Delivery;
 use self::outcome::outcome;
 pub use self::outcome::{BudgetLeft, Disposition, Run, TargetOutcome};
@@ -60,6 +59,7 @@ use firebreak_aws::sessions::Sessions;
 use firebreak_aws::settings::Settings;
 use firebreak_aws::store::Store;
 use firebreak_model::finding::{Finding, Target};
+use firebreak_response::dedup::{PriorResponse, prior_response, skip_reason, suppressed_until};
 use firebreak_response::outbox::Channel;
 use firebreak_response::record::{Response, ResponseId};
 
@@ -174,9 +174,9 @@ impl Engine {
                         return Ok(outcome(finding, resource, Disposition::Suppressed, reason));
                     }
                 }
-                PriorResponse::Handled { rule, entry } => {
+                PriorResponse::Handled { key, entry } => {
                     let reason = format!(
-                        "handled before: response `{}` of rule `{rule}` is {}",
+                        "handled before: response `{}` of rule `{key}` is {}",
                         entry.response, entry.state
                     );
                     let resource = Some(&target.resource);
@@ -187,9 +187,9 @@ impl Engine {
                         "response `{response}` is running on this target"
                     )));
                 }
-                PriorResponse::Abandoned { rule, entry } if run == Run::Act => {
+                PriorResponse::Abandoned { key, entry } if run == Run::Act => {
                     let answered = entry.findings.contains_key(&finding.id);
-                    info!(response.id = %entry.response, "the worker of `{rule}` stopped");
+                    info!(response.id = %entry.response, "the worker of `{key}` stopped");
                     let outcome =
                         Box::pin(self.recover_for_finding(finding, target, entry, received))
                             .await?;

@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use super::Engine;
 use firebreak_aws::error::HubError;
-use firebreak_aws::store::Written;
 use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_response::record::{Response, ResponseId, State, Suppression};
-use firebreak_response::target::TargetEntry;
+use firebreak_response::transition::{Event, Record};
 
 impl Engine {
     /// Suppresses further findings of a response's type on its target. What is
@@ -49,35 +48,25 @@ impl Engine {
         let arn = response.resource.arn();
         self.store.set_suppression(&arn, &response.finding.kind, None).await?;
         let target_state = self.store.target(&arn, &response.resource.account).await?;
-        let entry = target_state.entries.get(&response.rule).filter(|it| it.response == *id);
-        let over = |it: &&TargetEntry| match it.state {
-            State::Undone | State::Denied => true,
-            State::Observed
-            | State::Refused
-            | State::AwaitingApproval
-            | State::Running
-            | State::Contained
-            | State::Completed
-            | State::PartiallyContained
-            | State::Failed
-            | State::Undoing
-            | State::Expired => false,
-        };
-        if let Some(entry) = entry.filter(over) {
-            let mut entry = entry.clone();
-            entry.findings.clear();
-            let commit =
-                self.store.commit(self.now()).note(&target_state, &arn, &response.rule, &entry)?;
-            if commit.write().await? != Written::Yes {
+        let entry = target_state.entries.get(&response.key).filter(|it| it.response == *id);
+        let findings = entry.map(|entry| entry.findings.clone()).unwrap_or_default();
+        let (by, target_revision) = (self.caller().await?, target_state.revision);
+        let record = Record { response, findings };
+        if entry.is_some_and(|entry| matches!(entry.state, State::Undone | State::Denied)) {
+            let event = Event::Released { by, target_revision };
+            if self.try_apply(&record, event).await?.is_none() {
                 return Err(HubError::Transient(format!(
                     "the state of `{arn}` changed meanwhile; release `{id}` again"
                 )));
             }
+            return Ok(record.response);
         }
-        let (by, now) = (self.caller().await?, self.now());
-        let detail = format!("{} is handled again", response.finding.kind);
-        let event =
-            AuditEvent { at: now, ..AuditEvent::of(AuditKind::Released, &response, &by, &detail) };
+        let response = record.response;
+        let detail = format!("findings of type {} are handled again", response.finding.kind);
+        let event = AuditEvent {
+            at: self.now(),
+            ..AuditEvent::of(AuditKind::Released, &response, &by, &detail)
+        };
         self.store.write_event(&event).await?;
         Ok(response)
     }

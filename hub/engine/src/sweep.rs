@@ -10,22 +10,16 @@ use jiff::SignedDuration;
 use tokio::time::timeout_at;
 use tracing::{error, warn};
 
-use super::approve::POLICY;
-use super::execute::lease_lost;
-use super::undo::EXPIRY;
+use super::execute::Execution;
 use super::{Delivery, Engine};
 use firebreak_aws::deadline::HAND_BACK;
 use firebreak_aws::error::HubError;
-use firebreak_aws::store::Written;
 use firebreak_policy::{Mode, Otherwise, Tags};
-use firebreak_response::audit_event::{AuditEvent, AuditKind};
-use firebreak_response::notice::Notice;
-use firebreak_response::outbox::OutboxItem;
 use firebreak_response::pauses;
 use firebreak_response::record::{
-    ApprovalAnswer, ApprovalDecision, Drift, Response, ResponseId, State, Undo,
+    ApprovalAnswer, ApprovalDecision, Approver, Drift, Response, ResponseId, State, Undo, UndoCause,
 };
-use firebreak_response::target::TargetEntry;
+use firebreak_response::transition::{Event, Record};
 
 /// How much of each kind is looked at in one go, and how much of it side by side.
 const AT_ONCE: usize = 100;
@@ -216,64 +210,56 @@ impl Engine {
 
     /// Recovers a response that a worker left or handed over.
     async fn recover_due(&self, response: Response) -> Result<Response, HubError> {
-        let entry = self.entry_of(&response).await?;
-        let execution =
-            Box::pin(self.recover(response, entry, tokio::time::Instant::now())).await?;
-        Box::pin(self.deliver_outbox(&execution.response, execution.outbox_items)).await;
-        Ok(execution.response)
+        let record = self.record_of(response).await?;
+        let execution = Box::pin(self.recover(record, tokio::time::Instant::now())).await?;
+        let Execution { record, outbox_items, .. } = execution;
+        Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;
+        Ok(record.response)
     }
 
     /// Undoes a response whose `expires` is over.
-    async fn expire(&self, mut response: Response) -> Result<Response, HubError> {
+    async fn expire(&self, response: Response) -> Result<Response, HubError> {
         if self.is_paused(&response).await? {
-            let mut entry = self.entry_of(&response).await?;
-            return self.postpone_due(&mut response, &mut entry).await;
+            return self.postpone(&self.record_of(response).await?).await;
         }
-        let request =
-            Undo { by: EXPIRY.to_owned(), step: None, drift: Drift::Leave, suppress_until: None };
+        let cause = UndoCause::Expiry;
+        let request = Undo { cause, step: None, drift: Drift::Leave, suppress_until: None };
         Box::pin(self.undo(&response.id, request)).await
     }
 
     /// Applies the policy's `otherwise` to a plan that nobody answered in time.
-    async fn approval_timed_out(&self, mut response: Response) -> Result<Response, HubError> {
-        let mut entry = self.entry_of(&response).await?;
+    async fn approval_timed_out(&self, response: Response) -> Result<Response, HubError> {
+        let record = self.record_of(response).await?;
+        let response = &record.response;
         let Some(approval) = response.approval.clone() else {
-            response.due = None;
-            return self.postpone_due(&mut response, &mut entry).await;
+            return self.postpone(&record).await;
         };
         let now = self.now();
         let within = approval.within.unwrap_or(RETRY_WHILE_PAUSED);
+        let remind = Event::Reminded { within };
         let answer = |verdict| ApprovalAnswer {
             verdict,
-            by: POLICY.to_owned(),
+            by: Approver::Policy,
             at: now,
             reason: Some(format!("nobody answered within {within:#}")),
         };
         match approval.otherwise {
-            Otherwise::Notify => self.ask_again(response, entry, within).await,
+            Otherwise::Notify => self.apply_and_deliver(&record, remind).await,
             Otherwise::Deny => {
-                self.answer_denied(&mut response, &mut entry, answer(ApprovalDecision::Denied))
-                    .await?;
-                Ok(response)
+                let answer = answer(ApprovalDecision::Denied);
+                self.apply_and_deliver(&record, Event::Denied { answer }).await
             }
-            Otherwise::Act if self.is_paused(&response).await? => {
-                self.postpone_due(&mut response, &mut entry).await
-            }
-            Otherwise::Act if self.needs_a_person(&response).await? => {
-                Box::pin(self.ask_again(response, entry, within)).await
+            Otherwise::Act if self.is_paused(response).await? => self.postpone(&record).await,
+            Otherwise::Act if self.needs_a_person(response).await? => {
+                Box::pin(self.apply_and_deliver(&record, remind)).await
             }
             Otherwise::Act => {
                 let counters = self.store.counters(&approval.draws).await?;
                 if counters.iter().any(|counter| counter.is_spent(now)) {
-                    return self.ask_again(response, entry, within).await;
+                    return self.apply_and_deliver(&record, remind).await;
                 }
-                Box::pin(self.execute_approved(
-                    response,
-                    entry,
-                    answer(ApprovalDecision::Approved),
-                    &counters,
-                ))
-                .await
+                let answer = answer(ApprovalDecision::Approved);
+                Box::pin(self.execute_approved(record, answer, &counters)).await
             }
         }
     }
@@ -287,68 +273,34 @@ impl Engine {
         Ok(forbids(Mode::Auto) && !forbids(Mode::Approve))
     }
 
-    /// Sends the approval request again.
-    async fn ask_again(
-        &self,
-        mut response: Response,
-        entry: TargetEntry,
-        within: SignedDuration,
-    ) -> Result<Response, HubError> {
-        let now = self.now();
-        response.revision += 1;
-        response.updated = now;
-        response.due = Some(now + within);
-        response.tries = response.tries.saturating_add(1);
-        let notice = Notice::approval_due(&response);
-        let outbox_items = OutboxItem::notices(&response, &notice, &self.channels, now);
-        let by = self.identity().await;
-        let why = format!("nobody answered within {within:#}: asked again");
-        let event = AuditEvent::of(AuditKind::StateChanged, &response, &by, &why);
-        let commit = self.store.commit(now).advance(&response, &entry)?.event(&event)?;
-        if commit.send(&outbox_items)?.write().await? != Written::Yes {
-            return Err(lease_lost(&response));
-        }
-        Box::pin(self.deliver_outbox(&response, outbox_items)).await;
-        Ok(response)
-    }
-
-    /// Postpones the response, and changes nothing else.
-    async fn postpone_due(
-        &self,
-        response: &mut Response,
-        entry: &mut TargetEntry,
-    ) -> Result<Response, HubError> {
-        let now = self.now();
-        response.revision += 1;
-        response.due = response.due.map(|_| now + RETRY_WHILE_PAUSED);
-        let commit = self.store.commit(now).advance(response, entry)?;
-        if commit.write().await? != Written::Yes {
-            return Err(lease_lost(response));
-        }
-        Ok(response.clone())
+    /// Leaves what is paused to a later sweep.
+    async fn postpone(&self, record: &Record) -> Result<Response, HubError> {
+        let event = Event::Postponed { by: RETRY_WHILE_PAUSED };
+        Ok(self.apply(record, event).await?.record.response)
     }
 
     /// Whether a pause covers this response.
     pub(super) async fn is_paused(&self, response: &Response) -> Result<bool, HubError> {
         let pauses = self.store.pauses().await?;
-        let paused = pauses.paused(&response.place(), Some(&response.rule), self.now());
+        let paused = pauses.paused(&response.place(), Some(&response.key.rule), self.now());
         if let Some((scope, pause)) = paused {
             tracing::info!(response.id = %response.id, "waits: {}", pauses::describe(scope, pause));
         }
         Ok(paused.is_some())
     }
 
-    /// The entry of a response that is the latest of its rule and target.
-    pub(super) async fn entry_of(&self, response: &Response) -> Result<TargetEntry, HubError> {
+    /// A response with the findings that it covers; it has to be the latest under its
+    /// key at its target.
+    pub(super) async fn record_of(&self, response: Response) -> Result<Record, HubError> {
         let (id, arn) = (&response.id, response.resource.arn());
         let mut target = self.store.target(&arn, &response.resource.account).await?;
-        target.entries.remove(&response.rule).filter(|entry| entry.response == *id).ok_or_else(
-            || {
-                HubError::Refused(format!(
-                    "response `{id}` is not the latest of rule `{}` on `{arn}`",
-                    response.rule
-                ))
-            },
-        )
+        let entry = target.entries.remove(&response.key).filter(|entry| entry.response == *id);
+        let Some(entry) = entry else {
+            return Err(HubError::Refused(format!(
+                "response `{id}` is not the latest of rule `{}` on `{arn}`; undo the latest first",
+                response.key
+            )));
+        };
+        Ok(Record { response, findings: entry.findings })
     }
 }

@@ -120,7 +120,7 @@ impl AuditEvent {
             finding: Some(response.finding.id.clone()),
             finding_type: Some(response.finding.kind.clone()),
             target: Some(response.resource.arn()),
-            rule: Some(response.rule.clone()),
+            rule: Some(response.key.to_string()),
             policy_version: response.policy_version,
             response: Some(response.id.clone()),
             revision,

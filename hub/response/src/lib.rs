@@ -3,6 +3,8 @@
 //! values out; no clock, network or globals.
 
 pub mod audit_event;
+mod backoff;
+pub mod dedup;
 pub mod notice;
 pub mod outbox;
 pub mod pauses;
@@ -10,3 +12,4 @@ pub mod plan;
 pub mod record;
 pub mod status;
 pub mod target;
+pub mod transition;

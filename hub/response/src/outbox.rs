@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::backoff::wait_after;
 use crate::notice::Notice;
 use crate::record::{ApprovalCause, Response, ResponseId, State};
 use crate::status;
@@ -155,8 +156,7 @@ impl OutboxItem {
     /// When it is tried again after having failed at `now`: each wait is twice
     /// the one before, from 15 seconds to 10 minutes.
     pub fn again_at(&self, now: Timestamp) -> Timestamp {
-        let seconds = 15_i64.saturating_mul(1 << self.tries.min(6)).min(600);
-        now + SignedDuration::from_secs(seconds)
+        now + wait_after(self.tries)
     }
 }
 

@@ -4,7 +4,7 @@ use firebreak_model::action::{ActionCatalog, CapturedState, Phase};
 use firebreak_model::error::{ActionError, ErrorKind};
 use serde_json::Value;
 
-use crate::record::{Step, StepState};
+use crate::record::{PriorState, Step, StepState};
 use firebreak_policy::ActionCall;
 
 /// One action of a decision with what reading the prior state gave.
@@ -42,7 +42,7 @@ fn step((call, observation): CapturedCall, actions: ActionCatalog) -> Step {
     };
     match observation {
         Ok(CapturedState { prior, changes }) => {
-            planned(prior, changes, StepState::Planned, String::new())
+            planned(PriorState::Captured(prior), changes, StepState::Planned, String::new())
         }
         Err(error) => {
             let state = match error.kind {
@@ -53,7 +53,7 @@ fn step((call, observation): CapturedCall, actions: ActionCatalog) -> Step {
                     StepState::Failed
                 }
             };
-            planned(Value::Null, Vec::new(), state, error.to_string())
+            planned(PriorState::NotCaptured, Vec::new(), state, error.to_string())
         }
     }
 }

@@ -2,6 +2,7 @@
 //! paused, and where its account is. Pure; `firebreak-aws` stores it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use firebreak_model::organization::OuPath;
 use jiff::Timestamp;
@@ -10,23 +11,95 @@ use serde::{Deserialize, Serialize};
 use crate::pauses::Pauses;
 use crate::record::{ResponseId, State, Suppression};
 
-/// The entry of one rule in a target's state.
+/// Under which key a target's state keeps a response: one for each rule, and apart
+/// from it one for what the rule says about a single finding.
+///
+/// As text, `<attach>/<rule>`, and after a `#` what sets it apart; names of rules
+/// hold no `#`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct TargetKey {
+    /// The rule, `<attach>/<name>`; for a refusal before any rule, the guardrail.
+    pub rule: String,
+    /// Which of the rule's responses it is.
+    pub subject: KeySubject,
+}
+
+/// Which of a rule's responses on a target a key is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeySubject {
+    /// The one that covers all findings of the rule.
+    Rule,
+    /// The one for findings that name the same remote addresses, by their digest.
+    Addresses(String),
+    /// The refusal of all beyond the number of single findings that a target keeps.
+    TooMany,
+    /// The refusal of findings that their service did not confirm.
+    Unconfirmed,
+}
+
+const TOO_MANY: &str = "too-many";
+const UNCONFIRMED: &str = "unconfirmed";
+
+impl TargetKey {
+    /// The key of a rule's one response.
+    pub fn of_rule(rule: impl Into<String>) -> Self {
+        Self { rule: rule.into(), subject: KeySubject::Rule }
+    }
+}
+
+impl fmt::Display for TargetKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, subject } = self;
+        match subject {
+            KeySubject::Rule => formatter.write_str(rule),
+            KeySubject::Addresses(digest) => write!(formatter, "{rule}#{digest}"),
+            KeySubject::TooMany => write!(formatter, "{rule}#{TOO_MANY}"),
+            KeySubject::Unconfirmed => write!(formatter, "{rule}#{UNCONFIRMED}"),
+        }
+    }
+}
+
+impl From<String> for TargetKey {
+    fn from(text: String) -> Self {
+        let Some((rule, subject)) = text.split_once('#') else { return Self::of_rule(text) };
+        let subject = match subject {
+            TOO_MANY => KeySubject::TooMany,
+            UNCONFIRMED => KeySubject::Unconfirmed,
+            digest => KeySubject::Addresses(digest.to_owned()),
+        };
+        Self { rule: rule.to_owned(), subject }
+    }
+}
+
+impl From<TargetKey> for String {
+    fn from(key: TargetKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// The findings that a response covers, by id, each with the update that was seen last.
+pub type Findings = BTreeMap<String, Option<Timestamp>>;
+
+/// What a target's state says of one response. It follows from the record, see
+/// [`Record::entry`](crate::transition::Record::entry): nothing sets it by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetEntry {
-    /// Its latest response.
+    /// The latest response under its key.
     pub response: ResponseId,
     /// That response's epoch.
     pub epoch: u64,
     /// That response's state.
     pub state: State,
-    /// The end of the worker's lease.
+    /// The end of the worker's lease when the entry was written. Progress extends the
+    /// lease in the record alone, so the record decides once this time is over.
     pub lease_until: Option<Timestamp>,
-    /// Whether it runs, without a worker at it: what is left needs time, and
-    /// the sweep goes on with it.
+    /// Whether all that contains has ended and only the sweep continues: other
+    /// findings do not wait for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
-    /// The findings that it answers, each with the update that was seen last.
-    pub findings: BTreeMap<String, Option<Timestamp>>,
+    /// The findings that it covers.
+    pub findings: Findings,
 }
 
 /// The state of a target: its responses by rule, suppressions and pauses.
@@ -34,8 +107,8 @@ pub struct TargetEntry {
 pub struct TargetState {
     /// Counts the claims and the ends; 0 for a target never seen.
     pub revision: u64,
-    /// By rule, `<attach>/<rule>`.
-    pub entries: BTreeMap<String, TargetEntry>,
+    /// By key.
+    pub entries: BTreeMap<TargetKey, TargetEntry>,
     /// By finding type.
     pub suppressions: BTreeMap<String, Suppression>,
     /// What is paused in the organization at this moment.
@@ -51,4 +124,22 @@ pub struct StoredPlace {
     pub ou_path: OuPath,
     /// Until when it may be believed.
     pub until: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_was_written() {
+        for subject in [
+            KeySubject::Rule,
+            KeySubject::Addresses("0a1b2c3d".to_owned()),
+            KeySubject::TooMany,
+            KeySubject::Unconfirmed,
+        ] {
+            let key = TargetKey { rule: "r-ab12/act".to_owned(), subject };
+            assert_eq!(TargetKey::from(key.to_string()), key);
+        }
+    }
 }

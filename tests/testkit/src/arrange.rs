@@ -2,7 +2,7 @@
 
 use firebreak_demo::world::{Attack, Member};
 use firebreak_policy::{Policy, read_files};
-use firebreak_response::record::{Drift, Undo};
+use firebreak_response::record::{Drift, Undo, UndoCause};
 use firebreak_spoke::actions;
 use serde_json::Value;
 
@@ -29,5 +29,6 @@ pub fn finding_on(member: &Member, number: usize, kind: &str, resource: Value) -
 
 /// The whole of a response; drift is left alone, and nothing is suppressed.
 pub fn whole_undo() -> Undo {
-    Undo { by: "a test".to_owned(), step: None, drift: Drift::Leave, suppress_until: None }
+    let cause = UndoCause::Person("a test".to_owned());
+    Undo { cause, step: None, drift: Drift::Leave, suppress_until: None }
 }

@@ -44,7 +44,7 @@ pub fn doubled(world: &World, responses: &[Response]) -> Vec<String> {
     let mut done: BTreeMap<(String, String, String), &Response> = BTreeMap::new();
     for response in responses {
         for step in response.steps.iter().filter(|step| step.state == StepState::Done) {
-            let key = (response.resource.arn(), response.rule.clone(), step.action.clone());
+            let key = (response.resource.arn(), response.key.to_string(), step.action.clone());
             if let Some(other) = done.insert(key, response) {
                 let arn = response.resource.arn();
                 doubled.push(format!("{} of {arn}: {} and {}", step.action, other.id, response.id));

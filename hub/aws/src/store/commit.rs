@@ -8,13 +8,14 @@ use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use jiff::Timestamp;
 
-use super::target::RULE_PREFIX;
+use super::target::KEY_PREFIX;
 use super::{Counter, Store, Written, count, text, unbuilt, unreadable};
 use crate::error::{HubError, failed};
 use firebreak_response::audit_event::AuditEvent;
 use firebreak_response::outbox::OutboxItem;
 use firebreak_response::record::Response;
-use firebreak_response::target::{TargetEntry, TargetState};
+use firebreak_response::target::TargetEntry;
+use firebreak_response::transition::{Transition, Write};
 
 /// How often a transaction is tried that got in the way of another one, and
 /// how long the first wait is at most; each is up to twice the one before.
@@ -61,53 +62,71 @@ impl Store {
 }
 
 impl Commit<'_> {
-    /// A new response and its target's entry, if the target still is as it was
-    /// read and the response is new.
-    pub fn claim(
+    /// A transition of a response, whole, on its conditions: see [`Write`].
+    pub fn transition(self, transition: &Transition) -> Result<Self, HubError> {
+        let Transition { record, write, outbox, audit } = transition;
+        let response = &record.response;
+        let entry = record.entry();
+        let commit = match write {
+            Write::New { target_revision } => {
+                let put = self
+                    .store
+                    .record_put(response)?
+                    .condition_expression("attribute_not_exists(pk)");
+                self.entry_as_read(response, &entry, *target_revision)?.put(Part::Claim, put)?
+            }
+            Write::RecordAndEntry => {
+                let put = self.store.record_next(response)?;
+                self.own_entry(response, &entry)?.put(Part::Claim, put)?
+            }
+            Write::Record => {
+                let put = self.store.record_next(response)?;
+                self.put(Part::Claim, put)?
+            }
+            Write::Added { target_revision } => {
+                let put = self.store.record_next(response)?;
+                self.entry_as_read(response, &entry, *target_revision)?.put(Part::Claim, put)?
+            }
+            Write::Entry { target_revision } => {
+                self.entry_as_read(response, &entry, *target_revision)?
+            }
+        };
+        let commit = match audit {
+            Some(event) => commit.event(event)?,
+            None => commit,
+        };
+        commit.send(outbox)
+    }
+
+    /// What happened beside any response's transition, and what is delivered of it.
+    pub fn audited(self, event: &AuditEvent, outbox: &[OutboxItem]) -> Result<Self, HubError> {
+        self.event(event)?.send(outbox)
+    }
+
+    /// A response's entry, which is still its own: an older one never comes back.
+    fn own_entry(self, response: &Response, entry: &TargetEntry) -> Result<Self, HubError> {
+        let update = self
+            .entry_update(response, entry)?
+            .condition_expression("contains(#key, :response)")
+            .expression_attribute_values(":response", text(response.id.as_str()));
+        self.update(Part::Claim, update)
+    }
+
+    /// A response's entry, if the target is as it was read.
+    fn entry_as_read(
         self,
-        target_state: &TargetState,
         response: &Response,
         entry: &TargetEntry,
+        target_revision: u64,
     ) -> Result<Self, HubError> {
-        let arn = response.resource.arn();
-        let put = self.store.record_put(response)?.condition_expression("attribute_not_exists(pk)");
-        self.note(target_state, &arn, &response.rule, entry)?.put(Part::Claim, put)
-    }
-
-    /// A response's next revision and its target's entry, if the response still
-    /// is at the revision before.
-    pub fn advance(self, response: &Response, entry: &TargetEntry) -> Result<Self, HubError> {
-        let put = self.store.record_next(response)?;
-        // The entry is this response's still: an older one never comes back.
-        let update = self
-            .entry_update(&response.resource.arn(), &response.rule, entry)?
-            .condition_expression("contains(#rule, :response)")
-            .expression_attribute_values(":response", text(response.id.as_str()));
-        self.update(Part::Claim, update)?.put(Part::Claim, put)
-    }
-
-    /// A response's next revision alone.
-    pub fn record(self, response: &Response) -> Result<Self, HubError> {
-        let put = self.store.record_next(response)?;
-        self.put(Part::Claim, put)
-    }
-
-    /// A target's entry, if the target is as it was read.
-    pub fn note(
-        self,
-        target_state: &TargetState,
-        arn: &str,
-        rule: &str,
-        entry: &TargetEntry,
-    ) -> Result<Self, HubError> {
-        let update = self.entry_update(arn, rule, entry)?;
-        let update = if target_state.revision == 0 {
-            // A target may be known by its holds alone: those count as well.
+        let update = self.entry_update(response, entry)?;
+        let update = if target_revision == 0 {
+            // A target may be known by its suppressions alone: those count as well.
             update.condition_expression("attribute_not_exists(pk)")
         } else {
             update
-                .condition_expression("revision = :seen")
-                .expression_attribute_values(":seen", count(target_state.revision))
+                .condition_expression("revision = :read")
+                .expression_attribute_values(":read", count(target_revision))
         };
         self.update(Part::Claim, update)
     }
@@ -134,13 +153,13 @@ impl Commit<'_> {
     }
 
     /// What was decided or done, for the record.
-    pub fn event(self, event: &AuditEvent) -> Result<Self, HubError> {
+    fn event(self, event: &AuditEvent) -> Result<Self, HubError> {
         let put = self.store.event_put(event)?;
         self.put(Part::Event, put)
     }
 
     /// The outbox items.
-    pub fn send(mut self, outbox_items: &[OutboxItem]) -> Result<Self, HubError> {
+    fn send(mut self, outbox_items: &[OutboxItem]) -> Result<Self, HubError> {
         for one in outbox_items {
             let put = self.store.outgoing_put(one, self.now)?;
             self = self.put(Part::OutboxItem, put)?;
@@ -220,17 +239,17 @@ impl Commit<'_> {
 
     fn entry_update(
         &self,
-        arn: &str,
-        rule: &str,
+        response: &Response,
         entry: &TargetEntry,
     ) -> Result<UpdateBuilder, HubError> {
-        let json = serde_json::to_string(entry).map_err(|error| unreadable(arn, error))?;
+        let arn = response.resource.arn();
+        let json = serde_json::to_string(entry).map_err(|error| unreadable(&arn, error))?;
         Ok(Update::builder()
             .table_name(&self.store.table)
             .key("pk", text(format!("target#{arn}")))
             .key("sk", text("target"))
-            .update_expression("SET #rule = :entry ADD revision :one")
-            .expression_attribute_names("#rule", format!("{RULE_PREFIX}{rule}"))
+            .update_expression("SET #key = :entry ADD revision :one")
+            .expression_attribute_names("#key", format!("{KEY_PREFIX}{}", response.key))
             .expression_attribute_values(":entry", text(json))
             .expression_attribute_values(":one", count(1)))
     }

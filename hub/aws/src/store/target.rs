@@ -9,10 +9,10 @@ use super::{
 };
 use crate::error::{HubError, failed};
 use firebreak_response::record::Suppression;
-use firebreak_response::target::{StoredPlace, TargetState};
+use firebreak_response::target::{StoredPlace, TargetKey, TargetState};
 
-/// What a rule's attribute begins with.
-pub(super) const RULE_PREFIX: &str = "rule#";
+/// What the attribute of a key begins with.
+pub(super) const KEY_PREFIX: &str = "rule#";
 const SUPPRESSION_PREFIX: &str = "suppression#";
 
 /// How often a read is made up for that DynamoDB answered only in part.
@@ -121,10 +121,10 @@ fn read_target(arn: &str, item: Item, target: &mut TargetState) -> Result<(), Hu
         if name == "revision" {
             target.revision =
                 number(&value).ok_or_else(|| unreadable(arn, "its `revision` is not a number"))?;
-        } else if let Some(rule) = name.strip_prefix(RULE_PREFIX) {
-            let json = value.as_s().map_err(|_| unreadable(arn, "a rule is not text"))?;
+        } else if let Some(key) = name.strip_prefix(KEY_PREFIX) {
+            let json = value.as_s().map_err(|_| unreadable(arn, "an entry is not text"))?;
             let entry = serde_json::from_str(json).map_err(|error| unreadable(arn, error))?;
-            target.entries.insert(rule.to_owned(), entry);
+            target.entries.insert(TargetKey::from(key.to_owned()), entry);
         } else if let Some(finding_type) = name.strip_prefix(SUPPRESSION_PREFIX) {
             let json = value.as_s().map_err(|_| unreadable(arn, "a suppression is not text"))?;
             let suppression = serde_json::from_str(json).map_err(|error| unreadable(arn, error))?;

@@ -19,7 +19,7 @@ use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, Member, UNITS, World, event};
 use firebreak_engine::Engine;
 use firebreak_function::lambda;
-use firebreak_response::record::{Drift, State, Undo};
+use firebreak_response::record::{Drift, State, Undo, UndoCause};
 
 /// How large the organization is and what happens in it.
 #[derive(Debug, Args)]
@@ -140,8 +140,12 @@ async fn undo_all(
     let responses = engine.store.responses(began, engine.now()).await?;
     let mut failed = Vec::new();
     let mut undone = 0;
-    let request =
-        Undo { by: "demo".to_owned(), step: None, drift: Drift::Leave, suppress_until: None };
+    let request = Undo {
+        cause: UndoCause::Person("demo".to_owned()),
+        step: None,
+        drift: Drift::Leave,
+        suppress_until: None,
+    };
     for response in responses.iter().filter(|response| response.state.may_have_changed_resource()) {
         let response = engine.undo(&response.id, request.clone()).await?;
         if response.state == State::Undone {

@@ -254,7 +254,7 @@ impl ResponseDetail {
             revision: response.revision,
             state: response.state.name().to_owned(),
             reason: line(&response.reason, REASON),
-            rule: line(&response.rule, NAME),
+            rule: line(&response.key.to_string(), NAME),
             ou_path: response.ou_path.to_string(),
             resource: ResourceDetail {
                 arn: line(&resource.arn(), REASON),
@@ -279,7 +279,7 @@ impl ResponseDetail {
             created: response.created.to_string(),
             updated: response.updated.to_string(),
             due: response.due.map(|due| due.to_string()),
-            undone_by: response.undo.as_ref().map(|undo| line(&undo.by, NAME)),
+            undone_by: response.undo.as_ref().map(|undo| line(&undo.cause.to_string(), NAME)),
         }
     }
 }

@@ -12,7 +12,7 @@ fn step(action: &str, phase: Phase, state: StepState, detail: &str) -> Step {
         action: action.to_owned(),
         phase,
         parameters: Value::Null,
-        prior: Value::Null,
+        prior: crate::record::PriorState::NotCaptured,
         changes: Vec::new(),
         state,
         detail: detail.to_owned(),

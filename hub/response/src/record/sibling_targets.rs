@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::State;
 use firebreak_model::finding::{Finding, SecurityHubId, Target};
 
 /// How many targets of one finding are looked at, and how many such findings of
@@ -40,25 +39,5 @@ impl SiblingTargets {
         targets.truncate(TARGETS_AT_MOST);
         let security_hub = finding.security_hub.clone()?;
         Some(Self { security_hub, finding: finding.id.clone(), targets, more })
-    }
-}
-
-impl State {
-    /// Whether a finding is unresolved while it has a response in this state.
-    pub fn is_unresolved(self) -> bool {
-        match self {
-            Self::AwaitingApproval
-            | Self::Denied
-            | Self::Running
-            | Self::PartiallyContained
-            | Self::Failed
-            | Self::Undoing => true,
-            Self::Observed
-            | Self::Refused
-            | Self::Contained
-            | Self::Completed
-            | Self::Undone
-            | Self::Expired => false,
-        }
     }
 }

@@ -118,7 +118,7 @@ pub fn of(response: &Response) -> Option<StatusUpdate> {
     let fields = BTreeMap::from([
         (merge::RESPONSE.to_owned(), id.to_string()),
         (merge::STATE.to_owned(), response.state.to_string()),
-        (merge::RULE.to_owned(), response.rule.clone()),
+        (merge::RULE.to_owned(), response.key.to_string()),
     ]);
     Some(StatusUpdate { workflow, note, hint, fields })
 }
@@ -167,7 +167,7 @@ mod tests {
                 action: format!("action-{index}"),
                 phase: *phase,
                 parameters: Value::Null,
-                prior: Value::Null,
+                prior: crate::record::PriorState::NotCaptured,
                 changes: Vec::new(),
                 state: *state,
                 detail: String::new(),

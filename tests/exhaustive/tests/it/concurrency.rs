@@ -84,10 +84,10 @@ async fn run(accounts: usize, workers: u32, times: usize, seed: u64) -> Run {
         }
     }
     let mut responses = vec![0; accounts];
-    let (mut contained, mut seen) = (0, BTreeSet::new());
+    let (mut contained, mut keys) = (0, BTreeSet::new());
     let recorded = truth::responses(&world).await;
     for response in &recorded {
-        assert!(seen.insert((response.resource.arn(), response.rule.clone())), "{response:?}");
+        assert!(keys.insert((response.resource.arn(), response.key.clone())), "{response:?}");
         let account = response.resource.account.to_string();
         *responses.get_mut(place.get(account.as_str()).copied().unwrap()).unwrap() += 1;
         contained += usize::from(response.state == State::Contained);

@@ -163,10 +163,10 @@ fn alarms_and_dashboard_are_about_metrics_that_there_are_and_documented() {
     for metric in made.iter().flat_map(|alarm| alarm_metrics(alarm)) {
         assert!(documented.contains(metric), "{metric}");
     }
-    let named: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
+    let in_page: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
     let name = |alarm: &&Value| alarm["Properties"]["AlarmName"].as_str().unwrap().to_owned();
-    let names: BTreeSet<String> = made.iter().map(name).collect();
-    assert_eq!(names, named.into_iter().map(str::to_owned).collect());
+    let alarms: BTreeSet<String> = made.iter().map(name).collect();
+    assert_eq!(alarms, in_page.into_iter().map(str::to_owned).collect());
     let body = monitoring.pointer("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub");
     let body = body.unwrap().as_str().unwrap();
     let _: Value = serde_json::from_str(body).unwrap();

@@ -10,6 +10,7 @@ use crate::stacksets::DIGEST_TAG;
 use firebreak_aws::sessions::{Purpose, Sessions};
 use firebreak_aws::settings::Settings;
 use firebreak_response::record::ResponseId;
+use firebreak_response::target::TargetKey;
 use firebreak_spoke::account::AccountSession;
 
 /// Assumes the role and reads its tags. With the purpose of a change, because a
@@ -28,7 +29,7 @@ pub(super) async fn read(
         kind: ResourceKind::Role { name },
     };
     let purpose = Purpose::Change {
-        response: ResponseId::of("coverage", account.as_str(), 0),
+        response: ResponseId::of("coverage", &TargetKey::of_rule(account.as_str()), 0),
         finding: "coverage".to_owned(),
     };
     let session = match accounts.open(&role, &["iam:ListRoleTags"], purpose).await {

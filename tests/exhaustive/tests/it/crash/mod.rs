@@ -99,10 +99,10 @@ fn a_death_at_any_call_changes_nothing_in_the_end() {
         assert!(played.stopped, "{what}: it was not stopped");
         wrong.compare(&what, undisturbed, played);
     }
-    let list = wrong.list();
-    print!("{list}");
+    let wrongs = wrong.list();
+    print!("{wrongs}");
     let Wrong { lost, doubled, open, different } = &wrong;
     let (lost, doubled, open) = (lost.len(), doubled.len(), open.len());
     println!("pairs={} lost={lost} doubled={doubled} open={open}", deaths.len());
-    assert!(lost + doubled + open + different.len() == 0, "{} differ\n{list}", different.len());
+    assert!(lost + doubled + open + different.len() == 0, "{} differ\n{wrongs}", different.len());
 }

@@ -4,7 +4,7 @@ use firebreak_demo::world::Attack;
 use firebreak_engine::Disposition;
 use firebreak_policy::Policy;
 use firebreak_response::pauses::PauseScope;
-use firebreak_response::record::{ApprovalCause, ApprovalDecision, Response, State};
+use firebreak_response::record::{ApprovalCause, ApprovalDecision, Approver, Response, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
@@ -39,7 +39,10 @@ async fn an_approved_plan_is_executed_and_records_who_approved_it_and_why() {
     assert_eq!(done.state, State::Contained, "{}", done.reason);
     let answer = done.approval.as_ref().unwrap().answer.clone().unwrap();
     assert_eq!(answer.verdict, ApprovalDecision::Approved);
-    assert_eq!(answer.by, "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak");
+    assert_eq!(
+        answer.by.to_string(),
+        "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak"
+    );
     assert_eq!(answer.reason.as_deref(), Some("it is real"));
     assert!(!stage.reaches_internet(member));
     let finding = Attack::Instance.finding(member, 1);
@@ -162,7 +165,7 @@ async fn a_plan_that_nobody_answers_does_what_policy_says() {
             State::AwaitingApproval => {
                 assert!(present.due > plan.due, "asked again, and again later");
             }
-            _ => assert_eq!(present.approval.unwrap().answer.unwrap().by, "policy"),
+            _ => assert_eq!(present.approval.unwrap().answer.unwrap().by, Approver::Policy),
         }
     }
 }

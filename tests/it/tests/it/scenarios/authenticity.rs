@@ -475,13 +475,13 @@ async fn an_import_that_claims_to_be_of_guardduty_matches_none_of_its_rules() {
         stage.deliver_forged(&imported(&written, &written["Resources"][0]["Region"])).await;
     assert_eq!(delivered.state(), State::Observed);
     let response = delivered.response();
-    assert_eq!(response.rule, "r-fb01/others");
+    assert_eq!(response.key.rule, "r-fb01/others");
     assert_eq!((&response.finding.product, &response.finding.kind), (&product, &product));
     // The same as GuardDuty's own integration writes it gets them.
     let stage = stage_with(policy(&[&rules]), Options::default()).await;
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     let delivered = stage.deliver_message(&imported(&asff(&finding), &finding["region"])).await;
-    assert_eq!(delivered.response().rule, "r-fb01/by-product");
+    assert_eq!(delivered.response().key.rule, "r-fb01/by-product");
 }
 
 /// Who wants to act on imports of their own can, by their name; they are
@@ -498,7 +498,7 @@ async fn a_custom_product_s_findings_are_confirmed_as_its_own() {
     let delivered =
         stage.deliver_forged(&imported(&written, &written["Resources"][0]["Region"])).await;
     assert_eq!(delivered.state(), State::Contained);
-    assert_eq!(delivered.response().rule, "r-fb01/ours");
+    assert_eq!(delivered.response().key.rule, "r-fb01/ours");
     // Once to confirm it, once before its status is updated.
     assert_eq!(count(&stage, "securityhub", "GetFindings"), 2);
 }

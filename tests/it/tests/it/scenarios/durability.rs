@@ -9,7 +9,8 @@ use firebreak_demo::world::{Attack, event};
 use firebreak_engine::Disposition;
 use firebreak_policy::Policy;
 use firebreak_response::record::{Response, ResponseId, State, StepState};
-use firebreak_response::target::{TargetEntry, TargetState};
+use firebreak_response::target::{KeySubject, TargetKey, TargetState};
+use firebreak_response::transition::{Record, Transition, Write};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -88,17 +89,20 @@ async fn a_stalled_worker_does_not_write_over_the_next_epoch_s_entry() {
     let first = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
     let id = first.response().id.clone();
     let mut stalled = stage.engine.undo(&id, whole_undo()).await.unwrap();
-    let entry = target(&stage, &stalled).await.entries[&stalled.rule].clone();
+    let entry = target(&stage, &stalled).await.entries[&stalled.key].clone();
     let second = stage.deliver(&stage.finding(Attack::Instance, member, 2)).await;
     assert_eq!((second.state(), second.response().epoch), (State::Contained, 2));
     let present = target(&stage, &stalled).await;
     // Its own record is as it left it; the entry is another response's by now.
     stalled.revision += 1;
     let commit = stage.engine.store.commit(stage.engine.now());
-    let written = commit.advance(&stalled, &entry).unwrap().write().await.unwrap();
+    let record = Record { response: stalled.clone(), findings: entry.findings };
+    let (write, outbox, audit) = (Write::RecordAndEntry, Vec::new(), None);
+    let late = Transition { record, write, outbox, audit };
+    let written = commit.transition(&late).unwrap().write().await.unwrap();
     assert_eq!(written, Written::Lost);
     assert_eq!(target(&stage, &stalled).await, present);
-    assert_eq!(present.entries[&stalled.rule].response, second.response().id);
+    assert_eq!(present.entries[&stalled.key].response, second.response().id);
 }
 
 /// A new plan would record our own half-made change as the original state.
@@ -146,17 +150,17 @@ async fn on_a_crowded_target_one_more_is_refused_and_the_others_stay() {
     let arn = response.resource.arn();
     for number in 1..200 {
         let seen = target(&stage, response).await;
-        let rule = format!("r-fb01/act#{number:08x}");
-        let entry = TargetEntry {
-            response: ResponseId::of(&arn, &rule, 1),
-            epoch: 1,
-            state: State::Contained,
-            lease_until: None,
-            waiting: false,
+        let subject = KeySubject::Addresses(format!("{number:08x}"));
+        let key = TargetKey { rule: "r-fb01/act".to_owned(), subject };
+        let id = ResponseId::of(&arn, &key, 1);
+        let record = Record {
+            response: Response { id, key, ..response.clone() },
             findings: BTreeMap::from([(format!("f-{number}"), None)]),
         };
+        let write = Write::Entry { target_revision: seen.revision };
+        let other = Transition { record, write, outbox: Vec::new(), audit: None };
         let commit = stage.engine.store.commit(stage.engine.now());
-        let written = commit.note(&seen, &arn, &rule, &entry).unwrap().write().await.unwrap();
+        let written = commit.transition(&other).unwrap().write().await.unwrap();
         assert_eq!(written, Written::Yes);
     }
     let before = target(&stage, response).await;
@@ -168,7 +172,10 @@ async fn on_a_crowded_target_one_more_is_refused_and_the_others_stay() {
     assert!(reason.starts_with("too many responses to single findings"), "{reason}");
     assert_eq!(stage.snapshot(member), acls);
     let mut after = target(&stage, response).await;
-    assert_eq!(after.entries.remove("r-fb01/act#crowded").unwrap().state, State::Refused);
+    assert_eq!(
+        after.entries.remove(&TargetKey::from("r-fb01/act#too-many".to_owned())).unwrap().state,
+        State::Refused
+    );
     assert_eq!(after.entries, before.entries);
     // What is known is answered as ever.
     let again = stage.deliver(&probed(3, "198.51.100.7")).await;

@@ -146,7 +146,7 @@ async fn a_paused_rule_that_answers_finding_by_finding_is_not_approved() {
         let delivered = stage.deliver(&finding).await;
         assert_eq!(delivered.state(), State::AwaitingApproval);
         let plan = delivered.response();
-        assert!(plan.rule.starts_with("r-fb01/act#"), "{}", plan.rule);
+        assert!(plan.key.to_string().starts_with("r-fb01/act#"), "{}", plan.key);
         let scope: PauseScope = scope.parse().unwrap();
         stage.engine.pause(&scope, None, None).await.unwrap();
         let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();

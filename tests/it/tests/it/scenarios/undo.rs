@@ -2,7 +2,7 @@
 
 use firebreak_demo::world::Attack;
 use firebreak_engine::Disposition;
-use firebreak_response::record::{Drift, State, StepState, Undo};
+use firebreak_response::record::{Drift, State, StepState, Undo, UndoCause};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
@@ -173,7 +173,7 @@ async fn a_containment_is_undone_when_it_expires() {
     let [Ok(undone)] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!((undone.state, undone.id.clone()), (State::Expired, response.id));
     assert!(undone.reason.starts_with("expired after 2h"), "{}", undone.reason);
-    assert_eq!(undone.undo.as_ref().unwrap().by, "expiry");
+    assert_eq!(undone.undo.as_ref().unwrap().cause, UndoCause::Expiry);
     assert_eq!(stage.snapshot(member), before);
     assert!(stage.engine.sweep().await.responses.is_empty());
 }

@@ -181,9 +181,9 @@ async fn two_updates_of_one_finding_are_made_one_after_the_other() {
         delivering(HOME, &ids, update(Some(Workflow::Resolved))),
         delivering(HOME, &ids[..1], update(Some(Workflow::New))),
     ];
-    let updated = stage.engine.security_hub.update_findings(&updates).await;
+    let answers = stage.engine.security_hub.update_findings(&updates).await;
     let reopened = UpdateResult::Written { workflow: Some(Workflow::New) };
-    assert_eq!(results(&updated), [&RESOLVED, &RESOLVED, &reopened]);
+    assert_eq!(results(&answers), [&RESOLVED, &RESOLVED, &reopened]);
     assert_eq!(stage.held(&ids[0])["Workflow"]["Status"], "NEW");
     assert_eq!(stage.held(&ids[1])["Workflow"]["Status"], "RESOLVED");
     assert_eq!(stage.count("GetFindings"), 1);
@@ -321,21 +321,21 @@ async fn without_an_aggregator_each_region_is_called_and_one_does_not_hide_anoth
     let fault =
         Fault { region: Some("us-east-1".to_owned()), ..Fault::always("GetFindings", down) };
     stage.world.organization.inject(fault);
-    let updated = hub.update_findings(&updates).await;
-    assert_eq!((&updated[0].finding, &updated[1].finding), (&away, &home));
-    assert!(matches!(&updated[0].result, UpdateResult::Refused(_)), "{:?}", updated[0].result);
-    assert_eq!(updated[1].result, RESOLVED);
+    let answers = hub.update_findings(&updates).await;
+    assert_eq!((&answers[0].finding, &answers[1].finding), (&away, &home));
+    assert!(matches!(&answers[0].result, UpdateResult::Refused(_)), "{:?}", answers[0].result);
+    assert_eq!(answers[1].result, RESOLVED);
     stage.world.organization.clear_faults();
     stage.world.organization.forget_calls();
-    let updated = hub.update_findings(&updates).await;
-    assert_eq!(results(&updated), [&RESOLVED, &RESOLVED]);
-    let updated: Vec<String> = stage
+    let answers = hub.update_findings(&updates).await;
+    assert_eq!(results(&answers), [&RESOLVED, &RESOLVED]);
+    let regions: Vec<String> = stage
         .calls()
         .into_iter()
         .filter(|call| call.operation == "BatchUpdateFindings")
         .map(|call| call.region)
         .collect();
-    assert_eq!(updated, ["us-east-1"]);
+    assert_eq!(regions, ["us-east-1"]);
 }
 
 /// The same finding as OCSF has it.

@@ -1,31 +1,30 @@
 //! Deduplicates: classifies a finding against the existing responses of its target. Pure.
 
+use firebreak_model::action::ActionCatalog;
 use firebreak_model::digest::sha256_hex_of_parts;
-use firebreak_model::resource::Resource;
-use firebreak_spoke::actions;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::record::{ResponseId, State, Step, Suppression};
+use crate::status::merge;
+use crate::target::{KeySubject, TargetEntry, TargetKey, TargetState};
 use firebreak_model::finding::Finding;
 use firebreak_policy::{Decision, Mode};
-use firebreak_response::record::{ResponseId, State, Step, Suppression};
-use firebreak_response::status::merge;
-use firebreak_response::target::{TargetEntry, TargetState};
 
 /// The existing response to a finding on its target.
-pub(super) enum PriorResponse {
+pub enum PriorResponse {
     /// None: the finding has to be decided.
     New,
     /// It was handled under this rule.
-    Handled { rule: String, entry: TargetEntry },
+    Handled { key: TargetKey, entry: TargetEntry },
     /// A worker holds the lease of this target.
     UnderWay { response: ResponseId },
     /// A worker had the lease, and it has expired.
-    Abandoned { rule: String, entry: TargetEntry },
+    Abandoned { key: TargetKey, entry: TargetEntry },
 }
 
 /// Why this finding is skipped before any call is made; `None` if it is not.
-pub(super) fn skip_reason(finding: &Finding) -> Option<String> {
+pub fn skip_reason(finding: &Finding) -> Option<String> {
     if finding.sample {
         return Some("a sample finding is never acted on".to_owned());
     }
@@ -60,25 +59,25 @@ fn is_own_update(detail: &Value) -> bool {
         && written.is_none_or(|written| Some(written) == text("/Workflow/Status"))
 }
 
-pub(super) fn prior_response(
+pub fn prior_response(
     target_state: &TargetState,
     finding: &Finding,
     now: Timestamp,
 ) -> PriorResponse {
-    for (rule, entry) in &target_state.entries {
+    for (key, entry) in &target_state.entries {
         // A waiting response blocks nobody.
         if matches!(entry.state, State::Running | State::Undoing) && !entry.waiting {
             if entry.lease_until.is_none_or(|until| until <= now) {
-                return PriorResponse::Abandoned { rule: rule.clone(), entry: entry.clone() };
+                return PriorResponse::Abandoned { key: key.clone(), entry: entry.clone() };
             }
             // Its record exists, and the sweep completes it.
             if entry.findings.contains_key(&finding.id) {
-                return PriorResponse::Handled { rule: rule.clone(), entry: entry.clone() };
+                return PriorResponse::Handled { key: key.clone(), entry: entry.clone() };
             }
             return PriorResponse::UnderWay { response: entry.response.clone() };
         }
     }
-    for (rule, entry) in &target_state.entries {
+    for (key, entry) in &target_state.entries {
         let Some(handled) = entry.findings.get(&finding.id) else { continue };
         let settled = match entry.state {
             // What was not contained is decided again when the finding is delivered
@@ -99,14 +98,14 @@ pub(super) fn prior_response(
             | State::Undone => true,
         };
         if settled {
-            return PriorResponse::Handled { rule: rule.clone(), entry: entry.clone() };
+            return PriorResponse::Handled { key: key.clone(), entry: entry.clone() };
         }
     }
     PriorResponse::New
 }
 
 /// Why findings of this type are suppressed on the target now; `None` if they are not.
-pub(super) fn suppressed_until(
+pub fn suppressed_until(
     target_state: &TargetState,
     finding: &Finding,
     now: Timestamp,
@@ -129,48 +128,34 @@ const MAX_ENTRIES_OF_SINGLE_FINDINGS: usize = 200;
 /// The key of a decision on its target: normally its rule, so that one response
 /// covers all findings of a rule. If every action of the rule depends on the
 /// finding, such as its remote addresses, the key includes a digest of them.
-pub(super) fn target_key(
+pub fn target_key(
     decision: &Decision,
     finding: &Finding,
     target_state: &TargetState,
-) -> Option<String> {
+    actions: ActionCatalog,
+) -> Option<TargetKey> {
     let rule = decision.rule_key()?;
-    let per_finding = |name: &str| actions::find(name).is_some_and(|entry| entry.facts.per_finding);
+    let per_finding = |name: &str| actions.find(name).is_some_and(|facts| facts.per_finding);
     let mut calls = decision.actions.iter();
     let all = !decision.actions.is_empty() && calls.all(|call| per_finding(&call.name));
     if !all || !decision.acts() {
-        return Some(rule);
+        return Some(TargetKey::of_rule(rule));
     }
     let mut digits = sha256_hex_of_parts(finding.remote_addresses());
     digits.truncate(8);
-    let key = format!("{rule}#{digits}");
-    let crowded = target_state.entries.len() >= MAX_ENTRIES_OF_SINGLE_FINDINGS
+    let key = TargetKey { rule, subject: KeySubject::Addresses(digits) };
+    let too_many = target_state.entries.len() >= MAX_ENTRIES_OF_SINGLE_FINDINGS
         && !target_state.entries.contains_key(&key);
-    Some(if crowded { format!("{rule}#crowded") } else { key })
+    Some(if too_many { TargetKey { subject: KeySubject::TooMany, ..key } } else { key })
 }
 
-/// Whether a target has so many entries of single findings that one more is
-/// refused: none of the others answers it.
-pub(super) fn has_too_many_entries(
-    decision: &Decision,
-    finding: &Finding,
-    target_state: &TargetState,
-) -> bool {
-    target_key(decision, finding, target_state).is_some_and(|key| key.ends_with("#crowded"))
-}
-
-/// The id and epoch that the next response of this rule on this target has.
-pub(super) fn next_response(
-    target_state: &TargetState,
-    resource: &Resource,
-    rule: &str,
-) -> (ResponseId, u64) {
-    let epoch = target_state.entries.get(rule).map_or(1, |entry| entry.epoch + 1);
-    (ResponseId::of(&resource.arn(), rule, epoch), epoch)
+/// The epoch that the next response under this key has.
+pub fn next_epoch(target_state: &TargetState, key: &TargetKey) -> u64 {
+    target_state.entries.get(key).map_or(1, |entry| entry.epoch + 1)
 }
 
 /// In which state a decision is recorded first; `None` for one that is not.
-pub(super) fn initial_state(decision: &Decision, steps: &[Step]) -> Option<(State, String)> {
+pub fn initial_state(decision: &Decision, steps: &[Step]) -> Option<(State, String)> {
     if decision.is_refused() {
         return Some((State::Refused, decision.reason()));
     }

@@ -1,0 +1,166 @@
+//! The steps of a response, and what they amount to.
+
+use firebreak_model::action::{Change, Phase};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::State;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Recorded, not carried out.
+    Planned,
+    /// Carried out and verified by reading back.
+    Done,
+    /// Not carried out, or carried out and not confirmed; the detail says which.
+    Failed,
+    /// There was nothing for the action to do on this target; the detail says why.
+    Skipped,
+    /// Put back.
+    Undone,
+    /// Not put back as a whole: somebody changed the resource since.
+    Drifted,
+}
+
+/// The state before a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PriorState {
+    /// It could not be read yet; nothing was changed.
+    NotCaptured,
+    /// As the action captured it.
+    Captured(Value),
+}
+
+impl PriorState {
+    /// What the action captured, if it did.
+    pub fn captured(&self) -> Option<&Value> {
+        match self {
+            Self::NotCaptured => None,
+            Self::Captured(prior) => Some(prior),
+        }
+    }
+}
+
+/// One action of a response.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The action's name.
+    pub action: String,
+    /// When it runs.
+    pub phase: Phase,
+    /// Its parameters as policy gave them.
+    pub parameters: Value,
+    /// The state before it.
+    pub prior: PriorState,
+    /// What changes, for people.
+    pub changes: Vec<Change>,
+    /// How it ended.
+    pub state: StepState,
+    /// What was seen or why it failed; empty while planned.
+    pub detail: String,
+}
+
+impl Step {
+    /// Whether this step contains the target: those of the phases contain and end do.
+    pub fn is_containing(&self) -> bool {
+        match self.phase {
+            Phase::Contain | Phase::End => true,
+            Phase::Protect | Phase::Collect => false,
+        }
+    }
+
+    /// Whether undo has to look at it: a planned step may have been applied by a
+    /// worker that died before it recorded so.
+    pub fn may_have_changed(&self) -> bool {
+        match self.state {
+            StepState::Planned | StepState::Done | StepState::Failed | StepState::Drifted => {
+                self.prior.captured().is_some()
+            }
+            StepState::Skipped | StepState::Undone => false,
+        }
+    }
+
+    /// Whether it did what it should; a planned step may have, see
+    /// [`Self::may_have_changed`].
+    pub fn may_have_succeeded(&self) -> bool {
+        match self.state {
+            StepState::Done | StepState::Drifted | StepState::Undone => true,
+            StepState::Planned => self.prior.captured().is_some(),
+            StepState::Failed | StepState::Skipped => false,
+        }
+    }
+}
+
+/// Whether the target is contained, as far as it was verified by now.
+pub fn is_contained(steps: &[Step]) -> bool {
+    steps.iter().any(|step| step.is_containing() && step.state == StepState::Done)
+}
+
+/// What the steps amount to once all have ended. Containment is claimed
+/// only when every containing step was verified and none failed.
+pub fn result(steps: &[Step]) -> (State, String) {
+    let of = |wanted: StepState| -> Vec<&str> {
+        steps.iter().filter(|step| step.state == wanted).map(|step| step.action.as_str()).collect()
+    };
+    let contained = is_contained(steps);
+    let (done, failed, skipped) =
+        (of(StepState::Done), of(StepState::Failed), of(StepState::Skipped));
+    let failures = || {
+        let reasons: Vec<&str> = steps
+            .iter()
+            .filter(|step| step.state == StepState::Failed)
+            .map(|step| step.detail.as_str())
+            .collect();
+        reasons.join("; ")
+    };
+    match (contained, failed.is_empty()) {
+        (true, true) => (State::Contained, format!("verified: {}", done.join(", "))),
+        (true, false) => (
+            State::PartiallyContained,
+            format!("verified: {}; failed: {}", done.join(", "), failures()),
+        ),
+        (false, false) => (State::Failed, failures()),
+        (false, true) if done.is_empty() => (
+            State::Failed,
+            format!("no step applied to this target: skipped {}", skipped.join(", ")),
+        ),
+        (false, true) => (State::Completed, format!("carried out: {}", done.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(steps: &[(Phase, StepState)]) -> Vec<Step> {
+        let step = |(phase, state): &(Phase, StepState)| Step {
+            action: "some-action".into(),
+            phase: *phase,
+            parameters: Value::Null,
+            prior: PriorState::NotCaptured,
+            changes: Vec::new(),
+            state: *state,
+            detail: "denied".into(),
+        };
+        steps.iter().map(step).collect()
+    }
+
+    #[test]
+    fn containment_is_claimed_only_when_verified_and_nothing_failed() {
+        use Phase::{Collect, Contain};
+        use StepState::{Done, Failed, Skipped};
+        let check = |steps: &[(Phase, StepState)], expected| {
+            assert_eq!(result(&of(steps)).0, expected, "{steps:?}");
+        };
+        check(&[(Contain, Done), (Collect, Done)], State::Contained);
+        check(&[(Contain, Done), (Contain, Skipped)], State::Contained);
+        check(&[(Contain, Done), (Collect, Failed)], State::PartiallyContained);
+        check(&[(Contain, Failed), (Collect, Done)], State::Failed);
+        check(&[(Contain, Skipped)], State::Failed);
+        check(&[(Collect, Done)], State::Completed);
+        check(&[], State::Failed);
+    }
+}

@@ -1,0 +1,49 @@
+//! The findings that a response covers.
+
+use super::{AddedFinding, Draft, Transition, Write};
+use crate::audit_event::{AuditEvent, AuditKind};
+use crate::outbox::{Channel, OutboxItem};
+use crate::record::{MAX_SIBLING_FINDINGS, State};
+
+/// How many findings one response covers: an item of DynamoDB has a limit. Of more,
+/// the oldest is forgotten, and decided again if it is delivered again.
+pub const MAX_FINDINGS: usize = 500;
+
+/// Security Hub is updated for one more finding; people were notified before.
+pub(super) fn added(mut draft: Draft<'_>, finding: AddedFinding) -> Transition {
+    let AddedFinding { id, updated_at, security_hub, siblings, decided, target_revision } = finding;
+    let findings = &mut draft.record.findings;
+    if findings.len() >= MAX_FINDINGS && !findings.contains_key(&id) {
+        let oldest = findings.iter().min_by_key(|(_, updated)| **updated);
+        let oldest = oldest.map(|(id, _)| id.clone());
+        findings.retain(|id, _| Some(id) != oldest.as_ref());
+    }
+    findings.insert(id, updated_at);
+    let response = draft.response();
+    let new = security_hub
+        .filter(|id| response.security_hub_ids().all(|known| known != id))
+        .filter(|_| response.further_findings.len() < MAX_FINDINGS)
+        // Without its other targets on record it could be resolved too early.
+        .filter(|_| siblings.is_none() || response.siblings.len() < MAX_SIBLING_FINDINGS);
+    let audit = Some(decided);
+    let Some(new) = new else {
+        return Transition { audit, ..draft.entry_alone(target_revision) };
+    };
+    response.further_findings.push(new);
+    response.siblings.extend(siblings);
+    let now = draft.context.now;
+    let outbox = OutboxItem::of(&draft.record.response, &[Channel::SecurityHub], now);
+    Transition { outbox, audit, ..draft.quiet(Write::Added { target_revision }) }
+}
+
+pub(super) fn released(mut draft: Draft<'_>, by: &str, target_revision: u64) -> Transition {
+    if matches!(draft.response().state, State::Undone | State::Denied) {
+        draft.record.findings.clear();
+    }
+    let now = draft.context.now;
+    let transition = draft.entry_alone(target_revision);
+    let response = &transition.record.response;
+    let why = format!("findings of type {} are handled again", response.finding.kind);
+    let audit = AuditEvent { at: now, ..AuditEvent::of(AuditKind::Released, response, by, &why) };
+    Transition { audit: Some(audit), ..transition }
+}

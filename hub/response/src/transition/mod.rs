@@ -1,0 +1,359 @@
+//! The state machine of a response: one pure function from a record and an event to
+//! everything that is written for it.
+//!
+//! # Guarantees
+//!
+//! - Nothing else sets a state, a revision or a lease. A transition is one revision,
+//!   and is stored whole or not at all.
+//! - The target's entry follows from the record ([`Record::entry`]).
+//! - Every change of state, every approval and every undo leaves exactly one audit
+//!   event, whose digest is of the record as it is stored; progress leaves none.
+//! - `Contained` is reached from verified steps alone ([`record::result`]).
+//!
+//! # What it assumes
+//!
+//! The store writes a transition only on condition that the record still has the
+//! revision before ([`Write`]): of two workers that start from the same record one
+//! wins, and what the other one computed is dropped.
+//!
+//! [`record::result`]: crate::record::result
+
+mod approval;
+mod execution;
+mod findings;
+mod illegal;
+mod open;
+mod undo;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod testing;
+
+use firebreak_model::action::Phase;
+use firebreak_model::finding::SecurityHubId;
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::approval::PLAN_CHANGED;
+pub use self::findings::MAX_FINDINGS;
+pub use self::illegal::{IllegalTransition, Reason};
+pub use self::open::{Opening, open};
+use crate::audit_event::{AuditEvent, AuditKind};
+use crate::notice::Notice;
+use crate::outbox::{Channel, OutboxItem};
+use crate::record::{ApprovalAnswer, Response, SiblingTargets, State, Step, StepState, Undo};
+use crate::target::{Findings, TargetEntry};
+
+/// A response and the findings that it covers: what a transition starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The response.
+    pub response: Response,
+    /// The findings that it covers; the target's entry keeps them.
+    pub findings: Findings,
+}
+
+impl Record {
+    /// The entry in the target's state that follows from the record.
+    pub fn entry(&self) -> TargetEntry {
+        let Response { id, epoch, state, lease_until, waiting, steps, .. } = &self.response;
+        let contains =
+            |step: &Step| step.phase == Phase::Contain && step.state == StepState::Planned;
+        TargetEntry {
+            response: id.clone(),
+            epoch: *epoch,
+            state: *state,
+            lease_until: *lease_until,
+            waiting: waiting.is_some() && !steps.iter().any(contains),
+            findings: self.findings.clone(),
+        }
+    }
+}
+
+/// What a transition takes from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The present time.
+    pub now: Timestamp,
+    /// The hub's own identity, for what happens without a person.
+    pub hub: &'a str,
+    /// The channels that are configured.
+    pub channels: &'a [Channel],
+    /// How long a worker holds a response before another one may recover it.
+    pub lease: SignedDuration,
+}
+
+/// What happens to a response.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A worker takes the lease of a response that is executed or undone.
+    LeaseTaken,
+    /// Some steps have ended, or were captured, and others are left.
+    StepsRecorded {
+        /// All steps as they are now.
+        steps: Vec<Step>,
+    },
+    /// The worker stops before all steps have ended: the sweep continues.
+    HandedOver {
+        /// All steps as they are now.
+        steps: Vec<Step>,
+        /// What is waited for.
+        waiting: String,
+    },
+    /// All steps have ended.
+    Executed {
+        /// All steps.
+        steps: Vec<Step>,
+    },
+    /// The finding of a response that failed was delivered again: what failed is
+    /// executed once more, from the recorded plan.
+    RetryStarted {
+        /// All steps; those to execute are planned.
+        steps: Vec<Step>,
+        /// The finding's id and update.
+        finding: (String, Option<Timestamp>),
+    },
+    /// A person approved the plan, or the rule's `otherwise` did.
+    Approved {
+        /// Who decided, and why.
+        answer: ApprovalAnswer,
+        /// The steps, captured again: the same changes.
+        steps: Vec<Step>,
+    },
+    /// A person denied the plan, or the rule's `otherwise` did.
+    Denied {
+        /// Who decided, and why.
+        answer: ApprovalAnswer,
+    },
+    /// The resource changed, so that the plan makes other changes: it has to be
+    /// approved again.
+    PlanChanged {
+        /// The new plan.
+        steps: Vec<Step>,
+    },
+    /// A guardrail that was added since forbids the plan.
+    Forbidden {
+        /// Which, in a sentence.
+        why: String,
+    },
+    /// Nobody decided in time: people are asked again.
+    Reminded {
+        /// How long they had, and have again.
+        within: SignedDuration,
+    },
+    /// What is due is paused: the sweep processes it again after this time.
+    Postponed {
+        /// How long.
+        by: SignedDuration,
+    },
+    /// An undo is requested.
+    UndoRequested {
+        /// What it is to do.
+        undo: Undo,
+    },
+    /// The undo has come to its end.
+    UndoEnded {
+        /// All steps.
+        steps: Vec<Step>,
+        /// Why steps could not be undone, each with its action.
+        failures: Vec<String>,
+    },
+    /// Another finding is covered by this response.
+    FindingAdded(AddedFinding),
+    /// A person ended the suppression of an undone or denied response: its findings
+    /// are decided again when they are next delivered.
+    Released {
+        /// The caller's ARN.
+        by: String,
+        /// The target's revision when it was read.
+        target_revision: u64,
+    },
+}
+
+/// Another finding of a target that a response covers already.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddedFinding {
+    /// Its id.
+    pub id: String,
+    /// The update that was seen.
+    pub updated_at: Option<Timestamp>,
+    /// What Security Hub calls it.
+    pub security_hub: Option<SecurityHubId>,
+    /// Its other targets.
+    pub siblings: Option<SiblingTargets>,
+    /// The decision about it, for the audit log.
+    pub decided: AuditEvent,
+    /// The target's revision when it was read.
+    pub target_revision: u64,
+}
+
+/// What a transition writes, and on which condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A new record and the target's entry, if the target is as it was read.
+    New {
+        /// The target's revision when it was read.
+        target_revision: u64,
+    },
+    /// The record and the target's entry, if the record has the revision before.
+    RecordAndEntry,
+    /// The record, if it has the revision before; the entry stays.
+    Record,
+    /// The record and the target's entry, if the record has the revision before and
+    /// the target is as it was read.
+    Added {
+        /// The target's revision when it was read.
+        target_revision: u64,
+    },
+    /// The target's entry, if the target is as it was read; the record stays.
+    Entry {
+        /// The target's revision when it was read.
+        target_revision: u64,
+    },
+}
+
+/// Everything that is written for one event, together or not at all.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Transition {
+    /// The record after it.
+    pub record: Record,
+    /// What of it is written.
+    pub write: Write,
+    /// What is delivered.
+    pub outbox: Vec<OutboxItem>,
+    /// What goes into the audit log.
+    pub audit: Option<AuditEvent>,
+}
+
+/// What follows from an event.
+///
+/// # Errors
+///
+/// [`IllegalTransition`] when the record's state, or its lease, does not allow it.
+pub fn apply(
+    record: &Record,
+    event: Event,
+    context: &Context<'_>,
+) -> Result<Transition, IllegalTransition> {
+    illegal::check(record, &event, context.now)?;
+    let draft = Draft::of(record, context);
+    Ok(match event {
+        Event::LeaseTaken => execution::lease_taken(draft),
+        Event::StepsRecorded { steps } => execution::steps_recorded(draft, steps),
+        Event::HandedOver { steps, waiting } => execution::handed_over(draft, steps, waiting),
+        Event::Executed { steps } => execution::executed(draft, steps),
+        Event::RetryStarted { steps, finding } => execution::retry_started(draft, steps, finding),
+        Event::Approved { answer, steps } => approval::approved(draft, answer, steps),
+        Event::Denied { answer } => approval::denied(draft, answer),
+        Event::PlanChanged { steps } => approval::plan_changed(draft, steps),
+        Event::Forbidden { why } => approval::forbidden(draft, why),
+        Event::Reminded { within } => approval::reminded(draft, within),
+        Event::Postponed { by } => execution::postponed(draft, by),
+        Event::UndoRequested { undo } => undo::requested(draft, undo),
+        Event::UndoEnded { steps, failures } => undo::ended(draft, steps, &failures),
+        Event::FindingAdded(finding) => findings::added(draft, finding),
+        Event::Released { by, target_revision } => findings::released(draft, &by, target_revision),
+    })
+}
+
+/// A transition that is being put together. The record has its next revision from the
+/// start, so that what is emitted at the end is of what is stored.
+struct Draft<'a> {
+    before: &'a Record,
+    record: Record,
+    context: &'a Context<'a>,
+}
+
+/// What goes on record of a transition.
+struct Audited<'a> {
+    kind: AuditKind,
+    by: &'a str,
+    why: &'a str,
+}
+
+impl<'a> Draft<'a> {
+    fn of(before: &'a Record, context: &'a Context<'a>) -> Self {
+        let mut record = before.clone();
+        record.response.revision += 1;
+        record.response.updated = context.now;
+        Self { before, record, context }
+    }
+
+    fn response(&mut self) -> &mut Response {
+        &mut self.record.response
+    }
+
+    /// The worker's lease; the sweep processes the response when it ends.
+    fn take_lease(&mut self) {
+        let until = Some(self.context.now + self.context.lease);
+        let response = self.response();
+        response.lease_until = until;
+        response.due = until;
+        response.waiting = None;
+    }
+
+    /// A state in which no worker is.
+    fn settle(&mut self, state: State, reason: String) {
+        let response = self.response();
+        response.state = state;
+        response.reason = reason;
+        response.lease_until = None;
+        response.waiting = None;
+        response.due = None;
+    }
+
+    /// Executing begins.
+    fn begin(&mut self, reason: String) {
+        let now = self.context.now;
+        let response = self.response();
+        response.state = State::Running;
+        response.reason = reason;
+        response.began = Some(now);
+        response.tries = 0;
+        self.take_lease();
+    }
+
+    fn audit(&self, audited: &Audited<'_>) -> AuditEvent {
+        AuditEvent::of(audited.kind, &self.record.response, audited.by, audited.why)
+    }
+
+    /// Progress: nothing is delivered and nothing goes on record.
+    fn quiet(self, write: Write) -> Transition {
+        Transition { record: self.record, write, outbox: Vec::new(), audit: None }
+    }
+
+    /// Only the findings that the entry keeps are others: the record stays as it is.
+    fn entry_alone(self, target_revision: u64) -> Transition {
+        let response = self.before.response.clone();
+        let record = Record { response, findings: self.record.findings };
+        Transition {
+            record,
+            write: Write::Entry { target_revision },
+            outbox: Vec::new(),
+            audit: None,
+        }
+    }
+
+    /// A change on record of which nobody is notified yet.
+    fn recorded(self, audited: &Audited<'_>) -> Transition {
+        let audit = Some(self.audit(audited));
+        Transition { audit, ..self.quiet(Write::RecordAndEntry) }
+    }
+
+    /// A change on record that is delivered over every channel.
+    fn delivered(self, audited: &Audited<'_>) -> Transition {
+        let Context { channels, now, .. } = *self.context;
+        let outbox = OutboxItem::of(&self.record.response, channels, now);
+        Transition { outbox, ..self.recorded(audited) }
+    }
+
+    /// A change on record of which one notice goes to people.
+    fn notified(self, audited: &Audited<'_>, notice: &Notice) -> Transition {
+        let Context { channels, now, .. } = *self.context;
+        let outbox = OutboxItem::notices(&self.record.response, notice, channels, now);
+        Transition { outbox, ..self.recorded(audited) }
+    }
+}

@@ -1,0 +1,212 @@
+//! What holds of every sequence of events.
+
+use firebreak_model::digest::sha256_hex;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::testing::{context, events, now, record, steps};
+use super::{Event, Reason, Record, Transition, Write, apply};
+use crate::record::{State, StepState};
+
+/// The table as the store keeps it: one record, written on condition of its revision.
+struct Stored {
+    record: Record,
+    now: Timestamp,
+    audited: usize,
+}
+
+impl Stored {
+    /// Writes a transition that was computed from `read`; whether it was written.
+    fn write(&mut self, read: &Record, transition: Transition) -> bool {
+        if read.response.revision != self.record.response.revision {
+            return false;
+        }
+        self.audited += usize::from(transition.audit.is_some());
+        self.record = transition.record;
+        true
+    }
+}
+
+fn step_state() -> impl Strategy<Value = StepState> {
+    prop::sample::select(vec![
+        StepState::Planned,
+        StepState::Done,
+        StepState::Failed,
+        StepState::Skipped,
+        StepState::Undone,
+        StepState::Drifted,
+    ])
+}
+
+/// Any event; those with steps have any steps.
+fn event() -> impl Strategy<Value = Event> {
+    let kinds = events().len();
+    (0..kinds, step_state(), step_state(), any::<bool>()).prop_map(|(kind, one, other, fails)| {
+        let (_, event) = events().swap_remove(kind);
+        let steps = steps(one, other);
+        match event {
+            Event::StepsRecorded { .. } => Event::StepsRecorded { steps },
+            Event::HandedOver { waiting, .. } => Event::HandedOver { steps, waiting },
+            Event::Executed { .. } => Event::Executed { steps },
+            Event::UndoEnded { .. } => {
+                let failures = fails.then(|| "denied".to_owned()).into_iter().collect();
+                Event::UndoEnded { steps, failures }
+            }
+            other => other,
+        }
+    })
+}
+
+/// Events that change a state, answer a plan or undo; the rest is progress.
+fn is_audited(event: &Event) -> bool {
+    match event {
+        Event::LeaseTaken
+        | Event::StepsRecorded { .. }
+        | Event::HandedOver { .. }
+        | Event::Postponed { .. } => false,
+        Event::Executed { .. }
+        | Event::RetryStarted { .. }
+        | Event::Approved { .. }
+        | Event::Denied { .. }
+        | Event::PlanChanged { .. }
+        | Event::Forbidden { .. }
+        | Event::Reminded { .. }
+        | Event::UndoRequested { .. }
+        | Event::UndoEnded { .. }
+        | Event::FindingAdded(_)
+        | Event::Released { .. } => true,
+    }
+}
+
+fn state() -> impl Strategy<Value = State> {
+    prop::sample::select(State::ALL.to_vec())
+}
+
+proptest! {
+    #[test]
+    fn every_change_leaves_exactly_one_audit_event_and_progress_none(
+        start in state(),
+        happened in prop::collection::vec((event(), 0_i64..600), 1..12),
+    ) {
+        let mut stored = Stored { record: record(start), now: now(), audited: 0 };
+        for (event, seconds) in happened {
+            stored.now += SignedDuration::from_secs(seconds);
+            let (read, audited) = (stored.record.clone(), is_audited(&event));
+            let Ok(transition) = apply(&read, event, &context(stored.now)) else { continue };
+            prop_assert_eq!(transition.audit.is_some(), audited);
+            let changed = transition.record.response.state != read.response.state;
+            prop_assert!(!changed || audited, "a change of state without an audit event");
+            prop_assert!(stored.write(&read, transition));
+        }
+    }
+
+    #[test]
+    fn an_audit_event_of_a_response_has_the_digest_of_the_record_that_is_stored(
+        start in state(),
+        event in event(),
+    ) {
+        let read = record(start);
+        let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
+        let Some(audit) = transition.audit else { return Ok(()) };
+        // Of another finding the decision goes on record, which is of no revision.
+        let Some(digest) = audit.record else { return Ok(()) };
+        let json = serde_json::to_string(&transition.record.response).unwrap();
+        prop_assert_eq!(digest, sha256_hex(json));
+        prop_assert_eq!(audit.revision, Some(transition.record.response.revision));
+    }
+
+    #[test]
+    fn a_transition_is_one_revision_unless_it_leaves_the_record_as_it_is(
+        start in state(),
+        event in event(),
+    ) {
+        let read = record(start);
+        let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
+        match transition.write {
+            Write::Entry { .. } => prop_assert_eq!(&transition.record.response, &read.response),
+            Write::New { .. } | Write::RecordAndEntry | Write::Record | Write::Added { .. } => {
+                let (before, after) = (&read.response, &transition.record.response);
+                prop_assert_eq!(after.revision, before.revision + 1);
+                prop_assert_eq!(after.updated, now());
+            }
+        }
+    }
+
+    #[test]
+    fn contained_follows_from_a_verified_containing_step_alone(
+        start in state(),
+        event in event(),
+    ) {
+        let read = record(start);
+        let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
+        let response = &transition.record.response;
+        if response.state == State::Contained && read.response.state != State::Contained {
+            prop_assert!(response.is_contained());
+            prop_assert!(response.steps.iter().all(|step| step.state != StepState::Failed));
+            prop_assert!(response.steps.iter().all(|step| step.state != StepState::Planned));
+        }
+    }
+
+    #[test]
+    fn an_undo_begins_only_of_what_may_have_changed_something(start in state()) {
+        let read = record(start);
+        let requested = events().into_iter().find(|(name, _)| *name == "undo-requested");
+        let Ok(_) = apply(&read, requested.unwrap().1, &context(now())) else { return Ok(()) };
+        let may = read.response.steps.iter().any(crate::record::Step::may_have_changed);
+        prop_assert!(may, "{} has changed nothing", start);
+    }
+
+    /// Two workers read the same record. One of them writes; the other one's transition
+    /// is dropped, whatever it is, and so extends no lease.
+    #[test]
+    fn a_lease_is_never_extended_by_its_loser(
+        running in prop::sample::select(vec![State::Running, State::Undoing]),
+        late in event(),
+        seconds in 0_i64..600,
+    ) {
+        let mut stored = Stored { record: record(running), now: now(), audited: 0 };
+        let read = stored.record.clone();
+        let taken = apply(&read, Event::LeaseTaken, &context(stored.now)).unwrap();
+        prop_assert!(stored.write(&read, taken));
+        let held = stored.record.response.lease_until;
+        stored.now += SignedDuration::from_secs(seconds);
+        if let Ok(transition) = apply(&read, late, &context(stored.now)) {
+            prop_assert!(!stored.write(&read, transition));
+        }
+        prop_assert_eq!(stored.record.response.lease_until, held);
+        // Nor is it taken from who holds it.
+        let again = apply(&stored.record, Event::LeaseTaken, &context(stored.now));
+        if held.is_some_and(|until| until > stored.now) {
+            prop_assert_eq!(again.unwrap_err().reason, Reason::Leased);
+        }
+    }
+
+    #[test]
+    fn the_entry_says_what_the_record_says(start in state(), event in event()) {
+        let read = record(start);
+        let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
+        let (entry, response) = (transition.record.entry(), &transition.record.response);
+        prop_assert_eq!(&entry.response, &response.id);
+        prop_assert_eq!((entry.state, entry.lease_until), (response.state, response.lease_until));
+        let in_progress = matches!(response.state, State::Running | State::Undoing);
+        prop_assert!(in_progress || (entry.lease_until.is_none() && !entry.waiting));
+    }
+}
+
+#[test]
+fn what_waits_blocks_other_findings_only_while_a_containing_step_is_left() {
+    let handed_over = |contain| {
+        let waiting = "a snapshot".to_owned();
+        let event = Event::HandedOver { steps: steps(contain, StepState::Planned), waiting };
+        apply(&record(State::Running), event, &context(now())).unwrap().record.entry()
+    };
+    assert!(handed_over(StepState::Done).waiting);
+    assert!(!handed_over(StepState::Planned).waiting);
+}
+
+#[test]
+fn a_response_with_a_step_left_does_not_end() {
+    let event = Event::Executed { steps: steps(StepState::Done, StepState::Planned) };
+    let illegal = apply(&record(State::Running), event, &context(now())).unwrap_err();
+    assert_eq!(illegal.reason, Reason::StepsLeft);
+}
