@@ -1,20 +1,16 @@
 //! What holds of every text that arrives, whoever wrote it: used by the fuzz
 //! target and by the tests of hostile input.
 
-use std::sync::OnceLock;
-
-use firebreak_demo::example_policy;
 use firebreak_model::finding::Finding;
 use firebreak_model::organization::Place;
-use firebreak_policy::{Policy, Tags};
-
 use firebreak_model::resource::{Resource, ResourceKind};
 use firebreak_model::text::is_plain;
+use firebreak_policy::{Policy, Tags};
 use serde_json::Value;
 
-/// Reads a message and checks each finding and each rejection of it; gives back
-/// how many of each there are.
-pub(crate) fn check(message: &str) -> (usize, usize) {
+/// Reads a message and checks each finding, decides it by a policy, and checks each
+/// rejection; gives back how many of each there are.
+pub(crate) fn check(message: &str, policy: &Policy) -> (usize, usize) {
     let read = firebreak_intake::read(message);
     assert!(!read.is_empty(), "nothing was said of a message");
     let (mut findings, mut rejections) = (0, 0);
@@ -22,7 +18,7 @@ pub(crate) fn check(message: &str) -> (usize, usize) {
         match read {
             Ok(finding) => {
                 findings += 1;
-                check_finding(finding);
+                check_finding(finding, policy);
             }
             Err(rejection) => {
                 rejections += 1;
@@ -36,7 +32,7 @@ pub(crate) fn check(message: &str) -> (usize, usize) {
     (findings, rejections)
 }
 
-fn check_finding(finding: &Finding) {
+fn check_finding(finding: &Finding, policy: &Policy) {
     assert!((0.0..=10.0).contains(&finding.severity), "{}", finding.severity);
     for text in [&finding.id, &finding.kind, &finding.product, &finding.title] {
         assert!(text.chars().all(is_plain), "it forges lines of a log: {text:?}");
@@ -56,9 +52,9 @@ fn check_finding(finding: &Finding) {
             let place = Place { account: resource.account.clone(), ou_path };
             let unknown = Tags::Unknown { reason: "not read".to_owned() };
             for tags in [Tags::Known(target.tags.clone()), Tags::None, unknown] {
-                let decision = policy().decide(finding, target, &place, &tags);
+                let decision = policy.decide(finding, target, &place, &tags);
                 assert!(!decision.reason().is_empty(), "a decision without a reason");
-                let explained = policy().explain(finding, target, &place, &tags).to_string();
+                let explained = policy.explain(finding, target, &place, &tags).to_string();
                 assert!(!explained.is_empty(), "a decision that cannot be explained");
             }
         }
@@ -88,10 +84,4 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
         Value::Object(object) => object.values().for_each(|it| collect(it, texts)),
         Value::Null | Value::Bool(_) => {}
     }
-}
-
-/// The example policies.
-pub(crate) fn policy() -> &'static Policy {
-    static POLICY: OnceLock<Policy> = OnceLock::new();
-    POLICY.get_or_init(|| example_policy().unwrap_or_default())
 }

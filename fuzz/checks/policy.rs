@@ -20,7 +20,7 @@ pub(crate) fn check(text: &str, actions: ActionCatalog) -> bool {
         Err(diagnostics) => {
             assert!(!diagnostics.is_empty(), "a document refused without a reason");
             for diagnostic in diagnostics {
-                assert!(!diagnostic.message.is_empty(), "a mistake without a message");
+                assert!(!diagnostic.message.is_empty(), "an issue without a message");
                 assert!(diagnostic.to_string().contains("a.yaml"), "{diagnostic}");
             }
             return false;

@@ -14,7 +14,6 @@
 #![expect(clippy::cast_precision_loss, reason = "counts of a bench are small")]
 
 use firebreak_spoke::actions;
-use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -25,6 +24,7 @@ use firebreak_model::organization::Place;
 use firebreak_policy::{Backtest, Policy, Tags, read_files, replay};
 
 use firebreak_model::resource::AccountId;
+use firebreak_testkit::repository::fixture;
 
 const OUS: usize = 1_000;
 const DEPTH: usize = 5;
@@ -89,8 +89,7 @@ fn fixtures() -> Vec<String> {
         "guardduty-access-key-role.json",
         "guardduty-s3-two-buckets.json",
     ];
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/findings");
-    names.iter().map(|name| fs::read_to_string(format!("{folder}/{name}")).unwrap()).collect()
+    names.iter().map(|name| fixture(name)).collect()
 }
 
 fn account(number: usize) -> AccountId {

@@ -18,28 +18,26 @@
     reason = "counts and rates of a bench are small"
 )]
 
-use firebreak_spoke::actions;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use firebreak_demo::world::{Attack, HUB, Member, World, event};
-use firebreak_policy::read_files;
 use firebreak_response::record::Response;
 use firebreak_simulation::{Chaos, Options};
-use firebreak_testkit::fleet::{Fleet, ToldBy, settle};
-use firebreak_testkit::queue::{Message, Queue, Settings};
+use firebreak_testkit::arrange::policy;
+use firebreak_testkit::fleet::{DeliveredBy, Fleet, settle};
+use firebreak_testkit::player::{INTAKE, Player};
 use firebreak_testkit::rates::Rates;
 use firebreak_testkit::truth;
 use jiff::{SignedDuration, Timestamp};
 
 const POLICY: &str = "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, revoke-instance-credentials, snapshot-volumes, tag-resource, deactivate-access-key, revoke-sessions, block-public-access]\n";
 
-/// The messages of one invocation, and how long it may take.
-const BATCH: usize = 10;
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a message is received before it is a dead letter: more often than the
+/// hub's own, because one invocation of a hundred dies here for no fault of a message.
+const RECEIVED_AT_MOST: u32 = 20;
 
 /// How many calls an invocation makes about: `--crash` is the share of
 /// invocations that die, and the dice fall for each call.
@@ -155,12 +153,13 @@ impl Watched {
     }
 }
 
-async fn watch(world: &World, queue: &RefCell<Queue>, watched: &RefCell<Watched>) {
+async fn watch(world: &World, intake: &Player, watched: &RefCell<Watched>) {
     for second in 0_u64.. {
         tokio::time::sleep(Duration::from_secs(1)).await;
         watched.borrow_mut().drain(world);
         if second % 10 == 9 {
-            let left = queue.borrow().left();
+            let counts = intake.counts(world);
+            let left = counts.visible + counts.in_flight;
             eprintln!("after {} simulated seconds: {left} messages left", second + 1);
         }
     }
@@ -172,7 +171,7 @@ fn percentile(mut durations: Vec<SignedDuration>, percent: usize) -> i128 {
     durations.get(place).map_or(0, |it| it.as_millis())
 }
 
-/// Peak resident memory, where the system tells it.
+/// Peak resident memory, where the system says it.
 fn rss_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -190,16 +189,16 @@ fn quiet_p99(world: &World, responses: &[Response], sent: Timestamp) -> i128 {
 async fn storm(arguments: Arguments) -> ExitCode {
     let latency = Duration::from_millis(arguments.latency_ms);
     let world = World::new(arguments.accounts.max(12), Options { latency, ..Options::default() });
-    let files = [("root.yaml".to_owned(), POLICY.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
-    world.engine(&policy).await.unwrap();
-    let settings = Settings { visibility: SignedDuration::from_secs(360), max_receives: 20 };
-    let queue = Rc::new(RefCell::new(Queue::new(settings)));
+    world.engine(&policy(&[POLICY])).await.unwrap();
+    let intake = Player::of(&world, INTAKE);
+    intake.receive_at_most(&world, RECEIVED_AT_MOST);
+    intake.take_in_turn(&world);
     let sent = world.organization.now();
     let findings = findings(&world, arguments);
     let total = findings.len();
+    let mut all = BTreeSet::new();
     for finding in findings {
-        queue.borrow_mut().send(&finding.account, finding.body, sent);
+        all.insert(intake.send(&world, &finding.body, Some(&finding.account)));
     }
     let per_million = |share: f64| (share * 1_000_000.0) as u32;
     world.organization.set_chaos(Some(Chaos {
@@ -210,10 +209,8 @@ async fn storm(arguments: Arguments) -> ExitCode {
     }));
     let watched = RefCell::new(Watched::default());
     let began = Instant::now();
-    let told_by = ToldBy::WriteBackQueue;
-    let workers = arguments.workers;
-    let fleet = Fleet { workers, batch: BATCH, timeout: TIMEOUT, told_by };
-    let report = fleet.run(&world, &queue, watch(&world, &queue, &watched)).await;
+    let fleet = Fleet { workers: arguments.workers, delivered_by: DeliveredBy::WriteBackQueue };
+    let report = fleet.run(&world, &intake, watch(&world, &intake, &watched)).await;
     let wall = began.elapsed();
     watched.borrow_mut().drain(&world);
     let simulated = world.organization.now().duration_since(sent);
@@ -221,8 +218,7 @@ async fn storm(arguments: Arguments) -> ExitCode {
     let failed = settle(&world, 2).await;
 
     let responses = truth::responses(&world).await;
-    let dead: Vec<Message> = queue.borrow().dead().to_vec();
-    let all: BTreeSet<u64> = (1..=total as u64).collect();
+    let dead = intake.dead_letters(&world);
     let mut lost = truth::lost(&all, &report.acknowledged, &dead, &responses);
     lost.extend(failed);
     // Nothing here keeps a finding from being handled in the end.
@@ -248,7 +244,7 @@ async fn storm(arguments: Arguments) -> ExitCode {
         report.killed
     );
     println!("{:.0} s simulated, {:.1} s on one core", simulated.as_secs_f64(), wall.as_secs_f64());
-    println!("queue_age_p99_ms={}", percentile(queue.borrow().waits().to_vec(), 99));
+    println!("queue_age_p99_ms={}", percentile(report.waits, 99));
     println!("fastest called: {} ({:.2}, {} calls)", members.whose, members.share, members.calls);
     println!("fastest called in the hub: {} ({:.2}, {} calls)", hub.whose, hub.share, hub.calls);
     let peak = members.share.max(hub.share);

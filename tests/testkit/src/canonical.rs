@@ -50,12 +50,12 @@ impl Form<'_> {
             Value::Object(object) => {
                 let kept = object.iter().filter(|(key, _)| !self.without.contains(&key.as_str()));
                 let mut sorted: Vec<(&String, &Value)> = kept.collect();
-                // What is made side by side gets its ids in any order: it is told
-                // apart by what it is, and by its id only where it is the same.
+                // What is made side by side gets its ids in any order: it is
+                // ordered by what it is, and by its id only where that is the same.
                 sorted.sort_by_cached_key(|(key, value)| {
                     let name = self.known(key);
-                    let described = (name != **key).then(|| self.known(&value.to_string()));
-                    (name, described, (*key).clone())
+                    let content = (name != **key).then(|| self.known(&value.to_string()));
+                    (name, content, (*key).clone())
                 });
                 let each =
                     sorted.into_iter().map(|(key, value)| (self.text(key), self.value(value)));

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use firebreak_demo::world::{HUB, Member, World};
 use firebreak_response::record::{Response, State, StepState};
 use firebreak_simulation::ec2::model::Ec2;
+use firebreak_simulation::sqs::Message;
 use serde_json::Value;
 
 use crate::fleet::Acknowledged;
-use crate::queue::Message;
 
 /// The hub's table.
 pub const TABLE: &str = "firebreak";
@@ -117,16 +117,16 @@ pub fn open(world: &World, responses: &[Response]) -> Vec<String> {
 /// What is lost: a message that was neither acknowledged nor given up, one whose
 /// response is not on record, and a response that came to no end.
 pub fn lost(
-    messages: &BTreeSet<u64>,
+    messages: &BTreeSet<String>,
     acknowledged: &[Acknowledged],
     dead: &[Message],
     responses: &[Response],
 ) -> Vec<String> {
     let mut lost = Vec::new();
-    let mut accounted: BTreeSet<u64> = dead.iter().map(|message| message.id).collect();
+    let mut accounted: BTreeSet<String> = dead.iter().map(|message| message.id.clone()).collect();
     let states: BTreeMap<_, State> = responses.iter().map(|it| (&it.id, it.state)).collect();
     for one in acknowledged {
-        accounted.insert(one.message);
+        accounted.insert(one.message.clone());
         if one.outcomes.is_empty() {
             lost.push(format!("message {} was acknowledged without an outcome", one.message));
         }
@@ -141,6 +141,13 @@ pub fn lost(
     let unended = responses.iter().filter(|it| !is_terminal(it.state));
     lost.extend(unended.map(|it| format!("{} is still {}: {}", it.id, it.state, it.reason)));
     lost
+}
+
+/// Whether a member's instance reaches the internet.
+pub fn reaches_internet(world: &World, member: &Member) -> bool {
+    world
+        .organization
+        .edit(|state| state.ec2(&member.account, &member.region).reaches_internet(&member.instance))
 }
 
 /// Adds a data volume to a member's instance, so that there is one to keep.

@@ -2,6 +2,7 @@
 //! ARCHITECTURE.md, and what pure crates may not bring in.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
@@ -10,18 +11,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
+use firebreak_testkit::repository::root;
 use serde_json::Value;
 
 /// The crates that may know no clock, network or SDK.
 const PURE: [&str; 7] =
     ["audit", "event-pattern", "intake", "model", "policy", "report", "response"];
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))

@@ -20,6 +20,7 @@ use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, HUB, World, event};
 use firebreak_simulation::serve::serve;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::truth;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -235,7 +236,7 @@ async fn start_on(
     Started { world, function: Function(function), runtime, answers, log, at }
 }
 
-/// The memory that a process takes, where the system tells it.
+/// The memory that a process takes, where the system says it.
 fn resident(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -264,10 +265,7 @@ async fn the_function_contains_and_names_the_message_that_it_could_not_handle() 
     let mut started = start(world, "contains", vec![batch(&records, MINUTE)]).await;
     let said = started.answer().await;
     assert_eq!(said["batchItemFailures"], json!([{ "itemIdentifier": "garbage" }]));
-    let reaches = started.world.organization.edit(|state| {
-        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-    });
-    assert!(!reaches);
+    assert!(!truth::reaches_internet(&started.world, &member));
     assert_eq!(started.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
 
     // CloudWatch takes the metrics from lines of the log.
@@ -331,12 +329,12 @@ async fn the_function_hands_back_what_it_has_no_time_for_and_takes_it_later() {
     let handed_back: Vec<Value> =
         started.metrics().iter().filter_map(|line| line.get("HandedBack").cloned()).collect();
     assert_eq!(handed_back, [json!(1), json!(0)]);
-    let described = |line: &Value| {
+    let is_logged = |line: &Value| {
         line["fields"]["message"].as_str().is_some_and(|text| {
             text.starts_with("message `late` will be delivered again: handed back")
         })
     };
-    assert!(started.log().iter().any(described));
+    assert!(started.log().iter().any(is_logged));
 }
 
 /// A call that hangs for longer than there is time, and so does its repetition.
@@ -361,18 +359,15 @@ async fn the_function_records_what_it_is_at_and_answers_in_time() {
     let said = started.answer().await;
     let failed = json!([{ "itemIdentifier": "slow" }, { "itemIdentifier": "garbage" }]);
     assert_eq!(said["batchItemFailures"], failed);
-    let described = |line: &Value| {
+    let is_logged = |line: &Value| {
         line["fields"]["message"].as_str().is_some_and(|text| {
             text.contains("` continues later: ") && text.contains("the invocation ran out of time")
         })
     };
-    assert!(started.log().iter().any(described));
+    assert!(started.log().iter().any(is_logged));
     let said = started.answer().await;
     assert_eq!(said["batchItemFailures"], json!([]));
-    let reaches = started.world.organization.edit(|state| {
-        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-    });
-    assert!(!reaches);
+    assert!(!truth::reaches_internet(&started.world, &member));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -403,16 +398,16 @@ async fn the_function_answers_findings_on_a_host_without_extensions() {
     let mut started = start_on(Extensions::Missing, world, "alone", invocations).await;
     assert_eq!(started.answer().await["batchItemFailures"], json!([]));
     assert_eq!(started.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
-    let described = |line: &Value| {
+    let is_logged = |line: &Value| {
         line["fields"]["message"].as_str().is_some_and(|text| {
             text == "no extension could be registered: the function will not be notified of its shutdown"
         })
     };
-    assert!(started.log().iter().any(described));
+    assert!(started.log().iter().any(is_logged));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
+async fn the_function_polls_soon_after_its_start_and_ends_on_a_signal() {
     let mut started = start(world().await, "shutdown", Vec::new()).await;
     let polled = loop {
         let polled = *started.runtime.first_poll.lock().unwrap();
@@ -428,8 +423,8 @@ async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
     if let Some(kilobytes) = resident(id) {
         println!("idle_resident_kb={kilobytes}");
     }
-    let described = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap();
-    assert!(described.success());
+    let killed = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap();
+    assert!(killed.success());
     let asked = Instant::now();
     let ended = loop {
         if let Some(ended) = started.function.0.try_wait().unwrap() {
@@ -439,6 +434,6 @@ async fn the_function_polls_soon_after_its_start_and_ends_when_it_is_told_to() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert!(ended.success(), "{ended}");
-    let described = |line: &Value| line["fields"]["message"] == "shutting down";
-    assert!(started.log().iter().any(described));
+    let is_logged = |line: &Value| line["fields"]["message"] == "shutting down";
+    assert!(started.log().iter().any(is_logged));
 }

@@ -4,21 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 /// Half of the last digit that is shown, and a hair for binary fractions.
 const ROUNDED: f64 = 0.000_050_000_1;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn read(name: &str) -> String {
-    fs::read_to_string(root().join(name)).unwrap()
-}
 
 /// The cells of a table's row.
 fn cells(line: &str) -> Option<Vec<&str>> {
@@ -58,29 +49,29 @@ fn prices(text: &str) -> BTreeMap<String, f64> {
 /// total has a name as well, by which a later table reckons with it.
 #[test]
 fn every_figure_is_its_count_times_its_price_and_every_total_their_sum() {
-    let text = read("docs/cost.md");
+    let text = repository::text("docs/cost.md");
     let mut prices = prices(&text);
     let (mut sum, mut open, mut totals) = (0.0, 0, 0);
     for [what, count, price, usd] in rows(&text) {
-        let (price, count, described) = (key(price).unwrap(), number(count), number(usd));
+        let (price, count, stated) = (key(price).unwrap(), number(count), number(usd));
         if what == "**total**" {
             assert!(open > 0, "`{price}` is the total of nothing");
             assert!(
-                (described - sum).abs() < ROUNDED,
-                "`{price}`: its rows are {sum:.4}, not {described}"
+                (stated - sum).abs() < ROUNDED,
+                "`{price}`: its rows are {sum:.4}, not {stated}"
             );
-            let before = prices.insert(price.to_owned(), described / count);
+            let before = prices.insert(price.to_owned(), stated / count);
             assert!(before.is_none(), "`{price}` stands twice");
-            println!("{price}: {described:.4} USD for {count}");
+            println!("{price}: {stated:.4} USD for {count}");
             (sum, open, totals) = (0.0, 0, totals + 1);
         } else {
             let known = prices.get(price);
             let exact = count * known.unwrap_or(&f64::NAN);
             assert!(
-                (exact - described).abs() <= ROUNDED,
-                "{what}: {count} times `{price}` ({known:?}) is {exact:.4}, not {described}"
+                (exact - stated).abs() <= ROUNDED,
+                "{what}: {count} times `{price}` ({known:?}) is {exact:.4}, not {stated}"
             );
-            sum += described;
+            sum += stated;
             open += 1;
         }
     }
@@ -90,7 +81,7 @@ fn every_figure_is_its_count_times_its_price_and_every_total_their_sum() {
 
 #[test]
 fn every_price_is_used() {
-    let text = read("docs/cost.md");
+    let text = repository::text("docs/cost.md");
     let used: Vec<&str> =
         rows(&text).into_iter().filter_map(|[_, _, price, _]| key(price)).collect();
     for name in prices(&text).keys() {
@@ -108,7 +99,7 @@ fn counted(text: &str, what: &str) -> usize {
 /// How many metrics the alarms of a template name: each is paid for. Those that a
 /// query of Metrics Insights finds are not among them.
 fn alarmed(name: &str) -> usize {
-    let template: Value = serde_saphyr::from_str(&read(&format!("stacksets/{name}"))).unwrap();
+    let template: Value = repository::template(name);
     let resources = template["Resources"].as_object().unwrap();
     let alarms = resources.values().filter(|it| it["Type"] == "AWS::CloudWatch::Alarm");
     let metrics = alarms.map(|alarm| {
@@ -121,7 +112,7 @@ fn alarmed(name: &str) -> usize {
 
 #[test]
 fn alarms_are_counted_as_the_templates_have_them() {
-    let text = read("docs/cost.md");
+    let text = repository::text("docs/cost.md");
     for name in ["monitoring.yaml", "region.yaml", "management.yaml"] {
         assert_eq!(counted(&text, &format!("of `{name}`")), alarmed(name), "{name}");
     }
@@ -129,11 +120,11 @@ fn alarms_are_counted_as_the_templates_have_them() {
 
 #[test]
 fn metrics_without_a_dimension_are_counted_as_they_are_documented() {
-    let documented = read("docs/monitoring.md");
+    let documented = repository::text("docs/monitoring.md");
     let metrics = documented.lines().filter_map(cells).filter_map(|row| {
         let [names, dimension, _, _] = <[&str; 4]>::try_from(row).ok()?;
         dimension.is_empty().then(|| names.matches('`').count() / 2)
     });
-    let text = read("docs/cost.md");
+    let text = repository::text("docs/cost.md");
     assert_eq!(counted(&text, "metrics without a dimension"), metrics.sum::<usize>());
 }

@@ -5,12 +5,15 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use firebreak_intake::{Rejection, read};
 use firebreak_model::finding::Finding;
+use firebreak_policy::Policy;
 use firebreak_spoke::actions;
+use firebreak_testkit::repository;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -19,10 +22,21 @@ mod intake;
 #[path = "../../../../fuzz/checks/policy.rs"]
 mod policy;
 
+/// Checks a message, and decides its findings by the example policies.
+fn check_intake(message: &str) -> (usize, usize) {
+    intake::check(message, example_policy())
+}
+
+fn example_policy() -> &'static Policy {
+    static POLICY: LazyLock<Policy> = LazyLock::new(|| firebreak_demo::example_policy().unwrap());
+    &POLICY
+}
+
 fn below(folder: &str) -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(repository::root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let text = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
     files
@@ -42,7 +56,7 @@ fn instance() -> Value {
 
 /// The one thing that is said of a message.
 fn one(message: &str) -> Result<Finding, Rejection> {
-    intake::check(message);
+    check_intake(message);
     let mut read = read(message);
     assert_eq!(read.len(), 1, "{message:.200}");
     read.pop().unwrap()
@@ -53,7 +67,7 @@ fn rejected(message: &str) -> Rejection {
 }
 
 #[test]
-fn what_is_no_sound_json_is_rejected_with_line_and_column() {
+fn invalid_json_is_rejected_with_line_and_column() {
     let whole = instance().to_string();
     let deep = |levels: usize| {
         format!("{{\"service\":{{}},\"resource\":{}0{}}}", "[".repeat(levels), "]".repeat(levels))
@@ -123,7 +137,7 @@ fn a_message_of_a_mebibyte_is_answered_soon_and_in_few_words() {
         ("text", json!(" ".repeat(size)).to_string(), 0),
     ] {
         let began = Instant::now();
-        let (found, rejections) = intake::check(&message);
+        let (found, rejections) = check_intake(&message);
         assert_eq!(found, findings, "{name}");
         assert!(rejections <= 1_001, "{name}: {rejections}");
         // Unoptimized on a busy machine; what grows with the square takes minutes.
@@ -132,7 +146,7 @@ fn a_message_of_a_mebibyte_is_answered_soon_and_in_few_words() {
 }
 
 #[test]
-fn more_rejections_than_are_told_are_counted_and_no_finding_is_lost_among_them() {
+fn rejections_above_the_limit_are_counted_and_no_finding_is_lost_among_them() {
     let message = format!("[{}{}]", "{},".repeat(5_000), instance());
     let read = read(&message);
     assert_eq!(read.iter().filter(|it| it.is_ok()).count(), 1);
@@ -166,7 +180,7 @@ fn envelopes_in_envelopes_end() {
 }
 
 #[test]
-fn what_would_forge_a_line_of_a_log_is_rejected_by_its_field_and_told_on_one_line() {
+fn a_value_that_would_forge_a_line_of_a_log_is_rejected_by_field_on_one_line() {
     for forged in
         ["f-1\nERROR all is well", "f\u{1b}[2J", "f\u{0}", "f\u{202e}1", "f\u{2028}x", "f\rx"]
     {
@@ -230,7 +244,7 @@ fn a_region_or_a_partition_from_outside_never_names_a_host() {
                     assert!(target.resource.check_form().is_err(), "{hostile}: {region}");
                 }
             }
-            intake::check(&message);
+            check_intake(&message);
         }
     }
 }
@@ -336,7 +350,7 @@ fn every_part_of_every_fixture_may_be_anything() {
             for step in 0..3 {
                 let mut changed = whole.clone();
                 *changed.pointer_mut(place).unwrap() = odd[(index + step * 7) % odd.len()].clone();
-                intake::check(&changed.to_string());
+                check_intake(&changed.to_string());
                 tried += 1;
             }
         }
@@ -393,12 +407,12 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_json_is_findings_or_rejections(value in any_json()) {
-        intake::check(&value.to_string());
+        check_intake(&value.to_string());
     }
 
     #[test]
     fn any_text_is_findings_or_rejections(text in ".{0,200}") {
-        intake::check(&text);
+        check_intake(&text);
         policy::check(&text, actions::catalog());
     }
 
@@ -415,7 +429,7 @@ proptest! {
                 pointers(&value, "", &mut places);
                 *value.pointer_mut(&places[place % places.len()]).unwrap() = odd()[change].clone();
             }
-            intake::check(&value.to_string());
+            check_intake(&value.to_string());
         }
     }
 }
@@ -425,7 +439,7 @@ fn what_fuzzing_starts_from_and_what_it_found_holds() {
     let (mut findings, mut documents) = (0, 0);
     for (name, text) in below("fuzz/seeds/intake") {
         println!("{name}");
-        findings += intake::check(&text).0;
+        findings += check_intake(&text).0;
     }
     for (name, text) in below("fuzz/seeds/policy").into_iter().chain(below("policies")) {
         println!("{name}");
@@ -481,23 +495,19 @@ fn hostile_policy_documents_are_refused_and_read_soon() {
     assert!(policy::check(&rule(&format!("{{ title: {stars} }}")), actions::catalog()));
     let mut finding = instance();
     finding["title"] = "a".repeat(500_000).into();
-    intake::check(&finding.to_string());
+    check_intake(&finding.to_string());
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 
 /// Other people's broken findings, read in place; skipped where they are not at hand.
 #[test]
 fn other_people_s_malformed_findings_are_rejected_by_field_or_read_soundly() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/findings/malformed");
-    if !folder.is_dir() {
-        println!("skipped: ../shared/findings/malformed is not there");
-        return;
-    }
+    let Some(folder) = repository::shared("findings/malformed") else { return };
     let (mut findings, mut rejections, mut impossible) = (0, 0, 0);
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-        intake::check(&text);
+        check_intake(&text);
         for read in read(&text) {
             match read {
                 Ok(finding) => {

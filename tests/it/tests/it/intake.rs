@@ -15,16 +15,12 @@ use std::process::Command;
 use assert_cmd::cargo::cargo_bin;
 use firebreak_intake::read;
 use firebreak_model::finding::Finding;
+use firebreak_testkit::repository::{self, fixtures};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/findings")
-}
-
 fn fixture(name: &str) -> Value {
-    let path = fixtures().join(name);
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    serde_json::from_str(&repository::fixture(name)).unwrap()
 }
 
 fn one(message: &Value) -> Finding {
@@ -245,7 +241,7 @@ fn every_record_of_a_message_is_read_not_only_the_first() {
 }
 
 #[test]
-fn what_acting_needs_is_missed_by_name() {
+fn a_field_that_an_action_needs_is_named_when_it_is_missing() {
     for field in ["id", "type", "accountId", "severity", "resource"] {
         let mut finding = fixture("guardduty-instance.json");
         finding.as_object_mut().unwrap().remove(field);
@@ -323,12 +319,7 @@ fn the_command_prints_a_line_for_each_input() {
 
 /// Other people's findings, read in place; `None` where they are not at hand.
 fn corpus() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/findings");
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("skipped: ../shared/findings is not there");
-    None
+    repository::shared("findings")
 }
 
 /// The rows of the corpus's manifest: file, kind, finding type, source, flags.
@@ -395,7 +386,7 @@ fn other_people_s_findings_are_the_same_in_every_envelope() {
         }
         let text = fs::read_to_string(corpus.join(&file)).unwrap();
         for finding in read(&text).into_iter().flatten() {
-            // Some sources use one id for several findings; the text tells them apart.
+            // Some sources use one id for several findings; the text differs.
             let text = finding.detail["description"].as_str().unwrap_or_default();
             let key = (source.clone(), format!("{} {} {text}", finding.id, finding.kind));
             groups.entry(key).or_default().push((file.clone(), finding));

@@ -4,8 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use firebreak_spoke::actions;
-use std::fs;
-use std::path::Path;
 
 use firebreak_demo::example_policy;
 use firebreak_intake::read;
@@ -15,11 +13,11 @@ use firebreak_model::resource::{Principal, PrincipalType, ResourceKind};
 use firebreak_policy::{
     Decision, Given, Mode, Policy, PolicyOutcome, Tags, read_files, read_tests,
 };
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 fn fixture(name: &str) -> Finding {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/findings").join(name);
-    read(&fs::read_to_string(path).unwrap()).pop().unwrap().unwrap()
+    read(&repository::fixture(name)).pop().unwrap().unwrap()
 }
 
 fn place(path: &str) -> Place {
@@ -122,8 +120,7 @@ fn the_explanation_is_a_walk_from_the_account_up() {
 
 #[test]
 fn the_documentation_s_example_is_sound_and_passes_its_own_test() {
-    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy.md");
-    let docs = fs::read_to_string(docs).unwrap();
+    let docs = repository::text("docs/policy.md");
     let block = |start: &str| {
         let mut blocks = docs.split("```yaml\n").skip(1);
         let found = blocks.find(|block| block.starts_with(start)).unwrap();
@@ -185,9 +182,9 @@ fn every_finding_type_is_answered_by_the_example_policies() {
             for ou in ["sandbox1", "prod1111", "suspend1", "observe1", "security"] {
                 let place = place(&format!("r-fb01/ou-fb01-{ou}"));
                 let decision = policy.decide(&finding, &finding.targets[0], &place, &known(&[]));
-                let described = format!("{} on {kind}, {severity}, in {ou}", finding_type.name);
+                let case = format!("{} on {kind}, {severity}, in {ou}", finding_type.name);
                 let (mode, refused) = (decision.mode, decision.is_refused());
-                assert!(refused || (mode != Mode::Off && decision.rule.is_some()), "{described}");
+                assert!(refused || (mode != Mode::Off && decision.rule.is_some()), "{case}");
                 answered += 1;
                 // How a cluster is set up is for its owner to mend.
                 let setting = finding_type.name.starts_with("Policy:Kubernetes/");
@@ -196,7 +193,7 @@ fn every_finding_type_is_answered_by_the_example_policies() {
                     && severity >= 7.0
                     && acted_on.iter().any(|acted_on| acted_on == kind);
                 if playbook {
-                    assert!(mode >= Mode::Approve && !decision.actions.is_empty(), "{described}");
+                    assert!(mode >= Mode::Approve && !decision.actions.is_empty(), "{case}");
                     played += 1;
                 }
             }

@@ -47,7 +47,7 @@ rules:
 }
 
 #[test]
-fn what_has_no_counterpart_is_an_error_and_stands_in_the_document() {
+fn what_has_no_counterpart_is_an_error_and_a_comment_in_the_document() {
     let imported = import(&json!({
         "a:EC2/x": "AUTO: ec2_quarantine_instance | AUTO: sg_delete",
         "a:EC2/y": "AUTO:ec2_quarantine_instance",
@@ -57,7 +57,7 @@ fn what_has_no_counterpart_is_an_error_and_stands_in_the_document() {
         "a:EC2/t": 1,
         "a:IAMUser/\nceiling: off": "AUTO: iam_user_deactivate_unused_access_key 90",
     }));
-    let described = imported.errors.join("\n");
+    let errors = imported.errors.join("\n");
     for part in [
         "a:EC2/x: `AUTO: sg_delete`: `sg_delete` has no counterpart",
         "a:EC2/y: `AUTO:ec2_quarantine_instance`: CloudBots wants a space",
@@ -66,7 +66,7 @@ fn what_has_no_counterpart_is_an_error_and_stands_in_the_document() {
         "`isolate-instance` is in this chain already",
         "a:EC2/t: a text is expected, not 1",
     ] {
-        assert!(described.contains(part), "{part}\n{described}");
+        assert!(errors.contains(part), "{part}\n{errors}");
     }
     assert_eq!(imported.errors.len(), 7);
     let document = imported.document.unwrap();

@@ -2,6 +2,7 @@
 
 use firebreak_policy::{schema, test_schema};
 use firebreak_spoke::actions;
+use firebreak_testkit::repository;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "UPDATE=1 is for the developer who runs it")]
@@ -10,7 +11,7 @@ fn the_schemas_beside_the_policies_are_up_to_date() {
         ("schema.json", schema(actions::catalog())),
         ("tests/schema.json", test_schema(actions::catalog())),
     ] {
-        let file = format!("{}/../../policies/{name}", env!("CARGO_MANIFEST_DIR"));
+        let file = repository::root().join("policies").join(name);
         let fresh = format!("{schema:#}\n");
         assert!(!fresh.contains("$ref"), "what is inside another schema has no root to refer to");
         if std::env::var("UPDATE").is_ok() {

@@ -4,16 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use firebreak_onboarding::stacksets;
 use firebreak_spoke::actions::{self, Reversal};
 use firebreak_spoke::{permissions as spoke, tags};
+use firebreak_testkit::repository::{self, root};
 use serde_json::Value;
 
 fn template() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets/spoke.yaml");
-    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    repository::template("spoke.yaml")
 }
 
 fn statements(template: &Value) -> Vec<Value> {
@@ -43,7 +42,7 @@ fn permissions(template: &Value, effect: &str) -> BTreeSet<String> {
 /// "UPDATE=1 cargo test" renders it.
 #[test]
 fn the_spoke_role_s_template_is_not_stale() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets/spoke.yaml");
+    let path = root().join("stacksets/spoke.yaml");
     let present = fs::read_to_string(&path).unwrap();
     let all: Vec<_> = actions::all().iter().collect();
     let rendered = stacksets::render(&present, &all).unwrap();
@@ -66,7 +65,7 @@ fn the_spoke_role_s_template_is_not_stale() {
 }
 
 /// What CloudFormation reads is what the laws of actions are tried with
-/// (tests/tests/actions/stage.rs).
+/// (`actions/stage.rs`).
 #[test]
 fn the_template_says_what_the_statements_say() {
     for entry in actions::all() {
@@ -87,7 +86,7 @@ fn the_template_says_what_the_statements_say() {
 }
 
 /// A statement of a template with `Fn::Sub` taken off, and every value of a
-/// condition or resource in a list: as the statements are told.
+/// condition or resource in a list: as the statements are shown.
 fn plain(statement: &mut Value) {
     fn texts(value: &Value) -> Value {
         let one = |value: &Value| value.get("Fn::Sub").unwrap_or(value).clone();
@@ -138,7 +137,7 @@ fn the_spoke_role_may_not_change_itself() {
 /// docs/permissions.md is generated; "UPDATE=1 cargo test" rewrites it.
 #[test]
 fn the_documentation_of_permissions_is_the_program_s() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/permissions.md");
+    let path = root().join("docs/permissions.md");
     let present = fs::read_to_string(&path).unwrap();
     let all: Vec<_> = actions::all().iter().collect();
     let short = |texts: &[&str]| -> String {
@@ -206,7 +205,7 @@ fn the_spoke_role_trusts_the_hub_s_role_of_the_organization_with_the_external_id
 /// The README's table of actions is the program's; "UPDATE=1 cargo test" rewrites it.
 #[test]
 fn the_readme_s_table_of_actions_is_the_program_s() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let path = root().join("README.md");
     let readme = fs::read_to_string(&path).unwrap();
     let (before, rest) = readme.split_once("<!-- actions -->\n").unwrap();
     let (_, after) = rest.split_once("<!-- /actions -->").unwrap();

@@ -6,20 +6,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use firebreak_aws::settings::Settings;
 use firebreak_function::metrics::NAMESPACE;
+use firebreak_testkit::repository::{root, template};
 use serde_json::Value;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn template(name: &str) -> Value {
-    let path = root().join("stacksets").join(name);
-    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
 
 fn names() -> Vec<String> {
     let files = fs::read_dir(root().join("stacksets")).unwrap();
@@ -91,7 +83,7 @@ fn the_function_s_variables_are_those_that_it_reads() {
 }
 
 #[test]
-fn the_function_runs_as_often_at_once_as_it_is_told() {
+fn the_concurrency_of_the_function_is_the_one_in_its_settings() {
     let hub = template("hub.yaml");
     for (total, parts) in hub["Mappings"]["Sizes"].as_object().unwrap() {
         let findings = parts["FindingsAtOnce"].as_u64().unwrap();
@@ -125,7 +117,7 @@ fn a_message_stays_invisible_for_six_timeouts_and_a_timeout_is_within_the_lease(
 }
 
 #[test]
-fn what_cannot_be_had_again_stays_when_the_stack_goes() {
+fn what_cannot_be_recreated_is_retained_when_the_stack_is_deleted() {
     let hub = template("hub.yaml");
     for (id, resource) in resources(&hub) {
         let keeps = ["AWS::DynamoDB::Table", "AWS::S3::Bucket"];
@@ -171,10 +163,10 @@ fn alarms_and_dashboard_are_about_metrics_that_there_are_and_documented() {
     for metric in made.iter().flat_map(|alarm| alarm_metrics(alarm)) {
         assert!(documented.contains(metric), "{metric}");
     }
-    let described: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
+    let in_page: BTreeSet<&str> = rows(alarms).flat_map(quoted).collect();
     let name = |alarm: &&Value| alarm["Properties"]["AlarmName"].as_str().unwrap().to_owned();
-    let names: BTreeSet<String> = made.iter().map(name).collect();
-    assert_eq!(names, described.into_iter().map(str::to_owned).collect());
+    let alarms: BTreeSet<String> = made.iter().map(name).collect();
+    assert_eq!(alarms, in_page.into_iter().map(str::to_owned).collect());
     let body = monitoring.pointer("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub");
     let body = body.unwrap().as_str().unwrap();
     let _: Value = serde_json::from_str(body).unwrap();

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use firebreak_testkit::repository;
+
 fn rust_files(folder: &str) -> Vec<(String, String)> {
     fn collect(path: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(path).unwrap() {
@@ -16,7 +18,7 @@ fn rust_files(folder: &str) -> Vec<(String, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    let root = repository::root().join(folder);
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(!files.is_empty(), "{folder}");
@@ -35,8 +37,8 @@ fn what_is_pure_reads_no_clock_and_no_environment() {
         for (file, text) in rust_files(&format!("hub/{name}/src")) {
             let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
             for word in ["async fn", "Timestamp::now", "std::env", "SystemTime"] {
-                let test = file.contains("tests.rs");
-                assert!(test || !text.contains(word), "hub/{name}/src/{file} has `{word}`");
+                let is_test = file.contains("tests.rs");
+                assert!(is_test || !text.contains(word), "hub/{name}/src/{file} has `{word}`");
             }
         }
     }

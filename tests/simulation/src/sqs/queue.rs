@@ -71,10 +71,24 @@ impl Held {
     }
 }
 
+/// Whose message is next. AWS promises no order on a standard queue, so a test may
+/// choose one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest message of a tenant that is not noisy.
+    #[default]
+    Oldest,
+    /// The tenant with the fewest messages in flight; among several, whose turn it is.
+    /// For messages that are all sent at one moment, where none is the oldest.
+    InTurn,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Group {
     visible: BTreeSet<u64>,
     in_flight: usize,
+    /// Where it stands among tenants with as many messages in flight.
+    place: u64,
 }
 
 /// A standard queue.
@@ -96,13 +110,17 @@ pub struct Queue {
     /// From how many of its own messages in flight a tenant can be noisy: AWS's
     /// 30. A test with few messages may set less.
     pub noisy_from: usize,
+    /// Whose message is next: set before the first is sent.
+    pub order: Order,
     created: Timestamp,
     messages: BTreeMap<u64, Held>,
     groups: BTreeMap<Tenant, Group>,
-    /// Tenants with visible messages and few in flight, by their oldest message.
+    /// Tenants with visible messages and few in flight, by their place.
     quiet: BTreeSet<(u64, Tenant)>,
-    /// The others, by how many are in flight.
+    /// The others, by how many are in flight and their place.
     busy: BTreeSet<(usize, u64, Tenant)>,
+    /// How many turns were taken, where tenants are taken in turn.
+    turns: u64,
     /// What becomes visible by itself, and when.
     waiting: BTreeSet<(Timestamp, u64)>,
     visible: usize,
@@ -125,11 +143,13 @@ impl Queue {
             policy: None,
             redrive_allowed: None,
             noisy_from: 30,
+            order: Order::Oldest,
             created: now,
             messages: BTreeMap::new(),
             groups: BTreeMap::new(),
             quiet: BTreeSet::new(),
             busy: BTreeSet::new(),
+            turns: 0,
             waiting: BTreeSet::new(),
             visible: 0,
             in_flight: 0,
@@ -194,11 +214,17 @@ impl Queue {
     /// tenth of all messages in flight, and at least 30 (SQS developer guide,
     /// "How fair queues work"; the share of processing time is not modelled).
     fn choose(&self) -> Option<u64> {
-        let oldest = self.quiet.first().map(|(number, _)| *number);
-        let modest = self.busy.iter().take_while(|(own, _, _)| own * 10 <= self.in_flight);
-        let modest = modest.map(|(_, number, _)| *number).min();
-        let noisy = || self.busy.first().map(|(_, number, _)| *number);
-        oldest.into_iter().chain(modest).min().or_else(noisy)
+        let fewest = || self.busy.first().map(|(_, place, tenant)| (*place, tenant));
+        let (_, tenant) = match self.order {
+            Order::Oldest => {
+                let quiet = self.quiet.first().map(|(place, tenant)| (*place, tenant));
+                let modest = self.busy.iter().take_while(|(own, _, _)| own * 10 <= self.in_flight);
+                let modest = modest.map(|(_, place, tenant)| (*place, tenant)).min();
+                quiet.into_iter().chain(modest).min().or_else(fewest)?
+            }
+            Order::InTurn => fewest()?,
+        };
+        self.groups.get(tenant)?.visible.first().copied()
     }
 
     /// What a receipt names, if it is of the message's last receipt and the
@@ -310,18 +336,25 @@ impl Queue {
     /// Changes a tenant's group and where it stands in the order.
     fn change(&mut self, tenant: &Tenant, change: impl FnOnce(&mut Group)) {
         let mut group = self.groups.remove(tenant).unwrap_or_default();
-        if let Some(first) = group.visible.first() {
-            self.quiet.remove(&(*first, tenant.clone()));
-            self.busy.remove(&(group.in_flight, *first, tenant.clone()));
+        if !group.visible.is_empty() {
+            self.quiet.remove(&(group.place, tenant.clone()));
+            self.busy.remove(&(group.in_flight, group.place, tenant.clone()));
         }
         self.visible -= group.visible.len();
         change(&mut group);
         self.visible += group.visible.len();
-        if let Some(first) = group.visible.first() {
-            if group.in_flight < self.noisy_from {
-                self.quiet.insert((*first, tenant.clone()));
+        if let Some(oldest) = group.visible.first() {
+            group.place = match self.order {
+                Order::Oldest => *oldest,
+                Order::InTurn => {
+                    self.turns += 1;
+                    self.turns
+                }
+            };
+            if self.order == Order::Oldest && group.in_flight < self.noisy_from {
+                self.quiet.insert((group.place, tenant.clone()));
             } else {
-                self.busy.insert((group.in_flight, *first, tenant.clone()));
+                self.busy.insert((group.in_flight, group.place, tenant.clone()));
             }
         }
         if !group.visible.is_empty() || group.in_flight > 0 {

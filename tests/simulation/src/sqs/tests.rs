@@ -2,7 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::answers::{self, Place};
-use super::{Address, Counts, Message, Sqs};
+use super::{Address, Counts, Message, Order, Sqs};
 
 const START: Timestamp = Timestamp::constant(1_767_225_600, 0);
 const PLACE: Place<'static> = Place { account: "111122223333", region: "eu-central-1", now: START };
@@ -241,4 +241,17 @@ fn nothing_is_lost_and_nothing_doubled_over_a_long_run() {
     }
     assert_eq!(rest, sent - deleted);
     assert!(deleted > 100, "{deleted}");
+}
+
+#[test]
+fn in_turn_a_tenant_with_one_message_does_not_wait_behind_one_with_a_hundred() {
+    let (mut sqs, queue) = queue();
+    sqs.create(&queue, START).order = Order::InTurn;
+    for number in 0..100 {
+        sqs.send(&queue, &format!("loud {number}"), Some("loud"), START).unwrap();
+    }
+    sqs.receive(&queue, 10, START).unwrap();
+    sqs.send(&queue, "quiet", Some("quiet"), START).unwrap();
+    let received = sqs.receive(&queue, 2, START).unwrap();
+    assert_eq!(bodies(&received), ["quiet", "loud 10"]);
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use firebreak_demo::world::{Member, World};
 use firebreak_simulation::regional::eks::{AccessEntry, AccessScope, Cluster, default_username};
+use firebreak_testkit::arrange::finding_on;
 use serde_json::{Value, json};
-
-use crate::crash::scenarios::finding_on;
 
 const ADMINISTRATOR: &str = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
 
@@ -23,7 +22,7 @@ fn entry(principal: &str, groups: &[&str]) -> AccessEntry {
     }
 }
 
-/// What Firebreak needs in a cluster, as its documentation tells users.
+/// What Firebreak needs in a cluster, as its documentation says.
 fn rules() -> Value {
     json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "patch"] },
@@ -79,5 +78,5 @@ pub(crate) fn finding(member: &Member) -> Value {
             "kubernetesWorkloadDetails": { "type": "pods", "namespace": "shop", "name": "shell" },
         },
     });
-    finding_on(member, "Execution:Kubernetes/ExecInKubeSystemPod", details)
+    finding_on(member, 1, "Execution:Kubernetes/ExecInKubeSystemPod", details)
 }

@@ -1,15 +1,14 @@
 //! One run of a scenario, with at most one stop, to its end.
 
-use firebreak_spoke::actions;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use firebreak_demo::world::{Member, World, event};
 use firebreak_engine::Engine;
 use firebreak_function::lambda;
-use firebreak_policy::read_files;
-use firebreak_response::record::{Drift, ResponseId, State, Undo, UndoCause};
+use firebreak_response::record::{ResponseId, State};
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::arrange::{policy, whole_undo};
 use firebreak_testkit::canonical::canonical;
 use firebreak_testkit::truth;
 use jiff::SignedDuration;
@@ -40,7 +39,7 @@ const AFTER_THE_LEASE: Duration = Duration::from_secs(301);
 const TRIES: u32 = 8;
 
 /// What two runs may differ in: counters of writes, ids that a cluster never
-/// gives twice, and whether it was told meanwhile that other steps go on: whoever
+/// gives twice, and whether it was reported meanwhile that other steps go on: whoever
 /// comes after a crash may find them ended.
 const MAY_DIFFER: [&str; 4] = ["revision", "uid", "tries", "containment_reported"];
 
@@ -109,13 +108,7 @@ impl Stage {
             Act::Undo => {
                 let responses = truth::responses(&self.world).await;
                 let response = responses.first().ok_or("there is no response")?;
-                let request = Undo {
-                    cause: UndoCause::Person("a test".to_owned()),
-                    step: None,
-                    drift: Drift::Leave,
-                    suppress_until: None,
-                };
-                match self.engine.undo(&response.id, request).await {
+                match self.engine.undo(&response.id, whole_undo()).await {
                     Ok(undone) if undone.state == State::Undone => Ok(()),
                     // "try it again" is what it says of a failure.
                     Ok(undone) => Err(undone.reason),
@@ -159,9 +152,7 @@ impl Stage {
 /// Plays a scenario, stopped at one of its calls if that is asked for.
 pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) -> Played {
     let world = World::new(scenario.member + 1, Options::default());
-    let files = [("policy.yaml".to_owned(), scenario.document.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
-    let engine = world.engine(&policy).await.unwrap();
+    let engine = world.engine(&policy(&[scenario.document])).await.unwrap();
     (scenario.arrange)(&world, world.members.last().unwrap());
     for act in scenario.acts {
         if let Act::Deliver(finding) = act {
@@ -198,9 +189,7 @@ pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) ->
         stopped: stage.stopped || lost_answer,
         state: state(world).await,
         responses: responses.len(),
-        reaches_internet: world.organization.edit(|state| {
-            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-        }),
+        reaches_internet: truth::reaches_internet(world, member),
         doubled: truth::doubled(world, &responses),
         open: truth::open(world, &responses),
         lost,
@@ -212,7 +201,7 @@ pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) ->
 async fn state(world: &World) -> Value {
     let accounts: Vec<Value> =
         world.members.iter().map(|it| world.organization.snapshot(&it.account)).collect();
-    let described: Vec<Value> = world.organization.edit(|state| {
+    let findings: Vec<Value> = world.organization.edit(|state| {
         state.security_hub.findings.values().flat_map(|it| it.values().cloned()).collect()
     });
     let (recorded, items): (Vec<Value>, Vec<Value>) =
@@ -224,7 +213,7 @@ async fn state(world: &World) -> Value {
     }
     let recorded: BTreeSet<String> = recorded.iter().filter_map(event_of).collect();
     let all = json!({
-        "accounts": accounts, "table": items, "security_hub": described, "record": recorded,
+        "accounts": accounts, "table": items, "security_hub": findings, "record": recorded,
     });
     canonical(&all, &MAY_DIFFER)
 }
@@ -245,7 +234,7 @@ fn comparable(item: Value) -> Option<Value> {
     Some(item)
 }
 
-/// An event of the record, as far as it does not tell when and how often.
+/// An event of the record, without when and how often.
 fn event_of(item: &Value) -> Option<String> {
     let event: Value = serde_json::from_str(item.pointer("/body/S")?.as_str()?).ok()?;
     // The head of a chain and its account have no events.
@@ -253,8 +242,8 @@ fn event_of(item: &Value) -> Option<String> {
     Some(json!([event["what"], event["state"], event["finding"], event["target"]]).to_string())
 }
 
-/// An undone step tells what its last worker put back; what one before it put
-/// back, and died, is back as well, which the account's own state shows.
+/// The detail of an undone step says what its last worker restored; what one before it
+/// restored, and died, is restored as well, which the account's own state shows.
 fn forget_what_was_put_back(item: &mut Value) {
     let Some(body) = item.pointer_mut("/body/S") else { return };
     let read = body.as_str().and_then(|it| serde_json::from_str::<Value>(it).ok());

@@ -4,6 +4,7 @@ use firebreak_demo::world::{Attack, Member, World};
 use firebreak_simulation::regional::ecs::{Cluster, Service, Task};
 use firebreak_simulation::regional::lambda::Function;
 use firebreak_simulation::regional::rds;
+use firebreak_testkit::arrange::finding_on;
 use firebreak_testkit::truth::add_volume;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -91,14 +92,6 @@ fn bucket(member: &Member) -> Value {
     Attack::Bucket.finding(member, 1)
 }
 
-/// A finding of this type on another resource of the member's.
-pub(crate) fn finding_on(member: &Member, kind: &str, resource: Value) -> Value {
-    let mut finding = Attack::Instance.finding(member, 1);
-    finding["type"] = kind.into();
-    finding["resource"] = resource;
-    finding
-}
-
 fn add_database(world: &World, member: &Member) {
     world.organization.edit(|state| {
         let Member { account, region, .. } = member;
@@ -124,7 +117,7 @@ fn database(member: &Member) -> Value {
     let details = json!({ "resourceType": "RDSDBInstance", "rdsDbInstanceDetails": {
         "dbInstanceIdentifier": "orders", "engine": "postgres", "dbInstanceArn": arn,
     }});
-    finding_on(member, "CredentialAccess:RDS/AnomalousBehavior.SuccessfulLogin", details)
+    finding_on(member, 1, "CredentialAccess:RDS/AnomalousBehavior.SuccessfulLogin", details)
 }
 
 fn add_function(world: &World, member: &Member) {
@@ -140,7 +133,7 @@ fn function(member: &Member) -> Value {
     let details = json!({ "resourceType": "Lambda", "lambdaDetails": {
         "functionName": "web", "functionArn": arn,
     }});
-    finding_on(member, "Backdoor:Lambda/C&CActivity.B", details)
+    finding_on(member, 1, "Backdoor:Lambda/C&CActivity.B", details)
 }
 
 fn add_service(world: &World, member: &Member) {
@@ -167,7 +160,7 @@ fn service(member: &Member) -> Value {
             "group": "service:web",
         },
     }});
-    finding_on(member, "Execution:Runtime/ReverseShell", details)
+    finding_on(member, 1, "Execution:Runtime/ReverseShell", details)
 }
 
 /// Everything that is stopped at each of its calls.

@@ -1,7 +1,9 @@
 //! The laws that every action obeys, for every case.
 
 use firebreak_model::error::ErrorKind;
+use firebreak_simulation::Effect;
 use firebreak_spoke::actions::{self, Reversal, Undone};
+use firebreak_testkit::sample::sample;
 
 use crate::actions::cases::{Case, cases};
 use crate::actions::stage::{Stage, holds, settled};
@@ -12,6 +14,13 @@ fn restoring() -> impl Iterator<Item = Case> {
     cases()
         .into_iter()
         .filter(|case| actions::find(case.action).unwrap().spec.reversal == Reversal::Restored)
+}
+
+/// Cases with each way to stop them, as many as this run plays; each is stopped at
+/// every call.
+fn stopped_cases(suite: &str, cases: impl IntoIterator<Item = Case>) -> Vec<(Case, Effect)> {
+    let every = |case: Case| stops().map(|effect| (case.clone(), effect));
+    sample(suite, cases.into_iter().flat_map(every).collect())
 }
 
 #[test]
@@ -161,21 +170,21 @@ async fn a_session_of_another_account_is_refused_before_any_call() {
 
 #[tokio::test(start_paused = true)]
 async fn an_apply_that_stops_at_any_call_is_undone_exactly() {
-    for case in restoring() {
-        for effect in stops() {
-            for after in 0.. {
-                let stage = Stage::of(&case).await;
-                let prior = stage.capture().await.unwrap().prior;
-                stage.organization.forget_calls();
-                let work = stage.apply(&prior);
-                let ended = stopped(&stage.organization, after, &effect, work).await;
-                let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
-                stage.undo(&prior).await.unwrap();
-                let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
-                assert_eq!(stage.snapshot(), stage.before, "{text}");
-                if whole {
-                    break;
-                }
+    for (case, effect) in
+        stopped_cases("an apply that stops at every call and is undone", restoring())
+    {
+        for after in 0.. {
+            let stage = Stage::of(&case).await;
+            let prior = stage.capture().await.unwrap().prior;
+            stage.organization.forget_calls();
+            let work = stage.apply(&prior);
+            let ended = stopped(&stage.organization, after, &effect, work).await;
+            let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
+            stage.undo(&prior).await.unwrap();
+            let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+            assert_eq!(stage.snapshot(), stage.before, "{text}");
+            if whole {
+                break;
             }
         }
     }
@@ -183,27 +192,26 @@ async fn an_apply_that_stops_at_any_call_is_undone_exactly() {
 
 #[tokio::test(start_paused = true)]
 async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
-    for case in cases() {
-        for effect in stops() {
-            for after in 0.. {
-                let stage = Stage::of(&case).await;
-                let prior = stage.capture().await.unwrap().prior;
-                stage.organization.forget_calls();
-                let work = stage.apply(&prior);
-                let ended = stopped(&stage.organization, after, &effect, work).await;
-                let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
-                let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
-                stage.apply(&prior).await.unwrap();
-                let verdict = settled(&stage, &prior).await;
-                assert!(holds(&verdict), "{text}: {verdict:?}");
-                // What it left half done may still be under way: undo then waits.
-                if stage.entry.spec.reversal == Reversal::Restored {
-                    stage.undo(&prior).await.unwrap();
-                    assert_eq!(stage.snapshot(), stage.before, "{text}");
-                }
-                if whole {
-                    break;
-                }
+    for (case, effect) in stopped_cases("an apply that stops at every call and runs again", cases())
+    {
+        for after in 0.. {
+            let stage = Stage::of(&case).await;
+            let prior = stage.capture().await.unwrap().prior;
+            stage.organization.forget_calls();
+            let work = stage.apply(&prior);
+            let ended = stopped(&stage.organization, after, &effect, work).await;
+            let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
+            let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+            stage.apply(&prior).await.unwrap();
+            let verdict = settled(&stage, &prior).await;
+            assert!(holds(&verdict), "{text}: {verdict:?}");
+            // What it left half done may still be under way: undo then waits.
+            if stage.entry.spec.reversal == Reversal::Restored {
+                stage.undo(&prior).await.unwrap();
+                assert_eq!(stage.snapshot(), stage.before, "{text}");
+            }
+            if whole {
+                break;
             }
         }
     }
@@ -211,22 +219,22 @@ async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_stops_at_any_call_converges_when_it_runs_again() {
-    for case in restoring() {
-        for effect in stops() {
-            for after in 0.. {
-                let stage = Stage::of(&case).await;
-                let prior = stage.capture().await.unwrap().prior;
-                stage.apply(&prior).await.unwrap();
-                stage.organization.forget_calls();
-                let work = stage.undo(&prior);
-                let ended = stopped(&stage.organization, after, &effect, work).await;
-                let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
-                stage.undo(&prior).await.unwrap();
-                let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
-                assert_eq!(stage.snapshot(), stage.before, "{text}");
-                if whole {
-                    break;
-                }
+    for (case, effect) in
+        stopped_cases("an undo that stops at every call and runs again", restoring())
+    {
+        for after in 0.. {
+            let stage = Stage::of(&case).await;
+            let prior = stage.capture().await.unwrap().prior;
+            stage.apply(&prior).await.unwrap();
+            stage.organization.forget_calls();
+            let work = stage.undo(&prior);
+            let ended = stopped(&stage.organization, after, &effect, work).await;
+            let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
+            stage.undo(&prior).await.unwrap();
+            let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
+            assert_eq!(stage.snapshot(), stage.before, "{text}");
+            if whole {
+                break;
             }
         }
     }

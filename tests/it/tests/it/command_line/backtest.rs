@@ -107,7 +107,7 @@ fn findings_in_every_packing_are_replayed_through_both_policies() {
 }
 
 #[test]
-fn an_update_that_raises_the_severity_is_decided_anew() {
+fn an_update_that_raises_the_severity_is_decided_again() {
     let served = served();
     let folder = folder("backtest-updates");
     let rule = "mode: auto, then: [isolate-instance]";
@@ -157,7 +157,7 @@ fn an_update_that_raises_the_severity_is_decided_anew() {
         report["counts"].as_array().unwrap().iter().find(|row| row["mode"] == "auto").unwrap();
     assert_eq!((&auto["before"], &auto["after"]), (&0.into(), &1.into()));
     assert_eq!(report["changed"].as_array().unwrap().len(), 1);
-    // What cannot be read is told with its file and line; nothing at all is a failure.
+    // What cannot be read is reported with its file and line; nothing at all is a failure.
     write(&folder.join("bad.ndjson"), "{}\nno finding\n");
     let output = served.run(
         &[
@@ -250,7 +250,7 @@ fn places_come_from_the_answer_of_list_accounts() {
         );
         assert_eq!(report["changed"].as_array().unwrap().len(), 0);
     }
-    // An account that has no place is told, and nothing is decided for it.
+    // An account that has no place is reported, and nothing is decided for it.
     let report: Value = serde_json::from_slice(&run(&json!({})).stdout).unwrap();
     assert_eq!(
         (&report["targets"], &report["unplaced"][account]),

@@ -67,9 +67,9 @@ fn it_plans_asks_deploys_and_says_what_became_of_it() {
         let output = served.run(&with(&["--yes", "--output", "json"]), "");
         over.store(true, Ordering::SeqCst);
         assert!(output.status.success(), "{output:?}");
-        let described: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
         // The sandbox of the first four accounts, and payments-lab.
-        assert_eq!(described["stack_sets"][0]["current"], 2, "{described:#}");
+        assert_eq!(result["stack_sets"][0]["current"], 2, "{result:#}");
         let progress = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(progress.contains("firebreak-spoke: done after"), "{progress}");
     });

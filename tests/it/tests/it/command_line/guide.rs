@@ -3,15 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 use crate::command_line::offline::{folder, run};
-
-fn read(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)).unwrap()
-}
 
 /// The blocks of code in a language.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
@@ -21,7 +18,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 
 /// The guide's policies, each under the path in its first line, and its finding.
 fn written(name: &str) -> PathBuf {
-    let guide = read("docs/deploy.md");
+    let guide = repository::text("docs/deploy.md");
     let folder = folder(name);
     fs::create_dir(folder.join("policies")).unwrap();
     let documents = blocks(&guide, "yaml");
@@ -67,7 +64,7 @@ fn the_guide_s_policy_watches_then_asks_then_acts() {
 /// That a template has the parameters that it is given, and is given those that
 /// have no default. Returns all that it has.
 fn check(name: &str, given: &BTreeSet<String>) -> BTreeSet<String> {
-    let template: Value = serde_saphyr::from_str(&read(&format!("stacksets/{name}"))).unwrap();
+    let template: Value = repository::template(name);
     let parameters = template["Parameters"].as_object().unwrap();
     for key in given {
         assert!(parameters.contains_key(key), "{name} has no parameter {key}");
@@ -95,24 +92,24 @@ fn deployed(command: &str) -> Option<(String, BTreeSet<String>)> {
 
 #[test]
 fn the_guide_gives_each_template_what_it_needs_and_nothing_else() {
-    let guide = read("docs/deploy.md");
-    let mut described = BTreeSet::new();
+    let guide = repository::text("docs/deploy.md");
+    let mut documented = BTreeSet::new();
     for block in blocks(&guide, "sh") {
         for command in block.replace("\\\n", " ").lines() {
             if let Some((name, given)) = deployed(command) {
                 check(&name, &given);
-                described.insert(name);
+                documented.insert(name);
             }
         }
     }
-    assert_eq!(described.len(), 5, "{described:?}");
+    assert_eq!(documented.len(), 5, "{documented:?}");
 }
 
 /// Parameters begin with a capital letter, arguments of Terraform with a small one.
 #[test]
 fn the_terraform_module_gives_each_template_what_it_needs_and_nothing_else() {
-    let module = read("examples/terraform/main.tf");
-    let mut described = BTreeSet::new();
+    let module = repository::text("examples/terraform/main.tf");
+    let mut documented = BTreeSet::new();
     for resource in module.split("\nresource ").skip(1) {
         let Some((_, rest)) = resource.split_once("${local.templates}/") else { continue };
         let (name, _) = rest.split_once('"').unwrap();
@@ -123,7 +120,7 @@ fn the_terraform_module_gives_each_template_what_it_needs_and_nothing_else() {
         let all = check(name, &given);
         // The provider wants every parameter of a StackSet.
         assert!(name != "spoke.yaml" || given == all, "{given:?}");
-        described.insert(name);
+        documented.insert(name);
     }
-    assert_eq!(described.len(), 5, "{described:?}");
+    assert_eq!(documented.len(), 5, "{documented:?}");
 }

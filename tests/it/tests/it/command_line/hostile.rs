@@ -20,7 +20,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn the_commands_that_need_no_aws_tell_what_is_wrong_with_hostile_files() {
+fn the_commands_that_need_no_aws_explain_hostile_files() {
     let folder = folder("hostile");
     for (name, bytes) in files() {
         let path = folder.join(name);
@@ -43,9 +43,9 @@ fn the_commands_that_need_no_aws_tell_what_is_wrong_with_hostile_files() {
         ] {
             let (code, out, err) = run(arguments);
             let parse = arguments[0] == "findings";
-            let described =
+            let explains =
                 if parse { out.contains("rejected") } else { err.starts_with("error: ") };
-            assert!(described, "{name}: {arguments:?} {code:?} {out:.300} {err:.300}");
+            assert!(explains, "{name}: {arguments:?} {code:?} {out:.300} {err:.300}");
             let expected =
                 if parse { matches!(code, Some(0)) } else { matches!(code, Some(1 | 2)) };
             assert!(expected, "{name}: {arguments:?} {code:?} {err:.300}");
@@ -71,7 +71,7 @@ fn a_packed_file_without_end_is_not_unpacked_to_its_end() {
 }
 
 #[test]
-fn respond_tells_what_is_wrong_with_a_hostile_event_and_calls_nothing() {
+fn respond_explains_a_hostile_event_and_calls_nothing() {
     let served = served();
     served.world.organization.forget_calls();
     let folder = folder("hostile-respond");

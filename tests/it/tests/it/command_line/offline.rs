@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 /// Runs the program in the repository's root, without any setting.
 pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(cargo_bin("firebreak"))
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .current_dir(repository::root())
         .args(arguments)
         .env_clear()
         .output()
@@ -52,7 +53,7 @@ fn policies_are_checked_and_explained() {
 }
 
 #[test]
-fn a_finding_type_that_there_is_not_is_doubted_and_the_document_is_sound() {
+fn an_unknown_finding_type_is_a_lint_and_the_document_is_valid() {
     let (_, out, _) = run(&["policy", "check", "policies", "--output", "json"]);
     let checked: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(checked["warnings"], serde_json::json!([]), "{out}");
@@ -65,17 +66,17 @@ fn a_finding_type_that_there_is_not_is_doubted_and_the_document_is_sound() {
 }
 
 #[test]
-fn every_mistake_of_every_file_is_told_at_once() {
+fn every_issue_of_every_file_is_reported_at_once() {
     let folder = folder("issues");
     fs::write(folder.join("a.yaml"), "attach: r-ab12\ncieling: auto\n").unwrap();
     fs::write(folder.join("b.yaml"), "attach: Prod\nrules: [{ name: x }]\n").unwrap();
     let (code, _, err) = run(&["policy", "check", folder.to_str().unwrap()]);
     assert_eq!(code, Some(1));
     let (code, out, _) = run(&["policy", "check", folder.to_str().unwrap(), "--output", "json"]);
-    let described: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, described["issues"].as_array().unwrap().len()), (Some(1), 3), "{out}");
+    let read: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, read["issues"].as_array().unwrap().len()), (Some(1), 3), "{out}");
     assert_eq!(
-        (&described["issues"][0]["line"], &described["issues"][0]["help"]),
+        (&read["issues"][0]["line"], &read["issues"][0]["help"]),
         (&2.into(), &"did you mean `ceiling`?".into())
     );
     for part in ["3 mistake(s)", "a.yaml:2:1", "did you mean `ceiling`?", "b.yaml:1:9", "b.yaml:2:"]
@@ -85,7 +86,7 @@ fn every_mistake_of_every_file_is_told_at_once() {
 }
 
 #[test]
-fn the_examples_pass_their_tests_and_a_test_that_does_not_hold_is_shown_as_a_difference() {
+fn the_examples_pass_their_tests_and_a_failed_test_shows_the_difference() {
     let (code, out, err) = run(&["policy", "test", "policies/"]);
     assert_eq!((code, out.contains(" 0 failed")), (Some(0), true), "{out}{err}");
     let (_, out, _) = run(&["policy", "test", "policies/", "--output", "json"]);
@@ -178,12 +179,8 @@ fn patterns_are_tried_out() {
 /// repository: where the file is missing the test says so and passes.
 #[test]
 fn the_public_pattern_cases_agree() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/patterns.json");
-    if !Path::new(file).exists() {
-        eprintln!("skipped: no patterns.json beside the repository");
-        return;
-    }
-    let (code, out, err) = run(&["policy", "match", "--cases", file]);
+    let Some(file) = repository::shared("patterns.json") else { return };
+    let (code, out, err) = run(&["policy", "match", "--cases", file.to_str().unwrap()]);
     let last = out.lines().last().unwrap_or_default();
     eprintln!("{last}");
     assert!(last.ends_with(" agreed, 0 disagreed") && !last.starts_with("0 "), "{out}{err}");
@@ -219,7 +216,7 @@ fn a_document_is_found_whatever_the_case_of_its_extension() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_hides_no_mistake_of_the_others() {
+fn an_unreadable_file_hides_no_issue_of_the_others() {
     let folder = folder("unreadable");
     fs::write(folder.join("a.yaml"), [0xff, 0xfe, 0]).unwrap();
     fs::write(folder.join("b.yaml"), "attach: r-ab12\ncieling: auto\n").unwrap();
@@ -236,7 +233,7 @@ fn a_file_that_cannot_be_read_hides_no_mistake_of_the_others() {
 fn a_reader_that_closes_its_end_turns_no_failure_into_a_success() {
     let child = || {
         let mut command = Command::new(cargo_bin("firebreak"));
-        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).env_clear();
+        command.current_dir(repository::root()).env_clear();
         command
     };
     // A pipe whose reading end is closed before anything is written.
@@ -252,7 +249,7 @@ fn a_reader_that_closes_its_end_turns_no_failure_into_a_success() {
 }
 
 #[test]
-fn without_aws_the_reader_is_told_what_would_do_without_it() {
+fn without_aws_the_error_says_which_commands_need_none() {
     let event = "tests/fixtures/findings/guardduty-instance.json";
     let (code, _, err) = run(&["policy", "explain", "--event", event, "--policies", "policies"]);
     assert_eq!((code, err.contains("--ou-path")), (Some(2), true), "{err}");
@@ -273,7 +270,7 @@ fn a_missing_setting_is_a_usage_error_that_names_it() {
 }
 
 #[test]
-fn without_a_region_the_reader_is_told_where_it_is_set() {
+fn without_a_region_the_error_says_where_to_set_it() {
     for arguments in [
         &["responses", "list"][..],
         &["org", "status"],

@@ -7,6 +7,7 @@ use firebreak_aws::policies::Author;
 use firebreak_demo::world::{Attack, event};
 use firebreak_engine::Engine;
 use firebreak_simulation::{Effect, Fault};
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 use crate::command_line::offline::folder;
@@ -137,7 +138,7 @@ fn a_diff_shows_lines_and_what_changes_for_findings() {
     let decisions = differences["decisions"].as_array().unwrap();
     let points: Vec<&str> = decisions.iter().map(|it| it["point"].as_str().unwrap()).collect();
     assert!(points.contains(&"ou-fb01-prod1111") && !points.contains(&"ou-fb01-sandbox1"));
-    // The tree that AWS Organizations knows tells what stands above what.
+    // The tree that AWS Organizations knows says what is above what.
     let root = fs::read_to_string(proposed.join("root.yaml")).unwrap();
     fs::write(proposed.join("root.yaml"), root.replace("ceiling: auto", "ceiling: \"off\""))
         .unwrap();
@@ -147,7 +148,7 @@ fn a_diff_shows_lines_and_what_changes_for_findings() {
 }
 
 #[test]
-fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
+fn a_pull_writes_what_was_pushed_and_overwrites_only_when_asked_to() {
     let served = served();
     let output = served.run(&["policy", "pull", folder("pull-none").to_str().unwrap()], "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -156,8 +157,8 @@ fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
     let to = pulled.to_str().unwrap();
     served.text(&["policy", "pull", to], "");
     for name in ["root.yaml", "sandbox.yaml", "exception-payments-lab.yaml"] {
-        let original = format!("{}/../../policies/{name}", env!("CARGO_MANIFEST_DIR"));
-        assert_eq!(fs::read(pulled.join(name)).unwrap(), fs::read(original).unwrap(), "{name}");
+        let original = repository::text(&format!("policies/{name}"));
+        assert_eq!(fs::read_to_string(pulled.join(name)).unwrap(), original, "{name}");
     }
     fs::write(pulled.join("root.yaml"), "mine\n").unwrap();
     let output = served.run(&["policy", "pull", to], "");
@@ -173,7 +174,7 @@ fn a_pull_writes_what_was_pushed_and_overwrites_nothing_by_itself() {
 }
 
 #[test]
-fn a_push_that_cannot_tell_who_pushes_or_what_it_changes_is_not_made() {
+fn a_push_is_refused_when_who_pushes_or_what_changes_is_unknown() {
     let served = served();
     for (operation, asked) in
         [("GetCallerIdentity", "sts"), ("ListParents", "organizations"), ("GetItem", "dynamodb")]

@@ -14,7 +14,7 @@ fn push_plan_respond_list_show_and_undo() {
     served.world.import(&finding);
     let message = event(&finding).to_string();
 
-    // Before a policy is in force nothing is done, and the reader is told what to do.
+    // Before a policy is in force nothing is done, and the error says what to do.
     let output = served.run(&["respond", "--event", "-"], &message);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -77,7 +77,7 @@ fn push_plan_respond_list_show_and_undo() {
     let output = served.run(&["responses", "undo", id, "--step", "stop-instance", "--yes"], "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 
-    // A hold by itself, for good reason; --hold 0 places none.
+    // A suppression without an undo; `--suppress 0` places none.
     let longer = ["responses", "suppress", id, "--for", "2h", "--reason", "forensics"];
     assert!(served.text(&longer, "").contains("are suppressed until"));
     let output = served.run(&["responses", "suppress", id, "--for", "soon"], "");
@@ -96,13 +96,13 @@ fn push_plan_respond_list_show_and_undo() {
 }
 
 #[test]
-fn the_exit_code_tells_a_no_from_a_failure_of_aws() {
+fn the_exit_code_distinguishes_a_refusal_from_a_failure_of_aws() {
     let served = served();
-    let fails = |arguments: &[&str], input: &str, code: i32, described: &[&str]| {
+    let fails = |arguments: &[&str], input: &str, code: i32, parts: &[&str]| {
         let output = served.run(arguments, input);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
-        for part in described {
+        for part in parts {
             assert!(error.contains(part), "{arguments:?}: {part}: {error}");
         }
     };

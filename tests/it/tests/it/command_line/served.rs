@@ -10,6 +10,7 @@ use firebreak_demo::templates::OPERATOR_ROLE;
 use firebreak_demo::world::{HOME, HUB, World};
 use firebreak_simulation::Options;
 use firebreak_simulation::serve::serve;
+use firebreak_testkit::{repository, truth};
 
 pub(crate) struct Served {
     pub(crate) world: World,
@@ -60,7 +61,7 @@ impl Served {
             .env("AWS_SESSION_TOKEN", session.session_token().unwrap())
             .env("FIREBREAK_EXTERNAL_ID", "firebreak-demo")
             .env("FIREBREAK_AGGREGATOR_REGION", HOME)
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .current_dir(repository::root())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -78,9 +79,6 @@ impl Served {
     }
 
     pub(crate) fn reaches_internet(&self) -> bool {
-        let member = &self.world.members[0];
-        self.world.organization.edit(|state| {
-            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-        })
+        truth::reaches_internet(&self.world, &self.world.members[0])
     }
 }

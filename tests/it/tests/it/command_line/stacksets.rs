@@ -2,10 +2,10 @@
 //! declare.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 use crate::command_line::offline::{folder, run};
@@ -21,9 +21,8 @@ fn the_checkout_s_template_is_what_the_actions_declare() {
     assert!(out.contains("stacksets/spoke.yaml: as the actions declare"), "{out}");
     // Without a file it is the program's own.
     let (code, out, err) = render(&[]);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets/spoke.yaml");
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out == fs::read_to_string(path).unwrap());
+    assert!(out == repository::text("stacksets/spoke.yaml"));
 }
 
 #[test]
@@ -50,8 +49,8 @@ fn a_stale_template_fails_and_what_differs_is_shown() {
     assert!(err.contains("is not what the actions declare") && err.contains("--write"), "{err}");
     assert_eq!(fs::read_to_string(&path).unwrap(), stale, "a check writes nothing");
     let (code, out, _) = render(&["--check", file, "--output", "json"]);
-    let described: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &described["current"]), (Some(1), &Value::Bool(false)), "{out}");
+    let read: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &read["current"]), (Some(1), &Value::Bool(false)), "{out}");
     // A file that is there keeps what is written by hand.
     fs::write(&path, stale.replace("Default: FirebreakHub", "Default: OurHub")).unwrap();
     let (code, out, err) = render(&["--write", file]);
@@ -69,10 +68,10 @@ fn a_role_for_some_actions_has_their_permissions_and_parameters_only() {
     assert!(out.contains("iam:UpdateAccessKey") && out.contains("AWSDenyAll"), "{out}");
     assert!(!out.contains("EvidenceBuckets") && !out.contains("ec2:StopInstances"), "{out}");
     let (_, out, _) = render(&["--actions", "deny-all", "--output", "json"]);
-    let described: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(described["actions"], serde_json::json!(["deny-all"]));
-    assert_eq!(described["parameters"], serde_json::json!([]));
-    assert_eq!(described["statements"][0]["Sid"], "ReadBeforeChanging");
+    let read: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(read["actions"], serde_json::json!(["deny-all"]));
+    assert_eq!(read["parameters"], serde_json::json!([]));
+    assert_eq!(read["statements"][0]["Sid"], "ReadBeforeChanging");
     // What was rendered for some is stale for all, and not for the same.
     let folder = folder("template-of-some");
     let path = folder.join("spoke.yaml");
@@ -85,7 +84,7 @@ fn a_role_for_some_actions_has_their_permissions_and_parameters_only() {
 }
 
 #[test]
-fn what_cannot_be_rendered_is_told_with_help() {
+fn what_cannot_be_rendered_is_an_error_with_help() {
     let (code, _, err) = render(&["--actions", "isolate-instances"]);
     assert_eq!(code, Some(2));
     assert!(

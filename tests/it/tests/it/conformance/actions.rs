@@ -135,7 +135,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
         let seen = observe_to_undo(backend, entry, pair).await;
         let known = DIFFERENCES.iter().find(|it| it.is_of(pair));
         let known = known.filter(|_| matches!(backend, Backend::Moto(_)));
-        let described = match (seen.as_slice(), entry.spec.reversal) {
+        let changed = match (seen.as_slice(), entry.spec.reversal) {
             ([], Reversal::Restored) => {
                 there_and_back += 1;
                 "there and back".to_owned()
@@ -148,7 +148,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
         };
         let name = format!("{} on {}", pair.action, pair.on);
         let differs = known.map(|known| format!(" (differs: {})", known.why)).unwrap_or_default();
-        println!("{:<10} {name}: {described}{differs}", backend.name());
+        println!("{:<10} {name}: {changed}{differs}", backend.name());
         differences += usize::from(known.is_some());
         let expected = known.map_or(&[][..], |known| known.seen);
         let met = |text: &str| seen.iter().any(|seen| seen.contains(text));
@@ -171,7 +171,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
     wrong
 }
 
-/// One line: an answer that no SDK reads is told with all its headers.
+/// One line: an answer that no SDK reads is shown with all its headers.
 fn brief(text: &str) -> String {
     let line = text.replace('\n', " ");
     let mut brief: String = line.chars().take(160).collect();

@@ -19,7 +19,7 @@ mod templates;
 use backend::{Backend, Moto};
 use cases::{CASES, Case};
 
-/// Runs every case and tells what was seen; the cases that disagree.
+/// Runs every case and prints what was seen; the cases that disagree.
 async fn run(backend: &Backend) -> Vec<String> {
     let mut wrong = Vec::new();
     for Case { name, run, aws, moto } in CASES.iter().chain(messages::CASES) {

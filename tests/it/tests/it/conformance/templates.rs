@@ -2,10 +2,10 @@
 //! another reader of the templates than the simulation's loader.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use aws_sdk_cloudformation::types::{Capability, Parameter};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 use crate::conformance::backend::{ACCOUNT, Backend, Moto, REGION};
@@ -34,9 +34,7 @@ async fn deploy(
     name: &str,
     parameters: Parameters<'_>,
 ) -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets").join(name);
-    let text = std::fs::read_to_string(path).unwrap();
-    let template: Value = serde_saphyr::from_str(&text).unwrap();
+    let template = repository::template(name);
     let client = moto.cloudformation();
     let given = parameters.iter().map(|(key, value)| {
         Parameter::builder().parameter_key(*key).parameter_value(*value).build()
@@ -45,7 +43,7 @@ async fn deploy(
     client
         .create_stack()
         .stack_name(stack)
-        .template_body(text)
+        .template_body(repository::text(&format!("stacksets/{name}")))
         .capabilities(Capability::CapabilityNamedIam)
         .set_parameters(Some(given.collect()))
         .send()
@@ -64,10 +62,10 @@ async fn deploy(
         println!("      skipped {kind}: {}", ids.join(", "));
         assert!(SKIPPED.contains(kind), "{name}: moto made no {kind}: {ids:?}");
     }
-    let described = client.describe_stacks().stack_name(stack).send().await.unwrap();
-    let described = &described.stacks()[0];
-    assert_eq!(described.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
-    let outputs = described.outputs().iter();
+    let answer = client.describe_stacks().stack_name(stack).send().await.unwrap();
+    let answer = &answer.stacks()[0];
+    assert_eq!(answer.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
+    let outputs = answer.outputs().iter();
     outputs
         .map(|it| (it.output_key().unwrap().to_owned(), it.output_value().unwrap().to_owned()))
         .collect()

@@ -2,7 +2,7 @@
 //! as missing, and an interrupted survey goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use firebreak_aws::config;
 use firebreak_aws::policies::{Author, Policies};
@@ -18,8 +18,10 @@ use firebreak_policy::StoredDocument;
 use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_simulation::events;
 use firebreak_simulation::events::rules::{self, Rule, Target};
-use firebreak_simulation::{Effect, Fault, Options, Organization, Process};
+use firebreak_simulation::{CallRecord, Effect, Fault, Options, Organization, Process};
 use firebreak_spoke::actions;
+use firebreak_testkit::repository::template;
+use firebreak_testkit::sample::sample;
 use serde_json::{Value, json};
 
 use crate::deploy::organization::{
@@ -41,11 +43,6 @@ rules:
     mode: auto
     then: [isolate-instance]
 ";
-
-fn template(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets").join(name);
-    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
 
 fn settings() -> Settings {
     Settings::new(EXTERNAL_ID)
@@ -214,7 +211,7 @@ async fn run(organization: &Organization) -> Matrix {
     run_in(organization, &organization.process(), &mut None, &[]).await.unwrap()
 }
 
-/// Everything that is told to be missing.
+/// Every gap that is reported.
 fn missing(matrix: &Matrix) -> Vec<String> {
     let regions = matrix.regions.iter().filter(|row| row.forwarding.verdict.is_missing());
     let regions = regions.map(|row| format!("{}: {}", row.region, row.forwarding.detail));
@@ -225,7 +222,7 @@ fn missing(matrix: &Matrix) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_is_missing_nothing_is_told_and_nothing_is_changed() {
+async fn without_a_gap_nothing_is_reported_and_nothing_is_changed() {
     let organization = covered().await;
     let matrix = run(&organization).await;
     assert_eq!(missing(&matrix), Vec::<String>::new());
@@ -247,23 +244,20 @@ async fn where_nothing_is_missing_nothing_is_told_and_nothing_is_changed() {
 
 type Change = fn(&Organization);
 
-/// Makes a change, and something is told to be missing; nothing else is.
+/// Makes a change; exactly this gap is reported.
 async fn check(cases: &[(Change, &str)]) {
     for (change, expected) in cases {
         let organization = covered().await;
         change(&organization);
         let matrix = run(&organization).await;
-        let described = missing(&matrix);
-        assert!(
-            described.len() == 1 && described[0].starts_with(expected),
-            "{expected}: {described:?}"
-        );
+        let gaps = missing(&matrix);
+        assert!(gaps.len() == 1 && gaps[0].starts_with(expected), "{expected}: {gaps:?}");
         assert!(!matrix.complete);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_thing_that_an_account_lacks_is_told() {
+async fn each_gap_of_an_account_is_reported() {
     fn role<T>(
         organization: &Organization,
         change: impl FnOnce(&mut firebreak_simulation::iam::model::Role) -> T,
@@ -334,7 +328,7 @@ async fn each_thing_that_an_account_lacks_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_thing_that_a_region_lacks_is_told() {
+async fn each_gap_of_a_region_is_reported() {
     fn rule(organization: &Organization, name: &str, change: impl FnOnce(&mut Rule)) {
         let arn = rules::arn(ADMINISTRATOR, HOME, name);
         organization.edit(|state| change(state.events.rules.get_mut(&arn).unwrap()));
@@ -400,7 +394,7 @@ async fn a_policy_that_does_not_reach_an_account_is_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspended_accounts_are_told_as_such_and_some_are_left_out_on_purpose() {
+async fn suspended_accounts_are_reported_and_some_are_left_out_on_purpose() {
     let organization = covered_with(3, Options::default()).await;
     organization.edit(|state| {
         let accounts = &mut state.organizations.accounts;
@@ -431,7 +425,7 @@ async fn suspended_accounts_are_told_as_such_and_some_are_left_out_on_purpose() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_day_on_which_a_finding_was_decided_about_is_told() {
+async fn the_last_day_with_a_decision_is_reported() {
     let organization = covered().await;
     let hub = configured(&organization, &organization.process(), "Hub").await;
     let store = Store::new(&hub, &settings());
@@ -450,14 +444,15 @@ async fn the_last_day_on_which_a_finding_was_decided_about_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn interrupted_at_any_call_it_goes_on_to_the_same_end() {
+async fn a_survey_that_dies_at_any_call_resumes_to_the_same_result() {
     let organization = covered().await;
     organization.edit(|state| drop(state.iam(&member(1)).roles.remove(SPOKE_ROLE)));
     let mut expected = run(&organization).await;
     let calls = organization.take_calls();
+    let deaths: Vec<(u32, &CallRecord)> = (0..).zip(&calls).collect();
+    let deaths = sample("deaths at every call of org coverage", deaths);
     let mut shorter = 0;
-    for (after, call) in calls.iter().enumerate() {
-        let after = u32::try_from(after).unwrap();
+    for &(after, call) in &deaths {
         organization.inject(Fault {
             after,
             times: 1,
@@ -479,12 +474,11 @@ async fn interrupted_at_any_call_it_goes_on_to_the_same_end() {
         assert!(matrix == expected, "{}:{}", call.service, call.operation);
         shorter += usize::from(organization.take_calls().len() < calls.len());
     }
-    println!("org coverage: calls={} resumed shorter={shorter}", calls.len());
-    assert!(shorter > calls.len() / 2, "{shorter} of {}", calls.len());
+    assert!(shorter > deaths.len() / 2, "{shorter} of {} runs resumed", deaths.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_read_is_a_gap_and_asked_again() {
+async fn what_could_not_be_read_is_unknown_and_read_again() {
     let organization = covered().await;
     let denied = Effect::Error { status: 400, code: "AccessDeniedException".to_owned() };
     let fault = Fault::always("DescribeRule", denied);
@@ -559,7 +553,7 @@ fn temporary(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_program_tells_it_in_every_form_and_ends_with_its_code() {
+fn the_program_reports_coverage_in_every_format_with_its_exit_code() {
     let served = serving(|options| covered_with(1, options));
     served.organization.edit(|state| {
         let account = state.organizations.accounts.get_mut(&member(0)).unwrap();

@@ -62,7 +62,7 @@ fn assert_calls_match(organization: &Organization, plan: &Plan) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_planned_is_what_is_done() {
+async fn the_plan_of_org_enable_is_what_it_does() {
     let organization = organization(3);
     let before = state(&organization);
     let (_, _, planned) = plan(&organization, MANAGEMENT, &both()).await.unwrap();
@@ -131,7 +131,7 @@ async fn each_account_can_do_its_own_part_alone() {
     let management = enable(&organization, MANAGEMENT, &own()).await.unwrap();
     all_done(&management);
     assert!(management.works.iter().all(|work| work.part == Part::Management));
-    // The administrator needs to be told nothing.
+    // The administrator needs no argument.
     let administrator = enable(&organization, ADMINISTRATOR, &Request::default()).await.unwrap();
     all_done(&administrator);
     assert!(administrator.works.iter().all(|work| work.part == Part::Administrator));
@@ -163,31 +163,28 @@ async fn anyone_else_is_refused_with_what_to_do() {
     let help = format!("credentials of the management account {MANAGEMENT} first");
     // A member, and the administrator before it was made one.
     for account in [member(0), ADMINISTRATOR.to_owned()] {
-        let described = refusal(account.clone(), Request::default()).await;
-        assert!(described.contains(&help), "{described}");
+        let error = refusal(account.clone(), Request::default()).await;
+        assert!(error.contains(&help), "{error}");
     }
-    let described = refusal(MANAGEMENT.to_owned(), Request::default()).await;
-    assert!(described.contains("give --administrator ACCOUNT"), "{described}");
+    let error = refusal(MANAGEMENT.to_owned(), Request::default()).await;
+    assert!(error.contains("give --administrator ACCOUNT"), "{error}");
     let itself = Request { administrator: MANAGEMENT.parse().ok(), ..Request::default() };
-    let described = refusal(MANAGEMENT.to_owned(), itself).await;
-    assert!(described.contains("is the management account"), "{described}");
+    let error = refusal(MANAGEMENT.to_owned(), itself).await;
+    assert!(error.contains("is the management account"), "{error}");
     let none = Request { regions: vec!["af-south-1".parse().unwrap()], ..own() };
-    let described = refusal(MANAGEMENT.to_owned(), none).await;
-    assert!(
-        described.contains("af-south-1: the account 100000000001 has it DISABLED"),
-        "{described}"
-    );
+    let error = refusal(MANAGEMENT.to_owned(), none).await;
+    assert!(error.contains("af-south-1: the account 100000000001 has it DISABLED"), "{error}");
 
     // Once somebody else administers, the administrator's part is that account's.
     all_done(&enable(&organization, MANAGEMENT, &own()).await.unwrap());
-    let described = refusal(member(0), Request::default()).await;
-    assert!(described.contains(&help), "{described}");
+    let error = refusal(member(0), Request::default()).await;
+    assert!(error.contains(&help), "{error}");
     organization.edit(|state| {
         state.organizations.delegated.push(member(0));
     });
-    let described = refusal(member(0), Request::default()).await;
+    let error = refusal(member(0), Request::default()).await;
     let expected = format!("does not administer GuardDuty for the organization: {ADMINISTRATOR}");
-    assert!(described.contains(&expected), "{described}");
+    assert!(error.contains(&expected), "{error}");
     organization.edit(|state| assert_eq!(state.guardduty.administrators.len(), 2));
 }
 
@@ -204,11 +201,11 @@ async fn another_administrator_in_any_region_is_named_and_nothing_is_changed() {
         });
         let before = state(&organization);
         let refused = enable(&organization, MANAGEMENT, &both()).await.unwrap_err();
-        let described = format!(
+        let expected = format!(
             "{service} in {OTHER} is administered by {}, not by {ADMINISTRATOR}",
             member(0)
         );
-        assert_eq!(refused, described);
+        assert_eq!(refused, expected);
         assert!(changing(&organization).is_empty());
         assert_eq!(state(&organization), before);
     }
@@ -288,7 +285,7 @@ async fn regions_and_services_that_are_not_there_are_skipped_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_denied_call_is_told_for_its_region_and_the_others_go_on() {
+async fn a_denied_call_is_reported_for_its_region_and_the_others_go_on() {
     for (service, operation) in [
         ("guardduty", "EnableOrganizationAdminAccount"),
         ("guardduty", "UpdateDetector"),
@@ -306,7 +303,7 @@ async fn a_denied_call_is_told_for_its_region_and_the_others_go_on() {
         });
         let done = enable(&organization, MANAGEMENT, &both()).await.unwrap();
         assert!(done.failed(), "{operation}");
-        let described = |work: &firebreak_onboarding::setup::Work| {
+        let text = |work: &firebreak_onboarding::setup::Work| {
             let steps = work.steps.iter().filter_map(|step| match &step.outcome {
                 StepOutcome::Failed(why) | StepOutcome::NotTried(why) => Some(why.clone()),
                 StepOutcome::Planned | StepOutcome::Done => None,
@@ -320,7 +317,7 @@ async fn a_denied_call_is_told_for_its_region_and_the_others_go_on() {
         for work in done.works.iter().filter(|work| work.failed()) {
             assert_eq!(work.region.as_str(), HOME, "{operation}");
         }
-        let all: String = done.works.iter().map(described).collect();
+        let all: String = done.works.iter().map(text).collect();
         assert!(all.contains(&format!("{service}:{operation} failed")), "{operation}: {all}");
         assert_set_up(&organization, OTHER, 1);
         // Once it is granted, the next run does the rest.

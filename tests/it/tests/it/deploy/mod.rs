@@ -2,12 +2,7 @@
 //! enable` sets up, the templates, and the StackSets that carry them into every
 //! account.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a panic is how a test reports"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 mod coverage;
 mod enable;

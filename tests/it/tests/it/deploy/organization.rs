@@ -8,6 +8,7 @@ use firebreak_simulation::guardduty::GuardDuty;
 use firebreak_simulation::organizations::Organizations;
 use firebreak_simulation::security_hub::model::SecurityHub;
 use firebreak_simulation::{CallRecord, Options, Organization, Process};
+use firebreak_testkit::repository;
 use serde_json::{Value, json};
 
 pub(crate) const MANAGEMENT: &str = "100000000001";
@@ -64,8 +65,7 @@ fn granted(part: &str) -> Value {
 
 /// The block of JSON after a heading of that page.
 pub(crate) fn granted_under(heading: &str) -> Value {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/org.md"));
-    let page = page.unwrap();
+    let page = repository::text("docs/org.md");
     let after = page.split(heading).nth(1).unwrap();
     let block = after.split("```json").nth(1).unwrap().split("```").next().unwrap();
     let text = block.replace("BUCKET", "lists").replace("ADMINISTRATOR", ADMINISTRATOR);

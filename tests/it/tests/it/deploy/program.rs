@@ -150,7 +150,7 @@ fn refusals_have_their_exit_codes() {
 }
 
 #[test]
-fn a_list_s_mistakes_are_told_at_file_and_line_before_any_call() {
+fn the_errors_of_a_list_are_reported_at_file_and_line_before_any_call() {
     let served = served();
     let file = std::env::temp_dir().join(format!("firebreak-list-{}.txt", std::process::id()));
     std::fs::write(&file, "192.0.2.1\nnot an address\n0.0.0.0/0\n").unwrap();

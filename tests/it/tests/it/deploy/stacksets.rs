@@ -73,7 +73,7 @@ fn request(units: &[&str]) -> Request {
 struct Run {
     planned: Vec<Planned>,
     deployed: Vec<Deployed>,
-    described: Vec<String>,
+    progress: Vec<String>,
     /// The calls that change something.
     changed: Vec<String>,
 }
@@ -93,13 +93,13 @@ async fn deploy_as(world: &World, account: &str, request: &Request) -> Result<Ru
     world.organization.forget_calls();
     let config = config_of(&world.organization, account).await;
     let sets = StackSets::new(&config, &caller(&config).await?);
-    let (mut deployed, mut described) = (Vec::new(), Vec::new());
+    let (mut deployed, mut progress) = (Vec::new(), Vec::new());
     for planned in &planned {
-        let mut report = |line: &str| described.push(line.to_owned());
+        let mut report = |line: &str| progress.push(line.to_owned());
         deployed.push(roll_out(&sets, &planned.desired, &mut report).await?);
     }
     let changed = changes(world.organization.calls());
-    Ok(Run { planned, deployed, described, changed })
+    Ok(Run { planned, deployed, progress, changed })
 }
 
 fn changes(calls: Vec<CallRecord>) -> Vec<String> {
@@ -127,7 +127,7 @@ async fn the_covered_accounts_get_their_role_and_a_second_run_changes_nothing() 
         assert_eq!(has_spoke(&world, &member.account), index % 4 < 2, "{}", member.account);
     }
     assert!(!has_spoke(&world, MANAGEMENT));
-    assert!(run.described.iter().any(|line| line.contains("in progress")), "{:?}", run.described);
+    assert!(run.progress.iter().any(|line| line.contains("in progress")), "{:?}", run.progress);
 
     let again = deploy(&world, &request(&units)).await;
     assert!(again.planned.iter().all(|planned| planned.changes.is_empty()));
@@ -214,7 +214,7 @@ async fn the_delegated_administrator_may_deploy_and_a_member_may_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspended_account_is_skipped_and_a_failed_one_told_and_tried_again() {
+async fn a_suspended_account_is_skipped_and_a_failed_one_is_reported_and_retried() {
     let world = world(8);
     let (suspended, taken) = (&world.members[0].account, &world.members[4].account);
     let organization = &world.organization;
@@ -281,7 +281,7 @@ async fn another_external_id_or_ou_is_a_change_and_the_same_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cut_off_at_any_call_the_next_run_ends_where_the_undisturbed_one_does() {
+async fn a_rollout_that_dies_at_any_call_is_completed_by_the_next_run() {
     let undisturbed = world(4);
     let calls = {
         let run = deploy(&undisturbed, &request(&["ou-fb01-sandbox1"])).await;

@@ -10,6 +10,7 @@ use firebreak_demo::world::{EXTERNAL_ID, HOME, HUB, MANAGEMENT, World, add_spoke
 use firebreak_simulation::cloudformation::{Place, Template, stack};
 use firebreak_simulation::state::State;
 use firebreak_simulation::{Options, Organization};
+use firebreak_testkit::repository;
 use serde_json::json;
 
 fn with(stack: Stack, pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -79,8 +80,7 @@ fn every_template_makes_its_stack_with_and_without_each_option() {
             ],
         ),
     ];
-    let templates =
-        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../stacksets")).unwrap();
+    let templates = std::fs::read_dir(repository::root().join("stacksets")).unwrap();
     let names = templates.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut files: Vec<String> =
         names.filter(|name| name.rsplit_once('.').is_some_and(|it| it.1 == "yaml")).collect();

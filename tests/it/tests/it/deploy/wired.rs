@@ -1,32 +1,24 @@
 //! Plays Lambda for the function that the hub's template makes: its environment
 //! and role, its event source mappings, its schedule. Nothing is set up here.
 
-use std::time::Duration;
-
-use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_aws::config;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{HOME, HUB, World};
 use firebreak_engine::Engine;
-use firebreak_function::lambda::{self, Handled};
+use firebreak_function::lambda;
 use firebreak_policy::Policy;
 use firebreak_simulation::Options;
 use firebreak_simulation::events::deliver;
 use firebreak_simulation::regional::lambda::{Configuration, Function, Source};
 use firebreak_simulation::sqs::{Address, Counts, Message};
-use futures::future::join_all;
-use jiff::SignedDuration;
-use serde_json::{Value, json};
-use tokio::time::Instant;
+use firebreak_testkit::player::{Ended, Player};
+use serde_json::Value;
 
 pub(crate) struct Wired {
     pub(crate) world: World,
     configuration: Configuration,
     sources: Vec<Source>,
 }
-
-/// What became of all that was delivered.
-pub(crate) type Ended = Vec<(String, Handled)>;
 
 impl Wired {
     pub(crate) async fn new(accounts: usize, policy: &Policy) -> Self {
@@ -109,75 +101,13 @@ impl Wired {
         lambda::sweep(&self.process().await).await.unwrap();
     }
 
-    /// Receives from a queue and hands over, as many batches at once as the event
-    /// source may, until the queue is empty.
+    /// Empties a queue with as many batches at once as its event source may.
     pub(crate) async fn drain(&self, queue: &str) -> Ended {
-        let source = self.source(queue);
-        let at_once = usize::try_from(source.at_once.unwrap()).unwrap();
+        let player = Player::of(&self.world, queue);
         let mut processes = Vec::new();
-        for _ in 0..at_once {
+        for _ in 0..player.at_once {
             processes.push(self.process().await);
         }
-        let mut ended = Vec::new();
-        for _ in 0..1_000 {
-            let batches: Vec<Vec<Message>> =
-                (0..at_once).map_while(|_| self.batch(source)).collect();
-            if batches.is_empty() {
-                if self.counts(queue) == Counts::default() {
-                    return ended;
-                }
-                self.world.organization.advance(SignedDuration::from_secs(30));
-                continue;
-            }
-            let invoked = batches.iter().zip(&processes);
-            let invoked = invoked.map(|(batch, process)| self.invoke(source, process, batch));
-            ended.extend(join_all(invoked).await.into_iter().flatten());
-        }
-        panic!("the queue never gets empty: {:?}", self.counts(queue));
-    }
-
-    fn batch(&self, source: &Source) -> Option<Vec<Message>> {
-        let (queue, now) = (Address::of_arn(&source.queue).unwrap(), self.world.organization.now());
-        let received = self
-            .world
-            .organization
-            .edit(|state| state.sqs.receive(&queue, source.batch, now))
-            .unwrap();
-        (!received.is_empty()).then_some(received)
-    }
-
-    async fn invoke(&self, source: &Source, process: &Engine, batch: &[Message]) -> Ended {
-        let queue = Address::of_arn(&source.queue).unwrap();
-        let records: Vec<Value> = batch
-            .iter()
-            .map(|message| {
-                json!({
-                    "messageId": message.id, "receiptHandle": message.receipt,
-                    "body": message.body, "eventSource": "aws:sqs",
-                    "eventSourceARN": source.queue, "awsRegion": HOME, "messageAttributes": {},
-                    "attributes": {
-                        "ApproximateReceiveCount": message.receive_count.to_string(),
-                        "SentTimestamp": message.sent.as_millisecond().to_string(),
-                    },
-                })
-            })
-            .collect();
-        let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
-        let timeout = Duration::from_secs(self.configuration.timeout.try_into().unwrap());
-        let ends = Instant::now() + timeout;
-        process.deadline.set(ends);
-        let (response, handled) = lambda::handle_batch(process, event).await;
-        assert!(Instant::now() < ends, "Lambda would have killed it");
-        process.deadline.clear();
-        let failed: Vec<String> =
-            response.batch_item_failures.into_iter().map(|it| it.item_identifier).collect();
-        // Without ReportBatchItemFailures Lambda reads no answer: all is deleted.
-        let stays = |message: &&Message| source.reports_failures && failed.contains(&message.id);
-        self.world.organization.edit(|state| {
-            for message in batch.iter().filter(|message| !stays(message)) {
-                state.sqs.delete(&queue, &message.receipt).unwrap();
-            }
-        });
-        handled
+        player.drain(&self.world, &processes).await
     }
 }

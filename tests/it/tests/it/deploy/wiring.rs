@@ -9,6 +9,7 @@ use firebreak_engine::Disposition;
 use firebreak_response::record::State;
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, events, sns};
+use firebreak_testkit::truth;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -22,10 +23,7 @@ async fn wired() -> Wired {
 }
 
 fn reaches_internet(wired: &Wired, member: &Member) -> bool {
-    wired
-        .world
-        .organization
-        .edit(|state| state.ec2(&member.account, &member.region).reaches_internet(&member.instance))
+    truth::reaches_internet(&wired.world, member)
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +42,7 @@ async fn a_finding_travels_from_a_member_s_region_to_its_containment_and_back() 
         assert_eq!(outcome.disposition, Disposition::Responded, "{:?}", outcome.reason);
         assert_eq!(outcome.response.as_ref().unwrap().state, State::Contained);
         assert!(!reaches_internet(&wired, member));
-        // Told by the write-back queue: Security Hub, the topic, the bus.
+        // Delivered by the write-back queue: Security Hub, the topic, the bus.
         wired.drain(WRITE_BACK).await;
         let status = wired.world.security_hub_status(&finding);
         assert_eq!(status.as_deref(), Some("RESOLVED"));
@@ -180,15 +178,9 @@ async fn account_events_of_the_management_account_reach_the_hub_s_log() {
     }
     wired.world.organization.edit(|state| {
         let groups = state.monitoring.groups.iter();
-        let mut described = groups.filter(|(arn, _)| arn.ends_with("firebreak-account-events"));
-        let names: Vec<&Value> = described
-            .next()
-            .unwrap()
-            .1
-            .events
-            .iter()
-            .map(|it| &it["detail"]["eventName"])
-            .collect();
+        let mut matching = groups.filter(|(arn, _)| arn.ends_with("firebreak-account-events"));
+        let names: Vec<&Value> =
+            matching.next().unwrap().1.events.iter().map(|it| &it["detail"]["eventName"]).collect();
         assert_eq!(names, ["MoveAccount", "CloseAccount"]);
         assert!(state.events.lost.is_empty(), "{:?}", state.events.lost);
     });
@@ -254,8 +246,8 @@ async fn many_findings_are_handled_by_as_many_processes_as_the_template_allows()
     }
     assert_eq!(wired.counts(INTAKE).visible, expected);
     let ended = wired.drain(INTAKE).await;
-    let described = wired.drain(WRITE_BACK).await;
-    assert!(ended.len() >= expected && !described.is_empty());
+    let delivered = wired.drain(WRITE_BACK).await;
+    assert!(ended.len() >= expected && !delivered.is_empty());
     assert!(wired.messages(HOME, "firebreak-intake-dead").is_empty());
     for member in wired.world.members.iter().step_by(4) {
         assert!(!reaches_internet(&wired, member), "{}", member.account);

@@ -13,6 +13,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_cloudformation::types::{Capability, Parameter, Stack};
 use firebreak_aws::config::behavior_version;
+use firebreak_testkit::repository;
 use serde_json::Value;
 
 /// Where the hub is.
@@ -111,10 +112,9 @@ where
 }
 
 /// One of the project's templates, without what ministack reads otherwise than
-/// AWS does: see the list in `main.rs`.
+/// AWS does: see the list in `mod.rs`.
 fn template(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacksets").join(name);
-    let mut template: Value = serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let mut template = repository::template(name);
     let resources = template["Resources"].as_object_mut().unwrap();
     resources.retain(|_, resource| resource["Type"] != "AWS::Events::EventBusPolicy");
     for resource in resources.values_mut() {
@@ -164,7 +164,7 @@ pub(crate) async fn deploy(
     stack
 }
 
-/// What a stack tells under this name.
+/// The output of a stack with this name.
 pub(crate) fn output_of(stack: &Stack, name: &str) -> String {
     let output = stack.outputs().iter().find(|output| output.output_key() == Some(name));
     output.unwrap().output_value().unwrap().to_owned()

@@ -7,10 +7,10 @@
 //! What ministack does not reach, or reads otherwise than AWS:
 //!
 //! - It has no GuardDuty and no Security Hub: the rule says `confirm: false`, and
-//!   that Security Hub was not told is what people are told.
-//! - It offers the runtime API without extensions, so the function is not told of
-//!   its end, and no invocation comes near its deadline: `--test bootstrap` shows
-//!   both with FIREBREAK_BOOTSTRAP naming the same program.
+//!   the notices say that Security Hub was not updated.
+//! - It offers the runtime API without extensions, so the function learns nothing of
+//!   its end, and no invocation comes near its deadline: `bootstrap` shows both with
+//!   FIREBREAK_BOOTSTRAP naming the same program.
 //! - Each account is the management account of its own organization: here the hub
 //!   is that of its member.
 //! - It knows no `AWS::Events::EventBusPolicy`, and refuses events of `aws.` sources
@@ -97,8 +97,8 @@ impl Deployed {
         put.send().await.unwrap();
 
         let organizations = aws_sdk_organizations::Client::new(&hub);
-        let described = organizations.describe_organization().send().await.unwrap();
-        let organization = described.organization().unwrap().id().unwrap().to_owned();
+        let answer = organizations.describe_organization().send().await.unwrap();
+        let organization = answer.organization().unwrap().id().unwrap().to_owned();
         let roots = organizations.list_roots().send().await.unwrap();
         let root = roots.roots()[0].id().unwrap().to_owned();
         let made = organizations.create_account().email("a@example.com").account_name("member");
@@ -302,7 +302,7 @@ async fn the_zip_contains_what_its_event_source_brings() {
     assert_eq!(response.resource.account.to_string(), deployed.account);
     assert_eq!(response.finding.id, finding["id"].as_str().unwrap());
 
-    // The second event source told people what there is to tell.
+    // The second event source delivered the notices.
     let (notice, _) = deployed.receive(&people).await;
     let notice: Value = serde_json::from_str(&notice).unwrap();
     let notice: Value = serde_json::from_str(notice["Message"].as_str().unwrap()).unwrap();

@@ -7,12 +7,11 @@ use firebreak_engine::Disposition;
 use firebreak_response::record::State;
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::player::{Ended, Repeats};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::queue::mapping::{
-    Ended, Hub, RECEIVED_AT_MOST, Repeats, at_once, dispositions, hub, responded,
-};
+use crate::queue::hub::{Hub, at_once, dispositions, hub, responded};
 
 /// After how long a message comes back that failed in passing.
 const SOON: SignedDuration = SignedDuration::from_secs(15);
@@ -72,7 +71,7 @@ async fn redrive(hub: &Hub) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_is_tried_to_the_last_and_comes_to_the_dead_letters_alone() {
+async fn poison_becomes_a_dead_letter_after_its_last_receipt_and_nothing_else_does() {
     let hub = small().await;
     let poison = hub.intake.send(&hub.world, GARBAGE, None);
     let member = stranger(&hub);
@@ -83,7 +82,7 @@ async fn poison_is_tried_to_the_last_and_comes_to_the_dead_letters_alone() {
     for id in [&poison, &unplaced] {
         let handled = of(&ended, id);
         let deliveries: Vec<u32> = handled.iter().map(|it| it.deliveries).collect();
-        assert_eq!(deliveries, (1..=RECEIVED_AT_MOST).collect::<Vec<_>>());
+        assert_eq!(deliveries, (1..=hub.received_at_most()).collect::<Vec<_>>());
         assert!(handled.iter().all(|it| it.outcomes.is_empty() && !it.errors.is_empty()));
     }
     let why = of(&ended, &unplaced)[0].errors[0].to_string();
@@ -101,7 +100,7 @@ async fn poison_is_tried_to_the_last_and_comes_to_the_dead_letters_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_redriven_is_handled_once_when_what_stood_in_its_way_is_mended() {
+async fn a_redriven_dead_letter_is_handled_once_when_its_cause_is_fixed() {
     let hub = small().await;
     let member = stranger(&hub);
     hub.intake.send(&hub.world, GARBAGE, None);
@@ -188,7 +187,7 @@ async fn no_time_of_a_forged_event_makes_it_a_dead_letter() {
         ("2026-01-01T00:01:00Z", 0, 3),
         ("2026-01-01T00:01:15Z", 1, 3),
         ("2026-01-01T00:01:30Z", 0, 1),
-        ("2026-01-01T00:07:00Z", 2, RECEIVED_AT_MOST as usize),
+        ("2026-01-01T00:07:00Z", 2, 4),
         ("2999-01-01T00:00:00Z", 0, 1),
     ] {
         let hub = small().await;
@@ -267,7 +266,7 @@ async fn the_same_finding_twice_is_one_response_however_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_batch_that_fails_in_part_only_that_part_is_delivered_again() {
+async fn only_the_failed_part_of_a_batch_is_delivered_again() {
     let hub = small().await;
     let (throttled, fine) = (hub.sandbox(0).clone(), hub.sandbox(1).clone());
     let unavailable = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };
@@ -287,14 +286,14 @@ async fn of_a_batch_that_fails_in_part_only_that_part_is_delivered_again() {
     assert!(hub.intake.poll(&hub.world, &hub.engine).await.is_none());
     let rest = hub.take_in().await;
     assert_eq!((of(&rest, &of_throttled).len(), of(&rest, &of_fine).len()), (1, 0));
-    assert_eq!(of(&rest, &garbage).len(), RECEIVED_AT_MOST as usize - 1);
+    assert_eq!(of(&rest, &garbage).len(), hub.received_at_most() as usize - 1);
     assert!(!hub.reaches_internet(&throttled, &throttled.instance));
     let dead = hub.intake.dead_letters(&hub.world);
     assert_eq!(dead.iter().map(|it| it.body.as_str()).collect::<Vec<_>>(), [GARBAGE]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_in_passing_comes_back_soon_once_and_poison_does_not() {
+async fn a_transient_failure_is_retried_soon_once_and_poison_is_not() {
     let hub = small().await;
     let member = hub.sandbox(0).clone();
     let down = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };

@@ -1,26 +1,25 @@
 //! Notices through the write-back queue: each once, whatever is delivered twice.
 
-use firebreak_spoke::actions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{Attack, HOME, HUB};
-use firebreak_policy::{Policy, read_files};
+use firebreak_policy::Policy;
 use firebreak_response::record::State;
 use firebreak_simulation::Options;
 use firebreak_simulation::events;
 use firebreak_simulation::sns;
+use firebreak_testkit::arrange::policy;
+use firebreak_testkit::player::Repeats;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::queue::mapping::{Hub, Repeats, hub, through_the_queue};
+use crate::queue::hub::{Hub, hub, through_the_queue};
 
 fn acting(budgets: &str) -> Policy {
-    let text = format!(
+    policy(&[&format!(
         "attach: r-fb01\n{budgets}rules:\n  - name: act\n    mode: auto\n    then: [isolate-instance]\n"
-    );
-    read_files(&[("0.yaml".to_owned(), text)], actions::catalog())
-        .unwrap_or_else(|diagnostics| panic!("{diagnostics:?}"))
+    )])
 }
 
 fn topic() -> String {
@@ -32,7 +31,7 @@ fn bus() -> String {
 }
 
 /// A hub with a topic and a bus, all of whose messages are delivered twice.
-async fn told_twice(budgets: &str) -> Hub {
+async fn delivered_twice(budgets: &str) -> Hub {
     let settings = |settings: Settings, url| Settings {
         topic: Some(topic().parse().unwrap()),
         event_bus: Some("firebreak-notices".parse().unwrap()),
@@ -54,7 +53,7 @@ impl Hub {
         })
     }
 
-    /// How often each kind was told, after each id was found to be told once.
+    /// How often each kind was delivered; each id was delivered once.
     fn kinds(&self) -> BTreeMap<String, usize> {
         let [published, put] = self.delivered();
         let mut counted = [BTreeMap::new(), BTreeMap::new()];
@@ -66,21 +65,24 @@ impl Hub {
             }
         }
         let [published, put] = counted;
-        assert_eq!(published, put, "the topic and the bus are told the same");
+        assert_eq!(published, put, "the topic and the bus get the same");
         published
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_notice_is_published_once_though_all_is_delivered_twice() {
-    let hub = told_twice("").await;
+    let hub = delivered_twice("").await;
     for nth in 0..12 {
         let finding = hub.finding(&hub.world.members[nth].clone(), nth + 1);
         hub.send(&finding);
         hub.send(&finding);
     }
     hub.take_in().await;
-    assert!(hub.delivered().iter().all(Vec::is_empty), "nothing is told before the queue says so");
+    assert!(
+        hub.delivered().iter().all(Vec::is_empty),
+        "nothing is delivered before the queue says so"
+    );
     // Half of what is said is said again under another id.
     for message in hub.write_back.messages(&hub.world).iter().step_by(2) {
         hub.write_back.send(&hub.world, &message.body, message.group.as_deref());
@@ -97,7 +99,7 @@ async fn each_notice_is_published_once_though_all_is_delivered_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_is_spent_is_one_notice_for_all_that_waits() {
-    let hub = told_twice("budgets: [{ actions: 2, per: 1h }]\n").await;
+    let hub = delivered_twice("budgets: [{ actions: 2, per: 1h }]\n").await;
     for nth in 0..12 {
         hub.send(&hub.finding(&hub.world.members[nth].clone(), nth + 1));
     }

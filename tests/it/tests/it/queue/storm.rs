@@ -10,9 +10,10 @@ use firebreak_demo::world::Attack;
 use firebreak_response::record::State;
 use firebreak_simulation::Options;
 use firebreak_simulation::sqs::Counts;
+use firebreak_testkit::player::Ended;
 use futures::future::join_all;
 
-use crate::queue::mapping::{Ended, Hub, hub, responded, through_the_queue};
+use crate::queue::hub::{Hub, hub, responded, through_the_queue};
 
 const PROCESSES: u32 = 5;
 const STORM: usize = 300;

@@ -1,18 +1,20 @@
-//! The write-back queue: what it says is told at once, together, and once; what
-//! it loses the sweep tells.
+//! The write-back queue: what it says is delivered at once, together, and once; what
+//! it loses the sweep delivers.
 
 use std::time::Duration;
 
 use firebreak_aws::settings::Settings;
 use firebreak_demo::example_policy;
 use firebreak_response::outbox::OutboxKey;
-use firebreak_response::record::{Drift, State, Undo, UndoCause};
+use firebreak_response::record::State;
 use firebreak_simulation::sqs::Counts;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::arrange::whole_undo;
+use firebreak_testkit::player::Repeats;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::queue::mapping::{Hub, Repeats, hub, responded, through_the_queue};
+use crate::queue::hub::{Hub, hub, responded, through_the_queue};
 
 async fn queued() -> Hub {
     hub(12, &example_policy().unwrap(), Options::default(), through_the_queue).await
@@ -29,11 +31,11 @@ impl Hub {
         self.world.organization.edit(|state| state.security_hub.finding(arn).unwrap().clone())
     }
 
-    /// What is still to be told, the oldest word of a response first.
-    async fn words(&self) -> Vec<OutboxKey> {
-        let mut words = self.outbox().await;
-        words.sort_by(|one, other| one.sk.cmp(&other.sk));
-        words
+    /// The outbox items, the oldest of a response first.
+    async fn items(&self) -> Vec<OutboxKey> {
+        let mut items = self.outbox().await;
+        items.sort_by(|one, other| one.sk.cmp(&other.sk));
+        items
     }
 
     fn archived(&self, finding: &Value) -> bool {
@@ -45,7 +47,7 @@ impl Hub {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_says_in_the_queue_what_is_to_be_told_and_the_queue_has_it_told() {
+async fn a_response_queues_its_outbox_items_and_the_queue_delivers_them() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
@@ -65,7 +67,7 @@ async fn a_response_says_in_the_queue_what_is_to_be_told_and_the_queue_has_it_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_said_twice_is_told_once() {
+async fn an_outbox_message_that_is_sent_twice_is_delivered_once() {
     for repeats in [Repeats::None, Repeats::InTheBatch, Repeats::InTheNext] {
         let mut hub = queued().await;
         hub.write_back.repeats = repeats;
@@ -88,7 +90,7 @@ async fn what_is_said_twice_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_in_the_write_back_queue_keeps_nothing_else_from_being_told() {
+async fn poison_in_the_write_back_queue_does_not_prevent_other_deliveries() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
@@ -111,7 +113,7 @@ async fn poison_in_the_write_back_queue_keeps_nothing_else_from_being_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_queue_loses_the_sweep_tells_after_ninety_seconds() {
+async fn what_the_queue_loses_the_sweep_delivers_after_ninety_seconds() {
     let hub = queued().await;
     let lost = hub.finding(hub.sandbox(0), 1);
     hub.send(&lost);
@@ -137,7 +139,7 @@ async fn what_the_queue_loses_the_sweep_tells_after_ninety_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_further_findings_of_one_target_are_told_in_two_calls() {
+async fn a_hundred_further_findings_of_one_target_are_delivered_in_two_calls() {
     let hub = queued().await;
     let member = hub.sandbox(0).clone();
     let findings: Vec<Value> = (0..101).map(|number| hub.finding(&member, number + 1)).collect();
@@ -161,7 +163,7 @@ async fn a_hundred_further_findings_of_one_target_are_told_in_two_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn findings_of_different_responses_are_told_side_by_side() {
+async fn findings_of_different_responses_are_delivered_concurrently() {
     let hub = queued().await;
     let findings: Vec<Value> = (0..3).map(|nth| hub.finding(hub.sandbox(nth), nth + 1)).collect();
     for finding in &findings {
@@ -186,18 +188,12 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
     hub.take_in().await;
-    assert!(!hub.archived(&finding), "nothing is told before the queue says so");
+    assert!(!hub.archived(&finding), "nothing is delivered before the queue says so");
     hub.report().await;
     assert!(hub.archived(&finding));
     assert_eq!((hub.count("ArchiveFindings"), hub.status(&finding).as_str()), (1, "RESOLVED"));
     let id = hub.responses().await[0].id.clone();
-    let undo = Undo {
-        cause: UndoCause::Person("a test".to_owned()),
-        step: None,
-        drift: Drift::Leave,
-        suppress_until: None,
-    };
-    let undone = hub.engine.undo(&id, undo).await.unwrap();
+    let undone = hub.engine.undo(&id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     assert!(hub.archived(&finding));
     hub.report().await;
@@ -206,54 +202,44 @@ async fn guardduty_archives_what_is_contained_and_takes_it_out_after_an_undo() {
     assert!(hub.outbox().await.is_empty());
 }
 
-/// All of it, drift left alone, no hold.
-fn whole_undo() -> Undo {
-    Undo {
-        cause: UndoCause::Person("a test".to_owned()),
-        step: None,
-        drift: Drift::Leave,
-        suppress_until: None,
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn of_two_words_the_older_told_last_leaves_the_newer() {
+async fn of_two_updates_the_older_delivered_last_does_not_replace_the_newer() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
     hub.take_in().await;
     let response = hub.responses().await.remove(0);
     hub.engine.undo(&response.id, whole_undo()).await.unwrap();
-    let words = hub.words().await;
-    assert_eq!(words.len(), 2);
+    let items = hub.items().await;
+    assert_eq!(items.len(), 2);
     // As SQS may deliver them.
-    for word in words.iter().rev() {
-        hub.engine.deliver_keys(std::slice::from_ref(word)).await.unwrap();
-        assert_eq!(hub.status(&finding), "NEW", "{}", word.sk);
+    for item in items.iter().rev() {
+        hub.engine.deliver_keys(std::slice::from_ref(item)).await.unwrap();
+        assert_eq!(hub.status(&finding), "NEW", "{}", item.sk);
         let delivered = hub.held(&finding)["UserDefinedFields"]["firebreak_state"].clone();
-        assert_eq!(delivered, "undone", "{}", word.sk);
+        assert_eq!(delivered, "undone", "{}", item.sk);
     }
     assert!(hub.outbox().await.is_empty());
 }
 
-/// Security Hub has no conditional update: who was overtaken while it told
-/// tells again, how the response stands then.
+/// Security Hub has no conditional update: a delivery that was overtaken delivers the
+/// response as it is then.
 #[tokio::test(start_paused = true)]
-async fn a_word_that_was_overtaken_while_it_was_told_does_not_stand() {
+async fn an_update_that_was_overtaken_during_its_delivery_does_not_remain() {
     let hub = queued().await;
     let finding = hub.finding(hub.sandbox(0), 1);
     hub.send(&finding);
     hub.take_in().await;
     let response = hub.responses().await.remove(0);
-    let contained = hub.words().await;
+    let contained = hub.items().await;
     let other = hub.another().await;
     let slow = Effect::Slow(Duration::from_secs(5));
     hub.world.organization.inject(Fault::once("BatchUpdateFindings", slow));
     let (first, ()) = tokio::join!(hub.engine.deliver_keys(&contained), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         other.undo(&response.id, whole_undo()).await.unwrap();
-        let mut undone = hub.words().await;
-        undone.retain(|word| !contained.contains(word));
+        let mut undone = hub.items().await;
+        undone.retain(|item| !contained.contains(item));
         assert_eq!(other.deliver_keys(&undone).await.unwrap().delivered, 1);
         assert_eq!(hub.status(&finding), "NEW");
     });

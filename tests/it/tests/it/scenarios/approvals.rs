@@ -29,7 +29,7 @@ async fn now(stage: &Stage, response: &Response) -> Response {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_approved_is_carried_out_and_says_by_whom_and_why() {
+async fn an_approved_plan_is_executed_and_records_who_approved_it_and_why() {
     let stage = stage_with(asking(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
@@ -52,7 +52,7 @@ async fn what_is_approved_is_carried_out_and_says_by_whom_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_denied_is_not_asked_again_by_the_finding_s_updates() {
+async fn a_denied_approval_is_not_requested_again_by_updates_of_the_finding() {
     let stage = stage_with(asking(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;
@@ -96,7 +96,7 @@ async fn two_who_approve_at_once_carry_it_out_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_would_change_other_things_by_now_is_approved_anew() {
+async fn a_plan_whose_changes_differ_by_now_needs_another_approval() {
     let stage = stage_with(asking(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;
@@ -171,7 +171,7 @@ async fn a_plan_that_nobody_answers_does_what_policy_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_acts_without_a_person_waits_while_it_is_paused() {
+async fn automatic_actions_wait_while_they_are_paused() {
     let stage =
         stage_with(asking("    approve: { within: 30m, otherwise: act }\n"), Options::default())
             .await;
@@ -206,7 +206,7 @@ async fn an_approval_whose_worker_dies_is_carried_out_by_the_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_a_ceiling_that_came_since_nothing_acts_without_a_person() {
+async fn a_ceiling_that_was_lowered_since_leaves_the_approval_to_a_person() {
     let terms = "    approve: { within: 30m, otherwise: act }\n";
     let stage = stage_with(asking(terms), Options::default()).await;
     let plan = waiting(&stage).await;

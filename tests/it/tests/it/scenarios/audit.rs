@@ -152,18 +152,10 @@ async fn what_a_containment_did_is_recorded_chained_and_verifies() {
     for event in chain.events {
         events.insert(event.seq, serde_json::from_str(&event.body).unwrap());
     }
-    let described: Vec<(AuditKind, Option<State>)> =
+    let kinds: Vec<(AuditKind, Option<State>)> =
         events.values().map(|event| (event.what, event.state)).collect();
-    assert_eq!(
-        described.first(),
-        Some(&(AuditKind::Decided, Some(State::Running))),
-        "{described:?}"
-    );
-    assert_eq!(
-        described.last(),
-        Some(&(AuditKind::StateChanged, Some(State::Contained))),
-        "{described:?}"
-    );
+    assert_eq!(kinds.first(), Some(&(AuditKind::Decided, Some(State::Running))), "{kinds:?}");
+    assert_eq!(kinds.last(), Some(&(AuditKind::StateChanged, Some(State::Contained))), "{kinds:?}");
     for event in events.values() {
         assert!(event.response.is_some() && event.record.is_some(), "{event:?}");
         assert!(!event.by.is_empty() && !event.reason.is_empty(), "{event:?}");
@@ -196,7 +188,7 @@ async fn a_response_from_its_plan_to_its_undo_is_without_fault_at_each_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_chained_within_ten_minutes_is_told() {
+async fn an_event_that_is_not_chained_within_ten_minutes_is_reported() {
     let stage = Box::pin(contained()).await;
     stage.world.organization.advance(SignedDuration::from_mins(11));
     assert_eq!(stage.faults().await, BTreeSet::from([Wrong::Unchained]));
@@ -205,7 +197,7 @@ async fn what_is_not_chained_within_ten_minutes_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_does_to_the_table_is_found() {
+async fn tampering_with_the_table_is_detected() {
     let expected: [(&str, &[Wrong]); 11] = [
         ("an event changed", &[Wrong::Changed]),
         ("an event deleted", &[Wrong::Missing]),
@@ -351,7 +343,7 @@ async fn a_chainer_that_dies_at_any_call_leaves_a_chain_that_verifies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_day_that_is_gone_is_told_by_the_next_one() {
+async fn a_missing_day_is_found_by_the_next_one() {
     let stage = Box::pin(contained()).await;
     let first = stage.today();
     let pk = stage.pk();
@@ -370,9 +362,9 @@ async fn a_day_that_is_gone_is_told_by_the_next_one() {
     Intruder::at(&stage).await.delete_all(&pk).await;
     let faults = stage.verify(both, None).await.faults;
     let day = Some(first.since);
-    let described = faults.iter().filter(|it| it.fault == Wrong::NoChain && it.day == day);
+    let missing = faults.iter().filter(|it| it.fault == Wrong::NoChain && it.day == day);
     // By the day that began after it, and of the late event by the account's item.
-    assert_eq!(described.count(), 2, "{faults:?}");
+    assert_eq!(missing.count(), 2, "{faults:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,11 +70,11 @@ async fn a_forged_event_is_refused_and_recorded_once() {
     assert_eq!(again.disposition(), Disposition::Repeat);
     assert_eq!(records(&stage).await.len(), 1);
     assert_eq!(stage.snapshot(member), before);
-    // Neither is Security Hub told of what it may know as another finding.
+    // Security Hub is not updated for what it may know as another finding.
     assert_eq!(count(&stage, "securityhub", "BatchUpdateFindings"), 0);
 }
 
-/// Services tell of a finding before every one of their copies has it.
+/// Services send a finding before every one of their copies has it.
 #[tokio::test(start_paused = true)]
 async fn a_finding_that_its_service_does_not_have_yet_is_asked_for_again() {
     let stage = stage_with(policy(&[ISOLATE]), Options::default()).await;
@@ -102,7 +102,7 @@ async fn a_finding_that_its_service_does_not_have_yet_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_altered_is_refused_and_named() {
+async fn an_event_that_differs_from_its_service_is_refused_and_the_difference_named() {
     let stage = isolating().await;
     let (member, other) = (stage.member("sandbox", 0), stage.member("production", 0));
     let real = stage.finding(Attack::Instance, member, 1);
@@ -168,7 +168,7 @@ async fn whose_credentials_they_are_is_compared_too() {
 
 /// Severity and everything else that a rule looks at.
 #[tokio::test(start_paused = true)]
-async fn what_would_let_another_rule_decide_is_refused() {
+async fn an_event_for_which_another_rule_would_decide_is_refused() {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - name: severe\n    when: { severity: [{ numeric: [\">=\", 8.5] }] }\n    mode: auto\n    then: [isolate-instance]\n  - { name: watch, mode: observe }\n",
     ]);
@@ -200,7 +200,7 @@ async fn an_address_that_the_service_does_not_know_is_not_blocked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_archived_meanwhile_is_left_alone() {
+async fn a_finding_that_was_archived_meanwhile_is_not_acted_on() {
     let stage = isolating().await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);
@@ -344,7 +344,7 @@ async fn a_plan_that_waits_is_confirmed_and_what_observes_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_tells_that_a_finding_is_forged_and_records_nothing() {
+async fn a_plan_reports_that_a_finding_is_forged_and_records_nothing() {
     let stage = isolating().await;
     let message = event(&Attack::Instance.finding(stage.member("sandbox", 0), 1)).to_string();
     let handled = lambda::handle_message(&stage.engine, &message, Run::Plan).await;
@@ -398,7 +398,7 @@ async fn a_target_of_an_attack_sequence_is_confirmed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_through_security_hub_is_confirmed_there() {
+async fn a_finding_that_comes_through_security_hub_is_confirmed_there() {
     let stage = isolating().await;
     let member = stage.member("sandbox", 0);
     let finding = Attack::Instance.finding(member, 1);
@@ -431,7 +431,7 @@ async fn what_comes_through_security_hub_is_confirmed_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_suppressed_in_security_hub_meanwhile_is_left_alone() {
+async fn a_finding_that_was_suppressed_in_security_hub_meanwhile_is_not_acted_on() {
     let stage = isolating().await;
     let finding = Attack::Instance.finding(stage.member("sandbox", 0), 1);
     let written = asff(&finding);
@@ -467,7 +467,7 @@ fn claimed(stage: &Stage) -> (Value, String) {
 const GUARDDUTY_S_RULES: &str = "attach: r-fb01\nrules:\n  - name: by-product\n    when: { product: [{ equals-ignore-case: guardduty }] }\n    mode: auto\n    then: [isolate-instance]\n  - name: by-type\n    when: { type: [{ wildcard: \"*:EC2*\" }, { prefix: Backdoor }] }\n    mode: auto\n    then: [isolate-instance]\n  - name: by-role\n    when: { resource: { role: [{ exists: true }] } }\n    mode: auto\n    then: [isolate-instance]\n";
 
 #[tokio::test(start_paused = true)]
-async fn an_import_that_claims_to_be_guardduty_s_gets_none_of_its_rules() {
+async fn an_import_that_claims_to_be_of_guardduty_matches_none_of_its_rules() {
     let rules = format!("{GUARDDUTY_S_RULES}  - {{ name: others, mode: observe }}\n");
     let stage = stage_with(policy(&[&rules]), Options::default()).await;
     let (written, product) = claimed(&stage);
@@ -499,7 +499,7 @@ async fn a_custom_product_s_findings_are_confirmed_as_its_own() {
         stage.deliver_forged(&imported(&written, &written["Resources"][0]["Region"])).await;
     assert_eq!(delivered.state(), State::Contained);
     assert_eq!(delivered.response().key.rule, "r-fb01/ours");
-    // Once to confirm it, once before it is told how the response stands.
+    // Once to confirm it, once before its status is updated.
     assert_eq!(count(&stage, "securityhub", "GetFindings"), 2);
 }
 

@@ -12,6 +12,7 @@ use firebreak_function::lambda::{self, Handled, MessageError};
 use firebreak_function::metrics;
 use firebreak_response::record::State;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::truth;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -23,10 +24,7 @@ fn record(id: &str, body: &str) -> Value {
 }
 
 /// Hands records over; which message ids failed, and what became of each.
-async fn hand_to_sweep(
-    engine: &Engine,
-    records: &[Value],
-) -> (Vec<String>, Vec<(String, Handled)>) {
+async fn invoke(engine: &Engine, records: &[Value]) -> (Vec<String>, Vec<(String, Handled)>) {
     let batch: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
     let (response, handled) = lambda::handle_batch(engine, batch).await;
     let failed = response.batch_item_failures.into_iter().map(|it| it.item_identifier).collect();
@@ -76,7 +74,7 @@ async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none
         let ends = Instant::now() + Duration::from_secs(25);
         engine.deadline.set(ends);
         let records: Vec<Value> = waiting.iter().map(|(_, record)| record.clone()).collect();
-        let (failed, handled) = hand_to_sweep(&engine, &records).await;
+        let (failed, handled) = invoke(&engine, &records).await;
         assert!(Instant::now() < ends, "the answer comes before the deadline");
         let failed: BTreeSet<String> = failed.into_iter().collect();
         assert_eq!(handled.len(), records.len());
@@ -99,15 +97,12 @@ async fn under_a_short_deadline_every_message_is_handled_or_handed_back_and_none
     sweep_all(&world, &engine).await;
     // Everything that policy contains is contained.
     for member in world.members.iter().filter(|member| member.unit == "ou-fb01-sandbox1") {
-        let reaches = world.organization.edit(|state| {
-            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-        });
-        assert!(!reaches, "{}", member.account);
+        assert!(!truth::reaches_internet(&world, member), "{}", member.account);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_takes_too_long_is_dropped_before_the_deadline_and_resumed() {
+async fn a_response_that_takes_too_long_is_handed_back_before_the_deadline_and_resumed() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let finding = stage.finding(Attack::Instance, &member, 1);
@@ -116,7 +111,7 @@ async fn what_takes_too_long_is_dropped_before_the_deadline_and_resumed() {
     let ends = Instant::now() + Duration::from_secs(30);
     stage.engine.deadline.set(ends);
     let records = [record("m-1", &event(&finding).to_string())];
-    let (failed, _) = hand_to_sweep(&stage.engine, &records).await;
+    let (failed, _) = invoke(&stage.engine, &records).await;
     assert_eq!(failed, ["m-1"]);
     assert!(Instant::now() < ends);
     // The call into the account ended first, so that this could be recorded:
@@ -154,7 +149,7 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
         let ends = Instant::now() + Duration::from_secs(16);
         engine.deadline.set(ends);
         let records: Vec<Value> = waiting.iter().map(|(_, record)| record.clone()).collect();
-        let (failed, handled) = hand_to_sweep(&engine, &records).await;
+        let (failed, handled) = invoke(&engine, &records).await;
         assert!(Instant::now() < ends, "the answer comes before the deadline");
         let is_dropped =
             |handled: &Handled| is_handed_back(handled) && handled.times.started.is_some();
@@ -165,10 +160,7 @@ async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
     println!("rounds={rounds} dropped={dropped}");
     assert!(dropped > 0, "nothing was dropped");
     sweep_all(&world, &engine).await;
-    let reaches = world.organization.edit(|state| {
-        state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-    });
-    assert!(!reaches);
+    assert!(!truth::reaches_internet(&world, &member));
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +169,7 @@ async fn without_time_nothing_is_started_and_no_call_is_made() {
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     stage.engine.deadline.set(Instant::now() + Duration::from_secs(9));
     let records = [record("m-1", &event(&finding).to_string())];
-    let (failed, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (failed, handled) = invoke(&stage.engine, &records).await;
     assert_eq!(failed, ["m-1"]);
     assert_eq!(
         handled[0].1.errors[0].to_string(),
@@ -206,7 +198,7 @@ async fn one_account_s_storm_does_not_delay_another_account() {
         .collect();
     let finding = stage.finding(Attack::Instance, &quiet, 1_000);
     records.push(record("quiet", &event(&finding).to_string()));
-    let (_, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (_, handled) = invoke(&stage.engine, &records).await;
     let took = |id: &str| {
         let (_, handled) = handled.iter().find(|(it, _)| it == id).unwrap();
         handled.times.ended.unwrap().duration_since(handled.times.received).as_secs()
@@ -226,7 +218,7 @@ async fn the_queue_s_group_stands_for_the_account() {
     grouped["attributes"] = json!({
         "MessageGroupId": "one", "SentTimestamp": "1767225590000", "ApproximateReceiveCount": "3",
     });
-    let (failed, handled) = hand_to_sweep(&stage.engine, &[grouped]).await;
+    let (failed, handled) = invoke(&stage.engine, &[grouped]).await;
     assert!(failed.is_empty());
     let handled = &handled[0].1;
     assert_eq!(handled.deliveries, 3);
@@ -250,7 +242,7 @@ async fn poison_fails_alone_and_by_name_and_a_message_that_came_twice_is_handled
         record("huge", &" ".repeat(1_048_577)),
         bodiless,
     ];
-    let (failed, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (failed, handled) = invoke(&stage.engine, &records).await;
     assert_eq!(failed, ["poison", "huge", "bodiless"], "each is named once");
     let ids: Vec<&str> = handled.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids, ["poison", "good", "poison", "huge", "bodiless"]);
@@ -279,7 +271,7 @@ async fn what_a_batch_did_is_measured() {
         record("garbage", "not a finding"),
     ];
     records[0]["attributes"] = json!({ "SentTimestamp": "1767225595000" });
-    let (_, handled) = hand_to_sweep(&stage.engine, &records).await;
+    let (_, handled) = invoke(&stage.engine, &records).await;
     let calls = stage.engine.counts.take();
     let lines = metrics::invocation(&handled, &calls, stage.engine.now());
     let first = &lines[0];
@@ -295,7 +287,7 @@ async fn what_a_batch_did_is_measured() {
     }
     assert_eq!(first["QueueAge"], json!([5_000]));
     assert_eq!(first["ReceiptToContained"].as_array().unwrap().len(), 1);
-    // Security Hub was told of the refusal as well.
+    // Security Hub was updated with the refusal as well.
     assert_eq!(first["ReceiptToWrittenBack"].as_array().unwrap().len(), 2);
     let by_service = lines.iter().find(|line| line["Service"] == "dynamodb").unwrap();
     assert_eq!(by_service["ServiceThrottles"], 1);

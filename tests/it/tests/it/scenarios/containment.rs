@@ -24,7 +24,7 @@ async fn contain_and_undo(stage: &Stage, attack: Attack, unit: &str, nth: usize)
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_is_cut_off_and_given_back() {
+async fn an_instance_is_isolated_and_restored() {
     contain_and_undo(&stage().await, Attack::Instance, "sandbox", 0).await;
 }
 
@@ -54,7 +54,7 @@ async fn every_interface_in_every_vpc_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_of_three_interfaces_is_given_back_exactly() {
+async fn an_instance_of_three_interfaces_is_restored_exactly() {
     contain_and_undo(&stage().await, Attack::Instance, "sandbox", 1).await;
 }
 
@@ -134,7 +134,7 @@ async fn a_role_s_sessions_end_and_the_user_of_the_same_name_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_and_sessions_are_given_back_exactly() {
+async fn keys_and_sessions_are_restored_exactly() {
     let stage = stage().await;
     contain_and_undo(&stage, Attack::UserKey, "sandbox", 0).await;
     contain_and_undo(&stage, Attack::RoleSession, "sandbox", 1).await;

@@ -44,7 +44,7 @@ fn count(stage: &Stage, operation: &str) -> usize {
 
 /// Who resumes after a crash would take our own change for the original.
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_read_for_the_plan_is_on_record_before_it_is_changed() {
+async fn a_state_that_the_plan_could_not_read_is_recorded_before_it_is_changed() {
     let stage = acting_stage("deactivate-access-key").await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
@@ -66,7 +66,7 @@ async fn what_could_not_be_read_for_the_plan_is_on_record_before_it_is_changed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_read_for_the_plan_is_read_under_the_same_guardrails() {
+async fn a_state_that_the_plan_could_not_read_is_read_under_the_same_guardrails() {
     let documents = policy(&[
         "attach: r-fb01\nprotect: { principals: [\"arn:*:iam::*:role/web-*\"] }\nrules:\n  - { name: act, mode: auto, then: [revoke-instance-credentials] }\n",
     ]);

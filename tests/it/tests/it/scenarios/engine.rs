@@ -6,6 +6,7 @@ use firebreak_demo::world::{Attack, asff, event};
 use firebreak_engine::Disposition;
 use firebreak_response::record::State;
 use firebreak_simulation::{Effect, Fault, Options};
+use firebreak_testkit::sample::sample;
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -89,10 +90,10 @@ async fn another_finding_of_a_contained_target_adds_nothing() {
     assert_eq!(delivered.disposition(), Disposition::ExistingResponse);
     let id = first.response().id.as_str();
     assert!(delivered.outcome().reason.contains(id), "{}", delivered.outcome().reason);
-    // Security Hub is told of this finding too, and nothing else is touched.
+    // Security Hub is updated for this finding too, and nothing else is touched.
     assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("RESOLVED"));
-    let described = |call: &String| call == "securityhub:BatchUpdateFindings";
-    assert!(stage.changes().iter().all(described), "{:?}", stage.changes());
+    let is_update = |call: &String| call == "securityhub:BatchUpdateFindings";
+    assert!(stage.changes().iter().all(is_update), "{:?}", stage.changes());
     // An undo opens both again.
     stage.engine.undo(&first.response().id, whole_undo()).await.unwrap();
     assert_eq!(stage.world.security_hub_status(&second).as_deref(), Some("NEW"));
@@ -117,7 +118,7 @@ async fn after_an_undo_the_same_finding_does_not_contain_again_and_another_does(
 /// What failed is taken up again from what was recorded: a new plan would take
 /// our own half of the change for the original.
 #[tokio::test(start_paused = true)]
-async fn what_failed_is_taken_up_again_by_the_finding_s_next_update() {
+async fn an_update_of_a_finding_resumes_its_failed_response() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
@@ -136,7 +137,7 @@ async fn what_failed_is_taken_up_again_by_the_finding_s_next_update() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_an_isolation_is_never_taken_for_the_original() {
+async fn a_partly_applied_isolation_is_never_recorded_as_the_original() {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [isolate-instance] }\n",
     ]);
@@ -165,7 +166,7 @@ async fn half_an_isolation_is_never_taken_for_the_original() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finding_that_finds_an_abandoned_response_is_decided_after_it() {
+async fn a_finding_that_meets_an_abandoned_response_resumes_it_first() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);
@@ -190,7 +191,7 @@ async fn a_finding_that_finds_an_abandoned_response_is_decided_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_addresses_are_another_response() {
+async fn another_remote_address_makes_another_response() {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [block-remote-ip] }\n",
     ]);
@@ -218,7 +219,7 @@ async fn other_addresses_are_another_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undone_twice_is_undone_once() {
+async fn undoing_twice_changes_nothing_the_second_time() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
@@ -294,39 +295,38 @@ async fn a_crash_at_any_call_ends_contained_and_undone_exactly() {
         stage.deliver(&finding).await.response();
         stage.calls().len()
     };
-    let mut pairs = 0;
-    for nth in 0..total {
-        for effect in [Effect::CrashBefore, Effect::CrashAfter] {
-            let stage = stage().await;
-            let member = stage.member("sandbox", 0);
-            let before = stage.snapshot(member);
-            let finding = stage.finding(Attack::Instance, member, 1);
-            let after = u32::try_from(nth).unwrap();
-            let fault = Fault { after, times: 1, effect: effect.clone(), ..Fault::default() };
-            stage.world.organization.inject(fault);
-            let crashed = tokio::select! {
-                delivered = stage.deliver(&finding) => { assert!(!delivered.failed); false }
-                () = stage.world.organization.crashed() => true,
-            };
-            assert!(crashed, "call {nth} {effect:?}");
-            stage.world.organization.advance(SignedDuration::from_secs(301));
-            let engine = stage.another_responder().await;
-            let again = deliver_to(&engine, &event(&finding).to_string()).await;
-            assert!(!again.failed, "call {nth} {effect:?}: {:?}", again.handled.errors);
-            stage.settle_with(&engine).await;
-            assert!(!stage.reaches_internet(member), "call {nth} {effect:?}: left open");
-            assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
-            let since = stage.world.began();
-            let responses = engine.store.responses(since, engine.now()).await.unwrap();
-            assert_eq!(responses.len(), 1, "call {nth} {effect:?}");
-            assert_eq!(responses[0].state, State::Contained, "call {nth} {effect:?}");
-            engine.undo(&responses[0].id, whole_undo()).await.unwrap();
-            assert_eq!(stage.snapshot(member), before, "call {nth} {effect:?}");
-            pairs += 1;
-        }
+    let deaths: Vec<(u32, Effect)> = (0..u32::try_from(total).unwrap())
+        .flat_map(|after| [(after, Effect::CrashBefore), (after, Effect::CrashAfter)])
+        .collect();
+    let deaths = sample("deaths at every call of a containment", deaths);
+    for (after, effect) in &deaths {
+        let stage = stage().await;
+        let member = stage.member("sandbox", 0);
+        let before = stage.snapshot(member);
+        let finding = stage.finding(Attack::Instance, member, 1);
+        let (after, effect) = (*after, effect.clone());
+        let death = format!("call {after} {effect:?}");
+        stage.world.organization.inject(Fault { after, times: 1, effect, ..Fault::default() });
+        let crashed = tokio::select! {
+            delivered = stage.deliver(&finding) => { assert!(!delivered.failed); false }
+            () = stage.world.organization.crashed() => true,
+        };
+        assert!(crashed, "{death}");
+        stage.world.organization.advance(SignedDuration::from_secs(301));
+        let engine = stage.another_responder().await;
+        let again = deliver_to(&engine, &event(&finding).to_string()).await;
+        assert!(!again.failed, "{death}: {:?}", again.handled.errors);
+        stage.settle_with(&engine).await;
+        assert!(!stage.reaches_internet(member), "{death}: left open");
+        assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
+        let since = stage.world.began();
+        let responses = engine.store.responses(since, engine.now()).await.unwrap();
+        assert_eq!(responses.len(), 1, "{death}");
+        assert_eq!(responses[0].state, State::Contained, "{death}");
+        engine.undo(&responses[0].id, whole_undo()).await.unwrap();
+        assert_eq!(stage.snapshot(member), before, "{death}");
     }
-    println!("pairs={pairs} lost=0 doubled=0 open=0");
-    assert_eq!(pairs, total * 2);
+    println!("pairs={} lost=0 doubled=0 open=0", deaths.len());
 }
 
 /// "Receipt of a finding to the network being cut, warm, calls one after

@@ -92,7 +92,7 @@ async fn a_denied_permission_fails_its_step_and_not_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_throttled_is_taken_up_again_by_the_next_delivery() {
+async fn a_throttled_response_is_resumed_by_the_next_delivery() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let throttled = Effect::Error { status: 503, code: "RequestLimitExceeded".to_owned() };

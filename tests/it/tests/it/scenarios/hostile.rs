@@ -3,6 +3,7 @@
 
 use firebreak_demo::world::{Attack, asff};
 use firebreak_response::record::State;
+use firebreak_testkit::repository;
 use serde_json::{Value, json};
 
 use crate::scenarios::stage::{finding_on, policy, stage, stage_with};
@@ -98,7 +99,7 @@ async fn an_impossible_target_keeps_none_beside_it_from_being_contained() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sample_s_words_in_tags_and_names_do_not_keep_an_attacker_from_being_contained() {
+async fn the_words_of_a_sample_in_tags_and_names_do_not_prevent_a_containment() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let mut finding = stage.finding(Attack::Instance, &member, 1);
@@ -110,7 +111,7 @@ async fn a_sample_s_words_in_tags_and_names_do_not_keep_an_attacker_from_being_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_called_by_an_instance_s_arn_does_not_take_its_place() {
+async fn another_resource_with_the_arn_of_an_instance_does_not_replace_it() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let real = stage.finding(Attack::Instance, &member, 1);
@@ -131,12 +132,7 @@ async fn what_is_called_by_an_instance_s_arn_does_not_take_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn other_people_s_malformed_findings_change_nothing() {
-    let folder =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/findings/malformed");
-    if !folder.is_dir() {
-        println!("skipped: ../shared/findings/malformed is not there");
-        return;
-    }
+    let Some(folder) = repository::shared("findings/malformed") else { return };
     let stage = stage_with(policy(&[EVERYTHING]), firebreak_simulation::Options::default()).await;
     let (mut handled, mut failed) = (0, 0);
     for entry in std::fs::read_dir(folder).unwrap() {

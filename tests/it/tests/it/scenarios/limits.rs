@@ -41,7 +41,7 @@ async fn attack(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_overdraw_a_budget_asks_a_person_until_the_window_has_moved_on() {
+async fn a_spent_budget_needs_a_person_until_its_window_has_passed() {
     let stage =
         stage_with(acting("budgets: [{ actions: 2, per: 1h }]\n"), Options::default()).await;
     for number in 1..=2 {
@@ -66,7 +66,7 @@ async fn a_budget_by_account_leaves_the_others_theirs() {
 
 /// Prior art: 38 keys deactivated at once.
 #[tokio::test(start_paused = true)]
-async fn of_many_at_once_no_more_than_the_budget_are_changed() {
+async fn of_many_concurrent_findings_only_as_many_as_the_budget_allows_change_something() {
     let options = Options { latency: std::time::Duration::from_millis(20), ..Options::default() };
     let stage = stage_with(acting("budgets: [{ actions: 5, per: 1h }]\n"), options).await;
     let mut findings = Vec::new();
@@ -160,7 +160,7 @@ async fn a_paused_rule_that_answers_finding_by_finding_is_not_approved() {
 /// What is paused is read with the target, before it is judged; judging may
 /// take long.
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_comes_while_a_finding_is_judged_holds() {
+async fn a_pause_that_begins_during_an_assessment_applies() {
     let stage = stage_with(acting(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);
@@ -219,9 +219,9 @@ async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
     assert!(kinds.contains_key("response") && kinds.contains_key("audit"), "{kinds:?}");
 }
 
-/// A pause of a typing error would stop nothing, and be told as in force.
+/// A pause with a typing error would stop nothing, and be shown as in force.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_known_not_to_be_before_it_is_paused() {
+async fn a_scope_that_does_not_exist_is_known_before_it_is_paused() {
     let stage = stage_with(acting(""), Options::default()).await;
     let account = &stage.member("sandbox", 0).account;
     // Whoever pauses is a person: the function's role may not list the roots.
@@ -238,7 +238,7 @@ async fn what_is_not_there_is_known_not_to_be_before_it_is_paused() {
     for scope in ["ou:ou-fb01-sandbox2", "ou:r-fb02", "account:999999999990", "rule:acts"] {
         assert!(!known(scope.to_owned()).await, "{scope}");
     }
-    // Who is refused an answer is not told that there is nothing.
+    // A refused answer is not taken for an empty one.
     stage.world.organization.inject(Fault::once(
         "ListRoots",
         Effect::Error { status: 400, code: "AccessDeniedException".to_owned() },

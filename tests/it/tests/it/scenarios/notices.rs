@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use crate::scenarios::stage::{Stage, stage};
 
 /// A stage with a topic and a bus, and what is sent to them.
-struct Told {
+struct Channels {
     stage: Stage,
     notices: Notices,
     topic: String,
     bus: String,
 }
 
-async fn told_on(name: &str) -> Told {
+async fn channels_to(name: &str) -> Channels {
     let stage = stage().await;
     let (topic, bus) = (sns::arn(HUB, HOME, name), events::arn(HUB, HOME, "firebreak-notices"));
     stage.world.organization.edit(|state| {
@@ -44,10 +44,10 @@ async fn told_on(name: &str) -> Told {
         ..stage.world.settings()
     };
     let notices = Notices::new(&stage.world.hub_config().await.unwrap(), &settings);
-    Told { stage, notices, topic, bus }
+    Channels { stage, notices, topic, bus }
 }
 
-impl Told {
+impl Channels {
     /// The notice of a containment that took place.
     async fn contained(&self, number: usize) -> Notice {
         let member = self.stage.member("sandbox", 0).clone();
@@ -83,10 +83,10 @@ fn numbered(notice: &Notice, count: usize) -> Vec<Notice> {
 
 #[tokio::test(start_paused = true)]
 async fn people_get_the_text_and_programs_the_detail() {
-    let described = told_on("firebreak-notices").await;
-    let notice = described.contained(1).await;
-    described.notices.publish(&notice).await.unwrap();
-    let published = described.published();
+    let channels = channels_to("firebreak-notices").await;
+    let notice = channels.contained(1).await;
+    channels.notices.publish(&notice).await.unwrap();
+    let published = channels.published();
     let [published] = published.as_slice() else { panic!("{published:?}") };
     assert_eq!(published.subject.as_deref(), Some(notice.subject.as_str()));
     assert!(published.text("email").starts_with("Firebreak contained i-"));
@@ -99,7 +99,7 @@ async fn people_get_the_text_and_programs_the_detail() {
         let (kind, value) = &published.attributes[name];
         format!("{kind} {value}")
     };
-    let account = &described.stage.member("sandbox", 0).account;
+    let account = &channels.stage.member("sandbox", 0).account;
     assert_eq!(attribute("kind"), "String contained");
     assert_eq!(attribute("state"), "String contained");
     assert_eq!(attribute("account"), format!("String {account}"));
@@ -108,31 +108,31 @@ async fn people_get_the_text_and_programs_the_detail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_topic_drops_what_is_told_again() {
-    let described = told_on("firebreak-notices.fifo").await;
-    let notice = described.contained(1).await;
-    described.notices.publish(&notice).await.unwrap();
+async fn a_fifo_topic_drops_a_notice_that_is_published_again() {
+    let channels = channels_to("firebreak-notices.fifo").await;
+    let notice = channels.contained(1).await;
+    channels.notices.publish(&notice).await.unwrap();
     // The answer to the first was lost, as far as the caller knows.
-    described.fault(Fault::once("Publish", Effect::LostAnswer));
-    described.notices.publish(&notice).await.unwrap();
-    described.stage.world.organization.advance(SignedDuration::from_mins(4));
-    described.notices.publish(&notice).await.unwrap();
-    let published = described.published();
+    channels.fault(Fault::once("Publish", Effect::LostAnswer));
+    channels.notices.publish(&notice).await.unwrap();
+    channels.stage.world.organization.advance(SignedDuration::from_mins(4));
+    channels.notices.publish(&notice).await.unwrap();
+    let published = channels.published();
     assert_eq!(published.len(), 1, "{published:?}");
-    let account = &described.stage.member("sandbox", 0).account;
+    let account = &channels.stage.member("sandbox", 0).account;
     assert_eq!(published[0].group.as_ref(), Some(account), "in order within an account");
     // Another notice is another message.
-    described.notices.publish(&numbered(&notice, 1)[0]).await.unwrap();
-    assert_eq!(described.published().len(), 2);
+    channels.notices.publish(&numbered(&notice, 1)[0]).await.unwrap();
+    assert_eq!(channels.published().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn on_a_standard_topic_a_repeat_has_the_same_id() {
-    let described = told_on("firebreak-notices").await;
-    let notice = described.contained(1).await;
-    described.fault(Fault::once("Publish", Effect::LostAnswer));
-    described.notices.publish(&notice).await.unwrap();
-    let published = described.published();
+    let channels = channels_to("firebreak-notices").await;
+    let notice = channels.contained(1).await;
+    channels.fault(Fault::once("Publish", Effect::LostAnswer));
+    channels.notices.publish(&notice).await.unwrap();
+    let published = channels.published();
     let ids: BTreeSet<String> = published
         .iter()
         .map(|it| serde_json::from_str::<Value>(it.text("sqs")).unwrap()["id"].to_string())
@@ -142,19 +142,19 @@ async fn on_a_standard_topic_a_repeat_has_the_same_id() {
 
 #[tokio::test(start_paused = true)]
 async fn events_are_put_ten_a_call_and_refused_one_by_one() {
-    let described = told_on("firebreak-notices").await;
-    let notices = numbered(&described.contained(1).await, 23);
-    described.stage.world.organization.forget_calls();
-    described.stage.world.organization.edit(|state| {
+    let channels = channels_to("firebreak-notices").await;
+    let notices = numbered(&channels.contained(1).await, 23);
+    channels.stage.world.organization.forget_calls();
+    channels.stage.world.organization.edit(|state| {
         for (containing, code) in [("/3\"", "InternalFailure"), ("/15\"", "MalformedDetail")] {
             let (containing, code) = (containing.to_owned(), code.to_owned());
             state.events.refused.push(Refused { containing, code, times: 1 });
         }
     });
     let all: Vec<&Notice> = notices.iter().collect();
-    let results = described.notices.put_events(&all).await;
+    let results = channels.notices.put_events(&all).await;
     assert_eq!(results.len(), 23);
-    assert_eq!(described.stage.calls().len(), 3);
+    assert_eq!(channels.stage.calls().len(), 3);
     for (number, result) in results.iter().enumerate() {
         match (number, result) {
             (3, Err(error)) => {
@@ -168,7 +168,7 @@ async fn events_are_put_ten_a_call_and_refused_one_by_one() {
             (_, result) => assert!(result.is_ok(), "{number}: {result:?}"),
         }
     }
-    let events = described.events();
+    let events = channels.events();
     assert_eq!(events.len(), 21);
     let first = &events[0];
     assert_eq!((first.source.as_str(), &first.detail), ("firebreak", &notices[0].detail));
@@ -181,8 +181,8 @@ async fn events_are_put_ten_a_call_and_refused_one_by_one() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
-    let described = told_on("firebreak-notices").await;
-    let notice = described.contained(1).await;
+    let channels = channels_to("firebreak-notices").await;
+    let notice = channels.contained(1).await;
     let error = |status, code: &str| Effect::Error { status, code: code.to_owned() };
     for (operation, effect, transient, part) in [
         ("Publish", error(404, "NotFound"), false, "change FIREBREAK_TOPIC"),
@@ -201,33 +201,33 @@ async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
     ] {
         let name = format!("{operation} {effect:?}");
         // More often than the SDK tries by itself.
-        described.fault(Fault { times: 4, ..Fault::once(operation, effect) });
+        channels.fault(Fault { times: 4, ..Fault::once(operation, effect) });
         let result = match operation {
-            "Publish" => described.notices.publish(&notice).await,
-            _ => described.notices.put_events(&[&notice]).await.remove(0),
+            "Publish" => channels.notices.publish(&notice).await,
+            _ => channels.notices.put_events(&[&notice]).await.remove(0),
         };
-        described.stage.world.organization.clear_faults();
+        channels.stage.world.organization.clear_faults();
         let error = result.expect_err(&name);
         let is_transient = matches!(error, firebreak_aws::error::HubError::Transient(_));
         assert_eq!(is_transient, transient, "{name}: {error}");
         assert!(error.to_string().contains(part), "{name}: {error}");
         assert!(error.to_string().contains(&notice.id), "{name}: {error}");
     }
-    assert!(described.published().is_empty());
+    assert!(channels.published().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_is_gone_or_not_granted_is_told_as_such() {
-    let described = told_on("firebreak-notices").await;
-    let notice = described.contained(1).await;
-    described.stage.world.organization.edit(|state| state.sns.topics.clear());
-    let error = described.notices.publish(&notice).await.unwrap_err().to_string();
+async fn a_topic_that_is_gone_or_not_granted_is_named_in_the_error() {
+    let channels = channels_to("firebreak-notices").await;
+    let notice = channels.contained(1).await;
+    channels.stage.world.organization.edit(|state| state.sns.topics.clear());
+    let error = channels.notices.publish(&notice).await.unwrap_err().to_string();
     assert!(error.contains("is gone: make it again"), "{error}");
-    let config = described.stage.world.hub_config().await.unwrap();
+    let config = channels.stage.world.hub_config().await.unwrap();
     let elsewhere = Settings {
         topic: Some(sns::arn(HUB, HOME, "somebody-else-s").parse().unwrap()),
         event_bus: Some("somebody-else-s".parse().unwrap()),
-        ..described.stage.world.settings()
+        ..channels.stage.world.settings()
     };
     let notices = Notices::new(&config, &elsewhere);
     let error = notices.publish(&notice).await.unwrap_err().to_string();
@@ -238,13 +238,13 @@ async fn a_topic_that_is_gone_or_not_granted_is_told_as_such() {
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_not_set_is_off() {
-    let described = told_on("firebreak-notices").await;
-    let notice = described.contained(1).await;
-    let settings = described.stage.world.settings();
-    let notices = Notices::new(&described.stage.world.hub_config().await.unwrap(), &settings);
+    let channels = channels_to("firebreak-notices").await;
+    let notice = channels.contained(1).await;
+    let settings = channels.stage.world.settings();
+    let notices = Notices::new(&channels.stage.world.hub_config().await.unwrap(), &settings);
     assert!(!notices.has_topic() && !notices.has_bus());
-    described.stage.world.organization.forget_calls();
+    channels.stage.world.organization.forget_calls();
     notices.publish(&notice).await.unwrap();
     assert_eq!(notices.put_events(&[&notice, &notice]).await, [Ok(()), Ok(())]);
-    assert!(described.stage.calls().is_empty());
+    assert!(channels.stage.calls().is_empty());
 }

@@ -286,7 +286,7 @@ async fn variables_in_parameters_are_what_the_finding_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_history_tells_who_pushed_what_and_keeps_every_version() {
+async fn the_history_says_who_pushed_what_and_keeps_every_version() {
     let stage = stage().await;
     let policies = &stage.engine.policies;
     let first = policies.version().await.unwrap();
@@ -352,7 +352,7 @@ async fn the_tree_is_asked_for_each_attach_point_and_what_is_not_in_it_is_none()
     for unknown in ["r-zz99", "ou-fb01-nowhere1", "999999999999"] {
         assert_eq!(path(unknown).await, None, "{unknown}");
     }
-    // Not to know is not the same as not to be told.
+    // An unknown account is not the same as an answer that was refused.
     for (operation, id) in [("ListRoots", "r-fb01"), ("ListParents", "ou-fb01-prod1111")] {
         stage.world.organization.inject(Fault::always(operation, down()));
         let error = organization.path_of(id).await.unwrap_err();

@@ -19,7 +19,7 @@
 //! | many groups overflow the tag that should keep them | `sixteen_groups_are_restored_in_their_order` |
 //! | a role's finding hits the user of the same name | `containment::a_role_s_sessions_end_and_the_user_of_the_same_name_goes_on` |
 //! | the same finding runs twice by two paths | `engine::by_guardduty_and_by_security_hub_there_is_one_response` |
-//! | an opt-in Region fails without a reason | `a_region_that_is_not_enabled_is_told` |
+//! | an opt-in Region fails without a reason | `a_region_that_is_not_enabled_is_reported` |
 //! | dry run changes things | `a_plan_changes_nothing` |
 //! | "remediated" although nothing ran | `a_response_whose_actions_do_not_apply_is_not_called_contained` |
 //! | platform-owned roles are touched | `actions/targets.rs`, `protected_roles_are_refused_by_every_action_that_changes_roles` |
@@ -124,7 +124,7 @@ async fn sixteen_groups_are_restored_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_region_that_is_not_enabled_is_told() {
+async fn a_region_that_is_not_enabled_is_reported() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     stage.world.organization.edit(|state| {
@@ -132,8 +132,8 @@ async fn a_region_that_is_not_enabled_is_told() {
     });
     let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
     assert!(!delivered.failed || !delivered.handled.errors.is_empty());
-    let described = format!("{:?}{:?}", delivered.handled.outcomes, delivered.handled.errors);
-    assert!(described.contains(&member.region), "{}", described.len());
+    let text = format!("{:?}{:?}", delivered.handled.outcomes, delivered.handled.errors);
+    assert!(text.contains(&member.region), "{}", text.len());
     assert!(stage.reaches_internet(member), "nothing is claimed that did not happen");
 }
 

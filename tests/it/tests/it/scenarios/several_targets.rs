@@ -55,7 +55,7 @@ fn sequence(stage: &Stage, members: &[&Member]) -> Value {
 }
 
 /// The workflow status, and whether it is archived.
-fn described(stage: &Stage, finding: &Value) -> (String, bool) {
+fn status(stage: &Stage, finding: &Value) -> (String, bool) {
     let status = stage.world.security_hub_status(finding).unwrap();
     let archived = stage.world.organization.edit(|state| {
         let held = state.guardduty.finding_mut(finding["id"].as_str().unwrap()).unwrap();
@@ -82,7 +82,7 @@ fn of_state(responses: &[Response], state: State) -> Vec<&Response> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_stands_open() {
+async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_is_unresolved() {
     let (stage, engine) = archiving().await;
     let production = stage.member("production", 0);
     let finding = sequence(&stage, &[stage.member("sandbox", 1), production]);
@@ -90,30 +90,30 @@ async fn a_finding_is_resolved_and_archived_once_none_of_its_targets_stands_open
     let contained = of_state(&responses, State::Contained);
     let waiting = of_state(&responses, State::AwaitingApproval);
     assert_eq!((contained.len(), waiting.len()), (2, 1));
-    assert_eq!(described(&stage, &finding), ("NOTIFIED".to_owned(), false));
+    assert_eq!(status(&stage, &finding), ("NOTIFIED".to_owned(), false));
     sweep_later(&stage, &engine).await;
-    assert_eq!(described(&stage, &finding), ("NOTIFIED".to_owned(), false));
-    // Further findings of a contained target have all of its findings told again.
+    assert_eq!(status(&stage, &finding), ("NOTIFIED".to_owned(), false));
+    // Further findings of a contained target have all of its findings updated again.
     for number in 8..10 {
         let further = stage.finding(Attack::Instance, stage.member("sandbox", 1), number);
         stage.world.raise(&further);
         respond(&engine, &further).await;
-        assert_eq!(described(&stage, &finding), ("NOTIFIED".to_owned(), false), "{number}");
+        assert_eq!(status(&stage, &finding), ("NOTIFIED".to_owned(), false), "{number}");
     }
     let done = engine.approve(&waiting[0].id, None, None).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
-    assert_eq!(described(&stage, &finding), ("RESOLVED".to_owned(), false));
+    assert_eq!(status(&stage, &finding), ("RESOLVED".to_owned(), false));
     sweep_later(&stage, &engine).await;
-    assert_eq!(described(&stage, &finding), ("RESOLVED".to_owned(), true));
+    assert_eq!(status(&stage, &finding), ("RESOLVED".to_owned(), true));
     // Given back at one target, it is open.
     engine.undo(&contained[0].id, whole_undo()).await.unwrap();
-    assert_eq!(described(&stage, &finding), ("NEW".to_owned(), false));
+    assert_eq!(status(&stage, &finding), ("NEW".to_owned(), false));
 }
 
 /// The one that is contained first knows of no other yet; and GuardDuty would
 /// not confirm what is archived.
 #[tokio::test(start_paused = true)]
-async fn what_is_contained_before_another_target_is_decided_is_not_archived() {
+async fn a_finding_is_not_archived_before_each_of_its_targets_is_decided() {
     for fails in [false, true] {
         let (stage, engine) = archiving().await;
         let organization = &stage.world.organization;
@@ -130,13 +130,13 @@ async fn what_is_contained_before_another_target_is_decided_is_not_archived() {
         assert_eq!((responses.len(), contained), (2, if fails { 1 } else { 2 }));
         sweep_later(&stage, &engine).await;
         let expected = if fails { ("NOTIFIED", false) } else { ("RESOLVED", true) };
-        assert_eq!(described(&stage, &finding), (expected.0.to_owned(), expected.1));
+        assert_eq!(status(&stage, &finding), (expected.0.to_owned(), expected.1));
     }
 }
 
 /// One finding of the target alone, another one of several.
 #[tokio::test(start_paused = true)]
-async fn a_further_finding_s_other_targets_count_for_that_finding_alone() {
+async fn the_sibling_targets_of_a_further_finding_count_for_that_finding_alone() {
     let (stage, engine) = archiving().await;
     let sandbox = stage.member("sandbox", 0);
     let alone = stage.finding(Attack::Instance, sandbox, 7);
@@ -144,6 +144,6 @@ async fn a_further_finding_s_other_targets_count_for_that_finding_alone() {
     let several = sequence(&stage, &[sandbox, stage.member("production", 0)]);
     respond(&engine, &several).await;
     sweep_later(&stage, &engine).await;
-    assert_eq!(described(&stage, &alone), ("RESOLVED".to_owned(), true));
-    assert_eq!(described(&stage, &several), ("NOTIFIED".to_owned(), false));
+    assert_eq!(status(&stage, &alone), ("RESOLVED".to_owned(), true));
+    assert_eq!(status(&stage, &several), ("NOTIFIED".to_owned(), false));
 }

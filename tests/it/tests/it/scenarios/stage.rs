@@ -6,11 +6,13 @@ use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, Member, World, event};
 use firebreak_engine::{Disposition, Engine, TargetOutcome};
 use firebreak_function::lambda::{self, Handled};
-use firebreak_policy::{Policy, read_files};
-use firebreak_response::record::{Drift, Response, State, Undo, UndoCause};
+use firebreak_policy::Policy;
+use firebreak_response::record::{Response, State};
 use firebreak_simulation::{CallRecord, Options};
-use firebreak_spoke::actions;
+use firebreak_testkit::truth;
 use serde_json::{Value, json};
+
+pub(crate) use firebreak_testkit::arrange::{finding_on, policy, whole_undo};
 
 pub(crate) struct Stage {
     pub(crate) world: World,
@@ -62,37 +64,6 @@ pub(crate) async fn stage_with(policy: Policy, options: Options) -> Stage {
     let world = World::new(12, options);
     let engine = world.engine(&policy).await.unwrap();
     Stage { world, engine }
-}
-
-/// A policy of documents written in a test, on top of none.
-pub(crate) fn policy(documents: &[&str]) -> Policy {
-    let files: Vec<(String, String)> = documents
-        .iter()
-        .enumerate()
-        .map(|(index, text)| (format!("{index}.yaml"), (*text).to_owned()))
-        .collect();
-    read_files(&files, actions::catalog()).unwrap_or_else(|diagnostics| {
-        panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })
-}
-
-/// All of a response, drift left alone, no hold.
-pub(crate) fn whole_undo() -> Undo {
-    Undo {
-        cause: UndoCause::Person("a test".to_owned()),
-        step: None,
-        drift: Drift::Leave,
-        suppress_until: None,
-    }
-}
-
-/// A GuardDuty finding of this type on a resource of a member's, as `resource`
-/// describes it.
-pub(crate) fn finding_on(member: &Member, number: usize, kind: &str, resource: Value) -> Value {
-    let mut finding = Attack::Instance.finding(member, number);
-    finding["type"] = kind.into();
-    finding["resource"] = resource;
-    finding
 }
 
 /// Who pushes policies in a test.
@@ -205,9 +176,7 @@ impl Stage {
     }
 
     pub(crate) fn reaches_internet(&self, member: &Member) -> bool {
-        self.world.organization.edit(|state| {
-            state.ec2(&member.account, &member.region).reaches_internet(&member.instance)
-        })
+        truth::reaches_internet(&self.world, member)
     }
 }
 

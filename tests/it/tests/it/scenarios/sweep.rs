@@ -63,7 +63,7 @@ async fn however_many_fail_each_time_what_is_due_after_them_is_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_again_and_again_waits_longer_each_time_and_holds_nobody_up() {
+async fn what_fails_repeatedly_waits_longer_each_time_and_delays_nothing_else() {
     let stage = stage().await;
     let (failing, fine) = (stage.member("sandbox", 0), stage.member("sandbox", 1));
     let organization = &stage.world.organization;

@@ -16,7 +16,7 @@ async fn contained(stage: &Stage) -> firebreak_response::record::Response {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_undo_with_a_hold_no_finding_of_the_type_contains_until_it_is_over() {
+async fn after_an_undo_with_a_suppression_no_finding_of_the_type_contains_until_it_expires() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
@@ -36,7 +36,7 @@ async fn after_an_undo_with_a_hold_no_finding_of_the_type_contains_until_it_is_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hold_ends_by_itself() {
+async fn a_suppression_expires() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
@@ -49,7 +49,7 @@ async fn a_hold_ends_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_lets_the_very_finding_contain_again() {
+async fn after_a_release_the_same_finding_contains_again() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
@@ -63,7 +63,7 @@ async fn a_release_lets_the_very_finding_contain_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hold_without_an_undo_leaves_what_is_contained() {
+async fn a_suppression_without_an_undo_leaves_what_is_contained() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;
@@ -98,7 +98,7 @@ async fn one_step_is_undone_and_the_others_stay_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undone_step_beside_a_failed_one_is_not_the_whole() {
+async fn undoing_one_step_leaves_a_response_with_a_failed_step_partially_contained() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let denied = Effect::Error { status: 403, code: "AccessDenied".to_owned() };
@@ -114,7 +114,7 @@ async fn an_undone_step_beside_a_failed_one_is_not_the_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_that_a_response_lacks_is_told_with_those_that_it_has() {
+async fn an_undo_of_a_missing_step_names_the_steps_that_there_are() {
     let stage = stage().await;
     let response = contained(&stage).await;
     let request = Undo { step: Some("stop-instance".to_owned()), ..whole_undo() };
@@ -123,7 +123,7 @@ async fn a_step_that_a_response_lacks_is_told_with_those_that_it_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_changed_since_is_overwritten_only_when_asked_for() {
+async fn drift_is_overwritten_by_an_undo_only_when_asked_for() {
     for drift in [Drift::Leave, Drift::Overwrite] {
         let stage = stage().await;
         let member = stage.member("sandbox", 0);
@@ -160,7 +160,7 @@ fn expiring() -> firebreak_policy::Policy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_containment_ends_by_itself_when_its_time_is_over() {
+async fn a_containment_is_undone_when_it_expires() {
     let stage = stage_with(expiring(), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
@@ -202,7 +202,7 @@ async fn an_end_that_fails_is_tried_again_by_the_next_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_undone_by_hand_is_not_ended_again() {
+async fn a_response_that_a_person_undid_does_not_expire() {
     let stage = stage_with(expiring(), Options::default()).await;
     let response = contained(&stage).await;
     stage.engine.undo(&response.id, whole_undo()).await.unwrap();

@@ -90,7 +90,7 @@ fn results(updated: &[UpdatedFinding]) -> Vec<&UpdateResult> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_analyst_s_status_and_note_stand_and_our_fields_are_there() {
+async fn the_status_and_note_of_an_analyst_remain_and_our_fields_are_added() {
     let stage = stage().await;
     let id = &stage.known(1)[0];
     stage.somebody_updates(
@@ -181,9 +181,9 @@ async fn two_updates_of_one_finding_are_made_one_after_the_other() {
         delivering(HOME, &ids, update(Some(Workflow::Resolved))),
         delivering(HOME, &ids[..1], update(Some(Workflow::New))),
     ];
-    let updated = stage.engine.security_hub.update_findings(&updates).await;
+    let answers = stage.engine.security_hub.update_findings(&updates).await;
     let reopened = UpdateResult::Written { workflow: Some(Workflow::New) };
-    assert_eq!(results(&updated), [&RESOLVED, &RESOLVED, &reopened]);
+    assert_eq!(results(&answers), [&RESOLVED, &RESOLVED, &reopened]);
     assert_eq!(stage.held(&ids[0])["Workflow"]["Status"], "NEW");
     assert_eq!(stage.held(&ids[1])["Workflow"]["Status"], "RESOLVED");
     assert_eq!(stage.count("GetFindings"), 1);
@@ -221,7 +221,7 @@ async fn each_code_says_whether_to_try_again_and_hides_nothing_of_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_failure_of_each_call_is_told_for_its_findings() {
+async fn the_failure_of_each_call_is_reported_for_its_findings() {
     let error = |status: u16, code: &str| Effect::Error { status, code: code.to_owned() };
     for operation in ["GetFindings", "BatchUpdateFindings"] {
         for (effect, passes) in [
@@ -240,14 +240,14 @@ async fn the_failure_of_each_call_is_told_for_its_findings() {
             let updated = stage.update_findings(&ids, Workflow::Resolved).await;
             assert_eq!(updated.len(), 3);
             for UpdatedFinding { result, .. } in &updated {
-                let as_told = match result {
+                let as_expected = match result {
                     UpdateResult::Later(why) => passes && why.contains(operation),
                     UpdateResult::Refused(why) => !passes && why.contains(operation),
                     UpdateResult::Written { .. }
                     | UpdateResult::Kept { .. }
                     | UpdateResult::NotFound => false,
                 };
-                assert!(as_told, "{operation} {effect:?}: {result:?}");
+                assert!(as_expected, "{operation} {effect:?}: {result:?}");
             }
             stage.world.organization.clear_faults();
             stage.world.organization.advance(SignedDuration::from_secs(60));
@@ -321,21 +321,21 @@ async fn without_an_aggregator_each_region_is_called_and_one_does_not_hide_anoth
     let fault =
         Fault { region: Some("us-east-1".to_owned()), ..Fault::always("GetFindings", down) };
     stage.world.organization.inject(fault);
-    let updated = hub.update_findings(&updates).await;
-    assert_eq!((&updated[0].finding, &updated[1].finding), (&away, &home));
-    assert!(matches!(&updated[0].result, UpdateResult::Refused(_)), "{:?}", updated[0].result);
-    assert_eq!(updated[1].result, RESOLVED);
+    let answers = hub.update_findings(&updates).await;
+    assert_eq!((&answers[0].finding, &answers[1].finding), (&away, &home));
+    assert!(matches!(&answers[0].result, UpdateResult::Refused(_)), "{:?}", answers[0].result);
+    assert_eq!(answers[1].result, RESOLVED);
     stage.world.organization.clear_faults();
     stage.world.organization.forget_calls();
-    let updated = hub.update_findings(&updates).await;
-    assert_eq!(results(&updated), [&RESOLVED, &RESOLVED]);
-    let updated: Vec<String> = stage
+    let answers = hub.update_findings(&updates).await;
+    assert_eq!(results(&answers), [&RESOLVED, &RESOLVED]);
+    let regions: Vec<String> = stage
         .calls()
         .into_iter()
         .filter(|call| call.operation == "BatchUpdateFindings")
         .map(|call| call.region)
         .collect();
-    assert_eq!(updated, ["us-east-1"]);
+    assert_eq!(regions, ["us-east-1"]);
 }
 
 /// The same finding as OCSF has it.
@@ -383,7 +383,7 @@ impl Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ocsf_finding_is_contained_told_and_its_echo_costs_no_call() {
+async fn an_ocsf_finding_is_contained_and_updated_and_its_echo_costs_no_call() {
     let stage = stage().await;
     let (id, event) = stage.import_ocsf("sandbox", 1);
     let delivered = stage.deliver_message(&event.to_string()).await;

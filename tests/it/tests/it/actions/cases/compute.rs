@@ -245,10 +245,10 @@ fn vary_database(state: &mut State, _: &Resource, dice: &mut Rng) {
     }
     if dice.u8(0..8) == 0 {
         for instance in rds(state).instances.values_mut() {
-            instance.status = "stopped".to_owned();
+            "stopped".clone_into(&mut instance.status);
         }
         for cluster in rds(state).clusters.values_mut() {
-            cluster.status = "stopped".to_owned();
+            "stopped".clone_into(&mut cluster.status);
         }
     }
 }

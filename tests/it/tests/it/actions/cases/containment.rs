@@ -62,7 +62,7 @@ pub(super) fn vary_instance(state: &mut State, resource: &Resource, dice: &mut R
         tags.insert(format!("key-{number}"), format!("value {}", dice.u8(..)));
     }
     if dice.bool() {
-        ec2.instances.get_mut(&id).unwrap().state = "stopped".to_owned();
+        "stopped".clone_into(&mut ec2.instances.get_mut(&id).unwrap().state);
     }
 }
 

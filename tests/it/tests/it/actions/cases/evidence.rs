@@ -52,7 +52,7 @@ fn vary_volumes(state: &mut State, resource: &Resource, dice: &mut Rng) {
         ec2.volumes.retain(|_, volume| volume.instance.as_deref() != Some(id.as_str()));
     }
     if dice.bool() {
-        ec2.instances.get_mut(&id).unwrap().state = "stopped".to_owned();
+        "stopped".clone_into(&mut ec2.instances.get_mut(&id).unwrap().state);
     }
 }
 

@@ -228,7 +228,8 @@ fn vary_attributes(state: &mut State, resource: &Resource, dice: &mut Rng) {
     let instance = ec2.instances.get_mut(&id).unwrap();
     instance.termination_protection = dice.bool() && !instance.spot;
     instance.stop_protection = dice.bool() && !instance.spot;
-    instance.shutdown_behavior = if dice.bool() { "stop" } else { "terminate" }.to_owned();
+    let behavior = if dice.bool() { "stop" } else { "terminate" };
+    behavior.clone_into(&mut instance.shutdown_behavior);
     for (number, letter) in ["b", "c", "d"].into_iter().enumerate().take(dice.usize(0..4)) {
         let volume = format!("vol-0000000000000000{number}");
         let device = Device { volume, delete_on_termination: dice.bool() };

@@ -54,7 +54,7 @@ async fn with_address(backend: &Backend) -> ResourceKind {
     } else {
         let ec2 = backend.ec2();
         let address = ec2.allocate_address().domain("vpc".into()).send().await.unwrap();
-        // By interface moto tells no instance.
+        // Of an interface moto names no instance.
         let call = ec2.associate_address().instance_id(&id);
         let call = call.allocation_id(address.allocation_id().unwrap());
         call.send().await.unwrap();
