@@ -67,3 +67,18 @@ impl From<ResponseId> for String {
         id.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_target_key_and_epoch_give_the_same_id() {
+        let key = TargetKey::of_rule("r-fb01/isolate");
+        let id = ResponseId::of("arn:aws:ec2:::instance/i-0abc", &key, 1);
+        assert_eq!(id, ResponseId::of("arn:aws:ec2:::instance/i-0abc", &key, 1));
+        assert_ne!(id, ResponseId::of("arn:aws:ec2:::instance/i-0abc", &key, 2));
+        assert_eq!(id.as_str().parse::<ResponseId>().unwrap(), id);
+        assert!("r-0ABC".parse::<ResponseId>().is_err());
+    }
+}

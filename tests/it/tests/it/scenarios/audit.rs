@@ -19,7 +19,7 @@ use firebreak_response::record::State;
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
-use crate::scenarios::stage::{Stage, stage, stage_with, whole_undo};
+use crate::scenarios::stage::{Stage, policy, stage, stage_with, whole_undo};
 
 type Item = std::collections::HashMap<String, AttributeValue>;
 
@@ -184,6 +184,30 @@ async fn a_response_from_its_plan_to_its_undo_is_without_fault_at_each_step() {
     stage.world.organization.advance(SignedDuration::from_secs(1));
     assert_eq!(stage.faults().await, BTreeSet::new());
     assert!(stage.chain().await >= 2);
+    assert_eq!(stage.faults().await, BTreeSet::new());
+}
+
+/// A denial, by a person and by the clock, was once recorded with the digest of the
+/// record before it had its answer: each looked like tampering.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_is_denied_or_approved_is_without_fault() {
+    let asking = "attach: r-fb01\nrules:\n  - name: ask\n    mode: approve\n    then: [isolate-instance]\n    approve: { within: 30m, otherwise: deny }\n";
+    let stage = Box::pin(stage_with(policy(&[asking]), Options::default())).await;
+    let mut plans = Vec::new();
+    for (number, unit) in ["sandbox", "production", "security"].into_iter().enumerate() {
+        let finding = stage.finding(Attack::Instance, stage.member(unit, 0), number);
+        let delivered = Box::pin(stage.deliver(&finding)).await;
+        assert_eq!(delivered.state(), State::AwaitingApproval);
+        plans.push(delivered.response().id.clone());
+    }
+    assert_eq!(stage.faults().await, BTreeSet::new());
+    stage.engine.deny(&plans[0], Some("a test".to_owned())).await.unwrap();
+    Box::pin(stage.engine.approve(&plans[1], None, None)).await.unwrap();
+    stage.world.organization.advance(SignedDuration::from_mins(31));
+    let swept = Box::pin(stage.engine.sweep()).await.responses;
+    let denied = swept.iter().flatten().filter(|it| it.state == State::Denied).count();
+    assert_eq!(denied, 1, "by the clock: {swept:?}");
+    stage.world.organization.advance(SignedDuration::from_secs(1));
     assert_eq!(stage.faults().await, BTreeSet::new());
 }
 
