@@ -72,5 +72,5 @@ fn refused(illegal: IllegalTransition) -> HubError {
 
 /// Another worker has the response.
 pub(super) fn lease_lost(id: &ResponseId) -> HubError {
-    HubError::Transient(format!("another worker took response `{id}` over"))
+    HubError::Transient(format!("another worker took over response `{id}`"))
 }
