@@ -54,7 +54,7 @@ impl Policy {
             return Decision::without_rule(PolicyOutcome::NoDocument, why);
         }
         let context = Context::new(finding, target, place, tags);
-        let mut decision = match self.nearest_rule(&way, &context, |_, _, _| {}) {
+        let mut decision = match nearest_rule(&way, &context, |_, _, _| {}) {
             RuleSearch::Rule(rule) => follow(rule, finding, target),
             RuleSearch::Nothing => {
                 return Decision::without_rule(
@@ -101,34 +101,31 @@ pub(crate) enum RuleSearch<'a> {
     Nothing,
 }
 
-impl Policy {
-    /// The nearest rule that matches: from the account up, and within a document from the
-    /// top. `see` is called for each rule that is looked at, with the index of its point
-    /// on the way and its index in the document.
-    pub(crate) fn nearest_rule<'a>(
-        &self,
-        way: &[PathStep<'a>],
-        context: &Context<'_>,
-        mut see: impl FnMut(usize, usize, PatternMatch),
-    ) -> RuleSearch<'a> {
-        for (step, PathStep { there, .. }) in way.iter().enumerate() {
-            let Some((outline, document)) = there else { continue };
-            for number in 0..outline.rules {
-                let Some(rule) = document.rules.get(number) else { continue };
-                let matched = rule.evaluate(context);
-                see(step, number, matched);
-                match matched {
-                    PatternMatch::Yes => return RuleSearch::Rule(rule),
-                    PatternMatch::Unknown => return RuleSearch::DependsOnTags(rule),
-                    PatternMatch::No => {}
-                }
-            }
-            if outline.extends == Extends::None {
-                break;
+/// The nearest rule that matches: from the account up, and within a document from the
+/// top. `see` is called for each rule that is looked at, with the index of its point
+/// on the way and its index in the document.
+pub(crate) fn nearest_rule<'a>(
+    way: &[PathStep<'a>],
+    context: &Context<'_>,
+    mut see: impl FnMut(usize, usize, PatternMatch),
+) -> RuleSearch<'a> {
+    for (step, PathStep { there, .. }) in way.iter().enumerate() {
+        let Some((outline, document)) = there else { continue };
+        for number in 0..outline.rules {
+            let Some(rule) = document.rules.get(number) else { continue };
+            let matched = rule.evaluate(context);
+            see(step, number, matched);
+            match matched {
+                PatternMatch::Yes => return RuleSearch::Rule(rule),
+                PatternMatch::Unknown => return RuleSearch::DependsOnTags(rule),
+                PatternMatch::No => {}
             }
         }
-        RuleSearch::Nothing
+        if outline.extends == Extends::None {
+            break;
+        }
     }
+    RuleSearch::Nothing
 }
 
 fn follow(rule: &Rule, finding: &Finding, target: &Target) -> Decision {
@@ -140,7 +137,7 @@ fn follow(rule: &Rule, finding: &Finding, target: &Target) -> Decision {
     decision.expires = rule.expires;
     decision.confirm = rule.confirm;
     for then in &rule.then {
-        if then.resource_types.iter().any(|it| *it == kind) {
+        if then.resource_types.contains(&kind) {
             let mut call = then.call.clone();
             if then.has_variables {
                 call.parameters = fill(&call.parameters, finding, target);

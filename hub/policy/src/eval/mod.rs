@@ -9,6 +9,7 @@ mod protections;
 mod tree;
 
 pub(crate) use context::Context;
+pub(crate) use decide::nearest_rule;
 pub use matching::RuleMismatch;
 pub use tree::Policy;
 pub(crate) use tree::{BrokenDocument, PathStep};

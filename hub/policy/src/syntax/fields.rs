@@ -310,7 +310,8 @@ fn operands(node: &Node) -> &[Node] {
 
 fn fits_number(node: &Node) -> bool {
     match (&node.content, operator(node)) {
-        (Content::Number(_), _) => true,
+        // A list in a list is an error of the language.
+        (Content::Number(_) | Content::List(_), _) => true,
         (Content::Map(_), Some("anything-but")) => {
             operands(node).iter().all(|it| matches!(it.content, Content::Number(_)))
         }
@@ -318,8 +319,6 @@ fn fits_number(node: &Node) -> bool {
             operator,
             Some("prefix" | "suffix" | "equals-ignore-case" | "wildcard" | "cidr")
         ),
-        // A list in a list is an error of the language.
-        (Content::List(_), _) => true,
         (Content::Null | Content::Bool(_) | Content::Text(_), _) => false,
     }
 }
@@ -327,12 +326,11 @@ fn fits_number(node: &Node) -> bool {
 /// No field of a finding holds an address: addresses are in `detail`.
 fn fits_text(node: &Node) -> bool {
     match (&node.content, operator(node)) {
-        (Content::Text(_), _) => true,
+        (Content::Text(_) | Content::List(_), _) => true,
         (Content::Map(_), Some("anything-but")) => {
             operands(node).iter().all(|it| !matches!(it.content, Content::Number(_)))
         }
         (Content::Map(_), operator) => !matches!(operator, Some("numeric" | "cidr")),
-        (Content::List(_), _) => true,
         (Content::Null | Content::Bool(_) | Content::Number(_), _) => false,
     }
 }
@@ -340,17 +338,17 @@ fn fits_text(node: &Node) -> bool {
 /// The table of fields in docs/policy.md, as Markdown.
 #[cfg(test)]
 pub(crate) fn field_table() -> String {
-    let mut table = "| field | what it holds |\n|---|---|\n".to_owned();
-    write_rows("", FIELDS, &mut table);
-    table
+    format!("| field | what it holds |\n|---|---|\n{}", rows("", FIELDS))
 }
 
 #[cfg(test)]
-fn write_rows(above: &str, fields: &[Field<'_>], table: &mut String) {
-    for Field { name, holds, about } in fields {
-        table.push_str(&format!("| `{above}{name}` | {about} |\n"));
-        if let Holds::Object(fields) = holds {
-            write_rows(&format!("{above}{name}."), fields, table);
-        }
-    }
+fn rows(above: &str, fields: &[Field<'_>]) -> String {
+    let row = |Field { name, holds, about }: &Field<'_>| {
+        let below = match holds {
+            Holds::Object(fields) => rows(&format!("{above}{name}."), fields),
+            _ => String::new(),
+        };
+        format!("| `{above}{name}` | {about} |\n{below}")
+    };
+    fields.iter().map(row).collect()
 }

@@ -296,5 +296,5 @@ macro_rules! parsed {
 parsed!(
     AccountId: "account id in quotes", "^[0-9]{12}$";
     Region: "Region", "^[a-z0-9-]+$";
-    OuPath: "ids with slashes between them", "^r-[0-9a-z]{4,32}(/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})*$";
+    OuPath: "ids with slashes between them", "^(o-[0-9a-z]+/)?r-[0-9a-z]+(/|$)";
 );

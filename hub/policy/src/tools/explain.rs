@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::eval::{BrokenDocument, Context, PathStep, Policy, RuleMismatch};
+use crate::eval::{BrokenDocument, Context, PathStep, Policy, RuleMismatch, nearest_rule};
 use crate::model::{Approve, Budget, Decision, Extends, Mode, PolicyOutcome, Tags, Window};
 use firebreak_event_pattern::PatternMatch;
 use firebreak_model::finding::{Finding, Target};
@@ -107,7 +107,7 @@ impl Policy {
                 }
             })
             .collect();
-        self.nearest_rule(&way, context, |step, number, matched| {
+        nearest_rule(&way, context, |step, number, matched| {
             let document = way.get(step).and_then(|step| step.there).map(|(_, document)| document);
             let Some(rule) = document.and_then(|document| document.rules.get(number)) else {
                 return;
