@@ -108,7 +108,7 @@ async fn a_plan_whose_changes_differ_by_now_needs_another_approval() {
     });
     let before = stage.snapshot(member);
     let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();
-    assert!(error.contains("another plan, to be approved anew"), "{error}");
+    assert!(error.contains("it has to be approved again"), "{error}");
     assert_eq!(stage.snapshot(member), before, "nothing was changed");
     assert_ne!(now(&stage, &plan).await.steps, plan.steps);
     let done = stage.engine.approve(&plan.id, None, None).await.unwrap();
