@@ -8,7 +8,7 @@ use firebreak_aws::config;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{HOME, HUB, World};
 use firebreak_engine::Engine;
-use firebreak_function::lambda::{self, Handled};
+use firebreak_function::{self as lambda, Handled};
 use firebreak_policy::Policy;
 use firebreak_simulation::Options;
 use firebreak_simulation::events::deliver;
