@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use firebreak_demo::world::{Member, World, event};
 use firebreak_engine::Engine;
-use firebreak_function::lambda;
+use firebreak_function as lambda;
 use firebreak_policy::read_files;
 use firebreak_response::record::{Drift, ResponseId, State, Undo};
 use firebreak_simulation::{Effect, Fault, Options};

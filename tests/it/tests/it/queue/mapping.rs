@@ -11,7 +11,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{Attack, HOME, HUB, Member, World, event};
 use firebreak_engine::{Disposition, Engine, SweepReport};
-use firebreak_function::lambda::{self, Handled};
+use firebreak_function::{self as lambda, Handled};
 use firebreak_policy::Policy;
 use firebreak_response::outbox::OutboxKey;
 use firebreak_response::record::Response;
