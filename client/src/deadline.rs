@@ -1,62 +1,58 @@
-//! How much time is left of an invocation. Whoever has none left starts nothing
-//! new: what is not begun goes back to the queue, what is begun is resumed from
-//! its record.
+//! How much time is left of an invocation. Without time, no new work is started: messages
+//! go back to the queue, and a response in progress is resumed from its record.
 //!
-//! The time before the deadline is dealt out so that whoever stops can still
-//! write down where:
+//! The time before the deadline is divided so that a response that stops can still be
+//! recorded:
 //!
 //! | before the deadline | what ends |
 //! |---|---|
-//! | [`NOTHING_NEW`] | no message is started any more |
+//! | [`NOTHING_NEW`] | starting messages |
 //! | [`MEMBER_CALLS`] | calls into member accounts |
 //! | [`HUB_CALLS`] | the hub's own calls, with which a response is handed back |
-//! | [`HAND_BACK`] | everything: what still runs is dropped and reported as failed |
+//! | [`HAND_BACK`] | everything: messages still in progress are dropped and reported as failed |
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long before the deadline nothing new is started.
+/// How long before the deadline no message is started any more.
 pub const NOTHING_NEW: Duration = Duration::from_secs(10);
 /// How long before the deadline calls into member accounts end.
 pub const MEMBER_CALLS: Duration = Duration::from_secs(6);
 /// How long before the deadline the hub's own calls end.
 pub const HUB_CALLS: Duration = Duration::from_secs(4);
-/// How long before the deadline the answer is given, whatever still runs.
+/// How long before the deadline the batch is answered.
 pub const HAND_BACK: Duration = Duration::from_secs(3);
 
-/// When the present invocation ends. Clones share it, and each invocation sets
-/// it anew. Not set, as on a command line, there is no end.
+/// When the present invocation ends. Clones share it, and each invocation sets it. If it
+/// is not set, as on the command line, time is unlimited.
 #[derive(Clone, Debug, Default)]
 pub struct Deadline(Arc<Mutex<Option<Instant>>>);
 
 impl Deadline {
-    /// From now on the work has to be done by `at`.
     pub fn set(&self, at: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
-    /// From now on there is no deadline.
     pub fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The deadline less a margin; `None` where there is no deadline.
+    /// The deadline minus a margin; `None` without a deadline.
     pub fn before(&self, margin: Duration) -> Option<Instant> {
         let at = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         at.map(|at| at.checked_sub(margin).unwrap_or(at))
     }
 
-    /// The time that is left, zero when it is over; `None` where there is no
-    /// deadline.
+    /// The remaining time; `None` without a deadline.
     pub fn left(&self) -> Option<Duration> {
         let at = self.before(Duration::ZERO)?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether work that takes this long in a member account can still be done:
-    /// whoever gets `false` records where it stands and hands the rest back.
+    /// Whether there is time for work of this length in a member account. On `false` the
+    /// caller records its state and hands back the rest.
     pub fn allows(&self, work: Duration) -> bool {
         self.left().is_none_or(|left| left >= MEMBER_CALLS.saturating_add(work))
     }
@@ -67,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_is_dealt_out_from_the_outside_in() {
+    fn the_margins_are_nested() {
         assert!(NOTHING_NEW > MEMBER_CALLS && MEMBER_CALLS > HUB_CALLS && HUB_CALLS > HAND_BACK);
     }
 

@@ -1,14 +1,14 @@
-//! What every AWS call goes through, hub's, member account's or cluster's: it
-//! ends while there is time left to hand its work back, and it is counted.
+//! The HTTP client of all calls, in the hub's account, a member account or a cluster: a
+//! call ends while there is time to hand back its work, and is counted.
 //!
 //! # Guarantees
 //!
-//! - A call that cannot be answered in time ends with an error that is
-//!   [`Transient`](firebreak_model::error::Kind::Transient) and that the SDK does not try
-//!   again: there would be no time for it.
-//! - The answer's body is read under the same limit as its head.
+//! - A call without a response in time fails with an error that is
+//!   [`Transient`](firebreak_model::error::ErrorKind::Transient) and that the SDK does not
+//!   retry, because there is no time for it.
+//! - The limit includes reading the response's body.
 //!
-//! It never changes a request or an answer, and keeps nothing of either.
+//! It never changes or keeps a request or a response.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,18 +39,18 @@ use crate::deadline::Deadline;
 /// How often a service was called, and how often it throttled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Requests that were sent, each try by itself.
+    /// Requests, including retries.
     pub calls: u64,
-    /// Answers that asked to slow down.
+    /// Responses that asked to slow down.
     pub throttles: u64,
 }
 
-/// The calls of a process by service, as the signature names it. Clones share it.
+/// The calls of a process, by service name in the signature. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Counts(Arc<Mutex<BTreeMap<String, Count>>>);
 
 impl Counts {
-    /// What was counted since the last time somebody took it.
+    /// Returns the counts since the last call of this method.
     pub fn take(&self) -> BTreeMap<String, Count> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -61,26 +61,24 @@ impl Counts {
     }
 }
 
-/// What a call has to keep to: the deadline less a margin. Its calls are counted.
+/// The limit of a call: the deadline minus a margin. The call is counted.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// When the invocation ends.
     pub deadline: Deadline,
-    /// How long before it the call ends.
+    /// How long before the deadline the call ends.
     pub margin: Duration,
-    /// Where the call is counted.
     pub counts: Counts,
 }
 
 impl Limits {
-    /// Puts the limits over an HTTP client.
+    /// Applies the limits to an HTTP client.
     pub fn over(&self, inner: SharedHttpClient) -> SharedHttpClient {
         SharedHttpClient::new(Limited { limits: self.clone(), inner })
     }
 }
 
-/// The HTTP client that the SDK would make for this configuration by itself:
-/// shared, it opens its connections and reads the trusted authorities once.
+/// The SDK's default HTTP client for this configuration. Shared, it opens connections and
+/// reads the trusted certificate authorities once.
 pub fn default_client(config: &SdkConfig) -> Option<SharedHttpClient> {
     let plugin = default_http_client_plugin_v2(config.behavior_version()?)?;
     plugin.runtime_components(&RuntimeComponentsBuilder::new("default")).http_client()
@@ -139,27 +137,27 @@ impl HttpConnector for Connector {
             }
             let service = service(&request);
             limits.counts.change(&service, |count| count.calls += 1);
-            let answer = match until {
-                None => answer(&inner, request).await?,
-                Some(until) => timeout_at(until, answer(&inner, request))
+            let response = match until {
+                None => send(&inner, request).await?,
+                Some(until) => timeout_at(until, send(&inner, request))
                     .await
-                    .map_err(|_| out_of_time("the call was not answered"))??,
+                    .map_err(|_| out_of_time("the call got no response"))??,
             };
-            if is_throttle(&answer) {
+            if is_throttle(&response) {
                 limits.counts.change(&service, |count| count.throttles += 1);
             }
-            Ok(answer)
+            Ok(response)
         })
     }
 }
 
-/// Neither a timeout nor an I/O error to the SDK, which would try those again.
+/// Not a timeout or an I/O error, which the SDK would retry.
 fn out_of_time(what: &str) -> ConnectorError {
-    let why = format!("{what}: the invocation ran out of time, its next delivery goes on");
+    let why = format!("{what}: the invocation ran out of time; the next delivery continues");
     ConnectorError::other(why.into(), None)
 }
 
-async fn answer(
+async fn send(
     inner: &SharedHttpConnector,
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
@@ -171,8 +169,8 @@ async fn answer(
 }
 
 /// The service's name in the signature's scope
-/// (`Credential=AKIA…/20260101/us-east-1/ec2/aws4_request`). What is not signed
-/// goes to a cluster: a Kubernetes API takes a token.
+/// (`Credential=AKIA…/20260101/us-east-1/ec2/aws4_request`). A request without a signature
+/// goes to a cluster: the Kubernetes API takes a token.
 fn service(request: &HttpRequest) -> String {
     let scope = request.headers().get("authorization").and_then(|header| {
         let scope = header.split_once("Credential=")?.1.split([',', ' ']).next()?;
@@ -181,7 +179,7 @@ fn service(request: &HttpRequest) -> String {
     scope.unwrap_or("kubernetes").to_owned()
 }
 
-/// 429 and 503 say so by themselves; other services answer 400 with a code.
+/// Status 429 or 503, or status 400 with an error code.
 fn is_throttle(response: &HttpResponse) -> bool {
     let status = response.status().as_u16();
     if status < 400 {
@@ -227,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_say_slow_down_is_a_throttle() {
+    fn every_form_of_throttling_is_recognized() {
         let check = |status: u16, header: Option<&str>, body: &str, expected: bool| {
             assert_eq!(throttled(status, header, body), expected, "{status} {header:?} {body}");
         };
@@ -245,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_the_signature_s() {
+    fn the_service_is_read_from_the_signature() {
         let request = |authorization: &str| {
             let mut request = HttpRequest::empty();
             request.headers_mut().insert("authorization", authorization.to_owned());

@@ -1,6 +1,5 @@
-//! What every AWS call goes through: one HTTP client that keeps to the
-//! invocation's deadline and counts, the rate limits, and the sorting of errors.
-//! Knows no service's SDK.
+//! The parts that all AWS calls share: the HTTP client with a deadline and counts, the rate
+//! limits, and the kinds of errors. Imports no service's SDK.
 
 pub mod deadline;
 pub mod deadline_client;

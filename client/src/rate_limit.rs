@@ -1,5 +1,5 @@
-//! How fast one account is called: a share of the rates that AWS documents,
-//! because the members' own workloads draw on the same buckets.
+//! Limits the calls to each account to a share of the rates that AWS documents, because
+//! the members' own workloads draw on the same buckets.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,10 +8,9 @@ use std::time::Duration;
 use crate::token_bucket::TokenBuckets;
 use firebreak_model::resource::{AccountId, Region};
 
-/// Calls that draw on one token bucket. For EC2 the classes and figures are
-/// those of "Request throttling for the Amazon EC2 API" (EC2 API reference);
-/// for the other services, which publish none or raise theirs silently, the
-/// figures are deliberately low.
+/// Calls that draw on the same token bucket. For EC2 the classes and figures are those of
+/// "Request throttling for the Amazon EC2 API" (EC2 API reference). Other services publish
+/// no figures, or change them silently: theirs are deliberately low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// EC2 Describe* with a filter or ids: bucket 100, refill 20/s.
@@ -96,42 +95,41 @@ impl Class {
 
 type Key = (AccountId, Region);
 
-/// How many calls of one class a response makes about.
-const ONE_RESPONSE: u32 = 8;
+/// The approximate number of calls of one class in a response.
+const CALLS_PER_RESPONSE: u32 = 8;
 
-/// The most of a bucket that is drawn for the sake of single responses, in percent.
-const HALF: u32 = 50;
+/// The part of a bucket, in percent, up to which the share is raised for a single response.
+const MAX_RAISED_SHARE: u32 = 50;
 
-/// What one of the processes may draw of what AWS gives, in thousandths of a
-/// call: its part of the share, or `least` as far as its part of the half allows.
-fn thousandths(given: u32, share: u32, least: u32, concurrency: NonZeroU32) -> u32 {
-    let part = |percent: u32| given.saturating_mul(percent).saturating_mul(10) / concurrency;
-    part(share).max(least.saturating_mul(1_000).min(part(HALF)))
+/// The limit of one process, in thousandths of a call: its part of the share of `documented`,
+/// raised to `least` as far as its part of [`MAX_RAISED_SHARE`] allows.
+fn thousandths(documented: u32, share: u32, least: u32, concurrency: NonZeroU32) -> u32 {
+    let part = |percent: u32| documented.saturating_mul(percent).saturating_mul(10) / concurrency;
+    part(share).max(least.saturating_mul(1_000).min(part(MAX_RAISED_SHARE)))
 }
 
-/// The limiters of one process, keyed by account and Region, one for each class.
+/// The rate limits of one process, by class, account and Region.
 #[derive(Clone, Debug)]
 pub struct RateLimits {
     limiters: Arc<Vec<(Class, TokenBuckets<Key>)>>,
 }
 
 impl RateLimits {
-    /// `share` is the part of each documented bucket that Firebreak may use, in
-    /// percent (10 to 20 leaves the members' workloads alone); it is divided by
-    /// `concurrency`, the number of processes that run at once.
+    /// `share` is the part of each documented bucket that Firebreak may use, in percent (10
+    /// to 20 does not disturb the members' workloads). It is divided by `concurrency`, the
+    /// number of processes that run at the same time.
     ///
-    /// A part that a single response would have to wait for is raised to what
-    /// one needs, eight calls at once and one more each second, but never so far
-    /// that all processes together, at work in one account, could draw more
-    /// than half of what AWS gives: the more processes, the longer each waits.
-    /// Each keeps one call at once even so: with more processes than half a
-    /// bucket holds calls, their first calls together can be more.
+    /// If the result is less than a single response needs (eight calls at once, then one a
+    /// second), it is raised, but all processes together never draw more than half of the
+    /// documented rate in one account: the more processes, the longer each waits. The one
+    /// exception: each process can always make one call at once, so with very many processes
+    /// the first calls together can exceed half a bucket.
     pub fn new(share: u32, concurrency: NonZeroU32) -> Self {
         let limiters = Class::ALL
             .into_iter()
             .map(|class| {
                 let (bucket, refill) = class.bucket();
-                let size = thousandths(bucket, share, ONE_RESPONSE, concurrency) / 1_000;
+                let size = thousandths(bucket, share, CALLS_PER_RESPONSE, concurrency) / 1_000;
                 let each_second = thousandths(refill, share, 1, concurrency);
                 let every = Duration::from_secs(1_000) / each_second.max(1);
                 (class, TokenBuckets::new(NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN), every))
@@ -140,7 +138,7 @@ impl RateLimits {
         Self { limiters: Arc::new(limiters) }
     }
 
-    /// Waits until this account and Region may be called once more.
+    /// Waits until one more call to this account and Region is allowed.
     pub async fn permit(&self, account: &AccountId, region: &Region, class: Class) {
         let key = (account.clone(), region.clone());
         for (_, limiter) in self.limiters.iter().filter(|(of, _)| *of == class) {
@@ -149,20 +147,20 @@ impl RateLimits {
     }
 }
 
-/// One rate in each Region, for calls that are made in the hub's own account.
+/// One rate limit in each Region, for calls in the hub's own account.
 #[derive(Clone, Debug)]
 pub struct RegionalRate(Arc<TokenBuckets<Region>>);
 
 impl RegionalRate {
-    /// A bucket of this size and refill per second, divided by the number of
-    /// processes that run at once.
+    /// A bucket of this size and refill per second, divided by the number of processes that
+    /// run at the same time.
     pub fn new(bucket: u32, refill: u32, concurrency: NonZeroU32) -> Self {
         let size = NonZeroU32::new(bucket / concurrency).unwrap_or(NonZeroU32::MIN);
         let every = Duration::from_secs(1) * concurrency.get() / refill.max(1);
         Self(Arc::new(TokenBuckets::new(size, every)))
     }
 
-    /// Waits until this Region may be called once more.
+    /// Waits until one more call to this Region is allowed.
     pub async fn permit(&self, region: &Region) {
         self.0.permit(region).await;
     }
@@ -192,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_single_response_does_not_wait_for_a_share_that_is_too_small_for_it() {
+    async fn a_share_too_small_for_a_single_response_is_raised() {
         // Of a bucket of 50, three processes may draw 25 for the sake of one each.
         let pace = RateLimits::new(1, NonZeroU32::new(3).unwrap());
         assert_eq!(seconds_for(8, "111111111111", &pace).await, 0);
@@ -206,8 +204,8 @@ mod tests {
             let (bucket, refill) = class.bucket();
             for (share, processes) in [(1, 1), (20, 2), (20, 6), (20, 51), (80, 7), (100, 3)] {
                 let concurrency = NonZeroU32::new(processes).unwrap();
-                let most = share.max(HALF);
-                for (given, least) in [(bucket, ONE_RESPONSE), (refill, 1)] {
+                let most = share.max(MAX_RAISED_SHARE);
+                for (given, least) in [(bucket, CALLS_PER_RESPONSE), (refill, 1)] {
                     let all = thousandths(given, share, least, concurrency) * processes;
                     assert!(all <= given * most * 10, "{class:?} {share} {processes} {all}");
                 }

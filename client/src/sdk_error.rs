@@ -1,4 +1,4 @@
-//! Sorts the errors of AWS calls by what the caller does about them.
+//! Turns errors of AWS calls into kinds, by what the caller does about them.
 
 use std::error::Error;
 
@@ -7,8 +7,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use firebreak_model::error::{ActionError, ErrorKind};
 
-/// Reads an SDK error. `call` is the IAM action's name, such as
-/// `ec2:DescribeInstances`, which names the missing permission as well.
+/// Reads an SDK error. `call` is the name of the IAM action, such as
+/// `ec2:DescribeInstances`, which is also the missing permission.
 pub fn from_sdk<E>(call: &str, error: &SdkError<E, HttpResponse>) -> ActionError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -19,8 +19,8 @@ where
     };
     let kind = match (&code, error) {
         (Some(code), _) => kind_of_code(code, status(error)),
-        // An answer of success that cannot be read was cut off on its way:
-        // nobody knows what became of the call, and it can be made again.
+        // An unreadable response with a success status was truncated in transit. The call
+        // may have succeeded, and can be repeated.
         (None, SdkError::ServiceError(_))
             if status(error).is_some_and(|code| (300..500).contains(&code)) =>
         {
@@ -29,7 +29,7 @@ where
         (None, SdkError::ConstructionFailure(_)) => ErrorKind::Failed,
         (None, _) => ErrorKind::Transient,
     };
-    let said = match error {
+    let cause = match error {
         SdkError::ServiceError(service) => match (service.err().code(), service.err().message()) {
             (Some(code), Some(text)) => format!("{code}: {text}"),
             (Some(code), None) => code.to_owned(),
@@ -38,22 +38,21 @@ where
         _ => with_causes(error),
     };
     let help = (kind == ErrorKind::Denied).then(|| {
-        format!("grant the spoke role {call}: redeploy stacksets/spoke.yaml, and look for a service control policy that denies it")
+        format!("grant {call} to the spoke role: redeploy stacksets/spoke.yaml, and check for a service control policy that denies it")
     });
-    ActionError { kind, message: format!("{call} failed: {said}"), code, help }
+    ActionError { kind, message: format!("{call} failed: {cause}"), code, help }
 }
 
-/// An error and what caused it, each in its own words, outermost first. The SDK's
-/// `DisplayErrorContext` adds all of the answer, headers and body, as a program
-/// sees it.
+/// An error with its causes, outermost first. The SDK's `DisplayErrorContext` would also
+/// print the response's headers and body.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
-        // Some repeat what is below them.
-        if !message.ends_with(&said) {
-            message = format!("{message}: {said}");
+        let text = error.to_string();
+        // Some errors repeat their cause.
+        if !message.ends_with(&text) {
+            message = format!("{message}: {text}");
         }
         cause = error.source();
     }
@@ -64,7 +63,7 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// Sorts AWS's error codes. Sources: the "Error codes" page of the EC2 API
+/// The kinds of AWS's error codes. Sources: the "Error codes" page of the EC2 API
 /// reference, the "Common errors" and per-action errors of the IAM, S3, S3
 /// Control and STS API references.
 fn kind_of_code(code: &str, status: Option<u16>) -> ErrorKind {
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_answered_is_told_with_its_causes_and_nothing_else() {
+    fn a_call_without_a_response_is_reported_with_its_causes_only() {
         let refused = std::io::Error::other("connection refused");
         let error = ConnectorError::io(Box::new(refused));
         let error: SdkError<aws_smithy_types::error::ErrorMetadata, HttpResponse> =
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_sorted_by_what_the_caller_does() {
+    fn each_error_code_has_its_kind() {
         let check = |code: &str, status: u16, expected: ErrorKind| {
             assert_eq!(kind_of_code(code, Some(status)), expected, "{code}");
         };

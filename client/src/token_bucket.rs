@@ -1,5 +1,5 @@
-//! Token buckets, one for each key, by tokio's clock, so that paused time in
-//! tests moves them too. They say when, and never what, may be called.
+//! Token buckets, one for each key. They use tokio's clock, so that paused time in tests
+//! applies to them.
 
 use std::fmt;
 use std::hash::Hash;
@@ -22,15 +22,14 @@ impl Clock for TokioClock {
     }
 }
 
-/// One token bucket for each key that is asked for.
 pub(crate) struct TokenBuckets<K: Hash + Eq + Clone> {
     clock: TokioClock,
     limiter: RateLimiter<K, DashMapStateStore<K>, TokioClock, NoOpMiddleware<Duration>>,
 }
 
 impl<K: Hash + Eq + Clone> TokenBuckets<K> {
-    /// Buckets of `size` tokens that get one token back each `every`. A period
-    /// of nothing counts as a nanosecond: no limit in practice.
+    /// Buckets of `size` tokens that get a new token each `every`; zero counts as a
+    /// nanosecond, which is no limit in practice.
     pub(crate) fn new(size: NonZeroU32, every: Duration) -> Self {
         let clock = TokioClock(tokio::time::Instant::now());
         let every = every.max(Duration::from_nanos(1));
@@ -40,14 +39,13 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
         Self { clock, limiter }
     }
 
-    /// Waits for a token of this key's bucket, and takes it.
+    /// Takes a token of this key's bucket, after waiting for it if necessary.
     pub(crate) async fn permit(&self, key: &K) {
         while let Err(early) = self.limiter.check_key(key) {
             let wait = early.earliest_possible().duration_since(self.clock.now());
             tokio::time::sleep(wait.into()).await;
         }
-        // Keys that were quiet for a whole bucket cost memory and carry no
-        // information.
+        // The bucket of an unused key is full, so it can be dropped to save memory.
         if self.limiter.len() > 4_096 {
             self.limiter.retain_recent();
         }

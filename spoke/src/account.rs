@@ -9,7 +9,7 @@ use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_types::SdkConfig;
 
 use firebreak_client::deadline_client::Limits;
-use firebreak_client::grant::Grant;
+use firebreak_client::grant::SessionGrant;
 use firebreak_client::rate_limit::{Class, RateLimits};
 use firebreak_model::resource::{AccountId, Partition, Region};
 
@@ -102,8 +102,9 @@ impl AccountSession {
     /// An account under a session.
     /// Retry tokens are this session's own: the SDK shares them by service and
     /// Region otherwise, so that one throttled account would starve the rest.
-    pub fn new(grant: Grant<'_>) -> Self {
-        let Grant { config, credentials, account, region, partition, pace, clusters } = grant;
+    pub fn new(grant: SessionGrant<'_>) -> Self {
+        let SessionGrant { config, credentials, account, region, partition, pace, clusters } =
+            grant;
         Self {
             id: account,
             region,

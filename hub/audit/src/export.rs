@@ -1,5 +1,5 @@
-//! An export of the record: JSON lines that verify without the table, and that
-//! show later which part of the table was rewritten or cut since. Pure.
+//! An export of the audit log: JSON lines that can be verified without the table, and that
+//! later show which part of the table was rewritten or removed. Pure.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,76 +11,65 @@ use sha2::{Digest, Sha256};
 
 use super::account::{AccountRecord, Range};
 use super::chain::{AccountChains, Chain, ChainId, Chained, Head, Stray, Waiting};
-use super::verify::{Fault, Wrong};
+use super::verify::{Fault, FaultKind};
 
-/// The form of an export. A reader refuses a newer form than its own.
+/// The format of an export; a newer one is rejected.
 pub const FORMAT: u32 = 1;
 
-/// What an export is of: its first line.
+/// The scope of an export: its first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportScope {
     /// See [`FORMAT`].
     pub format: u32,
-    /// When it was made.
     pub at: Timestamp,
-    /// The first day.
     pub since: Date,
-    /// The last day.
     pub until: Date,
-    /// The one account; `None` is all.
+    /// `None` for all accounts.
     pub account: Option<String>,
 }
 
 impl ExportScope {
-    /// The days.
     pub fn range(&self) -> Range {
         Range { since: self.since, until: self.until }
     }
 }
 
-/// Something of a chain.
+/// An item of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Of<T> {
-    /// Whose chain.
+pub struct InChain<T> {
     pub account: String,
-    /// Of which day.
     pub day: Date,
-    /// What.
     pub is: T,
 }
 
-/// How an export ends: what was lost of it is noticed.
+/// The last line, which shows whether lines are missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// How many lines are above.
+    /// The number of lines above.
     pub lines: u64,
-    /// Their SHA-256, line ends included.
+    /// Their SHA-256, including line ends.
     pub digest: String,
 }
 
-/// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
-    /// The first.
     Export(ExportScope),
-    /// An account's own item.
+    /// An account's item.
     Account(AccountChains),
-    /// The head of a chain of the days.
+    /// The head of a chain in the range.
     Head(Head),
-    /// The head of a later chain, for what it refers to.
+    /// The head of a later chain, which has links to these.
     Later(Head),
     /// An event in its chain.
-    Event(Of<Chained>),
+    Event(InChain<Chained>),
     /// An event that is not chained yet.
-    Waiting(Of<Waiting>),
-    /// What is no event.
-    Stray(Of<Stray>),
-    /// The last.
+    Waiting(InChain<Waiting>),
+    /// An item that is not an event.
+    Stray(InChain<Stray>),
     End(End),
 }
 
-/// Writes an export.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
@@ -89,14 +78,12 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins one.
     pub fn begin(out: W, scope: &ExportScope) -> io::Result<Self> {
         let mut writer = Self { out, lines: 0, digest: Sha256::new() };
         writer.line(&Line::Export(scope.clone()))?;
         Ok(writer)
     }
 
-    /// All of an account.
     pub fn account(&mut self, record: &AccountRecord) -> io::Result<()> {
         if let Some(item) = &record.item {
             self.line(&Line::Account(item.clone()))?;
@@ -105,13 +92,13 @@ impl<W: Write> Writer<W> {
             let mut events: Vec<&Chained> = events.iter().collect();
             events.sort_by(|a, b| (a.seq, &a.key).cmp(&(b.seq, &b.key)));
             for event in events {
-                self.line(&Line::Event(of(id, event)))?;
+                self.line(&Line::Event(in_chain(id, event)))?;
             }
             for event in waiting {
-                self.line(&Line::Waiting(of(id, event)))?;
+                self.line(&Line::Waiting(in_chain(id, event)))?;
             }
             for stray in strays {
-                self.line(&Line::Stray(of(id, stray)))?;
+                self.line(&Line::Stray(in_chain(id, stray)))?;
             }
             if let Some(head) = head {
                 self.line(&Line::Head(head.clone()))?;
@@ -123,7 +110,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends it, and gives its digest.
+    /// Writes the last line, and returns it.
     pub fn end(mut self) -> io::Result<End> {
         let digest = hex::encode(self.digest.clone().finalize());
         let end = End { lines: self.lines, digest };
@@ -141,33 +128,31 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn of<T: Clone>(id: &ChainId, is: &T) -> Of<T> {
-    Of { account: id.account.clone(), day: id.day, is: is.clone() }
+fn in_chain<T: Clone>(id: &ChainId, is: &T) -> InChain<T> {
+    InChain { account: id.account.clone(), day: id.day, is: is.clone() }
 }
 
-/// An export as it was read.
+/// A parsed export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// What it is of.
     pub scope: ExportScope,
-    /// What it has of each account.
     pub accounts: BTreeMap<String, AccountRecord>,
-    /// Lines that cannot be read, and signs that some were lost.
+    /// Unreadable, missing or inserted lines.
     pub faults: Vec<Fault>,
 }
 
 impl Export {
-    /// Reads one; `Err` when it is none, or of a newer form.
-    pub fn read(text: &str) -> Result<Self, String> {
+    /// `Err` if the text is not an export, or of a newer format.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.split_inclusive('\n');
         let first = lines.next().unwrap_or_default();
-        let none = "its first line is not that of an export";
+        let none = "the first line is not that of an export";
         let Ok(Line::Export(scope)) = serde_json::from_str(first) else {
             return Err(none.to_owned());
         };
         if scope.format > FORMAT {
             return Err(format!(
-                "its format {} is newer than this version's {FORMAT}",
+                "format {} is newer than the supported format {FORMAT}",
                 scope.format
             ));
         }
@@ -178,18 +163,21 @@ impl Export {
         for (number, text) in (2_u64..).zip(lines) {
             let line = serde_json::from_str::<Line>(text);
             if end.is_some() {
-                export.fault(Wrong::Inserted, format!("line {number} stands behind the end"));
+                export.fault(FaultKind::Inserted, format!("line {number} comes after the end"));
             }
             match line {
                 Err(error) => {
-                    export
-                        .fault(Wrong::Unreadable, format!("line {number} cannot be read: {error}"));
+                    export.fault(
+                        FaultKind::Unreadable,
+                        format!("line {number} cannot be read: {error}"),
+                    );
                 }
                 Ok(Line::End(line)) => {
                     end = Some((line, hex::encode(digest.clone().finalize()), above));
                 }
                 Ok(Line::Export(_)) => {
-                    export.fault(Wrong::Inserted, format!("line {number} begins another export"));
+                    export
+                        .fault(FaultKind::Inserted, format!("line {number} begins another export"));
                 }
                 Ok(line) => export.add(line),
             }
@@ -197,21 +185,23 @@ impl Export {
             above += 1;
         }
         match end {
-            None => export.fault(Wrong::Cut, "the export has no end: lines are missing".to_owned()),
+            None => {
+                export.fault(FaultKind::Cut, "the export has no end: lines are missing".to_owned());
+            }
             Some((end, digest, lines)) if end.digest != digest || end.lines != lines => {
-                let says = format!(
-                    "the {lines} lines of the export are not the {} that were written",
+                let message = format!(
+                    "the export has {lines} lines, which are not the {} lines that were written",
                     end.lines
                 );
-                export.fault(Wrong::Changed, says);
+                export.fault(FaultKind::Changed, message);
             }
             Some(_) => {}
         }
         Ok(export)
     }
 
-    fn fault(&mut self, wrong: Wrong, says: String) {
-        self.faults.push(Fault::of(wrong, "export", says));
+    fn fault(&mut self, wrong: FaultKind, message: String) {
+        self.faults.push(Fault::of(wrong, "export", message));
     }
 
     fn record(&mut self, account: &str) -> &mut AccountRecord {
@@ -246,19 +236,21 @@ impl Export {
                     self.twice(&format!("the head of {id}"));
                 }
             }
-            Line::Event(Of { account, day, is }) => self.chain(&account, day).events.push(is),
-            Line::Waiting(Of { account, day, is }) => self.chain(&account, day).waiting.push(is),
-            Line::Stray(Of { account, day, is }) => self.chain(&account, day).strays.push(is),
-            // Read where the lines are.
+            Line::Event(InChain { account, day, is }) => self.chain(&account, day).events.push(is),
+            Line::Waiting(InChain { account, day, is }) => {
+                self.chain(&account, day).waiting.push(is);
+            }
+            Line::Stray(InChain { account, day, is }) => self.chain(&account, day).strays.push(is),
+            // Handled by `parse`.
             Line::Export(_) | Line::End(_) => {}
         }
     }
 
     fn twice(&mut self, what: &str) {
-        self.fault(Wrong::Duplicated, format!("{what} is there twice"));
+        self.fault(FaultKind::Duplicated, format!("{what} appears twice"));
     }
 
-    /// Everything that is wrong with the export in itself.
+    /// All faults in the export itself.
     pub fn verify(&self) -> Vec<Fault> {
         let mut faults = self.faults.clone();
         for record in self.accounts.values() {
@@ -267,9 +259,8 @@ impl Export {
         faults
     }
 
-    /// What this export has of an account on these days, and `present` has not,
-    /// or has otherwise: chains that were rewritten or cut since, although they
-    /// are consistent in themselves.
+    /// Compares an account's present chains with this export: they may have been rewritten or
+    /// shortened since and still be consistent.
     pub fn against(&self, present: &AccountRecord, range: Range) -> Vec<Fault> {
         let Some(record) = self.accounts.get(&present.account) else { return Vec::new() };
         let chains = record.chains.values().filter(|chain| range.has(chain.id.day));
@@ -280,36 +271,37 @@ impl Export {
 fn differences(was: &Chain, is: Option<&Chain>) -> Vec<Fault> {
     let id = &was.id;
     let Some(is) = is else {
-        let says =
-            format!("the export has {} events of {id}, and there are none", was.events.len());
-        return vec![Fault::in_chain(Wrong::Cut, id, says)];
+        let message =
+            format!("the export has {} events of {id}, which are missing now", was.events.len());
+        return vec![Fault::in_chain(FaultKind::Cut, id, message)];
     };
     let mut faults = Vec::new();
     let present: BTreeMap<u64, &Chained> = is.events.iter().map(|it| (it.seq, it)).collect();
     let mut events: Vec<&Chained> = was.events.iter().collect();
     events.sort_by_key(|event| event.seq);
     for event in events {
-        let (wrong, says) = match present.get(&event.seq) {
-            None => (Wrong::Cut, format!("the export's event at {} is not there", event.seq)),
+        let (wrong, message) = match present.get(&event.seq) {
+            None => (FaultKind::Cut, format!("event {} of the export is missing now", event.seq)),
             Some(is) if *is != event => {
-                (Wrong::Rewritten, format!("the event at {} is not the export's", event.seq))
+                (FaultKind::Rewritten, format!("event {} differs from the export", event.seq))
             }
             Some(_) => continue,
         };
-        faults.push(Fault::in_chain(wrong, id, says).at(event.seq, &event.key));
+        faults.push(Fault::in_chain(wrong, id, message).at(event.seq, &event.key));
     }
     for event in &was.waiting {
         let waiting = is.waiting.iter().map(|it| (&it.key, &it.body));
         let chained = is.events.iter().map(|it| (&it.key, &it.body));
         let there = waiting.chain(chained).find(|(key, _)| **key == event.key);
-        let (wrong, says) = match there {
-            None => (Wrong::Cut, "an event that waited in the export is not there"),
-            Some((_, body)) if *body != event.body => {
-                (Wrong::Rewritten, "an event that waited in the export is another")
-            }
+        let (wrong, message) = match there {
+            None => (FaultKind::Cut, "an event that was not chained in the export is missing now"),
+            Some((_, body)) if *body != event.body => (
+                FaultKind::Rewritten,
+                "an event that was not chained in the export was changed since",
+            ),
             Some(_) => continue,
         };
-        let fault = Fault::in_chain(wrong, id, says);
+        let fault = Fault::in_chain(wrong, id, message);
         faults.push(Fault { key: Some(event.key.clone()), ..fault });
     }
     faults

@@ -1,5 +1,5 @@
-//! The audit log: `chain` ties events together by hash, `verify`, `account` and
-//! `records` find what was done to them, `export` carries them elsewhere. Pure.
+//! The audit log: `chain` links events by hash, `verify`, `account` and `records`
+//! detect tampering, `export` writes and reads copies outside of the table. Pure.
 
 pub mod account;
 pub mod chain;

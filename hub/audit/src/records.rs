@@ -1,4 +1,4 @@
-//! Compares what was recorded of responses with their records. Pure.
+//! Compares the records of responses with the audit events about them. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,45 +6,43 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::chain::{Chain, ChainId};
-use super::verify::{Fault, Wrong, read};
+use super::verify::{Fault, FaultKind, parse_event};
 use firebreak_model::digest::sha256_hex;
 use firebreak_response::record::{ResponseId, State};
 
-/// The latest that was recorded of a response.
+/// The latest audit event about a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatestEvent {
-    /// In which chain.
     pub id: ChainId,
-    /// At which event; `None` while it waits.
+    /// `None` while it is not chained.
     pub seq: Option<u64>,
-    /// Under what the event is kept.
     pub key: String,
-    /// The record's revision.
+    /// The record's revision then.
     pub revision: u64,
-    /// The state that it then had.
+    /// The response's state then.
     pub state: Option<State>,
-    /// The digest of the record.
+    /// The digest of the record then.
     pub record: Option<String>,
 }
 
 impl LatestEvent {
-    fn fault(&self, wrong: Wrong, response: &ResponseId, says: String) -> Fault {
+    fn fault(&self, wrong: FaultKind, response: &ResponseId, message: String) -> Fault {
         Fault {
             seq: self.seq,
             key: Some(self.key.clone()),
             response: Some(response.clone()),
-            ..Fault::in_chain(wrong, &self.id, says)
+            ..Fault::in_chain(wrong, &self.id, message)
         }
     }
 }
 
-/// Adds to `described` the latest event of a chain about each response.
+/// Adds to `latest` the latest event of a chain about each response.
 pub fn collect(chain: &Chain, latest: &mut BTreeMap<ResponseId, LatestEvent>) {
     let chained = chain.events.iter().map(|event| (Some(event.seq), &event.key, &event.body));
     let waiting = chain.waiting.iter().map(|event| (None, &event.key, &event.body));
     for (seq, key, body) in chained.chain(waiting) {
-        // What cannot be read is reported by `verify`.
-        let Ok(event) = read(body) else { continue };
+        // `verify` reports an event that cannot be read.
+        let Ok(event) = parse_event(body) else { continue };
         let (Some(response), Some(revision)) = (event.response, event.revision) else { continue };
         if latest.get(&response).is_none_or(|before| before.revision <= revision) {
             let (id, key) = (chain.id.clone(), key.clone());
@@ -54,7 +52,7 @@ pub fn collect(chain: &Chain, latest: &mut BTreeMap<ResponseId, LatestEvent>) {
     }
 }
 
-/// What of a record is looked at.
+/// The compared fields of a record.
 #[derive(Deserialize)]
 struct Record {
     revision: u64,
@@ -62,8 +60,8 @@ struct Record {
     updated: Timestamp,
 }
 
-/// What is wrong with a response's record, whose exact text is `record`. What
-/// was recorded was read no earlier than `read_at`.
+/// The fault in a response's record, whose exact text is `record`, if any. The events were
+/// read at `read_at` or later.
 pub fn compare(
     response: &ResponseId,
     latest: &LatestEvent,
@@ -71,34 +69,36 @@ pub fn compare(
     read_at: Timestamp,
 ) -> Option<Fault> {
     let Some(text) = record else {
-        let says = format!("the record of {response} is not there");
-        return Some(latest.fault(Wrong::RecordMissing, response, says));
+        let message = format!("the record of {response} is missing");
+        return Some(latest.fault(FaultKind::RecordMissing, response, message));
     };
     let record: Record = match serde_json::from_str(text) {
         Ok(record) => record,
         Err(error) => {
-            let says = format!("the record of {response} cannot be read: {error}");
-            return Some(latest.fault(Wrong::RecordChanged, response, says));
+            let message = format!("the record of {response} cannot be read: {error}");
+            return Some(latest.fault(FaultKind::RecordChanged, response, message));
         }
     };
-    let (is, was) = (record.revision, latest.revision);
-    if is < was {
-        let says = format!("the record of {response} is at revision {is}, and {was} was recorded");
-        return Some(latest.fault(Wrong::RecordBehind, response, says));
+    let (present, recorded) = (record.revision, latest.revision);
+    if present < recorded {
+        let message = format!(
+            "the record of {response} is at revision {present}, but revision {recorded} was recorded"
+        );
+        return Some(latest.fault(FaultKind::RecordBehind, response, message));
     }
-    if is == was {
+    if present == recorded {
         let changed = latest.record.as_ref().is_some_and(|record| *record != sha256_hex(text));
-        let says = format!("the record of {response} was changed after its revision {was}");
-        return changed.then(|| latest.fault(Wrong::RecordChanged, response, says));
+        let message = format!("the record of {response} was changed after revision {recorded}");
+        return changed.then(|| latest.fault(FaultKind::RecordChanged, response, message));
     }
-    // Every change of state is recorded in the transaction that makes it. One
-    // that was made while we read is not looked at.
+    // Every change of state is recorded in the transaction that makes it. A change made
+    // while the events were read is not compared.
     let state = latest.state.filter(|state| *state != record.state)?;
     (record.updated < read_at).then(|| {
-        let says = format!(
-            "the record of {response} is {}, and nothing was recorded since it was {state}",
+        let message = format!(
+            "the record of {response} is {}, but the last recorded state is {state}",
             record.state
         );
-        latest.fault(Wrong::RecordAhead, response, says)
+        latest.fault(FaultKind::RecordAhead, response, message)
     })
 }

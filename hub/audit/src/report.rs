@@ -1,4 +1,4 @@
-//! What a verification looked at, and what it found.
+//! The result of a verification.
 
 use std::collections::BTreeMap;
 
@@ -7,45 +7,45 @@ use jiff::civil::Date;
 use super::account::{AccountRecord, Range};
 use super::verify::Fault;
 
-/// What was looked at, and what was found.
+/// What was verified, and the faults.
 #[derive(Debug)]
-pub struct Report {
+pub struct AuditReport {
     pub range: Range,
     pub accounts: usize,
-    pub chains: BTreeMap<(String, Date), Looked>,
+    pub chains: BTreeMap<(String, Date), ChainCount>,
+    /// Links to days before the range.
     pub links_before: usize,
-    /// How many responses' records were compared.
+    /// How many records of responses were compared.
     pub responses: usize,
-    /// Everything that is wrong.
     pub faults: Vec<Fault>,
 }
 
-/// How much of a chain there is.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Looked {
+pub struct ChainCount {
     pub events: usize,
+    /// Events that are not chained yet.
     pub waiting: usize,
 }
 
-impl Report {
+impl AuditReport {
     pub fn new(range: Range) -> Self {
         let (chains, faults) = (BTreeMap::new(), Vec::new());
         Self { range, accounts: 0, chains, links_before: 0, responses: 0, faults }
     }
 
-    /// Counts what is there of an account.
-    pub fn looked_at(&mut self, record: &AccountRecord) {
+    pub fn count(&mut self, record: &AccountRecord) {
         self.accounts += 1;
         self.links_before += record.links_beyond(self.range);
         for (day, chain) in &record.chains {
-            let looked = Looked { events: chain.events.len(), waiting: chain.waiting.len() };
-            self.chains.insert((record.account.clone(), *day), looked);
+            let count = ChainCount { events: chain.events.len(), waiting: chain.waiting.len() };
+            self.chains.insert((record.account.clone(), *day), count);
         }
     }
 
-    /// How many events are in chains, and how many wait.
+    /// How many events are in chains, and how many are not chained yet.
     pub fn events(&self) -> (usize, usize) {
-        let looked = self.chains.values();
-        looked.fold((0, 0), |(events, waiting), it| (events + it.events, waiting + it.waiting))
+        self.chains
+            .values()
+            .fold((0, 0), |(events, waiting), it| (events + it.events, waiting + it.waiting))
     }
 }

@@ -10,7 +10,7 @@ use super::account::{AccountRecord, Range};
 use super::chain::{AccountChains, Chain, ChainId, Chained, Head, Link, Waiting, day_of};
 use super::export::{Export, ExportScope, FORMAT, Writer};
 use super::records::{LatestEvent, compare};
-use super::verify::Wrong;
+use super::verify::FaultKind;
 use firebreak_model::digest::sha256_hex;
 use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_response::record::{ResponseId, State};
@@ -84,7 +84,7 @@ fn rewrite(record: &mut AccountRecord, on: i8, to: usize) {
     chain.head = Some(head);
 }
 
-type FoundFault = (Wrong, Option<i8>, Option<u64>);
+type FoundFault = (FaultKind, Option<i8>, Option<u64>);
 
 #[track_caller]
 fn check(tamper: impl FnOnce(&mut AccountRecord), expected: &[FoundFault]) {
@@ -97,13 +97,13 @@ fn check(tamper: impl FnOnce(&mut AccountRecord), expected: &[FoundFault]) {
 }
 
 #[test]
-fn what_nobody_touched_is_without_fault() {
+fn an_untouched_record_has_no_fault() {
     check(|_| {}, &[]);
 }
 
 #[test]
-fn what_was_changed_is_named() {
-    use Wrong::Changed;
+fn a_changed_event_is_named() {
+    use FaultKind::Changed;
     let expected = [(Changed, Some(2), Some(2))];
     check(|it| at(it, 2, 2).body = event(2, "else").1, &expected);
     check(|it| at(it, 2, 2).body.push(' '), &expected);
@@ -118,12 +118,12 @@ fn what_was_changed_is_named() {
         event.body.push(' ');
         event.hash = id.hash(&event.previous, 2, &event.key, &event.body);
     };
-    check(hashed_again, &[(Wrong::Broken, Some(2), Some(3))]);
+    check(hashed_again, &[(FaultKind::Broken, Some(2), Some(3))]);
 }
 
 #[test]
-fn what_is_missing_is_named() {
-    use Wrong::{LinkDiffers, Missing, NoChain};
+fn a_missing_event_is_named() {
+    use FaultKind::{LinkDiffers, Missing, NoChain};
     check(|it| remove(it, 1, 2), &[(Missing, Some(1), Some(2))]);
     check(|it| remove(it, 1, 1), &[(Missing, Some(1), Some(1))]);
     let two = |it: &mut AccountRecord| {
@@ -141,23 +141,23 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn what_was_reordered_is_named_with_where_it_was() {
+fn a_reordered_event_is_named_with_its_former_position() {
     let swapped = |it: &mut AccountRecord| {
         at(it, 1, 2).seq = 100;
         at(it, 1, 3).seq = 2;
         at(it, 1, 100).seq = 3;
     };
-    check(swapped, &[(Wrong::Moved, Some(1), Some(2)), (Wrong::Moved, Some(1), Some(3))]);
+    check(swapped, &[(FaultKind::Moved, Some(1), Some(2)), (FaultKind::Moved, Some(1), Some(3))]);
     let mut record = record();
     at(&mut record, 1, 2).seq = u64::MAX;
     let faults = record.verify(range(), now());
-    let moved = faults.iter().find(|fault| fault.fault == Wrong::Moved).unwrap();
-    assert!(moved.says.ends_with("was chained at 2"), "{moved}");
+    let moved = faults.iter().find(|fault| fault.fault == FaultKind::Moved).unwrap();
+    assert!(moved.message.ends_with("was chained as event 2"), "{moved}");
 }
 
 #[test]
-fn what_was_put_in_is_named() {
-    use Wrong::{Duplicated, Inserted};
+fn an_inserted_event_is_named() {
+    use FaultKind::{Duplicated, Inserted};
     let beside = |it: &mut AccountRecord| {
         let id = of(it, 1).id.clone();
         let previous = at(it, 1, 2).previous.clone();
@@ -180,8 +180,8 @@ fn what_was_put_in_is_named() {
 }
 
 #[test]
-fn a_head_that_does_not_fit_is_named() {
-    use Wrong::{Broken, HeadDiffers, Inserted, NoHead};
+fn a_head_that_does_not_match_is_named() {
+    use FaultKind::{Broken, HeadDiffers, Inserted, NoHead};
     check(|it| head(it, 3).hash = sha256_hex("else"), &[(HeadDiffers, Some(3), Some(3))]);
     let back = |it: &mut AccountRecord| {
         let before = at(it, 3, 2).hash.clone();
@@ -194,8 +194,8 @@ fn a_head_that_does_not_fit_is_named() {
 }
 
 #[test]
-fn what_was_written_anew_is_found_by_what_refers_to_it() {
-    use Wrong::{LinkDiffers, NoAccount, Unlinked};
+fn a_rewritten_chain_is_detected_by_links_to_it() {
+    use FaultKind::{LinkDiffers, NoAccount, Unlinked};
     let links = [(LinkDiffers, Some(1), Some(4)), (LinkDiffers, Some(1), Some(5))];
     check(|it| rewrite(it, 1, 5), &links);
     check(|it| rewrite(it, 1, 4), &links);
@@ -206,7 +206,7 @@ fn what_was_written_anew_is_found_by_what_refers_to_it() {
 }
 
 #[test]
-fn links_out_of_the_days_that_are_looked_at_are_counted_and_no_fault() {
+fn links_to_days_before_the_range_are_counted_and_not_a_fault() {
     let mut record = record();
     record.chains.remove(&day(1));
     let range = Range { since: day(2), until: day(4) };
@@ -215,18 +215,18 @@ fn links_out_of_the_days_that_are_looked_at_are_counted_and_no_fault() {
     // A later chain's head names the end of a chain in the range.
     let third = record.chains.remove(&day(3)).unwrap().head.unwrap();
     let range = Range { until: day(2), ..range };
-    let found = |record: &AccountRecord| -> Vec<Wrong> {
+    let found = |record: &AccountRecord| -> Vec<FaultKind> {
         record.verify(range, now()).into_iter().map(|fault| fault.fault).collect()
     };
-    assert_eq!(found(&record), [Wrong::NoChain]);
+    assert_eq!(found(&record), [FaultKind::NoChain]);
     record.later.insert(day(3), third);
     assert_eq!(found(&record), []);
     record.later.get_mut(&day(3)).unwrap().seq = 2;
-    assert_eq!(found(&record), [Wrong::LinkDiffers]);
+    assert_eq!(found(&record), [FaultKind::LinkDiffers]);
 }
 
 #[test]
-fn what_waits_is_a_fault_after_ten_minutes_and_what_is_no_event_always() {
+fn an_unchained_event_is_a_fault_after_ten_minutes_and_a_stray_item_always() {
     let wait = |record: &mut AccountRecord, at: &str, account: &str| {
         let at: Timestamp = at.parse().unwrap();
         let event = AuditEvent::new(AuditKind::Paused, account, "somebody", "why", at);
@@ -236,12 +236,12 @@ fn what_waits_is_a_fault_after_ten_minutes_and_what_is_no_event_always() {
         chain.waiting.push(Waiting { key: event.key(), body });
     };
     check(|it| wait(it, "2026-01-03T23:50:00Z", ACCOUNT), &[]);
-    let old = [(Wrong::Unchained, Some(3), None)];
+    let old = [(FaultKind::Unchained, Some(3), None)];
     check(|it| wait(it, "2026-01-03T23:49:59Z", ACCOUNT), &old);
-    let misplaced = [(Wrong::Misplaced, Some(3), None)];
+    let misplaced = [(FaultKind::Misplaced, Some(3), None)];
     check(|it| wait(it, "2026-01-03T23:59:00Z", "333333333333"), &misplaced);
     check(|it| wait(it, "2026-01-04T00:00:00Z", ACCOUNT), &misplaced);
-    let unreadable = [(Wrong::Unreadable, Some(3), None)];
+    let unreadable = [(FaultKind::Unreadable, Some(3), None)];
     let nonsense = |it: &mut AccountRecord| {
         let waiting = Waiting { key: "a".to_owned(), body: "{}".to_owned() };
         of(it, 3).waiting.push(waiting);
@@ -250,7 +250,7 @@ fn what_waits_is_a_fault_after_ten_minutes_and_what_is_no_event_always() {
 }
 
 #[test]
-fn a_response_s_record_is_compared_with_what_was_recorded_of_it() {
+fn a_response_s_record_is_compared_with_its_audit_events() {
     let id: ResponseId = "r-0123456789abcdef".parse().unwrap();
     let record = |revision: u64, state: &str| {
         format!(r#"{{"revision":{revision},"state":"{state}","updated":"2026-01-03T10:00:00Z"}}"#)
@@ -261,16 +261,16 @@ fn a_response_s_record_is_compared_with_what_was_recorded_of_it() {
         key: "k".to_owned(),
         revision: 3,
         state: Some(State::Contained),
-        record: Some(sha256_hex(&record(3, "contained"))),
+        record: Some(sha256_hex(record(3, "contained"))),
     };
     for (text, wrong) in [
         (Some(record(3, "contained")), None),
         (Some(record(4, "contained")), None),
-        (Some(record(3, "undone")), Some(Wrong::RecordChanged)),
-        (Some(String::new()), Some(Wrong::RecordChanged)),
-        (Some(record(2, "contained")), Some(Wrong::RecordBehind)),
-        (Some(record(4, "undone")), Some(Wrong::RecordAhead)),
-        (None, Some(Wrong::RecordMissing)),
+        (Some(record(3, "undone")), Some(FaultKind::RecordChanged)),
+        (Some(String::new()), Some(FaultKind::RecordChanged)),
+        (Some(record(2, "contained")), Some(FaultKind::RecordBehind)),
+        (Some(record(4, "undone")), Some(FaultKind::RecordAhead)),
+        (None, Some(FaultKind::RecordMissing)),
     ] {
         let fault = compare(&id, &latest, text.as_deref(), now());
         assert_eq!(fault.as_ref().map(|fault| fault.fault), wrong, "{text:?}");
@@ -298,7 +298,7 @@ fn export(record: &AccountRecord) -> String {
 #[test]
 fn an_export_has_all_of_a_record_and_verifies() {
     let text = export(&record());
-    let read = Export::read(&text).unwrap();
+    let read = Export::parse(&text).unwrap();
     assert_eq!(read.accounts, BTreeMap::from([(ACCOUNT.to_owned(), record())]));
     assert_eq!(read.verify(), []);
     assert_eq!(read.against(&record(), range()), []);
@@ -307,24 +307,24 @@ fn an_export_has_all_of_a_record_and_verifies() {
 }
 
 #[test]
-fn an_export_without_one_of_its_lines_or_with_one_twice_is_found() {
+fn a_missing_or_duplicate_line_of_an_export_is_detected() {
     let text = export(&record());
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     for index in 0..lines.len() {
         let without: String =
             lines.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, it)| *it).collect();
-        let faults = Export::read(&without).map(|export| export.verify());
+        let faults = Export::parse(&without).map(|export| export.verify());
         assert!(faults.is_err() || faults.is_ok_and(|it| !it.is_empty()), "{index}");
         let mut twice = lines.clone();
         twice.insert(index, lines[index]);
-        assert_ne!(Export::read(&twice.concat()).unwrap().verify(), [], "{index}");
+        assert_ne!(Export::parse(&twice.concat()).unwrap().verify(), [], "{index}");
     }
 }
 
 #[test]
-fn what_is_consistent_in_itself_is_found_by_an_export_of_before() {
-    let before = Export::read(&export(&record())).unwrap();
-    let against = |tamper: &dyn Fn(&mut AccountRecord)| -> Vec<(Wrong, i8, u64)> {
+fn a_consistent_rewrite_is_detected_by_an_earlier_export() {
+    let before = Export::parse(&export(&record())).unwrap();
+    let against = |tamper: &dyn Fn(&mut AccountRecord)| -> Vec<(FaultKind, i8, u64)> {
         let mut present = record();
         tamper(&mut present);
         // Everything that refers to a day is made to fit.
@@ -351,39 +351,39 @@ fn what_is_consistent_in_itself_is_found_by_an_export_of_before() {
             .collect()
     };
     let found = against(&|it| at(it, 1, 3).body = event(1, "else").1);
-    assert!(found.contains(&(Wrong::Rewritten, 1, 3)), "{found:?}");
+    assert!(found.contains(&(FaultKind::Rewritten, 1, 3)), "{found:?}");
     let found = against(&|it| remove(it, 1, 5));
-    assert!(found.contains(&(Wrong::Cut, 1, 5)), "{found:?}");
+    assert!(found.contains(&(FaultKind::Cut, 1, 5)), "{found:?}");
     let found = against(&|it| drop(it.chains.remove(&day(3))));
-    assert!(found.contains(&(Wrong::Cut, 3, 0)), "{found:?}");
+    assert!(found.contains(&(FaultKind::Cut, 3, 0)), "{found:?}");
 }
 
 #[test]
-fn what_waited_in_an_export_has_to_be_there_later() {
+fn an_unchained_event_of_an_export_must_exist_later() {
     let (key, body) = event(3, "late");
     let mut past = record();
     of(&mut past, 3).waiting.push(Waiting { key, body });
-    let before = Export::read(&export(&past)).unwrap();
+    let before = Export::parse(&export(&past)).unwrap();
     let mut present = record();
-    let found = |present: &AccountRecord| -> Vec<Wrong> {
+    let found = |present: &AccountRecord| -> Vec<FaultKind> {
         before.against(present, range()).into_iter().map(|fault| fault.fault).collect()
     };
-    assert_eq!(found(&present), [Wrong::Cut]);
+    assert_eq!(found(&present), [FaultKind::Cut]);
     chain(&mut present, 3, "late");
     assert_eq!(found(&present), []);
     at(&mut present, 3, 4).body.push(' ');
-    assert_eq!(found(&present), [Wrong::Rewritten]);
+    assert_eq!(found(&present), [FaultKind::Rewritten]);
 }
 
 #[test]
-fn the_day_of_a_time_is_that_of_utc() {
+fn a_day_is_in_utc() {
     let late: Timestamp = "2026-01-01T23:59:59.999Z".parse().unwrap();
     assert_eq!(day_of(late), day(1));
 }
 
 proptest! {
     #[test]
-    fn any_byte_that_is_changed_in_an_event_is_found(
+    fn any_changed_byte_of_an_event_is_detected(
         on in 1_i8..=3,
         seq in 1_u64..=3,
         field in 0_usize..4,
@@ -407,7 +407,7 @@ proptest! {
     }
 
     #[test]
-    fn any_other_place_of_an_event_is_found(on in 1_i8..=3, seq in 1_u64..=3, to in any::<u64>()) {
+    fn any_moved_event_is_detected(on in 1_i8..=3, seq in 1_u64..=3, to in any::<u64>()) {
         for to in [to, to % 7] {
             let mut record = record();
             at(&mut record, on, seq).seq = to;
@@ -416,17 +416,17 @@ proptest! {
     }
 
     #[test]
-    fn any_byte_that_is_changed_in_an_export_is_found(
+    fn any_changed_byte_of_an_export_is_detected(
         place in any::<prop::sample::Index>(),
         to in b' '..=b'~',
     ) {
         let mut bytes = export(&record()).into_bytes();
-        // But for the last line's end, which says nothing.
+        // Except for the end of the last line.
         let place = place.index(bytes.len() - 1);
         prop_assume!(bytes[place] != to);
         bytes[place] = to;
         let text = String::from_utf8(bytes).unwrap();
-        let faults = Export::read(&text).map(|export| export.verify());
+        let faults = Export::parse(&text).map(|export| export.verify());
         prop_assert!(faults.is_err() || faults.is_ok_and(|it| !it.is_empty()));
     }
 }

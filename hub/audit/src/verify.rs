@@ -1,5 +1,5 @@
-//! Finds what was done to a chain: changed, missing, reordered, inserted,
-//! duplicated events, and a head that does not fit. Pure.
+//! Detects tampering with a chain: changed, missing, reordered, inserted and duplicated
+//! events, and a head that does not match. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,64 +12,58 @@ use super::chain::{Chain, ChainId, Chained, Head, day_of};
 use firebreak_response::audit_event::{AuditEvent, FORMAT};
 use firebreak_response::record::ResponseId;
 
-/// How long an event may wait for its chain: the sweep comes each minute.
-const WAITS: SignedDuration = SignedDuration::from_mins(10);
+/// How long an event may be unchained: the sweep runs each minute.
+const MAX_UNCHAINED: SignedDuration = SignedDuration::from_mins(10);
 
 /// Search window (events) when locating a reordered event.
-const PLACES: usize = 300;
+const SEARCH_WINDOW: usize = 300;
 
-/// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Wrong {
-    /// An event, or what chains it, is not what was chained.
+pub enum FaultKind {
+    /// An event or its link was changed.
     Changed,
-    /// Events are not there.
     Missing,
-    /// An event stands at another place than where it was chained.
+    /// An event was moved to another position.
     Moved,
-    /// An event was put in that was never chained there.
+    /// An event was inserted.
     Inserted,
-    /// The same place twice, or the same event.
+    /// Two events at one position, or one event twice.
     Duplicated,
     /// An event does not follow the one before it.
     Broken,
-    /// The chain's end is not what its head says.
+    /// The chain's end does not match its head.
     HeadDiffers,
-    /// There are events and no head.
     NoHead,
-    /// What a later chain or the account's item refers to is not there.
+    /// A later chain or the account's item refers to something missing.
     NoChain,
-    /// A chain is not what a later chain or the account's item refers to.
+    /// A chain does not match a link in a later chain or in the account's item.
     LinkDiffers,
     /// Nothing refers to a chain's end.
     Unlinked,
-    /// The account has chains and no item.
+    /// The account has chains but no item.
     NoAccount,
-    /// An event waits for its chain for too long.
+    /// An event is unchained for too long.
     Unchained,
     /// An event of another account or day.
     Misplaced,
-    /// What cannot be read.
     Unreadable,
-    /// A response's record is not the one that was recorded.
+    /// A response's record differs from the recorded one.
     RecordChanged,
-    /// A response's record is not there.
     RecordMissing,
-    /// A response's record is older than one that was recorded.
+    /// A response's record is older than the recorded one.
     RecordBehind,
-    /// A response's record came to a state of which nothing was recorded.
+    /// A response's record is in a state that was not recorded.
     RecordAhead,
-    /// A response of which nothing was recorded.
+    /// A response without audit events.
     Unrecorded,
-    /// What an export has is not there any more.
+    /// Something in an export is missing now.
     Cut,
-    /// What an export has is another now.
+    /// Something in an export was changed since.
     Rewritten,
 }
 
-impl Wrong {
-    /// The word for it.
+impl FaultKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Changed => "changed",
@@ -98,48 +92,48 @@ impl Wrong {
     }
 }
 
-/// One thing that is wrong, and exactly where.
+/// One fault, and its exact place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// What kind.
-    pub fault: Wrong,
-    /// In whose record.
+    pub fault: FaultKind,
     pub account: String,
-    /// Of which day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<Date>,
-    /// At which event of the chain.
+    /// The number of the event in the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// Under what the event is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Which response it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<ResponseId>,
-    /// All of it, in a sentence.
-    pub says: String,
+    pub message: String,
 }
 
 impl Fault {
     /// A fault of a whole account.
-    pub fn of(fault: Wrong, account: &str, says: impl Into<String>) -> Self {
+    pub fn of(fault: FaultKind, account: &str, message: impl Into<String>) -> Self {
         let account = account.to_owned();
-        Self { fault, account, day: None, seq: None, key: None, response: None, says: says.into() }
+        Self {
+            fault,
+            account,
+            day: None,
+            seq: None,
+            key: None,
+            response: None,
+            message: message.into(),
+        }
     }
 
     /// A fault of a chain.
-    pub fn in_chain(fault: Wrong, id: &ChainId, says: impl Into<String>) -> Self {
-        Self { day: Some(id.day), ..Self::of(fault, &id.account, says) }
+    pub fn in_chain(fault: FaultKind, id: &ChainId, message: impl Into<String>) -> Self {
+        Self { day: Some(id.day), ..Self::of(fault, &id.account, message) }
     }
 
-    /// The same, at an event.
     #[must_use]
     pub fn at(self, seq: u64, key: &str) -> Self {
         Self { seq: Some(seq), key: Some(key.to_owned()), ..self }
     }
 
-    /// The same, about a response.
     #[must_use]
     pub fn about(self, response: Option<ResponseId>) -> Self {
         Self { response, ..self }
@@ -148,12 +142,12 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.fault.name(), self.says)?;
+        write!(formatter, "{}: {}", self.fault.name(), self.message)?;
         if let Some(key) = &self.key {
             write!(formatter, " (key {key})")?;
         }
         match &self.response {
-            Some(response) if !self.says.contains(response.as_str()) => {
+            Some(response) if !self.message.contains(response.as_str()) => {
                 write!(formatter, " (response {response})")
             }
             Some(_) | None => Ok(()),
@@ -161,46 +155,46 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is wrong with a chain, in itself.
+/// All faults in one chain.
 pub fn verify(chain: &Chain, now: Timestamp) -> Vec<Fault> {
-    let look = Look::at(chain);
-    let mut faults = look.changed();
-    faults.extend(look.places());
-    faults.extend(look.order());
-    faults.extend(look.head());
-    faults.extend(contents(chain, &look.wrong, now));
+    let view = ChainView::of(chain);
+    let mut faults = view.changed();
+    faults.extend(view.duplicates());
+    faults.extend(view.order());
+    faults.extend(view.head());
+    faults.extend(contents(chain, &view.changed, now));
     faults.sort_by_key(|fault| (fault.seq, fault.fault));
     faults
 }
 
-/// A chain, and what was found out about its events.
-struct Look<'a> {
+/// A chain, indexed by position, and its changed events.
+struct ChainView<'a> {
     chain: &'a Chain,
-    /// The events at each place.
-    places: BTreeMap<u64, Vec<&'a Chained>>,
-    /// The events whose hash is not that.
-    wrong: BTreeSet<(u64, &'a str)>,
+    /// The events at each position.
+    positions: BTreeMap<u64, Vec<&'a Chained>>,
+    /// The events whose hash does not match.
+    changed: BTreeSet<(u64, &'a str)>,
 }
 
-impl<'a> Look<'a> {
-    fn at(chain: &'a Chain) -> Self {
-        let mut look = Self { chain, places: BTreeMap::new(), wrong: BTreeSet::new() };
+impl<'a> ChainView<'a> {
+    fn of(chain: &'a Chain) -> Self {
+        let mut view = Self { chain, positions: BTreeMap::new(), changed: BTreeSet::new() };
         for event in &chain.events {
             let hash = chain.id.hash(&event.previous, event.seq, &event.key, &event.body);
             if hash != event.hash {
-                look.wrong.insert((event.seq, event.key.as_str()));
+                view.changed.insert((event.seq, event.key.as_str()));
             }
-            look.places.entry(event.seq).or_default().push(event);
+            view.positions.entry(event.seq).or_default().push(event);
         }
-        look
+        view
     }
 
-    fn fault(&self, wrong: Wrong, event: &Chained, says: String) -> Fault {
-        let response = read(&event.body).ok().and_then(|event| event.response);
-        Fault::in_chain(wrong, &self.chain.id, says).at(event.seq, &event.key).about(response)
+    fn fault(&self, wrong: FaultKind, event: &Chained, message: String) -> Fault {
+        let response = parse_event(&event.body).ok().and_then(|event| event.response);
+        Fault::in_chain(wrong, &self.chain.id, message).at(event.seq, &event.key).about(response)
     }
 
-    /// Whether an event follows one at the place before.
+    /// Whether an event links to the one before it.
     fn follows(&self, event: &Chained) -> bool {
         match event.seq.checked_sub(1) {
             None => false,
@@ -209,42 +203,42 @@ impl<'a> Look<'a> {
                 .head
                 .as_ref()
                 .is_none_or(|head| self.chain.id.origin(&head.before) == event.previous),
-            // What is missing or changed before it is reported once, there.
-            Some(before) => self.places.get(&before).is_none_or(|events| {
-                events.iter().any(|it| self.is_wrong(it) || it.hash == event.previous)
+            // A missing or changed event before it is reported there.
+            Some(before) => self.positions.get(&before).is_none_or(|events| {
+                events.iter().any(|it| self.is_changed(it) || it.hash == event.previous)
             }),
         }
     }
 
-    /// Whether what comes after an event, or the head, is sure of it.
+    /// Whether the next event, or the head, links to an event.
     fn is_followed(&self, event: &Chained) -> bool {
         if let Some(head) = &self.chain.head
             && head.seq == event.seq
         {
             return event.hash == head.hash;
         }
-        let after = self.places.get(&event.seq.saturating_add(1));
+        let after = self.positions.get(&event.seq.saturating_add(1));
         after.is_some_and(|events| events.iter().any(|it| it.previous == event.hash))
     }
 
-    fn is_wrong(&self, event: &Chained) -> bool {
-        self.wrong.contains(&(event.seq, event.key.as_str()))
+    fn is_changed(&self, event: &Chained) -> bool {
+        self.changed.contains(&(event.seq, event.key.as_str()))
     }
 
-    /// The one event at a place that what is around it is sure of.
+    /// The one event at a position that its neighbours link to.
     fn fitting(&self, events: &[&'a Chained]) -> Option<&'a Chained> {
         let mut fitting = events
             .iter()
-            .filter(|it| !self.is_wrong(it) && self.follows(it) && self.is_followed(it));
+            .filter(|it| !self.is_changed(it) && self.follows(it) && self.is_followed(it));
         let first = fitting.next()?;
         fitting.next().is_none().then_some(*first)
     }
 
-    /// The places at which nothing stands, up to the head's, as ranges.
+    /// The empty positions up to the head's, as ranges.
     fn gaps(&self) -> Vec<(u64, u64)> {
         let (mut gaps, mut next) = (Vec::new(), 1);
         let end = self.chain.head.as_ref().map_or(0, |head| head.seq);
-        for seq in self.places.keys().copied() {
+        for seq in self.positions.keys().copied() {
             if seq > next && (end == 0 || next <= end) {
                 gaps.push((next, if end == 0 { seq - 1 } else { end.min(seq - 1) }));
             }
@@ -256,137 +250,140 @@ impl<'a> Look<'a> {
         gaps
     }
 
-    /// Events whose hash does not fit what they say; where the hash fits
-    /// another place, it is said which.
+    /// Events whose hash does not match; where it matches another position, the event was
+    /// moved.
     fn changed(&self) -> Vec<Fault> {
-        let mut places: Vec<u64> = self.wrong.iter().map(|(seq, _)| *seq).take(PLACES).collect();
+        let mut positions: Vec<u64> =
+            self.changed.iter().map(|(seq, _)| *seq).take(SEARCH_WINDOW).collect();
         for (from, to) in self.gaps() {
-            places.extend((from..=to).take(PLACES.saturating_sub(places.len())));
+            positions.extend((from..=to).take(SEARCH_WINDOW.saturating_sub(positions.len())));
         }
-        let wrong = self.chain.events.iter().filter(|event| self.is_wrong(event));
+        let wrong = self.chain.events.iter().filter(|event| self.is_changed(event));
         wrong
             .map(|event| {
                 let Chained { seq, previous, key, body, hash } = event;
-                let from = places
+                let from = positions
                     .iter()
                     .find(|from| self.chain.id.hash(previous, **from, key, body) == *hash);
                 if let Some(from) = from {
-                    let says = format!("the event at {seq} was chained at {from}");
-                    return self.fault(Wrong::Moved, event, says);
+                    let message = format!("event {seq} was chained as event {from}");
+                    return self.fault(FaultKind::Moved, event, message);
                 }
-                let says = format!("the event at {seq} is not the one that was chained");
-                self.fault(Wrong::Changed, event, says)
+                let message = format!("event {seq} was changed after it was chained");
+                self.fault(FaultKind::Changed, event, message)
             })
             .collect()
     }
 
-    /// Places with several events, and events that are there several times.
-    fn places(&self) -> Vec<Fault> {
+    /// Positions with several events, and events at several positions.
+    fn duplicates(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
-        for (seq, events) in &self.places {
+        for (seq, events) in &self.positions {
             let fitting = self.fitting(events);
             let distinct: BTreeSet<&str> = events.iter().map(|it| it.key.as_str()).collect();
             for event in events {
                 if let Some(first) = seen.insert(&event.key, *seq) {
-                    let says = format!("the event at {seq} is there twice: also at {first}");
-                    faults.push(self.fault(Wrong::Duplicated, event, says));
+                    let message = format!("event {seq} appears twice: it is also event {first}");
+                    faults.push(self.fault(FaultKind::Duplicated, event, message));
                 } else if *seq == 0 {
-                    let says = "an event at 0 was never chained: events count from 1".to_owned();
-                    faults.push(self.fault(Wrong::Inserted, event, says));
+                    let message = "event 0 was inserted: events count from 1".to_owned();
+                    faults.push(self.fault(FaultKind::Inserted, event, message));
                 } else if distinct.len() > 1 && fitting.is_none() {
-                    let says = format!("{} events are at {seq}", distinct.len());
-                    faults.push(self.fault(Wrong::Duplicated, event, says));
+                    let message = format!("{} events have the number {seq}", distinct.len());
+                    faults.push(self.fault(FaultKind::Duplicated, event, message));
                 } else if let Some(fitting) = fitting
                     && fitting.key != event.key
                 {
                     let key = &fitting.key;
-                    let says = format!("an event was put in at {seq}, where {key} was chained");
-                    faults.push(self.fault(Wrong::Inserted, event, says));
+                    let message =
+                        format!("an event was inserted as event {seq}, where {key} was chained");
+                    faults.push(self.fault(FaultKind::Inserted, event, message));
                 }
             }
         }
         faults
     }
 
-    /// Gaps, and events that do not follow the one before.
+    /// Gaps, and events that do not link to the one before.
     fn order(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (from, to) in self.gaps() {
-            let says = if from == to {
-                format!("the event at {from} is missing")
+            let message = if from == to {
+                format!("event {from} is missing")
             } else {
-                format!("the events from {from} to {to} are missing")
+                format!("events {from} to {to} are missing")
             };
-            let fault = Fault::in_chain(Wrong::Missing, &self.chain.id, says);
+            let fault = Fault::in_chain(FaultKind::Missing, &self.chain.id, message);
             faults.push(Fault { seq: Some(from), ..fault });
         }
-        for (seq, events) in &self.places {
-            // Of several at one position, `places` shows which does not belong there.
+        for (seq, events) in &self.positions {
+            // `duplicates` reports several events at one position.
             if let [event] = events.as_slice()
                 && *seq > 0
-                && !self.is_wrong(event)
+                && !self.is_changed(event)
                 && !self.follows(event)
             {
-                let says = if *seq == 1 {
-                    "the event at 1 does not begin this chain".to_owned()
+                let message = if *seq == 1 {
+                    "event 1 does not link to the origin of this chain".to_owned()
                 } else {
-                    format!("the event at {seq} does not follow the one at {}", seq - 1)
+                    format!("event {seq} does not link to event {}", seq - 1)
                 };
-                faults.push(self.fault(Wrong::Broken, event, says));
+                faults.push(self.fault(FaultKind::Broken, event, message));
             }
         }
         faults
     }
 
-    /// What the head says against what is there.
+    /// Compares the head with the events.
     fn head(&self) -> Vec<Fault> {
         let id = &self.chain.id;
-        let last = self.places.keys().next_back().copied();
+        let last = self.positions.keys().next_back().copied();
         let Some(head) = &self.chain.head else {
-            let says = match last {
-                Some(last) => format!("the chain of {id} with events up to {last} has no head"),
+            let message = match last {
+                Some(last) => format!("the chain of {id}, with events up to {last}, has no head"),
                 None => return Vec::new(),
             };
-            return vec![Fault::in_chain(Wrong::NoHead, id, says)];
+            return vec![Fault::in_chain(FaultKind::NoHead, id, message)];
         };
         let mut faults = Vec::new();
-        for (seq, events) in &self.places {
+        for (seq, events) in &self.positions {
             for event in events.iter().filter(|_| *seq > head.seq) {
-                let says =
-                    format!("an event at {seq} stands behind the chain's end at {}", head.seq);
-                faults.push(self.fault(Wrong::Inserted, event, says));
+                let message = format!("event {seq} comes after the chain's end at {}", head.seq);
+                faults.push(self.fault(FaultKind::Inserted, event, message));
             }
         }
-        let ends = self.places.get(&head.seq);
-        let fits = ends
-            .is_none_or(|events| events.iter().any(|it| self.is_wrong(it) || it.hash == head.hash));
-        if head.seq == 0 || !fits {
+        let ends = self.positions.get(&head.seq);
+        let matches = ends.is_none_or(|events| {
+            events.iter().any(|it| self.is_changed(it) || it.hash == head.hash)
+        });
+        if head.seq == 0 || !matches {
             let Head { seq, hash, .. } = head;
-            let says = format!("the head says that {hash} is the hash at {seq}: it is not");
-            let fault = Fault::in_chain(Wrong::HeadDiffers, id, says);
+            let message =
+                format!("the head has the hash {hash} for event {seq}, which has another");
+            let fault = Fault::in_chain(FaultKind::HeadDiffers, id, message);
             faults.push(Fault { seq: Some(*seq), ..fault });
         }
         faults
     }
 }
 
-/// Reads an event of this form or an older one.
-pub(super) fn read(body: &str) -> Result<AuditEvent, String> {
+/// Parses an event of this format or an older one.
+pub(super) fn parse_event(body: &str) -> Result<AuditEvent, String> {
     let event: AuditEvent = serde_json::from_str(body).map_err(|error| error.to_string())?;
     if event.format > FORMAT {
-        return Err(format!("its format {} is newer than this version's {FORMAT}", event.format));
+        return Err(format!("format {} is newer than the supported format {FORMAT}", event.format));
     }
     Ok(event)
 }
 
-/// Whether what is there can be read, belongs there, and has not waited long.
+/// Unreadable and misplaced events, and events that are unchained for too long.
 fn contents(chain: &Chain, wrong: &BTreeSet<(u64, &str)>, now: Timestamp) -> Vec<Fault> {
     let id = &chain.id;
     let mut faults = Vec::new();
     for stray in &chain.strays {
-        let says = format!("there is something that is no event: {}", stray.why);
-        let fault = Fault::in_chain(Wrong::Unreadable, id, says);
+        let message = format!("an item is not an event: {}", stray.why);
+        let fault = Fault::in_chain(FaultKind::Unreadable, id, message);
         faults.push(Fault { key: Some(stray.key.clone()), ..fault });
     }
     let chained = chain
@@ -396,17 +393,17 @@ fn contents(chain: &Chain, wrong: &BTreeSet<(u64, &str)>, now: Timestamp) -> Vec
         .map(|event| (Some(event.seq), &event.key, &event.body));
     let waiting = chain.waiting.iter().map(|event| (None, &event.key, &event.body));
     for (seq, key, body) in chained.chain(waiting) {
-        let fault = |wrong, says: String, response| Fault {
+        let fault = |wrong, message: String, response| Fault {
             seq,
             key: Some(key.clone()),
             response,
-            ..Fault::in_chain(wrong, id, says)
+            ..Fault::in_chain(wrong, id, message)
         };
-        let event = match read(body) {
+        let event = match parse_event(body) {
             Ok(event) => event,
             Err(why) => {
                 faults.push(fault(
-                    Wrong::Unreadable,
+                    FaultKind::Unreadable,
                     format!("an event cannot be read: {why}"),
                     None,
                 ));
@@ -415,12 +412,12 @@ fn contents(chain: &Chain, wrong: &BTreeSet<(u64, &str)>, now: Timestamp) -> Vec
         };
         let its = ChainId { account: event.account.clone(), day: day_of(event.at) };
         if its != *id {
-            let says = format!("an event of {its} stands in the chain of {id}");
-            faults.push(fault(Wrong::Misplaced, says, event.response.clone()));
+            let message = format!("an event of {its} is in the chain of {id}");
+            faults.push(fault(FaultKind::Misplaced, message, event.response.clone()));
         }
-        if seq.is_none() && now.duration_since(event.at) > WAITS {
-            let says = format!("an event of {} is not chained yet", event.at);
-            faults.push(fault(Wrong::Unchained, says, event.response));
+        if seq.is_none() && now.duration_since(event.at) > MAX_UNCHAINED {
+            let message = format!("an event of {} is not chained yet", event.at);
+            faults.push(fault(FaultKind::Unchained, message, event.response));
         }
     }
     faults

@@ -8,8 +8,8 @@ use firebreak_audit::account::{AccountRecord, Range};
 use firebreak_audit::chain::{ChainId, day_of};
 use firebreak_audit::export::{End, Export, ExportScope, Writer};
 use firebreak_audit::records::{LatestEvent, collect, compare};
-use firebreak_audit::report::Report;
-use firebreak_audit::verify::{Fault, Wrong};
+use firebreak_audit::report::AuditReport;
+use firebreak_audit::verify::{Fault, FaultKind};
 use firebreak_response::record::ResponseId;
 use jiff::Timestamp;
 
@@ -55,7 +55,7 @@ pub async fn verify_table(
     range: Range,
     only: Option<&str>,
     anchor: Option<&Export>,
-) -> Result<Report, HubError> {
+) -> Result<AuditReport, HubError> {
     let mut known = store.audited(range, now).await?;
     for record in anchor.iter().flat_map(|anchor| anchor.accounts.values()) {
         let days = record.chains.keys().copied().filter(|day| range.has(*day));
@@ -63,7 +63,7 @@ pub async fn verify_table(
     }
     known.retain(|account, _| only.is_none_or(|only| only == account));
     let mut look = Look { store, range, now, anchor, described: BTreeSet::new() };
-    let mut report = Report::new(range);
+    let mut report = AuditReport::new(range);
     let accounts: Vec<_> = known.iter().collect();
     for some in accounts.chunks(AT_ONCE) {
         let reads = some.iter().map(|(account, days)| store.account_record(account, days, range));
@@ -90,9 +90,9 @@ impl Look<'_> {
     async fn account(
         &mut self,
         record: &AccountRecord,
-        report: &mut Report,
+        report: &mut AuditReport,
     ) -> Result<(), HubError> {
-        report.looked_at(record);
+        report.count(record);
         report.faults.extend(record.verify(self.range, self.now));
         report.faults.extend(self.anchor.iter().flat_map(|it| it.against(record, self.range)));
         let mut described: BTreeMap<ResponseId, LatestEvent> = BTreeMap::new();
@@ -114,14 +114,18 @@ impl Look<'_> {
     }
 
     /// Responses of which nothing was recorded.
-    async fn unrecorded(&self, only: Option<&str>, report: &mut Report) -> Result<(), HubError> {
+    async fn unrecorded(
+        &self,
+        only: Option<&str>,
+        report: &mut AuditReport,
+    ) -> Result<(), HubError> {
         for (id, account, created) in self.store.recorded_responses(self.range).await? {
             let looked_at = only.is_none_or(|only| only == account);
             let old = created.is_none_or(|created| created < self.now);
             if looked_at && old && !self.described.contains(&id) {
                 let says = format!("nothing was recorded of response {id}");
                 let day = created.map_or(self.range.since, day_of);
-                let fault = Fault::in_chain(Wrong::Unrecorded, &ChainId { account, day }, says);
+                let fault = Fault::in_chain(FaultKind::Unrecorded, &ChainId { account, day }, says);
                 report.faults.push(fault.about(Some(id)));
             }
         }

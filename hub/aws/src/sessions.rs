@@ -22,7 +22,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::types::Tag;
-use firebreak_client::grant::Grant;
+use firebreak_client::grant::SessionGrant;
 use firebreak_client::rate_limit::RateLimits;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -91,7 +91,7 @@ pub struct Sessions<A: Send + Sync + 'static> {
     settings: Arc<Settings>,
     pace: RateLimits,
     sessions: Cache<Key, Session<A>>,
-    build: fn(Grant<'_>) -> A,
+    build: fn(SessionGrant<'_>) -> A,
 }
 
 /// Role chaining: sessions last an hour at most (STS API reference, AssumeRole).
@@ -106,7 +106,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         config: &SdkConfig,
         settings: Arc<Settings>,
         calls: DeadlineClients,
-        build: fn(Grant<'_>) -> A,
+        build: fn(SessionGrant<'_>) -> A,
     ) -> Self {
         Self {
             build,
@@ -246,7 +246,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         let expires = Timestamp::from_second(granted.expiration().secs()).map_err(|error| {
             ActionError::new(ErrorKind::Failed, format!("unreadable expiry: {error}"))
         })?;
-        let account = (self.build)(Grant {
+        let account = (self.build)(SessionGrant {
             config: &self.config,
             credentials: &credentials,
             account: account.clone(),

@@ -1,22 +1,22 @@
-//! `firebreak actions list`: what Firebreak can do to a resource.
+//! `firebreak actions list`.
 
 use std::io::Write;
 
 use clap::Subcommand;
-use comfy_table::{ContentArrangement, Table, presets};
 use firebreak_spoke::actions::{self, Reversal};
 use serde_json::{Value, json};
 
+use super::terminal::table;
 use super::{Failure, Output};
 
-/// What to do with the actions.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Every action: what it acts on, its parameters and permissions, and whether it can be undone.
+    /// List every action: what it acts on, what it does and whether it can be undone.
+    ///
+    /// `--output json` adds parameters and permissions.
     List,
 }
 
-/// Runs the command.
 pub fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::List => list(output),
@@ -31,19 +31,15 @@ fn list(output: Output) -> Result<(), Failure> {
             writeln!(out, "{:#}", Value::Array(actions))?;
         }
         Output::Text => {
-            let mut table = Table::new();
-            table
-                .load_style(presets::NOTHING)
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_header(["action", "acts on", "phase", "undo", "what it does"]);
-            for entry in actions::all() {
-                let about = &entry.spec;
+            let mut table = table(["action", "acts on", "phase", "undo", "what it does"]);
+            for action in actions::all() {
+                let spec = &action.spec;
                 table.add_row([
-                    about.name,
-                    &about.resource_types.join(", "),
-                    &phase(about.phase),
-                    undo(about.reversal),
-                    about.sentence,
+                    spec.name,
+                    &spec.resource_types.join(", "),
+                    &phase(spec.phase),
+                    undo(spec.reversal),
+                    spec.sentence,
                 ]);
             }
             writeln!(out, "{table}")?;
@@ -56,7 +52,6 @@ fn phase(phase: actions::Phase) -> String {
     format!("{phase:?}").to_lowercase()
 }
 
-/// What a list says of undo.
 fn undo(reversal: Reversal) -> &'static str {
     match reversal {
         Reversal::Restored => "yes",
@@ -65,19 +60,19 @@ fn undo(reversal: Reversal) -> &'static str {
     }
 }
 
-fn describe(entry: &actions::RegisteredAction) -> Value {
-    let about = &entry.spec;
-    let mut permissions: Vec<&str> = about.reads.iter().chain(about.writes).copied().collect();
+fn describe(action: &actions::RegisteredAction) -> Value {
+    let spec = &action.spec;
+    let mut permissions: Vec<&str> = spec.reads.iter().chain(spec.writes).copied().collect();
     permissions.sort_unstable();
     permissions.dedup();
     json!({
-        "name": about.name,
-        "sentence": about.sentence,
-        "resource_types": about.resource_types,
-        "phase": about.phase,
-        "parameters": entry.schema(),
+        "name": spec.name,
+        "sentence": spec.sentence,
+        "resource_types": spec.resource_types,
+        "phase": spec.phase,
+        "parameters": action.schema(),
         "permissions": permissions,
-        "undo": about.reversal,
-        "reversible": about.reversal != Reversal::Impossible,
+        "undo": spec.reversal,
+        "reversible": spec.reversal != Reversal::Impossible,
     })
 }

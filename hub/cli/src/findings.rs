@@ -1,5 +1,5 @@
-//! `firebreak findings parse`: what Firebreak reads in a finding, or why it
-//! rejects it.
+//! `firebreak findings parse`: shows a finding as Firebreak parses it, or why it is
+//! rejected.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use super::{Failure, inputs};
 use firebreak_intake::Rejection;
 use firebreak_model::finding::Finding;
 
-/// What to do with findings.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print one JSON line for each input: its findings, or why it was rejected.
+    ///
+    /// The exit code is 0 even when a finding is rejected.
     Parse {
         /// Files, folders, or `-` for standard input; `.gz` files are unpacked.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
-        /// Print each finding's original form as well.
+        /// Also print the original text of each finding.
         #[arg(long)]
         detail: bool,
     },
 }
 
-/// Runs the command. That an input is rejected is an answer, and stands on its line.
 pub fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Parse { paths, detail } => {
@@ -36,7 +36,7 @@ pub fn run(command: &Command) -> Result<(), Failure> {
     }
 }
 
-/// Parses every input and writes a line for each; returns what could not be read.
+/// Parses every input and writes its lines; returns why files could not be read.
 fn parse(
     paths: &[PathBuf],
     detail: bool,
@@ -62,7 +62,7 @@ fn parse(
     Ok(unreadable)
 }
 
-/// One line for the findings of an input, and one for each part that was rejected.
+/// One line for the findings of an input, and one for each rejected part.
 fn lines(file: &Path, text: &str, detail: bool) -> Vec<Value> {
     let file = file.display().to_string();
     let (mut findings, mut rejected) = (Vec::new(), Vec::new());

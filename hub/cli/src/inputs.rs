@@ -1,4 +1,4 @@
-//! Files of findings, packed or not.
+//! Files of findings, plain or gzipped.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-/// What a packed file may unpack to. GuardDuty's exports are far smaller, and a
-/// thousand times as much as was packed fits into what gzip can say.
-const LARGEST_UNPACKED: u64 = 256 << 20;
+/// The limit for an unpacked file: gzip can expand a small file a thousandfold, and
+/// GuardDuty's exports are far smaller than this.
+const MAX_UNPACKED_BYTES: u64 = 256 << 20;
 
-/// The files below a path, in the order of their names.
+/// Collects the files below a path, in the order of their names.
 pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if path.as_os_str() != "-" && path.is_dir() {
         let mut entries: Vec<PathBuf> = std::fs::read_dir(path)?
@@ -33,20 +33,20 @@ pub(super) fn text(path: &Path) -> std::io::Result<String> {
         std::io::stdin().read_to_end(&mut bytes)?;
     } else if path.extension().is_some_and(|extension| extension == "gz") {
         let unpacked = GzDecoder::new(File::open(path)?);
-        unpacked.take(LARGEST_UNPACKED + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_UNPACKED {
-            let why = format!("it unpacks to more than {} MiB", LARGEST_UNPACKED >> 20);
+        unpacked.take(MAX_UNPACKED_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_UNPACKED_BYTES {
+            let why = format!("it unpacks to more than {} MiB", MAX_UNPACKED_BYTES >> 20);
             return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
         }
     } else {
         File::open(path)?.read_to_end(&mut bytes)?;
     }
-    // What is no UTF-8 is no JSON either: it is rejected with a reason, as an input.
+    // Text that is not UTF-8 is not JSON either: intake rejects it with a reason.
     let text = String::from_utf8_lossy(&bytes);
-    Ok(without_mark(&text).to_owned())
+    Ok(without_byte_order_mark(&text).to_owned())
 }
 
-/// The text without a byte order mark, which some editors put in front of it.
-pub(super) fn without_mark(text: &str) -> &str {
+/// Some editors write a byte order mark.
+pub(super) fn without_byte_order_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }

@@ -1,4 +1,4 @@
-//! `firebreak pause` and `firebreak unpause`: the kill switches.
+//! `firebreak pause`: the kill switches.
 
 use std::io::Write;
 
@@ -7,24 +7,26 @@ use firebreak_model::resource::AccountId;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::responses::duration;
-use super::{Failure, Output, attach_point, engine};
+use super::environment::engine;
+use super::terminal::{report, write_json};
+use super::values::{duration, unit_id};
+use super::{Failure, Output};
 use firebreak_response::pauses::{Pause, PauseScope, Pauses, describe};
 
-/// Where a pause holds: exactly one of these.
+/// The scope of a pause: exactly one of these.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct Where {
+pub struct ScopeArguments {
     /// The whole organization.
     #[arg(long)]
     org: bool,
-    /// An OU and everything below, by id.
+    /// An OU and everything below it, by id.
     #[arg(long, value_name = "ID", value_parser = unit)]
     ou: Option<PauseScope>,
     /// One account.
     #[arg(long, value_name = "ID")]
     account: Option<AccountId>,
-    /// One rule: its name, or `<attach>/<name>`.
+    /// One rule, by name or by `<attach>/<name>`.
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
     /// Show active pauses.
@@ -32,12 +34,14 @@ pub struct Where {
     list: bool,
 }
 
-/// What to pause.
 #[derive(Debug, Args)]
-pub struct PauseArguments {
+#[command(
+    after_help = "Example:\n  firebreak pause --ou ou-ab12-11111111 --for 2h --reason 'migration'"
+)]
+pub struct Arguments {
     #[command(flatten)]
-    place: Where,
-    /// Until when, such as `2026-01-31T18:00:00Z`; without it, until unpaused.
+    scope: ScopeArguments,
+    /// Until when, such as `2026-01-31T18:00:00Z` [default: until unpaused].
     #[arg(long, value_name = "TIME", conflicts_with = "length")]
     until: Option<Timestamp>,
     /// For how long, such as `2h`.
@@ -48,16 +52,9 @@ pub struct PauseArguments {
     reason: Option<String>,
 }
 
-/// What to resume.
-#[derive(Debug, Args)]
-pub struct UnpauseArguments {
-    #[command(flatten)]
-    place: Where,
-}
-
-impl Where {
+impl ScopeArguments {
     /// `None` for `--list`.
-    fn scope(&self) -> Option<PauseScope> {
+    pub(super) fn scope(&self) -> Option<PauseScope> {
         let Self { org, ou, account, rule, list: _ } = self;
         if *org {
             return Some(PauseScope::Organization);
@@ -68,10 +65,9 @@ impl Where {
     }
 }
 
-/// Pauses: stops automatic responses there; plans wait for approval.
-pub async fn pause(arguments: &PauseArguments, output: Output) -> Result<(), Failure> {
+pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let engine = engine().await?;
-    let Some(scope) = arguments.place.scope() else {
+    let Some(scope) = arguments.scope.scope() else {
         return list(&engine.store.pauses().await?, engine.now(), output);
     };
     let now = engine.now();
@@ -84,61 +80,49 @@ pub async fn pause(arguments: &PauseArguments, output: Output) -> Result<(), Fai
         (None, None) => None,
     };
     if until.is_some_and(|until| until <= now) {
-        return Err(Failure::Usage("--until is over already: nothing was paused".to_owned()));
+        return Err(Failure::Usage("--until is in the past: nothing was paused".to_owned()));
     }
     match engine.knows(&scope).await {
         Ok(true) => {}
         Ok(false) => {
             return Err(Failure::Usage(format!(
-                "there is no {scope}: nothing was paused\nhelp: an OU and an account have the id that AWS Organizations gives them, a rule the name that the policy in force gives it"
+                "there is no {scope}: nothing was paused\nhelp: give the id of an OU or account in AWS Organizations, or the name of a rule in the policy in force"
             )));
         }
-        // A kill switch has to work while others do not answer.
-        Err(error) => {
-            let mut err = std::io::stderr().lock();
-            writeln!(err, "warning: whether there is {scope} could not be looked up: {error}")?;
-        }
+        // A kill switch has to work while AWS Organizations does not.
+        Err(error) => report(&format!("warning: cannot check that {scope} exists: {error}")),
     }
     let pause = engine.pause(&scope, until, arguments.reason.clone()).await?;
     show(&scope, &pause, "paused", output)
 }
 
-/// Ends a pause: 1 when there was none.
-pub async fn unpause(arguments: &UnpauseArguments, output: Output) -> Result<(), Failure> {
-    let engine = engine().await?;
-    let Some(scope) = arguments.place.scope() else {
-        return list(&engine.store.pauses().await?, engine.now(), output);
-    };
-    match engine.end_pause(&scope).await? {
-        Some(pause) => show(&scope, &pause, "ended", output),
-        None => Err(Failure::Check(format!(
-            "{scope} was not paused\nhelp: `firebreak pause --list` shows what is"
-        ))),
-    }
-}
-
-fn show(scope: &PauseScope, pause: &Pause, word: &str, output: Output) -> Result<(), Failure> {
+pub(super) fn show(
+    scope: &PauseScope,
+    pause: &Pause,
+    word: &str,
+    output: Output,
+) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {
-            writeln!(out, "{:#}", json!({ "scope": scope, "pause": pause, "state": word }))?;
+            write_json(&mut out, &json!({ "scope": scope, "pause": pause, "state": word }))?;
         }
         Output::Text => writeln!(out, "{word}: {}", describe(scope, pause))?,
     }
     Ok(())
 }
 
-fn list(pauses: &Pauses, now: Timestamp, output: Output) -> Result<(), Failure> {
+pub(super) fn list(pauses: &Pauses, now: Timestamp, output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let holds = |pause: &Pause| pause.until.is_none_or(|until| until > now);
-    let paused: Vec<_> = pauses.0.iter().filter(|(_, pause)| holds(pause)).collect();
+    let is_active = |pause: &Pause| pause.until.is_none_or(|until| until > now);
+    let paused: Vec<_> = pauses.0.iter().filter(|(_, pause)| is_active(pause)).collect();
     match output {
         Output::Json => {
             let all: Vec<_> = paused
                 .iter()
                 .map(|(scope, pause)| json!({ "scope": scope, "pause": pause }))
                 .collect();
-            writeln!(out, "{:#}", json!(all))?;
+            write_json(&mut out, &all)?;
         }
         Output::Text if paused.is_empty() => writeln!(out, "nothing is paused")?,
         Output::Text => {
@@ -151,5 +135,5 @@ fn list(pauses: &Pauses, now: Timestamp, output: Output) -> Result<(), Failure> 
 }
 
 fn unit(text: &str) -> Result<PauseScope, String> {
-    attach_point(text).map(PauseScope::Unit)
+    unit_id(text).map(PauseScope::Unit)
 }

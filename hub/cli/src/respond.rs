@@ -1,4 +1,5 @@
-//! `firebreak respond`: the Lambda function's code path, on a file.
+//! `firebreak respond`: responds to the findings of a file, by the Lambda function's
+//! code path.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -6,25 +7,27 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Output, engine};
+use super::environment::engine;
+use super::terminal::write_json;
+use super::{Failure, Output};
 use firebreak_aws::error::HubError;
 use firebreak_engine::{Disposition, Run, TargetOutcome};
-use firebreak_function::lambda::{Handled, MessageError, handle_message};
+use firebreak_function::{Handled, MessageError, handle_message};
 use firebreak_response::record::{Response, State, StepState};
 
-/// Which findings to respond to.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  firebreak respond --event finding.json --plan")]
 pub struct Arguments {
-    /// The event: any form in which findings arrive; `-` is standard input.
+    /// A finding or event, in any form in which findings arrive; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     event: PathBuf,
-    /// Show what would be done; record and change nothing.
+    /// Only show what would be done; record and change nothing.
     #[arg(long)]
     plan: bool,
 }
 
-/// Runs the command: 0 when all was done that policy asks for, 1 when it was not
-/// or a finding was rejected, 3 when one has to be tried again.
+/// 0 when everything that policy requires was done, 1 when it was not or a finding
+/// was rejected, 3 when a finding has to be tried again.
 pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let body = if arguments.event.as_os_str() == "-" {
         let mut body = String::new();
@@ -39,7 +42,7 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let handled = handle_message(&engine().await?, &body, run).await;
     let mut out = std::io::stdout().lock();
     match output {
-        Output::Json => writeln!(out, "{:#}", json(&handled))?,
+        Output::Json => write_json(&mut out, &json(&handled))?,
         Output::Text => {
             for outcome in &handled.outcomes {
                 write_outcome(&mut out, outcome)?;
@@ -52,17 +55,17 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     }
     let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
     let message = errors.join("\n");
-    let is_no = |error: &MessageError| {
+    let is_refusal = |error: &MessageError| {
         matches!(error, MessageError::Rejected(_) | MessageError::Hub(HubError::Refused(_)))
     };
-    Err(if handled.errors.iter().all(is_no) {
+    Err(if handled.errors.iter().all(is_refusal) {
         Failure::Check(message)
     } else {
         Failure::Aws(HubError::Failed(message))
     })
 }
 
-/// Why what policy asks for was not done, or not all of it.
+/// Why something that policy requires was not done.
 fn missed(outcome: &TargetOutcome) -> Option<&str> {
     let missed = match outcome.disposition {
         Disposition::NotConfirmed | Disposition::NotCovered => true,
@@ -83,7 +86,6 @@ fn json(handled: &Handled) -> Value {
     json!({ "outcomes": handled.outcomes, "errors": errors })
 }
 
-/// Writes one outcome for people.
 pub fn write_outcome(out: &mut impl Write, outcome: &TargetOutcome) -> std::io::Result<()> {
     let finding = &outcome.finding;
     writeln!(out, "{} {} in {} {}", finding.kind, finding.id, finding.account, finding.region)?;
@@ -102,7 +104,7 @@ pub fn write_outcome(out: &mut impl Write, outcome: &TargetOutcome) -> std::io::
     };
     writeln!(out, "  outcome   {word}: {}", outcome.reason)?;
     match &outcome.response {
-        // Nothing of it is recorded: the id is of a response that there is not.
+        // A plan is not recorded, so there is no response with its id.
         Some(response) if outcome.disposition == Disposition::Planned => {
             writeln!(out, "  rule      {}", response.key)?;
             write_each_step(out, response)
@@ -112,7 +114,6 @@ pub fn write_outcome(out: &mut impl Write, outcome: &TargetOutcome) -> std::io::
     }
 }
 
-/// Writes the rule and the steps of a response for people.
 pub fn write_steps(out: &mut impl Write, response: &Response) -> std::io::Result<()> {
     writeln!(out, "  rule      {}", response.key)?;
     writeln!(out, "  response  {} ({})", response.id, response.state)?;

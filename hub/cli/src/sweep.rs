@@ -1,23 +1,24 @@
-//! `firebreak sweep`: what the Lambda function does on its schedule.
+//! `firebreak sweep`: processes everything due, as the Lambda function does each minute.
 
 use std::io::Write;
 
 use serde_json::json;
 
-use super::{Failure, Output, engine};
+use super::environment::engine;
+use super::terminal::write_json;
+use super::{Failure, Output};
 use firebreak_aws::error::HubError;
 
-/// Runs the command: 3 when AWS did not answer, 1 when an undo failed, a plan may not
-/// be executed any more, or a notification was given up. What failed is tried
-/// again by the next sweep.
+/// 3 when a call to AWS failed, 1 when an undo failed, a plan can no longer be
+/// executed, or a notification was given up. The next sweep tries again.
 pub async fn run(output: Output) -> Result<(), Failure> {
     let swept = engine().await?.sweep().await;
     let failures = swept.failures();
-    let looked_at: Vec<_> = swept.responses.iter().flatten().collect();
+    let processed: Vec<_> = swept.responses.iter().flatten().collect();
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {
-            let responses: Vec<_> = looked_at
+            let responses: Vec<_> = processed
                 .iter()
                 .map(|it| json!({ "response": it.id, "state": it.state, "reason": it.reason }))
                 .collect();
@@ -25,10 +26,10 @@ pub async fn run(output: Output) -> Result<(), Failure> {
                 "responses": responses, "delivered": swept.delivered, "pending": swept.pending,
                 "failed": failures,
             });
-            writeln!(out, "{report:#}")?;
+            write_json(&mut out, &report)?;
         }
         Output::Text => {
-            for response in &looked_at {
+            for response in &processed {
                 let (id, state) = (&response.id, response.state);
                 writeln!(out, "{id} {} is {state}: {}", response.resource.arn(), response.reason)?;
             }
@@ -38,7 +39,7 @@ pub async fn run(output: Output) -> Result<(), Failure> {
             writeln!(
                 out,
                 "{} response(s) processed, {} notification(s) delivered, {} pending, {} failed",
-                looked_at.len(),
+                processed.len(),
                 swept.delivered,
                 swept.pending.len(),
                 failures.len()
@@ -50,7 +51,7 @@ pub async fn run(output: Output) -> Result<(), Failure> {
     }
     let errors =
         swept.errors.iter().chain(swept.responses.iter().filter_map(|it| it.as_ref().err()));
-    let unanswered = errors.into_iter().any(|it| !matches!(it, HubError::Refused(_)));
+    let aws_failed = errors.into_iter().any(|it| !matches!(it, HubError::Refused(_)));
     let report = failures.join("\n");
-    Err(if unanswered { Failure::Aws(HubError::Failed(report)) } else { Failure::Check(report) })
+    Err(if aws_failed { Failure::Aws(HubError::Failed(report)) } else { Failure::Check(report) })
 }

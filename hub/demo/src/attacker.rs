@@ -1,18 +1,15 @@
-//! What the attacker can do: computed from the simulated organization's own
-//! authentication, authorization and security groups.
+//! What an attacker can do, computed from the simulated organization's authentication,
+//! authorization and security groups.
 
 use super::world::{Attack, Member, World};
 
-/// One thing, and whether it works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ability {
-    /// What, in words.
     pub what: &'static str,
-    /// Whether it works.
     pub works: bool,
 }
 
-/// What an attacker who has done this attack on a member can do now.
+/// What an attacker can do after this attack on a member.
 pub fn abilities(world: &World, member: &Member, attack: Attack) -> Vec<Ability> {
     let Member { account, region, instance, bucket, .. } = member;
     let organization = &world.organization;
@@ -22,13 +19,13 @@ pub fn abilities(world: &World, member: &Member, attack: Attack) -> Vec<Ability>
     let ability = |what, works| Ability { what, works };
     match attack {
         Attack::Instance => {
-            let (out, within) = organization.edit(|state| {
+            let (outward, inward) = organization.edit(|state| {
                 let ec2 = state.ec2(account, region);
                 (ec2.reaches_internet(instance), ec2.reachable_from_internet(instance))
             });
             vec![
-                ability("the instance reaches the internet", out),
-                ability("the internet reaches the instance", within),
+                ability("the instance reaches the internet", outward),
+                ability("the internet reaches the instance", inward),
                 ability("its role's credentials read data", reads(&member.instance_credentials)),
             ]
         }

@@ -1,5 +1,5 @@
-//! The simulated organization that the demo and the tests play in: accounts, OUs
-//! and resources worth attacking, set up by the templates of `stacksets/`.
+//! The simulated organization of the demo and the tests: accounts, OUs and resources to
+//! attack, set up by the templates of `stacksets/`.
 
 // The futures of the engine are deep, and Send is proved of each of their parts.
 #![recursion_limit = "256"]

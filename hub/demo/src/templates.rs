@@ -1,6 +1,5 @@
-//! The simulated organization gets what Firebreak needs of AWS from the
-//! repository's own templates: none of its roles, queues, buses, rules and tables
-//! is made by hand.
+//! Deploys the repository's own templates into the simulated organization: none of its
+//! roles, queues, buses, rules and tables is created by hand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -13,30 +12,29 @@ use super::world::{EXTERNAL_ID, HOME, HUB, MANAGEMENT, ORGANIZATION, REGIONS};
 /// The role of the people who push policies, approve and undo.
 pub const OPERATOR_ROLE: &str = "FirebreakOperators";
 
-/// Where Organizations records its events.
+/// The Region with the events of AWS Organizations.
 pub const GLOBAL: &str = "us-east-1";
 
 /// A template of the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
-    /// What answers findings.
+    /// The function, its queues and its table.
     Hub,
     /// The hub's alarms and its dashboard.
     Monitoring,
-    /// What forwards the findings of one Region of the hub's account.
+    /// Forwards the findings of one Region of the hub's account.
     Region,
-    /// What forwards account events.
+    /// Forwards account events.
     Management,
     /// The role in every account.
     Spoke,
 }
 
 impl Stack {
-    /// All of them, each after those that it needs.
+    /// In the order of deployment.
     pub const ALL: [Self; 5] =
         [Self::Hub, Self::Monitoring, Self::Region, Self::Management, Self::Spoke];
 
-    /// The stack's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hub => "firebreak-hub",
@@ -47,12 +45,12 @@ impl Stack {
         }
     }
 
-    /// The template.
     pub fn template(self) -> &'static Arc<Template> {
         macro_rules! template {
             ($file:literal) => {{
-                static TEMPLATE: LazyLock<Arc<Template>> =
-                    LazyLock::new(|| read($file, include_str!(concat!("../../../", $file))));
+                static TEMPLATE: LazyLock<Arc<Template>> = LazyLock::new(|| {
+                    read_template($file, include_str!(concat!("../../../", $file)))
+                });
                 &TEMPLATE
             }};
         }
@@ -65,7 +63,7 @@ impl Stack {
         }
     }
 
-    /// The parameters that it has no defaults for, and those that differ here.
+    /// The parameters without default values, and those with other values.
     pub fn parameters(self) -> BTreeMap<String, String> {
         let bus = format!("arn:aws:events:{HOME}:{HUB}:event-bus/firebreak");
         let given: &[(&str, &str)] = match self {
@@ -91,11 +89,11 @@ impl Stack {
         given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// Makes the stack in an account and Region, or makes it anew.
+    /// Creates the stack in an account and Region, after deleting a present one.
     ///
     /// # Panics
     ///
-    /// Where the simulation refuses the template: a test deploys each.
+    /// If the simulation rejects the template: a test deploys each.
     #[expect(clippy::panic, reason = "the templates are the repository's own: a test deploys each")]
     pub fn deploy(self, organization: &Organization, account: &str, region: &str) {
         let place = Place { account, region, now: organization.now() };
@@ -109,11 +107,11 @@ impl Stack {
 }
 
 #[expect(clippy::panic, reason = "the templates are the repository's own: a test reads each")]
-fn read(name: &str, text: &str) -> Arc<Template> {
+fn read_template(name: &str, text: &str) -> Arc<Template> {
     Arc::new(Template::read(name, text).unwrap_or_else(|refusal| panic!("{refusal}")))
 }
 
-/// What the hub's account and the management account hold.
+/// Deploys the stacks of the hub's account and the management account.
 pub(super) fn deploy_all(organization: &Organization) {
     Stack::Hub.deploy(organization, HUB, HOME);
     Stack::Monitoring.deploy(organization, HUB, HOME);

@@ -1,5 +1,5 @@
-//! The organization that the demo and the scenario tests play in: accounts,
-//! OUs, and resources worth attacking; `templates` adds what Firebreak needs.
+//! The organization of the demo and the tests: accounts, OUs and resources to attack;
+//! `templates` deploys Firebreak.
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
@@ -19,21 +19,20 @@ use firebreak_engine::Engine;
 use firebreak_policy::{Policy, read_files};
 use firebreak_spoke::actions;
 
-/// The management account: it holds the organization and nothing else.
+/// The management account, which has no resources.
 pub const MANAGEMENT: &str = "100000000001";
-/// The delegated administrator, where the hub runs.
+/// The hub's account, which is the delegated administrator.
 pub const HUB: &str = "100000000002";
 /// The hub's Region, and Security Hub's home Region.
 pub const HOME: &str = "eu-central-1";
 /// The Regions in use.
 pub const REGIONS: [&str; 2] = [HOME, "us-east-1"];
 const HUB_ROLE: &str = "FirebreakHub";
-/// What the spoke roles ask for.
+/// The external id of the spoke roles.
 pub const EXTERNAL_ID: &str = "firebreak-demo";
-/// The organization's id.
 pub const ORGANIZATION: &str = "o-fb01demo01";
 
-/// The OUs, by id and name, in the order in which accounts are dealt to them.
+/// The OUs, by id and name; accounts are spread over them in this order.
 pub const UNITS: [(&str, &str); 4] = [
     ("ou-fb01-sandbox1", "sandbox"),
     ("ou-fb01-prod1111", "production"),
@@ -41,7 +40,7 @@ pub const UNITS: [(&str, &str); 4] = [
     ("ou-fb01-observe1", "observe"),
 ];
 
-/// The policy documents that the demo pushes: the repository's own examples.
+/// The policy documents of the demo: the examples in `policies/`.
 pub const DOCUMENTS: [(&str, &str); 7] = [
     ("policies/root.yaml", include_str!("../../../policies/root.yaml")),
     ("policies/sandbox.yaml", include_str!("../../../policies/sandbox.yaml")),
@@ -55,11 +54,11 @@ pub const DOCUMENTS: [(&str, &str); 7] = [
     ),
 ];
 
-/// The policy of the repository's own example documents.
+/// The policy of these documents.
 ///
 /// # Errors
 ///
-/// `Refused` with every diagnostic where one of them is not valid.
+/// `Refused` with every diagnostic if a document is invalid.
 pub fn example_policy() -> Result<Policy, HubError> {
     let files: Vec<(String, String)> =
         DOCUMENTS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
@@ -69,41 +68,37 @@ pub fn example_policy() -> Result<Policy, HubError> {
     })
 }
 
-/// What an account holds.
+/// A member account and its resources.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// The account.
     pub account: String,
-    /// Its OU's id.
+    /// The id of its OU.
     pub unit: String,
     /// The Region of its resources.
     pub region: String,
-    /// An instance that reaches the internet and is reached from it.
+    /// An instance that can reach the internet and be reached from it.
     pub instance: String,
-    /// The credentials that its role gives the instance.
+    /// The instance's credentials, from its role.
     pub instance_credentials: Credentials,
-    /// A user's name, which a role has as well.
+    /// The name of a user; a role has the same name.
     pub user: String,
-    /// The user's access key.
     pub key: String,
-    /// The role of that name, and a session of it.
+    /// A session of the role of that name.
     pub role_session: Credentials,
     /// A bucket that everyone can read.
     pub bucket: String,
 }
 
-/// An organization with its members.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The simulated organization.
     pub organization: Organization,
     began: Timestamp,
-    /// Its member accounts, the hub's own among them.
+    /// The member accounts, including the hub's.
     pub members: Vec<Member>,
 }
 
 impl World {
-    /// Makes an organization of `accounts` members.
+    /// An organization of `accounts` members.
     pub fn new(accounts: usize, options: Options) -> Self {
         let organization = Organization::new(ORGANIZATION, "r-fb01", MANAGEMENT, options);
         for (id, name) in UNITS {
@@ -114,7 +109,7 @@ impl World {
         let mut members = Vec::new();
         for index in 0..accounts {
             let (unit, name) = unit_of(index);
-            // The hub's account is the first of the security OU.
+            // The hub's account is the first one in the security OU.
             let account = match index {
                 2 => HUB.to_owned(),
                 _ => format!("{:012}", 200_000_000_001 + index),
@@ -164,12 +159,12 @@ impl World {
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::new(EXTERNAL_ID);
         settings.aggregator_region = HOME.parse().ok();
-        // Nobody else shares the simulated accounts' rates.
+        // No other workload shares the rates of the simulated accounts.
         settings.rate_share = 100;
         settings
     }
 
-    /// A responder with the policy pushed.
+    /// An engine, after pushing the policy.
     pub async fn engine(&self, policy: &Policy) -> Result<Engine, HubError> {
         let engine = Engine::new(&self.hub_config().await?, self.settings());
         let documents = policy.to_stored();
@@ -180,7 +175,7 @@ impl World {
         Ok(engine)
     }
 
-    /// Puts a GuardDuty finding into Security Hub, as its integration does.
+    /// Imports a GuardDuty finding into Security Hub, as the integration does.
     pub fn import(&self, finding: &Value) {
         let asff = asff(finding);
         let region = finding["region"].as_str().unwrap_or(HOME).to_owned();
@@ -188,8 +183,8 @@ impl World {
         self.organization.edit(|state| state.security_hub.import_at(&region, asff, Some(now)));
     }
 
-    /// Puts a finding into GuardDuty, or brings it up to date there, as a
-    /// detector does before it sends the event.
+    /// Adds a finding to GuardDuty, or updates it there, as a detector does before it sends
+    /// the event.
     pub fn raise(&self, finding: &Value) {
         let region = finding["region"].as_str().unwrap_or(HOME).to_owned();
         self.organization.edit(|state| {
@@ -198,7 +193,7 @@ impl World {
         });
     }
 
-    /// What Security Hub says of a finding's workflow.
+    /// A finding's workflow status in Security Hub.
     pub fn security_hub_status(&self, finding: &Value) -> Option<String> {
         let arn = finding["arn"].as_str()?.to_owned();
         self.organization.edit(|state| {
@@ -208,7 +203,7 @@ impl World {
     }
 }
 
-/// Deals accounts to the OUs in turn.
+/// Accounts are spread over the OUs in turn.
 fn unit_of(index: usize) -> (&'static str, &'static str) {
     let unit = index % UNITS.len();
     UNITS.get(unit).copied().unwrap_or(UNITS[0])
@@ -220,8 +215,8 @@ fn allow(actions: &Value, resource: &Value) -> Value {
     ]})
 }
 
-/// The role of the people who push policies, approve and undo: it has the
-/// managed policies that stacksets/hub.yaml makes for them.
+/// The role of the people who push policies, approve and undo, with the managed policies
+/// of stacksets/hub.yaml.
 fn add_operators(organization: &Organization) {
     let trust = json!({ "Statement": [{
         "Effect": "Allow", "Principal": { "Service": "sso.amazonaws.com" },
@@ -236,7 +231,7 @@ fn add_operators(organization: &Organization) {
     });
 }
 
-/// The stack that stacksets/spoke.yaml makes of an account, anew.
+/// Deploys stacksets/spoke.yaml in an account, again if it is there.
 pub fn add_spoke_role(organization: &Organization, account: &str) {
     Stack::Spoke.deploy(organization, account, HOME);
 }
@@ -271,7 +266,7 @@ fn add_resources(organization: &Organization, index: usize, unit: &str, account:
         ec2.tags.entry(instance.clone()).or_default().insert("Name".into(), "web".into());
         instance
     });
-    // A user and a role of one name: an error there hits an innocent.
+    // A user and a role of the same name: confusing them would hit the wrong one.
     let user = "deploy".to_owned();
     let key = organization.add_user(account, &user, data.clone());
     organization.add_role(account, "/", &user, services, data);
@@ -298,10 +293,10 @@ fn add_resources(organization: &Organization, index: usize, unit: &str, account:
     }
 }
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
-    /// The instance talks to a command and control server.
+    /// The instance communicates with a command and control server.
     Instance,
     /// The user's access key is used from elsewhere.
     UserKey,
@@ -312,11 +307,10 @@ pub enum Attack {
 }
 
 impl Attack {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Instance, Self::UserKey, Self::RoleSession, Self::Bucket];
 
-    /// A GuardDuty finding of this attack on a member, as GuardDuty's event has
-    /// it; `number` makes its id.
+    /// A GuardDuty finding of this attack on a member, as in the event; `number` determines
+    /// its id.
     pub fn finding(self, member: &Member, number: usize) -> Value {
         let Member { account, region, .. } = member;
         let (kind, severity) = match self {
@@ -408,7 +402,7 @@ pub fn event(finding: &Value) -> Value {
     })
 }
 
-/// A GuardDuty finding as its integration writes it into Security Hub.
+/// A GuardDuty finding as the integration imports it into Security Hub.
 pub fn asff(finding: &Value) -> Value {
     let text = |name: &str| finding[name].as_str().unwrap_or_default();
     let (account, region) = (text("accountId"), text("region"));

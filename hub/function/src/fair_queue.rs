@@ -1,58 +1,55 @@
-//! Fair queue: round-robin by account with a concurrency limit for each account:
-//! groups (accounts) are taken in turn, and none of them may have more than its
-//! share under way, so that the storm of one does not delay the others. Within a
-//! group the order stays. Pure.
+//! Fair queue: groups (accounts) take turns, and each has a concurrency limit, so that
+//! many items of one group do not delay the others. Within a group the order is kept. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
-/// What waits, by group, and how many of each are under way.
 #[derive(Debug)]
-pub struct FairQueue<T> {
-    at_once: usize,
-    of_one_group: usize,
+pub(crate) struct FairQueue<T> {
+    max_parallel: usize,
+    max_per_group: usize,
     waiting: VecDeque<(String, VecDeque<T>)>,
-    under_way: HashMap<String, usize>,
+    in_progress: HashMap<String, usize>,
 }
 
 impl<T> FairQueue<T> {
-    /// At most `at_once` in all and `of_one_group` of each group are under way.
-    pub fn new(at_once: usize, of_one_group: usize) -> Self {
-        let (waiting, under_way) = (VecDeque::new(), HashMap::new());
-        Self { at_once, of_one_group, waiting, under_way }
+    /// At most `max_parallel` in all and `max_per_group` of each group are in progress.
+    pub(crate) fn new(max_parallel: usize, max_per_group: usize) -> Self {
+        let (waiting, in_progress) = (VecDeque::new(), HashMap::new());
+        Self { max_parallel, max_per_group, waiting, in_progress }
     }
 
-    /// Puts an item at the end of its group.
-    pub fn push(&mut self, group: &str, item: T) {
+    /// Adds an item at the end of its group.
+    pub(crate) fn push(&mut self, group: &str, item: T) {
         match self.waiting.iter_mut().find(|(name, _)| name == group) {
             Some((_, items)) => items.push_back(item),
             None => self.waiting.push_back((group.to_owned(), VecDeque::from([item]))),
         }
     }
 
-    /// The next item that may be started, with its group; `None` when nothing
-    /// waits or nothing may be started before something has ended.
-    pub fn start(&mut self) -> Option<(String, T)> {
-        if self.under_way.values().sum::<usize>() >= self.at_once {
+    /// The next item to start, with its group; `None` if nothing waits, or a limit is
+    /// reached.
+    pub(crate) fn start(&mut self) -> Option<(String, T)> {
+        if self.in_progress.values().sum::<usize>() >= self.max_parallel {
             return None;
         }
         let free = |group: &str| {
-            self.under_way.get(group).is_none_or(|under_way| *under_way < self.of_one_group)
+            self.in_progress.get(group).is_none_or(|in_progress| *in_progress < self.max_per_group)
         };
         let index = self.waiting.iter().position(|(group, _)| free(group))?;
         let (group, mut items) = self.waiting.remove(index)?;
         let item = items.pop_front()?;
-        *self.under_way.entry(group.clone()).or_default() += 1;
+        *self.in_progress.entry(group.clone()).or_default() += 1;
         if !items.is_empty() {
-            // Behind all others: they come first now.
+            // The other groups come first now.
             self.waiting.push_back((group.clone(), items));
         }
         Some((group, item))
     }
 
     /// An item of this group has ended.
-    pub fn end(&mut self, group: &str) {
-        if let Some(under_way) = self.under_way.get_mut(group) {
-            *under_way = under_way.saturating_sub(1);
+    pub(crate) fn end(&mut self, group: &str) {
+        if let Some(in_progress) = self.in_progress.get_mut(group) {
+            *in_progress = in_progress.saturating_sub(1);
         }
     }
 }
@@ -76,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn one_group_has_no_more_than_its_share_under_way() {
+    fn a_group_never_exceeds_its_limit() {
         let mut queue = FairQueue::new(6, 4);
         for item in 0..10 {
             queue.push("storm", item);
@@ -92,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_all_together_are_under_way() {
+    fn all_groups_together_never_exceed_the_limit() {
         let mut queue = FairQueue::new(3, 4);
         for item in 0..5_u32 {
             queue.push(&item.to_string(), item);

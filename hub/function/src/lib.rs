@@ -1,9 +1,15 @@
-//! The Lambda function: a batch in, partial failures out; accounts in turn; what
-//! was measured.
+//! The Lambda function: batches with partial failures, the schedule, metrics.
 
 // The futures of the engine are deep, and Send is proved of each of their parts.
 #![recursion_limit = "256"]
 
-pub mod fair_queue;
-pub mod lambda;
+mod batch;
+mod fair_queue;
+mod message;
 pub mod metrics;
+mod schedule;
+mod write_back;
+
+pub use batch::{handle_batch, handle_message};
+pub use message::{Handled, MessageError, ReceivedFinding, Times};
+pub use schedule::{is_schedule, sweep};

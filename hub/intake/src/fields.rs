@@ -1,4 +1,4 @@
-//! Tolerant reading of fields.
+//! Reads fields of JSON and tolerates how real data writes them.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use firebreak_model::resource::{AccountId, ParseError, Region};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// The value at a path of keys. A list on the way stands for its first element.
-pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+/// The value at a path of keys. Of a list on the way, the first element is taken.
+pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     let mut value = value;
     for key in path {
         if let Value::Array(elements) = value {
@@ -18,8 +18,8 @@ pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     (!value.is_null()).then_some(value)
 }
 
-/// A text, or a number as one; empty counts as absent.
-pub(super) fn text(value: &Value, path: &[&str]) -> Option<String> {
+/// A string, or a number as a string; empty counts as absent.
+pub(crate) fn text(value: &Value, path: &[&str]) -> Option<String> {
     let text = match at(value, path)? {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) => number.to_string(),
@@ -28,13 +28,13 @@ pub(super) fn text(value: &Value, path: &[&str]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The first text that there is among several paths.
-pub(super) fn first_text(value: &Value, paths: &[&[&str]]) -> Option<String> {
+/// The first of several paths that has a text.
+pub(crate) fn first_text(value: &Value, paths: &[&[&str]]) -> Option<String> {
     paths.iter().find_map(|path| text(value, path))
 }
 
-/// A number, or a text that is one.
-pub(super) fn number(value: &Value, path: &[&str]) -> Option<f64> {
+/// A number, or a string that is one.
+pub(crate) fn number(value: &Value, path: &[&str]) -> Option<f64> {
     match at(value, path)? {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -43,8 +43,8 @@ pub(super) fn number(value: &Value, path: &[&str]) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-/// A whole number, or a text that is one.
-pub(super) fn count(value: &Value, path: &[&str]) -> Option<u64> {
+/// A whole number, or a string that is one.
+pub(crate) fn count(value: &Value, path: &[&str]) -> Option<u64> {
     match at(value, path)? {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -52,8 +52,8 @@ pub(super) fn count(value: &Value, path: &[&str]) -> Option<u64> {
     }
 }
 
-/// A flag, or a text that is one.
-pub(super) fn flag(value: &Value, path: &[&str]) -> bool {
+/// A boolean, or the string `true`.
+pub(crate) fn flag(value: &Value, path: &[&str]) -> bool {
     match at(value, path) {
         Some(Value::Bool(flag)) => *flag,
         Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
@@ -61,8 +61,8 @@ pub(super) fn flag(value: &Value, path: &[&str]) -> bool {
     }
 }
 
-/// The elements of a list; an object that stands where a list should is one.
-pub(super) fn elements<'a>(value: &'a Value, path: &[&str]) -> Vec<&'a Value> {
+/// The elements of a list; an object in place of a list is its only element.
+pub(crate) fn elements<'a>(value: &'a Value, path: &[&str]) -> Vec<&'a Value> {
     match at(value, path) {
         Some(Value::Array(elements)) => elements.iter().collect(),
         Some(value @ Value::Object(_)) => vec![value],
@@ -70,9 +70,9 @@ pub(super) fn elements<'a>(value: &'a Value, path: &[&str]) -> Vec<&'a Value> {
     }
 }
 
-/// A moment: RFC 3339, the form with a blank that exports use, or an epoch in
+/// A timestamp: RFC 3339, the same with a blank as exports have it, or an epoch in
 /// seconds or milliseconds.
-pub(super) fn moment(value: &Value, path: &[&str]) -> Option<Timestamp> {
+pub(crate) fn moment(value: &Value, path: &[&str]) -> Option<Timestamp> {
     let text = text(value, path)?;
     if let Ok(moment) = text.parse() {
         return Some(moment);
@@ -86,33 +86,34 @@ pub(super) fn moment(value: &Value, path: &[&str]) -> Option<Timestamp> {
     format!("{}Z", text.replacen(' ', "T", 1)).parse().ok()
 }
 
-/// The first Region that has a Region's form, else the first that is written at
-/// all, else the pseudo Region of the global services: none of the latter has
-/// an endpoint, so a finding without a Region can be read but not acted on.
-pub(super) fn region<const N: usize>(candidates: [Option<String>; N]) -> Region {
+/// The first valid Region, else the first text, else the pseudo Region of the global
+/// services. The latter two have no endpoint, so a finding without a Region can be
+/// read but not acted on.
+pub(crate) fn region<const N: usize>(candidates: [Option<String>; N]) -> Region {
     let written: Vec<String> =
         candidates.into_iter().flatten().filter(|text| !text.is_empty()).collect();
-    let real = written.iter().find_map(|text| text.parse().ok());
-    real.or_else(|| written.iter().find_map(|text| Region::as_written(text).ok()))
+    let valid = written.iter().find_map(|text| text.parse().ok());
+    valid
+        .or_else(|| written.iter().find_map(|text| Region::as_written(text).ok()))
         .unwrap_or_else(Region::global)
 }
 
-/// The account of a resource that names one. What is written and is no account
-/// id stays what it is: the resource is not the finding's own account's then.
-pub(super) fn own_account(written: Option<String>, home: &AccountId) -> AccountId {
+/// The account of a resource: the one that it names, else the finding's. An invalid
+/// id is kept, so that the resource is not taken for one in the finding's account.
+pub(crate) fn own_account(written: Option<String>, home: &AccountId) -> AccountId {
     // AWS's own policies and images have no account, or `aws`, in their ARNs.
     let written = written.filter(|text| !matches!(text.as_str(), "" | "aws"));
     written.map_or_else(|| home.clone(), |text| as_written(&text, AccountId::as_written, home))
 }
 
-/// The Region of a resource that names one, like [`own_account`].
-pub(super) fn own_region(written: Option<String>, home: &Region) -> Region {
+/// The Region of a resource, like [`own_account`].
+pub(crate) fn own_region(written: Option<String>, home: &Region) -> Region {
     let global = |text: &str| matches!(text, "" | "global" | "aws-global");
     let written = written.filter(|text| !global(text));
     written.map_or_else(|| home.clone(), |text| as_written(&text, Region::as_written, home))
 }
 
-/// What stands there; what may not stand in an ARN becomes underscores, which
+/// The text as it is; characters that an ARN cannot have become underscores, which
 /// neither an account id nor a Region has.
 fn as_written<T: Clone>(text: &str, read: impl Fn(&str) -> Result<T, ParseError>, home: &T) -> T {
     let word = |char: char| if char.is_ascii_alphanumeric() || char == '-' { char } else { '_' };
@@ -123,7 +124,7 @@ fn as_written<T: Clone>(text: &str, read: impl Fn(&str) -> Result<T, ParseError>
 }
 
 /// Tags: a list of `Key`/`key`/`name` with `Value`/`value`, or a map.
-pub(super) fn tags(value: &Value, path: &[&str]) -> BTreeMap<String, String> {
+pub(crate) fn tags(value: &Value, path: &[&str]) -> BTreeMap<String, String> {
     match at(value, path) {
         Some(Value::Array(list)) => list
             .iter()
@@ -142,7 +143,7 @@ pub(super) fn tags(value: &Value, path: &[&str]) -> BTreeMap<String, String> {
 }
 
 /// The parts of an ARN: partition, service, Region, account, resource.
-pub(super) fn arn(text: &str) -> Option<[&str; 5]> {
+pub(crate) fn arn(text: &str) -> Option<[&str; 5]> {
     let mut parts = text.splitn(6, ':');
     let (Some("arn"), Some(partition), Some(service), Some(region), Some(account), Some(resource)) =
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
@@ -152,9 +153,8 @@ pub(super) fn arn(text: &str) -> Option<[&str; 5]> {
     Some([partition, service, region, account, resource])
 }
 
-/// A function's name from its ARN, without version or alias; a text that is no
-/// ARN is the name.
-pub(super) fn function_name(id: &str) -> String {
+/// A function's name from its ARN, without version or alias, or from its name.
+pub(crate) fn function_name(id: &str) -> String {
     let after = id.split_once(":function:").map_or(id, |(_, after)| after);
     after.split(':').next().unwrap_or(after).to_owned()
 }
@@ -165,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn numbers_texts_and_lists_are_taken_as_they_come() {
+    fn numbers_strings_and_lists_may_replace_each_other() {
         let value = json!({ "a": "7.5", "b": 7, "c": [{ "d": "x" }], "e": null, "f": "true" });
         assert_eq!(number(&value, &["a"]), Some(7.5));
         assert_eq!(text(&value, &["b"]), Some("7".to_owned()));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_read_in_every_spelling() {
+    fn timestamps_are_read_in_every_spelling() {
         let expected: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         for spelling in [
             json!("2026-01-02T03:04:05Z"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_s_account_that_is_none_never_becomes_the_finding_s_own() {
+    fn an_invalid_account_of_a_resource_never_becomes_the_finding_s_own() {
         let home: AccountId = "222222222222".parse().unwrap();
         let read = |text: &str| own_account(Some(text.to_owned()), &home);
         assert_eq!(read("333333333333").as_str(), "333333333333");

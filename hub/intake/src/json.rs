@@ -1,6 +1,6 @@
-//! JSON as intake reads it: a key that stands twice in one object is an error.
-//! Readers differ in which of the two they take, so that what a filter before
-//! us saw and what we would act on could be two different findings.
+//! JSON in which a duplicate key is an error. Parsers differ in which of the two
+//! values they take, so a filter before us could have checked another value than
+//! the one that we act on.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads one JSON value. The error names line and column.
-pub(super) fn read(text: &str) -> Result<Value, serde_json::Error> {
+/// Parses one JSON value. The error names line and column.
+pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str::<Unambiguous>(text).map(|Unambiguous(value)| value)
 }
 
@@ -71,7 +71,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key `{key}` stands twice")));
+                return Err(A::Error::custom(format_args!("the key `{key}` appears twice")));
             }
             let Unambiguous(value) = map.next_value()?;
             object.insert(key, value);
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_what_serde_json_reads() {
+    fn values_are_those_of_serde_json() {
         for text in [
             "null",
             "true",
@@ -96,21 +96,25 @@ mod tests {
             "[1,{\"b\":[]}]",
             "{}",
         ] {
-            assert_eq!(read(text).unwrap(), serde_json::from_str::<Value>(text).unwrap(), "{text}");
+            assert_eq!(
+                parse(text).unwrap(),
+                serde_json::from_str::<Value>(text).unwrap(),
+                "{text}"
+            );
         }
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_named_with_its_place() {
-        let error = read("{\"a\": {\"b\": 1,\n \"b\": 2}}").unwrap_err().to_string();
-        assert!(error.contains("`b` stands twice at line 2"), "{error}");
+    fn a_duplicate_key_is_named_with_its_line() {
+        let error = parse("{\"a\": {\"b\": 1,\n \"b\": 2}}").unwrap_err().to_string();
+        assert!(error.contains("`b` appears twice at line 2"), "{error}");
     }
 
     #[test]
-    fn what_is_nested_without_end_is_an_error_and_no_crash() {
+    fn deep_nesting_is_an_error_and_not_a_crash() {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let text = format!("{}0{}", open.repeat(10_000), close.repeat(10_000));
-            assert!(read(&text).unwrap_err().to_string().contains("recursion limit"));
+            assert!(parse(&text).unwrap_err().to_string().contains("recursion limit"));
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Sets an organization up and surveys it: delegation of GuardDuty and Security
-//! Hub, coverage, the StackSets and their templates. Not part of the function.
+//! Sets up and surveys an organization: delegation of GuardDuty and Security Hub,
+//! coverage, the StackSets and their templates. Not part of the function.
+//!
+//! Only `aws` calls AWS. The other modules are pure and never import it.
 
 pub mod aws;
 pub mod coverage;

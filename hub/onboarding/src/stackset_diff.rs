@@ -1,10 +1,8 @@
-//! What a StackSet should be, what it is, and the changes between the two. Pure:
-//! no calls are made here.
+//! The changes from a StackSet as it is to the desired one. Pure.
 //!
-//! The same template with the same parameters yields no change. What AWS hides
-//! (`NoEcho`) is compared by a digest that stands in the StackSet's description.
-//! Nothing here deletes stacks: a target that is no longer asked for is reported,
-//! and left as it is.
+//! The same template with the same parameters needs no change. Parameters that AWS hides
+//! (`NoEcho`) are compared by a digest in the StackSet's description. No change deletes a
+//! stack: a target that is no longer requested is reported and kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,146 +10,123 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The largest template that a call may bring (CloudFormation user guide,
-/// "Quotas").
+/// The largest template in a request (CloudFormation user guide, "Quotas").
 const TEMPLATE_BYTES: usize = 51_200;
 
-/// The most OUs of one CreateStackInstances (same place).
-const UNITS_AT_ONCE: usize = 50;
+/// The maximum of OUs in one CreateStackInstances (same place).
+const MAX_UNITS: usize = 50;
 
-/// What a StackSet should be.
+/// A StackSet as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Desired {
-    /// Its name.
+pub struct DesiredStackSet {
     pub name: &'static str,
-    /// What it is for.
+    /// For the description.
     pub purpose: &'static str,
-    /// The template's text.
     pub template: String,
-    /// All parameters, those with their defaults too.
+    /// All parameters, including those with default values.
     pub parameters: BTreeMap<String, String>,
-    /// Which of them AWS never shows.
+    /// Parameters that AWS never shows.
     hidden: BTreeSet<String>,
-    /// The OUs and roots that it targets.
+    /// The target OUs and roots.
     pub units: BTreeSet<String>,
-    /// Of their accounts these only; all, with those to come, where there are none.
+    /// Only these accounts; if empty, all present and future ones.
     pub accounts: BTreeSet<String>,
-    /// The Regions of its stacks.
     pub regions: BTreeSet<String>,
 }
 
-/// What a StackSet is.
+/// A StackSet as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of AWS's own")]
 pub struct PresentStackSet {
-    /// Its description.
     pub description: String,
-    /// Its template's text.
     pub template: String,
-    /// Its parameters, hidden ones as asterisks.
+    /// Hidden parameters are asterisks.
     pub parameters: BTreeMap<String, String>,
-    /// Whether it may make IAM roles with names.
+    /// Whether it may create IAM roles with names.
     pub may_name_iam: bool,
     /// Whether accounts that join get a stack.
     pub deploys_automatically: bool,
-    /// Whether accounts that leave keep it.
+    /// Whether accounts that leave keep their stack.
     pub retains: bool,
     /// Whether conflicting operations wait for each other.
     pub queues: bool,
-    /// The OUs and roots that it targets.
+    /// The target OUs and roots.
     pub units: BTreeSet<String>,
-    /// Its stacks.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<StackInstance>,
 }
 
-/// One stack of a StackSet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Instance {
-    /// The account.
+pub struct StackInstance {
     pub account: String,
-    /// The Region.
     pub region: String,
-    /// The target that the account is below.
+    /// The target above the account.
     pub unit: String,
-    /// How it is.
-    pub health: Health,
-    /// Why it is not current.
+    pub health: StackHealth,
+    /// The reason if it is not current.
     pub reason: Option<String>,
 }
 
-/// How a stack is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Health {
-    /// As the StackSet says.
+pub enum StackHealth {
     Current,
-    /// Left out, because its account is suspended.
+    /// Skipped, because its account is suspended.
     Suspended,
-    /// Not as the StackSet says.
+    /// Failed or outdated.
     Behind,
 }
 
-/// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub enum StackSetChange {
-    /// The StackSet is made.
     Create,
-    /// It is brought up to date, with all of its stacks.
+    /// The StackSet and all its stacks are updated.
     Update {
-        /// What differs.
         differs: Vec<String>,
     },
-    /// Stacks are made.
+    /// Stacks are created.
     Instances {
-        /// In the accounts below these.
         units: Vec<String>,
-        /// Of them in these only, if any.
+        /// Only in these accounts, if any.
         accounts: Vec<String>,
-        /// In these Regions.
         regions: Vec<String>,
     },
-    /// Stacks that are behind are tried again.
+    /// Failed or outdated stacks are retried.
     Retry {
-        /// In the accounts below these.
         units: Vec<String>,
-        /// Of them in these.
         accounts: Vec<String>,
-        /// In these Regions.
         regions: Vec<String>,
     },
 }
 
-/// Why a StackSet cannot be what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct RolloutError(String);
+pub struct StackSetError(String);
 
-/// Whether a template has a parameter; not so where it cannot be read, which
-/// [`Desired::new`] checks.
+/// Whether a template has a parameter; `false` for an invalid template, which
+/// [`DesiredStackSet::new`] reports.
 pub fn declares(template: &str, parameter: &str) -> bool {
     let read: Result<Value, _> = serde_saphyr::from_str(template);
     read.is_ok_and(|read| read.pointer(&format!("/Parameters/{parameter}")).is_some())
 }
 
-impl Desired {
-    /// Puts a template, the parameters given for it and its targets together.
+impl DesiredStackSet {
     pub fn new(
         name: &'static str,
         purpose: &'static str,
         template: String,
         given: &BTreeMap<String, String>,
         (units, accounts, regions): (BTreeSet<String>, BTreeSet<String>, BTreeSet<String>),
-    ) -> Result<Self, RolloutError> {
-        let wrong = |why: String| RolloutError(format!("the template of {name}: {why}"));
+    ) -> Result<Self, StackSetError> {
+        let wrong = |why: String| StackSetError(format!("the template of {name}: {why}"));
         if template.len() > TEMPLATE_BYTES {
             return Err(wrong(format!(
-                "has {} bytes, and StackSets take {TEMPLATE_BYTES}\nhelp: render the spoke role for fewer actions: `firebreak stacksets render --actions`",
+                "has {} bytes; the maximum is {TEMPLATE_BYTES}\nhelp: render the spoke role for fewer actions: `firebreak stacksets render --actions`",
                 template.len()
             )));
         }
         let read: Value = serde_saphyr::from_str(&template)
-            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            .map_err(|error| wrong(format!("invalid YAML: {error}")))?;
         let declared = read.get("Parameters").and_then(Value::as_object);
         let (mut parameters, mut hidden) = (BTreeMap::new(), BTreeSet::new());
         for (key, declaration) in declared.into_iter().flatten() {
@@ -162,10 +137,10 @@ impl Desired {
             let value = given.get(key).cloned().or_else(|| text("Default"));
             let missing = || wrong(format!("the parameter `{key}` has no value and no default"));
             let value = value.ok_or_else(missing)?;
-            if let Some(wanted) = unmet(declaration, &value) {
+            if let Some(violation) = self::violation(declaration, &value) {
                 let shown =
                     if hidden.contains(key) { "its value".into() } else { format!("`{value}`") };
-                return Err(wrong(format!("the parameter `{key}`: {shown} is not {wanted}")));
+                return Err(wrong(format!("the parameter `{key}`: {shown} {violation}")));
             }
             parameters.insert(key.clone(), value);
         }
@@ -179,14 +154,13 @@ impl Desired {
         Ok(Self { name, purpose, template, parameters, hidden, units, accounts, regions })
     }
 
-    /// Whether accounts that join a target get a stack. Automatic deployment takes
-    /// no account filter ("Automatic deployments", CloudFormation user guide): what
-    /// is for some accounts only must do without.
+    /// Whether accounts that join a target get a stack. Automatic deployment does not allow
+    /// an account filter (CloudFormation user guide, "Automatic deployments").
     pub fn deploys_automatically(&self) -> bool {
         self.accounts.is_empty()
     }
 
-    /// The description: what it is for, and the digest of what AWS hides.
+    /// The purpose, and the digest of the hidden parameters.
     pub fn description(&self) -> String {
         match self.digest() {
             None => self.purpose.to_owned(),
@@ -212,7 +186,7 @@ impl Desired {
         Some(format!("parameters {digits}"))
     }
 
-    /// What differs in the StackSet itself.
+    /// The differences of the StackSet itself.
     fn differences(&self, observed: &PresentStackSet) -> Vec<String> {
         let mut differs = Vec::new();
         let mut add = |what: &str| differs.push(what.to_owned());
@@ -220,7 +194,7 @@ impl Desired {
             add("the template");
         }
         for (key, value) in &self.parameters {
-            // A parameter that AWS does not return was never given: it has its default.
+            // A parameter that AWS does not return has its default value.
             let is = observed.parameters.get(key);
             if !self.hidden.contains(key) && is.is_some_and(|is| is != value) {
                 add(&format!("the parameter {key}"));
@@ -228,7 +202,7 @@ impl Desired {
         }
         let known = |key: &String| self.parameters.contains_key(key);
         if !observed.parameters.keys().all(known) {
-            add("parameters that the template has no longer");
+            add("parameters that the template no longer has");
         }
         if self.digest().is_some_and(|digest| !observed.description.contains(&digest)) {
             let hidden: Vec<&str> = self.hidden.iter().map(String::as_str).collect();
@@ -249,11 +223,11 @@ impl Desired {
         differs
     }
 
-    /// The changes that are left, in their order.
+    /// The remaining changes, in order.
     pub fn changes(
         &self,
         observed: Option<&PresentStackSet>,
-    ) -> Result<Vec<StackSetChange>, RolloutError> {
+    ) -> Result<Vec<StackSetChange>, StackSetError> {
         let Some(observed) = observed else {
             let units: Vec<String> = self.units.iter().cloned().collect();
             return Ok(std::iter::once(StackSetChange::Create)
@@ -264,10 +238,10 @@ impl Desired {
             observed.instances.iter().map(|it| it.region.as_str()).collect();
         let elsewhere: Vec<&str> =
             is_in.iter().copied().filter(|region| !self.regions.contains(*region)).collect();
-        // One role for an account: in a second Region it would be there already.
+        // An account has one role of this name: a stack in a second Region would fail.
         if self.deploys_automatically() && !elsewhere.is_empty() {
-            return Err(RolloutError(format!(
-                "{} has its stacks in {}, and IAM roles are global\nhelp: say `--region {}`",
+            return Err(StackSetError(format!(
+                "{} already has stacks in {}, and IAM roles are global\nhelp: give `--region {}`",
                 self.name,
                 elsewhere.join(", "),
                 elsewhere.join(", ")
@@ -280,7 +254,7 @@ impl Desired {
             changes.push(StackSetChange::Update { differs });
         }
         let has = |unit: &String, region: &String| {
-            let held = |it: &Instance| it.unit == *unit && it.region == *region;
+            let held = |it: &StackInstance| it.unit == *unit && it.region == *region;
             observed.units.contains(unit)
                 && (self.accounts.is_empty() || observed.instances.iter().any(held))
         };
@@ -291,18 +265,18 @@ impl Desired {
             .cloned()
             .collect();
         changes.extend(self.instances(&missing));
-        // An update tries what is behind again anyway.
-        let behind: Vec<&Instance> = observed
+        // An update retries these stacks anyway.
+        let behind: Vec<&StackInstance> = observed
             .instances
             .iter()
-            .filter(|it| it.health == Health::Behind && !missing.contains(&it.unit))
+            .filter(|it| it.health == StackHealth::Behind && !missing.contains(&it.unit))
             .collect();
         if !updates && !behind.is_empty() {
-            let each = |of: fn(&Instance) -> &String| -> Vec<String> {
+            let each = |of: fn(&StackInstance) -> &String| -> Vec<String> {
                 let set: BTreeSet<&String> = behind.iter().copied().map(of).collect();
                 set.into_iter().cloned().collect()
             };
-            for units in each(|it| &it.unit).chunks(UNITS_AT_ONCE) {
+            for units in each(|it| &it.unit).chunks(MAX_UNITS) {
                 changes.push(StackSetChange::Retry {
                     units: units.to_vec(),
                     accounts: each(|it| &it.account),
@@ -316,7 +290,7 @@ impl Desired {
     fn instances(&self, units: &[String]) -> Vec<StackSetChange> {
         let each = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<String>>();
         units
-            .chunks(UNITS_AT_ONCE)
+            .chunks(MAX_UNITS)
             .map(|units| StackSetChange::Instances {
                 units: units.to_vec(),
                 accounts: each(&self.accounts),
@@ -325,7 +299,7 @@ impl Desired {
             .collect()
     }
 
-    /// Targets that the StackSet has and that are not asked for.
+    /// Targets that the StackSet has but that were not requested.
     pub fn beyond(&self, observed: &PresentStackSet) -> Vec<String> {
         observed.units.difference(&self.units).cloned().collect()
     }
@@ -345,14 +319,14 @@ impl std::fmt::Display for StackSetChange {
             }
             Self::Instances { units, accounts, regions } => write!(
                 f,
-                "make stacks in {} below {}, in {}",
+                "create stacks in {} below {}, in {}",
                 below(accounts),
                 units.join(", "),
                 regions.join(", ")
             ),
             Self::Retry { units, accounts, regions } => write!(
                 f,
-                "try again what is behind: {} below {}, in {}",
+                "retry failed or outdated stacks: {} below {}, in {}",
                 below(accounts),
                 units.join(", "),
                 regions.join(", ")
@@ -361,30 +335,30 @@ impl std::fmt::Display for StackSetChange {
     }
 }
 
-/// The OUs of `units` that are not below another one of them: StackSets deploy to
-/// OUs below a target as well.
+/// The OUs of `units` that are not below another one: StackSets also deploy to the OUs
+/// below a target.
 pub fn outermost(units: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
     let below = |above: &[String]| above.iter().any(|id| units.contains_key(id));
     units.iter().filter(|(_, above)| !below(above)).map(|(id, _)| id.clone()).collect()
 }
 
-/// What a parameter has to be, where this value is not so. A pattern has to match
-/// the whole value; AWS reads it as Java does, and alone checks one that is not
-/// read here (CloudFormation user guide, "Parameters": `AllowedPattern`).
-fn unmet(declaration: &Value, value: &str) -> Option<String> {
-    // Of a list AWS looks at each part.
+/// Why a parameter's value is not allowed. A pattern has to match the whole value
+/// (CloudFormation user guide, "Parameters": `AllowedPattern`). AWS reads it as Java does;
+/// a pattern that cannot be read here is left to AWS.
+fn violation(declaration: &Value, value: &str) -> Option<String> {
+    // AWS checks each element of a list.
     if !matches!(declaration.get("Type").and_then(Value::as_str), Some("String" | "Number")) {
         return None;
     }
     if let Some(allowed) = declaration.get("AllowedValues").and_then(Value::as_array) {
         let allowed: Vec<String> = allowed.iter().map(scalar).collect();
         if !allowed.iter().any(|it| it == value) {
-            return Some(format!("one of {}", allowed.join(", ")));
+            return Some(format!("is not one of {}", allowed.join(", ")));
         }
     }
     let pattern = declaration.get("AllowedPattern").and_then(Value::as_str)?;
     let whole = regex_lite::Regex::new(&format!("^(?:{pattern})$")).ok()?;
-    (!whole.is_match(value)).then(|| format!("as `{pattern}` asks for"))
+    (!whole.is_match(value)).then(|| format!("does not match `{pattern}`"))
 }
 
 fn scalar(value: &Value) -> String {
@@ -405,13 +379,14 @@ mod tests {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn desired(pairs: &[(&str, &str)], units: &[&str]) -> Desired {
+    fn desired(pairs: &[(&str, &str)], units: &[&str]) -> DesiredStackSet {
         let targets = (set(units), set(&[]), set(&["eu-central-1"]));
-        Desired::new("spoke", "the role", TEMPLATE.to_owned(), &given(pairs), targets).unwrap()
+        DesiredStackSet::new("spoke", "the role", TEMPLATE.to_owned(), &given(pairs), targets)
+            .unwrap()
     }
 
     /// What AWS returns for a StackSet that is as desired.
-    fn observed(desired: &Desired) -> PresentStackSet {
+    fn observed(desired: &DesiredStackSet) -> PresentStackSet {
         let mut parameters = desired.parameters.clone();
         parameters.insert("Secret".to_owned(), "****".to_owned());
         PresentStackSet {
@@ -427,8 +402,8 @@ mod tests {
         }
     }
 
-    fn instance(account: &str, health: Health) -> Instance {
-        Instance {
+    fn instance(account: &str, health: StackHealth) -> StackInstance {
+        StackInstance {
             account: account.to_owned(),
             region: "eu-central-1".to_owned(),
             unit: "ou-a".to_owned(),
@@ -438,21 +413,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_should_be_is_left_alone() {
+    fn an_up_to_date_stack_set_needs_no_change() {
         let desired = desired(&[("Secret", "abcd")], &["ou-a"]);
         let mut is = observed(&desired);
-        is.instances = vec![instance("1", Health::Current), instance("2", Health::Suspended)];
+        is.instances =
+            vec![instance("1", StackHealth::Current), instance("2", StackHealth::Suspended)];
         assert_eq!(desired.changes(Some(&is)), Ok(vec![]));
         is.parameters.remove("Size");
         assert_eq!(desired.changes(Some(&is)), Ok(vec![]), "AWS may leave defaults out");
     }
 
     #[test]
-    fn a_value_that_the_template_does_not_allow_is_refused_and_a_hidden_one_not_shown() {
+    fn a_value_that_the_template_does_not_allow_is_rejected_and_a_hidden_one_not_shown() {
         let template = "Parameters:\n  Kind: { Type: String, Default: a, AllowedValues: [a, b] }\n  Secret: { Type: String, NoEcho: true, AllowedPattern: \"^[a-z]{4}$\" }\n";
         let desired = |pairs: &[(&str, &str)]| {
             let targets = (set(&["ou-a"]), set(&[]), set(&["eu-central-1"]));
-            let made = Desired::new("spoke", "", template.to_owned(), &given(pairs), targets);
+            let made =
+                DesiredStackSet::new("spoke", "", template.to_owned(), &given(pairs), targets);
             made.map(|_| ()).map_err(|error| error.to_string())
         };
         assert_eq!(desired(&[("Secret", "abcd"), ("Kind", "b")]), Ok(()));
@@ -462,7 +439,7 @@ mod tests {
         );
         assert_eq!(
             desired(&[("Secret", "abcd\n1")]),
-            Err("the template of spoke: the parameter `Secret`: its value is not as `^[a-z]{4}$` asks for".to_owned())
+            Err("the template of spoke: the parameter `Secret`: its value does not match `^[a-z]{4}$`".to_owned())
         );
     }
 
@@ -481,13 +458,13 @@ mod tests {
         let read: Value =
             serde_saphyr::from_str(include_str!("../../../stacksets/spoke.yaml")).unwrap();
         let id = &read["Parameters"]["ExternalId"];
-        assert!(unmet(id, "short").is_some() && unmet(id, "long-enough").is_none());
+        assert!(violation(id, "short").is_some() && violation(id, "long-enough").is_none());
     }
 
     #[test]
-    fn each_difference_is_told() {
+    fn each_difference_is_reported() {
         let before = desired(&[("Secret", "abcd")], &["ou-a"]);
-        let shown = |desired: &Desired, is: &PresentStackSet| {
+        let shown = |desired: &DesiredStackSet, is: &PresentStackSet| {
             desired.changes(Some(is)).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let is = observed(&before);
@@ -517,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn new_targets_get_stacks_fifty_at_a_time_and_old_ones_keep_theirs() {
+    fn new_targets_get_stacks_fifty_at_a_time_and_old_targets_keep_theirs() {
         let many: Vec<String> = (0..60).map(|n| format!("ou-{n:02}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let desired = desired(&[("Secret", "abcd")], &many);
@@ -538,10 +515,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_is_tried_again_and_who_is_suspended_is_not() {
+    fn failed_stacks_are_retried_except_in_suspended_accounts() {
         let desired = desired(&[("Secret", "abcd")], &["ou-a"]);
         let mut is = observed(&desired);
-        is.instances = vec![instance("1", Health::Behind), instance("2", Health::Suspended)];
+        is.instances =
+            vec![instance("1", StackHealth::Behind), instance("2", StackHealth::Suspended)];
         let changes = desired.changes(Some(&is)).unwrap();
         let expected = StackSetChange::Retry {
             units: vec!["ou-a".to_owned()],
@@ -552,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ou_below_another_target_is_no_target_of_its_own() {
+    fn an_ou_below_another_target_is_not_a_target() {
         let own = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         let units = BTreeMap::from([
             ("ou-a".to_owned(), own(&["r-1"])),
@@ -563,20 +541,22 @@ mod tests {
     }
 
     #[test]
-    fn a_role_is_made_in_one_region_only() {
+    fn a_role_is_created_in_one_region_only() {
         let desired = desired(&[("Secret", "abcd")], &["ou-a"]);
         let mut is = observed(&desired);
-        is.instances =
-            vec![Instance { region: "us-east-1".to_owned(), ..instance("1", Health::Current) }];
+        is.instances = vec![StackInstance {
+            region: "us-east-1".to_owned(),
+            ..instance("1", StackHealth::Current)
+        }];
         let error = desired.changes(Some(&is)).unwrap_err().to_string();
-        assert!(error.contains("help: say `--region us-east-1`"), "{error}");
+        assert!(error.contains("help: give `--region us-east-1`"), "{error}");
     }
 
     #[test]
-    fn a_parameter_that_is_not_there_or_has_no_value_is_refused() {
+    fn an_unknown_parameter_or_one_without_a_value_is_rejected() {
         let new = |pairs: &[(&str, &str)]| {
             let targets = (set(&[]), set(&[]), set(&[]));
-            Desired::new("spoke", "", TEMPLATE.to_owned(), &given(pairs), targets)
+            DesiredStackSet::new("spoke", "", TEMPLATE.to_owned(), &given(pairs), targets)
                 .unwrap_err()
                 .to_string()
         };

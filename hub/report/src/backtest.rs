@@ -1,100 +1,88 @@
-//! A backtest as a page that stands on its own: no script, nothing loaded.
+//! A backtest as a page.
 
 use std::collections::BTreeMap;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde::Serialize;
 
 use firebreak_policy::{Backtest, Changed, Row, Side, Tripped};
 
-/// All that a backtest says.
+use crate::page;
+
+/// A backtest with what it was made from.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    /// What is compared with.
+pub struct BacktestReport {
+    /// The policy before.
     pub compared_with: String,
     /// How many findings were read.
     pub findings: usize,
-    /// How many parts of the input are no finding that could be acted on.
+    /// How many parts of the input were rejected.
     pub rejected: usize,
-    /// The first of their reasons.
+    /// The first reasons for rejections.
     pub rejections: Vec<String>,
-    /// Findings in accounts that have no place: nothing is decided for them.
+    /// Findings by account, for accounts whose OU path is unknown: nothing is decided
+    /// for them.
     pub unplaced: BTreeMap<String, usize>,
-    /// What the two policies would have done.
     #[serde(flatten)]
     pub backtest: Backtest,
 }
 
-/// How many findings whose outcome changes are shown.
-const SHOWN: usize = 1_000;
+/// How many findings with a changed outcome are listed.
+const MAX_LISTED: usize = 1_000;
 
 const STYLE: &str = "
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2330; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde2ea; vertical-align: top }
-.n { text-align: right; font-variant-numeric: tabular-nums } code { font-size: .85em; overflow-wrap: anywhere }
+body { max-width: 70rem } table { width: 100% } td, th { padding: .25rem .6rem; border-bottom: 1px solid #dde2ea }
+.n { text-align: right; font-variant-numeric: tabular-nums }
 .before { fill: #9aa7bb } .after { fill: #2f6fde } text { font: 12px system-ui, sans-serif; fill: #1c2330 }
-.warn { background: #fff4d6; padding: .5rem .8rem; border-left: 4px solid #d99a00 }
 del { color: #a33; text-decoration: none } ins { color: #17742f; text-decoration: none }
 .key::before { content: ''; display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; vertical-align: -.05em; background: var(--c) }
 ";
 
-/// The page of a backtest.
-pub fn page(report: &Report) -> Markup {
-    let Report { compared_with, findings, rejected, unplaced, backtest, .. } = report;
+pub fn page(report: &BacktestReport) -> Markup {
+    let BacktestReport { compared_with, findings, rejected, unplaced, backtest, .. } = report;
     let Backtest { targets, repeats, counts, before, after, changed } = backtest;
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Firebreak backtest" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "What the proposed policy would have done" }
-                p {
-                    (findings) " findings, " (targets) " targets decided, " (repeats)
-                    " repeats; compared with " (compared_with) ". "
-                    strong { (changed.len()) " findings change their outcome." }
-                }
-                @if *rejected > 0 {
-                    p.warn { (rejected) " parts of the input are no findings that could be acted on." }
-                }
-                @if !unplaced.is_empty() {
-                    p.warn { (unplaced.len()) " accounts have no place: nothing is decided for them." }
-                }
-                p { span.key style="--c:#9aa7bb" { "before" } span.key style="--c:#2f6fde" { "after" } }
-                h2 { "Decisions by mode" }
-                (bars(&by(counts, |row| row.mode.clone())))
-                @for (unit, rows) in units(counts) {
-                    h2 { "Decisions in " (unit) }
-                    (bars(&by(&rows, |row| row.mode.clone())))
-                }
-                h2 { "Actions" }
-                (bars(&actions(counts)))
-                h2 { "Hit most" }
-                (side("before", before))
-                (side("after", after))
-                h2 { "Every count" }
-                table {
-                    tr { th { "OU" } th { "mode" } th { "action" } th.n { "before" } th.n { "after" } }
-                    @for Row { unit, mode, action, before, after } in counts {
-                        tr { td { (unit) } td { (mode) } td { (action) } td.n { (before) } td.n { (after) } }
-                    }
-                }
-                h2 { "Findings whose outcome changes" }
-                @if changed.len() > SHOWN {
-                    p { "The first " (SHOWN) " of " (changed.len()) "; --output json has all." }
-                }
-                table {
-                    tr { th { "finding" } th { "target" } th { "before and after" } }
-                    @for change in changed.iter().take(SHOWN) { (changed_row(change)) }
-                }
+    let body = html! {
+        h1 { "What the proposed policy would have done" }
+        p {
+            (findings) " findings, " (targets) " targets decided, " (repeats)
+            " repeats; compared with " (compared_with) ". "
+            strong { (changed.len()) " findings change their outcome." }
+        }
+        @if *rejected > 0 {
+            p.warn { (rejected) " parts of the input were rejected." }
+        }
+        @if !unplaced.is_empty() {
+            p.warn { (unplaced.len()) " accounts have no known OU path and were skipped." }
+        }
+        p { span.key style="--c:#9aa7bb" { "before" } span.key style="--c:#2f6fde" { "after" } }
+        h2 { "Decisions by mode" }
+        (bars(&decisions_by(counts, |row| row.mode.clone())))
+        @for (unit, rows) in units(counts) {
+            h2 { "Decisions in " (unit) }
+            (bars(&decisions_by(&rows, |row| row.mode.clone())))
+        }
+        h2 { "Actions" }
+        (bars(&actions_by_name(counts)))
+        h2 { "Accounts and resources with the most findings" }
+        (side("before", before))
+        (side("after", after))
+        h2 { "All counts" }
+        table {
+            tr { th { "OU" } th { "mode" } th { "action" } th.n { "before" } th.n { "after" } }
+            @for Row { unit, mode, action, before, after } in counts {
+                tr { td { (unit) } td { (mode) } td { (action) } td.n { (before) } td.n { (after) } }
             }
         }
-    }
+        h2 { "Findings whose outcome changes" }
+        @if changed.len() > MAX_LISTED {
+            p { "The first " (MAX_LISTED) " of " (changed.len()) "; --output json has all." }
+        }
+        table {
+            tr { th { "finding" } th { "target" } th { "before and after" } }
+            @for change in changed.iter().take(MAX_LISTED) { (changed_row(change)) }
+        }
+    };
+    page::page("Firebreak backtest", STYLE, &body)
 }
 
 fn changed_row(change: &Changed) -> Markup {
@@ -111,7 +99,7 @@ fn changed_row(change: &Changed) -> Markup {
 fn side(name: &str, side: &Side) -> Markup {
     let Side { responses, held, accounts, resources, tripped } = side;
     html! {
-        h3 { (name) ": " (responses) " responses, " (held) "  more findings on resources already contained" }
+        h3 { (name) ": " (responses) " responses, " (held) " more findings on resources already contained" }
         @for Tripped { budget, times, first } in tripped {
             p.warn {
                 "The budget of " (budget.document) ", " (budget.budget) ", would have been spent "
@@ -133,12 +121,12 @@ fn side(name: &str, side: &Side) -> Markup {
 
 type Counts = BTreeMap<String, [usize; 2]>;
 
-/// Decisions, counted by something.
-fn by(rows: &[Row], name: impl Fn(&Row) -> String) -> Counts {
+/// Decisions, counted by name.
+fn decisions_by(rows: &[Row], name: impl Fn(&Row) -> String) -> Counts {
     sum(rows.iter().filter(|row| row.action.is_empty()).map(|row| (name(row), row)))
 }
 
-fn actions(rows: &[Row]) -> Counts {
+fn actions_by_name(rows: &[Row]) -> Counts {
     let actions = rows.iter().filter(|row| !row.action.is_empty());
     sum(actions.map(|row| (format!("{} ({})", row.action, row.mode), row)))
 }

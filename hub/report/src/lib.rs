@@ -1,3 +1,4 @@
 //! Pages for people: HTML and charts. Pure.
 
 pub mod backtest;
+pub mod page;

@@ -11,7 +11,7 @@ use aws_config::SdkConfig;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::World;
 use firebreak_engine::{Disposition, Engine};
-use firebreak_function::lambda::{self, Handled};
+use firebreak_function::{self as lambda, Handled};
 use firebreak_response::record::{ResponseId, State};
 use firebreak_simulation::Process;
 use firebreak_simulation::sqs::Message;

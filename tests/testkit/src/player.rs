@@ -13,7 +13,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use firebreak_demo::world::{HOME, HUB, World};
 use firebreak_engine::Engine;
-use firebreak_function::lambda::{self, Handled};
+use firebreak_function::{self as lambda, Handled};
 use firebreak_simulation::sqs::{Address, Counts, Message, Order};
 use futures::future::join_all;
 use jiff::SignedDuration;

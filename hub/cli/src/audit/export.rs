@@ -1,4 +1,4 @@
-//! `firebreak audit export`: the record as JSON lines. It never writes over a
+//! `firebreak audit export`: writes the audit log as JSON lines. It never overwrites a
 //! file: an export is evidence.
 
 use std::fs::File;
@@ -7,29 +7,30 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::{Failure, engine};
 use super::{Day, chain, range};
+use crate::Failure;
+use crate::environment::engine;
+use crate::terminal::report;
 use firebreak_audit::export::{ExportScope, FORMAT};
 use firebreak_aws::audit_log::export_table;
 
-/// What to export.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  firebreak audit export --since 7d --out audit.jsonl")]
 pub struct Arguments {
-    /// From this day on (UTC), such as `2026-01-31`, or `7d` for seven days ago.
+    /// First day (UTC), such as `2026-01-31`, or `7d` for seven days ago.
     #[arg(long, value_name = "DAY")]
     since: Day,
-    /// Up to this day; default: today.
+    /// Last day [default: today].
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
-    /// Only this account's record; `organization` selects events not tied to an account.
+    /// Only this account's events; `organization` selects events not tied to an account.
     #[arg(long, value_parser = chain)]
     account: Option<String>,
-    /// Write to this file, which must not exist; default: standard output.
+    /// Write to this file, which must not exist [default: standard output].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { since, until, account, out } = arguments;
     let engine = engine().await?;
@@ -50,7 +51,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let out = BufWriter::new(target);
     let end = export_table(&engine.store, &scope, out).await?;
-    // Whoever keeps this digest apart notices when the file itself is replaced.
-    writeln!(std::io::stderr(), "{} lines, SHA-256 {}", end.lines, end.digest)?;
+    // Kept elsewhere, this digest shows whether the file was replaced.
+    report(&format!("{} lines, SHA-256 {}", end.lines, end.digest));
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! `firebreak audit export | verify`: the record of decisions, carried elsewhere
-//! and looked over.
+//! `firebreak audit export | verify`: exports and verifies the audit log.
 
 mod export;
 mod report;
@@ -12,33 +11,31 @@ use firebreak_model::resource::AccountId;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-use super::responses::duration;
+use super::values::duration;
 use super::{Failure, Output};
 use firebreak_audit::account::Range;
 use firebreak_audit::chain::day_of;
 use firebreak_response::audit_event::ORGANIZATION;
 
-/// What to do with the record of decisions.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write the record as JSON lines, which verify without AWS and are an anchor
-    /// outside of the table.
+    /// Write the audit log as JSON lines. An export is verified without AWS, and `verify
+    /// --against` compares the table with it.
     Export(export::Arguments),
     /// Detect changed, removed, reordered or inserted audit records: exit code 0
     /// if intact, 1 if altered.
     Verify(verify::Arguments),
 }
 
-/// Whose record: an account's, or the organization's own. Of a typing error
-/// nothing would be found wrong.
+/// Parses whose audit log is meant: an account's or the organization's. A mistyped
+/// account would have no records, and so no faults.
 fn chain(text: &str) -> Result<String, String> {
     if text == ORGANIZATION || text.parse::<AccountId>().is_ok_and(|id| id.is_real()) {
         return Ok(text.to_owned());
     }
-    Err(format!("it is neither an account's id of 12 digits nor `{ORGANIZATION}`"))
+    Err(format!("expected an account id of 12 digits or `{ORGANIZATION}`"))
 }
 
-/// Runs the command.
 pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Export(arguments) => export::run(arguments).await,
@@ -46,7 +43,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     }
 }
 
-/// A day, as it is or by how long ago it was.
+/// A date, or how long ago a day was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Day {
     Is(Date),
@@ -59,7 +56,7 @@ impl FromStr for Day {
     fn from_str(text: &str) -> Result<Self, String> {
         let day = text.parse().map(Self::Is);
         day.or_else(|_| duration(text).map(Self::Ago)).map_err(|_| {
-            format!("`{text}` is neither a day such as `2026-01-31` nor a time ago such as `7d`")
+            format!("`{text}` is not a day such as `2026-01-31`, nor a duration such as `7d`")
         })
     }
 }
@@ -71,7 +68,7 @@ impl Day {
             Self::Ago(ago) => now
                 .checked_sub(ago)
                 .map(day_of)
-                .map_err(|error| Failure::Usage(format!("this is too long ago: {error}"))),
+                .map_err(|error| Failure::Usage(format!("too long ago: {error}"))),
         }
     }
 }
@@ -90,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_read_as_dates_or_as_times_ago() {
+    fn a_day_is_a_date_or_a_duration_before_now() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         for (text, day) in
             [("2026-01-31", "2026-01-31"), ("1d", "2026-02-28"), ("13h", "2026-02-28")]

@@ -1,18 +1,19 @@
-//! What `firebreak audit verify` found, as text or JSON.
+//! Writes the result of `firebreak audit verify`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use firebreak_audit::account::Range;
-use firebreak_audit::report::{Looked, Report};
+use firebreak_audit::report::{AuditReport, ChainCount};
 use firebreak_audit::verify::Fault;
 use jiff::civil::Date;
 use serde_json::json;
 
-use super::super::{Failure, Output};
+use crate::terminal::write_json;
+use crate::{Failure, Output};
 
-/// Writes it; `Err` when there is a fault.
-pub(super) fn write(report: &Report, output: Output) -> Result<(), Failure> {
+/// `Err` when there is a fault.
+pub(super) fn write(report: &AuditReport, output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => json(report, &mut out)?,
@@ -21,11 +22,11 @@ pub(super) fn write(report: &Report, output: Output) -> Result<(), Failure> {
     if report.faults.is_empty() { Ok(()) } else { Err(Failure::No) }
 }
 
-fn json(report: &Report, out: &mut impl Write) -> Result<(), std::io::Error> {
+fn json(report: &AuditReport, out: &mut impl Write) -> Result<(), Failure> {
     let chains: Vec<_> = report
         .chains
         .iter()
-        .map(|((account, day), Looked { events, waiting })| {
+        .map(|((account, day), ChainCount { events, waiting })| {
             json!({ "account": account, "day": day, "events": events, "waiting": waiting })
         })
         .collect();
@@ -34,15 +35,15 @@ fn json(report: &Report, out: &mut impl Write) -> Result<(), std::io::Error> {
         "responses": report.responses, "links_before": report.links_before,
         "faults": report.faults,
     });
-    writeln!(out, "{whole:#}")
+    write_json(out, &whole)
 }
 
-fn text(report: &Report, out: &mut impl Write) -> Result<(), std::io::Error> {
-    let mut places: BTreeMap<(&str, Option<Date>), Vec<&Fault>> = BTreeMap::new();
+fn text(report: &AuditReport, out: &mut impl Write) -> Result<(), std::io::Error> {
+    let mut by_chain: BTreeMap<(&str, Option<Date>), Vec<&Fault>> = BTreeMap::new();
     for fault in &report.faults {
-        places.entry((&fault.account, fault.day)).or_default().push(fault);
+        by_chain.entry((&fault.account, fault.day)).or_default().push(fault);
     }
-    for ((account, day), faults) in places {
+    for ((account, day), faults) in by_chain {
         match day {
             Some(day) => {
                 let key = (account.to_owned(), day);
@@ -67,7 +68,7 @@ fn text(report: &Report, out: &mut impl Write) -> Result<(), std::io::Error> {
     )?;
     if report.links_before > 0 {
         let links = report.links_before;
-        writeln!(out, "{links} links lead to days before {since}, which were not looked at")?;
+        writeln!(out, "{links} links lead to days before {since}, which were not verified")?;
     }
     match report.faults.len() {
         0 => writeln!(out, "no fault was found"),

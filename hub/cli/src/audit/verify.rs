@@ -1,69 +1,67 @@
-//! `firebreak audit verify`: what of the record was changed, in the table or in
-//! an export of it. It changes nothing.
+//! `firebreak audit verify`: detects altered audit records, in the table or in an
+//! export. It changes nothing.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::{Failure, Output, inputs, responder_or};
-use super::report;
-use super::{Day, chain, range};
+use super::{Day, chain, range, report};
+use crate::environment::engine_or;
+use crate::{Failure, Output, inputs};
 use firebreak_audit::export::Export;
-use firebreak_audit::report::Report;
-use firebreak_audit::verify::{Fault, Wrong};
+use firebreak_audit::report::AuditReport;
+use firebreak_audit::verify::{Fault, FaultKind};
 use firebreak_aws::audit_log::verify_table;
 
-/// What to verify.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// An export to verify, without AWS; `-` is standard input. Without it: the table.
+    /// An export to verify without AWS; `-` is standard input [default: the table].
     #[arg(value_name = "EXPORT", conflicts_with_all = ["since", "until", "account"])]
     export: Option<PathBuf>,
-    /// From this day on (UTC), such as `2026-01-31`, or `7d` for seven days ago.
-    /// Default: the days of --against, else 30 days ago.
+    /// First day (UTC), such as `2026-01-31`, or `7d` for seven days ago [default: that of
+    /// --against, else 30 days ago].
     #[arg(long, value_name = "DAY")]
     since: Option<Day>,
-    /// Up to this day. Default: the last day of --against, else today.
+    /// Last day [default: that of --against, else today].
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
-    /// Only this account's record; `organization` selects events not tied to an account.
+    /// Only this account's events; `organization` selects events not tied to an account.
     #[arg(long, value_parser = chain)]
     account: Option<String>,
-    /// An earlier export, kept elsewhere: what was rewritten or cut since is found
-    /// even where it is consistent in itself.
+    /// An earlier export: it shows records that were rewritten or removed since, even if the
+    /// chain is consistent again.
     #[arg(long, value_name = "EXPORT")]
     against: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let anchor = arguments.against.as_deref().map(read).transpose()?;
+    let anchor = arguments.against.as_deref().map(read_export).transpose()?;
     let mut report = match &arguments.export {
-        Some(path) => offline(&read(path)?, anchor.as_ref()),
-        None => table(arguments, anchor.as_ref()).await?,
+        Some(path) => verify_export(&read_export(path)?, anchor.as_ref()),
+        None => verify_stored(arguments, anchor.as_ref()).await?,
     };
     if let Some(anchor) = &anchor {
-        // An anchor that does not hold is none.
+        // An altered export proves nothing.
         report.faults.extend(anchor.verify().into_iter().map(|fault| Fault {
-            says: format!("in the export of {}: {}", anchor.scope.at, fault.says),
+            message: format!("in the export of {}: {}", anchor.scope.at, fault.message),
             ..fault
         }));
     }
     report::write(&report, output)
 }
 
-fn read(path: &Path) -> Result<Export, Failure> {
+fn read_export(path: &Path) -> Result<Export, Failure> {
     let wrong = |why: String| Failure::Usage(format!("cannot read `{}`: {why}", path.display()));
     let text = inputs::text(path).map_err(|error| wrong(error.to_string()))?;
-    Export::read(&text).map_err(wrong)
+    Export::parse(&text).map_err(wrong)
 }
 
-fn offline(export: &Export, anchor: Option<&Export>) -> Report {
+fn verify_export(export: &Export, anchor: Option<&Export>) -> AuditReport {
     let range = export.scope.range();
-    let mut report = Report::new(range);
+    let mut report = AuditReport::new(range);
     report.faults = export.verify();
     for record in export.accounts.values() {
-        report.looked_at(record);
+        report.count(record);
         report.faults.extend(anchor.iter().flat_map(|anchor| anchor.against(record, range)));
     }
     if let Some(anchor) = anchor {
@@ -76,12 +74,15 @@ fn offline(export: &Export, anchor: Option<&Export>) -> Report {
 }
 
 fn account_gone(account: &str) -> Fault {
-    let says = format!("the export has account {account}, of which nothing is there");
-    Fault::of(Wrong::Cut, account, says)
+    let message = format!("the earlier export has account {account}, which has no record any more");
+    Fault::of(FaultKind::Cut, account, message)
 }
 
-async fn table(arguments: &Arguments, anchor: Option<&Export>) -> Result<Report, Failure> {
-    let engine = responder_or("name an export to verify").await?;
+async fn verify_stored(
+    arguments: &Arguments,
+    anchor: Option<&Export>,
+) -> Result<AuditReport, Failure> {
+    let engine = engine_or("give an export to verify").await?;
     let now = engine.now();
     let scope = anchor.map(|anchor| &anchor.scope);
     let since = arguments.since.or(scope.map(|scope| Day::Is(scope.since)));

@@ -1,4 +1,4 @@
-//! `firebreak demo`: a simulated organization attacked, contained and restored.
+//! `firebreak demo`: a simulated organization is attacked, contained and restored.
 //! Nothing leaves the process; the code path is the Lambda function's.
 
 mod report;
@@ -12,33 +12,32 @@ use firebreak_simulation::Options;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use self::report::{Report, Shown};
+use self::report::{DemoReport, FindingReport};
 use super::{Failure, Output};
 use firebreak_demo::attacker;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, Member, UNITS, World, event};
 use firebreak_engine::Engine;
-use firebreak_function::lambda;
+use firebreak_function::handle_batch;
 use firebreak_response::record::{Drift, State, Undo, UndoCause};
 
-/// How large the organization is and what happens in it.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Number of member accounts (spread over four OUs).
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=100_000))]
     accounts: u32,
-    /// How many findings.
+    /// Number of findings.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     findings: u32,
     /// Random seed for the order of findings.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How long each simulated AWS call takes.
+    /// Latency of each simulated AWS call, in milliseconds.
     #[arg(long, default_value_t = 2)]
     latency_ms: u64,
 }
 
-/// Runs the demo: 0 when everything is as the policies say and undone exactly.
+/// 0 when every outcome is what the policies require and every undo restores exactly.
 pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let began = tokio::time::Instant::now();
     let accounts = usize::try_from(arguments.accounts).unwrap_or(usize::MAX);
@@ -48,11 +47,11 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let before = snapshots(&world);
     let engine = world.engine(&example_policy()?).await?;
     let total = usize::try_from(arguments.findings).unwrap_or(usize::MAX);
-    let mut report = Report::new(output, accounts, total);
+    let mut report = DemoReport::new(output, accounts, total);
     report.begin()?;
     for (number, index) in order(total, arguments.seed).into_iter().enumerate() {
         let member = world.members.get(index % accounts).ok_or_else(|| unknown(index))?;
-        // With four accounts or more, each attack comes to each OU in turn.
+        // With four accounts or more, each attack hits each OU in turn.
         let attack = Attack::ALL.get(index / UNITS.len() % Attack::ALL.len());
         let attack = *attack.ok_or_else(|| unknown(index))?;
         let shown = play(&world, &engine, member, attack, index, number).await?;
@@ -66,7 +65,7 @@ fn unknown(index: usize) -> Failure {
     Failure::Check(format!("the demo has no member or attack of number {index}"))
 }
 
-/// The findings' order: a permutation that the seed picks.
+/// The order of the findings: a permutation chosen by the seed.
 fn order(total: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..total).collect();
     // SplitMix64 gives each index a key of its own; sorting by it shuffles.
@@ -85,7 +84,7 @@ fn snapshots(world: &World) -> BTreeMap<String, Value> {
     accounts.map(|account| (account.clone(), world.organization.snapshot(account))).collect()
 }
 
-/// One finding: delivered, handled, and what the attacker can do before and after.
+/// Delivers and handles one finding; records what the attacker can do before and after.
 async fn play(
     world: &World,
     engine: &Engine,
@@ -93,7 +92,7 @@ async fn play(
     attack: Attack,
     index: usize,
     number: usize,
-) -> Result<Shown, Failure> {
+) -> Result<FindingReport, Failure> {
     let finding = attack.finding(member, index);
     world.raise(&finding);
     world.import(&finding);
@@ -105,7 +104,7 @@ async fn play(
         "body": event(&finding).to_string(),
     }]}))
     .map_err(|error| Failure::Check(format!("the demo's own batch is unreadable: {error}")))?;
-    let (response, handled) = lambda::handle_batch(engine, batch).await;
+    let (response, handled) = handle_batch(engine, batch).await;
     let (_, handled) = handled
         .into_iter()
         .next()
@@ -114,9 +113,9 @@ async fn play(
     if !response.batch_item_failures.is_empty() && errors.is_empty() {
         return Err(Failure::Check("the handler failed a message without a reason".to_owned()));
     }
-    // A bucket's finding names the bucket alone here: one target each.
+    // The demo's findings have one target each.
     let outcome = handled.outcomes.into_iter().next();
-    Ok(Shown {
+    Ok(FindingReport {
         number,
         unit: member.unit.clone(),
         calls: world.organization.call_count() - calls_before,
@@ -128,13 +127,13 @@ async fn play(
     })
 }
 
-/// Undoes every response that changed something; true when each account is
-/// then as it was before the first finding.
+/// Undoes every response that changed something; true when this restores each account to
+/// its state before the first finding.
 async fn undo_all(
     world: &World,
     engine: &Engine,
     before: &BTreeMap<String, Value>,
-    report: &mut Report,
+    report: &mut DemoReport,
 ) -> Result<bool, Failure> {
     let began: Timestamp = world.began();
     let responses = engine.store.responses(began, engine.now()).await?;

@@ -1,4 +1,4 @@
-//! What the demo shows: live for people, one object for programs.
+//! The demo's output: live as text, or one JSON object.
 
 use std::io::Write;
 use std::time::Duration;
@@ -13,30 +13,25 @@ use firebreak_engine::{Disposition, TargetOutcome};
 use firebreak_policy::Mode;
 use firebreak_response::record::{Response, State, StepState};
 
-/// One finding and what became of it.
+/// One finding and its outcome.
 #[derive(Debug)]
-pub(super) struct Shown {
-    /// The finding's place in the order.
+pub(super) struct FindingReport {
+    /// The finding's position in the order.
     pub(super) number: usize,
-    /// The OU of its account.
     pub(super) unit: String,
-    /// How many AWS calls it took.
     pub(super) calls: usize,
-    /// Security Hub's workflow status afterwards.
     pub(super) security_hub_status: Option<String>,
-    /// What the attacker could do before.
+    /// What the attacker can do before the response.
     pub(super) could: Vec<Ability>,
-    /// What the attacker can do afterwards.
+    /// What the attacker can do after the response.
     pub(super) can: Vec<Ability>,
-    /// What became of it; `None` when it was not handled.
+    /// `None` when the finding was not handled; `errors` has the reason.
     pub(super) outcome: Option<TargetOutcome>,
-    /// Why it was not handled.
     pub(super) errors: Vec<String>,
 }
 
-/// The report as it grows.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct DemoReport {
     output: Output,
     accounts: usize,
     total: usize,
@@ -56,13 +51,12 @@ struct Counts {
     failed: usize,
 }
 
-/// Above so many findings only the summary and what went wrong is written for people.
-const WRITTEN_IN_FULL: usize = 100;
+/// Above this number of findings the text has only the summary and the failures.
+const MAX_WRITTEN_IN_FULL: usize = 100;
 
-impl Report {
-    /// A report of `total` findings in `accounts` accounts.
+impl DemoReport {
     pub(super) fn new(output: Output, accounts: usize, total: usize) -> Self {
-        let bar = output == Output::Json || total > WRITTEN_IN_FULL;
+        let bar = output == Output::Json || total > MAX_WRITTEN_IN_FULL;
         let progress = bar.then(|| {
             let bar = ProgressBar::new(total as u64);
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} findings, {eta} left");
@@ -81,10 +75,9 @@ impl Report {
     }
 
     fn in_full(&self) -> bool {
-        self.output == Output::Text && self.total <= WRITTEN_IN_FULL
+        self.output == Output::Text && self.total <= MAX_WRITTEN_IN_FULL
     }
 
-    /// Writes what is about to happen.
     pub(super) fn begin(&self) -> Result<(), Failure> {
         if self.output == Output::Text {
             let names: Vec<&str> = UNITS.iter().map(|(_, name)| *name).collect();
@@ -98,9 +91,9 @@ impl Report {
         Ok(())
     }
 
-    /// Takes one finding in and shows it.
-    pub(super) fn finding(&mut self, shown: &Shown) -> Result<(), Failure> {
-        let word = word(shown);
+    /// Counts one finding and writes it.
+    pub(super) fn finding(&mut self, shown: &FindingReport) -> Result<(), Failure> {
+        let word = outcome_word(shown);
         match word.as_str() {
             "contained" | "existing-response" => self.counts.contained += 1,
             "awaiting-approval" => self.counts.awaiting_approval += 1,
@@ -109,7 +102,7 @@ impl Report {
             _ => self.counts.failed += 1,
         }
         self.calls += shown.calls;
-        if let Some(wrong) = wrong(shown, &word) {
+        if let Some(wrong) = unexpected(shown, &word) {
             self.wrong.push(wrong);
         }
         if let Some(bar) = &self.progress {
@@ -124,7 +117,6 @@ impl Report {
         Ok(())
     }
 
-    /// Shows what was undone.
     pub(super) fn undone(
         &mut self,
         undone: usize,
@@ -133,21 +125,23 @@ impl Report {
     ) -> Result<(), Failure> {
         self.wrong.extend(failed.iter().map(|why| format!("an undo failed: {why}")));
         self.wrong.extend(
-            differing.iter().map(|account| format!("account {account} is not as it was before")),
+            differing
+                .iter()
+                .map(|account| format!("account {account} differs from its state before")),
         );
         if self.output == Output::Text {
             let accounts = self.accounts;
             let exact = if differing.is_empty() && failed.is_empty() {
-                format!("all {accounts} accounts are exactly as they were before")
+                format!("all {accounts} accounts are exactly as before")
             } else {
-                format!("{} of {accounts} accounts are NOT as they were before", differing.len())
+                format!("{} of {accounts} accounts are NOT as before", differing.len())
             };
             writeln!(std::io::stdout(), "Undone: {undone} responses; {exact}.\n")?;
         }
         Ok(())
     }
 
-    /// Writes the summary; an error when anything was not as the policies say.
+    /// Writes the summary; an error when an outcome was not what the policies require.
     pub(super) fn end(self, undo_exact: bool, took: Duration) -> Result<(), Failure> {
         if let Some(bar) = &self.progress {
             bar.finish_and_clear();
@@ -175,18 +169,21 @@ impl Report {
         if self.wrong.is_empty() && undo_exact {
             Ok(())
         } else {
-            Err(Failure::Check(format!("not as the policies say:\n{}", self.wrong.join("\n"))))
+            Err(Failure::Check(format!(
+                "not what the policies require:\n{}",
+                self.wrong.join("\n")
+            )))
         }
     }
 }
 
-/// What became of a finding, in a word.
-fn word(shown: &Shown) -> String {
+/// The outcome of a finding, in one word.
+fn outcome_word(shown: &FindingReport) -> String {
     match &shown.outcome {
         None => "failed".to_owned(),
         Some(outcome) => match (outcome.disposition, &outcome.response) {
             (Disposition::Responded, Some(response)) => response.state.name().to_owned(),
-            (Disposition::ExistingResponse, _) => held_as(outcome).to_owned(),
+            (Disposition::ExistingResponse, _) => existing_response_word(outcome).to_owned(),
             (Disposition::Repeat, _) => "repeat".to_owned(),
             (Disposition::Suppressed, _) => "suppressed".to_owned(),
             (Disposition::NotCovered, _) => "not-covered".to_owned(),
@@ -198,8 +195,8 @@ fn word(shown: &Shown) -> String {
     }
 }
 
-/// What the response says that answers another finding of the target already.
-fn held_as(outcome: &TargetOutcome) -> &'static str {
+/// The outcome of a finding on a target that has a response already.
+fn existing_response_word(outcome: &TargetOutcome) -> &'static str {
     match &outcome.decision {
         Some(decision) if decision.is_refused() => State::Refused.name(),
         Some(decision) => match decision.mode {
@@ -211,8 +208,8 @@ fn held_as(outcome: &TargetOutcome) -> &'static str {
     }
 }
 
-/// What is not as the policies say, if anything.
-fn wrong(shown: &Shown, word: &str) -> Option<String> {
+/// Why an outcome is not what the policies require.
+fn unexpected(shown: &FindingReport, word: &str) -> Option<String> {
     let expected: &[&str] = match shown.unit.as_str() {
         "ou-fb01-sandbox1" => &["contained", "existing-response"],
         "ou-fb01-prod1111" => &["awaiting-approval"],
@@ -228,12 +225,12 @@ fn wrong(shown: &Shown, word: &str) -> Option<String> {
         let expected = expected.join(" or ");
         return Some(format!("finding {number}: {word} instead of {expected}: {why}"));
     }
-    let must_not = matches!(word, "contained" | "existing-response");
-    if must_not && let Some(still) = shown.can.iter().find(|ability| ability.works) {
-        return Some(format!("finding {number}: contained, and yet {}", still.what));
+    let is_contained = matches!(word, "contained" | "existing-response");
+    if is_contained && let Some(still) = shown.can.iter().find(|ability| ability.works) {
+        return Some(format!("finding {number}: contained, but {}", still.what));
     }
-    if !must_not && shown.can != shown.could {
-        return Some(format!("finding {number}: {word}, and yet something was changed"));
+    if !is_contained && shown.can != shown.could {
+        return Some(format!("finding {number}: {word}, but something was changed"));
     }
     None
 }
@@ -245,12 +242,12 @@ fn steps(response: &Response) -> Vec<Value> {
         .collect()
 }
 
-fn milliseconds(shown: &Shown) -> Option<f64> {
+fn milliseconds(shown: &FindingReport) -> Option<f64> {
     let contained = shown.outcome.as_ref()?.contained_after?;
     Some((contained.as_secs_f64() * 10_000.0).round() / 10.0)
 }
 
-fn describe(shown: &Shown, word: &str) -> Value {
+fn describe(shown: &FindingReport, word: &str) -> Value {
     let Some(outcome) = &shown.outcome else {
         return json!({ "outcome": word, "errors": shown.errors, "calls": shown.calls });
     };
@@ -273,7 +270,7 @@ fn describe(shown: &Shown, word: &str) -> Value {
     })
 }
 
-fn write_finding(shown: &Shown, word: &str, total: usize) -> Result<(), Failure> {
+fn write_finding(shown: &FindingReport, word: &str, total: usize) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let number = shown.number + 1;
     let Some(outcome) = &shown.outcome else {
@@ -303,7 +300,7 @@ fn write_finding(shown: &Shown, word: &str, total: usize) -> Result<(), Failure>
     let status = shown.security_hub_status.as_deref().unwrap_or("unknown");
     writeln!(
         out,
-        "   {word}{took}, {} calls, Security Hub says {status}: {}",
+        "   {word}{took}, {} calls, Security Hub status {status}: {}",
         shown.calls, outcome.reason
     )?;
     if shown.can != shown.could {

@@ -1,69 +1,67 @@
-//! `firebreak org coverage`: every account in every Region, and what is missing
-//! for a finding there to be answered. Reads only.
+//! `firebreak org coverage`: surveys every account and Region for what a response to a
+//! finding there needs. Reads only.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
 use firebreak_model::resource::AccountId;
-use firebreak_spoke::actions::{self, RegisteredAction};
 
-use super::{OrgScope, keep, progress};
-use crate::{Failure, Output, environment};
-use firebreak_aws::settings::Settings;
+use super::{OrgScope, keep};
+use crate::environment::settings;
+use crate::terminal::{report, table};
+use crate::values::actions_named;
+use crate::{Failure, Output};
 use firebreak_onboarding::aws::coverage::{SurveyError, Surveyor};
 use firebreak_onboarding::coverage::{
-    self, AccountRow, AccountStatus, CoverageStatus, Matrix, SecurityHub, Survey, SurveyContext,
+    self, AccountRow, AccountStatus, CoverageStatus, Matrix, SecurityHubUse, Survey, SurveyContext,
 };
 use firebreak_onboarding::stacksets::{self, SPOKE};
 
-/// How the matrix is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A summary and a table of what is missing.
+    // A summary and a table of what is missing.
     Text,
-    /// All of it, for programs.
     Json,
-    /// A line for each account and Region.
+    // A line for each account and Region.
     Csv,
 }
 
-/// What to survey, and how to print it.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     scope: OrgScope,
-    /// How it is written on standard output. Default: as --output says.
+    /// Format on standard output: `csv` has a line for each account and Region [default: as
+    /// --output].
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Write a heat map into this file besides: a page that needs no other.
+    /// Also write an HTML page with a heat map.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Keep what is read in this file, and go on from it where a run before was interrupted or
-    /// could not read everything. It is removed once everything was read.
+    /// Keep the survey in this file, and resume from it after an interruption or a failed
+    /// call. The file is removed when the survey is complete.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
-    /// Leave this account out on purpose; can be given several times.
+    /// Leave out this account on purpose; may be repeated.
     #[arg(long, value_name = "ACCOUNT")]
     except: Vec<AccountId>,
-    /// The actions that stacksets/spoke.yaml was rendered for, where it was rendered for some.
+    /// The actions that the spoke role was rendered for, if not all; separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "ACTION")]
     actions: Vec<String>,
-    /// Security Hub is not used: neither its members nor its rules count.
+    /// Security Hub is not used: ignore its members and its forwarding rules.
     #[arg(long)]
     without_security_hub: bool,
-    /// How many days back the last finding of an account is looked for.
+    /// How many days back to search for the last finding of each account.
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(..=365))]
     days: u16,
-    /// Show accounts without gaps in the table too.
+    /// Also list accounts without gaps.
     #[arg(long)]
     all: bool,
 }
 
-/// How many accounts the table shows.
-const SHOWN: usize = 200;
+/// How many accounts the table lists.
+const MAX_LISTED: usize = 200;
 
 impl Arguments {
     fn format(&self, output: Output) -> Format {
@@ -73,21 +71,9 @@ impl Arguments {
         })
     }
 
-    /// What the tag of a current spoke role says.
+    /// The digest in the tag of an up-to-date spoke role.
     fn digest(&self) -> Result<String, Failure> {
-        let entries: Vec<&RegisteredAction> = if self.actions.is_empty() {
-            actions::all().iter().collect()
-        } else {
-            let find = |name: &String| {
-                actions::find(name).ok_or_else(|| {
-                    Failure::Usage(format!(
-                        "there is no action `{name}`\nhelp: firebreak actions list names them"
-                    ))
-                })
-            };
-            self.actions.iter().map(find).collect::<Result<_, _>>()?
-        };
-        let rendered = stacksets::render(SPOKE, &entries);
+        let rendered = stacksets::render(SPOKE, &actions_named(&self.actions)?);
         Ok(rendered.map_err(|error| Failure::Usage(error.to_string()))?.digest)
     }
 }
@@ -101,28 +87,30 @@ impl From<SurveyError> for Failure {
     }
 }
 
-/// Surveys and prints: `No` where something is missing or could not be read.
+/// `No` when something is missing or could not be read.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let settings =
-        Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
+    let settings = settings()?;
     let digest = arguments.digest()?;
     let setup = arguments.scope.begin().await?;
     let surveyor = Surveyor::new(setup, settings)?;
-    let security_hub =
-        if arguments.without_security_hub { SecurityHub::Unused } else { SecurityHub::Wanted };
+    let security_hub = if arguments.without_security_hub {
+        SecurityHubUse::Unused
+    } else {
+        SecurityHubUse::Wanted
+    };
     let question = surveyor.question(digest, security_hub);
     let except: BTreeSet<AccountId> = arguments.except.iter().cloned().collect();
     let file = arguments.resume.as_deref();
-    let mut survey = match file.map(|file| keep::load(file, &question, surveyor.now())) {
+    let mut survey = match file.map(|file| keep::load_survey(file, &question, surveyor.now())) {
         Some(kept) => kept?,
         None => None,
     }
     .unwrap_or_else(|| Survey::new(question, surveyor.now()));
     let mut keep = |survey: &Survey| match file {
-        Some(file) => keep::save(file, survey),
+        Some(file) => keep::save_survey(file, survey),
         None => Ok(()),
     };
-    surveyor.read(&mut survey, &except, &progress, &mut keep).await?;
+    surveyor.read(&mut survey, &except, &report, &mut keep).await?;
     let policy = surveyor.policy().await.map_err(|error| error.to_string());
     let context = SurveyContext {
         policy: policy.as_deref().map_err(String::as_str),
@@ -130,7 +118,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         except,
         skipped: surveyor.skipped().clone(),
     };
-    progress(&format!("policy: deciding for {} account(s)", survey.accounts.len()));
+    report(&format!("policy: deciding for {} account(s)", survey.accounts.len()));
     let matrix = coverage::matrix(&survey, &context);
     if let Some(html) = &arguments.html {
         keep::replace(html, coverage::page(&matrix).into_string().as_bytes())?;
@@ -142,14 +130,17 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
             let value = serde_json::to_string_pretty(&matrix).map_err(std::io::Error::from)?;
             writeln!(out, "{value}")?;
         }
-        Format::Csv => out.write_all(coverage::csv(&matrix).as_bytes())?,
+        Format::Csv => {
+            let csv = coverage::csv(&matrix).map_err(std::io::Error::other)?;
+            out.write_all(&csv)?;
+        }
     }
     if let Some(file) = file {
         if survey.is_read() {
             keep::forget(file)?;
         } else {
             let file = file.display();
-            progress(&format!("not everything was read: `--resume {file}` asks for the rest"));
+            report(&format!("not everything could be read: `--resume {file}` reads the rest"));
         }
     }
     if matrix.complete { Ok(()) } else { Err(Failure::No) }
@@ -178,26 +169,26 @@ fn text(out: &mut impl Write, matrix: &Matrix, arguments: &Arguments) -> Result<
         }
     }
     for problem in problems {
-        writeln!(out, "wrong: {problem}")?;
+        writeln!(out, "problem: {problem}")?;
     }
     for note in notes {
         writeln!(out, "{note}")?;
     }
-    let mut table = new_table(&["Region", "GuardDuty", "Security Hub", "forwarding"]);
+    let mut by_region = table(["Region", "GuardDuty", "Security Hub", "forwarding"]);
     for row in regions {
-        table.add_row([
+        by_region.add_row([
             row.region.to_string(),
             row.guardduty.to_string(),
             row.security_hub.to_string(),
             row.forwarding.detail.clone(),
         ]);
     }
-    writeln!(out, "{table}")?;
+    writeln!(out, "{by_region}")?;
     for (region, why) in skipped {
         writeln!(out, "{region} skipped: {why}")?;
     }
     if !summary.modes.is_empty() {
-        let mut table = new_table(&["findings", "what policy does (accounts)"]);
+        let mut table = table(["findings", "what policy does (accounts)"]);
         for (family, spans) in &summary.modes {
             let spans: Vec<String> =
                 spans.iter().map(|(span, count)| format!("{span} ({count})")).collect();
@@ -207,18 +198,18 @@ fn text(out: &mut impl Write, matrix: &Matrix, arguments: &Arguments) -> Result<
     }
     let shown: Vec<&AccountRow> = accounts
         .iter()
-        .filter(|row| arguments.all || row.standing != AccountStatus::Covered)
+        .filter(|row| arguments.all || row.status != AccountStatus::Covered)
         .collect();
     if !shown.is_empty() {
         let mut table =
-            new_table(&["account", "name", "state", "last finding", "modes", "what is missing"]);
-        for row in shown.iter().take(SHOWN) {
+            table(["account", "name", "state", "last finding", "modes", "what is missing"]);
+        for row in shown.iter().take(MAX_LISTED) {
             table.add_row(account(row));
         }
         writeln!(out, "{table}")?;
     }
-    if shown.len() > SHOWN {
-        writeln!(out, "{} more: --format csv or --html has all", shown.len() - SHOWN)?;
+    if shown.len() > MAX_LISTED {
+        writeln!(out, "{} more: see --format csv or --html", shown.len() - MAX_LISTED)?;
     }
     if matrix.complete {
         writeln!(out, "nothing is missing")?;
@@ -227,12 +218,12 @@ fn text(out: &mut impl Write, matrix: &Matrix, arguments: &Arguments) -> Result<
 }
 
 fn account(row: &AccountRow) -> [String; 6] {
-    let missing = match row.standing {
+    let missing = match row.status {
         AccountStatus::Covered => String::new(),
         AccountStatus::Gaps => row.gaps.join("\n"),
         AccountStatus::Inactive | AccountStatus::Excepted => row.spoke.detail.clone(),
     };
-    let modes: Vec<String> = match row.policy.verdict {
+    let modes: Vec<String> = match row.policy.status {
         CoverageStatus::Covered => {
             row.modes.iter().map(|(family, span)| format!("{family} {span}")).collect()
         }
@@ -246,13 +237,4 @@ fn account(row: &AccountRow) -> [String; 6] {
         modes.join(", "),
         missing,
     ]
-}
-
-fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header.iter().copied());
-    table
 }

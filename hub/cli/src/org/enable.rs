@@ -1,5 +1,4 @@
-//! `firebreak org enable`: what would change, a yes, the changes, what became of
-//! each.
+//! `firebreak org enable`: shows the changes, asks, makes them and shows each outcome.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -7,22 +6,20 @@ use std::io::Write;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::{OrgScope, heading, outcome, plan_json, progress, refused};
-use crate::responses::confirm;
+use super::{OrgScope, heading, outcome, plan_json, refused};
+use crate::terminal::{confirm, report, table, write_json};
 use crate::{Failure, Output};
 use firebreak_onboarding::setup::{
-    self, DesiredSetup, Plan, PlanStatus, Protection, SetupSnapshot, StepOutcome,
+    self, DesiredSetup, PlanStatus, Protection, SetupPlan, SetupSnapshot, StepOutcome,
 };
 
-/// What to turn on.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     scope: OrgScope,
-    /// Only this feature of GuardDuty; can be given several times. Default: all of them.
+    /// Only this feature of GuardDuty; may be repeated [default: all].
     #[arg(
         long = "feature",
         value_name = "FEATURE",
@@ -32,13 +29,13 @@ pub struct Arguments {
     /// Only show what would change.
     #[arg(long)]
     plan: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }
 
 impl Arguments {
-    /// An additional configuration is nothing without its feature.
+    /// An additional configuration needs its feature.
     fn wanted(&self) -> DesiredSetup {
         let features = self.features.iter();
         let whole = features.clone().map(|it| Protection::feature(&it.feature));
@@ -47,11 +44,10 @@ impl Arguments {
     }
 }
 
-/// Enables, or shows what that would change.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let setup = arguments.scope.begin().await?;
     let wanted = arguments.wanted();
-    let observed = setup.read_state(&progress).await?;
+    let observed = setup.read_state(&report).await?;
     let plan = setup::plan(&observed, &wanted).map_err(|why| refused(&why))?;
     let count = plan.changes().count();
     if arguments.plan || count == 0 {
@@ -63,7 +59,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         write(&mut std::io::stderr().lock(), &observed, &plan, Output::Text)?;
         confirm(&format!("{count} change(s) to the organization. Continue?"))?;
     }
-    let done = setup.execute(&observed, &wanted, plan, &progress).await;
+    let done = setup.execute(&observed, &wanted, plan, &report).await;
     let mut out = std::io::stdout().lock();
     write(&mut out, &observed, &done, output)?;
     if output == Output::Text && setup.manages() && !setup.administers() {
@@ -79,7 +75,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
 fn write(
     out: &mut impl Write,
     observed: &SetupSnapshot,
-    plan: &Plan,
+    plan: &SetupPlan,
     output: Output,
 ) -> Result<(), Failure> {
     match output {
@@ -91,20 +87,20 @@ fn write(
                 object.insert("home".to_owned(), json!(observed.home));
                 object.insert("failed".to_owned(), json!(plan.failed()));
             }
-            writeln!(out, "{value:#}")?;
+            write_json(out, &value)?;
         }
         Output::Text => write_text(out, observed, plan)?,
     }
     Ok(())
 }
 
-fn write_text(out: &mut impl Write, observed: &SetupSnapshot, plan: &Plan) -> Result<(), Failure> {
+fn write_text(
+    out: &mut impl Write,
+    observed: &SetupSnapshot,
+    plan: &SetupPlan,
+) -> Result<(), Failure> {
     writeln!(out, "{}", heading(observed))?;
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["Region", "account", "service", "change", "outcome"]);
+    let mut table = table(["Region", "account", "service", "change", "outcome"]);
     let (mut done, mut failed) = (0_usize, 0_usize);
     for work in &plan.works {
         let row = |change: String, outcome: String| {
@@ -112,14 +108,14 @@ fn write_text(out: &mut impl Write, observed: &SetupSnapshot, plan: &Plan) -> Re
             let region = if work.region.is_global() { "all".to_owned() } else { region };
             [region, part, work.service.to_string(), change, outcome]
         };
-        match &work.standing {
+        match &work.status {
             PlanStatus::Known => {}
             PlanStatus::Absent(why) => {
                 table.add_row(row(String::new(), format!("skipped: {why}")));
             }
             PlanStatus::Unread(why) => {
                 failed += 1;
-                table.add_row(row(String::new(), format!("could not be read: {why}")));
+                table.add_row(row(String::new(), format!("cannot be read: {why}")));
             }
         }
         for step in &work.steps {
@@ -146,7 +142,7 @@ fn write_text(out: &mut impl Write, observed: &SetupSnapshot, plan: &Plan) -> Re
     }
     let count = plan.changes().count();
     match (count, done + failed) {
-        (0, 0) => writeln!(out, "nothing to change: all is as it should be")?,
+        (0, 0) => writeln!(out, "nothing to change: everything is set up")?,
         (0, _) => writeln!(out, "nothing to change where it could be read; {failed} failure(s)")?,
         (_, 0) => writeln!(out, "{count} change(s) would be made")?,
         (_, _) => writeln!(out, "{done} of {count} change(s) made, {failed} failure(s)")?,

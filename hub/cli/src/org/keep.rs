@@ -1,5 +1,5 @@
-//! Keeps a survey in a file between runs. Whoever reads the file sees a whole
-//! survey, an older or a newer one, never a part of one.
+//! Keeps a survey in a file between runs. The file always holds a complete survey, the
+//! older or the newer one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,9 +10,8 @@ use jiff::Timestamp;
 use crate::Failure;
 use firebreak_onboarding::coverage::{Question, Survey};
 
-/// The survey in a file, made ready to be gone on with; `None` where there is no
-/// such file.
-pub(super) fn load(
+/// Loads a survey, ready to be continued; `None` if there is no such file.
+pub(super) fn load_survey(
     file: &Path,
     question: &Question,
     now: Timestamp,
@@ -28,35 +27,33 @@ pub(super) fn load(
 
 fn cannot(file: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::Usage(format!(
-        "cannot go on from `{}`: {why}\nhelp: remove the file to begin anew",
+        "cannot resume from `{}`: {why}\nhelp: remove the file to start again",
         file.display()
     ))
 }
 
-/// Keeps a survey.
-pub(super) fn save(file: &Path, survey: &Survey) -> io::Result<()> {
+pub(super) fn save_survey(file: &Path, survey: &Survey) -> io::Result<()> {
     let text = serde_json::to_vec(survey)?;
     replace(file, &text)
 }
 
-/// Writes a file beside the old one and then puts it in its place.
+/// Replaces a file in one step: writes another and renames it.
 pub(super) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
-    let beside: PathBuf = file.with_file_name(name);
-    let written = File::create(&beside).and_then(|mut new| {
+    let new_file: PathBuf = file.with_file_name(name);
+    let written = File::create(&new_file).and_then(|mut new| {
         new.write_all(text)?;
         new.sync_all()
     });
-    let done = written.and_then(|()| fs::rename(&beside, file));
+    let done = written.and_then(|()| fs::rename(&new_file, file));
     if done.is_err() {
-        // The temporary file is of no use; why it failed is reported.
-        drop(fs::remove_file(&beside));
+        // The error that matters is the one of writing.
+        drop(fs::remove_file(&new_file));
     }
     done
 }
 
-/// Removes what was kept.
 pub(super) fn forget(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -67,7 +64,7 @@ pub(super) fn forget(file: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firebreak_onboarding::coverage::SecurityHub;
+    use firebreak_onboarding::coverage::SecurityHubUse;
 
     fn question() -> Question {
         Question {
@@ -77,24 +74,24 @@ mod tests {
             regions: vec!["eu-central-1".parse().unwrap()],
             spoke_role: "FirebreakSpoke".to_owned(),
             digest: "0123456789abcdef".to_owned(),
-            security_hub: SecurityHub::Wanted,
+            security_hub: SecurityHubUse::Wanted,
         }
     }
 
     #[test]
-    fn what_is_kept_comes_back_for_the_same_question_within_a_day() {
+    fn a_survey_is_resumed_for_the_same_question_within_a_day() {
         let folder = std::env::temp_dir().join(format!("firebreak-keep-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("survey.json");
         let now = Timestamp::UNIX_EPOCH;
-        assert!(load(&file, &question(), now).unwrap().is_none());
+        assert!(load_survey(&file, &question(), now).unwrap().is_none());
         let survey = Survey::new(question(), now);
-        save(&file, &survey).unwrap();
-        save(&file, &survey).unwrap();
+        save_survey(&file, &survey).unwrap();
+        save_survey(&file, &survey).unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");
-        assert_eq!(load(&file, &question(), now).unwrap(), Some(survey));
+        assert_eq!(load_survey(&file, &question(), now).unwrap(), Some(survey));
         let refused = |question: &Question, now| {
-            let error = load(&file, question, now).unwrap_err().to_string();
+            let error = load_survey(&file, question, now).unwrap_err().to_string();
             assert!(error.contains("help: remove the file"), "{error}");
             error
         };

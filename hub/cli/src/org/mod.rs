@@ -1,16 +1,15 @@
-//! `firebreak org enable | status | coverage | threat-list`: setting GuardDuty, Security Hub
-//! and StackSets up for a whole organization, with credentials of the management
-//! account or of the administrator, never of a member.
-
-use std::io::Write;
+//! `firebreak org enable | status | coverage | threat-list`: sets up GuardDuty, Security
+//! Hub and StackSets for the organization, with credentials of the management account or
+//! of the delegated administrator.
 
 use clap::{Args, Subcommand};
 use firebreak_model::resource::{AccountId, Region};
 use serde_json::{Value, json};
 
-use super::{Failure, Output, aws_config};
-use firebreak_onboarding::aws::setup::{Request, Setup, SetupError};
-use firebreak_onboarding::setup::{Plan, PlanStatus, SetupSnapshot, StepOutcome};
+use super::environment::aws_config;
+use super::{Failure, Output};
+use firebreak_onboarding::aws::setup::{Setup, SetupError, SetupRequest};
+use firebreak_onboarding::setup::{PlanStatus, SetupPlan, SetupSnapshot, StepOutcome};
 
 mod coverage;
 mod enable;
@@ -18,47 +17,52 @@ mod keep;
 mod status;
 mod threat_list;
 
-/// What to do with an organization's set-up.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Turn GuardDuty and Security Hub on for every account, and let the administrator deploy
-    /// StackSets: the management account's part, the administrator's part, or both. What is
-    /// there is left; run it again after a failure.
+    /// Turn on GuardDuty and Security Hub for every account, and delegate StackSets.
+    ///
+    /// It needs credentials of the management account, then of the administrator, or
+    /// --administrator-role for both at once. It keeps what is set up already, and can be
+    /// run again after a failure.
+    #[command(after_help = "Example:\n  firebreak org enable --administrator 111122223333 --plan")]
     Enable(enable::Arguments),
-    /// Show what is set up and what is missing: exit code 1 if something is missing.
+    /// Show what is set up and what is missing; exit code 1 if something is missing.
     Status(status::Arguments),
-    /// Every account in every Region: whether it is a member of GuardDuty and Security Hub,
-    /// whether its findings reach the hub, whether its spoke role is there, current and can be
-    /// assumed, and what policy does there: exit code 1 where something is missing.
+    /// Survey every account and Region for what a response needs; exit code 1 if something is
+    /// missing.
+    ///
+    /// Membership in GuardDuty and Security Hub, forwarding of findings to the hub, the spoke
+    /// role (present, current, assumable), and what policy does for each kind of finding.
+    #[command(
+        after_help = "Example:\n  firebreak org coverage --html coverage.html --resume survey.json"
+    )]
     Coverage(coverage::Arguments),
-    /// The lists of addresses and domains that GuardDuty is given.
+    /// Manage GuardDuty's lists of malicious or trusted addresses and domains.
     #[command(subcommand)]
     ThreatList(threat_list::Command),
 }
 
-/// Whose organization, and where.
 #[derive(Debug, Args)]
 pub struct OrgScope {
-    /// The account that administers GuardDuty and Security Hub, where the hub runs. The
-    /// management account has to name it once.
+    /// The hub's account, which administers GuardDuty and Security Hub; required when the
+    /// management account delegates it.
     #[arg(long, value_name = "ACCOUNT")]
     administrator: Option<AccountId>,
     /// A role in that account that the management account may assume, such as
-    /// `OrganizationAccountAccessRole`: then both parts are done in one go.
+    /// `OrganizationAccountAccessRole`, to set up both accounts in one run.
     #[arg(long, value_name = "NAME")]
     administrator_role: Option<String>,
-    /// Only this Region; can be given several times. Default: all that are enabled.
+    /// Only this Region; may be repeated [default: all enabled Regions].
     #[arg(long = "region", value_name = "REGION")]
     regions: Vec<Region>,
-    /// The Region that gathers Security Hub's findings. Default: the one that is configured.
+    /// The Region that aggregates Security Hub's findings [default: the configured Region].
     #[arg(long, value_name = "REGION")]
     home_region: Option<Region>,
 }
 
 impl OrgScope {
-    /// Finds out who calls, by the credentials of the environment.
     async fn begin(&self) -> Result<Setup, Failure> {
-        let request = Request {
+        let request = SetupRequest {
             administrator: self.administrator.clone(),
             administrator_role: self.administrator_role.clone(),
             regions: self.regions.clone(),
@@ -78,7 +82,6 @@ impl From<SetupError> for Failure {
     }
 }
 
-/// Runs one of the commands.
 pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Enable(arguments) => enable::run(arguments, output).await,
@@ -88,23 +91,17 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     }
 }
 
-/// Tells progress on standard error. Where that is closed nobody listens.
-fn progress(line: &str) {
-    drop(writeln!(std::io::stderr(), "{line}"));
-}
-
 /// Why nothing may be changed, as one failure.
 fn refused(why: &[String]) -> Failure {
     Failure::Check(format!(
-        "{}\nnothing was changed\nhelp: Firebreak takes nobody's place: name that account or Region, or have it removed first",
+        "{}\nnothing was changed\nhelp: Firebreak does not replace another administrator or Region: give that account or Region, or remove it first",
         why.join("\n")
     ))
 }
 
-/// Who is set up by whom.
 fn heading(observed: &SetupSnapshot) -> String {
     format!(
-        "organization of {}, administrator {}, findings gathered in {}",
+        "organization of {}, administrator {}, findings aggregated in {}",
         observed.management, observed.administrator, observed.home
     )
 }
@@ -118,8 +115,7 @@ fn outcome(outcome: &StepOutcome) -> (&'static str, Option<&str>) {
     }
 }
 
-/// A plan for programs.
-fn plan_json(plan: &Plan) -> Value {
+fn plan_json(plan: &SetupPlan) -> Value {
     let works: Vec<Value> = plan
         .works
         .iter()
@@ -138,7 +134,7 @@ fn plan_json(plan: &Plan) -> Value {
                     })
                 })
                 .collect();
-            let (standing, why) = match &work.standing {
+            let (status, why) = match &work.status {
                 PlanStatus::Known => ("known", None),
                 PlanStatus::Absent(why) => ("absent", Some(why)),
                 PlanStatus::Unread(why) => ("unread", Some(why)),
@@ -147,7 +143,7 @@ fn plan_json(plan: &Plan) -> Value {
                 "part": work.part,
                 "region": work.region,
                 "service": work.service,
-                "standing": standing,
+                "status": status,
                 "why": why,
                 "changes": steps,
                 "notes": work.notes,

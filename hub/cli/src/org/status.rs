@@ -1,32 +1,31 @@
-//! `firebreak org status`: how detection is set up in each Region, and what is
-//! missing. Reads only.
+//! `firebreak org status`: shows the setup of each Region, and what is missing. Reads
+//! only.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets};
 use firebreak_model::resource::AccountId;
 use serde_json::json;
 
-use super::{OrgScope, heading, plan_json, progress};
+use super::{OrgScope, heading, plan_json};
+use crate::terminal::{report, table, write_json};
 use crate::{Failure, Output};
 use firebreak_onboarding::setup::{
-    self, DesiredSetup, GuardDutyState, Plan, Protection, Reading, RegionState, SecurityHubState,
-    Service, SetupSnapshot,
+    self, DesiredSetup, GuardDutyState, Protection, Reading, RegionState, SecurityHubState,
+    Service, SetupPlan, SetupSnapshot,
 };
 
-/// What to look at.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     scope: OrgScope,
 }
 
-/// Shows how it is: `No` where something is missing or could not be read.
+/// `No` when something is missing or cannot be read.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let setup = arguments.scope.begin().await?;
-    let observed = setup.read_state(&progress).await?;
+    let observed = setup.read_state(&report).await?;
     let wanted = DesiredSetup { protections: Protection::all() };
     let planned = setup::plan(&observed, &wanted);
     let complete = planned.as_ref().is_ok_and(|plan| plan.changes().count() == 0 && !plan.failed());
@@ -38,7 +37,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
             let value = json!({
                 "complete": complete, "observed": observed, "missing": missing, "refused": refused,
             });
-            writeln!(out, "{value:#}")?;
+            write_json(&mut out, &value)?;
         }
         Output::Text => write_text(&mut out, &observed, planned.as_ref())?,
     }
@@ -48,37 +47,27 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
 fn write_text(
     out: &mut impl Write,
     observed: &SetupSnapshot,
-    planned: Result<&Plan, &Vec<String>>,
+    planned: Result<&SetupPlan, &Vec<String>>,
 ) -> Result<(), Failure> {
     writeln!(out, "{}", heading(observed))?;
     if let Some(trust) = &observed.trust {
-        let trust_line = read(trust, |trust| {
+        let trust_line = describe_reading(trust, |trust| {
             let administers = trust.stacksets_administrators.contains(&observed.administrator);
             let word = if administers { "may" } else { "may not" };
             format!(
-                "StackSets' access is {}; the administrator {word} deploy them",
+                "trusted access of StackSets: {}; the administrator {word} deploy them",
                 trust.stacksets
             )
         });
         writeln!(out, "{trust_line}")?;
     }
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header([
-            "Region",
-            "service",
-            "administrator",
-            "its own",
-            "given to accounts",
-            "members",
-        ]);
+    let mut table =
+        table(["Region", "service", "administrator", "its own", "for accounts", "members"]);
     for region in &observed.regions {
         let [own, given, members] = region
             .guardduty
             .as_ref()
-            .map_or_else(unseen, |seen| row(seen, |state| guardduty(observed, state)));
+            .map_or_else(not_visible, |seen| row(seen, |state| guardduty(observed, state)));
         let administrator = administrator(region, Service::GuardDuty);
         table.add_row([
             region.region.to_string(),
@@ -88,10 +77,9 @@ fn write_text(
             given,
             members,
         ]);
-        let [own, given, members] = region
-            .security_hub
-            .as_ref()
-            .map_or_else(unseen, |seen| row(seen, |state| security_hub(observed, region, state)));
+        let [own, given, members] = region.security_hub.as_ref().map_or_else(not_visible, |seen| {
+            row(seen, |state| security_hub(observed, region, state))
+        });
         let administrator = self::administrator(region, Service::SecurityHub);
         table.add_row([
             String::new(),
@@ -109,7 +97,7 @@ fn write_text(
     match planned {
         Err(refused) => {
             for why in refused {
-                writeln!(out, "wrong: {why}")?;
+                writeln!(out, "conflict: {why}")?;
             }
         }
         Ok(plan) => {
@@ -134,15 +122,15 @@ fn write_text(
     Ok(())
 }
 
-fn unseen() -> [String; 3] {
-    ["not seen with these credentials", "", ""].map(str::to_owned)
+fn not_visible() -> [String; 3] {
+    ["not visible with these credentials", "", ""].map(str::to_owned)
 }
 
-fn read<T>(seen: &Reading<T>, describe: impl FnOnce(&T) -> String) -> String {
+fn describe_reading<T>(seen: &Reading<T>, describe: impl FnOnce(&T) -> String) -> String {
     match seen {
         Reading::Read(it) => describe(it),
         Reading::Absent(why) => why.clone(),
-        Reading::Unread(why) => format!("could not be read: {why}"),
+        Reading::Unread(why) => format!("cannot be read: {why}"),
     }
 }
 
@@ -150,16 +138,16 @@ fn row<T>(seen: &Reading<T>, describe: impl FnOnce(&T) -> [String; 3]) -> [Strin
     match seen {
         Reading::Read(it) => describe(it),
         Reading::Absent(why) => [why.clone(), String::new(), String::new()],
-        Reading::Unread(why) => [format!("could not be read: {why}"), String::new(), String::new()],
+        Reading::Unread(why) => [format!("cannot be read: {why}"), String::new(), String::new()],
     }
 }
 
-/// Who administers a service, as far as the caller can see.
+/// The administrator of a service, if the caller can see it.
 fn administrator(region: &RegionState, service: Service) -> String {
     if let Some(seen) = region.designations.get(&service) {
-        return read(seen, |designation| {
+        return describe_reading(seen, |designation| {
             let ids: Vec<&str> = designation.administrators.iter().map(AccountId::as_str).collect();
-            if ids.is_empty() { "nobody".to_owned() } else { ids.join(", ") }
+            if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
         });
     }
     let configured = match service {
@@ -205,11 +193,11 @@ fn security_hub(
 ) -> [String; 3] {
     let gathering = match &state.aggregator {
         Some(aggregator) => format!(
-            ", gathers in {} ({})",
+            ", aggregates in {} ({})",
             aggregator.home,
             aggregator.linking.as_deref().unwrap_or("linking unknown")
         ),
-        None if region.region == observed.home => ", gathers nothing".to_owned(),
+        None if region.region == observed.home => ", no aggregator".to_owned(),
         None => String::new(),
     };
     let on = if state.on { "on" } else { "off" };
@@ -223,7 +211,7 @@ fn security_hub(
     [format!("{on}{gathering}"), given, members(observed, &state.members)]
 }
 
-/// Members with the service on, of the accounts that could be.
+/// Members with the service on, of the active accounts.
 fn members(observed: &SetupSnapshot, members: &BTreeMap<AccountId, String>) -> String {
     let on = members.values().filter(|status| status.eq_ignore_ascii_case("enabled")).count();
     let possible = observed

@@ -1,5 +1,5 @@
-//! `firebreak org threat-list put`: a file of addresses, ranges and domains that
-//! GuardDuty finds, or with `--trusted` does not find, in every Region.
+//! `firebreak org threat-list put`: gives GuardDuty in every Region a list of malicious
+//! or trusted addresses, ranges and domains.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,30 +8,30 @@ use clap::Subcommand;
 use firebreak_model::resource::Region;
 use serde_json::json;
 
-use super::{OrgScope, progress};
-use crate::responses::confirm;
+use super::OrgScope;
+use crate::terminal::{confirm, report, write_json};
 use crate::{Failure, Output};
 use firebreak_onboarding::aws::setup::{ListOutcome, Upload};
 use firebreak_onboarding::setup::entities::{self, ListIssue, ListKind};
 
-/// What to do with lists.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Put a list in force: one address, range or domain on each line, `#` begins a comment. It
-    /// replaces the list that was put before.
+    /// Activate a list in every Region. It replaces the list that was put before.
+    ///
+    /// The file has one address, range or domain on each line; `#` begins a comment.
     Put {
-        /// The file.
+        /// The file with the list.
         file: PathBuf,
-        /// The bucket that the list is uploaded to, in the administrator's account.
+        /// Upload the list to this bucket, in the administrator's account.
         #[arg(long)]
         bucket: String,
-        /// The bucket's Region. Default: the home Region.
+        /// The bucket's Region [default: the home Region].
         #[arg(long, value_name = "REGION")]
         bucket_region: Option<Region>,
-        /// They are trusted: GuardDuty raises no findings for them.
+        /// A list of trusted entries: GuardDuty raises no findings for them.
         #[arg(long)]
         trusted: bool,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -40,29 +40,28 @@ pub enum Command {
 }
 
 /// How many issues of a file are reported.
-const MISTAKES_TOLD: usize = 50;
+const MAX_ISSUES: usize = 50;
 
-/// Runs the command.
 pub(super) async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     let Command::Put { file, bucket, bucket_region, trusted, yes, scope } = command;
     let kind = if *trusted { ListKind::Trusted } else { ListKind::Threat };
     let name = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("cannot read `{name}`: {error}")))?;
-    let entities = entities::read(&text, kind)
+    let entities = entities::parse_list(&text, kind)
         .map_err(|issues| Failure::Check(describe(&name.to_string(), &issues)))?;
     let setup = scope.begin().await?;
     if !yes {
         let effect = match kind {
             ListKind::Threat => "GuardDuty will raise findings for",
-            ListKind::Trusted => "GuardDuty will raise no findings any more for",
+            ListKind::Trusted => "GuardDuty will no longer raise findings for",
         };
         let (count, regions) = (entities.count, setup.regions.len());
         confirm(&format!("{effect} {count} entries in {regions} Region(s). Continue?"))?;
     }
     let region = bucket_region.clone().unwrap_or_else(|| setup.home.clone());
     let upload = Upload { bucket: bucket.clone(), region };
-    let listed = setup.put_list(&upload, kind, &entities, &progress).await?;
+    let listed = setup.put_list(&upload, kind, &entities, &report).await?;
     let failed = listed.regions.iter().any(|(_, it)| matches!(it, ListOutcome::Failed(_)));
     let used = |it: &ListOutcome| match it {
         ListOutcome::Unchanged | ListOutcome::Created | ListOutcome::Updated => true,
@@ -76,12 +75,12 @@ pub(super) async fn run(command: &Command, output: Output) -> Result<(), Failure
                 "kind": kind, "entries": entities.count, "location": listed.location,
                 "uploaded": listed.uploaded, "regions": listed.regions, "skipped": setup.skipped,
             });
-            writeln!(out, "{value:#}")?;
+            write_json(&mut out, &value)?;
         }
         Output::Text => {
-            let word = if listed.uploaded { "uploaded" } else { "there already" };
+            let word = if listed.uploaded { "uploaded" } else { "already uploaded" };
             writeln!(out, "{} entries in {}, {word}", entities.count, listed.location)?;
-            writeln!(out, "in force in {used} of {} Region(s)", listed.regions.len())?;
+            writeln!(out, "active in {used} of {} Region(s)", listed.regions.len())?;
             for (region, outcome) in &listed.regions {
                 match outcome {
                     ListOutcome::Unchanged | ListOutcome::Created | ListOutcome::Updated => {}
@@ -97,13 +96,13 @@ pub(super) async fn run(command: &Command, output: Output) -> Result<(), Failure
 fn describe(file: &str, issues: &[ListIssue]) -> String {
     let mut lines: Vec<String> = issues
         .iter()
-        .take(MISTAKES_TOLD)
+        .take(MAX_ISSUES)
         .map(|ListIssue { line, why }| match line {
             0 => format!("{file}: {why}"),
             line => format!("{file}:{line}: {why}"),
         })
         .collect();
-    if let Some(more) = issues.len().checked_sub(MISTAKES_TOLD).filter(|more| *more > 0) {
+    if let Some(more) = issues.len().checked_sub(MAX_ISSUES).filter(|more| *more > 0) {
         lines.push(format!("and {more} more"));
     }
     lines.push("nothing was uploaded".to_owned());

@@ -1,4 +1,4 @@
-//! `firebreak policy diff`: what files would change of the policy in force.
+//! `firebreak policy diff`: how files differ from the policy in force.
 
 use firebreak_spoke::actions;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,22 +8,22 @@ use std::path::PathBuf;
 use clap::Args;
 use firebreak_model::resource::Region;
 use serde::Serialize;
-use serde_json::json;
 use similar::TextDiff;
 
-use super::super::{Failure, Output, engine};
 use super::files;
+use crate::environment::engine;
+use crate::terminal::write_json;
+use crate::{Failure, Output};
 use firebreak_engine::Engine;
 use firebreak_model::organization::OuPath;
 use firebreak_policy::{EffectiveChange, Point, Policy, StoredDocument, effective_changes};
 
-/// What to compare.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Files and folders of policy documents: the policy that is proposed.
+    /// Files and folders of the proposed policy.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// In which Region decisions are compared.
+    /// The Region for which decisions are compared.
     #[arg(long, default_value = "us-east-1")]
     region: Region,
 }
@@ -33,7 +33,6 @@ pub struct Arguments {
 pub(super) struct Differences {
     /// The version in force.
     pub(super) version: u64,
-    /// Documents that come, go or change.
     pub(super) documents: Vec<DocumentChange>,
     /// Decisions that change, by point and finding type.
     pub(super) decisions: Vec<EffectiveChange>,
@@ -41,17 +40,17 @@ pub(super) struct Differences {
     pub(super) unknown_points: Vec<String>,
 }
 
-/// A document that comes, goes or changes.
+/// A document that is added, removed or changed.
 #[derive(Debug, Serialize)]
 pub(super) struct DocumentChange {
     attach: String,
     file: String,
     change: &'static str,
-    /// The lines, as `diff -u` writes them.
+    /// The changed lines as a unified diff.
     lines: String,
 }
 
-/// Runs the command. Differences are no failure.
+/// 0 also when there are differences.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let engine = engine().await?;
     let paths = paths_of(&engine, &files::load(&arguments.paths)?).await?;
@@ -60,14 +59,14 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     let differences = compare(&engine, &stored, &arguments.region).await?;
     let mut out = std::io::stdout().lock();
     match output {
-        Output::Json => writeln!(out, "{:#}", json!(differences))?,
+        Output::Json => write_json(&mut out, &differences)?,
         Output::Text => differences.write(&mut out)?,
     }
     Ok(())
 }
 
-/// The documents as they would be stored: each under its file's name within
-/// the folder that was given, so that a pull writes the same tree.
+/// The documents as they would be stored: each under its path within the given
+/// folder, so that `policy pull` writes the same tree.
 pub(super) fn stored(policy: &Policy, paths: &[PathBuf]) -> Vec<StoredDocument> {
     let mut documents = policy.to_stored();
     for document in &mut documents {
@@ -82,8 +81,7 @@ pub(super) fn stored(policy: &Policy, paths: &[PathBuf]) -> Vec<StoredDocument> 
     documents
 }
 
-/// Where the points of a policy's documents are, as far as AWS Organizations
-/// knows them.
+/// The places of a policy's attach points that AWS Organizations knows.
 pub(super) async fn paths_of(
     engine: &Engine,
     policy: &Policy,
@@ -140,9 +138,9 @@ fn document_changes(before: &[StoredDocument], after: &[StoredDocument]) -> Vec<
                 return None;
             }
             let change = match (old.is_empty(), new.is_empty()) {
-                (true, _) => "comes",
-                (_, true) => "goes",
-                _ => "changes",
+                (true, _) => "added",
+                (_, true) => "removed",
+                _ => "changed",
             };
             let lines = TextDiff::from_lines(&old, &new);
             let lines = lines.unified_diff().context_radius(2).to_string();
@@ -151,8 +149,8 @@ fn document_changes(before: &[StoredDocument], after: &[StoredDocument]) -> Vec<
         .collect()
 }
 
-/// How many finding types are named of those that change alike.
-const NAMED: usize = 3;
+/// How many finding types with the same change are named.
+const MAX_NAMED: usize = 3;
 
 impl Differences {
     pub(super) fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
@@ -160,16 +158,13 @@ impl Differences {
             writeln!(out, "no document differs from version {}", self.version)?;
         }
         for DocumentChange { attach, file, change, lines } in &self.documents {
-            writeln!(out, "{attach} ({file}) {change}\n{lines}")?;
+            writeln!(out, "{change}: {file} ({attach})\n{lines}")?;
         }
         for point in &self.unknown_points {
-            writeln!(
-                out,
-                "! AWS Organizations knows no `{point}`: its document governs nothing\n"
-            )?;
+            writeln!(out, "! `{point}` is not in AWS Organizations: its document has no effect\n")?;
         }
         if !self.documents.is_empty() && self.decisions.is_empty() {
-            writeln!(out, "No decision changes for a finding type that is known.")?;
+            writeln!(out, "No decision changes for a known finding type.")?;
         }
         let mut last = "";
         for EffectiveChange { point, ou_path, before, after, finding_types } in &self.decisions {
@@ -177,8 +172,9 @@ impl Differences {
                 writeln!(out, "{point} ({ou_path})")?;
                 last = point;
             }
-            let more = finding_types.len().saturating_sub(NAMED);
-            let named: Vec<&str> = finding_types.iter().take(NAMED).map(String::as_str).collect();
+            let more = finding_types.len().saturating_sub(MAX_NAMED);
+            let named: Vec<&str> =
+                finding_types.iter().take(MAX_NAMED).map(String::as_str).collect();
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             writeln!(out, "  {} finding type(s): {}{more}", finding_types.len(), named.join(", "))?;
             writeln!(out, "    - {before}\n    + {after}")?;
@@ -200,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn documents_come_go_and_change_line_by_line() {
+    fn documents_are_added_removed_and_changed() {
         let old = [document("r-a", "1\n"), document("ou-b", "1\n2\n"), document("ou-c", "1\n")];
         let new = [document("r-a", "1\n"), document("ou-b", "1\n3\n"), document("ou-d", "1\n")];
         let changes = document_changes(&old, &new);
         let listed: Vec<(&str, &str)> =
             changes.iter().map(|it| (it.attach.as_str(), it.change)).collect();
-        assert_eq!(listed, [("ou-b", "changes"), ("ou-c", "goes"), ("ou-d", "comes")]);
+        assert_eq!(listed, [("ou-b", "changed"), ("ou-c", "removed"), ("ou-d", "added")]);
         assert_eq!(changes[0].lines, "@@ -1,2 +1,2 @@\n 1\n-2\n+3\n");
     }
 }

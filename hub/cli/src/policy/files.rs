@@ -1,16 +1,15 @@
-//! Policy files and folders.
+//! Reads policy files and folders.
 
 use firebreak_spoke::actions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::super::{Failure, inputs};
+use crate::{Failure, inputs};
 use firebreak_model::organization::OuPath;
 use firebreak_policy::{
-    Case, Diagnostic, Policy, lints as doubts_of, read_files_within, read_tests,
+    Case, Diagnostic, Policy, lints as lints_of, read_files_within, read_tests,
 };
 
-/// Which YAML files of a folder are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FileKind {
     /// Those outside of any folder named `tests`.
@@ -24,18 +23,17 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Policy, Failure> {
     load_within(paths, &BTreeMap::new())
 }
 
-/// Loads documents as [`load`] does, and gives their mistakes back.
+/// Loads documents as [`load`] does, and returns their issues.
 pub(super) fn check(paths: &[PathBuf]) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
     check_within(paths, &BTreeMap::new())
 }
 
-/// What in documents is no mistake and hardly meant.
 pub(super) fn lints(paths: &[PathBuf]) -> Result<Vec<Diagnostic>, Failure> {
-    let (files, _) = read(paths, FileKind::Documents)?;
-    Ok(doubts_of(&files))
+    let (files, _) = read_yaml(paths, FileKind::Documents)?;
+    Ok(lints_of(&files))
 }
 
-/// Loads documents, knowing where in the organization their points are.
+/// Loads documents; `above` has the places of their attach points in the organization.
 pub(super) fn load_within(
     paths: &[PathBuf],
     above: &BTreeMap<String, OuPath>,
@@ -47,9 +45,9 @@ fn check_within(
     paths: &[PathBuf],
     above: &BTreeMap<String, OuPath>,
 ) -> Result<Result<Policy, Vec<Diagnostic>>, Failure> {
-    let (files, mut diagnostics) = read(paths, FileKind::Documents)?;
+    let (files, mut diagnostics) = read_yaml(paths, FileKind::Documents)?;
     if files.is_empty() && diagnostics.is_empty() {
-        return Err(Failure::Usage("there is no policy document (*.yaml) there".to_owned()));
+        return Err(Failure::Usage("there is no policy document (*.yaml)".to_owned()));
     }
     Ok(match read_files_within(&files, actions::catalog(), above) {
         Ok(policy) if diagnostics.is_empty() => Ok(policy),
@@ -61,47 +59,47 @@ fn check_within(
     })
 }
 
-/// Loads the tests that stand in folders named `tests`.
+/// Loads the tests in folders named `tests`.
 pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
-    let (files, unreadable) = read(paths, FileKind::Tests)?;
+    let (files, unreadable) = read_yaml(paths, FileKind::Tests)?;
     if !unreadable.is_empty() {
         return Err(issues("test", &unreadable));
     }
     read_tests(&files, actions::catalog()).map_err(|it| issues("test", &it))
 }
 
-/// All mistakes in one message.
+/// All issues in one message.
 pub(super) fn issues(what: &str, diagnostics: &[Diagnostic]) -> Failure {
     let messages: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
     let count = diagnostics.len();
-    Failure::Check(format!("{count} mistake(s) in {what} files\n\n{}", messages.join("\n\n")))
+    Failure::Check(format!("{count} error(s) in {what} files\n\n{}", messages.join("\n\n")))
 }
 
-/// A text with the file's name in the error.
+/// Reads a file, or standard input for `-`.
 pub(super) fn text(path: &Path) -> Result<String, Failure> {
     if path.as_os_str() == "-" {
         return Ok(std::io::read_to_string(std::io::stdin())?);
     }
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(inputs::without_mark(&text).to_owned()),
+        Ok(text) => Ok(inputs::without_byte_order_mark(&text).to_owned()),
         Err(error) => Err(Failure::Usage(format!("cannot read `{}`: {error}", path.display()))),
     }
 }
 
-/// The files' texts by name, and those that cannot be read.
-type Read = (Vec<(String, String)>, Vec<Diagnostic>);
+/// The texts by file name, and why other files could not be read.
+type Texts = (Vec<(String, String)>, Vec<Diagnostic>);
 
-fn read(paths: &[PathBuf], kind: FileKind) -> Result<Read, Failure> {
+fn read_yaml(paths: &[PathBuf], kind: FileKind) -> Result<Texts, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        // A file that is named is meant, whatever its name; it is no test.
+        // A file that is given by name is a document, whatever its extension.
         if path.is_file() {
             if kind == FileKind::Documents {
                 files.push(path.clone());
             }
             continue;
         }
-        collect(path, false, kind, &mut files).map_err(|error| {
+        collect_yaml(path, false, kind, &mut files).map_err(|error| {
             Failure::Usage(format!("cannot read `{}`: {error}", path.display()))
         })?;
     }
@@ -109,14 +107,14 @@ fn read(paths: &[PathBuf], kind: FileKind) -> Result<Read, Failure> {
     for path in files {
         let name = path.display().to_string();
         match std::fs::read_to_string(&path) {
-            Ok(text) => texts.push((name, inputs::without_mark(&text).to_owned())),
+            Ok(text) => texts.push((name, inputs::without_byte_order_mark(&text).to_owned())),
             Err(error) => unreadable.push(Diagnostic::unreadable(&name, &error.to_string())),
         }
     }
     Ok((texts, unreadable))
 }
 
-fn collect(
+fn collect_yaml(
     folder: &Path,
     in_tests: bool,
     kind: FileKind,
@@ -129,7 +127,7 @@ fn collect(
     for entry in entries {
         if entry.is_dir() {
             let in_tests = in_tests || entry.file_name().is_some_and(|name| name == "tests");
-            collect(&entry, in_tests, kind, files)?;
+            collect_yaml(&entry, in_tests, kind, files)?;
         } else if is_yaml(&entry) && in_tests == (kind == FileKind::Tests) {
             files.push(entry);
         }
@@ -137,8 +135,8 @@ fn collect(
     Ok(())
 }
 
-/// Whatever the case of its extension: a document that is passed over would be
-/// a guardrail that is not there. What begins with a dot is some editor's.
+/// In any case: to overlook a document would be to overlook its guardrails. Hidden
+/// files are an editor's.
 fn is_yaml(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().map(|it| it.to_ascii_lowercase());

@@ -1,14 +1,15 @@
-//! `firebreak policy history`: every policy that was ever pushed.
+//! `firebreak policy history`.
 
 use std::io::Write;
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::super::{Failure, Output, engine};
+use crate::environment::engine;
+use crate::terminal::{table, write_json};
+use crate::{Failure, Output};
 use firebreak_aws::policies::Version;
+use firebreak_engine::Engine;
 
-/// Runs the command.
 pub(super) async fn run(output: Output) -> Result<(), Failure> {
     let engine = engine().await?;
     let current = engine.policies.version().await?.number;
@@ -26,15 +27,11 @@ pub(super) async fn run(output: Output) -> Result<(), Failure> {
                     })
                 })
                 .collect();
-            writeln!(out, "{:#}", json!(versions))?;
+            write_json(&mut out, &versions)?;
         }
         Output::Text if versions.is_empty() => writeln!(out, "no policy was ever pushed")?,
         Output::Text => {
-            let mut table = Table::new();
-            table
-                .load_style(presets::NOTHING)
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_header(["version", "at", "by", "documents", "note"]);
+            let mut table = table(["version", "at", "by", "documents", "note"]);
             for Version { number, by, at, note, documents, .. } in &versions {
                 let mark = if *number == current { " (in force)" } else { "" };
                 table.add_row([
@@ -49,4 +46,13 @@ pub(super) async fn run(output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+pub(super) async fn find_version(engine: &Engine, number: u64) -> Result<Version, Failure> {
+    let history = engine.policies.history().await?;
+    history.into_iter().find(|it| it.number == number).ok_or_else(|| {
+        Failure::Usage(format!(
+            "there is no version {number}\nhelp: `firebreak policy history` lists all versions"
+        ))
+    })
 }

@@ -1,4 +1,4 @@
-//! `firebreak policy import`: another system's configuration as a document.
+//! `firebreak policy import`: converts another system's configuration.
 
 use firebreak_spoke::actions;
 use std::io::Write;
@@ -7,32 +7,31 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::super::{Failure, Output};
 use super::files;
+use crate::terminal::write_json;
+use crate::{Failure, Output};
 use firebreak_policy::{Mode, import_gd_actions};
 
-/// What to import.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Dome9 CloudBots' `GD_ACTIONS`: a JSON map from finding types to `AUTO:`
-    /// strings, or an environment with it; `-` is standard input.
+    /// Dome9 CloudBots' `GD_ACTIONS`: a JSON map from finding types to `AUTO:` strings, or
+    /// the Lambda environment that has it; `-` is standard input.
     #[arg(long, value_name = "FILE", required = true)]
     gd_actions: PathBuf,
-    /// Where the document is to be attached: a root, OU or account id.
+    /// Where to attach the document: the id of a root, OU or account.
     #[arg(long)]
     attach: String,
-    /// The rules' mode: CloudBots acts at once, `approve` asks first.
+    /// The rules' mode: `auto` acts at once as CloudBots does, `approve` asks first.
     #[arg(long, default_value = "auto", value_parser = mode)]
     mode: Mode,
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
     let names = Mode::ALL.map(Mode::name).join(", ");
-    Mode::ALL.into_iter().find(|it| it.name() == text).ok_or(format!("it is one of {names}"))
+    Mode::ALL.into_iter().find(|it| it.name() == text).ok_or(format!("expected one of {names}"))
 }
 
-/// Runs the command: the document on standard output; 1 when something has no
-/// counterpart here, which is reported.
+/// 1 when something has no counterpart in Firebreak.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { gd_actions, attach, mode } = arguments;
     let text = files::text(gd_actions)?;
@@ -42,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
         (Output::Text, Some(document)) => write!(out, "{document}")?,
         (Output::Text, None) => {}
         (Output::Json, document) => {
-            writeln!(out, "{:#}", json!({ "document": document, "errors": imported.errors }))?;
+            write_json(&mut out, &json!({ "document": document, "errors": imported.errors }))?;
         }
     }
     if imported.errors.is_empty() {

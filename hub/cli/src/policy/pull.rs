@@ -1,4 +1,4 @@
-//! `firebreak policy pull`: the policy in force as files, as they were pushed.
+//! `firebreak policy pull`: writes the policy in force to files, as they were pushed.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -7,58 +7,52 @@ use std::path::{Component, Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::super::{Failure, Output, engine};
+use super::history::find_version;
+use crate::environment::engine;
+use crate::terminal::write_json;
+use crate::{Failure, Output};
 use firebreak_policy::StoredDocument;
 
-/// Where to write.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The folder to write to; it is made where it is missing.
+    /// The folder to write to; it is created if needed.
     folder: PathBuf,
-    /// Another version than the one in force.
+    /// This version instead of the one in force.
     #[arg(long)]
     version: Option<u64>,
-    /// Overwrite files that are there with another content.
+    /// Overwrite files that differ.
     #[arg(long)]
     overwrite: bool,
 }
 
-/// Runs the command.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { folder, version, overwrite } = arguments;
     let engine = engine().await?;
     let version = match version {
         None => engine.policies.version().await?,
-        Some(number) => {
-            let history = engine.policies.history().await?;
-            history.into_iter().find(|it| it.number == *number).ok_or_else(|| {
-                Failure::Usage(format!(
-                    "there is no version {number}\nhelp: `firebreak policy history` shows what there is"
-                ))
-            })?
-        }
+        Some(number) => find_version(&engine, *number).await?,
     };
     if version.number == 0 {
         return Err(Failure::Check(
-            "no policy was ever pushed\nhelp: `firebreak policy push policies/` puts one in force"
+            "no policy was ever pushed\nhelp: `firebreak policy push policies/` activates one"
                 .to_owned(),
         ));
     }
     let documents = engine.policies.documents(&version).await?;
     let files = names(&documents);
-    let in_the_way: Vec<String> = files
+    let differing: Vec<String> = files
         .iter()
         .filter(|(name, document)| {
-            let there = std::fs::read(folder.join(name));
-            there.is_ok_and(|there| there != document.text.as_bytes())
+            let present = std::fs::read(folder.join(name));
+            present.is_ok_and(|present| present != document.text.as_bytes())
         })
         .map(|(name, _)| folder.join(name).display().to_string())
         .collect();
-    if !in_the_way.is_empty() && !overwrite {
+    if !differing.is_empty() && !overwrite {
         return Err(Failure::Check(format!(
             "nothing was written: these files differ from version {}: {}\nhelp: commit or move them, or add --overwrite",
             version.number,
-            in_the_way.join(", ")
+            differing.join(", ")
         )));
     }
     for (name, document) in &files {
@@ -75,7 +69,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         )?,
         Output::Json => {
             let files: Vec<&PathBuf> = files.iter().map(|(name, _)| name).collect();
-            writeln!(out, "{:#}", json!({ "version": version.number, "files": files }))?;
+            write_json(&mut out, &json!({ "version": version.number, "files": files }))?;
         }
     }
     Ok(())
@@ -89,8 +83,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     written.map_err(|error| Failure::Usage(format!("cannot write `{}`: {error}", path.display())))
 }
 
-/// A file's name for each document: the one that it was pushed from. A name
-/// that leads out of the folder, or that two documents have, is not used.
+/// A file name for each document: the one that it was pushed from, unless that
+/// leads out of the folder or another document has it.
 fn names(documents: &[StoredDocument]) -> Vec<(PathBuf, &StoredDocument)> {
     let mut used = BTreeSet::new();
     documents
@@ -114,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_leads_out_of_the_folder_and_none_is_used_twice() {
+    fn no_file_name_leaves_the_folder_and_none_is_used_twice() {
         let document = |attach: &str, file: &str| StoredDocument {
             attach: attach.to_owned(),
             file: file.to_owned(),

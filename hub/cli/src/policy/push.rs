@@ -1,56 +1,28 @@
-//! `firebreak policy push` and `rollback`: putting a policy in force.
-//!
-//! Check, test, differences, a yes, and then one atomic write.
+//! `firebreak policy push`: check, test, differences, confirmation, then one atomic
+//! write.
 
-use firebreak_spoke::actions;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use firebreak_model::resource::Region;
-use serde_json::json;
 
-use super::super::{Failure, Output, engine, responses};
+use super::activate::{ActivateArguments, activate};
 use super::{diff, files, test};
-use firebreak_aws::policies::Author;
-use firebreak_engine::Engine;
-use firebreak_policy::{Policy, StoredDocument};
+use crate::environment::engine;
+use crate::{Failure, Output};
 
-/// What to put in force.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  firebreak policy push policies/ --note 'isolate in sandbox'")]
 pub struct Arguments {
     /// Files and folders of policy documents, with their tests.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    how: How,
+    options: ActivateArguments,
 }
 
-/// Which version to put in force again.
-#[derive(Debug, Args)]
-pub struct Rollback {
-    /// Its number, as `firebreak policy history` shows it.
-    version: u64,
-    #[command(flatten)]
-    how: How,
-}
-
-#[derive(Debug, Args)]
-struct How {
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
-    /// Why, for the history.
-    #[arg(long, default_value = "")]
-    note: String,
-    /// In which Region decisions are compared.
-    #[arg(long, default_value = "us-east-1")]
-    region: Region,
-}
-
-/// Pushes files.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let Arguments { paths, how } = arguments;
+    let Arguments { paths, options } = arguments;
     let policy = files::load(paths)?;
     let tests = files::load_tests(paths)?;
     let results = test::run_all(&tests, &policy);
@@ -68,7 +40,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         )));
     }
     let engine = engine().await?;
-    // Again, now that it is known what stands above what.
+    // Again, now that it is known which OUs are above which.
     let policy = files::load_within(paths, &diff::paths_of(&engine, &policy).await?)?;
     let documents = diff::stored(&policy, paths);
     if output == Output::Text {
@@ -76,78 +48,5 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         let (all, tests) = (documents.len(), results.len());
         writeln!(out, "{all} document(s) OK, {tests} policy test(s) pass\n")?;
     }
-    put_in_force(&engine, &documents, how, &how.note, output).await
-}
-
-/// Puts an earlier version in force again.
-pub(super) async fn roll_back(arguments: &Rollback, output: Output) -> Result<(), Failure> {
-    let Rollback { version, how } = arguments;
-    let engine = engine().await?;
-    let history = engine.policies.history().await?;
-    let wanted = history.iter().find(|it| it.number == *version).ok_or_else(|| {
-        Failure::Usage(format!(
-            "there is no version {version}\nhelp: `firebreak policy history` shows what there is"
-        ))
-    })?;
-    let documents = engine.policies.documents(wanted).await?;
-    let policy = Policy::from_stored(documents.clone(), actions::catalog());
-    if let Some((point, why)) = policy.broken().first() {
-        return Err(Failure::Check(format!(
-            "nothing was changed: the document of {point} in version {version} is broken: {why}"
-        )));
-    }
-    let note = match how.note.as_str() {
-        "" => format!("rollback to version {version}"),
-        note => format!("rollback to version {version}: {note}"),
-    };
-    put_in_force(&engine, &documents, how, &note, output).await
-}
-
-async fn put_in_force(
-    engine: &Engine,
-    documents: &[StoredDocument],
-    how: &How,
-    note: &str,
-    output: Output,
-) -> Result<(), Failure> {
-    let before = engine.policies.version().await?;
-    let differences = diff::compare(engine, documents, &how.region).await?;
-    let mut out = std::io::stdout().lock();
-    if output == Output::Text {
-        differences.write(&mut out)?;
-    }
-    if differences.documents.is_empty() && before.number > 0 {
-        return match output {
-            Output::Text => Ok(writeln!(out, "nothing to push")?),
-            Output::Json => Ok(writeln!(
-                out,
-                "{:#}",
-                json!({ "pushed": false, "version": before.number, "differences": differences })
-            )?),
-        };
-    }
-    if !how.yes {
-        if !std::io::stdin().is_terminal() {
-            let message = "nothing was pushed: confirm with --yes".to_owned();
-            return Err(Failure::Usage(message));
-        }
-        out.flush()?;
-        responses::confirm("Activate this version for the whole organization?")?;
-    }
-    let author = Author { by: engine.caller().await?, note: note.to_owned() };
-    let version = engine.policies.push(documents, &before, &author).await?;
-    match output {
-        Output::Text => writeln!(
-            out,
-            "version {} is in force: {} document(s)",
-            version.number,
-            documents.len()
-        )?,
-        Output::Json => writeln!(
-            out,
-            "{:#}",
-            json!({ "pushed": true, "version": version.number, "differences": differences })
-        )?,
-    }
-    Ok(())
+    activate(&engine, &documents, options, &options.note, output).await
 }

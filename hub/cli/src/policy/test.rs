@@ -1,4 +1,4 @@
-//! `firebreak policy test`: policies that are tested as code is.
+//! `firebreak policy test`: runs the tests of policies.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::super::{Failure, Output};
 use super::files;
+use crate::terminal::write_json;
+use crate::{Failure, Output};
 use firebreak_model::finding::Finding;
 use firebreak_policy::{Case, CaseResult, Difference, Given, Policy};
 
-/// Which tests.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Folders of policy documents, with the tests in folders named `tests`.
+    /// Folders of policy documents; their tests are in folders named `tests`.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Only tests whose name or file contains this.
@@ -22,7 +22,6 @@ pub struct Arguments {
     filter: Option<String>,
 }
 
-/// Runs the command: 0 when every test passes, 1 when one does not.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let policy = files::load(&arguments.paths)?;
     let mut cases = files::load_tests(&arguments.paths)?;
@@ -31,21 +30,20 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
         cases.retain(|case| case.name.contains(filter) || case.file.contains(filter));
     }
     if cases.is_empty() {
-        // Nothing run is nothing shown.
+        // No test has passed either.
         return Err(Failure::Usage(match all {
-            0 => "there is no test\nhelp: tests stand in *.yaml files in folders named `tests`"
+            0 => "there is no test\nhelp: put tests in *.yaml files in folders named `tests`"
                 .to_owned(),
-            all => format!("none of the {all} tests has this in its name or file"),
+            all => format!("no name or file of the {all} tests contains this"),
         }));
     }
     let results = run_all(&cases, &policy);
     let failed = results.iter().filter(|result| !result.passed).count();
     let mut out = std::io::stdout().lock();
     match output {
-        Output::Json => writeln!(
-            out,
-            "{:#}",
-            json!({ "passed": results.len() - failed, "failed": failed, "tests": results })
+        Output::Json => write_json(
+            &mut out,
+            &json!({ "passed": results.len() - failed, "failed": failed, "tests": results }),
         )?,
         Output::Text => {
             for result in &results {
@@ -57,7 +55,6 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
     if failed == 0 { Ok(()) } else { Err(Failure::No) }
 }
 
-/// Runs tests and returns how each came out.
 pub(super) fn run_all(cases: &[Case], policy: &Policy) -> Vec<CaseResult> {
     cases
         .iter()
@@ -71,7 +68,7 @@ pub(super) fn run_all(cases: &[Case], policy: &Policy) -> Vec<CaseResult> {
         .collect()
 }
 
-/// Reads the one finding of a file that a test names.
+/// Reads the file that a test names: it has exactly one finding.
 fn finding(test: &str, name: &str) -> Result<Finding, String> {
     let path = Path::new(test).parent().unwrap_or(Path::new("")).join(name);
     let message = std::fs::read_to_string(&path)
@@ -83,14 +80,14 @@ fn finding(test: &str, name: &str) -> Result<Finding, String> {
     match (findings.pop(), findings.len()) {
         (Some(finding), 0) => Ok(finding),
         (_, others) => Err(format!(
-            "`{}` holds {} findings: a test is about one",
+            "`{}` has {} findings; a test needs exactly one",
             path.display(),
             if others == 0 { 0 } else { others + 1 }
         )),
     }
 }
 
-/// Writes one result for people: failures as differences, with the walk.
+/// Writes one result for people; a failure with its differences and the explanation.
 pub(super) fn write_result(out: &mut impl Write, result: &CaseResult) -> std::io::Result<()> {
     let CaseResult { file, line, name, passed, differences, error, explanation } = result;
     if *passed {

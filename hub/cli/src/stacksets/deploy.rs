@@ -1,66 +1,63 @@
-//! `firebreak stacksets deploy`: the StackSets `firebreak-spoke`, and with
-//! `--forward` `firebreak-region`, made or brought up to date.
+//! `firebreak stacksets deploy`: creates or updates the StackSet `firebreak-spoke`, and
+//! with `--forward` also `firebreak-region`.
 //!
-//! The templates are those that this program was built and tested with; another
-//! text, rendered for a subset of the actions say, is read from `--templates`.
+//! The templates are built into this program. `--templates` replaces them, for example
+//! by one that was rendered for a subset of the actions.
 //!
-//! It never takes a stack away. Cut off, it goes on where it was: what is under
-//! way at AWS is waited for, and what is as it should be is left alone.
+//! It never deletes a stack. Interrupted, it continues with the next run: it waits for
+//! operations in progress and changes only what differs.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use firebreak_model::resource::{AccountId, Region};
 use serde_json::json;
 
-use super::super::{Failure, Output, attach_point, aws_config, environment, policy, responses};
-use firebreak_aws::settings::Settings;
-use firebreak_onboarding::aws::deploy::{Deployed, Planned, REGION, Request, plan, roll_out};
+use crate::environment::{aws_config, own_settings};
+use crate::terminal::{confirm_interactively, report, write_json};
+use crate::values::{key_value, unit_id};
+use crate::{Failure, Output, policy};
+use firebreak_onboarding::aws::deploy::{DeployRequest, Deployed, Planned, REGION, plan, roll_out};
 use firebreak_onboarding::aws::stacksets::{StackSets, caller};
-use firebreak_onboarding::stackset_diff::Instance;
+use firebreak_onboarding::stackset_diff::StackInstance;
 
-/// What to deploy, and where.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  firebreak stacksets deploy --ou ou-ab12-11111111 --forward us-east-1 --plan"
+)]
 pub struct Arguments {
-    /// An OU or the root to deploy to; all that policies cover if none is named.
-    #[arg(long = "ou", value_name = "ID", value_parser = attach_point)]
+    /// An OU or the root to deploy to; may be repeated [default: all that policies cover].
+    #[arg(long = "ou", value_name = "ID", value_parser = unit_id)]
     units: Vec<String>,
-    /// Policy files and folders that say what is covered, instead of the policy in force.
+    /// Use these policy files and folders instead of the policy in force.
     #[arg(long, value_name = "PATH", conflicts_with = "units")]
     policies: Vec<PathBuf>,
-    /// The account in which the hub runs; this one, unless it is the management account.
+    /// The hub's account [default: the caller's, unless that is the management account].
     #[arg(long, value_name = "ACCOUNT")]
     hub_account: Option<AccountId>,
-    /// The hub's Region, in which the spoke stacks stand too; the one of the environment.
+    /// The hub's Region, which also gets the spoke stacks [default: the configured Region].
     #[arg(long, value_name = "REGION")]
     region: Option<Region>,
-    /// A Region of the hub account whose findings are forwarded to the hub; may be repeated.
+    /// Forward the findings of this Region to the hub; may be repeated.
     #[arg(long, value_name = "REGION")]
     forward: Vec<Region>,
-    /// Another parameter of the spoke's template; may be repeated.
-    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = pair)]
+    /// A further parameter of the spoke's template; may be repeated.
+    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = key_value)]
     parameters: Vec<(String, String)>,
-    /// A folder with spoke.yaml and region.yaml to deploy instead of the built-in ones.
+    /// A folder with spoke.yaml and region.yaml, instead of the built-in templates.
     #[arg(long, value_name = "FOLDER")]
     templates: Option<PathBuf>,
-    /// Only say what would change.
+    /// Only show what would change.
     #[arg(long)]
     plan: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, conflicts_with = "plan")]
     yes: bool,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it is not of the form KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let settings =
-        Settings::read(environment).map_err(|error| Failure::Usage(error.to_string()))?;
-    let settings = Settings { share_places: false, ..settings };
+    let settings = own_settings()?;
     let request = arguments.request()?;
     let config = aws_config(arguments.region.as_ref()).await?;
     let caller = caller(&config).await?;
@@ -72,28 +69,25 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     }
     let changes = planned.iter().any(|planned| !planned.changes.is_empty());
     if changes && !arguments.yes {
-        if !std::io::stdin().is_terminal() {
-            return Err(Failure::Usage("nothing was changed: confirm with --yes".to_owned()));
-        }
-        responses::confirm("This changes the accounts of the organization. Continue?")?;
+        let question = "This changes the accounts of the organization. Continue?";
+        confirm_interactively(question, "nothing was changed")?;
     }
     let mut deployed = Vec::new();
     for planned in &planned {
-        let mut report = |line: &str| drop(writeln!(std::io::stderr(), "{line}"));
         deployed.push(roll_out(&sets, &planned.desired, &mut report).await?);
     }
     write_deployed(&deployed, output)?;
     let failed: usize = deployed.iter().map(|it| it.failed.len()).sum();
     if failed > 0 {
         return Err(Failure::Check(format!(
-            "{failed} stack(s) are not as they should be\nhelp: mend what the reasons name and run this again: it tries these only"
+            "{failed} stack(s) failed\nhelp: fix the reasons and run this again: it retries these only"
         )));
     }
     Ok(())
 }
 
 impl Arguments {
-    fn request(&self) -> Result<Request, Failure> {
+    fn request(&self) -> Result<DeployRequest, Failure> {
         let policy = match self.policies.as_slice() {
             [] => None,
             paths => Some(policy::files::load(paths)?),
@@ -105,13 +99,13 @@ impl Arguments {
         };
         let templates = match &self.templates {
             None => None,
-            // The second one is looked at only where it is needed.
+            // region.yaml is needed for --forward only.
             Some(folder) if self.forward.is_empty() => {
                 Some((read(folder, "spoke.yaml")?, REGION.to_owned()))
             }
             Some(folder) => Some((read(folder, "spoke.yaml")?, read(folder, "region.yaml")?)),
         };
-        Ok(Request {
+        Ok(DeployRequest {
             units: self.units.clone(),
             policy,
             hub_account: self.hub_account.as_ref().map(ToString::to_string),
@@ -126,13 +120,13 @@ impl Arguments {
 fn write_plan(planned: &[Planned], output: Output, only: bool) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     if output == Output::Json {
-        // One document: the plan alone, or what was done.
+        // One JSON document: the plan alone, or the result.
         if only {
             let all = planned.iter().map(
                 |it| json!({ "name": it.desired.name, "changes": it.changes, "beyond": it.beyond }),
             );
             let all: Vec<_> = all.collect();
-            writeln!(out, "{:#}", json!({ "stack_sets": all }))?;
+            write_json(&mut out, &json!({ "stack_sets": all }))?;
         }
         return Ok(());
     }
@@ -145,7 +139,7 @@ fn write_plan(planned: &[Planned], output: Output, only: bool) -> Result<(), Fai
         }
         if !beyond.is_empty() {
             let left = beyond.join(", ");
-            writeln!(out, "{}: left as it is, though not asked for: {left}", desired.name)?;
+            writeln!(out, "{}: kept, although not requested: {left}", desired.name)?;
         }
     }
     Ok(())
@@ -154,14 +148,13 @@ fn write_plan(planned: &[Planned], output: Output, only: bool) -> Result<(), Fai
 fn write_deployed(deployed: &[Deployed], output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     if output == Output::Json {
-        writeln!(out, "{:#}", json!({ "stack_sets": deployed }))?;
-        return Ok(());
+        return write_json(&mut out, &json!({ "stack_sets": deployed }));
     }
     for Deployed { name, current, skipped, failed, .. } in deployed {
         let (left_out, behind) = (skipped.len(), failed.len());
         writeln!(out, "{name}: {current} current, {left_out} skipped, {behind} failed")?;
         for (what, instances) in [("skipped", skipped), ("failed", failed)] {
-            for Instance { account, region, reason, .. } in instances {
+            for StackInstance { account, region, reason, .. } in instances {
                 let why = reason.as_deref().unwrap_or("AWS gives no reason");
                 writeln!(out, "  {what} {account} {region}: {why}")?;
             }

@@ -1,4 +1,4 @@
-//! `firebreak stacksets …`: the templates that an organization deploys.
+//! `firebreak stacksets render | deploy`.
 
 pub mod deploy;
 mod render;
@@ -7,16 +7,14 @@ use clap::Subcommand;
 
 use super::{Failure, Output};
 
-/// What to do with the templates and the StackSets made of them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write the spoke role's permissions, from what the actions declare.
+    /// Write the spoke role's template, with the permissions that the actions declare.
     Render(render::Arguments),
-    /// Give every account that policies cover its spoke role, and those that join later.
+    /// Deploy the spoke role to every account that policies cover, now and when it joins.
     Deploy(deploy::Arguments),
 }
 
-/// Runs the command.
 pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Render(arguments) => render::run(arguments, output),

@@ -1,5 +1,5 @@
 //! `firebreak stacksets render`: writes the permissions that actions declare into
-//! the spoke role's template, or says how a template differs from them.
+//! the spoke role's template, or shows how a template differs from them.
 
 use std::fs;
 use std::io::Write;
@@ -10,53 +10,42 @@ use firebreak_spoke::actions::{self, RegisteredAction};
 use serde_json::json;
 use similar::TextDiff;
 
-use super::super::{Failure, Output};
+use crate::terminal::write_json;
+use crate::values::actions_named;
+use crate::{Failure, Output};
 use firebreak_onboarding::stacksets::{
     self, MANAGED_CHARACTERS, ROLE_CHARACTERS, Rendered, SPOKE, TEMPLATE_BYTES,
 };
 
-/// What to render, and where to.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  firebreak stacksets render --actions isolate-instance,tag-resource --write spoke.yaml"
+)]
 pub struct Arguments {
-    /// The template whose generated parts are rendered. Without it: for --check
-    /// stacksets/spoke.yaml, for --write the file itself where it exists, and
-    /// otherwise the template of this version.
+    /// The template to render [default: with --check stacksets/spoke.yaml, with --write the
+    /// file if it exists, otherwise the built-in template].
     template: Option<PathBuf>,
-    /// The actions that the role may carry out, such as
-    /// `isolate-instance,snapshot-volumes`; every action without it.
+    /// The actions that the role may execute, separated by commas [default: all].
     #[arg(long, value_delimiter = ',', value_name = "ACTION")]
     actions: Vec<String>,
-    /// Write the template into this file, and not to standard output.
+    /// Write the template to this file instead of standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     write: Option<PathBuf>,
-    /// Write nothing: say what differs, and end with 1 if anything does.
+    /// Write nothing: show the differences, exit code 1 if there are any.
     #[arg(long)]
     check: bool,
 }
 
 const DEFAULT: &str = "stacksets/spoke.yaml";
 
-fn action(name: &String) -> Result<&'static RegisteredAction, Failure> {
-    actions::find(name).ok_or_else(|| {
-        Failure::Usage(format!(
-            "there is no action `{name}`\nhelp: firebreak actions list names them"
-        ))
-    })
-}
-
-/// Runs the command.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let entries: Vec<&RegisteredAction> = if arguments.actions.is_empty() {
-        actions::all().iter().collect()
-    } else {
-        arguments.actions.iter().map(action).collect::<Result<_, _>>()?
-    };
+    let chosen = actions_named(&arguments.actions)?;
     let source = source(arguments);
     let present = match &source {
-        Some(path) => read(path)?,
+        Some(path) => read_template(path)?,
         None => SPOKE.to_owned(),
     };
-    let rendered = stacksets::render(&present, &entries).map_err(|error| {
+    let rendered = stacksets::render(&present, &chosen).map_err(|error| {
         let place = source.as_ref().map(|path| format!("`{}`: ", path.display()));
         Failure::Usage(format!("{}{error}", place.unwrap_or_default()))
     })?;
@@ -74,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
         })?;
     }
     match (output, &arguments.write) {
-        (Output::Json, _) => writeln!(out, "{:#}", template_json(&rendered, &entries))?,
+        (Output::Json, _) => write_json(&mut out, &template_json(&rendered, &chosen))?,
         (Output::Text, None) => out.write_all(rendered.text.as_bytes())?,
         (Output::Text, Some(path)) => {
             let size = rendered.size;
@@ -82,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
                 out,
                 "{}: {} action(s), {} statement(s), {} of {ROLE_CHARACTERS} characters of inline policies, {} of {MANAGED_CHARACTERS} of the managed one, {} of {TEMPLATE_BYTES} bytes",
                 path.display(),
-                entries.len(),
+                chosen.len(),
                 rendered.statements.len(),
                 size.role_characters,
                 size.managed_characters,
@@ -93,7 +82,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The file that the template is read from; `None` for the one of this version.
+/// The file that the template is read from; `None` for the built-in template.
 fn source(arguments: &Arguments) -> Option<PathBuf> {
     let otherwise = || {
         if arguments.check {
@@ -105,10 +94,10 @@ fn source(arguments: &Arguments) -> Option<PathBuf> {
     arguments.template.clone().or_else(otherwise)
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+fn read_template(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| {
         Failure::Usage(format!(
-            "cannot read `{}`: {error}\nhelp: name the template: firebreak stacksets render PATH/TO/spoke.yaml",
+            "cannot read `{}`: {error}\nhelp: give the path of the template: `firebreak stacksets render PATH/TO/spoke.yaml`",
             path.display()
         ))
     })
@@ -127,15 +116,15 @@ fn check(
     let difference = TextDiff::from_lines(present, &rendered.text)
         .unified_diff()
         .context_radius(2)
-        .header(&name, "what the actions declare")
+        .header(&name, "declared by the actions")
         .to_string();
     match output {
         Output::Json => {
             let comparison =
                 json!({ "template": name, "current": current, "difference": difference });
-            writeln!(out, "{comparison:#}")?;
+            write_json(out, &comparison)?;
         }
-        Output::Text if current => writeln!(out, "{path}: as the actions declare")?,
+        Output::Text if current => writeln!(out, "{path}: up to date")?,
         Output::Text => write!(out, "{difference}")?,
     }
     if current {
@@ -146,17 +135,17 @@ fn check(
         names => format!(" --actions {}", names.join(",")),
     };
     Err(Failure::Check(format!(
-        "`{path}` is not what the actions declare\nhelp: firebreak stacksets render --write {path}{actions}"
+        "`{path}` is not up to date\nhelp: firebreak stacksets render --write {path}{actions}"
     )))
 }
 
-fn template_json(rendered: &Rendered, entries: &[&RegisteredAction]) -> serde_json::Value {
-    let names = actions::all().iter().map(|entry| entry.spec.name);
-    let chosen = |name: &&str| entries.iter().any(|entry| entry.spec.name == *name);
+fn template_json(rendered: &Rendered, chosen: &[&RegisteredAction]) -> serde_json::Value {
+    let names = actions::all().iter().map(|action| action.spec.name);
+    let is_chosen = |name: &&str| chosen.iter().any(|action| action.spec.name == *name);
     let statements: Vec<serde_json::Value> =
         rendered.statements.iter().map(|statement| statement.document(&[])).collect();
     json!({
-        "actions": names.filter(chosen).collect::<Vec<_>>(),
+        "actions": names.filter(is_chosen).collect::<Vec<_>>(),
         "parameters": rendered.parameters,
         "digest": rendered.digest,
         "statements": statements,

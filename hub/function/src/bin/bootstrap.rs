@@ -1,6 +1,5 @@
-//! The Lambda function: polls the runtime, hands each batch and each tick of
-//! its schedule to the library with the time that there is for it, and writes
-//! what was measured.
+//! The Lambda function: polls the runtime, passes each batch and each tick of the schedule
+//! to the library with its deadline, and writes the metrics.
 #![expect(
     clippy::disallowed_methods,
     reason = "a program's start is where the environment is read, and the runtime gives the deadline by the system's clock"
@@ -14,7 +13,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use firebreak_aws::config;
 use firebreak_aws::settings::Settings;
 use firebreak_engine::Engine;
-use firebreak_function::{lambda, metrics};
+use firebreak_function::{handle_batch, is_schedule, metrics, sweep};
 use futures::FutureExt;
 use lambda_runtime::{Context, LambdaEvent, run, service_fn, spawn_graceful_shutdown_handler};
 use serde_json::Value;
@@ -28,15 +27,12 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     start_log();
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let engine = Engine::new(&config::from_environment().await, settings);
-    // Between invocations nothing is under way: every invocation ends what it
-    // began or hands it back before its deadline. So there is nothing to save
-    // here, only a shutdown to report: a host without extensions, which is how
-    // Lambda announces it, is no reason not to handle findings.
-    let delivered = spawn_graceful_shutdown_handler(|| async { info!("shutting down") });
-    if AssertUnwindSafe(delivered).catch_unwind().await.is_err() {
-        warn!(
-            "no extension could be registered: the function will not be notified of its shutdown"
-        );
+    // Between invocations nothing is in progress: every invocation ends its work or hands
+    // it back before its deadline. So a shutdown only has to be logged. Lambda announces it
+    // to extensions; a host without them must handle findings all the same.
+    let registered = spawn_graceful_shutdown_handler(|| async { info!("shutting down") });
+    if AssertUnwindSafe(registered).catch_unwind().await.is_err() {
+        warn!("no extension could be registered: the shutdown will not be logged");
     }
     let engine = &engine;
     run(service_fn(move |event: LambdaEvent<Value>| async move {
@@ -46,9 +42,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// JSON, with the spans around each line: they carry the ids of message,
-/// finding, response and account. `FIREBREAK_SPANS=close` writes a line with its
-/// duration for each span that ends.
+/// JSON lines, each with its spans: they have the ids of message, finding, response and
+/// account. `FIREBREAK_SPANS=close` also logs the duration of each span.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let spans = match std::env::var("FIREBREAK_SPANS").as_deref() {
@@ -59,22 +54,22 @@ fn start_log() {
     log.with_current_span(true).with_span_list(true).init();
 }
 
-/// When Lambda kills the invocation, by tokio's clock.
+/// When Lambda would kill the invocation, by tokio's clock.
 fn deadline(context: &Context) -> Instant {
     let left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     Instant::now() + left
 }
 
 async fn invoked(engine: &Engine, event: Value) -> Result<SqsBatchResponse, lambda_runtime::Error> {
-    if lambda::is_schedule(&event) {
-        let swept = lambda::sweep(engine).await;
+    if is_schedule(&event) {
+        let swept = sweep(engine).await;
         write(metrics::invocation(&[], &engine.counts.take(), engine.now()))?;
-        // Failing it makes Lambda try again, and an alarm see it.
+        // A failed invocation is retried by Lambda and triggers an alarm.
         swept?;
         return Ok(SqsBatchResponse::default());
     }
     let batch: SqsEvent = serde_json::from_value(event)?;
-    let (response, handled) = lambda::handle_batch(engine, batch).await;
+    let (response, handled) = handle_batch(engine, batch).await;
     let now = engine.now();
     write(metrics::invocation(&handled, &engine.counts.take(), now))?;
     if let Some(policy) = engine.policies.last_read().await {
@@ -83,7 +78,7 @@ async fn invoked(engine: &Engine, event: Value) -> Result<SqsBatchResponse, lamb
     Ok(response)
 }
 
-/// CloudWatch takes metrics out of lines that are theirs alone.
+/// CloudWatch reads metrics from lines that contain nothing else.
 fn write(lines: impl IntoIterator<Item = Value>) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     lines.into_iter().try_for_each(|line| writeln!(out, "{line}"))

@@ -1,10 +1,8 @@
-//! Metrics of the function, written as lines of its log that CloudWatch reads
-//! (CloudWatch user guide, "Embedded metric format specification"). Pure: what
-//! is measured comes in as values, and whoever calls this writes the lines.
+//! Metrics of the function, as log lines that CloudWatch reads (CloudWatch user guide,
+//! "Embedded metric format specification"). Pure: the caller writes the lines.
 //!
-//! `docs/monitoring.md` says what each means and what to do about it. Nothing
-//! that names a finding, a resource or a person is a dimension: dimensions cost
-//! money each.
+//! `docs/monitoring.md` explains each metric. No finding, resource or person is a
+//! dimension, because each value of a dimension costs money.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +10,7 @@ use firebreak_model::resource::AccountId;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use crate::lambda::{Handled, MessageError};
+use crate::{Handled, MessageError};
 use firebreak_aws::deadline::Count;
 use firebreak_aws::error::HubError;
 use firebreak_aws::sessions::NO_SESSION;
@@ -24,9 +22,8 @@ use firebreak_response::record::State;
 pub const NAMESPACE: &str = "Firebreak";
 
 /// "A target member … MUST NOT have more than 100 values" (EMF specification).
-const VALUES_AT_MOST: usize = 100;
+const MAX_VALUES: usize = 100;
 
-/// What a number counts or measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Count,
@@ -42,7 +39,7 @@ impl Unit {
     }
 }
 
-/// One line: metrics under the same dimensions.
+/// One line: metrics with the same dimensions.
 #[derive(Debug, Default)]
 struct Line {
     dimensions: Vec<(&'static str, String)>,
@@ -60,7 +57,7 @@ impl Line {
         self
     }
 
-    fn written(self, now: Timestamp) -> Value {
+    fn to_json(self, now: Timestamp) -> Value {
         let names: Vec<&str> = self.dimensions.iter().map(|(name, _)| *name).collect();
         let metrics: Vec<Value> = self
             .metrics
@@ -87,12 +84,11 @@ impl Line {
     }
 }
 
-/// What one invocation did: `handled` as [`handle_batch`] gave it, `calls` as
-/// they were counted meanwhile. One line, one more for each kind of outcome and
-/// for each service that throttled, and more where there are more than a
-/// hundred of a duration.
+/// The metrics of one invocation: `handled` is the result of [`handle_batch`], `calls` are
+/// the calls during it. One line, one more for each kind of outcome and for each service
+/// that throttled, and more if a metric has more than a hundred values.
 ///
-/// [`handle_batch`]: crate::lambda::handle_batch
+/// [`handle_batch`]: crate::handle_batch
 pub fn invocation(
     handled: &[(String, Handled)],
     calls: &BTreeMap<String, Count>,
@@ -102,14 +98,13 @@ pub fn invocation(
     let mut lines = vec![counts(&messages, calls)];
     let durations = durations(&messages);
     let longest = durations.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
-    for start in (0..longest).step_by(VALUES_AT_MOST) {
+    for start in (0..longest).step_by(MAX_VALUES) {
         if start > 0 {
             lines.push(Line::default());
         }
         let Some(line) = lines.last_mut() else { continue };
         for (name, values) in &durations {
-            let values: Vec<i64> =
-                values.iter().skip(start).take(VALUES_AT_MOST).copied().collect();
+            let values: Vec<i64> = values.iter().skip(start).take(MAX_VALUES).copied().collect();
             if !values.is_empty() {
                 line.metrics.push((name, Unit::Milliseconds, json!(values)));
             }
@@ -117,7 +112,7 @@ pub fn invocation(
     }
     let mut decided: BTreeMap<&str, u64> = BTreeMap::new();
     for outcome in outcomes(&messages) {
-        *decided.entry(word(outcome)).or_default() += 1;
+        *decided.entry(outcome_word(outcome)).or_default() += 1;
     }
     for (outcome, count) in decided {
         lines.push(Line::of(&[("Outcome", outcome)]).count("Decided", count));
@@ -126,8 +121,8 @@ pub fn invocation(
         let line = Line::of(&[("Service", service)]).count("ServiceThrottles", count.throttles);
         lines.push(line);
     }
-    let mut lines: Vec<Value> = lines.into_iter().map(|line| line.written(now)).collect();
-    // The last draw on a budget says what is left of it.
+    let mut lines: Vec<Value> = lines.into_iter().map(|line| line.to_json(now)).collect();
+    // The last draw on a budget has what is left of it.
     let drawn: BTreeMap<(String, String), u64> = outcomes(&messages)
         .flat_map(|outcome| &outcome.budgets)
         .map(|it| ((it.budget.document.clone(), it.budget.budget.to_string()), it.left))
@@ -144,11 +139,11 @@ fn outcomes<'a>(messages: &'a [&Handled]) -> impl Iterator<Item = &'a TargetOutc
 
 fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let ended = |state: State| number(outcomes(messages).filter(|it| has(it, state)).count());
+    let ended = |state: State| number(outcomes(messages).filter(|it| ended_in(it, state)).count());
     let errors = |is: fn(&MessageError) -> bool| {
         number(messages.iter().flat_map(|message| &message.errors).filter(|it| is(it)).count())
     };
-    let broken = errors(|error| {
+    let failed = errors(|error| {
         matches!(error, MessageError::Hub(HubError::Failed(_) | HubError::Refused(_)))
     });
     let rejected = messages.iter().filter(|message| {
@@ -161,7 +156,7 @@ fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
         .count("Received", number(messages.iter().map(|it| it.findings.len()).sum()))
         .count("Messages", number(messages.len()))
         .count("Contained", ended(State::Contained))
-        .count("Failed", ended(State::Failed) + ended(State::PartiallyContained) + broken)
+        .count("Failed", ended(State::Failed) + ended(State::PartiallyContained) + failed)
         .count(
             "Retried",
             errors(|error| matches!(error, MessageError::Hub(HubError::Transient(_)))),
@@ -174,23 +169,23 @@ fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
         .count("Throttles", calls.values().map(|count| count.throttles).sum::<u64>())
 }
 
-/// Whether a response ended in this state now: a repeat reports an older one.
-fn has(outcome: &TargetOutcome, state: State) -> bool {
+/// Whether this finding ended a response in this state; a repeat has an older response.
+fn ended_in(outcome: &TargetOutcome, state: State) -> bool {
     outcome.disposition == Disposition::Responded
         && outcome.response.as_ref().is_some_and(|response| response.state == state)
 }
 
-/// The account whose spoke role could not be assumed, if that is what kept the
-/// target from being contained.
+/// The account of a target that was not contained because the spoke role could not be
+/// assumed.
 fn uncovered_account(outcome: &TargetOutcome) -> Option<&AccountId> {
     let steps = outcome.response.iter().flat_map(|response| &response.steps);
-    let delivered = outcome.reason.contains(NO_SESSION)
+    let no_session = outcome.reason.contains(NO_SESSION)
         || steps.into_iter().any(|step| step.detail.contains(NO_SESSION));
-    outcome.resource.as_ref().filter(|_| delivered).map(|resource| &resource.account)
+    outcome.resource.as_ref().filter(|_| no_session).map(|resource| &resource.account)
 }
 
-/// What became of a target, as the dimension `TargetOutcome` names it.
-fn word(outcome: &TargetOutcome) -> &'static str {
+/// The value of the dimension `Outcome`.
+fn outcome_word(outcome: &TargetOutcome) -> &'static str {
     match outcome.disposition {
         Disposition::Nothing => "nothing",
         Disposition::Repeat => "repeat",
@@ -199,17 +194,15 @@ fn word(outcome: &TargetOutcome) -> &'static str {
         Disposition::NotCovered => "not-covered",
         Disposition::NotConfirmed => "not-confirmed",
         Disposition::Planned => "planned",
-        // A response that ended, or waits, has its record beside it.
         Disposition::Responded => {
             outcome.response.as_ref().map_or("nothing", |response| response.state.name())
         }
     }
 }
 
-/// How long everything took, in milliseconds: CloudWatch computes percentiles
-/// of the values of a list.
+/// Durations in milliseconds; CloudWatch computes percentiles from the values of a list.
 fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
-    // Clocks of several services differ: what came before it was sent took no time.
+    // Clocks of services differ: a negative duration counts as 0.
     let millis =
         |duration: SignedDuration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(0);
     let between = |from: Timestamp, to: Timestamp| millis(to.duration_since(from));
@@ -237,7 +230,7 @@ fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
                         .map(|updated| between(*updated, times.received).saturating_add(receipt)),
                 );
             }
-            // Telling Security Hub is the last that is done for a finding here.
+            // The update of Security Hub is the last step for a finding.
             if let Some((_, ended)) = outcome.written_back.as_ref().zip(times.ended) {
                 written_back.push(between(times.received, ended));
             }
@@ -257,21 +250,19 @@ fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
     ]
 }
 
-/// How many actions are left of one budget of one document: written when it was
-/// drawn on.
+/// How many actions are left of a budget, written after each draw.
 fn budget_left(document: &str, budget: &str, left: u64, now: Timestamp) -> Value {
-    Line::of(&[("Document", document), ("Budget", budget)]).count("BudgetLeft", left).written(now)
+    Line::of(&[("Document", document), ("Budget", budget)]).count("BudgetLeft", left).to_json(now)
 }
 
-/// How many documents of the policy in force cannot be read: what they govern
-/// is refused, and somebody has to be woken. The points and the reasons stand
-/// beside it.
+/// How many documents of the policy in force cannot be read, with their attach points and
+/// the reasons. Findings under them are refused, so this triggers an alarm.
 pub fn broken_documents(policy: &Policy, now: Timestamp) -> Value {
     let broken = policy.broken();
     let documents: Vec<Value> =
         broken.iter().map(|(point, why)| json!({ "attach": point, "why": why })).collect();
     let count = u64::try_from(documents.len()).unwrap_or(u64::MAX);
-    let mut line = Line::of(&[]).count("BrokenPolicyDocuments", count).written(now);
+    let mut line = Line::of(&[]).count("BrokenPolicyDocuments", count).to_json(now);
     if let Value::Object(line) = &mut line {
         line.insert("documents".to_owned(), Value::Array(documents));
     }

@@ -4,7 +4,7 @@ use firebreak_model::action::ActionCatalog;
 use firebreak_model::resource::{Resource, ResourceKind};
 
 use super::*;
-use crate::lambda::{Arrived, Times};
+use crate::{ReceivedFinding, Times};
 use firebreak_engine::Delivery;
 use firebreak_intake::Rejection;
 use firebreak_policy::StoredDocument;
@@ -18,7 +18,7 @@ fn at(millis: i64) -> Timestamp {
 /// started after three and ended after ten.
 fn message(finding: &str, outcomes: Vec<TargetOutcome>, errors: Vec<MessageError>) -> Handled {
     Handled {
-        findings: vec![Arrived { id: finding.to_owned(), updated_at: Some(at(0)) }],
+        findings: vec![ReceivedFinding { id: finding.to_owned(), updated_at: Some(at(0)) }],
         outcomes,
         errors,
         times: Times {
@@ -101,7 +101,7 @@ fn assert_valid(line: &Value) {
             let value = &line[metric["Name"].as_str().unwrap()];
             let list = value.as_array();
             assert!(value.is_number() || list.is_some(), "{metric} has no value: {line}");
-            assert!(list.is_none_or(|list| (1..=VALUES_AT_MOST).contains(&list.len())));
+            assert!(list.is_none_or(|list| (1..=MAX_VALUES).contains(&list.len())));
             let unit = metric["Unit"].as_str().unwrap();
             assert_eq!(unit == "Milliseconds", list.is_some(), "{metric}");
         }
@@ -148,7 +148,7 @@ fn every_metric_has_its_value_and_its_unit() {
         ("Calls", 10),
         ("Throttles", 2),
     ] {
-        assert!(lines[0][metric].is_u64(), "{metric} stands in the first line");
+        assert!(lines[0][metric].is_u64(), "{metric} is in the first line");
         assert_eq!(total(&lines, metric, None), expected, "{metric}");
     }
     assert_eq!(total(&lines, "Decided", Some(("Outcome", "nothing"))), 1);
@@ -197,7 +197,7 @@ fn a_clock_that_runs_ahead_gives_no_negative_time() {
 }
 
 #[test]
-fn what_is_told_later_is_measured_from_its_receipt() {
+fn a_pending_notification_is_measured_from_its_receipt() {
     let mut delivered = message("f-1", Vec::new(), Vec::new());
     delivered.times.ended = Some(at(1_000));
     delivered.delivery =

@@ -1,5 +1,5 @@
-//! Deploys the StackSets `firebreak-spoke` and `firebreak-region`: what they should
-//! be, what that changes, and the wait until AWS has done it. Never deletes a stack.
+//! Deploys the StackSets `firebreak-spoke` and `firebreak-region`: plans the changes,
+//! makes them, and waits for AWS. Never deletes a stack.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,9 +15,10 @@ use firebreak_spoke::actions;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::stacksets::{Asked, Progress, StackSetCaller, StackSets};
+use super::stacksets::{ChangeOutcome, OperationStatus, StackSetCaller, StackSets};
 use crate::stackset_diff::{
-    Desired, Health, Instance, PresentStackSet, StackSetChange, declares, outermost,
+    DesiredStackSet, PresentStackSet, StackHealth, StackInstance, StackSetChange, declares,
+    outermost,
 };
 
 /// The spoke's template that this program was built with.
@@ -25,23 +26,22 @@ pub const SPOKE: &str = include_str!("../../../../stacksets/spoke.yaml");
 /// The Regions' template that this program was built with.
 pub const REGION: &str = include_str!("../../../../stacksets/region.yaml");
 
-/// How often an operation is looked at.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often the status of an operation is read.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often one look may fail in a row before the wait is given up. The
-/// operation goes on all the same.
-const FAILED_LOOKS: u32 = 6;
+/// How many polls in a row may fail before this process stops waiting. The operation
+/// continues in AWS.
+const MAX_FAILED_POLLS: u32 = 6;
 
-/// How many changes one StackSet may take: 2,000 OUs, 50 at a time, and some more.
-const CHANGES: usize = 64;
+/// The limit of changes to one StackSet in one run: 2,000 OUs, 50 in each, and a reserve.
+const MAX_CHANGES: usize = 64;
 
-/// Why nothing was deployed, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// The request cannot be carried out as it is; the message says what to change.
+    /// The request is invalid; the message says what to change.
     #[error("{0}")]
     Usage(String),
-    /// AWS, or the way to it.
+    /// A call to AWS failed.
     #[error("{0}")]
     Aws(HubError),
 }
@@ -55,57 +55,52 @@ impl From<HubError> for DeployError {
     }
 }
 
-/// What is to be deployed.
+/// What to deploy, and where.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// OUs and roots; without any, what the policy covers.
+pub struct DeployRequest {
+    /// OUs and roots; if empty, those that the policy covers.
     pub units: Vec<String>,
-    /// The policy that says what is covered, if not the one in force.
+    /// Used instead of the policy in force.
     pub policy: Option<Policy>,
-    /// The hub's account; the caller's without one.
+    /// The hub's account; by default the caller's.
     pub hub_account: Option<String>,
-    /// The hub's Region; the configuration's without one.
+    /// The hub's Region; by default the configured one.
     pub region: Option<String>,
-    /// Regions whose findings are forwarded.
+    /// Regions whose findings are forwarded to the hub.
     pub forward: BTreeSet<String>,
-    /// Parameters of the spoke's template beside those that are known here.
+    /// Further parameters of the templates.
     pub parameters: BTreeMap<String, String>,
-    /// The texts of the spoke's and the Regions' template, if not the built-in ones.
+    /// The texts of spoke.yaml and region.yaml; by default the built-in ones.
     pub templates: Option<(String, String)>,
 }
 
 /// A StackSet and the changes that it needs.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// What it should be.
-    pub desired: Desired,
-    /// The changes.
+    pub desired: DesiredStackSet,
     pub changes: Vec<StackSetChange>,
-    /// Targets that it has and that are not asked for: they stay.
+    /// Targets that it has but that were not requested; they stay.
     pub beyond: Vec<String>,
 }
 
-/// How a StackSet's stacks are in the end.
+/// The result for one StackSet.
 #[derive(Clone, Debug, Serialize)]
 pub struct Deployed {
-    /// The StackSet.
     pub name: String,
-    /// What was done.
     pub changes: Vec<StackSetChange>,
-    /// How many stacks are as they should be.
+    /// The number of stacks that are up to date.
     pub current: usize,
-    /// Left out, because the account is suspended.
-    pub skipped: Vec<Instance>,
-    /// Not as they should be.
-    pub failed: Vec<Instance>,
+    /// Skipped, because the account is suspended.
+    pub skipped: Vec<StackInstance>,
+    pub failed: Vec<StackInstance>,
 }
 
-/// What each StackSet should be, and what that takes. Changes nothing.
+/// Plans the changes of each StackSet. Changes nothing.
 pub async fn plan(
     config: &SdkConfig,
     settings: &Settings,
     caller: &StackSetCaller,
-    request: &Request,
+    request: &DeployRequest,
 ) -> Result<Vec<Planned>, DeployError> {
     let organization = Organization::new(config, settings);
     let is_management = caller.account == caller.management;
@@ -113,25 +108,25 @@ pub async fn plan(
         Some(account) => account.clone(),
         None if is_management => {
             return Err(DeployError::Usage(
-                "this is the management account, and the hub runs in another\nhelp: name it with --hub-account".to_owned(),
+                "these are credentials of the management account, where the hub does not run\nhelp: give the hub's account with --hub-account".to_owned(),
             ));
         }
         None => caller.account.clone(),
     };
     let region = request.region.clone().or_else(|| config.region().map(ToString::to_string));
     let region = region.ok_or_else(|| {
-        DeployError::Usage("no Region is set\nhelp: set AWS_REGION, or say --region".to_owned())
+        DeployError::Usage("no Region is set\nhelp: set AWS_REGION, or give --region".to_owned())
     })?;
     let (spoke, forwarding) =
         request.templates.clone().unwrap_or_else(|| (SPOKE.to_owned(), REGION.to_owned()));
     let units = units(config, settings, &organization, request).await?;
-    // Each parameter that was given goes to the template that has it.
+    // Each parameter belongs to the template that declares it.
     let is_of_region = |key: &String| declares(&forwarding, key) && !declares(&spoke, key);
     let (for_region, mut parameters): (BTreeMap<_, _>, BTreeMap<_, _>) =
         request.parameters.clone().into_iter().partition(|(key, _)| is_of_region(key));
     if let Some(key) = for_region.keys().next().filter(|_| request.forward.is_empty()) {
         return Err(DeployError::Usage(format!(
-            "`{key}` is a parameter of region.yaml, which is not deployed\nhelp: name the Regions with --forward"
+            "`{key}` is a parameter of region.yaml, which is not deployed\nhelp: give the Regions with --forward"
         )));
     }
     for (key, value) in [
@@ -143,8 +138,10 @@ pub async fn plan(
     }
     let targets = (units, BTreeSet::new(), BTreeSet::from([region.clone()]));
     let purpose = "Firebreak: the role through which the hub contains threats";
-    let mut wanted =
-        vec![Desired::new("firebreak-spoke", purpose, spoke, &parameters, targets).map_err(usage)?];
+    let mut wanted = vec![
+        DesiredStackSet::new("firebreak-spoke", purpose, spoke, &parameters, targets)
+            .map_err(usage)?,
+    ];
     if !request.forward.is_empty() {
         let unit = unit_of(&organization, &hub).await?;
         let targets =
@@ -157,7 +154,7 @@ pub async fn plan(
         }
         let purpose = "Firebreak: the rules that forward findings to the hub";
         wanted.push(
-            Desired::new("firebreak-region", purpose, forwarding, &parameters, targets)
+            DesiredStackSet::new("firebreak-region", purpose, forwarding, &parameters, targets)
                 .map_err(usage)?,
         );
     }
@@ -176,12 +173,12 @@ fn usage(error: impl std::fmt::Display) -> DeployError {
     DeployError::Usage(error.to_string())
 }
 
-/// The OUs and roots to deploy to, none of them below another.
+/// The OUs and roots to deploy to; none of them is below another.
 async fn units(
     config: &SdkConfig,
     settings: &Settings,
     organization: &Organization,
-    request: &Request,
+    request: &DeployRequest,
 ) -> Result<BTreeSet<String>, DeployError> {
     let mut points: BTreeSet<String> = request.units.iter().cloned().collect();
     if points.is_empty() {
@@ -194,7 +191,7 @@ async fn units(
     }
     if points.is_empty() {
         return Err(DeployError::Usage(
-            "no policy covers any OU\nhelp: name OUs with --ou, or push a policy first".to_owned(),
+            "no policy covers an OU\nhelp: give OUs with --ou, or push a policy first".to_owned(),
         ));
     }
     let (mut above, mut accounts) = (BTreeMap::new(), Vec::new());
@@ -202,7 +199,7 @@ async fn units(
         let path = organization
             .path_of(&point)
             .await?
-            .ok_or_else(|| DeployError::Usage(format!("AWS Organizations knows no `{point}`")))?;
+            .ok_or_else(|| DeployError::Usage(format!("`{point}` is not in AWS Organizations")))?;
         let ids: Vec<String> = path.ids().map(str::to_owned).collect();
         if point.parse::<AccountId>().is_ok() {
             accounts.push((point, ids));
@@ -212,12 +209,12 @@ async fn units(
         }
     }
     let units = outermost(&above);
-    // Service-managed StackSets target OUs; one account alone would not be covered
-    // when it is moved.
+    // Service-managed StackSets target OUs: a single account would lose its stack when it
+    // is moved.
     for (account, ids) in accounts {
         if !ids.iter().any(|id| units.contains(id)) {
             return Err(DeployError::Usage(format!(
-                "account {account} has a policy of its own, and no OU above it is deployed to\nhelp: name one with --ou: {}",
+                "account {account} has its own policy, but no OU above it is a target\nhelp: give one with --ou: {}",
                 ids.join(", ")
             )));
         }
@@ -228,7 +225,7 @@ async fn units(
 async fn in_force(config: &SdkConfig, settings: &Settings) -> Result<Policy, DeployError> {
     let (_, policy) = Policies::new(config, settings, actions::catalog()).in_force().await.map_err(|error| {
         let described = format!(
-            "cannot read the policy in force, which says what is covered: {error}\nhelp: run this in the hub account, or name OUs with --ou, or files with --policies"
+            "cannot read the policy in force, which has the OUs to deploy to: {error}\nhelp: run this in the hub account, or give OUs with --ou, or files with --policies"
         );
         match error {
             HubError::Refused(_) => DeployError::Usage(described),
@@ -241,27 +238,26 @@ async fn in_force(config: &SdkConfig, settings: &Settings) -> Result<Policy, Dep
 async fn unit_of(organization: &Organization, account: &str) -> Result<String, DeployError> {
     let path = organization.path_of(account).await?;
     let path = path.ok_or_else(|| {
-        DeployError::Usage(format!("AWS Organizations knows no account {account}"))
+        DeployError::Usage(format!("account {account} is not in AWS Organizations"))
     })?;
     Ok(path.unit().to_owned())
 }
 
-/// Makes a StackSet what it should be, and waits until AWS is done. `report` gets a
-/// line of progress now and then.
+/// Makes all changes to a StackSet, and waits for each. `report` gets lines of progress.
 pub async fn roll_out(
     sets: &StackSets,
-    desired: &Desired,
+    desired: &DesiredStackSet,
     report: &mut dyn FnMut(&str),
 ) -> Result<Deployed, DeployError> {
     let mut done: Vec<StackSetChange> = Vec::new();
-    for _ in 0..CHANGES {
-        for operation in sets.going(desired.name).await? {
+    for _ in 0..MAX_CHANGES {
+        for operation in sets.operations_in_progress(desired.name).await? {
             report(&format!("{}: an operation is in progress: {operation}", desired.name));
             wait(sets, desired.name, &operation, report).await?;
         }
         let observed = sets.describe(desired.name).await?;
         let changes = desired.changes(observed.as_ref()).map_err(usage)?;
-        // Once is enough in one run, and what has been tried just now is no news.
+        // A retry right after other changes would repeat what they have just tried.
         let next = changes.into_iter().find(|change| match change {
             StackSetChange::Create
             | StackSetChange::Update { .. }
@@ -273,43 +269,45 @@ pub async fn roll_out(
         };
         if done.contains(&change) {
             return Err(DeployError::Aws(HubError::Failed(format!(
-                "{} is not as it was left: somebody else changes it as well\nhelp: run this again when they are done",
+                "{} was changed by another caller meanwhile\nhelp: run this again when that has ended",
                 desired.name
             ))));
         }
         report(&format!("{}: {change}", desired.name));
         match sets.change(desired, &change).await? {
-            Asked::Done => {}
-            Asked::Goes(operation) => wait(sets, desired.name, &operation, report).await?,
-            Asked::Busy => {
-                sleep(LOOK).await;
+            ChangeOutcome::Done => {}
+            ChangeOutcome::Started(operation) => {
+                wait(sets, desired.name, &operation, report).await?
+            }
+            ChangeOutcome::Busy => {
+                sleep(POLL_INTERVAL).await;
                 continue;
             }
         }
         done.push(change);
     }
     Err(DeployError::Aws(HubError::Failed(format!(
-        "{} needs more than {CHANGES} changes\nhelp: run this again",
+        "{} needs more than {MAX_CHANGES} changes\nhelp: run this again",
         desired.name
     ))))
 }
 
-/// Waits until an operation is over. Its stacks show how it ended.
+/// Waits until an operation has ended. Its stacks show the result.
 async fn wait(
     sets: &StackSets,
     name: &str,
     operation: &str,
     report: &mut dyn FnMut(&str),
 ) -> Result<(), DeployError> {
-    let (began, mut failed_looks, mut described) = (Instant::now(), 0, None);
+    let (began, mut failed_polls, mut described) = (Instant::now(), 0, None);
     loop {
-        match sets.progress(name, operation).await {
-            Ok(Progress::Ended) => {
+        match sets.operation_status(name, operation).await {
+            Ok(OperationStatus::Ended) => {
                 report(&format!("{name}: done after {} s", began.elapsed().as_secs()));
                 return Ok(());
             }
-            Ok(Progress::Going(failed)) => {
-                failed_looks = 0;
+            Ok(OperationStatus::InProgress { failed }) => {
+                failed_polls = 0;
                 let minute = began.elapsed().as_secs() / 60;
                 if described != Some((failed, minute)) {
                     described = Some((failed, minute));
@@ -319,24 +317,24 @@ async fn wait(
                     ));
                 }
             }
-            Err(HubError::Transient(_)) if failed_looks < FAILED_LOOKS => failed_looks += 1,
+            Err(HubError::Transient(_)) if failed_polls < MAX_FAILED_POLLS => failed_polls += 1,
             Err(error) => return Err(error.into()),
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 fn deployed(
-    desired: &Desired,
+    desired: &DesiredStackSet,
     changes: Vec<StackSetChange>,
     observed: PresentStackSet,
 ) -> Deployed {
     let (mut current, mut skipped, mut failed) = (0, Vec::new(), Vec::new());
     for instance in observed.instances {
         match instance.health {
-            Health::Current => current += 1,
-            Health::Suspended => skipped.push(instance),
-            Health::Behind => failed.push(instance),
+            StackHealth::Current => current += 1,
+            StackHealth::Suspended => skipped.push(instance),
+            StackHealth::Behind => failed.push(instance),
         }
     }
     Deployed { name: desired.name.to_owned(), changes, current, skipped, failed }

@@ -1,10 +1,12 @@
-//! StackSets, called as the management account or as a delegated administrator:
-//! what is there, and one change at a time. Operations go on at AWS; whoever
-//! started one may end and come back.
+//! Calls StackSets as the management account or as a delegated administrator: reads a
+//! StackSet, and makes one change at a time. An operation continues in AWS when this
+//! process ends.
 
 use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
+use aws_sdk_cloudformation::operation::create_stack_instances::CreateStackInstancesError;
+use aws_sdk_cloudformation::operation::update_stack_set::UpdateStackSetError;
 use aws_sdk_cloudformation::types::{
     AccountFilterType, AutoDeployment, CallAs, Capability, ConcurrencyMode, DeploymentTargets,
     ManagedExecution, Parameter, PermissionModels, RegionConcurrencyType,
@@ -12,44 +14,44 @@ use aws_sdk_cloudformation::types::{
     StackSetOperationPreferences, StackSetOperationStatus,
 };
 use aws_sdk_organizations::types::AccountState;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::stackset_diff::{Desired, Health, Instance, PresentStackSet, StackSetChange};
+use crate::stackset_diff::{
+    DesiredStackSet, PresentStackSet, StackHealth, StackInstance, StackSetChange,
+};
 use firebreak_aws::error::{HubError, failed};
 
-/// Who calls, and for which organization.
+/// The caller and its organization.
 #[derive(Clone, Debug)]
 pub struct StackSetCaller {
     /// The partition, such as `aws`.
     pub partition: String,
-    /// The caller's account.
     pub account: String,
-    /// The organization's id.
     pub organization: String,
-    /// The management account.
     pub management: String,
 }
 
-/// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Under way or waiting, with so many stacks failed.
-    Going(i32),
-    /// Over.
+pub enum OperationStatus {
+    /// Running or queued; `failed` stacks failed so far.
+    InProgress {
+        failed: i32,
+    },
     Ended,
 }
 
-/// What became of a change that was asked for.
+/// The outcome of a requested change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Done at once.
+pub enum ChangeOutcome {
     Done,
-    /// Goes on as this operation.
-    Goes(String),
-    /// Not now: another operation is in progress.
+    /// In progress as this operation.
+    Started(String),
+    /// Rejected, because another operation is in progress.
     Busy,
 }
 
-/// StackSets.
 #[derive(Clone, Debug)]
 pub struct StackSets {
     client: aws_sdk_cloudformation::Client,
@@ -57,7 +59,7 @@ pub struct StackSets {
     call_as: CallAs,
 }
 
-/// Who these credentials are, by STS and AWS Organizations.
+/// Identifies the caller, by STS and AWS Organizations.
 pub async fn caller(config: &SdkConfig) -> Result<StackSetCaller, HubError> {
     let identity = aws_sdk_sts::Client::new(config)
         .get_caller_identity()
@@ -70,8 +72,8 @@ pub async fn caller(config: &SdkConfig) -> Result<StackSetCaller, HubError> {
         .await
         .map_err(|error| failed("organizations:DescribeOrganization", &error))?;
     let organization = described.organization();
-    // Whose management account is unknown must not pass for it, nor may a role
-    // trust an organization without an id.
+    // An unknown management account must not be taken for the caller, and a role must
+    // not trust an organization without an id.
     let required = |text: Option<&str>, what: &str| {
         let text = text.filter(|text| !text.is_empty()).map(str::to_owned);
         text.ok_or_else(|| HubError::Failed(format!("AWS did not return {what}")))
@@ -88,7 +90,7 @@ pub async fn caller(config: &SdkConfig) -> Result<StackSetCaller, HubError> {
 }
 
 impl StackSets {
-    /// StackSets of the caller's organization, in the configuration's Region.
+    /// StackSets in the configured Region.
     pub fn new(config: &SdkConfig, caller: &StackSetCaller) -> Self {
         let is_management = caller.account == caller.management;
         Self {
@@ -98,7 +100,7 @@ impl StackSets {
         }
     }
 
-    /// What a StackSet is; `None` where there is none of this name.
+    /// Reads a StackSet; `None` if there is none of this name.
     pub async fn describe(&self, name: &str) -> Result<Option<PresentStackSet>, HubError> {
         let described = self
             .client
@@ -140,7 +142,7 @@ impl StackSets {
         }))
     }
 
-    async fn instances(&self, name: &str) -> Result<Vec<Instance>, HubError> {
+    async fn instances(&self, name: &str) -> Result<Vec<StackInstance>, HubError> {
         let mut pages = self
             .client
             .list_stack_instances()
@@ -159,21 +161,23 @@ impl StackSets {
         Ok(instances)
     }
 
-    async fn instance(&self, summary: &StackInstanceSummary) -> Result<Instance, HubError> {
+    async fn instance(&self, summary: &StackInstanceSummary) -> Result<StackInstance, HubError> {
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let account = text(summary.account());
         let detail = summary.stack_instance_status().and_then(|it| it.detailed_status());
         let health = match (summary.status(), detail) {
-            (Some(StackInstanceStatus::Current), _) => Health::Current,
-            (_, Some(StackInstanceDetailedStatus::SkippedSuspendedAccount)) => Health::Suspended,
-            // Not every failure of a suspended account is reported as one.
+            (Some(StackInstanceStatus::Current), _) => StackHealth::Current,
+            (_, Some(StackInstanceDetailedStatus::SkippedSuspendedAccount)) => {
+                StackHealth::Suspended
+            }
+            // AWS does not report every failure of a suspended account as such.
             (
                 _,
                 Some(StackInstanceDetailedStatus::Failed | StackInstanceDetailedStatus::Cancelled),
-            ) if self.is_suspended(&account).await? => Health::Suspended,
-            _ => Health::Behind,
+            ) if self.is_suspended(&account).await? => StackHealth::Suspended,
+            _ => StackHealth::Behind,
         };
-        Ok(Instance {
+        Ok(StackInstance {
             region: text(summary.region()),
             unit: text(summary.organizational_unit_id()),
             reason: summary.status_reason().map(str::to_owned),
@@ -197,8 +201,8 @@ impl StackSets {
         ))
     }
 
-    /// The operations of a StackSet that are not over.
-    pub async fn going(&self, name: &str) -> Result<Vec<String>, HubError> {
+    /// The operations of a StackSet that have not ended.
+    pub async fn operations_in_progress(&self, name: &str) -> Result<Vec<String>, HubError> {
         let listed = self
             .client
             .list_stack_set_operations()
@@ -207,7 +211,7 @@ impl StackSets {
             .send()
             .await;
         match listed {
-            // The newest come first: one page has all that can be under way.
+            // The newest come first: the first page has all that can be in progress.
             Ok(listed) => Ok(listed
                 .summaries()
                 .iter()
@@ -225,8 +229,11 @@ impl StackSets {
         }
     }
 
-    /// Where an operation stands.
-    pub async fn progress(&self, name: &str, operation: &str) -> Result<Progress, HubError> {
+    pub async fn operation_status(
+        &self,
+        name: &str,
+        operation: &str,
+    ) -> Result<OperationStatus, HubError> {
         let described = self
             .client
             .describe_stack_set_operation()
@@ -240,26 +247,26 @@ impl StackSets {
         let details = operation.and_then(|it| it.status_details());
         let failed = details.map_or(0, |it| it.failed_stack_instances_count().unwrap_or_default());
         let over = is_over(operation.and_then(|it| it.status()));
-        Ok(if over { Progress::Ended } else { Progress::Going(failed) })
+        Ok(if over { OperationStatus::Ended } else { OperationStatus::InProgress { failed } })
     }
 
-    /// Asks for one change.
+    /// Requests one change.
     pub async fn change(
         &self,
-        desired: &Desired,
+        desired: &DesiredStackSet,
         change: &StackSetChange,
-    ) -> Result<Asked, HubError> {
+    ) -> Result<ChangeOutcome, HubError> {
         match change {
             StackSetChange::Create => self.create(desired).await,
             StackSetChange::Update { .. } => self.update(desired).await,
             StackSetChange::Instances { units, accounts, regions }
             | StackSetChange::Retry { units, accounts, regions } => {
-                self.make(desired.name, units, accounts, regions).await
+                self.create_instances(desired.name, units, accounts, regions).await
             }
         }
     }
 
-    async fn create(&self, desired: &Desired) -> Result<Asked, HubError> {
+    async fn create(&self, desired: &DesiredStackSet) -> Result<ChangeOutcome, HubError> {
         self.client
             .create_stack_set()
             .stack_set_name(desired.name)
@@ -274,10 +281,10 @@ impl StackSets {
             .send()
             .await
             .map_err(|error| failed("cloudformation:CreateStackSet", &error))?;
-        Ok(Asked::Done)
+        Ok(ChangeOutcome::Done)
     }
 
-    async fn update(&self, desired: &Desired) -> Result<Asked, HubError> {
+    async fn update(&self, desired: &DesiredStackSet) -> Result<ChangeOutcome, HubError> {
         let updated = self
             .client
             .update_stack_set()
@@ -293,26 +300,18 @@ impl StackSets {
             .call_as(self.call_as.clone())
             .send()
             .await;
-        match updated {
-            Ok(updated) => Ok(goes(updated.operation_id())),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|it| it.is_operation_in_progress_exception()) =>
-            {
-                Ok(Asked::Busy)
-            }
-            Err(error) => Err(failed("cloudformation:UpdateStackSet", &error)),
-        }
+        let call = "cloudformation:UpdateStackSet";
+        let is_busy = UpdateStackSetError::is_operation_in_progress_exception;
+        outcome(call, updated, is_busy, |it| it.operation_id())
     }
 
-    async fn make(
+    async fn create_instances(
         &self,
         name: &str,
         units: &[String],
         accounts: &[String],
         regions: &[String],
-    ) -> Result<Asked, HubError> {
+    ) -> Result<ChangeOutcome, HubError> {
         let mut targets =
             DeploymentTargets::builder().set_organizational_unit_ids(Some(units.to_vec()));
         if !accounts.is_empty() {
@@ -330,22 +329,28 @@ impl StackSets {
             .call_as(self.call_as.clone())
             .send()
             .await;
-        match made {
-            Ok(made) => Ok(goes(made.operation_id())),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|it| it.is_operation_in_progress_exception()) =>
-            {
-                Ok(Asked::Busy)
-            }
-            Err(error) => Err(failed("cloudformation:CreateStackInstances", &error)),
-        }
+        let call = "cloudformation:CreateStackInstances";
+        let is_busy = CreateStackInstancesError::is_operation_in_progress_exception;
+        outcome(call, made, is_busy, |it| it.operation_id())
     }
 }
 
-fn goes(operation: Option<&str>) -> Asked {
-    operation.map_or(Asked::Done, |operation| Asked::Goes(operation.to_owned()))
+/// Reads the response to a change.
+fn outcome<T, E>(
+    call: &'static str,
+    response: Result<T, SdkError<E, HttpResponse>>,
+    is_busy: fn(&E) -> bool,
+    operation: fn(&T) -> Option<&str>,
+) -> Result<ChangeOutcome, HubError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match response {
+        Ok(response) => Ok(operation(&response)
+            .map_or(ChangeOutcome::Done, |id| ChangeOutcome::Started(id.to_owned()))),
+        Err(error) if error.as_service_error().is_some_and(is_busy) => Ok(ChangeOutcome::Busy),
+        Err(error) => Err(failed(call, &error)),
+    }
 }
 
 fn is_over(status: Option<&StackSetOperationStatus>) -> bool {
@@ -359,25 +364,24 @@ fn is_over(status: Option<&StackSetOperationStatus>) -> bool {
     )
 }
 
-fn parameters(desired: &Desired) -> Vec<Parameter> {
+fn parameters(desired: &DesiredStackSet) -> Vec<Parameter> {
     let pairs = desired.parameters.iter();
     pairs
         .map(|(key, value)| Parameter::builder().parameter_key(key).parameter_value(value).build())
         .collect()
 }
 
-/// An account that is moved out of the targets, to a quarantine OU say, keeps its
-/// stack: it is the one that is needed most there.
-fn auto_deployment(desired: &Desired) -> AutoDeployment {
+/// An account that is moved out of the targets, for example to a quarantine OU, keeps
+/// its stack: there the spoke role is needed most.
+fn auto_deployment(desired: &DesiredStackSet) -> AutoDeployment {
     let enabled = desired.deploys_automatically();
     let builder = AutoDeployment::builder().enabled(enabled);
     if enabled { builder.retain_stacks_on_account_removal(true).build() } else { builder.build() }
 }
 
-/// Every account is tried, as many at once as AWS allows, whatever fails:
-/// accounts have nothing to do with each other. With "soft" failure tolerance
-/// failures do not slow the others down (CloudFormation API reference,
-/// `ConcurrencyMode`).
+/// Every account is tried, as many in parallel as AWS allows: accounts do not depend on
+/// each other. With "soft" failure tolerance failures do not slow down the others
+/// (CloudFormation API reference, `ConcurrencyMode`).
 fn preferences() -> StackSetOperationPreferences {
     StackSetOperationPreferences::builder()
         .failure_tolerance_percentage(100)

@@ -1,77 +1,63 @@
-//! The matrix as a page that stands on its own: no script, nothing loaded.
+//! The matrix as a page.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use firebreak_report::page;
+use maud::{Markup, html};
 
 use super::matrix::{AccountRow, AccountStatus, Cell, CoverageStatus, Matrix, RegionRow};
 use firebreak_model::finding_types::FAMILIES;
 
 const STYLE: &str = "
-body { font: 14px/1.4 system-ui, sans-serif; color: #1c2330; margin: 2rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-table { border-collapse: collapse } td, th { text-align: left; padding: .15rem .5rem; border: 1px solid #fff }
+td, th { padding: .15rem .5rem; border: 1px solid #fff }
 thead th { position: sticky; top: 0; background: #fff; vertical-align: bottom }
 .r { writing-mode: vertical-rl; transform: rotate(180deg) }
 .c { background: #bfe3c8 } .g { background: #e2574c; color: #fff } .u { background: #f3c95b } .n { background: #e6e9ee; color: #667 }
 .auto { background: #2f8f4e; color: #fff } .approve { background: #8ccb9b } .observe { background: #d7e9f7 } .refused { background: #f3dcb0 } .nothing { background: #e6e9ee; color: #667 }
-.warn { background: #fff4d6; padding: .5rem .8rem; border-left: 4px solid #d99a00 }
-code { font-size: .9em }
 ";
 
-/// The page.
 pub fn page(matrix: &Matrix) -> Markup {
     let Matrix { question, summary, problems, notes, skipped, regions, accounts, .. } = matrix;
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Firebreak coverage" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "Coverage of the organization of " (question.management) }
-                p {
-                    "Administrator " (question.administrator) ", read from " (matrix.began) " on. "
-                    strong { @if matrix.complete { "Nothing is missing." } @else { "Something is missing." } }
+    let body = html! {
+        h1 { "Coverage of the organization of " (question.management) }
+        p {
+            "Administrator " (question.administrator) ", survey begun at " (matrix.began) ". "
+            strong { @if matrix.complete { "Nothing is missing." } @else { "Something is missing." } }
+        }
+        p {
+            (summary.accounts) " accounts: " (summary.covered) " covered, " (summary.gaps)
+            " with gaps, " (summary.inactive) " suspended or closed, " (summary.excepted)
+            " left out on purpose."
+        }
+        @for problem in problems.iter().chain(notes) { p.warn { (problem) } }
+        @for (region, why) in skipped { p { (region) " is left out: " (why) } }
+        h2 { "Accounts by Region" }
+        p {
+            "A cell shows the worst status of GuardDuty, Security Hub and forwarding: "
+            span.c { " covered " } " " span.g { " gap " } " " span.u { " unknown " } " " span.n { " not needed " }
+            ". Hover over a gap for its reason."
+        }
+        table {
+            thead { tr {
+                th { "account" } th { "name" } th { "state" }
+                th.r { "spoke role" } th.r { "policy" }
+                @for region in regions { th.r { (region.region) } }
+                @for family in FAMILIES { th.r { (family) } }
+                th { "last finding" }
+            } }
+            tbody {
+                tr {
+                    th colspan="5" { "findings reach the hub" }
+                    @for region in regions { (cell(&[("forwarding", &region.forwarding)])) }
+                    td colspan=(FAMILIES.len() + 1) {}
                 }
-                p {
-                    (summary.accounts) " accounts: " (summary.covered) " covered, " (summary.gaps)
-                    " with gaps, " (summary.inactive) " suspended or closed, " (summary.excepted)
-                    " left out on purpose."
-                }
-                @for problem in problems.iter().chain(notes) { p.warn { (problem) } }
-                @for (region, why) in skipped { p { (region) " is left out: " (why) } }
-                h2 { "Accounts by Region" }
-                p {
-                    "A cell says how GuardDuty, Security Hub and the forwarding of findings stand, by the worst of them: "
-                    span.c { " covered " } " " span.g { " gap " } " " span.u { " not known " } " " span.n { " not asked for " }
-                    ". Those that are missing say why when pointed at."
-                }
-                table {
-                    thead { tr {
-                        th { "account" } th { "name" } th { "state" }
-                        th.r { "spoke role" } th.r { "policy" }
-                        @for region in regions { th.r { (region.region) } }
-                        @for family in FAMILIES { th.r { (family) } }
-                        th { "last finding" }
-                    } }
-                    tbody {
-                        tr {
-                            th colspan="5" { "findings reach the hub" }
-                            @for region in regions { (cell(&[("forwarding", &region.forwarding)])) }
-                            td colspan=(FAMILIES.len() + 1) {}
-                        }
-                        @for row in accounts { (account(row, regions)) }
-                    }
-                }
+                @for row in accounts { (account(row, regions)) }
             }
         }
-    }
+    };
+    page::page("Firebreak coverage", STYLE, &body)
 }
 
 fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
-    let left_out = match row.standing {
+    let left_out = match row.status {
         AccountStatus::Inactive | AccountStatus::Excepted => true,
         AccountStatus::Covered | AccountStatus::Gaps => false,
     };
@@ -79,7 +65,7 @@ fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
         tr {
             td { code { (row.account) } }
             td title=(row.ou_path.as_deref().unwrap_or("place unknown")) { (row.name) }
-            td { (row.state) @if row.standing == AccountStatus::Excepted { " (left out)" } }
+            td { (row.state) @if row.status == AccountStatus::Excepted { " (left out)" } }
             (cell(&[("spoke role", &row.spoke)]))
             (cell(&[("policy", &row.policy)]))
             @if left_out {
@@ -96,7 +82,7 @@ fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
                 @for family in FAMILIES {
                     @match row.modes.get(family) {
                         Some(span) => td class=(span.strongest.name()) { (span) },
-                        None => td.u { "not known" },
+                        None => td.u { "unknown" },
                     }
                 }
             }
@@ -105,12 +91,12 @@ fn account(row: &AccountRow, regions: &[RegionRow]) -> Markup {
     }
 }
 
-/// One square, by the worst of what stands in it.
+/// One cell, by the worst status in it.
 fn cell(cells: &[(&str, &Cell)]) -> Markup {
-    let worst = cells.iter().map(|(_, cell)| cell.verdict).max().unwrap_or(CoverageStatus::Unknown);
+    let worst = cells.iter().map(|(_, cell)| cell.status).max().unwrap_or(CoverageStatus::Unknown);
     let detail: Vec<String> = cells
         .iter()
-        .filter(|(_, cell)| cell.verdict.is_missing())
+        .filter(|(_, cell)| cell.status.is_missing())
         .map(|(what, cell)| format!("{what}: {}", cell.detail))
         .collect();
     let (class, word) = match worst {

@@ -1,14 +1,13 @@
-//! How far an organization is covered: every account, in every Region. Pure:
-//! `aws::coverage` reads, this says what is missing.
+//! The coverage of an organization: every account in every Region. Pure:
+//! `aws::coverage` reads, this module finds what is missing.
 //!
 //! ```text
-//! Survey (what was read, kept between runs) ─┐
-//! policy in force, record of decisions ──────┼→ Matrix → text, JSON, CSV, HTML
-//! accounts that are left out on purpose ─────┘
+//! Survey (kept between runs) ────────┐
+//! policy in force, audit log ────────┼→ Matrix → text, JSON, CSV, HTML
+//! accounts left out on purpose ──────┘
 //! ```
 //!
-//! What could not be read is a gap: nothing counts as covered that was not seen
-//! to be.
+//! What could not be read counts as missing.
 
 mod csv;
 mod html;
@@ -21,8 +20,8 @@ pub use matrix::{
     AccountRow, AccountStatus, Cell, CoverageStatus, Matrix, RegionRow, Summary, matrix,
 };
 pub use survey::{
-    FORMAT, Members, Question, RULES, RegionSurvey, Rule, RuleWanted, SecurityHub, Spoke, Survey,
-    SurveyContext, SurveyedAccount,
+    FORMAT, Members, Question, RULES, RegionSurvey, Rule, RuleWanted, SecurityHubUse, Spoke,
+    Survey, SurveyContext, SurveyedAccount,
 };
 
 #[cfg(test)]

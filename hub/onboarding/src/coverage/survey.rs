@@ -1,5 +1,5 @@
-//! What was read of an organization, in parts, so that a survey that was
-//! interrupted goes on with the parts that are missing.
+//! A survey of an organization, in parts, so that an interrupted survey resumes with the
+//! missing parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,60 +13,54 @@ use crate::setup::Reading;
 use firebreak_model::organization::OuPath;
 use firebreak_policy::{Pattern, Policy};
 
-/// The form of a kept survey. A reader refuses any other.
+/// The format of a kept survey; any other is rejected.
 pub const FORMAT: u32 = 1;
 
-/// How long what was read may be built upon.
-const LASTS: SignedDuration = SignedDuration::from_hours(24);
+/// How old a survey may be when it is resumed.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whether Security Hub is to be on in every account.
+/// Whether the organization uses Security Hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SecurityHub {
-    /// It is: members and forwarding count.
+pub enum SecurityHubUse {
+    /// Members and forwarding rules count.
     Wanted,
-    /// The organization does without it.
     Unused,
 }
 
-/// What was asked: two runs may share what was read only where it is the same.
+/// What is surveyed. A survey is resumed only for the same question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    /// The organization's management account.
     pub management: AccountId,
-    /// The account that administers GuardDuty and Security Hub, where the hub runs.
+    /// The hub's account, which administers GuardDuty and Security Hub.
     pub administrator: AccountId,
-    /// The Region in which findings are gathered.
+    /// The Region that aggregates findings.
     pub home: Region,
-    /// The Regions that are looked at, the home Region first.
+    /// The home Region first.
     pub regions: Vec<Region>,
-    /// The spoke role's name, with its path if it has one.
+    /// The spoke role's name, with its path.
     pub spoke_role: String,
-    /// The digest that the spoke role's tag should hold.
+    /// The digest expected in the spoke role's tag.
     pub digest: String,
-    /// Whether Security Hub counts.
-    pub security_hub: SecurityHub,
+    pub security_hub: SecurityHubUse,
 }
 
-/// An account of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SurveyedAccount {
-    /// Its id.
     pub id: AccountId,
-    /// Its name.
     pub name: String,
     /// `ACTIVE`, `SUSPENDED`, ….
     pub state: String,
-    /// The OUs above it; unknown where AWS Organizations does not say.
+    /// `None` if it is unknown.
     pub ou_path: Option<OuPath>,
 }
 
 impl SurveyedAccount {
-    /// Whether anything can happen in it. `PENDING_CLOSURE` still works (AWS
-    /// Organizations API reference, Account); a state that is not known counts.
-    pub fn works(&self) -> bool {
+    /// Whether resources can run in it. In `PENDING_CLOSURE` they still do (AWS
+    /// Organizations API reference, Account); an unknown state counts as active.
+    pub fn is_active(&self) -> bool {
         !matches!(self.state.as_str(), "SUSPENDED" | "CLOSED" | "PENDING_ACTIVATION")
     }
 }
@@ -81,33 +75,27 @@ pub struct Members {
     pub members: BTreeMap<AccountId, String>,
 }
 
-/// A rule that stacksets/region.yaml makes, as it was found.
+/// A rule of stacksets/region.yaml, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Rule {
-    /// There is none of this name.
     Missing,
-    /// There is one.
-    There {
+    Present {
         /// `ENABLED`, `DISABLED`, ….
         state: String,
-        /// Its event pattern, as EventBridge returns it.
         pattern: String,
         /// The ARNs of its targets.
         targets: Vec<String>,
     },
 }
 
-/// What of a Region was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegionSurvey {
-    /// GuardDuty's members.
     pub guardduty: Reading<Members>,
-    /// Security Hub's members.
     pub security_hub: Reading<Members>,
-    /// Where Security Hub gathers findings; read in the home Region.
-    pub gathers_in: Option<Region>,
+    /// The Region where Security Hub aggregates findings; read in the home Region.
+    pub aggregates_in: Option<Region>,
     /// The rules of [`RULES`], by name.
     pub rules: BTreeMap<String, Reading<Rule>>,
 }
@@ -120,41 +108,36 @@ impl RegionSurvey {
     }
 }
 
-/// What became of assuming an account's spoke role.
+/// The result of assuming an account's spoke role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spoke {
-    /// It was assumed, as for a containment; what its tag says of its permissions.
+    /// Assumed, as for a containment.
     Assumed {
-        /// The tag's value.
+        /// The value of the tag with the digest of its permissions.
         digest: Option<String>,
     },
-    /// It is missing, or cannot be used: why.
-    Closed(String),
-    /// That could not be found out this time: why.
+    /// It is missing or cannot be used; the reason.
+    Unusable(String),
+    /// It could not be tried; the reason.
     Unread(String),
 }
 
-/// What was read until now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
     /// See [`FORMAT`].
     pub format: u32,
-    /// When the first part was read.
+    /// The time of the first part.
     pub began: Timestamp,
-    /// What was asked.
     pub question: Question,
-    /// The organization's accounts; empty until they are read.
+    /// Empty until they are read.
     pub accounts: Vec<SurveyedAccount>,
-    /// The Regions that were read.
     pub regions: BTreeMap<Region, RegionSurvey>,
-    /// The spoke roles that were tried.
     pub spokes: BTreeMap<AccountId, Spoke>,
 }
 
 impl Survey {
-    /// Nothing was read yet.
     pub fn new(question: Question, now: Timestamp) -> Self {
         Self {
             format: FORMAT,
@@ -166,20 +149,20 @@ impl Survey {
         }
     }
 
-    /// Makes it ready to be gone on with: what could not be read is asked again.
+    /// Prepares a kept survey to be continued: failed parts are read again.
     ///
     /// # Errors
     ///
-    /// Why it cannot answer this question: it answers another, or is too old.
+    /// If it is for another question, or too old.
     pub fn resume(mut self, question: &Question, now: Timestamp) -> Result<Self, String> {
         if self.format != FORMAT {
-            return Err(format!("its format is {}, this version's is {FORMAT}", self.format));
+            return Err(format!("its format is {}, not {FORMAT}", self.format));
         }
         if self.question != *question {
-            return Err("it was read for other accounts, Regions, roles or permissions".to_owned());
+            return Err("it is for other accounts, Regions, roles or permissions".to_owned());
         }
-        if now.duration_since(self.began) > LASTS {
-            return Err(format!("it was begun at {}, more than a day ago", self.began));
+        if now.duration_since(self.began) > MAX_AGE {
+            return Err(format!("it began at {}, more than a day ago", self.began));
         }
         self.regions.retain(|_, seen| seen.is_read());
         self.spokes.retain(|_, spoke| !matches!(spoke, Spoke::Unread(_)));
@@ -194,8 +177,8 @@ impl Survey {
 
     /// The accounts whose spoke role is still to be tried.
     pub fn spokes_left(&self, except: &BTreeSet<AccountId>) -> Vec<AccountId> {
-        let working = self.accounts.iter().filter(|account| account.works());
-        let ids = working.map(|account| &account.id);
+        let active = self.accounts.iter().filter(|account| account.is_active());
+        let ids = active.map(|account| &account.id);
         let left = |id: &&AccountId| !except.contains(*id) && !self.spokes.contains_key(*id);
         ids.filter(left).cloned().collect()
     }
@@ -208,38 +191,37 @@ impl Survey {
             && self.spokes.values().all(|spoke| !matches!(spoke, Spoke::Unread(_)))
     }
 
-    /// Where Security Hub gathers findings, if it does: its events of all
-    /// Regions are on that Region's bus.
-    pub fn gathers_in(&self) -> Option<&Region> {
-        self.regions.get(&self.question.home)?.gathers_in.as_ref()
+    /// The Region where Security Hub aggregates findings: its event bus gets the events of
+    /// all Regions.
+    pub fn aggregates_in(&self) -> Option<&Region> {
+        self.regions.get(&self.question.home)?.aggregates_in.as_ref()
     }
 }
 
-/// Inputs not cached in the survey.
+/// The inputs that are not kept in the survey.
 #[derive(Debug)]
 pub struct SurveyContext<'a> {
     /// The policy in force, or why it cannot be read.
     pub policy: Result<&'a Policy, &'a str>,
-    /// The last day on which the hub decided about a finding of the account,
-    /// of the days that were looked at, or why that cannot be read.
+    /// The last day on which the hub decided a finding in each account, or why that cannot be
+    /// read.
     pub last: Result<BTreeMap<AccountId, Date>, String>,
-    /// The accounts that are left out on purpose.
+    /// Accounts left out on purpose.
     pub except: BTreeSet<AccountId>,
-    /// The Regions that are left out, and why.
+    /// Skipped Regions, with the reason.
     pub skipped: BTreeMap<Region, String>,
 }
 
 /// A rule that forwards findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleWanted {
-    /// Its name, as stacksets/region.yaml gives it.
     pub name: &'static str,
     source: &'static str,
     detail_type: &'static str,
 }
 
-/// The rules of stacksets/region.yaml: the first is GuardDuty's, the others are
-/// Security Hub's.
+/// The rules of stacksets/region.yaml. The first is GuardDuty's, the others are Security
+/// Hub's.
 pub const RULES: [RuleWanted; 3] = [
     RuleWanted {
         name: "firebreak-guardduty",
@@ -259,11 +241,10 @@ pub const RULES: [RuleWanted; 3] = [
 ];
 
 impl RuleWanted {
-    /// Why the rule as it was found does not forward to the hub; `None` where it
-    /// does.
-    pub fn lacks(&self, found: &Rule, hub: &AccountId) -> Option<String> {
+    /// Why the rule does not forward findings to the hub; `None` if it does.
+    pub fn problem(&self, found: &Rule, hub: &AccountId) -> Option<String> {
         let name = self.name;
-        let Rule::There { state, pattern, targets } = found else {
+        let Rule::Present { state, pattern, targets } = found else {
             return Some(format!("there is no rule `{name}`"));
         };
         if !state.starts_with("ENABLED") {
@@ -277,10 +258,10 @@ impl RuleWanted {
             .ok()
             .and_then(|pattern| Pattern::parse(&pattern).ok())
             .is_some_and(|pattern| pattern.matches(&self.example()));
-        (!matches).then(|| format!("the pattern of the rule `{name}` leaves findings out"))
+        (!matches).then(|| format!("the pattern of the rule `{name}` excludes findings"))
     }
 
-    /// An event that has to be forwarded: new, active and of the highest severity.
+    /// An event that must be forwarded: new, active and of the highest severity.
     fn example(&self) -> Value {
         let detail = if self.source == "aws.guardduty" {
             json!({ "severity": 9, "service": { "archived": false } })

@@ -28,7 +28,7 @@ fn question() -> Question {
         regions: vec![region(HOME), region("us-east-1")],
         spoke_role: "FirebreakSpoke".to_owned(),
         digest: "current".to_owned(),
-        security_hub: SecurityHub::Wanted,
+        security_hub: SecurityHubUse::Wanted,
     }
 }
 
@@ -43,7 +43,7 @@ fn seen(home: bool) -> RegionSurvey {
         } else {
             ("aws.securityhub", "Security Hub Findings - Custom Action")
         };
-        Rule::There {
+        Rule::Present {
             state: "ENABLED".to_owned(),
             pattern: format!(r#"{{"source":["{source}"],"detail-type":["{detail_type}"]}}"#),
             targets: vec![format!("arn:aws:events:{HOME}:{}:event-bus/firebreak", account(2))],
@@ -57,7 +57,7 @@ fn seen(home: bool) -> RegionSurvey {
     RegionSurvey {
         guardduty: Reading::Read(members.clone()),
         security_hub: Reading::Read(members),
-        gathers_in: home.then(|| region(HOME)),
+        aggregates_in: home.then(|| region(HOME)),
         rules: rules.collect(),
     }
 }
@@ -101,7 +101,7 @@ fn matrix_of(survey: &Survey) -> Matrix {
 }
 
 #[test]
-fn what_was_all_seen_is_complete() {
+fn a_complete_survey_has_no_gap() {
     let matrix = matrix_of(&complete());
     assert!(matrix.complete, "{matrix:#?}");
     let Summary { accounts, covered, gaps, modes, .. } = &matrix.summary;
@@ -112,7 +112,7 @@ fn what_was_all_seen_is_complete() {
 }
 
 #[test]
-fn what_was_not_seen_is_missing() {
+fn an_unread_part_counts_as_missing() {
     let changes: [fn(&mut Survey); 6] = [
         |survey| drop(survey.regions.remove(&region("us-east-1"))),
         |survey| drop(survey.spokes.remove(&account(3))),
@@ -134,20 +134,20 @@ fn what_was_not_seen_is_missing() {
 }
 
 #[test]
-fn a_service_that_a_region_does_not_have_is_not_asked_for() {
+fn a_service_that_a_region_does_not_have_is_not_needed() {
     let mut survey = complete();
     let other = survey.regions.get_mut(&region("us-east-1")).unwrap();
     other.security_hub = Reading::Absent("the Region has no endpoint of securityhub".to_owned());
     let matrix = matrix_of(&survey);
     assert!(matrix.complete);
     let row = &matrix.accounts[2];
-    assert_eq!(row.security_hub[&region("us-east-1")].verdict, CoverageStatus::NotNeeded);
+    assert_eq!(row.security_hub[&region("us-east-1")].status, CoverageStatus::NotNeeded);
 }
 
 #[test]
-fn without_a_gathering_region_each_forwards_security_hub_s_findings() {
+fn without_an_aggregator_each_region_forwards_security_hub_s_findings() {
     let mut survey = complete();
-    survey.regions.get_mut(&region(HOME)).unwrap().gathers_in = None;
+    survey.regions.get_mut(&region(HOME)).unwrap().aggregates_in = None;
     let matrix = matrix_of(&survey);
     assert!(!matrix.complete);
     let forwarding = &matrix.regions[1].forwarding;
@@ -155,12 +155,12 @@ fn without_a_gathering_region_each_forwards_security_hub_s_findings() {
         forwarding.detail,
         "there is no rule `firebreak-security-hub`, there is no rule `firebreak-security-hub-other`"
     );
-    survey.question.security_hub = SecurityHub::Unused;
+    survey.question.security_hub = SecurityHubUse::Unused;
     assert!(matrix_of(&survey).complete);
 }
 
 #[test]
-fn what_is_alike_in_several_regions_is_told_once() {
+fn the_same_gap_in_several_regions_is_reported_once() {
     let mut survey = complete();
     for seen in survey.regions.values_mut() {
         let Reading::Read(members) = &mut seen.guardduty else { continue };
@@ -171,10 +171,10 @@ fn what_is_alike_in_several_regions_is_told_once() {
 }
 
 #[test]
-fn a_survey_goes_on_with_what_was_read() {
+fn a_survey_resumes_with_the_missing_parts() {
     let mut survey = complete();
     survey.spokes.insert(account(1), Spoke::Unread("throttled".to_owned()));
-    survey.spokes.insert(account(3), Spoke::Closed("denied".to_owned()));
+    survey.spokes.insert(account(3), Spoke::Unusable("denied".to_owned()));
     let other = survey.regions.get_mut(&region("us-east-1")).unwrap();
     other.rules.insert("firebreak-guardduty".to_owned(), Reading::Unread("denied".to_owned()));
     survey.accounts[1].state = "SUSPENDED".to_owned();
@@ -196,10 +196,11 @@ fn a_survey_goes_on_with_what_was_read() {
 fn a_page_shows_what_is_missing_and_keeps_names_as_text() {
     let mut survey = complete();
     survey.accounts[2].name = "<script>alert(1)</script>".to_owned();
-    survey.spokes.insert(account(3), Spoke::Closed("not \"admitted\"".to_owned()));
+    survey.spokes.insert(account(3), Spoke::Unusable("not \"admitted\"".to_owned()));
     let matrix = matrix_of(&survey);
     let page = page(&matrix).into_string();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("title=\"spoke role: not &quot;admitted&quot;\""), "{page}");
-    assert_eq!(csv(&matrix).lines().count(), 1 + 3 * 2);
+    let csv = String::from_utf8(csv(&matrix).unwrap()).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 3 * 2);
 }

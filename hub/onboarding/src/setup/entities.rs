@@ -1,26 +1,25 @@
-//! Lists of addresses, ranges and domains that GuardDuty is given: read line by
-//! line, every error reported at its line, written in one canonical form. Pure.
+//! Lists of addresses, ranges and domains for GuardDuty: parsed line by line, every error
+//! reported with its line, written in one canonical form. Pure.
 //!
-//! What is uploaded is the list as it was understood: sorted, each entry once,
-//! without comments. So the same entries give the same file, whatever the order.
+//! The uploaded list is sorted, has each entry once and no comments, so that the same
+//! entries always give the same file.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-/// What a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ListKind {
-    /// Known malicious: GuardDuty raises findings for it.
+    /// GuardDuty raises findings for its entries.
     Threat,
-    /// Believed secure: GuardDuty raises none for it.
+    /// GuardDuty raises no findings for its entries.
     Trusted,
 }
 
 impl ListKind {
-    /// The name of the set in each Region, by which it is found again.
+    /// The name of the set in each Region.
     pub fn set_name(self) -> &'static str {
         match self {
             Self::Threat => "firebreak-threat-list",
@@ -30,7 +29,7 @@ impl ListKind {
 
     /// "IP addresses and CIDR ranges per threat IP address list: 250,000; per
     /// trusted IP address list: 2,000" (GuardDuty user guide, "Quotas").
-    pub fn entries_at_most(self) -> usize {
+    pub fn max_entries(self) -> usize {
         match self {
             Self::Threat => 250_000,
             Self::Trusted => 2_000,
@@ -38,30 +37,25 @@ impl ListKind {
     }
 }
 
-/// A mistake and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListIssue {
-    /// The line, the first being 1; 0 for the file as a whole.
+    /// From 1; 0 for the whole file.
     pub line: usize,
-    /// What is wrong.
     pub why: String,
 }
 
-/// A list in the one form in which it is uploaded.
+/// A list in its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entities {
-    /// How many entries it has.
     pub count: usize,
-    /// The text: an entry a line, sorted.
+    /// One entry on each line, sorted.
     pub text: String,
 }
 
-/// Reads a list.
-///
 /// # Errors
 ///
-/// Every mistake, in the order of the lines.
-pub fn read(text: &str, kind: ListKind) -> Result<Entities, Vec<ListIssue>> {
+/// Every error, in the order of the lines.
+pub fn parse_list(text: &str, kind: ListKind) -> Result<Entities, Vec<ListIssue>> {
     if let Some(why) = other_format(text) {
         return Err(vec![ListIssue { line: 0, why }]);
     }
@@ -78,12 +72,12 @@ pub fn read(text: &str, kind: ListKind) -> Result<Entities, Vec<ListIssue>> {
             Err(why) => issues.push(ListIssue { line: index + 1, why }),
         }
     }
-    let most = kind.entries_at_most();
+    let most = kind.max_entries();
     if entries.is_empty() && issues.is_empty() {
-        let why = "there is no entry in it".to_owned();
+        let why = "the list is empty".to_owned();
         issues.push(ListIssue { line: 0, why });
     } else if entries.len() > most {
-        let why = format!("it has {} entries, and GuardDuty takes {most}", entries.len());
+        let why = format!("it has {} entries; GuardDuty takes at most {most}", entries.len());
         issues.push(ListIssue { line: 0, why });
     }
     if !issues.is_empty() {
@@ -94,7 +88,7 @@ pub fn read(text: &str, kind: ListKind) -> Result<Entities, Vec<ListIssue>> {
     Ok(Entities { count, text })
 }
 
-/// The other formats that GuardDuty knows are not read here.
+/// GuardDuty also takes other formats; Firebreak does not.
 fn other_format(text: &str) -> Option<String> {
     let first = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     let first = first.into_iter().find(|line| !line.is_empty() && !line.starts_with('#'))?;
@@ -107,12 +101,12 @@ fn other_format(text: &str) -> Option<String> {
     Some(format!("it looks like {format}: write one address, range or domain on each line"))
 }
 
-/// Broader ranges than these are slips: a trusted one would silence GuardDuty, a
-/// threat one would raise a finding for everything.
+/// Broader ranges than these are taken for errors: a trusted one would silence GuardDuty,
+/// a threat one would raise findings for all traffic.
 const SHORTEST_V4: u8 = 8;
 const SHORTEST_V6: u8 = 16;
 
-/// An entry in the form in which it is uploaded.
+/// An entry in its canonical form.
 fn entry(text: &str) -> Result<String, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.to_string());
@@ -136,11 +130,13 @@ fn range(text: &str, address: &str, length: &str) -> Result<String, String> {
         return Err(format!("`{text}`: a prefix has at most {longest} bits"));
     }
     if length < shortest {
-        return Err(format!("`{text}` is too broad: /{shortest} is the broadest that is taken"));
+        return Err(format!("`{text}` is too broad: the broadest allowed prefix is /{shortest}"));
     }
     let first = first_of(address, length);
     if first != address {
-        return Err(format!("`{text}` has bits beyond its prefix: is `{first}/{length}` meant?"));
+        return Err(format!(
+            "`{text}` has bits beyond its prefix; did you mean `{first}/{length}`?"
+        ));
     }
     Ok(format!("{address}/{length}"))
 }
@@ -187,7 +183,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, &[(usize, &str)]>) {
-        match (read(text, ListKind::Threat), expected) {
+        match (parse_list(text, ListKind::Threat), expected) {
             (Ok(entities), Ok(expected)) => {
                 assert_eq!(entities.text, expected);
                 assert_eq!(entities.count, expected.lines().count());
@@ -197,7 +193,7 @@ mod tests {
                     issues.iter().map(|it| (it.line, it.why.as_str())).collect();
                 assert_eq!(described, expected);
             }
-            (read, _) => panic!("{text}: {read:?}"),
+            (parsed, _) => panic!("{text}: {parsed:?}"),
         }
     }
 
@@ -210,13 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_at_its_line() {
+    fn every_error_is_reported_with_its_line() {
         check(
             "192.0.2.1\n192.0.2.300\n198.51.100.7/24\n0.0.0.0/0\n*.example.com\nlocalhost\n10.0.0.0/33",
             Err(&[
                 (2, "`192.0.2.300` is not an address, a range or a domain"),
-                (3, "`198.51.100.7/24` has bits beyond its prefix: is `198.51.100.0/24` meant?"),
-                (4, "`0.0.0.0/0` is too broad: /8 is the broadest that is taken"),
+                (
+                    3,
+                    "`198.51.100.7/24` has bits beyond its prefix; did you mean `198.51.100.0/24`?",
+                ),
+                (4, "`0.0.0.0/0` is too broad: the broadest allowed prefix is /8"),
                 (5, "`*.example.com`: write the domain without `*.`"),
                 (6, "`localhost` is not an address, a range or a domain"),
                 (7, "`10.0.0.0/33`: a prefix has at most 32 bits"),
@@ -225,21 +224,21 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_recognised_and_an_empty_file_refused() {
+    fn another_format_is_recognized_and_an_empty_file_rejected() {
         let described =
             "it looks like a table, such as CSV: write one address, range or domain on each line";
         check("indicator,type\n192.0.2.1,IPv4", Err(&[(0, described)]));
-        check("\n# nothing\n", Err(&[(0, "there is no entry in it")]));
+        check("\n# nothing\n", Err(&[(0, "the list is empty")]));
     }
 
     #[test]
-    fn a_list_has_as_many_entries_as_guardduty_takes() {
+    fn a_list_has_at_most_as_many_entries_as_guardduty_takes() {
         let many = |count: u32| -> String {
             (0..count).map(|it| format!("{}\n", Ipv4Addr::from_bits(0x0a00_0000 + it))).collect()
         };
-        assert!(read(&many(2_000), ListKind::Trusted).is_ok());
-        let issues = read(&many(2_001), ListKind::Trusted).unwrap_err();
-        assert_eq!(issues[0].why, "it has 2001 entries, and GuardDuty takes 2000");
-        assert!(read(&many(2_001), ListKind::Threat).is_ok());
+        assert!(parse_list(&many(2_000), ListKind::Trusted).is_ok());
+        let issues = parse_list(&many(2_001), ListKind::Trusted).unwrap_err();
+        assert_eq!(issues[0].why, "it has 2001 entries; GuardDuty takes at most 2000");
+        assert!(parse_list(&many(2_001), ListKind::Threat).is_ok());
     }
 }

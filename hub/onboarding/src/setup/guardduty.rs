@@ -8,10 +8,10 @@ use super::{
 use firebreak_model::resource::AccountId;
 use std::collections::BTreeMap;
 
-/// The shortest that there is (GuardDuty API reference, UpdateDetector).
+/// The shortest frequency (GuardDuty API reference, UpdateDetector).
 const FREQUENCY: &str = "FIFTEEN_MINUTES";
 
-/// What is to change, and what is left alone.
+/// The changes, and notes on what is kept.
 pub(super) fn changes(
     observed: &SetupSnapshot,
     wanted: &DesiredSetup,
@@ -56,7 +56,7 @@ fn configuration(
 ) -> (Option<SetupChange>, Vec<String>) {
     let Some(configuration) = configuration else {
         let protections = wanted.protections.iter().cloned().collect();
-        return (Some(SetupChange::GiveGuardDuty(protections)), Vec::new());
+        return (Some(SetupChange::EnableGuardDuty(protections)), Vec::new());
     };
     let given = |it: &_| configuration.protections.get(it).map(String::as_str);
     let (missing, notes) = missing(
@@ -65,11 +65,10 @@ fn configuration(
         |it| given(it).is_some_and(|given| given != "NONE"),
     );
     let differs = configuration.members != "ALL" || !missing.is_empty();
-    (differs.then_some(SetupChange::GiveGuardDuty(missing)), notes)
+    (differs.then_some(SetupChange::EnableGuardDuty(missing)), notes)
 }
 
-/// The accounts that are not members yet, and those that cannot be or are not
-/// covered.
+/// The accounts to add, and notes on those that cannot be added or are not enabled.
 pub(super) fn members(
     observed: &SetupSnapshot,
     members: &BTreeMap<AccountId, String>,
@@ -78,9 +77,9 @@ pub(super) fn members(
     let (active, rest): (Vec<_>, Vec<_>) =
         others.filter(|it| !members.contains_key(&it.id)).partition(|it| it.state == "ACTIVE");
     let skipped = rest.iter().map(|it| format!("{} is {}: not added", it.id, it.state));
-    let asleep = members
+    let disabled = members
         .iter()
         .filter(|(_, status)| !status.eq_ignore_ascii_case("enabled"))
-        .map(|(id, status)| format!("the member {id} is `{status}`: left alone"));
-    (active.into_iter().map(|it| it.id.clone()).collect(), skipped.chain(asleep).collect())
+        .map(|(id, status)| format!("the member {id} is `{status}`: kept"));
+    (active.into_iter().map(|it| it.id.clone()).collect(), skipped.chain(disabled).collect())
 }

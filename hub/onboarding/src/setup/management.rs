@@ -1,5 +1,5 @@
-//! The management account's part: who is trusted, who administers what, and the
-//! management account's own coverage, which nobody else can turn on.
+//! The management account's part: trusted access, delegation, and turning on the services
+//! in the management account itself, which no other account can do.
 
 use super::{
     DesiredSetup, MALWARE_PROTECTION, Part, RegionState, Service, SetupChange, SetupSnapshot, Work,
@@ -7,8 +7,8 @@ use super::{
 };
 use firebreak_model::resource::Region;
 
-/// Why a Region forbids every change: somebody else administers a service.
-pub(super) fn refused(observed: &SetupSnapshot, region: &RegionState) -> Vec<String> {
+/// Another account administers a service: nothing may be changed.
+pub(super) fn conflicts(observed: &SetupSnapshot, region: &RegionState) -> Vec<String> {
     let administrator = &observed.administrator;
     let designations = region.designations.iter();
     designations
@@ -24,14 +24,14 @@ pub(super) fn refused(observed: &SetupSnapshot, region: &RegionState) -> Vec<Str
         .collect()
 }
 
-/// What AWS Organizations has to know before anything else.
+/// Trusted access, which has to come first.
 pub(super) fn trust(observed: &SetupSnapshot, wanted: &DesiredSetup) -> Option<Work> {
     let seen = observed.trust.as_ref()?;
     let scanning = wanted.protections.iter().any(|it| it.feature == "EBS_MALWARE_PROTECTION");
     Some(work(Part::Management, &Region::global(), Service::Organizations, seen, |trust| {
         let mut changes = Vec::new();
-        // CloudFormation's word counts: under which of StackSets' principals
-        // Organizations lists the access is not documented.
+        // CloudFormation's answer, because it is not documented under which principal
+        // AWS Organizations lists the access of StackSets.
         if trust.stacksets != "ENABLED" {
             changes.push(SetupChange::TrustStackSets);
         }
@@ -46,13 +46,13 @@ pub(super) fn trust(observed: &SetupSnapshot, wanted: &DesiredSetup) -> Option<W
     }))
 }
 
-/// Who administers what in a Region.
+/// The delegations in one Region.
 pub(super) fn designations(observed: &SetupSnapshot, region: &RegionState) -> Vec<Work> {
     let administrator = &observed.administrator;
     let designations = region.designations.iter().map(|(service, seen)| {
         work(Part::Management, &region.region, *service, seen, |designation| {
             let mut changes = Vec::new();
-            // First: "your organization master must first enable GuardDuty to be
+            // This comes first: "your organization master must first enable GuardDuty to be
             // added as a member".
             if !designation.on {
                 changes.push(SetupChange::TurnOnInManagement(*service));

@@ -1,9 +1,9 @@
-//! How detection is set up in an organization: what was observed, what is
-//! wanted, and the changes between the two. Pure: `aws::setup` reads and changes.
+//! Plans the setup of detection in an organization: the changes from the snapshot to the
+//! desired setup. Pure: `aws::setup` reads and changes.
 //!
-//! A change is only ever a step up: nothing that is on is turned off or lowered,
-//! and what somebody decided otherwise (another administrator, central
-//! configuration, EKS_RUNTIME_MONITORING) is refused or left alone, and said.
+//! A change never turns off or lowers anything. Where somebody decided otherwise, it is a
+//! conflict (another administrator) or kept and reported (central configuration,
+//! EKS_RUNTIME_MONITORING).
 
 pub mod entities;
 mod guardduty;
@@ -18,48 +18,47 @@ pub use observed::{
     Reading, RegionState, SecurityHubConfiguration, SecurityHubState, SetupSnapshot, Trust,
 };
 pub use plan::{
-    DesiredSetup, DetectorPart, Part, Plan, PlanStatus, Service, SetupChange, SetupStep,
+    DesiredSetup, DetectorPart, Part, PlanStatus, Service, SetupChange, SetupPlan, SetupStep,
     StepOutcome, Work,
 };
 pub use protection::Protection;
 
-/// The service principal by which AWS Organizations knows GuardDuty.
+/// GuardDuty's service principal in AWS Organizations.
 pub const GUARDDUTY: &str = "guardduty.amazonaws.com";
-/// The same for Security Hub.
+/// Security Hub's service principal in AWS Organizations.
 pub const SECURITY_HUB: &str = "securityhub.amazonaws.com";
-/// What GuardDuty's administrator needs to scan volumes in members: "the
+/// The principal whose access GuardDuty needs to scan volumes of members: "the
 /// management account must enable trusted access" (GuardDuty user guide,
 /// "Enabling GuardDuty-initiated malware scan in multiple-account environments").
 pub const MALWARE_PROTECTION: &str = "malware-protection.guardduty.amazonaws.com";
-/// Of what an account is made delegated administrator to deploy StackSets
+/// The principal for which an account becomes delegated administrator of StackSets
 /// (CloudFormation user guide, "Register a delegated administrator").
 pub const STACKSETS: &str = "member.org.stacksets.cloudformation.amazonaws.com";
 
-/// The changes between what was observed and what is wanted.
+/// Plans the changes from the snapshot to the desired setup.
 ///
 /// # Errors
 ///
-/// Why nothing may be changed anywhere: each thing that somebody decided
-/// otherwise, reported with its Region.
-pub fn plan(observed: &SetupSnapshot, wanted: &DesiredSetup) -> Result<Plan, Vec<String>> {
-    let refused: Vec<String> = observed
+/// The conflicts, for which nothing may be changed in any Region.
+pub fn plan(observed: &SetupSnapshot, wanted: &DesiredSetup) -> Result<SetupPlan, Vec<String>> {
+    let conflicts: Vec<String> = observed
         .regions
         .iter()
-        .flat_map(|region| management::refused(observed, region))
-        .chain(security_hub::refused(observed))
+        .flat_map(|region| management::conflicts(observed, region))
+        .chain(security_hub::conflict(observed))
         .collect();
-    if !refused.is_empty() {
-        return Err(refused);
+    if !conflicts.is_empty() {
+        return Err(conflicts);
     }
     let mut works: Vec<Work> = management::trust(observed, wanted).into_iter().collect();
     for region in &observed.regions {
         works.extend(management::designations(observed, region));
         works.extend(region_works(observed, wanted, region));
     }
-    Ok(Plan { works, skipped: observed.skipped.clone() })
+    Ok(SetupPlan { works, skipped: observed.skipped.clone() })
 }
 
-/// The administrator's works in a Region, where it was looked at.
+/// The administrator's works in a Region, if they were read.
 fn region_works(
     observed: &SetupSnapshot,
     wanted: &DesiredSetup,
@@ -78,22 +77,22 @@ fn region_works(
     guardduty.into_iter().chain(security_hub).collect()
 }
 
-/// What is to be done about what was seen of one service in one Region.
+/// The work for one service in one Region.
 fn work<T>(
     part: Part,
     region: &firebreak_model::resource::Region,
     service: Service,
-    seen: &Reading<T>,
+    reading: &Reading<T>,
     changes: impl FnOnce(&T) -> (Vec<SetupChange>, Vec<String>),
 ) -> Work {
-    let (standing, (changes, notes)) = match seen {
+    let (status, (changes, notes)) = match reading {
         Reading::Read(state) => (PlanStatus::Known, changes(state)),
         Reading::Absent(why) => (PlanStatus::Absent(why.clone()), Default::default()),
         Reading::Unread(why) => (PlanStatus::Unread(why.clone()), Default::default()),
     };
     let steps =
         changes.into_iter().map(|change| SetupStep { change, outcome: StepOutcome::Planned });
-    Work { part, region: region.clone(), service, standing, steps: steps.collect(), notes }
+    Work { part, region: region.clone(), service, status, steps: steps.collect(), notes }
 }
 
 #[cfg(test)]

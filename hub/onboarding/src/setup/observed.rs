@@ -1,4 +1,4 @@
-//! What was read of an organization's set-up, by whoever may read it.
+//! A snapshot of an organization's setup, as far as the credentials may read it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,20 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{Protection, Service};
 
-/// What became of looking at something.
+/// The result of reading a part of the setup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reading<T> {
-    /// It is so.
     Read(T),
     /// The Region does not have the service.
     Absent(String),
-    /// It could not be read, and why.
+    /// It could not be read; the reason.
     Unread(String),
 }
 
 impl<T> Reading<T> {
-    /// What was read.
     pub fn read(&self) -> Option<&T> {
         match self {
             Self::Read(it) => Some(it),
@@ -29,10 +27,8 @@ impl<T> Reading<T> {
     }
 }
 
-/// An account of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OrganizationAccount {
-    /// Its id.
     pub id: AccountId,
     /// The root user's e-mail address, which GuardDuty requires.
     pub email: String,
@@ -40,18 +36,17 @@ pub struct OrganizationAccount {
     pub state: String,
 }
 
-/// All that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetupSnapshot {
     /// The organization's management account.
     pub management: AccountId,
     /// The account that administers GuardDuty and Security Hub, or is to.
     pub administrator: AccountId,
-    /// The Region in which findings are gathered, or are to be.
+    /// The Region that aggregates findings.
     pub home: Region,
-    /// The organization's accounts; none where only the management part is done.
+    /// The organization's accounts; empty without the administrator's credentials.
     pub accounts: Vec<OrganizationAccount>,
-    /// Regions that are left out, and why.
+    /// Skipped Regions, with the reason.
     pub skipped: BTreeMap<Region, String>,
     /// Which services AWS Organizations trusts: read by the management account.
     pub trust: Option<Reading<Trust>>,
@@ -59,10 +54,10 @@ pub struct SetupSnapshot {
     pub regions: Vec<RegionState>,
 }
 
-/// What AWS Organizations knows of services.
+/// Trusted access and delegation in AWS Organizations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Trust {
-    /// CloudFormation's word for StackSets' access: `ENABLED`, `DISABLED`, ….
+    /// CloudFormation's status of the access of StackSets: `ENABLED`, `DISABLED`, ….
     pub stacksets: String,
     /// Principals with trusted access.
     pub trusted: BTreeSet<String>,
@@ -70,10 +65,8 @@ pub struct Trust {
     pub stacksets_administrators: BTreeSet<AccountId>,
 }
 
-/// What was read in one Region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RegionState {
-    /// The Region.
     pub region: Region,
     /// What the management account sees of GuardDuty and of Security Hub; empty
     /// for other callers.
@@ -87,10 +80,9 @@ pub struct RegionState {
 /// A service as the management account sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Designation {
-    /// Who administers it for the organization: at most one in practice.
+    /// At most one in practice.
     pub administrators: Vec<AccountId>,
-    /// Whether it is on in the management account itself, which nobody else can
-    /// turn on.
+    /// Whether it is on in the management account itself.
     pub on: bool,
 }
 
@@ -99,32 +91,30 @@ pub struct Designation {
 pub struct GuardDutyState {
     /// The administrator's own detector.
     pub detector: Option<Detector>,
-    /// What members are given; none where the account is not yet the
-    /// administrator, or has no detector.
+    /// The configuration for members; `None` if the account is not the administrator yet, or
+    /// has no detector.
     pub configuration: Option<GuardDutyConfiguration>,
     /// The members, with the status of their relationship.
     pub members: BTreeMap<AccountId, String>,
 }
 
-/// A detector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Detector {
-    /// Its id.
     pub id: String,
-    /// Whether it is on, or suspended.
+    /// `false` if it is suspended.
     pub on: bool,
     /// How often updates of findings are published.
     pub frequency: String,
-    /// What the Region offers, and whether it is on.
+    /// What the Region offers, with whether it is on.
     pub protections: BTreeMap<Protection, bool>,
 }
 
-/// What GuardDuty gives members.
+/// The configuration of GuardDuty for members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GuardDutyConfiguration {
     /// `ALL`, `NEW` or `NONE`.
     pub members: String,
-    /// The same for all that the Region offers.
+    /// The same for each protection that the Region offers.
     pub protections: BTreeMap<Protection, String>,
 }
 
@@ -133,30 +123,28 @@ pub struct GuardDutyConfiguration {
 pub struct SecurityHubState {
     /// Whether it is on in the administrator's own account.
     pub on: bool,
-    /// Where findings are gathered; read in the home Region.
+    /// Read in the home Region.
     pub aggregator: Option<Aggregator>,
-    /// What members are given; none where the account is not yet the
-    /// administrator, or has not turned Security Hub on.
+    /// The configuration for members; `None` if the account is not the administrator yet, or
+    /// Security Hub is off.
     pub configuration: Option<SecurityHubConfiguration>,
     /// The members, with their status.
     pub members: BTreeMap<AccountId, String>,
 }
 
-/// A finding aggregator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Aggregator {
-    /// The Region in which it gathers.
+    /// The Region that aggregates.
     pub home: Region,
-    /// `ALL_REGIONS`, …; unknown where the aggregator is in another Region.
+    /// `ALL_REGIONS`, …; unknown if the aggregator is in another Region.
     pub linking: Option<String>,
 }
 
-/// What Security Hub gives new accounts.
+/// The configuration of Security Hub for new accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SecurityHubConfiguration {
-    /// Whether it is turned on in them.
     pub auto_enable: bool,
-    /// `DEFAULT` or `NONE`: the standards that they are given.
+    /// The standards of new accounts: `DEFAULT` or `NONE`.
     pub standards: String,
     /// `LOCAL`, or `CENTRAL` where configuration policies decide.
     pub kind: String,

@@ -1,4 +1,4 @@
-//! The typed changes, and what became of each.
+//! The changes of a plan, and the outcome of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::Protection;
 
-/// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredSetup {
     /// GuardDuty's features, for the administrator and every member.
@@ -25,7 +24,6 @@ pub enum Part {
     Administrator,
 }
 
-/// Of what a change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Service {
     /// Trusted access and delegation, for all Regions at once.
@@ -36,11 +34,11 @@ pub enum Service {
     SecurityHub,
 }
 
-/// What of a detector is changed.
+/// A part of a detector that is changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DetectorPart {
-    /// It is made, or taken out of suspension.
+    /// It is created, or no longer suspended.
     On,
     /// Updates of findings are published every 15 minutes.
     Frequency,
@@ -48,19 +46,15 @@ pub enum DetectorPart {
     Protection(Protection),
 }
 
-/// One change. It says what is so afterwards, not by which call: whether a
-/// detector is to be made or changed can depend on what the designation of the
-/// administrator does by itself.
+/// One change, as the state afterwards. It does not name the calls: the designation of the
+/// administrator may create the detector, which is then changed instead of created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SetupChange {
     /// AWS Organizations trusts StackSets.
     TrustStackSets,
     /// AWS Organizations trusts a service.
-    Trust {
-        /// The service's principal.
-        principal: String,
-    },
+    Trust { principal: String },
     /// The administrator may deploy StackSets for the organization.
     DelegateStackSets {
         /// The account.
@@ -77,14 +71,14 @@ pub enum SetupChange {
     },
     /// The administrator's own detector.
     Detector(Vec<DetectorPart>),
-    /// GuardDuty is given to every account, now and in future.
-    GiveGuardDuty(Vec<Protection>),
+    /// GuardDuty is enabled for every account, now and in future.
+    EnableGuardDuty(Vec<Protection>),
     /// Security Hub is on in the administrator's account.
     TurnOnSecurityHub,
-    /// The home Region gathers the findings of all Regions.
+    /// The home Region aggregates the findings of all Regions.
     Aggregate,
-    /// Security Hub is given to new accounts.
-    GiveSecurityHub,
+    /// Security Hub is enabled for new accounts.
+    EnableSecurityHub,
     /// Accounts of the organization become members.
     AddMembers {
         /// The service.
@@ -95,7 +89,7 @@ pub enum SetupChange {
 }
 
 impl SetupChange {
-    /// The calls that may be made for it and change something, as IAM names them.
+    /// The calls that may change something, as IAM names them.
     pub fn calls(&self) -> &'static [&'static str] {
         match self {
             Self::TrustStackSets => &["cloudformation:ActivateOrganizationsAccess"],
@@ -112,9 +106,9 @@ impl SetupChange {
             Self::Designate { service: Service::GuardDuty | Service::Organizations, .. } => {
                 &["guardduty:EnableOrganizationAdminAccount"]
             }
-            Self::GiveGuardDuty(_) => &["guardduty:UpdateOrganizationConfiguration"],
+            Self::EnableGuardDuty(_) => &["guardduty:UpdateOrganizationConfiguration"],
             Self::Aggregate => &["securityhub:CreateFindingAggregator"],
-            Self::GiveSecurityHub => &["securityhub:UpdateOrganizationConfiguration"],
+            Self::EnableSecurityHub => &["securityhub:UpdateOrganizationConfiguration"],
             Self::AddMembers { service: Service::SecurityHub, .. } => {
                 &["securityhub:CreateMembers"]
             }
@@ -125,62 +119,52 @@ impl SetupChange {
     }
 }
 
-/// What became of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
-    /// Nothing yet.
     Planned,
-    /// It was made, and reads back so.
+    /// Made, and confirmed by reading back.
     Done,
-    /// It was tried, and why it failed.
     Failed(String),
-    /// Something that it stands on failed.
+    /// Something that it depends on failed.
     NotTried(String),
 }
 
-/// One change and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetupStep {
     /// The change.
     pub change: SetupChange,
-    /// What became of it.
     pub outcome: StepOutcome,
 }
 
-/// Whether something could be looked at.
+/// Whether the present state could be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanStatus {
-    /// It was read.
     Known,
     /// The Region does not have the service.
     Absent(String),
-    /// It could not be read; nothing is changed there.
+    /// It could not be read, so nothing is changed.
     Unread(String),
 }
 
-/// What is done about one service in one Region by one account.
+/// The changes of one service in one Region by one account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Work {
-    /// By whom.
     pub part: Part,
-    /// Where; the pseudo Region of global services for AWS Organizations.
+    /// For AWS Organizations the pseudo Region of the global services.
     pub region: Region,
-    /// Of what.
     pub service: Service,
-    /// Whether it could be looked at.
-    pub standing: PlanStatus,
-    /// What changes.
+    pub status: PlanStatus,
     pub steps: Vec<SetupStep>,
-    /// What is left alone, and why.
+    /// What is kept, and why.
     pub notes: Vec<String>,
 }
 
 impl Work {
-    /// Whether it failed, in whole or in part.
+    /// Whether any part failed.
     pub fn failed(&self) -> bool {
-        matches!(self.standing, PlanStatus::Unread(_))
+        matches!(self.status, PlanStatus::Unread(_))
             || self.steps.iter().any(|step| match step.outcome {
                 StepOutcome::Planned | StepOutcome::Done => false,
                 StepOutcome::Failed(_) | StepOutcome::NotTried(_) => true,
@@ -190,24 +174,22 @@ impl Work {
 
 /// All changes, in the order in which they are made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    /// By account, Region and service; a Region's works stand together.
+pub struct SetupPlan {
+    /// Ordered by Region.
     pub works: Vec<Work>,
-    /// Regions that are left out, and why.
+    /// Skipped Regions, with the reason.
     pub skipped: BTreeMap<Region, String>,
 }
 
-impl Plan {
-    /// Every change.
+impl SetupPlan {
     pub fn changes(&self) -> impl Iterator<Item = &SetupChange> {
         self.works.iter().flat_map(|work| &work.steps).map(|step| &step.change)
     }
 
-    /// Whether something failed or could not be read, or there was nothing that
-    /// could be.
+    /// Whether something failed or could not be read, or nothing could be read.
     pub fn failed(&self) -> bool {
         self.works.iter().any(Work::failed)
-            || self.works.iter().all(|work| work.standing != PlanStatus::Known)
+            || self.works.iter().all(|work| work.status != PlanStatus::Known)
     }
 }
 
@@ -244,7 +226,7 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The parts in words; all features together are two.
+/// The parts in words; all features together are `all features`.
 fn parts(parts: &[DetectorPart]) -> String {
     let features = parts.iter().filter(|part| match part {
         DetectorPart::On | DetectorPart::Frequency => false,
@@ -269,7 +251,7 @@ impl fmt::Display for SetupChange {
                 write!(formatter, "let {administrator} deploy StackSets")
             }
             Self::TurnOnInManagement(service) => {
-                write!(formatter, "turn {service} on in the management account")
+                write!(formatter, "turn on {service} in the management account")
             }
             Self::Designate { administrator, .. } => {
                 write!(formatter, "make {administrator} the administrator")
@@ -277,20 +259,20 @@ impl fmt::Display for SetupChange {
             Self::Detector(parts) => {
                 write!(formatter, "the administrator's detector: {}", self::parts(parts))
             }
-            Self::GiveGuardDuty(protections) if protections.is_empty() => {
-                formatter.write_str("give GuardDuty to all accounts")
+            Self::EnableGuardDuty(protections) if protections.is_empty() => {
+                formatter.write_str("enable GuardDuty for all accounts")
             }
-            Self::GiveGuardDuty(protections) if protections.len() == Protection::all().len() => {
-                formatter.write_str("give GuardDuty to all accounts, with all features")
+            Self::EnableGuardDuty(protections) if protections.len() == Protection::all().len() => {
+                formatter.write_str("enable GuardDuty for all accounts, with all features")
             }
-            Self::GiveGuardDuty(protections) => {
-                write!(formatter, "give GuardDuty to all accounts, with {}", list(protections))
+            Self::EnableGuardDuty(protections) => {
+                write!(formatter, "enable GuardDuty for all accounts, with {}", list(protections))
             }
             Self::TurnOnSecurityHub => {
-                formatter.write_str("turn Security Hub on, without standards")
+                formatter.write_str("turn on Security Hub, without standards")
             }
-            Self::Aggregate => formatter.write_str("gather the findings of all Regions here"),
-            Self::GiveSecurityHub => formatter.write_str("give Security Hub to new accounts"),
+            Self::Aggregate => formatter.write_str("aggregate the findings of all Regions here"),
+            Self::EnableSecurityHub => formatter.write_str("enable Security Hub for new accounts"),
             Self::AddMembers { accounts, .. } => {
                 write!(formatter, "add {} member(s)", accounts.len())
             }

@@ -11,13 +11,12 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]
 pub struct Protection {
-    /// The feature's name, as GuardDuty has it.
     pub feature: String,
-    /// The additional configuration's, where it is one.
+    /// The name of the additional configuration, if it is one.
     pub addition: Option<String>,
 }
 
-/// What is wanted where nobody says otherwise (GuardDuty API reference,
+/// The default (GuardDuty API reference,
 /// OrganizationFeatureConfiguration).
 const WANTED: [&str; 9] = [
     "S3_DATA_EVENTS",
@@ -35,17 +34,15 @@ const RUNTIME: &str = "RUNTIME_MONITORING";
 const EKS_RUNTIME: &str = "EKS_RUNTIME_MONITORING";
 
 impl Protection {
-    /// A feature as such.
     pub fn feature(name: &str) -> Self {
         Self { feature: name.to_owned(), addition: None }
     }
 
-    /// An additional configuration of a feature.
     pub fn addition(feature: &str, name: &str) -> Self {
         Self { feature: feature.to_owned(), addition: Some(name.to_owned()) }
     }
 
-    /// All that is wanted where nobody says otherwise.
+    /// The default: all of them.
     pub fn all() -> BTreeSet<Self> {
         WANTED.iter().filter_map(|name| name.parse().ok()).collect()
     }
@@ -56,7 +53,6 @@ impl Protection {
     }
 }
 
-/// A name that is not among those that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not one of {list}", list = WANTED.join(", "))]
 pub struct UnknownProtection(String);
@@ -90,9 +86,9 @@ impl From<Protection> for String {
     }
 }
 
-/// Those of what is wanted that a Region offers and that are not on yet, and
-/// what there is to say of the others. `offered` says of all that a Region offers
-/// whether it is fully on, `used` whether it is on in any way.
+/// The wanted protections that the Region offers and that are not on yet, and notes on the
+/// others. `offered` returns whether an offered protection is fully on, `used` whether it
+/// is on at all.
 pub(super) fn missing(
     wanted: &BTreeSet<Protection>,
     offered: impl Fn(&Protection) -> Option<bool>,
@@ -103,7 +99,7 @@ pub(super) fn missing(
     // UpdateDetector); moving from one to the other is the owner's decision.
     let eks_runtime = used(&Protection::feature(EKS_RUNTIME));
     if eks_runtime && wanted.iter().any(|it| it.feature == RUNTIME) {
-        notes.push(format!("{RUNTIME} is left alone because {EKS_RUNTIME} is on"));
+        notes.push(format!("{RUNTIME} is not changed because {EKS_RUNTIME} is on"));
     }
     let mut not_offered = Vec::new();
     for protection in wanted {

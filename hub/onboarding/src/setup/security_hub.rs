@@ -5,20 +5,20 @@ use firebreak_model::resource::Region;
 use super::guardduty::members;
 use super::{Reading, SecurityHubState, Service, SetupChange, SetupSnapshot};
 
-/// Why nothing may be changed: findings are gathered in another Region, and an
-/// account has one aggregator.
-pub(super) fn refused(observed: &SetupSnapshot) -> Option<String> {
+/// Another Region aggregates findings, and an account has only one aggregator: nothing
+/// may be changed.
+pub(super) fn conflict(observed: &SetupSnapshot) -> Option<String> {
     let home = observed.regions.iter().find(|it| it.region == observed.home)?;
     let aggregator = home.security_hub.as_ref().and_then(Reading::read)?.aggregator.as_ref()?;
     (aggregator.home != observed.home).then(|| {
         format!(
-            "Security Hub gathers findings in {there}, not in {here}: choose --home-region {there}, or delete its finding aggregator",
+            "Security Hub aggregates findings in {there}, not in {here}: give --home-region {there}, or delete its finding aggregator",
             there = aggregator.home, here = observed.home,
         )
     })
 }
 
-/// What is to change, and what is left alone.
+/// The changes, and notes on what is kept.
 pub(super) fn changes(
     observed: &SetupSnapshot,
     region: &Region,
@@ -28,24 +28,26 @@ pub(super) fn changes(
     if !state.on {
         changes.push(SetupChange::TurnOnSecurityHub);
     }
-    // "First create the aggregator": linked Regions and what members are given
-    // hang on it (Security Hub user guide, "Central configuration").
+    // "First create the aggregator": linked Regions and the configuration of members
+    // depend on it (Security Hub user guide, "Central configuration").
     match &state.aggregator {
         None if *region == observed.home => changes.push(SetupChange::Aggregate),
         Some(aggregator) if aggregator.linking.as_deref() != Some("ALL_REGIONS") => {
             let linking = aggregator.linking.as_deref().unwrap_or("unknown");
-            notes.push(format!("the finding aggregator links {linking}: left alone"));
+            notes.push(format!("the finding aggregator links {linking}: kept"));
         }
         None | Some(_) => {}
     }
     match &state.configuration {
-        // Configuration policies decide which accounts have it.
+        // Configuration policies decide which accounts have Security Hub.
         Some(configuration) if configuration.kind == "CENTRAL" => {
-            notes.push("the organization is configured centrally: left to its policies".to_owned());
+            notes.push(
+                "the organization uses central configuration: its policies are kept".to_owned(),
+            );
             return (changes, notes);
         }
         Some(configuration) if configuration.auto_enable => {}
-        Some(_) | None => changes.push(SetupChange::GiveSecurityHub),
+        Some(_) | None => changes.push(SetupChange::EnableSecurityHub),
     }
     let (accounts, others) = members(observed, &state.members);
     if !accounts.is_empty() {

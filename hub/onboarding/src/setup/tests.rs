@@ -118,12 +118,12 @@ fn check(edit: impl FnOnce(&mut SetupSnapshot), changes: &[&str], notes: &[&str]
 }
 
 #[test]
-fn nothing_changes_where_all_is_as_it_is_wanted() {
+fn a_complete_setup_needs_no_change() {
     check(|_| {}, &[], &[]);
 }
 
 #[test]
-fn the_management_part_says_what_is_missing() {
+fn the_management_part_plans_what_is_missing() {
     check(
         |it| {
             *trust(it) = Trust { stacksets: "DISABLED".to_owned(), ..Trust::default() };
@@ -134,7 +134,7 @@ fn the_management_part_says_what_is_missing() {
             "trust StackSets",
             "let 000000000002 deploy StackSets",
             "trust malware-protection.guardduty.amazonaws.com",
-            "turn GuardDuty on in the management account",
+            "turn on GuardDuty in the management account",
             "make 000000000002 the administrator",
             "make 000000000002 the administrator",
         ],
@@ -143,7 +143,7 @@ fn the_management_part_says_what_is_missing() {
 }
 
 #[test]
-fn a_detector_is_only_changed_in_what_differs() {
+fn only_the_parts_of_a_detector_that_differ_are_changed() {
     check(
         |it| {
             let state = guardduty(it);
@@ -156,7 +156,7 @@ fn a_detector_is_only_changed_in_what_differs() {
         },
         &[
             "the administrator's detector: findings every 15 minutes, RDS_LOGIN_EVENTS",
-            "give GuardDuty to all accounts, with RUNTIME_MONITORING/EC2_AGENT_MANAGEMENT",
+            "enable GuardDuty for all accounts, with RUNTIME_MONITORING/EC2_AGENT_MANAGEMENT",
         ],
         &[],
     );
@@ -167,13 +167,13 @@ fn a_detector_is_only_changed_in_what_differs() {
     );
     check(
         |it| guardduty(it).configuration.as_mut().unwrap().members = "NEW".to_owned(),
-        &["give GuardDuty to all accounts"],
+        &["enable GuardDuty for all accounts"],
         &[],
     );
 }
 
 #[test]
-fn runtime_monitoring_is_never_put_beside_eks_runtime_monitoring() {
+fn runtime_monitoring_is_never_enabled_with_eks_runtime_monitoring() {
     let eks = Protection::feature("EKS_RUNTIME_MONITORING");
     let runtime = |it: &Protection| it.feature == "RUNTIME_MONITORING";
     check(
@@ -191,12 +191,12 @@ fn runtime_monitoring_is_never_put_beside_eks_runtime_monitoring() {
             configuration.protections.insert(eks, "NEW".to_owned());
         },
         &[],
-        &["RUNTIME_MONITORING is left alone because EKS_RUNTIME_MONITORING is on"],
+        &["RUNTIME_MONITORING is not changed because EKS_RUNTIME_MONITORING is on"],
     );
 }
 
 #[test]
-fn what_a_region_does_not_offer_is_said_and_not_asked_for() {
+fn features_that_a_region_does_not_offer_are_noted_and_not_requested() {
     let rds = Protection::feature("RDS_LOGIN_EVENTS");
     check(
         |it| {
@@ -210,7 +210,7 @@ fn what_a_region_does_not_offer_is_said_and_not_asked_for() {
 }
 
 #[test]
-fn only_active_accounts_become_members_and_a_sleeping_member_is_left_alone() {
+fn only_active_accounts_become_members_and_a_disabled_member_is_kept() {
     check(
         |it| {
             let extra = [(4, "ACTIVE"), (5, "SUSPENDED")].map(|(id, state)| OrganizationAccount {
@@ -225,14 +225,14 @@ fn only_active_accounts_become_members_and_a_sleeping_member_is_left_alone() {
         &["add 1 member(s)"],
         &[
             "000000000005 is SUSPENDED: not added",
-            "the member 000000000003 is `Disabled`: left alone",
+            "the member 000000000003 is `Disabled`: kept",
             "000000000005 is SUSPENDED: not added",
         ],
     );
 }
 
 #[test]
-fn central_configuration_is_left_to_its_policies() {
+fn central_configuration_is_kept() {
     check(
         |it| {
             let state = security_hub(it);
@@ -242,23 +242,23 @@ fn central_configuration_is_left_to_its_policies() {
             configuration.auto_enable = false;
         },
         &[],
-        &["the organization is configured centrally: left to its policies"],
+        &["the organization uses central configuration: its policies are kept"],
     );
 }
 
 #[test]
-fn an_aggregator_that_links_less_is_left_alone_and_one_that_is_missing_made() {
+fn an_aggregator_with_fewer_regions_is_kept_and_a_missing_one_created() {
     check(
         |it| {
             security_hub(it).aggregator.as_mut().unwrap().linking =
                 Some("SPECIFIED_REGIONS".to_owned());
         },
         &[],
-        &["the finding aggregator links SPECIFIED_REGIONS: left alone"],
+        &["the finding aggregator links SPECIFIED_REGIONS: kept"],
     );
     check(
         |it| security_hub(it).aggregator = None,
-        &["gather the findings of all Regions here"],
+        &["aggregate the findings of all Regions here"],
         &[],
     );
 }
@@ -272,11 +272,11 @@ fn a_region_with_nothing_gets_everything() {
         },
         &[
             "the administrator's detector: on, findings every 15 minutes, all features",
-            "give GuardDuty to all accounts, with all features",
+            "enable GuardDuty for all accounts, with all features",
             "add 2 member(s)",
-            "turn Security Hub on, without standards",
-            "gather the findings of all Regions here",
-            "give Security Hub to new accounts",
+            "turn on Security Hub, without standards",
+            "aggregate the findings of all Regions here",
+            "enable Security Hub for new accounts",
             "add 2 member(s)",
         ],
         &[],
@@ -284,7 +284,7 @@ fn a_region_with_nothing_gets_everything() {
 }
 
 #[test]
-fn another_administrator_or_home_region_forbids_every_change() {
+fn another_administrator_or_home_region_prevents_every_change() {
     let mut observed = complete();
     designation(&mut observed, Service::GuardDuty).administrators = vec![account(9)];
     guardduty(&mut observed).detector = None;
@@ -301,7 +301,7 @@ fn another_administrator_or_home_region_forbids_every_change() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_changed_and_fails_the_run() {
+fn an_unreadable_part_is_not_changed_and_fails_the_run() {
     let mut observed = complete();
     observed.regions[0].guardduty = Some(Reading::Unread("denied".to_owned()));
     let unread = plan(&observed, &wanted()).unwrap();
@@ -319,7 +319,7 @@ fn what_cannot_be_read_is_not_changed_and_fails_the_run() {
 }
 
 #[test]
-fn fewer_features_can_be_asked_for() {
+fn fewer_features_can_be_requested() {
     let mut observed = complete();
     *guardduty(&mut observed) = GuardDutyState::default();
     let protections = BTreeSet::from([Protection::feature("S3_DATA_EVENTS")]);
@@ -329,7 +329,7 @@ fn fewer_features_can_be_asked_for() {
         described[..2],
         [
             "the administrator's detector: on, findings every 15 minutes, S3_DATA_EVENTS",
-            "give GuardDuty to all accounts, with S3_DATA_EVENTS",
+            "enable GuardDuty for all accounts, with S3_DATA_EVENTS",
         ]
     );
     assert!("EVERYTHING".parse::<Protection>().is_err());

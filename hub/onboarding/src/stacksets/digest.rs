@@ -1,5 +1,5 @@
-//! Says in a few characters which permissions a role was rendered with, so that
-//! a stale role can be recognized by its tag.
+//! A short digest of the permissions that a role was rendered with, so that its tag shows
+//! whether it is outdated.
 
 use firebreak_model::digest::sha256_hex_of_parts;
 use firebreak_spoke::permissions::Statement;
@@ -7,9 +7,8 @@ use firebreak_spoke::permissions::Statement;
 /// The key of the spoke role's tag that holds the digest.
 pub const DIGEST_TAG: &str = "firebreak:permissions";
 
-/// The first 16 hexadecimal digits of the SHA-256 of the statements, each with
-/// the policy that it stands in and its placeholders as they are: the same for
-/// every account and every value of a parameter.
+/// The first 16 hexadecimal digits of the SHA-256 of the statements, each with its policy
+/// and with its placeholders: the same for every account and every parameter value.
 pub fn digest(statements: &[Statement]) -> String {
     let parts =
         statements.iter().flat_map(|it| [it.policy.to_owned(), it.document(&[]).to_string()]);
@@ -26,7 +25,7 @@ mod tests {
     use crate::stacksets::{SPOKE, render};
 
     #[test]
-    fn a_digest_stands_for_the_permissions_and_for_nothing_else() {
+    fn a_digest_depends_on_the_permissions_only() {
         let of = |names: &[&str]| {
             let entries: Vec<_> = names.iter().filter_map(|name| actions::find(name)).collect();
             render(SPOKE, &entries).unwrap()

@@ -1,4 +1,4 @@
-//! How large a role's permissions and a template may become.
+//! The size limits of a role's permissions and of a template.
 
 use firebreak_spoke::permissions::{self, Statement};
 
@@ -13,8 +13,8 @@ pub const MANAGED_CHARACTERS: usize = 6_144;
 /// "Quotas").
 pub const TEMPLATE_BYTES: usize = 51_200;
 
-/// The longest values that stand for the placeholders: a partition, an account,
-/// a bucket's and a role's name.
+/// The longest values of the placeholders: a partition, an account, a bucket's and a role's
+/// name.
 const LONGEST: [(&str, usize); 4] = [
     ("AWS::Partition", "aws-us-gov".len()),
     ("AWS::AccountId", 12),
@@ -22,20 +22,18 @@ const LONGEST: [(&str, usize); 4] = [
     ("HubRoleName", 64),
 ];
 
-/// What a rendered role and its template measure.
+/// The sizes of a rendered role and its template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Characters of the role's inline policies, at most: with the longest value
-    /// for every parameter.
+    /// Characters of the role's inline policies, with the longest value for every
+    /// parameter.
     pub role_characters: usize,
-    /// Characters of the managed policy that reads.
+    /// Characters of the managed policy with the read permissions.
     pub managed_characters: usize,
-    /// Bytes of the template.
     pub template_bytes: usize,
 }
 
 impl Size {
-    /// Measures.
     pub fn of(statements: &[Statement], template: &str) -> Self {
         let longest = LONGEST.map(|(name, length)| (name, "x".repeat(length)));
         let values: Vec<(&str, &str)> =
@@ -52,22 +50,26 @@ impl Size {
         Self { role_characters, managed_characters, template_bytes: template.len() }
     }
 
-    /// What is too large, in words; `None` where all fits.
+    /// What exceeds its limit; `None` if everything fits.
     pub fn excess(self) -> Option<String> {
         let Self { role_characters, managed_characters, template_bytes } = self;
         for (what, characters, allowed) in [
             ("the role's inline policies", role_characters, ROLE_CHARACTERS),
-            ("the managed policy that reads", managed_characters, MANAGED_CHARACTERS),
+            (
+                "the managed policy with the read permissions",
+                managed_characters,
+                MANAGED_CHARACTERS,
+            ),
         ] {
             if characters > allowed {
                 return Some(format!(
-                    "{what} can take {characters} characters, and IAM allows {allowed}\nhelp: name the actions that your policies use with `--actions`"
+                    "{what} can have {characters} characters; IAM allows {allowed}\nhelp: give only the actions that your policies use, by `--actions`"
                 ));
             }
         }
         (template_bytes > TEMPLATE_BYTES).then(|| {
             format!(
-                "the template takes {template_bytes} bytes, and CloudFormation allows {TEMPLATE_BYTES} in a request\nhelp: name the actions that your policies use with `--actions`, or upload the template to a bucket and deploy it from there"
+                "the template has {template_bytes} bytes; CloudFormation allows {TEMPLATE_BYTES} in a request\nhelp: give only the actions that your policies use, by `--actions`, or upload the template to a bucket and deploy it from there"
             )
         })
     }
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_large_is_said_with_what_to_do() {
+    fn an_exceeded_limit_is_reported_with_help() {
         let size = Size {
             role_characters: ROLE_CHARACTERS,
             managed_characters: MANAGED_CHARACTERS,

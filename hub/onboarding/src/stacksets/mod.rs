@@ -1,5 +1,5 @@
-//! The spoke role's template: what of it is written by hand, and what from the
-//! permissions that actions declare. Pure: texts in, texts out.
+//! Renders the spoke role's template: it is written by hand, except for the parts that
+//! are generated from the permissions that actions declare. Pure.
 
 mod digest;
 mod limits;
@@ -10,5 +10,5 @@ pub use self::digest::{DIGEST_TAG, digest};
 pub use self::limits::{MANAGED_CHARACTERS, ROLE_CHARACTERS, Size, TEMPLATE_BYTES};
 pub use self::template::{Rendered, TemplateError, render};
 
-/// The template of this version, stacksets/spoke.yaml.
+/// The built-in template, stacksets/spoke.yaml.
 pub const SPOKE: &str = include_str!("../../../../stacksets/spoke.yaml");

@@ -1,5 +1,4 @@
-//! Puts the generated parts into a template: between two marks each, whatever
-//! else stands in it.
+//! Writes the generated parts into a template, each between its two marks.
 
 use firebreak_spoke::actions::{self, RegisteredAction};
 use firebreak_spoke::permissions::{self, Statement, Ungranted};
@@ -8,35 +7,30 @@ use super::digest::{DIGEST_TAG, digest};
 use super::limits::Size;
 use super::yaml::{self, Lines};
 
-/// A template with its generated parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// The whole template.
     pub text: String,
-    /// The role's statements.
     pub statements: Vec<Statement>,
-    /// What the role's tag says of them: see [`digest`].
+    /// The digest of the statements, for the role's tag: see [`digest`].
     pub digest: String,
     /// The generated parameters, by name.
     pub parameters: Vec<&'static str>,
-    /// What it measures.
     pub size: Size,
 }
 
-/// Why a template cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A mark is missing, there twice, or before the other.
+    /// A mark is missing, duplicated, or in the wrong order.
     #[error(
-        "the template has no part between one line `# begin generated: {0}` and one `# end generated: {0}` after it\nhelp: put both lines where the {0} belong, or begin with this version's template: firebreak stacksets render"
+        "the template needs exactly one line `# begin generated: {0}`, and after it one line `# end generated: {0}`\nhelp: insert both lines where the {0} belong, or start from the built-in template: `firebreak stacksets render`"
     )]
     Marks(&'static str),
-    /// An action declares what no grant names.
+    /// An action declares a permission without a grant.
     #[error(transparent)]
     Ungranted(#[from] Ungranted),
 }
 
-/// A parameter that some statements need, and only they.
+/// A parameter that only some statements need.
 struct Parameter {
     name: &'static str,
     default: &'static str,
@@ -48,15 +42,15 @@ const PARAMETERS: &[Parameter] = &[Parameter {
     name: "EvidenceBuckets",
     default: "firebreak-evidence-*",
     pattern: "^[a-z0-9.*-]{1,63}$",
-    description: "The bucket that policies name for collect-evidence; `*` stands for anything",
+    description: "The bucket that policies name for collect-evidence; `*` matches any characters",
 }];
 
-/// Writes the permissions of these actions into a template. The actions' order
-/// and repeats make no difference.
+/// Writes the permissions of these actions into a template. Their order and repetitions
+/// make no difference.
 ///
 /// # Errors
 ///
-/// A template without the marks; an action that declares what no grant names.
+/// If a mark is missing, or an action declares a permission without a grant.
 pub fn render(template: &str, entries: &[&RegisteredAction]) -> Result<Rendered, TemplateError> {
     let chosen =
         |entry: &&RegisteredAction| entries.iter().any(|it| it.spec.name == entry.spec.name);
@@ -135,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn rendering_what_was_rendered_changes_nothing() {
+    fn rendering_again_changes_nothing() {
         let some = of(&["stop-instance", "collect-evidence"]);
         let names = ["collect-evidence", "stop-instance", "stop-instance"];
         let entries: Vec<&RegisteredAction> =
@@ -144,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_by_hand_is_kept() {
+    fn parts_written_by_hand_are_kept() {
         let template =
             SPOKE.replace("FirebreakHub", "OurHub").replace("Outputs:", "# ours\nOutputs:");
         let rendered = render(&template, &[actions::find("stop-task").unwrap()]).unwrap();
@@ -154,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_parameters_that_a_subset_needs_are_there() {
+    fn a_subset_has_only_the_parameters_that_it_needs() {
         assert_eq!(of(&["collect-evidence"]).parameters, ["EvidenceBuckets"]);
         let few = of(&["isolate-instance"]);
         assert!(few.parameters.is_empty() && !few.text.contains("EvidenceBuckets"));
@@ -162,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_without_its_marks_is_refused() {
+    fn a_template_without_its_marks_is_rejected() {
         let end = "      # end generated: policies\n";
         let twice = format!("{end}{end}");
         let swapped = SPOKE

@@ -1,9 +1,9 @@
-//! Statements as readable CloudFormation: a comment above each, one permission a
-//! line.
+//! Writes statements as readable CloudFormation: a comment above each, one permission on
+//! each line.
 
 use firebreak_spoke::permissions::{Condition, READ, Statement};
 
-/// The managed policy that reads, as a resource of the template.
+/// The managed policy with the read permissions, as a resource of the template.
 pub(super) fn managed(statements: &[Statement]) -> String {
     let mut out = Lines::default();
     out.line(2, &format!("{READS}:"));
@@ -111,7 +111,7 @@ impl Lines {
     }
 }
 
-/// A text that CloudFormation has to fill in, or the text itself.
+/// A text with placeholders is filled in by CloudFormation.
 fn value(text: &str) -> String {
     if text.contains("${") { format!("Fn::Sub: \"{text}\"") } else { format!("\"{text}\"") }
 }

@@ -1,72 +1,75 @@
-//! `firebreak policy backtest`: stored findings, replayed through the present
-//! and the proposed policy.
+//! `firebreak policy backtest`: replays stored findings through the current and the
+//! proposed policy.
 
 mod replay;
 mod text;
 
 use firebreak_spoke::actions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use firebreak_model::resource::AccountId;
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::replay::Replayer;
-use super::super::{Failure, Output, responder_or, responses};
 use super::files;
+use crate::environment::engine_or;
+use crate::terminal::write_json;
+use crate::values::duration;
+use crate::{Failure, Output};
 use firebreak_aws::organization::Paths;
 use firebreak_engine::Engine;
 use firebreak_model::organization::OuPath;
 use firebreak_policy::Policy;
 use firebreak_report::backtest::page;
 
-/// What to replay, and through which policies.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  firebreak policy backtest policies/ --from-security-hub --since 30d --html backtest.html"
+)]
 pub struct Arguments {
-    /// Files and folders of policy documents: the policy that is proposed.
+    /// Files and folders of the proposed policy.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Findings in any form in which they arrive: files, folders, one JSON value or
-    /// one a line, `.gz` unpacked; `-` is standard input.
+    /// Files and folders of findings, in any form in which findings arrive: one JSON value
+    /// or one on each line, also `.gz`; `-` is standard input.
     #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "from_security_hub")]
     findings: Vec<PathBuf>,
     /// Read findings from Security Hub.
     #[arg(long)]
     from_security_hub: bool,
     /// How far back in Security Hub, such as `30d` or `12h`.
-    #[arg(long, default_value = "30d", requires = "from_security_hub", value_parser = responses::duration)]
+    #[arg(long, default_value = "30d", requires = "from_security_hub", value_parser = duration)]
     since: SignedDuration,
     /// Compare with these policy files instead of the policy in force.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     against: Vec<PathBuf>,
-    /// Where accounts are, instead of asking AWS Organizations: the answer of `aws
-    /// organizations list-accounts`, or a map from account ids to paths.
+    /// The places of accounts, instead of those in AWS Organizations: the output of `aws
+    /// organizations list-accounts`, or a JSON map from account ids to OU paths.
     #[arg(long, value_name = "FILE", conflicts_with = "ou_path")]
     places: Option<PathBuf>,
-    /// Decide as if every account were at this path.
+    /// Decide as if every account were at this path, such as `r-ab12/ou-ab12-prod1234`.
     #[arg(long)]
     ou_path: Option<OuPath>,
-    /// Write a page with charts as well.
+    /// Also write an HTML page with charts.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
-/// Where an account is, if that is known.
+/// The OU path of an account, if it is known.
 type Lookup = dyn Fn(&AccountId) -> Option<OuPath> + Sync;
 
-/// Runs the command.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { paths, against, places, ou_path, html, .. } = arguments;
     let after = files::load(paths)?;
     let placed = places.is_some() || ou_path.is_some();
-    // Wholly offline where files say it all.
+    // No call to AWS where files have everything.
     let online = arguments.from_security_hub || against.is_empty() || !placed;
-    let help = "say with --against what to compare with, and with --places or --ou-path where accounts are";
-    let engine = if online { Some(responder_or(help).await?) } else { None };
-    let (before, compared_with) = present(engine.as_ref(), against).await?;
+    let help = "give the policy to compare with by --against, and the accounts' places by --places or --ou-path";
+    let engine = if online { Some(engine_or(help).await?) } else { None };
+    let (before, compared_with) = current_policy(engine.as_ref(), against).await?;
     let mut replayer = Replayer::new(&arguments.findings)?;
     if let (true, Some(engine)) = (arguments.from_security_hub, &engine) {
         replayer.read_security_hub(engine, arguments.since).await?;
@@ -101,13 +104,13 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     }
     let mut out = std::io::stdout().lock();
     match output {
-        Output::Json => writeln!(out, "{:#}", json!(report))?,
+        Output::Json => write_json(&mut out, &report)?,
         Output::Text => text::write(&mut out, &report)?,
     }
     Ok(())
 }
 
-async fn present(
+async fn current_policy(
     engine: Option<&Engine>,
     against: &[PathBuf],
 ) -> Result<(Arc<Policy>, String), Failure> {
@@ -116,7 +119,7 @@ async fn present(
             let version = engine.policies.version().await?;
             let documents = engine.policies.documents_left(&version).await?;
             let name = match version.number {
-                0 => "no policy: none is in force".to_owned(),
+                0 => "no policy, because none is in force".to_owned(),
                 number => format!("version {number}, in force"),
             };
             Ok((Arc::new(Policy::from_stored(documents, actions::catalog())), name))
@@ -133,7 +136,7 @@ async fn present(
 fn read_places(file: &Path) -> Result<Paths, Failure> {
     let wrong = |why: String| Failure::Usage(format!("`{}`: {why}", file.display()));
     let value: Value = serde_json::from_str(&files::text(file)?)
-        .map_err(|error| wrong(format!("this is no JSON: {error}")))?;
+        .map_err(|error| wrong(format!("invalid JSON: {error}")))?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let pairs: Option<Vec<(String, String)>> = match value.get("Accounts") {
         Some(Value::Array(accounts)) => accounts
@@ -145,7 +148,7 @@ fn read_places(file: &Path) -> Result<Paths, Failure> {
             .and_then(|map| map.iter().map(|(id, path)| Some((id.clone(), text(path)?))).collect()),
     };
     let pairs = pairs.ok_or_else(|| {
-        wrong("accounts with `Id` and `Paths` are expected, or a map from ids to paths".to_owned())
+        wrong("expected accounts with `Id` and `Paths`, or a map from ids to paths".to_owned())
     })?;
     pairs
         .into_iter()

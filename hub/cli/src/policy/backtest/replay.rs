@@ -1,4 +1,4 @@
-//! Reads stored findings and decides about them, side by side.
+//! Reads stored findings and decides them in parallel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -11,50 +11,48 @@ use jiff::SignedDuration;
 use rayon::prelude::*;
 use serde::de::IgnoredAny;
 
-use super::super::super::{Failure, inputs};
 use super::Lookup;
+use crate::{Failure, inputs};
 use firebreak_engine::Engine;
 use firebreak_policy::{Backtest, Policy, Replayed, replay};
-use firebreak_report::backtest::Report;
+use firebreak_report::backtest::BacktestReport;
 
-/// How much is read before it is decided: enough for every core, and no more
-/// in memory than that.
+/// How much is read before it is decided: enough work for every core, in bounded
+/// memory.
 const BATCH_BYTES: usize = 64 << 20;
 
 /// How many reasons for rejections are kept.
-const REASONS: usize = 20;
+const MAX_REASONS: usize = 20;
 
-/// Stored findings, as texts.
+/// Stored findings: files, and texts from standard input or Security Hub.
 pub(super) struct Replayer {
     files: Vec<PathBuf>,
-    /// What was read from elsewhere than files.
     texts: Vec<Source>,
 }
 
-/// A text, and what to call it in messages.
+/// A text, and its name in messages.
 struct Source {
     name: String,
     text: String,
 }
 
-/// A part of a source that is read on its own.
+/// A part of a source that is parsed on its own.
 struct Part<'a> {
     source: &'a str,
-    /// Its line, where the source has a JSON value on each.
+    /// The line number, where the source has a JSON value on each line.
     line: Option<usize>,
     text: &'a str,
 }
 
 impl Part<'_> {
-    /// Where it stands, for a message.
     fn place(&self) -> String {
         self.line.map_or_else(|| self.source.to_owned(), |line| format!("{}:{line}", self.source))
     }
 }
 
-/// What came of one piece of text.
+/// The result of one part.
 #[derive(Default)]
-struct Piece {
+struct PartResult {
     findings: usize,
     rejected: Vec<String>,
     replayed: Vec<Replayed>,
@@ -70,7 +68,7 @@ impl Replayer {
             })?;
         }
         let mut replayer = Self { files, texts: Vec::new() };
-        // Standard input can be read once, and findings may be gone through twice.
+        // Findings may be read twice, standard input only once.
         if replayer.files.iter().any(|file| file.as_os_str() == "-") {
             replayer.files.retain(|file| file.as_os_str() != "-");
             let text = inputs::text(&PathBuf::from("-"))?;
@@ -102,8 +100,8 @@ impl Replayer {
     /// The accounts of every finding.
     pub(super) fn accounts(&self) -> Result<BTreeSet<AccountId>, Failure> {
         let mut accounts = BTreeSet::new();
-        self.go_through(
-            "looking for accounts",
+        self.for_each_part(
+            "reading accounts",
             |part| {
                 let findings = firebreak_intake::read(part.text);
                 let targets = findings.iter().flatten().flat_map(|finding| &finding.targets);
@@ -114,43 +112,43 @@ impl Replayer {
         Ok(accounts)
     }
 
-    /// Decides about every finding by both policies.
+    /// Decides every finding by both policies.
     pub(super) fn run(
         &self,
         policies: (&Policy, &Policy),
         ou_path: &Lookup,
         compared_with: String,
-    ) -> Result<Report, Failure> {
-        let mut all = Piece::default();
+    ) -> Result<BacktestReport, Failure> {
+        let mut all = PartResult::default();
         let (mut rejected, mut unplaced) = (0, BTreeMap::new());
         let decide = |part: &Part<'_>| {
-            let mut piece = Piece::default();
+            let mut result = PartResult::default();
             for read in firebreak_intake::read(part.text) {
                 match read {
                     Ok(finding) => {
                         let (replayed, unplaced) = replay(&finding, policies, ou_path);
-                        piece.findings += 1;
-                        piece.replayed.extend(replayed);
-                        piece.unplaced.extend(unplaced);
+                        result.findings += 1;
+                        result.replayed.extend(replayed);
+                        result.unplaced.extend(unplaced);
                     }
                     Err(rejection) => {
-                        piece.rejected.push(format!("{}: {rejection}", part.place()));
+                        result.rejected.push(format!("{}: {rejection}", part.place()));
                     }
                 }
             }
-            piece
+            result
         };
-        self.go_through("replaying", decide, |piece| {
-            all.findings += piece.findings;
-            all.replayed.extend(piece.replayed);
-            rejected += piece.rejected.len();
-            let left = REASONS.saturating_sub(all.rejected.len());
-            all.rejected.extend(piece.rejected.into_iter().take(left));
-            for account in piece.unplaced {
+        self.for_each_part("replaying", decide, |result| {
+            all.findings += result.findings;
+            all.replayed.extend(result.replayed);
+            rejected += result.rejected.len();
+            let left = MAX_REASONS.saturating_sub(all.rejected.len());
+            all.rejected.extend(result.rejected.into_iter().take(left));
+            for account in result.unplaced {
                 *unplaced.entry(account.to_string()).or_default() += 1;
             }
         })?;
-        Ok(Report {
+        Ok(BacktestReport {
             compared_with,
             findings: all.findings,
             rejected,
@@ -160,9 +158,9 @@ impl Replayer {
         })
     }
 
-    /// Hands every piece of every text to `each`, side by side, and what comes
-    /// of it to `collect`, in order.
-    fn go_through<T: Send>(
+    /// Calls `each` with every part of every text, in parallel, and `collect` with the
+    /// results, in order.
+    fn for_each_part<T: Send>(
         &self,
         what: &str,
         each: impl Fn(&Part<'_>) -> T + Sync,
@@ -203,7 +201,7 @@ impl Replayer {
     }
 }
 
-/// The lines of a text that has a JSON value on each, or the whole of another.
+/// Each line of a text that has a JSON value on each line, else the whole text.
 fn parts(source: &Source) -> Vec<Part<'_>> {
     let Source { name, text } = source;
     let lines = || {
@@ -221,11 +219,10 @@ fn parts(source: &Source) -> Vec<Part<'_>> {
     }
 }
 
-/// How progress looks where the end is known so far, and where it is not.
 const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec})";
 const SPINNER: &str = "{spinner} {human_pos} {msg}";
 
-/// Progress on standard error; none where nobody looks.
+/// Progress on standard error, if that is a terminal.
 fn bar(what: &str, look: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -243,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_on_each_line_is_a_part_of_its_own() {
+    fn each_line_with_a_json_value_is_a_part() {
         let check = |text: &str, expected: &[(&str, &str)]| {
             let source = Source { name: "f".to_owned(), text: text.to_owned() };
             let parts = parts(&source);
@@ -257,7 +254,7 @@ mod tests {
         check("{\n\"a\": 1}\n", &[("f", "{\n\"a\": 1}\n")]);
         check("{\"a\": 1}\n", &[("f", "{\"a\": 1}\n")]);
         check("", &[("f", "")]);
-        // One line that is cut off leaves the others whole.
+        // A truncated line does not affect the others.
         check("{}\n{\"a\"\n{}", &[("f:1", "{}"), ("f:2", "{\"a\""), ("f:3", "{}")]);
     }
 }

@@ -1,17 +1,20 @@
-//! A backtest for people.
+//! A backtest as text.
 
 use std::io::Write;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::CellAlignment;
 
 use firebreak_policy::{Backtest, Changed, Row, Side, Tripped};
-use firebreak_report::backtest::Report;
+use firebreak_report::backtest::BacktestReport;
 
-/// How many findings whose outcome changes are written.
-const WRITTEN: usize = 20;
+use crate::terminal::table;
 
-pub(super) fn write(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
-    let Report { compared_with, findings, rejected, rejections, unplaced, backtest } = report;
+/// How many findings with a changed outcome are written.
+const MAX_WRITTEN: usize = 20;
+
+pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> std::io::Result<()> {
+    let BacktestReport { compared_with, findings, rejected, rejections, unplaced, backtest } =
+        report;
     let Backtest { targets, repeats, counts, before, after, changed } = backtest;
     writeln!(out, "{findings} finding(s), {targets} target(s) decided, {repeats} repeat(s)")?;
     writeln!(out, "compared with {compared_with}")?;
@@ -29,7 +32,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> std::io::Result<()
             unplaced.len()
         )?;
     }
-    let mut table = table(&["OU", "mode", "action", "before", "after"]);
+    let mut table = table(["OU", "mode", "action", "before", "after"]);
     for Row { unit, mode, action, before, after } in counts {
         table.add_row([
             unit.clone(),
@@ -49,13 +52,13 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> std::io::Result<()
     write_side(out, "after", after)?;
     writeln!(out, "{} finding(s) change their outcome", changed.len())?;
     for Changed { finding, kind, severity, account, target, before, after, .. } in
-        changed.iter().take(WRITTEN)
+        changed.iter().take(MAX_WRITTEN)
     {
         writeln!(out, "  {kind} ({severity}) {finding} in {account}\n    {target}")?;
         writeln!(out, "    - {before}\n    + {after}")?;
     }
-    if changed.len() > WRITTEN {
-        writeln!(out, "  … and {} more: --output json has all", changed.len() - WRITTEN)?;
+    if changed.len() > MAX_WRITTEN {
+        writeln!(out, "  and {} more: --output json has all", changed.len() - MAX_WRITTEN)?;
     }
     Ok(())
 }
@@ -72,8 +75,8 @@ fn write_side(out: &mut impl Write, name: &str, side: &Side) -> std::io::Result<
         named.join(", ")
     };
     if !accounts.is_empty() {
-        writeln!(out, "  accounts hit most: {}", named(accounts))?;
-        writeln!(out, "  resources hit most: {}", named(resources))?;
+        writeln!(out, "  accounts with the most findings: {}", named(accounts))?;
+        writeln!(out, "  resources with the most findings: {}", named(resources))?;
     }
     for Tripped { budget, times, first } in tripped {
         let first = first.map(|first| format!(", first at {first}")).unwrap_or_default();
@@ -84,13 +87,4 @@ fn write_side(out: &mut impl Write, name: &str, side: &Side) -> std::io::Result<
         )?;
     }
     Ok(())
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header);
-    table
 }

@@ -1,4 +1,4 @@
-//! The organization's accounts with their places, no faster than AWS allows.
+//! Lists the organization's accounts with their OU paths, within AWS's rate limit.
 
 use super::Surveyor;
 use crate::aws::setup::Progress;
@@ -6,7 +6,7 @@ use crate::coverage::SurveyedAccount;
 use firebreak_aws::error::{HubError, failed};
 
 impl Surveyor {
-    /// Every account. One whose place cannot be read is listed without.
+    /// Every account; `ou_path` is `None` if it cannot be read.
     pub(super) async fn list_accounts(
         &self,
         progress: Progress<'_>,
@@ -20,11 +20,10 @@ impl Surveyor {
             let page = client.list_accounts().set_next_token(token).send().await;
             let page = page.map_err(|error| failed(call, &error))?;
             for listed in page.accounts() {
-                let id =
-                    listed.id().unwrap_or_default().parse().map_err(|error| {
-                        HubError::Failed(format!("{call} answered oddly: {error}"))
-                    })?;
-                // Older endpoints have `Status` alone, and no `Paths`.
+                let id = listed.id().unwrap_or_default().parse().map_err(|error| {
+                    HubError::Failed(format!("{call} returned an invalid id: {error}"))
+                })?;
+                // Older endpoints return `Status` only, and no `Paths`.
                 let state = listed.state().map(|it| it.as_str());
                 let state = state.or(listed.status().map(|it| it.as_str())).unwrap_or("unknown");
                 let ou_path = match listed.paths() {
@@ -45,7 +44,7 @@ impl Surveyor {
         for account in accounts.iter_mut().filter(|it| it.ou_path.is_none()) {
             match self.organization.place(&account.id).await {
                 Ok(place) => account.ou_path = Some(place.ou_path),
-                Err(error) => progress(&format!("{}: no place: {error}", account.id)),
+                Err(error) => progress(&format!("{}: OU path unknown: {error}", account.id)),
             }
         }
         progress(&format!("accounts: {} listed", accounts.len()));

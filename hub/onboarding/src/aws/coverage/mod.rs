@@ -1,15 +1,13 @@
-//! Reads how far an organization is covered, for `crate::coverage` to judge.
-//! Changes nothing, in no account.
+//! Surveys an organization for `crate::coverage`. Changes nothing in any account.
 //!
 //! # Guarantees
 //!
-//! - What was read is handed over part by part (the accounts, each Region, every
-//!   [`KEPT_EVERY`] spoke roles), so that an interrupted survey goes on.
-//! - Calls side by side are bounded, and AWS Organizations is asked no faster
-//!   than it allows: ten thousand accounts are five hundred of its calls.
-//! - A spoke role is assumed as for a containment, with ExternalId,
-//!   SourceIdentity and session tags; the session may read the role's tags and
-//!   nothing else.
+//! - The survey is kept after each part (the accounts, each Region, every
+//!   [`KEPT_EVERY`] spoke roles), so that it can be resumed after an interruption.
+//! - The number of parallel calls is limited, and AWS Organizations is called no faster
+//!   than its quota: ten thousand accounts take five hundred of its calls.
+//! - A spoke role is assumed as for a containment, with ExternalId, SourceIdentity and
+//!   session tags; the session may only read the role's tags.
 
 mod accounts;
 mod rules;
@@ -28,7 +26,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use crate::aws::setup::{Progress, Setup, SetupError};
-use crate::coverage::{Members, Question, RegionSurvey, SecurityHub, Survey};
+use crate::coverage::{Members, Question, RegionSurvey, SecurityHubUse, Survey};
 use crate::setup::Reading;
 use firebreak_audit::account::Range;
 use firebreak_aws::config;
@@ -42,34 +40,31 @@ use firebreak_aws::store::Store;
 use firebreak_policy::Policy;
 use firebreak_spoke::account::AccountSession;
 
-/// How many Regions are read side by side: a Region's lists have thousands of
-/// pages.
+/// How many Regions are read in parallel: a Region's lists have thousands of pages.
 const REGIONS_AT_ONCE: usize = 8;
 
-/// How many spoke roles are tried side by side: STS gives a caller 600 calls a
-/// second in a Region, and each role takes one of them and one of IAM.
+/// How many spoke roles are tried in parallel: STS allows 600 calls a second in a
+/// Region, and each role takes one of them and one of IAM.
 const SPOKES_AT_ONCE: usize = 32;
 
-/// After how many spoke roles what was read is handed over.
+/// After how many spoke roles the survey is kept.
 pub const KEPT_EVERY: usize = 200;
 
 /// "ListAccounts: 8 per second, burst 12" (AWS Organizations user guide,
 /// "Quotas"): burst and rate.
 const LISTING: (u32, u32) = (12, 8);
 
-/// Why a survey ended early.
+/// Why a survey was not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// The organization's accounts cannot be listed.
     #[error("{0}")]
     Aws(#[from] HubError),
-    /// What was read cannot be kept.
-    #[error("cannot keep what was read: {0}")]
+    #[error("cannot keep the survey: {0}")]
     Kept(#[from] std::io::Error),
 }
 
-/// Reads under the credentials of the administrator, as somebody whom the spoke
-/// roles admit.
+/// Reads with the administrator's credentials, as a role that the spoke roles trust.
 #[derive(Debug)]
 pub struct Surveyor {
     setup: Setup,
@@ -80,16 +75,15 @@ pub struct Surveyor {
 }
 
 impl Surveyor {
-    /// The administrator's credentials of a set-up.
     ///
     /// # Errors
     ///
-    /// `Refused` where there are none: members, rules and spoke roles are the
-    /// administrator's to see.
+    /// `Refused` without the administrator's credentials: only the administrator can read
+    /// members, rules and spoke roles.
     pub fn new(setup: Setup, settings: Settings) -> Result<Self, SetupError> {
         let Some(config) = setup.administering().cloned() else {
             return Err(SetupError::Refused(format!(
-                "these are credentials of the management account, and coverage is what the administrator {0} sees\nhelp: run it with credentials of {0}, of the role that stacksets/spoke.yaml names as OperatorRole",
+                "these are credentials of the management account, but only the administrator {0} can read the coverage\nhelp: use credentials of {0}, of the role in the parameter OperatorRole of stacksets/spoke.yaml",
                 setup.administrator
             )));
         };
@@ -103,18 +97,17 @@ impl Surveyor {
         })
     }
 
-    /// The present time.
     pub fn now(&self) -> Timestamp {
         config::now(&self.config)
     }
 
-    /// The Regions that are left out, and why.
+    /// Skipped Regions, with the reason.
     pub fn skipped(&self) -> &BTreeMap<Region, String> {
         &self.setup.skipped
     }
 
-    /// What is to be read: spoke roles with these permissions.
-    pub fn question(&self, digest: String, security_hub: SecurityHub) -> Question {
+    /// What to survey, for spoke roles with these permissions.
+    pub fn question(&self, digest: String, security_hub: SecurityHubUse) -> Question {
         Question {
             management: self.setup.management.clone(),
             administrator: self.setup.administrator.clone(),
@@ -126,13 +119,12 @@ impl Surveyor {
         }
     }
 
-    /// Reads what a survey does not have yet, and hands it over to `keep` each
-    /// time that a part is read.
+    /// Reads the missing parts of a survey, and calls `keep` after each.
     ///
     /// # Errors
     ///
-    /// Where the accounts cannot be listed, or `keep` fails; what cannot be read
-    /// otherwise stands in the survey, with the reason.
+    /// If the accounts cannot be listed, or `keep` fails. Any other failure is part of the
+    /// survey, with its reason.
     pub async fn read(
         &self,
         survey: &mut Survey,
@@ -158,8 +150,8 @@ impl Surveyor {
         let count = left.len();
         let mut tried = 0;
         for some in left.chunks(KEPT_EVERY) {
-            // Sessions are kept with their clients for as long as this lives: those
-            // of ten thousand accounts would be far too many.
+            // `Sessions` caches all its sessions with their clients: those of ten thousand
+            // accounts would take too much memory.
             let accounts = Sessions::new(
                 &self.config,
                 self.settings.clone(),
@@ -169,7 +161,7 @@ impl Surveyor {
             let accounts = &accounts;
             let spokes = futures::stream::iter(some.to_vec()).map(|account| async move {
                 let home = &self.setup.home;
-                (spokes::read(accounts, &self.settings, home, &account).await, account)
+                (spokes::try_role(accounts, &self.settings, home, &account).await, account)
             });
             let spokes: Vec<_> = spokes.buffer_unordered(SPOKES_AT_ONCE).collect().await;
             tried += spokes.len();
@@ -180,13 +172,14 @@ impl Surveyor {
         Ok(())
     }
 
-    /// One Region: who is a member, and whether findings are forwarded.
+    /// Reads the members and forwarding rules of one Region.
     async fn region(&self, region: &Region) -> RegionSurvey {
         let (state, rules) =
-            futures::join!(self.setup.region(region), rules::read(&self.config, region));
-        let unread = || Reading::Unread("not seen with these credentials".to_owned());
+            futures::join!(self.setup.region(region), rules::read_rules(&self.config, region));
+        let unread = || Reading::Unread("not visible with these credentials".to_owned());
         let hub = state.security_hub.as_ref().and_then(Reading::read);
-        let gathers_in = hub.and_then(|state| state.aggregator.as_ref()).map(|it| it.home.clone());
+        let aggregates_in =
+            hub.and_then(|state| state.aggregator.as_ref()).map(|it| it.home.clone());
         let guardduty = state.guardduty.map_or_else(unread, |seen| {
             members(seen, |state| Members {
                 own: state.detector.is_some_and(|detector| detector.on),
@@ -196,17 +189,15 @@ impl Surveyor {
         let security_hub = state.security_hub.map_or_else(unread, |seen| {
             members(seen, |state| Members { own: state.on, members: state.members })
         });
-        RegionSurvey { guardduty, security_hub, gathers_in, rules }
+        RegionSurvey { guardduty, security_hub, aggregates_in, rules }
     }
 
-    /// The policy in force.
     pub async fn policy(&self) -> Result<Arc<Policy>, HubError> {
         Policies::new(&self.config, &self.settings, actions::catalog()).current().await
     }
 
-    /// The last of so many days on which the hub decided about a finding of an
-    /// account, from the record of decisions: a query for each day, however many
-    /// accounts there are.
+    /// The last day, of this many, on which the hub decided a finding in each account, from
+    /// the audit log: one query for each day, for any number of accounts.
     pub async fn last_findings(&self, days: u16) -> Result<BTreeMap<AccountId, Date>, HubError> {
         let now = self.now();
         let until = TimeZone::UTC.to_datetime(now).date();
@@ -216,7 +207,7 @@ impl Surveyor {
         let store = Store::new(&self.config, &self.settings);
         let known = store.audited(Range { since, until }, now).await?;
         let last = known.into_iter().filter_map(|(account, mut days)| {
-            // Pauses and the like are the organization's, not an account's.
+            // Events of the organization, such as pauses, have no account id.
             Some((account.parse().ok()?, days.pop_last()?))
         });
         Ok(last.collect())

@@ -1,4 +1,4 @@
-//! Tries the spoke role of an account, as the engine assumes it for a change.
+//! Assumes the spoke role of an account as the engine does for a change.
 
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{AccountId, Partition, Region, Resource, ResourceKind};
@@ -13,9 +13,9 @@ use firebreak_response::record::ResponseId;
 use firebreak_response::target::TargetKey;
 use firebreak_spoke::account::AccountSession;
 
-/// Assumes the role and reads its tags. With the purpose of a change, because a
-/// trust policy without sts:TagSession would let the hub read and never contain.
-pub(super) async fn read(
+/// Assumes the role and reads its tags. The purpose is a change, because with a trust
+/// policy without sts:TagSession the hub could read but never contain.
+pub(super) async fn try_role(
     accounts: &Sessions<AccountSession>,
     settings: &Settings,
     region: &Region,
@@ -50,6 +50,6 @@ fn failed(what: &str, error: &ActionError) -> Spoke {
         | ErrorKind::Refused
         | ErrorKind::Gone
         | ErrorKind::Denied
-        | ErrorKind::Failed => Spoke::Closed(message),
+        | ErrorKind::Failed => Spoke::Unusable(message),
     }
 }

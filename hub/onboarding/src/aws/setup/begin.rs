@@ -1,5 +1,5 @@
-//! Finding out who calls and what the caller may set up, and in which Regions.
-//! Reads only.
+//! Determines the caller, the part that the caller may set up, and the Regions. Reads
+//! only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +8,12 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use firebreak_model::resource::{AccountId, Partition, Region};
 
-use super::{Request, Setup, SetupError, organizations, regional};
+use super::{Setup, SetupError, SetupRequest, organizations};
+use crate::aws::regional;
 use crate::setup::{GUARDDUTY, SECURITY_HUB};
 use firebreak_aws::error::{HubError, failed};
 
-/// How the session in the administrator's account is called in CloudTrail.
+/// The name of the session in the administrator's account, as CloudTrail shows it.
 const SESSION: &str = "firebreak-org";
 
 struct SetupCaller {
@@ -22,13 +23,13 @@ struct SetupCaller {
 }
 
 impl Setup {
-    /// Finds out who calls: the management account does its own part, and with
-    /// a role the administrator's too; the administrator does its own part.
+    /// The management account sets up its own part, and with a role also the
+    /// administrator's; the administrator sets up its own part.
     ///
     /// # Errors
     ///
-    /// `Refused` for anyone else, and where no Region is left.
-    pub async fn begin(config: &SdkConfig, request: &Request) -> Result<Self, SetupError> {
+    /// `Refused` for any other caller, and if no Region remains.
+    pub async fn begin(config: &SdkConfig, request: &SetupRequest) -> Result<Self, SetupError> {
         let caller = caller(config).await?;
         let configured = config.region().and_then(|region| region.as_ref().parse().ok());
         let home = request.home.clone().or(configured).ok_or_else(|| {
@@ -37,14 +38,14 @@ impl Setup {
             )
         })?;
         let (administrator, managing, administering) = if caller.account == caller.management {
-            let administrator = chosen(config, &caller, request).await?;
+            let administrator = administrator(config, &caller, request).await?;
             let session = match &request.administrator_role {
                 Some(role) => Some(assume(config, &caller, &administrator, role).await?),
                 None => None,
             };
             (administrator, Some(config.clone()), session)
         } else {
-            administers(config, &caller, request).await?;
+            check_administers(config, &caller, request).await?;
             (caller.account.clone(), None, Some(config.clone()))
         };
         let mut accounts = Vec::new();
@@ -58,7 +59,7 @@ impl Setup {
         if regions.is_empty() {
             let why: Vec<String> =
                 skipped.iter().map(|(region, why)| format!("\n{region}: {why}")).collect();
-            return Err(SetupError::Refused(format!("no Region is left:{}", why.concat())));
+            return Err(SetupError::Refused(format!("no Region can be set up:{}", why.concat())));
         }
         Ok(Self {
             caller: caller.account,
@@ -77,21 +78,23 @@ async fn caller(config: &SdkConfig) -> Result<SetupCaller, SetupError> {
     let call = "sts:GetCallerIdentity";
     let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
     let answer = answer.map_err(|error| failed(call, &error))?;
-    let odd = |what: &dyn std::fmt::Display| HubError::Failed(format!("{call} answered {what}"));
+    let invalid = |error: &dyn std::fmt::Display| {
+        HubError::Failed(format!("{call} returned an invalid value: {error}"))
+    };
     let arn = answer.arn().unwrap_or_default();
     let partition = arn.split(':').nth(1).unwrap_or_default();
-    let partition = partition.parse().map_err(|error| odd(&error))?;
+    let partition = partition.parse().map_err(|error| invalid(&error))?;
     let account = answer.account().unwrap_or_default();
-    let account = account.parse().map_err(|error| odd(&error))?;
+    let account = account.parse().map_err(|error| invalid(&error))?;
     let management = organizations::management(config).await?;
     Ok(SetupCaller { account, partition, management })
 }
 
-/// The administrator that the management account names, or that there is.
-async fn chosen(
+/// The requested administrator, else the present one.
+async fn administrator(
     config: &SdkConfig,
     caller: &SetupCaller,
-    request: &Request,
+    request: &SetupRequest,
 ) -> Result<AccountId, SetupError> {
     let administrator = match &request.administrator {
         Some(administrator) => administrator.clone(),
@@ -101,28 +104,28 @@ async fn chosen(
             }
             Ok(_) => {
                 return Err(SetupError::Refused(
-                    "who is to administer GuardDuty and Security Hub?\nhelp: give --administrator ACCOUNT, the account where the hub runs".to_owned(),
+                    "no administrator of GuardDuty and Security Hub is given\nhelp: give --administrator ACCOUNT, the hub's account".to_owned(),
                 ));
             }
-            Err(trouble) => return Err(SetupError::Aws(HubError::Failed(trouble.to_string()))),
+            Err(error) => return Err(SetupError::Aws(HubError::Failed(error.to_string()))),
         },
     };
     // "The organization management account cannot be set as the delegated
     // administrator" (Security Hub user guide).
     if administrator == caller.management {
         return Err(SetupError::Refused(format!(
-            "{administrator} is the management account: it cannot be the administrator\nhelp: choose the account where the hub runs"
+            "{administrator} is the management account, which cannot be the administrator\nhelp: give the hub's account"
         )));
     }
     Ok(administrator)
 }
 
-/// Whether the caller administers both services; they have to be one account,
-/// because the hub reads both.
-async fn administers(
+/// Checks that the caller administers both services: the hub reads both from one
+/// account.
+async fn check_administers(
     config: &SdkConfig,
     caller: &SetupCaller,
-    request: &Request,
+    request: &SetupRequest,
 ) -> Result<(), SetupError> {
     let SetupCaller { account, management, .. } = caller;
     let help = format!(
@@ -130,23 +133,23 @@ async fn administers(
     );
     if let Some(other) = request.administrator.as_ref().filter(|it| *it != account) {
         return Err(SetupError::Refused(format!(
-            "these are credentials of {account}, neither of the management account {management} nor of the administrator {other}"
+            "these are credentials of {account}, not of the management account {management} or the administrator {other}"
         )));
     }
     for (service, principal) in [("GuardDuty", GUARDDUTY), ("Security Hub", SECURITY_HUB)] {
         let found = match organizations::delegated(config, principal).await {
             Ok(found) => found,
-            Err(trouble) if trouble.has_code("AccessDeniedException") => {
+            Err(error) if error.has_code("AccessDeniedException") => {
                 return Err(SetupError::Refused(format!(
-                    "{account} is neither the management account {management} nor a delegated administrator that may ask who is: {trouble}\n{help}"
+                    "{account} is not the management account {management}, and may not list the delegated administrators: {error}\n{help}"
                 )));
             }
-            Err(trouble) => return Err(SetupError::Aws(HubError::Failed(trouble.to_string()))),
+            Err(error) => return Err(SetupError::Aws(HubError::Failed(error.to_string()))),
         };
         if !found.contains(account) {
             let is = match found.iter().next() {
                 Some(other) => format!("{other} does"),
-                None => "nobody does".to_owned(),
+                None => "no account does".to_owned(),
             };
             return Err(SetupError::Refused(format!(
                 "{account} does not administer {service} for the organization: {is}\n{help}"
@@ -156,7 +159,7 @@ async fn administers(
     Ok(())
 }
 
-/// A session of a role in the administrator's account.
+/// Opens a session of a role in the administrator's account.
 async fn assume(
     config: &SdkConfig,
     caller: &SetupCaller,
@@ -174,16 +177,16 @@ async fn assume(
             failed("sts:AssumeRole", &error)
                 .context(format_args!("cannot open a session of `{arn}`"))
         })?;
-    // The session's own name says which account it is of.
+    // The session's ARN has its account.
     let session = answer.assumed_role_user().map_or("", |user| user.arn());
     let expected = format!("arn:{}:sts::{administrator}:assumed-role/", caller.partition);
     if !session.starts_with(&expected) {
         return Err(SetupError::Refused(format!(
-            "refused to use the session `{session}`: it is not of account {administrator}"
+            "rejected the session `{session}`: it is not in account {administrator}"
         )));
     }
     let Some(granted) = answer.credentials() else {
-        let message = "sts:AssumeRole answered no credentials".to_owned();
+        let message = "sts:AssumeRole returned no credentials".to_owned();
         return Err(SetupError::Aws(HubError::Failed(message)));
     };
     let credentials = Credentials::new(
@@ -212,11 +215,11 @@ async fn statuses(config: &SdkConfig) -> Result<BTreeMap<String, String>, HubErr
     Ok(statuses)
 }
 
-/// The Regions that every account here can call, the home Region first, and the
-/// others with the reason.
+/// The Regions that are enabled in every account, the home Region first; the others
+/// with the reason.
 fn regions(
     accounts: &[(AccountId, BTreeMap<String, String>)],
-    request: &Request,
+    request: &SetupRequest,
     home: &Region,
 ) -> (Vec<Region>, BTreeMap<Region, String>) {
     let known = accounts.iter().flat_map(|(_, statuses)| statuses.keys());
@@ -227,14 +230,14 @@ fn regions(
     };
     let (mut regions, mut skipped) = (Vec::new(), BTreeMap::new());
     for region in asked {
-        let refusing = accounts.iter().find_map(|(account, statuses)| {
+        let reason = accounts.iter().find_map(|(account, statuses)| {
             match statuses.get(region.as_str()).map(String::as_str) {
                 Some("ENABLED" | "ENABLED_BY_DEFAULT") => None,
-                Some(status) => Some(format!("the account {account} has it {status}")),
+                Some(status) => Some(format!("its status in account {account} is {status}")),
                 None => Some("there is no such Region in this partition".to_owned()),
             }
         });
-        match refusing {
+        match reason {
             Some(why) => {
                 skipped.insert(region, why);
             }
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_counts_where_every_account_has_it() {
+    fn a_region_is_used_if_every_account_has_it_enabled() {
         let accounts = [
             account(
                 1,
@@ -275,19 +278,19 @@ mod tests {
             ),
         ];
         let home: Region = "us-east-1".parse().unwrap();
-        let (found, skipped) = regions(&accounts, &Request::default(), &home);
+        let (found, skipped) = regions(&accounts, &SetupRequest::default(), &home);
         assert_eq!(found, std::slice::from_ref(&home));
         let message: Vec<String> = skipped.iter().map(|(it, why)| format!("{it}: {why}")).collect();
         assert_eq!(
             message,
             [
-                "af-south-1: the account 000000000001 has it DISABLED",
-                "eu-west-1: the account 000000000002 has it ENABLING",
+                "af-south-1: its status in account 000000000001 is DISABLED",
+                "eu-west-1: its status in account 000000000002 is ENABLING",
             ]
         );
-        let request = Request {
+        let request = SetupRequest {
             regions: vec!["mars-north-1".parse().unwrap(), home.clone()],
-            ..Request::default()
+            ..SetupRequest::default()
         };
         let (found, skipped) = regions(&accounts, &request, &home);
         assert_eq!((found.len(), skipped.len()), (1, 1));

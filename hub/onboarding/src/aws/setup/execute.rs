@@ -1,7 +1,7 @@
-//! Making the changes of a plan, Region by Region, and reading them back.
+//! Makes the changes of a plan, Region by Region, and reads them back.
 //!
-//! The first Region alone: trusted access and service-linked roles come into
-//! being with it. The others follow side by side once one has gone well.
+//! The first Region is changed alone, because it creates trusted access and
+//! service-linked roles. The others follow in parallel after one has succeeded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -11,21 +11,21 @@ use aws_config::SdkConfig;
 use firebreak_model::resource::{AccountId, Region};
 use futures::StreamExt;
 
-use super::guardduty::GuardDuty;
-use super::observe::Designated;
-use super::security_hub::SecurityHub;
-use super::trouble::Trouble;
+use super::guardduty::GuardDutySetup;
+use super::read_state::Designated;
+use super::security_hub::SecurityHubSetup;
 use super::{Progress, REGIONS_AT_ONCE, Setup, organizations};
+use crate::aws::call_error::{CallError, to_reading};
 use crate::setup::{
-    self, DesiredSetup, DetectorPart, OrganizationAccount, Part, Plan, Reading, RegionState,
-    Service, SetupChange, SetupSnapshot, StepOutcome, Work,
+    self, DesiredSetup, DetectorPart, OrganizationAccount, Part, Reading, RegionState, Service,
+    SetupChange, SetupPlan, SetupSnapshot, StepOutcome, Work,
 };
 
-/// How long a designation may take until the administrator's calls are admitted:
-/// pauses in seconds between the tries.
+/// Pauses in seconds while waiting for a designation to take effect for the
+/// administrator's calls.
 const SETTLING: [u64; 4] = [1, 2, 4, 8];
 
-/// What a run stands on.
+/// The inputs of one run.
 #[derive(Clone, Copy)]
 struct Run<'a> {
     setup: &'a Setup,
@@ -35,15 +35,15 @@ struct Run<'a> {
 }
 
 impl Setup {
-    /// Makes the changes of a plan, which `crate::setup::plan` made of this
-    /// observation; the same plan with what became of each change.
+    /// Makes the changes of a plan that `crate::setup::plan` made from this snapshot;
+    /// returns the plan with the outcome of each change.
     pub async fn execute(
         &self,
         observed: &SetupSnapshot,
         wanted: &DesiredSetup,
-        plan: Plan,
+        plan: SetupPlan,
         progress: Progress<'_>,
-    ) -> Plan {
+    ) -> SetupPlan {
         let run = Run { setup: self, observed, wanted, progress };
         let mut groups = by_region(plan.works).into_iter();
         let mut works = Vec::new();
@@ -60,11 +60,11 @@ impl Setup {
         let rest = futures::stream::iter(groups).map(|group| run.region(group));
         let rest: Vec<Vec<Work>> = rest.buffered(REGIONS_AT_ONCE).collect().await;
         works.extend(rest.into_iter().flatten());
-        Plan { works, skipped: plan.skipped }
+        SetupPlan { works, skipped: plan.skipped }
     }
 }
 
-/// A Region's works stand together in a plan.
+/// Groups the works of a plan, which are ordered by Region.
 fn by_region(works: Vec<Work>) -> Vec<Vec<Work>> {
     let mut groups: Vec<Vec<Work>> = Vec::new();
     for work in works {
@@ -79,7 +79,7 @@ fn by_region(works: Vec<Work>) -> Vec<Vec<Work>> {
 }
 
 impl<'a> Run<'a> {
-    /// One Region's works, one after another.
+    /// Executes one Region's works in order.
     async fn region(self, works: Vec<Work>) -> Vec<Work> {
         let (mut designated, mut refused) = (BTreeSet::new(), BTreeSet::new());
         let mut done = Vec::new();
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
                 }
             }
             if !work.steps.is_empty() {
-                let word = if work.failed() { "failed in part or whole" } else { "done" };
+                let word = if work.failed() { "failed, at least in part" } else { "done" };
                 let count = work.steps.len();
                 (self.progress)(&format!("{region}: {service}, {part}: {count} change(s), {word}"));
             }
@@ -115,8 +115,8 @@ impl<'a> Run<'a> {
         done
     }
 
-    /// Waits until the administrator's calls are admitted, or until it has taken
-    /// too long: then the changes themselves say why.
+    /// Waits until AWS accepts the administrator's calls. After a timeout the changes
+    /// themselves fail with the reason.
     async fn settle(self, region: &Region, service: Service) {
         let Some(config) = &self.setup.administering else { return };
         for pause in SETTLING {
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
         for step in &mut work.steps {
             step.outcome = match self.change(&step.change, &work.region).await {
                 Ok(()) => StepOutcome::Done,
-                Err(trouble) => StepOutcome::Failed(trouble.to_string()),
+                Err(error) => StepOutcome::Failed(error.to_string()),
             };
         }
         if work.steps.iter().any(|step| step.outcome == StepOutcome::Done) {
@@ -151,14 +151,14 @@ impl<'a> Run<'a> {
         work
     }
 
-    /// What is planned anew after the changes was not done by them.
+    /// A change that a new plan still contains has failed.
     async fn read_back(self, work: &mut Work) {
         let again = match work.service {
-            Service::Organizations => self.again_everywhere().await,
-            Service::GuardDuty | Service::SecurityHub => self.again(work).await,
+            Service::Organizations => self.plan_organization_again().await,
+            Service::GuardDuty | Service::SecurityHub => self.plan_again(work).await,
         };
         let Some(again) = again else { return };
-        let unread = match &again.standing {
+        let unread = match &again.status {
             setup::PlanStatus::Known => None,
             setup::PlanStatus::Absent(why) | setup::PlanStatus::Unread(why) => Some(why),
         };
@@ -174,20 +174,20 @@ impl<'a> Run<'a> {
                 ));
             } else if let Some(why) = unread {
                 step.outcome = StepOutcome::Failed(format!(
-                    "the call was accepted, but does not read back: {why}"
+                    "the call was accepted, but cannot be read back: {why}"
                 ));
             }
         }
         work.notes = again.notes;
     }
 
-    async fn again_everywhere(self) -> Option<Work> {
+    async fn plan_organization_again(self) -> Option<Work> {
         let trust = self.setup.trust().await;
         let observed = SetupSnapshot { trust, regions: Vec::new(), ..self.observed.clone() };
         setup::plan(&observed, self.wanted).ok()?.works.into_iter().next()
     }
 
-    async fn again(self, work: &Work) -> Option<Work> {
+    async fn plan_again(self, work: &Work) -> Option<Work> {
         let setup = self.setup;
         let Work { region, part, service, .. } = work;
         let mut state = RegionState {
@@ -198,12 +198,12 @@ impl<'a> Run<'a> {
         };
         match (part, service, &setup.managing, &setup.administering) {
             (Part::Management, Service::GuardDuty, Some(config), _) => {
-                let read = GuardDuty::new(config, region).designation().await;
-                state.designations.insert(*service, super::trouble::seen(read));
+                let read = GuardDutySetup::new(config, region).designation().await;
+                state.designations.insert(*service, to_reading(read));
             }
             (Part::Management, Service::SecurityHub, Some(config), _) => {
-                let read = SecurityHub::new(config, region).designation().await;
-                state.designations.insert(*service, super::trouble::seen(read));
+                let read = SecurityHubSetup::new(config, region).designation().await;
+                state.designations.insert(*service, to_reading(read));
             }
             (Part::Administrator, Service::GuardDuty, _, Some(config)) => {
                 state.guardduty = Some(setup.guardduty(config, region, Designated::Yes).await);
@@ -218,8 +218,8 @@ impl<'a> Run<'a> {
         setup::plan(&observed, self.wanted).ok()?.works.into_iter().next()
     }
 
-    /// One change. Each may be made again.
-    async fn change(self, change: &SetupChange, region: &Region) -> Result<(), Trouble> {
+    /// Makes one change. Each may be made again.
+    async fn change(self, change: &SetupChange, region: &Region) -> Result<(), CallError> {
         let managing = || credentials(self.setup.managing.as_ref());
         let administering = || credentials(self.setup.administering.as_ref());
         match change {
@@ -231,37 +231,43 @@ impl<'a> Run<'a> {
                 organizations::delegate_stacksets(managing()?, administrator).await
             }
             SetupChange::TurnOnInManagement(Service::SecurityHub) => {
-                SecurityHub::new(managing()?, region).turn_on().await
+                SecurityHubSetup::new(managing()?, region).turn_on().await
             }
             SetupChange::TurnOnInManagement(Service::GuardDuty | Service::Organizations) => {
-                GuardDuty::new(managing()?, region).ensure_detector(&[DetectorPart::On]).await
+                GuardDutySetup::new(managing()?, region).ensure_detector(&[DetectorPart::On]).await
             }
             SetupChange::Designate { service: Service::SecurityHub, administrator } => {
-                SecurityHub::new(managing()?, region).designate(administrator).await
+                SecurityHubSetup::new(managing()?, region).designate(administrator).await
             }
             SetupChange::Designate {
                 service: Service::GuardDuty | Service::Organizations,
                 administrator,
-            } => GuardDuty::new(managing()?, region).designate(administrator).await,
+            } => GuardDutySetup::new(managing()?, region).designate(administrator).await,
             SetupChange::Detector(parts) => {
-                GuardDuty::new(administering()?, region).ensure_detector(parts).await
+                GuardDutySetup::new(administering()?, region).ensure_detector(parts).await
             }
-            SetupChange::GiveGuardDuty(protections) => {
-                GuardDuty::new(administering()?, region).give(protections).await
+            SetupChange::EnableGuardDuty(protections) => {
+                GuardDutySetup::new(administering()?, region).enable_for_accounts(protections).await
             }
             SetupChange::TurnOnSecurityHub => {
-                SecurityHub::new(administering()?, region).turn_on().await
+                SecurityHubSetup::new(administering()?, region).turn_on().await
             }
-            SetupChange::Aggregate => SecurityHub::new(administering()?, region).aggregate().await,
-            SetupChange::GiveSecurityHub => SecurityHub::new(administering()?, region).give().await,
+            SetupChange::Aggregate => {
+                SecurityHubSetup::new(administering()?, region).aggregate().await
+            }
+            SetupChange::EnableSecurityHub => {
+                SecurityHubSetup::new(administering()?, region).enable_for_new_accounts().await
+            }
             SetupChange::AddMembers { service, accounts } => {
                 let accounts = self.accounts(accounts);
                 let refused = match service {
                     Service::SecurityHub => {
-                        SecurityHub::new(administering()?, region).add_members(&accounts).await?
+                        SecurityHubSetup::new(administering()?, region)
+                            .add_members(&accounts)
+                            .await?
                     }
                     Service::GuardDuty | Service::Organizations => {
-                        GuardDuty::new(administering()?, region).add_members(&accounts).await?
+                        GuardDutySetup::new(administering()?, region).add_members(&accounts).await?
                     }
                 };
                 match refused.as_slice() {
@@ -277,15 +283,15 @@ impl<'a> Run<'a> {
     }
 }
 
-fn credentials(config: Option<&SdkConfig>) -> Result<&SdkConfig, Trouble> {
-    config.ok_or_else(|| Trouble::new("these credentials do not do this part"))
+fn credentials(config: Option<&SdkConfig>) -> Result<&SdkConfig, CallError> {
+    config.ok_or_else(|| CallError::new("these credentials do not do this part"))
 }
 
-fn not_added(refused: &[(AccountId, String)]) -> Trouble {
+fn not_added(refused: &[(AccountId, String)]) -> CallError {
     let reasons: Vec<String> = refused.iter().map(|(id, why)| format!("{id}: {why}")).collect();
-    let trouble = Trouble::new(format!("{} not added: {}", refused.len(), reasons.join("; ")));
+    let error = CallError::new(format!("{} not added: {}", refused.len(), reasons.join("; ")));
     if reasons.iter().any(|it| it.contains("master") || it.contains("management")) {
-        return trouble.help("run `firebreak org enable` with credentials of the management account: it turns the service on there");
+        return error.help("run `firebreak org enable` with credentials of the management account: it turns the service on there");
     }
-    trouble
+    error
 }

@@ -1,4 +1,4 @@
-//! GuardDuty's set-up in one Region, read and changed.
+//! Reads and changes GuardDuty's setup in one Region.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,38 +12,37 @@ use aws_sdk_guardduty::types::{
 };
 use firebreak_model::resource::{AccountId, Region};
 
-use super::observe::Designated;
-use super::regional;
-use super::trouble::{Trouble, account, trouble};
+use super::members::{explain_not_administrator, missing_members};
+use super::read_state::Designated;
+use crate::aws::call_error::{CallError, account_id, for_each_page};
+use crate::aws::regional;
 use crate::setup::{
     Designation, Detector, DetectorPart, GuardDutyConfiguration, GuardDutyState,
     OrganizationAccount, Protection,
 };
 
-/// "maximum number of 50 items" (GuardDuty API reference, CreateMembers).
-const MEMBERS_PER_CALL: usize = 50;
-
 /// GuardDuty in one Region, by one account's credentials.
-pub(super) struct GuardDuty {
+pub(super) struct GuardDutySetup {
     client: Client,
 }
 
-impl GuardDuty {
+impl GuardDutySetup {
     pub(super) fn new(config: &SdkConfig, region: &Region) -> Self {
         Self { client: Client::new(&regional(config, region)) }
     }
 
     /// What the management account sees.
-    pub(super) async fn designation(&self) -> Result<Designation, Trouble> {
+    pub(super) async fn designation(&self) -> Result<Designation, CallError> {
         let call = "guardduty:ListOrganizationAdminAccounts";
-        let mut pages = self.client.list_organization_admin_accounts().into_paginator().send();
+        let pages = self.client.list_organization_admin_accounts().into_paginator().send();
         let mut administrators = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| trouble(call, &error))?;
+        for_each_page(call, pages, |page| {
             for listed in page.admin_accounts() {
-                administrators.push(account(call, listed.admin_account_id())?);
+                administrators.push(account_id(call, listed.admin_account_id())?);
             }
-        }
+            Ok(())
+        })
+        .await?;
         let on = match self.detector_id().await? {
             Some(id) => self.detector(&id).await?.on,
             None => false,
@@ -52,7 +51,7 @@ impl GuardDuty {
     }
 
     /// What the administrator sees.
-    pub(super) async fn state(&self, designated: Designated) -> Result<GuardDutyState, Trouble> {
+    pub(super) async fn state(&self, designated: Designated) -> Result<GuardDutyState, CallError> {
         let Some(id) = self.detector_id().await? else { return Ok(GuardDutyState::default()) };
         let detector = Some(self.detector(&id).await?);
         match designated {
@@ -65,16 +64,18 @@ impl GuardDuty {
         }
     }
 
-    /// The account's own detector: there is at most one.
-    pub(super) async fn detector_id(&self) -> Result<Option<String>, Trouble> {
+    /// The account's own detector, of which there is at most one.
+    pub(super) async fn detector_id(&self) -> Result<Option<String>, CallError> {
         let answer = self.client.list_detectors().send().await;
-        let answer = answer.map_err(|error| trouble("guardduty:ListDetectors", &error))?;
+        let answer =
+            answer.map_err(|error| CallError::from_sdk("guardduty:ListDetectors", &error))?;
         Ok(answer.detector_ids().first().cloned())
     }
 
-    async fn detector(&self, id: &str) -> Result<Detector, Trouble> {
+    async fn detector(&self, id: &str) -> Result<Detector, CallError> {
         let answer = self.client.get_detector().detector_id(id).send().await;
-        let answer = answer.map_err(|error| trouble("guardduty:GetDetector", &error))?;
+        let answer =
+            answer.map_err(|error| CallError::from_sdk("guardduty:GetDetector", &error))?;
         let mut protections = BTreeMap::new();
         for feature in answer.features() {
             let Some(name) = feature.name().map(|it| it.as_str()) else { continue };
@@ -95,7 +96,7 @@ impl GuardDuty {
         })
     }
 
-    async fn configuration(&self, id: &str) -> Result<GuardDutyConfiguration, Trouble> {
+    async fn configuration(&self, id: &str) -> Result<GuardDutyConfiguration, CallError> {
         let call = "guardduty:DescribeOrganizationConfiguration";
         let asking = self.client.describe_organization_configuration().detector_id(id);
         let mut pages = asking.into_paginator().send();
@@ -103,11 +104,8 @@ impl GuardDuty {
         let none = || "NONE".to_owned();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| {
-                let trouble = trouble(call, &error);
-                if trouble.has_code("BadRequestException") {
-                    return trouble.help("the account may not administer GuardDuty in this Region yet: run `firebreak org enable` with credentials of the management account first");
-                }
-                trouble
+                let error = CallError::from_sdk(call, &error);
+                explain_not_administrator(error, "BadRequestException", "GuardDuty")
             })?;
             if let Some(given) = page.auto_enable_organization_members() {
                 given.as_str().clone_into(&mut members);
@@ -127,33 +125,33 @@ impl GuardDuty {
         Ok(GuardDutyConfiguration { members, protections })
     }
 
-    async fn members(&self, id: &str) -> Result<BTreeMap<AccountId, String>, Trouble> {
+    async fn members(&self, id: &str) -> Result<BTreeMap<AccountId, String>, CallError> {
         let call = "guardduty:ListMembers";
-        let mut pages = self.client.list_members().detector_id(id).into_paginator().send();
+        let pages = self.client.list_members().detector_id(id).into_paginator().send();
         let mut members = BTreeMap::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| trouble(call, &error))?;
+        for_each_page(call, pages, |page| {
             for member in page.members() {
                 let status = member.relationship_status().unwrap_or("unknown").to_owned();
-                members.insert(account(call, member.account_id())?, status);
+                members.insert(account_id(call, member.account_id())?, status);
             }
-        }
+            Ok(())
+        })
+        .await?;
         Ok(members)
     }
 
     /// Makes an account the administrator.
-    pub(super) async fn designate(&self, administrator: &AccountId) -> Result<(), Trouble> {
+    pub(super) async fn designate(&self, administrator: &AccountId) -> Result<(), CallError> {
         let call = "guardduty:EnableOrganizationAdminAccount";
         let id = administrator.as_str();
         let answer = self.client.enable_organization_admin_account().admin_account_id(id).send();
-        answer.await.map_err(|error| trouble(call, &error))?;
+        answer.await.map_err(|error| CallError::from_sdk(call, &error))?;
         Ok(())
     }
 
-    /// Makes the parts of the account's own detector so: made where there is
-    /// none, else changed in what differs. A designation may have made it since
-    /// it was planned.
-    pub(super) async fn ensure_detector(&self, parts: &[DetectorPart]) -> Result<(), Trouble> {
+    /// Creates the account's own detector, or changes the parts that differ. The
+    /// designation may have created it since the plan was made.
+    pub(super) async fn ensure_detector(&self, parts: &[DetectorPart]) -> Result<(), CallError> {
         let id = match self.detector_id().await? {
             Some(id) => id,
             None => self.create_detector(parts).await?,
@@ -197,12 +195,15 @@ impl GuardDuty {
         let update = if on { update.enable(true) } else { update };
         let update = if frequency { update.finding_publishing_frequency(fifteen) } else { update };
         let update = update.set_features((!features.is_empty()).then_some(features));
-        update.send().await.map_err(|error| trouble("guardduty:UpdateDetector", &error))?;
+        update
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk("guardduty:UpdateDetector", &error))?;
         Ok(())
     }
 
-    /// Without features: which of them the Region offers, only a detector says.
-    async fn create_detector(&self, parts: &[DetectorPart]) -> Result<String, Trouble> {
+    /// Without features, because only a detector shows which ones the Region offers.
+    async fn create_detector(&self, parts: &[DetectorPart]) -> Result<String, CallError> {
         let call = "guardduty:CreateDetector";
         let create = self.client.create_detector().enable(true);
         let create = if parts.contains(&DetectorPart::Frequency) {
@@ -210,13 +211,16 @@ impl GuardDuty {
         } else {
             create
         };
-        let answer = create.send().await.map_err(|error| trouble(call, &error))?;
+        let answer = create.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
         let id = answer.detector_id().map(str::to_owned);
-        id.ok_or_else(|| Trouble::new(format!("{call} answered without a detector id")))
+        id.ok_or_else(|| CallError::new(format!("{call} returned no detector id")))
     }
 
-    /// Gives every account GuardDuty, and those features that the Region offers.
-    pub(super) async fn give(&self, protections: &[Protection]) -> Result<(), Trouble> {
+    /// Enables GuardDuty and the offered features for every account, now and in future.
+    pub(super) async fn enable_for_accounts(
+        &self,
+        protections: &[Protection],
+    ) -> Result<(), CallError> {
         let id = self.own_detector().await?;
         let now = self.configuration(&id).await?;
         let all = |it: &Protection| now.protections.get(it).is_some_and(|given| given == "ALL");
@@ -244,45 +248,43 @@ impl GuardDuty {
             .auto_enable_organization_members(AutoEnableMembers::All)
             .set_features((!features.is_empty()).then_some(features));
         let call = "guardduty:UpdateOrganizationConfiguration";
-        update.send().await.map_err(|error| trouble(call, &error))?;
+        update.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
         Ok(())
     }
 
-    /// Adds accounts that are not members yet; what GuardDuty refuses, and why.
+    /// Adds accounts that are not members yet; returns those that GuardDuty refused.
     pub(super) async fn add_members(
         &self,
         accounts: &[&OrganizationAccount],
-    ) -> Result<Vec<(AccountId, String)>, Trouble> {
+    ) -> Result<Vec<(AccountId, String)>, CallError> {
         let call = "guardduty:CreateMembers";
         let id = self.own_detector().await?;
         let members = self.members(&id).await?;
-        let missing: Vec<&&OrganizationAccount> =
-            accounts.iter().filter(|it| !members.contains_key(&it.id)).collect();
         let mut refused = Vec::new();
-        for chunk in missing.chunks(MEMBERS_PER_CALL) {
+        for chunk in missing_members(accounts, &members) {
             let details = chunk.iter().map(|it| {
                 AccountDetail::builder().account_id(it.id.as_str()).email(&it.email).build()
             });
             let details = Some(details.collect());
             let create = self.client.create_members().detector_id(&id);
             let answer = create.set_account_details(details).send().await;
-            let answer = answer.map_err(|error| trouble(call, &error))?;
+            let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
             for unprocessed in answer.unprocessed_accounts() {
                 let why = unprocessed.result().unwrap_or("no reason given").to_owned();
-                refused.push((account(call, unprocessed.account_id())?, why));
+                refused.push((account_id(call, unprocessed.account_id())?, why));
             }
         }
         Ok(refused)
     }
 
-    async fn own_detector(&self) -> Result<String, Trouble> {
+    async fn own_detector(&self) -> Result<String, CallError> {
         let id = self.detector_id().await?;
-        id.ok_or_else(|| Trouble::new("GuardDuty has no detector in the administrator's account"))
+        id.ok_or_else(|| CallError::new("GuardDuty has no detector in the administrator's account"))
     }
 }
 
-/// Features with their additional configurations, as the calls want them: those
-/// that are on already are named again beside the new ones.
+/// Features with their additional configurations. Those that are on already are
+/// included, because the calls replace the list.
 fn by_feature<'a>(
     protections: impl Iterator<Item = &'a Protection>,
     is_on: impl Fn(&Protection) -> bool,

@@ -1,12 +1,13 @@
-//! A list of entities in S3, and the set in each Region that GuardDuty reads it by.
+//! Uploads a list of entities to S3, and activates it as GuardDuty's entity set in each
+//! Region.
 //!
-//! Entity sets, not the older IP sets: they hold domains too, and GuardDuty reads
-//! the file with the caller's permission instead of writing a policy for each
-//! Region to its service-linked role, whose size is limited (GuardDuty user
-//! guide, "Understanding entity lists and IP address lists").
+//! Entity sets, not the older IP sets: they also hold domains, and GuardDuty reads
+//! the file with the caller's permission. For IP sets it writes a policy for each
+//! Region to its service-linked role, whose size is limited (GuardDuty user guide,
+//! "Understanding entity lists and IP address lists").
 //!
-//! The object's key carries the list's digest: the same list changes nothing,
-//! another one never overwrites what a set still reads.
+//! The object's key contains the list's digest: the same list changes nothing, and
+//! another list never overwrites a file that a set still reads.
 
 use aws_config::SdkConfig;
 use aws_sdk_guardduty::types::{ThreatEntitySetFormat, TrustedEntitySetFormat};
@@ -16,55 +17,51 @@ use firebreak_model::resource::Region;
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::guardduty::GuardDuty;
-use super::trouble::{Trouble, trouble};
-use super::{Progress, REGIONS_AT_ONCE, Setup, SetupError, regional};
+use super::guardduty::GuardDutySetup;
+use super::{Progress, REGIONS_AT_ONCE, Setup, SetupError};
+use crate::aws::call_error::{CallError, for_each_page};
+use crate::aws::regional;
 use crate::setup::entities::{Entities, ListKind};
 use firebreak_aws::error::HubError;
 
-/// Where a list is put.
+/// Where a list is uploaded.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// The bucket; it belongs to the administrator's account.
+    /// A bucket of the administrator's account.
     pub bucket: String,
-    /// The bucket's Region.
     pub region: Region,
 }
 
-/// What became of the set in one Region.
+/// The outcome in one Region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ListOutcome {
-    /// It reads this list already.
+    /// The set has this list already.
     Unchanged,
-    /// It was made.
     Created,
-    /// It read another list, or none.
+    /// The set had another list, or was inactive.
     Updated,
-    /// GuardDuty is not there, or not on.
+    /// The Region has no GuardDuty, or GuardDuty is off.
     Skipped(String),
-    /// Why it failed.
     Failed(String),
 }
 
-/// What became of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
-    /// Where it is.
+    /// The object in S3.
     pub location: String,
-    /// Whether the object was there already.
+    /// Whether the object was uploaded now; otherwise it existed already.
     pub uploaded: bool,
-    /// Each Region's set.
     pub regions: Vec<(Region, ListOutcome)>,
 }
 
 impl Setup {
-    /// Puts a list in force in every Region.
+    /// Activates a list in every Region.
     ///
     /// # Errors
     ///
-    /// `Refused` without the administrator's credentials; AWS's where the list
-    /// cannot be uploaded. What fails in a Region stands in the answer.
+    /// `Refused` without the administrator's credentials; `Aws` if the list cannot be
+    /// uploaded. A failure in a Region is part of the result.
     pub async fn put_list(
         &self,
         upload: &Upload,
@@ -82,12 +79,12 @@ impl Setup {
         let key = format!("firebreak/{}-{digest}.txt", kind.set_name());
         let uploaded = self.upload(config, upload, &key, entities).await;
         let uploaded =
-            uploaded.map_err(|trouble| SetupError::Aws(HubError::Failed(trouble.to_string())))?;
+            uploaded.map_err(|error| SetupError::Aws(HubError::Failed(error.to_string())))?;
         let location = format!("s3://{}/{key}", upload.bucket);
         let regions = futures::stream::iter(&self.regions).map(|region| {
             let location = location.as_str();
             async move {
-                let outcome = in_region(config, region, kind, location).await;
+                let outcome = put_in_region(config, region, kind, location).await;
                 progress(&format!("{region}: {}", outcome_word(&outcome)));
                 (region.clone(), outcome)
             }
@@ -96,16 +93,16 @@ impl Setup {
         Ok(Listed { location, uploaded, regions })
     }
 
-    /// Uploads the list, unless it is there; whether it was.
+    /// Uploads the list unless the object exists; returns whether it did.
     async fn upload(
         &self,
         config: &SdkConfig,
         upload: &Upload,
         key: &str,
         entities: &Entities,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, CallError> {
         let client = aws_sdk_s3::Client::new(&regional(config, &upload.region));
-        // Another account may have made a bucket of the name.
+        // The bucket of this name may belong to another account.
         let owner = self.administrator.as_str();
         let head = client.head_object().bucket(&upload.bucket).key(key);
         match head.expected_bucket_owner(owner).send().await {
@@ -116,30 +113,29 @@ impl Setup {
                 match status {
                     Some(404) => {}
                     Some(301) => {
-                        return Err(Trouble::new(format!(
+                        return Err(CallError::new(format!(
                             "the bucket `{}` is not in {}\nhelp: give --bucket-region",
                             upload.bucket, upload.region
                         )));
                     }
                     Some(403) => {
-                        return Err(Trouble::new(format!(
-                            "the bucket `{}` may not be read, or is not of account {owner}\nhelp: grant s3:GetObject, s3:PutObject and s3:ListBucket on it",
+                        return Err(CallError::new(format!(
+                            "access to the bucket `{}` is denied, or it does not belong to account {owner}\nhelp: grant s3:GetObject, s3:PutObject and s3:ListBucket on it",
                             upload.bucket
                         )));
                     }
-                    Some(_) | None => return Err(trouble("s3:GetObject", &error)),
+                    Some(_) | None => return Err(CallError::from_sdk("s3:GetObject", &error)),
                 }
             }
         }
         let body = ByteStream::from(entities.text.clone().into_bytes());
         let put = client.put_object().bucket(&upload.bucket).key(key).content_type("text/plain");
         let answer = put.expected_bucket_owner(owner).body(body).send().await;
-        answer.map_err(|error| trouble("s3:PutObject", &error))?;
+        answer.map_err(|error| CallError::from_sdk("s3:PutObject", &error))?;
         Ok(true)
     }
 }
 
-/// The outcome in a word or a sentence.
 fn outcome_word(outcome: &ListOutcome) -> String {
     match outcome {
         ListOutcome::Unchanged => "unchanged".to_owned(),
@@ -150,23 +146,23 @@ fn outcome_word(outcome: &ListOutcome) -> String {
     }
 }
 
-async fn in_region(
+async fn put_in_region(
     config: &SdkConfig,
     region: &Region,
     kind: ListKind,
     location: &str,
 ) -> ListOutcome {
     let put = async {
-        let Some(detector) = GuardDuty::new(config, region).detector_id().await? else {
-            return Ok(ListOutcome::Skipped("GuardDuty has no detector there".to_owned()));
+        let Some(detector) = GuardDutySetup::new(config, region).detector_id().await? else {
+            return Ok(ListOutcome::Skipped("GuardDuty has no detector in this Region".to_owned()));
         };
         let client = aws_sdk_guardduty::Client::new(&regional(config, region));
         Sets { client, detector, kind }.put(location).await
     };
     match put.await {
         Ok(outcome) => outcome,
-        Err(Trouble::NoHost(why)) => ListOutcome::Skipped(why),
-        Err(trouble @ Trouble::Failed { .. }) => ListOutcome::Failed(trouble.to_string()),
+        Err(CallError::NoEndpoint(why)) => ListOutcome::Skipped(why),
+        Err(error @ CallError::Failed { .. }) => ListOutcome::Failed(error.to_string()),
     }
 }
 
@@ -179,6 +175,25 @@ struct Set {
     error: Option<String>,
 }
 
+impl Set {
+    fn new(
+        id: &str,
+        name: Option<&str>,
+        location: Option<&str>,
+        status: Option<&str>,
+        error: Option<&str>,
+    ) -> Self {
+        let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        Self {
+            id: id.to_owned(),
+            name: owned(name),
+            location: owned(location),
+            status: owned(status),
+            error: error.map(str::to_owned),
+        }
+    }
+}
+
 /// The sets of one kind in one Region.
 struct Sets {
     client: aws_sdk_guardduty::Client,
@@ -187,7 +202,7 @@ struct Sets {
 }
 
 impl Sets {
-    async fn put(&self, location: &str) -> Result<ListOutcome, Trouble> {
+    async fn put(&self, location: &str) -> Result<ListOutcome, CallError> {
         let name = self.kind.set_name();
         let (mut own, mut others) = (None, Vec::new());
         for id in self.ids().await? {
@@ -196,10 +211,10 @@ impl Sets {
         }
         let Some(own) = own else {
             // "you can have only one trusted entity set" (GuardDuty API
-            // reference, CreateTrustedEntitySet): somebody else's is not replaced.
+            // reference, CreateTrustedEntitySet): another one is not replaced.
             if let (ListKind::Trusted, Some(other)) = (self.kind, others.first()) {
-                return Err(Trouble::new(format!(
-                    "there is the trusted entity set `{other}` already, and only one is possible\nhelp: take its entries over and delete it"
+                return Err(CallError::new(format!(
+                    "the trusted entity set `{other}` exists, and GuardDuty allows only one\nhelp: copy its entries and delete it"
                 )));
             }
             let id = self.create(location).await?;
@@ -213,74 +228,66 @@ impl Sets {
         self.checked(&own.id, ListOutcome::Updated).await
     }
 
-    /// What GuardDuty cannot read, it says in the set's status.
-    async fn checked(&self, id: &str, outcome: ListOutcome) -> Result<ListOutcome, Trouble> {
+    /// The set's status shows whether GuardDuty can read the list.
+    async fn checked(&self, id: &str, outcome: ListOutcome) -> Result<ListOutcome, CallError> {
         let set = self.get(id).await?;
         if set.status == "ERROR" {
             let why = set.error.unwrap_or_else(|| "no reason given".to_owned());
-            return Err(Trouble::new(format!("GuardDuty cannot use the list: {why}")));
+            return Err(CallError::new(format!("GuardDuty cannot use the list: {why}")));
         }
         Ok(outcome)
     }
 
-    async fn ids(&self) -> Result<Vec<String>, Trouble> {
+    async fn ids(&self) -> Result<Vec<String>, CallError> {
         let (client, detector) = (&self.client, &self.detector);
         let mut ids = Vec::new();
         match self.kind {
             ListKind::Threat => {
                 let call = "guardduty:ListThreatEntitySets";
                 let listing = client.list_threat_entity_sets().detector_id(detector);
-                let mut pages = listing.into_paginator().send();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(|error| trouble(call, &error))?;
+                for_each_page(call, listing.into_paginator().send(), |page| {
                     ids.extend(page.threat_entity_set_ids().iter().cloned());
-                }
+                    Ok(())
+                })
+                .await?;
             }
             ListKind::Trusted => {
                 let call = "guardduty:ListTrustedEntitySets";
                 let listing = client.list_trusted_entity_sets().detector_id(detector);
-                let mut pages = listing.into_paginator().send();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(|error| trouble(call, &error))?;
+                for_each_page(call, listing.into_paginator().send(), |page| {
                     ids.extend(page.trusted_entity_set_ids().iter().cloned());
-                }
+                    Ok(())
+                })
+                .await?;
             }
         }
         Ok(ids)
     }
 
-    async fn get(&self, id: &str) -> Result<Set, Trouble> {
+    async fn get(&self, id: &str) -> Result<Set, CallError> {
         let (client, detector) = (&self.client, &self.detector);
-        let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
         match self.kind {
             ListKind::Threat => {
                 let get = client.get_threat_entity_set().detector_id(detector);
                 let set = get.threat_entity_set_id(id).send().await;
-                let set = set.map_err(|error| trouble("guardduty:GetThreatEntitySet", &error))?;
-                Ok(Set {
-                    id: id.to_owned(),
-                    name: owned(set.name()),
-                    location: owned(set.location()),
-                    status: owned(set.status().map(|it| it.as_str())),
-                    error: set.error_details().map(str::to_owned),
-                })
+                let set = set
+                    .map_err(|error| CallError::from_sdk("guardduty:GetThreatEntitySet", &error))?;
+                let status = set.status().map(|it| it.as_str());
+                Ok(Set::new(id, set.name(), set.location(), status, set.error_details()))
             }
             ListKind::Trusted => {
                 let get = client.get_trusted_entity_set().detector_id(detector);
                 let set = get.trusted_entity_set_id(id).send().await;
-                let set = set.map_err(|error| trouble("guardduty:GetTrustedEntitySet", &error))?;
-                Ok(Set {
-                    id: id.to_owned(),
-                    name: owned(set.name()),
-                    location: owned(set.location()),
-                    status: owned(set.status().map(|it| it.as_str())),
-                    error: set.error_details().map(str::to_owned),
-                })
+                let set = set.map_err(|error| {
+                    CallError::from_sdk("guardduty:GetTrustedEntitySet", &error)
+                })?;
+                let status = set.status().map(|it| it.as_str());
+                Ok(Set::new(id, set.name(), set.location(), status, set.error_details()))
             }
         }
     }
 
-    async fn create(&self, location: &str) -> Result<String, Trouble> {
+    async fn create(&self, location: &str) -> Result<String, CallError> {
         let (client, detector, name) = (&self.client, &self.detector, self.kind.set_name());
         let (call, id) = match self.kind {
             ListKind::Threat => {
@@ -288,7 +295,7 @@ impl Sets {
                 let create = client.create_threat_entity_set().detector_id(detector).name(name);
                 let create = create.format(ThreatEntitySetFormat::Txt).location(location);
                 let answer = create.activate(true).send().await;
-                let answer = answer.map_err(|error| trouble(call, &error))?;
+                let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
                 (call, answer.threat_entity_set_id().map(str::to_owned))
             }
             ListKind::Trusted => {
@@ -296,27 +303,31 @@ impl Sets {
                 let create = client.create_trusted_entity_set().detector_id(detector).name(name);
                 let create = create.format(TrustedEntitySetFormat::Txt).location(location);
                 let answer = create.activate(true).send().await;
-                let answer = answer.map_err(|error| trouble(call, &error))?;
+                let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
                 (call, answer.trusted_entity_set_id().map(str::to_owned))
             }
         };
-        id.ok_or_else(|| Trouble::new(format!("{call} answered without an id")))
+        id.ok_or_else(|| CallError::new(format!("{call} returned no id")))
     }
 
-    async fn update(&self, id: &str, location: &str) -> Result<(), Trouble> {
+    async fn update(&self, id: &str, location: &str) -> Result<(), CallError> {
         let (client, detector) = (&self.client, &self.detector);
         match self.kind {
             ListKind::Threat => {
                 let update = client.update_threat_entity_set().detector_id(detector);
                 let update = update.threat_entity_set_id(id).location(location).activate(true);
                 let answer = update.send().await;
-                answer.map_err(|error| trouble("guardduty:UpdateThreatEntitySet", &error))?;
+                answer.map_err(|error| {
+                    CallError::from_sdk("guardduty:UpdateThreatEntitySet", &error)
+                })?;
             }
             ListKind::Trusted => {
                 let update = client.update_trusted_entity_set().detector_id(detector);
                 let update = update.trusted_entity_set_id(id).location(location).activate(true);
                 let answer = update.send().await;
-                answer.map_err(|error| trouble("guardduty:UpdateTrustedEntitySet", &error))?;
+                answer.map_err(|error| {
+                    CallError::from_sdk("guardduty:UpdateTrustedEntitySet", &error)
+                })?;
             }
         }
         Ok(())

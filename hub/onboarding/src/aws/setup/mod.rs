@@ -1,23 +1,23 @@
-//! Setting an organization up: who calls, what is there, and the changes that
-//! `crate::setup` plans. The only code that changes how GuardDuty, Security Hub
-//! and trusted access are set up.
+//! Sets up an organization: identifies the caller, reads the present setup, and makes
+//! the changes that `crate::setup` plans. The only code that changes the setup of
+//! GuardDuty, Security Hub and trusted access.
 //!
 //! # Guarantees
 //!
-//! - Nothing is changed before everything was read and the plan refused nothing:
+//! - Nothing is changed before everything was read and the plan has no conflict:
 //!   `execute` makes the changes of a plan and no others.
-//! - Every change may be made again: what is there already is read and left.
-//! - A change counts as done when it reads back.
-//! - A Region's failure stays that Region's: the others go on.
+//! - Every change may be made again: what is set up already is kept.
+//! - A change counts as done when reading back confirms it.
+//! - A failure in one Region does not stop the others.
 
 mod begin;
 mod execute;
 mod guardduty;
 mod lists;
-mod observe;
+mod members;
 mod organizations;
+mod read_state;
 mod security_hub;
-pub(in crate::aws) mod trouble;
 
 use std::collections::BTreeMap;
 
@@ -28,75 +28,66 @@ use firebreak_aws::error::HubError;
 
 pub use lists::{ListOutcome, Listed, Upload};
 
-/// How many Regions are worked on side by side.
+/// How many Regions are processed in parallel.
 const REGIONS_AT_ONCE: usize = 8;
 
-/// What is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct SetupRequest {
     /// The account that is to administer GuardDuty and Security Hub.
     pub administrator: Option<AccountId>,
-    /// The role by which the management account gets into that account.
+    /// The role that the management account assumes in that account.
     pub administrator_role: Option<String>,
-    /// The Regions; all that are enabled where there are none here.
+    /// The Regions; if empty, all that are enabled.
     pub regions: Vec<Region>,
-    /// The Region that gathers findings; without it the configuration's.
+    /// The Region that aggregates findings; by default the configured Region.
     pub home: Option<Region>,
 }
 
-/// Why nothing was begun.
+/// Why the setup was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The caller lacks permission, or the request is invalid; says what to do.
     #[error("{0}")]
     Refused(String),
-    /// AWS, or the way to it.
+    /// A call to AWS failed.
     #[error("{0}")]
     Aws(#[from] HubError),
 }
 
-/// Receives progress, a line at a time.
+/// Receives progress, line by line.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
-/// An organization with the credentials to set it up, in whole or in part.
+/// An organization with the credentials to set up all or part of it.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Whose credentials these are.
     pub caller: AccountId,
-    /// The organization's management account.
     pub management: AccountId,
     /// The account that administers GuardDuty and Security Hub, or is to.
     pub administrator: AccountId,
-    /// The Region that gathers findings.
+    /// The Region that aggregates findings.
     pub home: Region,
-    /// The Regions that are set up, the home Region first.
+    /// The home Region first.
     pub regions: Vec<Region>,
-    /// The Regions that are left out, and why.
+    /// Skipped Regions, with the reason.
     pub skipped: BTreeMap<Region, String>,
-    /// Credentials of the management account, where the caller is it.
+    /// Credentials of the management account, if available.
     managing: Option<SdkConfig>,
-    /// Credentials of the administrator, where there are any.
+    /// Credentials of the administrator, if available.
     administering: Option<SdkConfig>,
 }
 
 impl Setup {
-    /// Whether the management account's part is done with these credentials.
+    /// Whether these credentials set up the management account's part.
     pub fn manages(&self) -> bool {
         self.managing.is_some()
     }
 
-    /// Credentials of the administrator, where there are any.
     pub(in crate::aws) fn administering(&self) -> Option<&SdkConfig> {
         self.administering.as_ref()
     }
 
-    /// Whether the administrator's part is done with these credentials.
+    /// Whether these credentials set up the administrator's part.
     pub fn administers(&self) -> bool {
         self.administering.is_some()
     }
-}
-
-/// The configuration for one Region.
-pub(in crate::aws) fn regional(config: &SdkConfig, region: &Region) -> SdkConfig {
-    config.to_builder().region(aws_config::Region::new(region.to_string())).build()
 }

@@ -1,39 +1,39 @@
-//! AWS Organizations and StackSets' access to it, as setting up needs them.
+//! AWS Organizations, and the access of StackSets to it.
 
 use std::collections::BTreeSet;
 
 use aws_config::SdkConfig;
 use firebreak_model::resource::AccountId;
 
-use super::trouble::{Trouble, account, trouble};
+use crate::aws::call_error::{CallError, account_id, for_each_page};
 use crate::setup::{OrganizationAccount, STACKSETS, Trust};
 use firebreak_aws::error::{HubError, failed};
 
-/// The organization's management account. Every account may ask.
+/// The organization's management account. Every account may read it.
 pub(super) async fn management(config: &SdkConfig) -> Result<AccountId, HubError> {
     let call = "organizations:DescribeOrganization";
     let answer = aws_sdk_organizations::Client::new(config).describe_organization().send().await;
     let answer = answer.map_err(|error| failed(call, &error))?;
     let id = answer.organization().and_then(|it| it.master_account_id()).unwrap_or_default();
-    id.parse().map_err(|error| HubError::Failed(format!("{call} answered oddly: {error}")))
+    id.parse().map_err(|error| HubError::Failed(format!("{call} returned an invalid id: {error}")))
 }
 
 /// The delegated administrators of a service.
 pub(super) async fn delegated(
     config: &SdkConfig,
     principal: &str,
-) -> Result<BTreeSet<AccountId>, Trouble> {
+) -> Result<BTreeSet<AccountId>, CallError> {
     let call = "organizations:ListDelegatedAdministrators";
     let client = aws_sdk_organizations::Client::new(config);
     let listing = client.list_delegated_administrators().service_principal(principal);
-    let mut pages = listing.into_paginator().send();
     let mut found = BTreeSet::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| trouble(call, &error))?;
+    for_each_page(call, listing.into_paginator().send(), |page| {
         for administrator in page.delegated_administrators() {
-            found.insert(account(call, administrator.id())?);
+            found.insert(account_id(call, administrator.id())?);
         }
-    }
+        Ok(())
+    })
+    .await?;
     Ok(found)
 }
 
@@ -46,9 +46,9 @@ pub(super) async fn accounts(config: &SdkConfig) -> Result<Vec<OrganizationAccou
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| failed(call, &error))?;
         for listed in page.accounts() {
-            let id = account(call, listed.id())
-                .map_err(|trouble| HubError::Failed(trouble.to_string()))?;
-            // Older endpoints have `Status` alone.
+            let id = account_id(call, listed.id())
+                .map_err(|error| HubError::Failed(error.to_string()))?;
+            // Older endpoints return `Status` only.
             let state = listed.state().map(|it| it.as_str());
             let state = state.or(listed.status().map(|it| it.as_str())).unwrap_or("unknown");
             let email = listed.email().unwrap_or_default().to_owned();
@@ -58,39 +58,42 @@ pub(super) async fn accounts(config: &SdkConfig) -> Result<Vec<OrganizationAccou
     Ok(accounts)
 }
 
-/// What is trusted, and who may deploy StackSets.
-pub(super) async fn trust(config: &SdkConfig) -> Result<Trust, Trouble> {
+/// The services with trusted access, and the administrators of StackSets.
+pub(super) async fn trust(config: &SdkConfig) -> Result<Trust, CallError> {
     let call = "cloudformation:DescribeOrganizationsAccess";
     let client = aws_sdk_cloudformation::Client::new(config);
     let answer = client.describe_organizations_access().send().await;
-    let answer = answer.map_err(|error| trouble(call, &error))?;
+    let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
     let stacksets = answer.status().map_or("unknown", |it| it.as_str()).to_owned();
     let call = "organizations:ListAWSServiceAccessForOrganization";
     let client = aws_sdk_organizations::Client::new(config);
-    let mut pages = client.list_aws_service_access_for_organization().into_paginator().send();
+    let pages = client.list_aws_service_access_for_organization().into_paginator().send();
     let mut trusted = BTreeSet::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| trouble(call, &error))?;
+    for_each_page(call, pages, |page| {
         let principals = page.enabled_service_principals().iter();
         trusted.extend(principals.filter_map(|it| it.service_principal().map(str::to_owned)));
-    }
+        Ok(())
+    })
+    .await?;
     let stacksets_administrators = delegated(config, STACKSETS).await?;
     Ok(Trust { stacksets, trusted, stacksets_administrators })
 }
 
 /// Lets StackSets deploy to the organization's accounts.
-pub(super) async fn trust_stacksets(config: &SdkConfig) -> Result<(), Trouble> {
+pub(super) async fn trust_stacksets(config: &SdkConfig) -> Result<(), CallError> {
     let client = aws_sdk_cloudformation::Client::new(config);
     let answer = client.activate_organizations_access().send().await;
-    answer.map_err(|error| trouble("cloudformation:ActivateOrganizationsAccess", &error))?;
+    answer.map_err(|error| {
+        CallError::from_sdk("cloudformation:ActivateOrganizationsAccess", &error)
+    })?;
     Ok(())
 }
 
 /// Gives a service trusted access.
-pub(super) async fn trust_service(config: &SdkConfig, principal: &str) -> Result<(), Trouble> {
+pub(super) async fn trust_service(config: &SdkConfig, principal: &str) -> Result<(), CallError> {
     let client = aws_sdk_organizations::Client::new(config);
     let answer = client.enable_aws_service_access().service_principal(principal).send().await;
-    answer.map_err(|error| trouble("organizations:EnableAWSServiceAccess", &error))?;
+    answer.map_err(|error| CallError::from_sdk("organizations:EnableAWSServiceAccess", &error))?;
     Ok(())
 }
 
@@ -98,17 +101,19 @@ pub(super) async fn trust_service(config: &SdkConfig, principal: &str) -> Result
 pub(super) async fn delegate_stacksets(
     config: &SdkConfig,
     administrator: &AccountId,
-) -> Result<(), Trouble> {
+) -> Result<(), CallError> {
     let answer = aws_sdk_organizations::Client::new(config)
         .register_delegated_administrator()
         .account_id(administrator.as_str())
         .service_principal(STACKSETS)
         .send()
         .await;
-    match answer.map_err(|error| trouble("organizations:RegisterDelegatedAdministrator", &error)) {
+    match answer.map_err(|error| {
+        CallError::from_sdk("organizations:RegisterDelegatedAdministrator", &error)
+    }) {
         Ok(_) => Ok(()),
-        // Somebody was quicker.
-        Err(trouble) if trouble.has_code("AccountAlreadyRegisteredException") => Ok(()),
-        Err(trouble) => Err(trouble),
+        // Another caller was faster.
+        Err(error) if error.has_code("AccountAlreadyRegisteredException") => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -1,4 +1,4 @@
-//! Security Hub's set-up in one Region, read and changed.
+//! Reads and changes Security Hub's setup in one Region.
 
 use std::collections::BTreeMap;
 
@@ -7,51 +7,49 @@ use aws_sdk_securityhub::Client;
 use aws_sdk_securityhub::types::{AccountDetails, AutoEnableStandards};
 use firebreak_model::resource::{AccountId, Region};
 
-use super::observe::Designated;
-use super::regional;
-use super::trouble::{Trouble, account, trouble};
+use super::members::{explain_not_administrator, missing_members};
+use super::read_state::Designated;
+use crate::aws::call_error::{CallError, account_id, for_each_page};
+use crate::aws::regional;
 use crate::setup::{
     Aggregator, Designation, OrganizationAccount, SecurityHubConfiguration, SecurityHubState,
 };
 
-/// "up to 50 accounts" (Security Hub API reference, CreateMembers).
-const MEMBERS_PER_CALL: usize = 50;
-
-/// What an account answers that has not turned Security Hub on (Security Hub
-/// API reference, DescribeHub).
-const OFF: [&str; 2] = ["InvalidAccessException", "ResourceNotFoundException"];
+/// The error codes where Security Hub is off (Security Hub API reference, DescribeHub).
+const OFF_CODES: [&str; 2] = ["InvalidAccessException", "ResourceNotFoundException"];
 
 /// Security Hub in one Region, by one account's credentials.
-pub(super) struct SecurityHub {
+pub(super) struct SecurityHubSetup {
     client: Client,
     region: Region,
 }
 
-impl SecurityHub {
+impl SecurityHubSetup {
     pub(super) fn new(config: &SdkConfig, region: &Region) -> Self {
         Self { client: Client::new(&regional(config, region)), region: region.clone() }
     }
 
     /// What the management account sees.
-    pub(super) async fn designation(&self) -> Result<Designation, Trouble> {
+    pub(super) async fn designation(&self) -> Result<Designation, CallError> {
         let call = "securityhub:ListOrganizationAdminAccounts";
-        let mut pages = self.client.list_organization_admin_accounts().into_paginator().send();
+        let pages = self.client.list_organization_admin_accounts().into_paginator().send();
         let mut administrators = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| trouble(call, &error))?;
+        for_each_page(call, pages, |page| {
             for listed in page.admin_accounts() {
-                administrators.push(account(call, listed.account_id())?);
+                administrators.push(account_id(call, listed.account_id())?);
             }
-        }
+            Ok(())
+        })
+        .await?;
         Ok(Designation { administrators, on: self.is_on().await? })
     }
 
-    /// What the administrator sees; the aggregator is asked for in the home Region.
+    /// What the administrator sees; the aggregator is read in the home Region only.
     pub(super) async fn state(
         &self,
         home: &Region,
         designated: Designated,
-    ) -> Result<SecurityHubState, Trouble> {
+    ) -> Result<SecurityHubState, CallError> {
         if !self.is_on().await? {
             return Ok(SecurityHubState::default());
         }
@@ -67,47 +65,47 @@ impl SecurityHub {
         }
     }
 
-    async fn is_on(&self) -> Result<bool, Trouble> {
+    async fn is_on(&self) -> Result<bool, CallError> {
         let answer = self.client.describe_hub().send().await;
-        match answer.map_err(|error| trouble("securityhub:DescribeHub", &error)) {
+        match answer.map_err(|error| CallError::from_sdk("securityhub:DescribeHub", &error)) {
             Ok(_) => Ok(true),
-            Err(trouble) if OFF.iter().any(|code| trouble.has_code(code)) => Ok(false),
-            Err(trouble) => Err(trouble),
+            Err(error) if OFF_CODES.iter().any(|code| error.has_code(code)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// The account's aggregator, wherever it is: there is at most one.
-    async fn aggregator(&self) -> Result<Option<Aggregator>, Trouble> {
+    /// The account's aggregator in any Region; there is at most one.
+    async fn aggregator(&self) -> Result<Option<Aggregator>, CallError> {
         let call = "securityhub:ListFindingAggregators";
-        let mut pages = self.client.list_finding_aggregators().into_paginator().send();
+        let pages = self.client.list_finding_aggregators().into_paginator().send();
         let mut arn = None;
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| trouble(call, &error))?;
+        for_each_page(call, pages, |page| {
             let listed = page.finding_aggregators().first();
-            arn = arn.or(listed.and_then(|it| it.finding_aggregator_arn()).map(str::to_owned));
-        }
+            let listed = listed.and_then(|it| it.finding_aggregator_arn());
+            arn = arn.take().or(listed.map(str::to_owned));
+            Ok(())
+        })
+        .await?;
         let Some(arn) = arn else { return Ok(None) };
         let home = arn.split(':').nth(3).and_then(|region| region.parse().ok());
         let home: Region =
-            home.ok_or_else(|| Trouble::new(format!("{call} answered oddly: `{arn}`")))?;
+            home.ok_or_else(|| CallError::new(format!("{call} returned an invalid ARN: `{arn}`")))?;
         if home != self.region {
             return Ok(Some(Aggregator { home, linking: None }));
         }
         let answer = self.client.get_finding_aggregator().finding_aggregator_arn(arn).send().await;
-        let answer = answer.map_err(|error| trouble("securityhub:GetFindingAggregator", &error))?;
+        let answer = answer
+            .map_err(|error| CallError::from_sdk("securityhub:GetFindingAggregator", &error))?;
         let linking = answer.region_linking_mode().map(str::to_owned);
         Ok(Some(Aggregator { home, linking }))
     }
 
-    async fn configuration(&self) -> Result<SecurityHubConfiguration, Trouble> {
+    async fn configuration(&self) -> Result<SecurityHubConfiguration, CallError> {
         let call = "securityhub:DescribeOrganizationConfiguration";
         let answer = self.client.describe_organization_configuration().send().await;
         let answer = answer.map_err(|error| {
-            let trouble = trouble(call, &error);
-            if trouble.has_code("InvalidAccessException") {
-                return trouble.help("the account may not administer Security Hub in this Region yet: run `firebreak org enable` with credentials of the management account first");
-            }
-            trouble
+            let error = CallError::from_sdk(call, &error);
+            explain_not_administrator(error, "InvalidAccessException", "Security Hub")
         })?;
         let kind = answer.organization_configuration().and_then(|it| it.configuration_type());
         let standards = answer.auto_enable_standards().map_or("DEFAULT", |it| it.as_str());
@@ -118,56 +116,56 @@ impl SecurityHub {
         })
     }
 
-    async fn members(&self) -> Result<BTreeMap<AccountId, String>, Trouble> {
+    async fn members(&self) -> Result<BTreeMap<AccountId, String>, CallError> {
         let call = "securityhub:ListMembers";
-        let mut pages = self.client.list_members().into_paginator().send();
+        let pages = self.client.list_members().into_paginator().send();
         let mut members = BTreeMap::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| trouble(call, &error))?;
+        for_each_page(call, pages, |page| {
             for member in page.members() {
                 let status = member.member_status().unwrap_or("unknown").to_owned();
-                members.insert(account(call, member.account_id())?, status);
+                members.insert(account_id(call, member.account_id())?, status);
             }
-        }
+            Ok(())
+        })
+        .await?;
         Ok(members)
     }
 
     /// Makes an account the administrator.
-    pub(super) async fn designate(&self, administrator: &AccountId) -> Result<(), Trouble> {
+    pub(super) async fn designate(&self, administrator: &AccountId) -> Result<(), CallError> {
         let call = "securityhub:EnableOrganizationAdminAccount";
         let id = administrator.as_str();
         let answer = self.client.enable_organization_admin_account().admin_account_id(id).send();
-        answer.await.map_err(|error| trouble(call, &error))?;
+        answer.await.map_err(|error| CallError::from_sdk(call, &error))?;
         Ok(())
     }
 
-    /// Turns Security Hub on in the account, where it is not: without standards,
-    /// which need AWS Config, cost money, and are not what findings of GuardDuty
-    /// need.
-    pub(super) async fn turn_on(&self) -> Result<(), Trouble> {
+    /// Turns on Security Hub in the account, without standards: they need AWS Config,
+    /// cost money, and GuardDuty's findings do not need them.
+    pub(super) async fn turn_on(&self) -> Result<(), CallError> {
         if self.is_on().await? {
             return Ok(());
         }
         let answer = self.client.enable_security_hub().enable_default_standards(false).send().await;
-        match answer.map_err(|error| trouble("securityhub:EnableSecurityHub", &error)) {
+        match answer.map_err(|error| CallError::from_sdk("securityhub:EnableSecurityHub", &error)) {
             Ok(_) => Ok(()),
-            // Somebody was quicker.
-            Err(trouble) if trouble.has_code("ResourceConflictException") => Ok(()),
-            Err(trouble) => Err(trouble),
+            // Another caller was faster.
+            Err(error) if error.has_code("ResourceConflictException") => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
-    /// Gathers the findings of all Regions in this one.
-    pub(super) async fn aggregate(&self) -> Result<(), Trouble> {
+    /// Aggregates the findings of all Regions in this one.
+    pub(super) async fn aggregate(&self) -> Result<(), CallError> {
         let create = self.client.create_finding_aggregator().region_linking_mode("ALL_REGIONS");
         let answer = create.send().await;
-        answer.map_err(|error| trouble("securityhub:CreateFindingAggregator", &error))?;
+        answer
+            .map_err(|error| CallError::from_sdk("securityhub:CreateFindingAggregator", &error))?;
         Ok(())
     }
 
-    /// Gives new accounts Security Hub, with the standards that they were given
-    /// before.
-    pub(super) async fn give(&self) -> Result<(), Trouble> {
+    /// Enables Security Hub for new accounts; their default standards stay as they are.
+    pub(super) async fn enable_for_new_accounts(&self) -> Result<(), CallError> {
         let now = self.configuration().await?;
         if now.auto_enable || now.kind == "CENTRAL" {
             return Ok(());
@@ -178,30 +176,28 @@ impl SecurityHub {
             .auto_enable(true)
             .auto_enable_standards(AutoEnableStandards::from(now.standards.as_str()));
         let call = "securityhub:UpdateOrganizationConfiguration";
-        update.send().await.map_err(|error| trouble(call, &error))?;
+        update.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
         Ok(())
     }
 
-    /// Adds accounts that are not members yet; what Security Hub refuses, and why.
+    /// Adds accounts that are not members yet; returns those that Security Hub refused.
     pub(super) async fn add_members(
         &self,
         accounts: &[&OrganizationAccount],
-    ) -> Result<Vec<(AccountId, String)>, Trouble> {
+    ) -> Result<Vec<(AccountId, String)>, CallError> {
         let call = "securityhub:CreateMembers";
         let members = self.members().await?;
-        let missing: Vec<&&OrganizationAccount> =
-            accounts.iter().filter(|it| !members.contains_key(&it.id)).collect();
         let mut refused = Vec::new();
-        for chunk in missing.chunks(MEMBERS_PER_CALL) {
+        for chunk in missing_members(accounts, &members) {
             let details = chunk.iter().map(|it| {
                 AccountDetails::builder().account_id(it.id.as_str()).email(&it.email).build()
             });
             let details = Some(details.collect());
             let create = self.client.create_members().set_account_details(details);
-            let answer = create.send().await.map_err(|error| trouble(call, &error))?;
+            let answer = create.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
             for unprocessed in answer.unprocessed_accounts() {
                 let why = unprocessed.processing_result().unwrap_or("no reason given").to_owned();
-                refused.push((account(call, unprocessed.account_id())?, why));
+                refused.push((account_id(call, unprocessed.account_id())?, why));
             }
         }
         Ok(refused)

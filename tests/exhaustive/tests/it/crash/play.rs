@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firebreak_demo::world::{Member, World, event};
 use firebreak_engine::Engine;
-use firebreak_function::lambda;
+use firebreak_function as lambda;
 use firebreak_response::record::{ResponseId, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use firebreak_testkit::arrange::{policy, whole_undo};

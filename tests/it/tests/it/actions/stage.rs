@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use firebreak_aws::config;
-use firebreak_client::grant::Grant;
+use firebreak_client::grant::SessionGrant;
 use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::error::ActionError;
 use firebreak_model::resource::{Region, Resource, ResourceKind};
@@ -95,7 +95,7 @@ pub(crate) async fn session(organization: &Organization, role: &str) -> AccountS
     .await;
     let pace = RateLimits::new(100, NonZeroU32::MIN);
     let (account, partition) = (ACCOUNT.parse().unwrap(), "aws".parse().unwrap());
-    AccountSession::new(Grant {
+    AccountSession::new(SessionGrant {
         config: &sdk,
         credentials: &credentials,
         account,

@@ -69,7 +69,7 @@ fn export_and_verify_in_the_table_and_without_it() {
     fs::write(&file, lines.join("\n")).unwrap();
     let (found, said) = code(&served, &["audit", "verify", path]);
     assert_eq!(found, Some(1), "{said}");
-    assert!(said.contains("missing: the event at 1 is missing"), "{said}");
+    assert!(said.contains("missing: event 1 is missing"), "{said}");
     let changed = removed.replace("decided", "guessed");
     assert_ne!(changed, removed);
     lines.insert(at, &changed);

@@ -45,7 +45,7 @@ fn it_plans_asks_deploys_and_says_what_became_of_it() {
     let planned = served.text(&with(&["--plan"]), "");
     assert!(
         planned.contains("firebreak-spoke: create the StackSet\n")
-            && planned.contains("make stacks in all accounts below ou-fb01-sandbox1"),
+            && planned.contains("create stacks in all accounts below ou-fb01-sandbox1"),
         "{planned}"
     );
     let output = served.run(&deploy, "");

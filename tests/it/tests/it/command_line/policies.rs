@@ -121,11 +121,11 @@ fn a_diff_shows_lines_and_what_changes_for_findings() {
     let diff = ["policy", "diff", proposed.to_str().unwrap()];
     let text = served.text(&diff, "");
     for part in [
-        "ou-fb01-prod1111 (production.yaml) changes",
+        "changed: production.yaml (ou-fb01-prod1111)",
         "-ceiling: approve\n+ceiling: observe",
-        "ou-fb01-security (security.yaml) goes",
-        "ou-fb01-nowhere1 (elsewhere.yaml) comes",
-        "! AWS Organizations knows no `ou-fb01-nowhere1`",
+        "removed: security.yaml (ou-fb01-security)",
+        "added: elsewhere.yaml (ou-fb01-nowhere1)",
+        "! `ou-fb01-nowhere1` is not in AWS Organizations",
         "    - approve: isolate-instance",
         "    + observe: isolate-instance",
         "    - refused (protected)\n    + observe",

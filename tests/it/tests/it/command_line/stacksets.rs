@@ -18,7 +18,7 @@ fn render(arguments: &[&str]) -> (Option<i32>, String, String) {
 fn the_checkout_s_template_is_what_the_actions_declare() {
     let (code, out, err) = render(&["--check"]);
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(out.contains("stacksets/spoke.yaml: as the actions declare"), "{out}");
+    assert!(out.contains("stacksets/spoke.yaml: up to date"), "{out}");
     // Without a file it is the program's own.
     let (code, out, err) = render(&[]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -46,7 +46,7 @@ fn a_stale_template_fails_and_what_differs_is_shown() {
     ] {
         assert!(out.contains(part), "{part}: {out}");
     }
-    assert!(err.contains("is not what the actions declare") && err.contains("--write"), "{err}");
+    assert!(err.contains("is not up to date") && err.contains("--write"), "{err}");
     assert_eq!(fs::read_to_string(&path).unwrap(), stale, "a check writes nothing");
     let (code, out, _) = render(&["--check", file, "--output", "json"]);
     let read: Value = serde_json::from_str(&out).unwrap();
@@ -94,7 +94,10 @@ fn what_cannot_be_rendered_is_an_error_with_help() {
     let folder = folder("no-template");
     let (code, _, err) = render(&["--check", folder.join("none.yaml").to_str().unwrap()]);
     assert_eq!(code, Some(2));
-    assert!(err.contains("cannot read") && err.contains("help: name the template"), "{err}");
+    assert!(
+        err.contains("cannot read") && err.contains("help: give the path of the template"),
+        "{err}"
+    );
     let path = folder.join("spoke.yaml");
     fs::write(&path, "Resources: {}\n").unwrap();
     let (code, _, err) = render(&["--write", path.to_str().unwrap()]);

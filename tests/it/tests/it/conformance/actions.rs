@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
-use firebreak_client::grant::Grant;
+use firebreak_client::grant::SessionGrant;
 use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::error::ActionError;
 use firebreak_model::resource::Resource;
@@ -110,7 +110,7 @@ const DIFFERENCES: &[Difference] = &[
 async fn account(config: &SdkConfig) -> AccountSession {
     let provider = config.credentials_provider().unwrap();
     let credentials: Credentials = provider.provide_credentials().await.unwrap();
-    AccountSession::new(Grant {
+    AccountSession::new(SessionGrant {
         config,
         credentials: &credentials,
         account: ACCOUNT.parse().unwrap(),

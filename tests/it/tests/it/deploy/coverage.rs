@@ -9,9 +9,9 @@ use firebreak_aws::policies::{Author, Policies};
 use firebreak_aws::settings::Settings;
 use firebreak_aws::store::Store;
 use firebreak_onboarding::aws::coverage::{KEPT_EVERY, Surveyor};
-use firebreak_onboarding::aws::setup::{Request, Setup};
+use firebreak_onboarding::aws::setup::{Setup, SetupRequest};
 use firebreak_onboarding::coverage::{
-    self, AccountStatus, CoverageStatus, Matrix, SecurityHub, Survey, SurveyContext,
+    self, AccountStatus, CoverageStatus, Matrix, SecurityHubUse, Survey, SurveyContext,
 };
 use firebreak_onboarding::stacksets::{self, DIGEST_TAG, SPOKE};
 use firebreak_policy::StoredDocument;
@@ -182,9 +182,10 @@ async fn run_in(
     left_out: &[&str],
 ) -> Result<Matrix, String> {
     let config = configured(organization, process, OPERATOR).await;
-    let setup = Setup::begin(&config, &Request::default()).await.map_err(|it| it.to_string())?;
+    let setup =
+        Setup::begin(&config, &SetupRequest::default()).await.map_err(|it| it.to_string())?;
     let surveyor = Surveyor::new(setup, settings()).map_err(|it| it.to_string())?;
-    let question = surveyor.question(digest(), SecurityHub::Wanted);
+    let question = surveyor.question(digest(), SecurityHubUse::Wanted);
     let now = surveyor.now();
     let mut survey = match kept.as_ref() {
         Some(text) => {
@@ -213,7 +214,7 @@ async fn run(organization: &Organization) -> Matrix {
 
 /// Every gap that is reported.
 fn missing(matrix: &Matrix) -> Vec<String> {
-    let regions = matrix.regions.iter().filter(|row| row.forwarding.verdict.is_missing());
+    let regions = matrix.regions.iter().filter(|row| row.forwarding.status.is_missing());
     let regions = regions.map(|row| format!("{}: {}", row.region, row.forwarding.detail));
     let accounts = matrix.accounts.iter();
     let accounts =
@@ -308,7 +309,7 @@ async fn each_gap_of_an_account_is_reported() {
         ),
         (
             |it| role(it, |role| role.identity.tags.clear()),
-            "200000000002: spoke role: assumed, but no tag says that its permissions are `",
+            "200000000002: spoke role: assumed, but it has no tag with the digest `",
         ),
         (
             |it| role(it, |role| role.identity.inline.clear()),
@@ -357,7 +358,7 @@ async fn each_gap_of_a_region_is_reported() {
                     rule.pattern = Some(serde_json::from_str(&changed).unwrap());
                 });
             },
-            "eu-central-1: the pattern of the rule `firebreak-security-hub` leaves findings out",
+            "eu-central-1: the pattern of the rule `firebreak-security-hub` excludes findings",
         ),
     ])
     .await;
@@ -388,8 +389,8 @@ async fn a_policy_that_does_not_reach_an_account_is_a_gap() {
         ..Fault::default()
     });
     let matrix = run(&organization).await;
-    assert!(matrix.problems[0].starts_with("what policy does is not known: "), "{matrix:?}");
-    assert!(matrix.notes[0].starts_with("when a finding was seen last is not known: "));
+    assert!(matrix.problems[0].starts_with("the policy cannot be read: "), "{matrix:?}");
+    assert!(matrix.notes[0].starts_with("the last findings cannot be read: "));
     assert!(!matrix.complete);
 }
 
@@ -408,7 +409,7 @@ async fn suspended_accounts_are_reported_and_some_are_left_out_on_purpose() {
     let process = organization.process();
     let matrix = run_in(&organization, &process, &mut None, &[MANAGEMENT]).await.unwrap();
     let standings: BTreeMap<String, AccountStatus> =
-        matrix.accounts.iter().map(|row| (row.account.to_string(), row.standing)).collect();
+        matrix.accounts.iter().map(|row| (row.account.to_string(), row.status)).collect();
     assert_eq!(standings[MANAGEMENT], AccountStatus::Excepted);
     assert_eq!(standings[&member(0)], AccountStatus::Inactive);
     // It still works, so it counts.
@@ -487,7 +488,7 @@ async fn what_could_not_be_read_is_unknown_and_read_again() {
     let process = organization.process();
     let matrix = run_in(&organization, &process, &mut kept, &[]).await.unwrap();
     let row = matrix.regions.iter().find(|row| row.region.as_str() == OTHER).unwrap();
-    assert_eq!(row.forwarding.verdict, CoverageStatus::Unknown, "{row:?}");
+    assert_eq!(row.forwarding.status, CoverageStatus::Unknown, "{row:?}");
     assert!(!matrix.complete);
     organization.clear_faults();
     organization.forget_calls();
@@ -589,7 +590,7 @@ fn the_program_reports_coverage_in_every_format_with_its_exit_code() {
     let matrix: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(matrix["complete"], false);
     assert_eq!(matrix["summary"]["without_spoke"], 1, "{text}");
-    assert!(state.exists() && error.contains("not everything was read"), "{error}");
+    assert!(state.exists() && error.contains("not everything could be read"), "{error}");
     served.organization.clear_faults();
     let (code, csv, error) = run(&["--resume", state_path, "--format", "csv"]);
     assert_eq!(code, Some(1), "{error}");
@@ -605,7 +606,7 @@ fn the_program_reports_coverage_in_every_format_with_its_exit_code() {
     std::fs::write(&state, "{}").unwrap();
     let (code, _, error) = run(&["--resume", state_path]);
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains("help: remove the file to begin anew"), "{error}");
+    assert!(error.contains("help: remove the file to start again"), "{error}");
     let (code, _, error) = run(&["--actions", "nonsense"]);
     assert_eq!(code, Some(2), "{error}");
     std::fs::remove_file(&state).unwrap();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use firebreak_onboarding::aws::setup::Request;
-use firebreak_onboarding::setup::{Part, Plan, PlanStatus, Service, StepOutcome};
+use firebreak_onboarding::aws::setup::SetupRequest;
+use firebreak_onboarding::setup::{Part, PlanStatus, Service, SetupPlan, StepOutcome};
 use firebreak_simulation::{Effect, Fault, Organization};
 
 use crate::deploy::organization::{
@@ -39,7 +39,7 @@ fn assert_set_up(organization: &Organization, region: &str, members: usize) {
 
 /// The changing calls belong to the plan's changes, and every change has one.
 #[track_caller]
-fn assert_calls_match(organization: &Organization, plan: &Plan) {
+fn assert_calls_match(organization: &Organization, plan: &SetupPlan) {
     let calls = changing(organization);
     let names: Vec<(String, String)> = calls
         .iter()
@@ -74,7 +74,7 @@ async fn the_plan_of_org_enable_is_what_it_does() {
 
     let done = enable(&organization, MANAGEMENT, &both()).await.unwrap();
     all_done(&done);
-    let changes = |plan: &Plan| plan.changes().cloned().collect::<Vec<_>>();
+    let changes = |plan: &SetupPlan| plan.changes().cloned().collect::<Vec<_>>();
     // The designation turned both services on in the administrator's account:
     // that the change says what is so afterwards keeps the two alike.
     assert_eq!(changes(&done), changes(&planned));
@@ -132,13 +132,13 @@ async fn each_account_can_do_its_own_part_alone() {
     all_done(&management);
     assert!(management.works.iter().all(|work| work.part == Part::Management));
     // The administrator needs no argument.
-    let administrator = enable(&organization, ADMINISTRATOR, &Request::default()).await.unwrap();
+    let administrator = enable(&organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap();
     all_done(&administrator);
     assert!(administrator.works.iter().all(|work| work.part == Part::Administrator));
     assert_set_up(&organization, HOME, 2);
     assert_set_up(&organization, OTHER, 2);
     // And the management account finds the administrator by itself from then on.
-    let request = Request { administrator: None, ..both() };
+    let request = SetupRequest { administrator: None, ..both() };
     let (_, _, plan) = plan(&organization, MANAGEMENT, &request).await.unwrap();
     assert_eq!(plan.changes().count(), 0);
 }
@@ -146,7 +146,7 @@ async fn each_account_can_do_its_own_part_alone() {
 #[tokio::test(start_paused = true)]
 async fn anyone_else_is_refused_with_what_to_do() {
     let organization = organization(1);
-    let refusal = |account: String, request: Request| {
+    let refusal = |account: String, request: SetupRequest| {
         let organization = organization.clone();
         async move {
             let trust = serde_json::json!({ "Statement": [] });
@@ -163,26 +163,26 @@ async fn anyone_else_is_refused_with_what_to_do() {
     let help = format!("credentials of the management account {MANAGEMENT} first");
     // A member, and the administrator before it was made one.
     for account in [member(0), ADMINISTRATOR.to_owned()] {
-        let error = refusal(account.clone(), Request::default()).await;
+        let error = refusal(account.clone(), SetupRequest::default()).await;
         assert!(error.contains(&help), "{error}");
     }
-    let error = refusal(MANAGEMENT.to_owned(), Request::default()).await;
+    let error = refusal(MANAGEMENT.to_owned(), SetupRequest::default()).await;
     assert!(error.contains("give --administrator ACCOUNT"), "{error}");
-    let itself = Request { administrator: MANAGEMENT.parse().ok(), ..Request::default() };
+    let itself = SetupRequest { administrator: MANAGEMENT.parse().ok(), ..SetupRequest::default() };
     let error = refusal(MANAGEMENT.to_owned(), itself).await;
     assert!(error.contains("is the management account"), "{error}");
-    let none = Request { regions: vec!["af-south-1".parse().unwrap()], ..own() };
+    let none = SetupRequest { regions: vec!["af-south-1".parse().unwrap()], ..own() };
     let error = refusal(MANAGEMENT.to_owned(), none).await;
     assert!(error.contains("af-south-1: the account 100000000001 has it DISABLED"), "{error}");
 
     // Once somebody else administers, the administrator's part is that account's.
     all_done(&enable(&organization, MANAGEMENT, &own()).await.unwrap());
-    let error = refusal(member(0), Request::default()).await;
+    let error = refusal(member(0), SetupRequest::default()).await;
     assert!(error.contains(&help), "{error}");
     organization.edit(|state| {
         state.organizations.delegated.push(member(0));
     });
-    let error = refusal(member(0), Request::default()).await;
+    let error = refusal(member(0), SetupRequest::default()).await;
     let expected = format!("does not administer GuardDuty for the organization: {ADMINISTRATOR}");
     assert!(error.contains(&expected), "{error}");
     organization.edit(|state| assert_eq!(state.guardduty.administrators.len(), 2));
@@ -241,7 +241,7 @@ async fn what_is_there_already_is_kept_and_never_lowered() {
         assert_eq!(state.guardduty.configurations[HOME].features["RUNTIME_MONITORING"], "ALL");
     });
     let notes: Vec<&String> = done.works.iter().flat_map(|work| &work.notes).collect();
-    assert_eq!(notes, ["RUNTIME_MONITORING is left alone because EKS_RUNTIME_MONITORING is on"]);
+    assert_eq!(notes, ["RUNTIME_MONITORING is not changed because EKS_RUNTIME_MONITORING is on"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +266,7 @@ async fn regions_and_services_that_are_not_there_are_skipped_with_the_reason() {
     assert!(failed.is_empty(), "{failed:#?}");
     let skipped: Vec<&str> = done.skipped.keys().map(|region| region.as_str()).collect();
     assert_eq!(skipped, ["af-south-1", "eu-south-1"]);
-    let absent = done.works.iter().filter(|work| matches!(work.standing, PlanStatus::Absent(_)));
+    let absent = done.works.iter().filter(|work| matches!(work.status, PlanStatus::Absent(_)));
     let absent: BTreeSet<(&str, Service)> =
         absent.map(|work| (work.region.as_str(), work.service)).collect();
     let expected = [
@@ -308,7 +308,7 @@ async fn a_denied_call_is_reported_for_its_region_and_the_others_go_on() {
                 StepOutcome::Failed(why) | StepOutcome::NotTried(why) => Some(why.clone()),
                 StepOutcome::Planned | StepOutcome::Done => None,
             });
-            let unread = match &work.standing {
+            let unread = match &work.status {
                 PlanStatus::Unread(why) => Some(why.clone()),
                 PlanStatus::Known | PlanStatus::Absent(_) => None,
             };
@@ -383,7 +383,7 @@ async fn accounts_that_a_service_refuses_are_named() {
         let key = (MANAGEMENT.to_owned(), HOME.to_owned());
         state.guardduty.detectors.remove(&key);
     });
-    let done = enable(&organization, ADMINISTRATOR, &Request::default()).await.unwrap();
+    let done = enable(&organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap();
     let failed: Vec<String> = done
         .works
         .iter()
@@ -412,12 +412,12 @@ async fn central_configuration_is_left_alone() {
         }
     });
     let before = state(&organization).1.configurations;
-    let done = enable(&organization, ADMINISTRATOR, &Request::default()).await.unwrap();
+    let done = enable(&organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap();
     all_done(&done);
     assert_eq!(state(&organization).1.configurations, before);
     assert!(state(&organization).1.members.is_empty());
     let notes: Vec<&String> = done.works.iter().flat_map(|work| &work.notes).collect();
-    assert_eq!(notes, ["the organization is configured centrally: left to its policies"; 2]);
+    assert_eq!(notes, ["the organization uses central configuration: its policies are kept"; 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -426,10 +426,10 @@ async fn an_aggregator_elsewhere_forbids_every_change() {
     all_done(&enable(&organization, MANAGEMENT, &own()).await.unwrap());
     organization.edit(|state| state.security_hub.home_region = Some(OTHER.to_owned()));
     organization.forget_calls();
-    let refused = enable(&organization, ADMINISTRATOR, &Request::default()).await.unwrap_err();
+    let refused = enable(&organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap_err();
     assert!(refused.contains(&format!("choose --home-region {OTHER}")), "{refused}");
     assert!(changing(&organization).is_empty());
-    let request = Request { home: OTHER.parse().ok(), ..Request::default() };
+    let request = SetupRequest { home: OTHER.parse().ok(), ..SetupRequest::default() };
     all_done(&enable(&organization, ADMINISTRATOR, &request).await.unwrap());
     organization.edit(|state| assert_eq!(state.security_hub.home_region.as_deref(), Some(OTHER)));
 }
@@ -460,9 +460,9 @@ async fn complete(organization: &Organization) -> bool {
     }
     for (account, request) in [
         (MANAGEMENT, own()),
-        (ADMINISTRATOR, Request::default()),
-        (ADMINISTRATOR, Request::default()),
-        (MANAGEMENT, Request { administrator: None, ..both() }),
+        (ADMINISTRATOR, SetupRequest::default()),
+        (ADMINISTRATOR, SetupRequest::default()),
+        (MANAGEMENT, SetupRequest { administrator: None, ..both() }),
     ] {
         match enable(organization, account, &request).await {
             Ok(plan) if !plan.failed() => {}

@@ -2,8 +2,8 @@
 
 use aws_config::SdkConfig;
 use firebreak_aws::config;
-use firebreak_onboarding::aws::setup::{Request, Setup, SetupError};
-use firebreak_onboarding::setup::{self, DesiredSetup, Plan, Protection, SetupSnapshot};
+use firebreak_onboarding::aws::setup::{Setup, SetupError, SetupRequest};
+use firebreak_onboarding::setup::{self, DesiredSetup, Protection, SetupPlan, SetupSnapshot};
 use firebreak_simulation::guardduty::GuardDuty;
 use firebreak_simulation::organizations::Organizations;
 use firebreak_simulation::security_hub::model::SecurityHub;
@@ -116,23 +116,23 @@ pub(crate) fn everything() -> DesiredSetup {
 }
 
 /// What the management account asks for to do both parts in one go.
-pub(crate) fn both() -> Request {
-    Request {
+pub(crate) fn both() -> SetupRequest {
+    SetupRequest {
         administrator: ADMINISTRATOR.parse().ok(),
         administrator_role: Some(ROLE.to_owned()),
-        ..Request::default()
+        ..SetupRequest::default()
     }
 }
 
 /// What the management account asks for to do its own part.
-pub(crate) fn own() -> Request {
-    Request { administrator_role: None, ..both() }
+pub(crate) fn own() -> SetupRequest {
+    SetupRequest { administrator_role: None, ..both() }
 }
 
 pub(crate) async fn begin(
     organization: &Organization,
     account: &str,
-    request: &Request,
+    request: &SetupRequest,
 ) -> Result<Setup, SetupError> {
     let process = organization.process();
     Setup::begin(&config(organization, &process, account).await, request).await
@@ -144,8 +144,8 @@ fn quiet(_: &str) {}
 pub(crate) async fn plan(
     organization: &Organization,
     account: &str,
-    request: &Request,
-) -> Result<(Setup, SetupSnapshot, Plan), String> {
+    request: &SetupRequest,
+) -> Result<(Setup, SetupSnapshot, SetupPlan), String> {
     let setup = begin(organization, account, request).await.map_err(|it| it.to_string())?;
     let observed = setup.read_state(&quiet).await.map_err(|it| it.to_string())?;
     let plan = setup::plan(&observed, &everything()).map_err(|why| why.join("\n"))?;
@@ -156,8 +156,8 @@ pub(crate) async fn plan(
 pub(crate) async fn enable(
     organization: &Organization,
     account: &str,
-    request: &Request,
-) -> Result<Plan, String> {
+    request: &SetupRequest,
+) -> Result<SetupPlan, String> {
     let (setup, observed, plan) = plan(organization, account, request).await?;
     Ok(setup.execute(&observed, &everything(), plan, &quiet).await)
 }
@@ -166,7 +166,7 @@ pub(crate) async fn enable(
 pub(crate) async fn enable_in(
     organization: &Organization,
     process: &Process,
-) -> Result<Plan, String> {
+) -> Result<SetupPlan, String> {
     let config = config(organization, process, MANAGEMENT).await;
     let setup = Setup::begin(&config, &both()).await.map_err(|it| it.to_string())?;
     let observed = setup.read_state(&quiet).await.map_err(|it| it.to_string())?;
@@ -189,7 +189,7 @@ pub(crate) fn changing(organization: &Organization) -> Vec<CallRecord> {
 
 /// The changes of a plan with what became of each, a line each.
 #[track_caller]
-pub(crate) fn all_done(plan: &Plan) {
+pub(crate) fn all_done(plan: &SetupPlan) {
     for work in &plan.works {
         for step in &work.steps {
             assert_eq!(step.outcome, setup::StepOutcome::Done, "{work:#?}");

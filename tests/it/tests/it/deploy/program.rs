@@ -121,7 +121,7 @@ fn planned_enabled_shown_and_enabled_again() {
     served.organization.forget_calls();
     let (code, again, error) = run(&["enable", "--yes"]);
     assert_eq!(code, Some(0), "{error}");
-    assert!(again.contains("nothing to change: all is as it should be"), "{again}");
+    assert!(again.contains("nothing to change: everything is set up"), "{again}");
     assert!(changing(&served.organization).is_empty());
 
     // The administrator sees its own part with its own credentials.

@@ -7,8 +7,10 @@ use firebreak_aws::config;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, EXTERNAL_ID, HOME, HUB, MANAGEMENT, World, event};
-use firebreak_function::lambda;
-use firebreak_onboarding::aws::deploy::{DeployError, Deployed, Planned, Request, plan, roll_out};
+use firebreak_function as lambda;
+use firebreak_onboarding::aws::deploy::{
+    DeployError, DeployRequest, Deployed, Planned, plan, roll_out,
+};
 use firebreak_onboarding::aws::stacksets::{StackSets, caller};
 use firebreak_response::record::State;
 use firebreak_simulation::cloudformation::stack_sets::{DELEGATED, TRUSTED};
@@ -64,9 +66,9 @@ async fn config_of(organization: &Organization, account: &str) -> SdkConfig {
     config::with_http_client(client, credentials, time, &region).await
 }
 
-fn request(units: &[&str]) -> Request {
+fn request(units: &[&str]) -> DeployRequest {
     let units = units.iter().map(|unit| (*unit).to_owned()).collect();
-    Request { units, hub_account: Some(HUB.to_owned()), ..Request::default() }
+    DeployRequest { units, hub_account: Some(HUB.to_owned()), ..DeployRequest::default() }
 }
 
 /// A run of the command, from one account.
@@ -81,14 +83,18 @@ struct Run {
 async fn plan_as(
     world: &World,
     account: &str,
-    request: &Request,
+    request: &DeployRequest,
 ) -> Result<Vec<Planned>, DeployError> {
     let config = config_of(&world.organization, account).await;
     let caller = caller(&config).await?;
     plan(&config, &Settings::new(EXTERNAL_ID), &caller, request).await
 }
 
-async fn deploy_as(world: &World, account: &str, request: &Request) -> Result<Run, DeployError> {
+async fn deploy_as(
+    world: &World,
+    account: &str,
+    request: &DeployRequest,
+) -> Result<Run, DeployError> {
     let planned = plan_as(world, account, request).await?;
     world.organization.forget_calls();
     let config = config_of(&world.organization, account).await;
@@ -106,7 +112,7 @@ fn changes(calls: Vec<CallRecord>) -> Vec<String> {
     calls.into_iter().filter(|call| call.mutating).map(|call| call.operation).collect()
 }
 
-async fn deploy(world: &World, request: &Request) -> Run {
+async fn deploy(world: &World, request: &DeployRequest) -> Run {
     deploy_as(world, MANAGEMENT, request).await.unwrap()
 }
 
@@ -184,7 +190,7 @@ async fn the_policy_in_force_says_what_is_covered() {
         .map(|document| document.attach.clone())
         .collect();
     assert!(covering.contains("ou-fb01-sandbox1") && covering.len() >= 2, "{covering:?}");
-    let from_files = Request { policy: Some(policy.clone()), ..request(&[]) };
+    let from_files = DeployRequest { policy: Some(policy.clone()), ..request(&[]) };
     let planned = plan_as(&world, MANAGEMENT, &from_files).await.unwrap();
     let root_covers = policy.documents().iter().any(|it| it.attach == "r-fb01" && it.covers());
     let expected = if root_covers { BTreeSet::from(["r-fb01".to_owned()]) } else { covering };
@@ -201,11 +207,11 @@ async fn the_policy_in_force_says_what_is_covered() {
 #[tokio::test(start_paused = true)]
 async fn the_delegated_administrator_may_deploy_and_a_member_may_not() {
     let world = world(4);
-    let request = Request { hub_account: None, ..request(&["ou-fb01-sandbox1"]) };
+    let request = DeployRequest { hub_account: None, ..request(&["ou-fb01-sandbox1"]) };
     let run = deploy_as(&world, HUB, &request).await.unwrap();
     assert_eq!(run.deployed[0].current, 2);
     let refused = deploy_as(&world, MANAGEMENT, &request).await.map(drop).unwrap_err().to_string();
-    assert!(refused.contains("help: name it with --hub-account"), "{refused}");
+    assert!(refused.contains("help: give the hub's account with --hub-account"), "{refused}");
     let member = world.members[0].account.clone();
     let all = json!({ "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });
     world.organization.add_role(&member, "/", "Deployer", json!({ "Statement": [] }), all);
@@ -226,7 +232,7 @@ async fn a_suspended_account_is_skipped_and_a_failed_one_is_reported_and_retried
     organization.add_role(taken, "/", "FirebreakSpoke", json!({}), json!({}));
     let run = deploy(&world, &request(&["ou-fb01-sandbox1"])).await;
     let deployed = &run.deployed[0];
-    let accounts = |list: &[firebreak_onboarding::stackset_diff::Instance]| -> Vec<String> {
+    let accounts = |list: &[firebreak_onboarding::stackset_diff::StackInstance]| -> Vec<String> {
         list.iter().map(|it| it.account.clone()).collect()
     };
     assert_eq!(
@@ -258,7 +264,7 @@ async fn another_external_id_or_ou_is_a_change_and_the_same_is_none() {
     assert!(has_spoke(&world, &world.members[0].account));
 
     let parameters = BTreeMap::from([("ExternalId".to_owned(), "another-id".to_owned())]);
-    let changed = Request { parameters, ..request(&["ou-fb01-prod1111"]) };
+    let changed = DeployRequest { parameters, ..request(&["ou-fb01-prod1111"]) };
     let run = deploy(&world, &changed).await;
     assert_eq!(run.changed, ["UpdateStackSet"]);
     assert!(run.planned[0].changes[0].to_string().contains("the hidden parameter ExternalId"));
@@ -271,7 +277,7 @@ async fn another_external_id_or_ou_is_a_change_and_the_same_is_none() {
     for member in &world.members[..2] {
         assert!(trust(&member.account).contains("another-id"), "{}", member.account);
     }
-    let wrong = Request {
+    let wrong = DeployRequest {
         parameters: BTreeMap::from([("Colour".to_owned(), "red".to_owned())]),
         ..request(&["ou-fb01-prod1111"])
     };
@@ -340,10 +346,10 @@ async fn the_rules_that_forward_findings_are_made_in_the_hub_s_account_alone() {
     });
     let forward: BTreeSet<String> = ["us-east-1", HOME].map(str::to_owned).into();
     let alarms = ("AlarmEmail".to_owned(), "security@example.com".to_owned());
-    let mut request = Request { forward, ..request(&["ou-fb01-sandbox1"]) };
+    let mut request = DeployRequest { forward, ..request(&["ou-fb01-sandbox1"]) };
     request.parameters.extend([alarms.clone()]);
     // It is a parameter of the rules' template, and of nothing else.
-    let alone = Request { forward: BTreeSet::new(), ..request.clone() };
+    let alone = DeployRequest { forward: BTreeSet::new(), ..request.clone() };
     let refused = plan_as(&world, MANAGEMENT, &alone).await.map(drop).unwrap_err().to_string();
     assert!(refused.contains("`AlarmEmail`") && refused.contains("--forward"), "{refused}");
     let planned = plan_as(&world, MANAGEMENT, &request).await.unwrap();

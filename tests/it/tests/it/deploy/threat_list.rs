@@ -1,6 +1,6 @@
 //! `org threat-list put`: one object, one set in each Region, once.
 
-use firebreak_onboarding::aws::setup::{ListOutcome, Listed, Request, Upload};
+use firebreak_onboarding::aws::setup::{ListOutcome, Listed, SetupRequest, Upload};
 use firebreak_onboarding::setup::entities::{self, ListKind};
 use firebreak_simulation::Organization;
 use firebreak_simulation::guardduty::{self, EntitySet};
@@ -28,8 +28,8 @@ async fn set_up() -> Organization {
 }
 
 async fn put(organization: &Organization, kind: ListKind, text: &str) -> Result<Listed, String> {
-    let setup = begin(organization, ADMINISTRATOR, &Request::default()).await.unwrap();
-    let entities = entities::read(text, kind).unwrap();
+    let setup = begin(organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap();
+    let entities = entities::parse_list(text, kind).unwrap();
     let upload = Upload { bucket: "lists".to_owned(), region: HOME.parse().unwrap() };
     setup.put_list(&upload, kind, &entities, &|_| {}).await.map_err(|it| it.to_string())
 }
@@ -136,7 +136,7 @@ async fn a_bucket_of_another_account_is_not_written_to() {
 async fn the_management_account_alone_puts_no_list() {
     let organization = set_up().await;
     let setup = begin(&organization, MANAGEMENT, &own()).await.unwrap();
-    let entities = entities::read("192.0.2.1", ListKind::Threat).unwrap();
+    let entities = entities::parse_list("192.0.2.1", ListKind::Threat).unwrap();
     let upload = Upload { bucket: "lists".to_owned(), region: HOME.parse().unwrap() };
     let refused = setup.put_list(&upload, ListKind::Threat, &entities, &|_| {}).await.unwrap_err();
     assert!(refused.to_string().contains("lists belong to the administrator"), "{refused}");

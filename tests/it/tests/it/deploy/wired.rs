@@ -5,7 +5,7 @@ use firebreak_aws::config;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{HOME, HUB, World};
 use firebreak_engine::Engine;
-use firebreak_function::lambda;
+use firebreak_function as lambda;
 use firebreak_policy::Policy;
 use firebreak_simulation::Options;
 use firebreak_simulation::events::deliver;

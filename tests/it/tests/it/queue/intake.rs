@@ -22,7 +22,7 @@ async fn small() -> Hub {
 }
 
 /// What became of one message, a handling each.
-fn of<'a>(ended: &'a Ended, id: &str) -> Vec<&'a firebreak_function::lambda::Handled> {
+fn of<'a>(ended: &'a Ended, id: &str) -> Vec<&'a firebreak_function::Handled> {
     ended.iter().filter(|(it, _)| it == id).map(|(_, handled)| handled).collect()
 }
 

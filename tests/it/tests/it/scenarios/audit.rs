@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use firebreak_audit::account::{AccountRecord, Range};
 use firebreak_audit::chain::{Head, day_of};
 use firebreak_audit::export::{Export, ExportScope, FORMAT};
-use firebreak_audit::report::Report;
-use firebreak_audit::verify::Wrong;
+use firebreak_audit::report::AuditReport;
+use firebreak_audit::verify::FaultKind;
 use firebreak_aws::audit_log::{export_table, verify_table};
 use firebreak_demo::example_policy;
 use firebreak_demo::world::Attack;
@@ -81,13 +81,13 @@ impl Stage {
         Box::pin(self.engine.store.chain_due(now, 1_000)).await.unwrap()
     }
 
-    async fn verify(&self, range: Range, anchor: Option<&Export>) -> Report {
+    async fn verify(&self, range: Range, anchor: Option<&Export>) -> AuditReport {
         let now = self.engine.now();
         // The futures of a whole test would not fit its thread's stack.
         Box::pin(verify_table(&self.engine.store, now, range, None, anchor)).await.unwrap()
     }
 
-    async fn faults(&self) -> BTreeSet<Wrong> {
+    async fn faults(&self) -> BTreeSet<FaultKind> {
         let report = self.verify(self.today(), None).await;
         report.faults.iter().map(|fault| fault.fault).collect()
     }
@@ -102,7 +102,7 @@ impl Stage {
         };
         let mut text = Vec::new();
         Box::pin(export_table(&self.engine.store, &scope, &mut text)).await.unwrap();
-        Export::read(&String::from_utf8(text).unwrap()).unwrap()
+        Export::parse(&String::from_utf8(text).unwrap()).unwrap()
     }
 
     /// All that is kept of the account that was attacked.
@@ -215,25 +215,25 @@ async fn a_plan_that_is_denied_or_approved_is_without_fault() {
 async fn an_event_that_is_not_chained_within_ten_minutes_is_reported() {
     let stage = Box::pin(contained()).await;
     stage.world.organization.advance(SignedDuration::from_mins(11));
-    assert_eq!(stage.faults().await, BTreeSet::from([Wrong::Unchained]));
+    assert_eq!(stage.faults().await, BTreeSet::from([FaultKind::Unchained]));
     stage.chain().await;
     assert_eq!(stage.faults().await, BTreeSet::new());
 }
 
 #[tokio::test(start_paused = true)]
 async fn tampering_with_the_table_is_detected() {
-    let expected: [(&str, &[Wrong]); 11] = [
-        ("an event changed", &[Wrong::Changed]),
-        ("an event deleted", &[Wrong::Missing]),
-        ("events reordered", &[Wrong::Moved]),
-        ("an event put in", &[Wrong::Inserted]),
-        ("the head deleted", &[Wrong::NoHead]),
-        ("the day deleted", &[Wrong::NoChain, Wrong::Unrecorded]),
-        ("the account's item deleted", &[Wrong::NoAccount]),
-        ("everything of the account deleted", &[Wrong::Unrecorded]),
-        ("the response's record changed", &[Wrong::RecordChanged]),
-        ("the response's record deleted", &[Wrong::RecordMissing]),
-        ("the response's record moved on", &[Wrong::RecordAhead]),
+    let expected: [(&str, &[FaultKind]); 11] = [
+        ("an event changed", &[FaultKind::Changed]),
+        ("an event deleted", &[FaultKind::Missing]),
+        ("events reordered", &[FaultKind::Moved]),
+        ("an event put in", &[FaultKind::Inserted]),
+        ("the head deleted", &[FaultKind::NoHead]),
+        ("the day deleted", &[FaultKind::NoChain, FaultKind::Unrecorded]),
+        ("the account's item deleted", &[FaultKind::NoAccount]),
+        ("everything of the account deleted", &[FaultKind::Unrecorded]),
+        ("the response's record changed", &[FaultKind::RecordChanged]),
+        ("the response's record deleted", &[FaultKind::RecordMissing]),
+        ("the response's record moved on", &[FaultKind::RecordAhead]),
     ];
     for (what, wrong) in expected {
         let stage = Box::pin(contained()).await;
@@ -386,7 +386,7 @@ async fn a_missing_day_is_found_by_the_next_one() {
     Intruder::at(&stage).await.delete_all(&pk).await;
     let faults = stage.verify(both, None).await.faults;
     let day = Some(first.since);
-    let missing = faults.iter().filter(|it| it.fault == Wrong::NoChain && it.day == day);
+    let missing = faults.iter().filter(|it| it.fault == FaultKind::NoChain && it.day == day);
     // By the day that began after it, and of the late event by the account's item.
     assert_eq!(missing.count(), 2, "{faults:?}");
 }
@@ -425,6 +425,6 @@ async fn a_chain_that_was_cut_consistently_is_found_by_an_export_only() {
     assert_eq!(stage.verify(stage.today(), None).await.faults, []);
     let faults = stage.verify(stage.today(), Some(&export)).await.faults;
     let [fault] = faults.as_slice() else { panic!("{faults:?}") };
-    assert_eq!((fault.fault, fault.seq), (Wrong::Cut, Some(last.seq)));
+    assert_eq!((fault.fault, fault.seq), (FaultKind::Cut, Some(last.seq)));
     assert_eq!(fault.key.as_ref(), Some(&last.key));
 }

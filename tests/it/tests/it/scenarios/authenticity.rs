@@ -3,7 +3,7 @@
 use aws_lambda_events::event::sqs::SqsEvent;
 use firebreak_demo::world::{Attack, asff, event};
 use firebreak_engine::{Disposition, Run};
-use firebreak_function::lambda;
+use firebreak_function as lambda;
 use firebreak_response::record::{Response, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;

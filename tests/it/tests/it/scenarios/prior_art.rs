@@ -29,7 +29,7 @@
 
 use firebreak_demo::world::{Attack, Member, event};
 use firebreak_engine::{Disposition, Run};
-use firebreak_function::lambda::handle_message;
+use firebreak_function::handle_message;
 use firebreak_response::record::{State, StepState};
 use firebreak_simulation::Options;
 use firebreak_simulation::regional::autoscaling::Group;

@@ -5,7 +5,7 @@ use firebreak_aws::policies::Author;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, Member, World, event};
 use firebreak_engine::{Disposition, Engine, TargetOutcome};
-use firebreak_function::lambda::{self, Handled};
+use firebreak_function::{self as lambda, Handled};
 use firebreak_policy::Policy;
 use firebreak_response::record::{Response, State};
 use firebreak_simulation::{CallRecord, Options};

@@ -1,47 +1,51 @@
-//! OCSF, the form of the new Security Hub ("Findings Imported V2").
+//! OCSF, the finding format of Security Hub ("Findings Imported V2").
 
 use std::collections::BTreeMap;
 
 use firebreak_model::resource::{AccountId, Partition, Region, Resource, ResourceKind};
 use serde_json::Value;
 
-use super::fields::{
+use super::product::Product;
+use super::sample::has_sample_id;
+use super::{EventDetail, Form, FormSpec};
+use crate::Rejection;
+use crate::fields::{
     arn, elements, first_text, function_name, moment, own_account, own_region, tags, text,
 };
-use super::product::Product;
-use super::sample::holds_sample_id;
-use super::validate::{Names, validate};
-use super::{Findings, Outside, Rejection};
+use crate::part::PartContext;
+use crate::validate::{FieldNames, validate};
 use firebreak_model::finding::{Finding, SecurityHubId, Target};
 
-const NAMES: &Names = &Names {
+const FIELD_NAMES: &FieldNames = &FieldNames {
     id: "finding_info.uid",
     kind: "finding_info.types",
     severity: "severity_id",
     resources: "resources",
 };
 
-pub(super) fn recognizes(value: &Value) -> bool {
+pub(super) const FORM: FormSpec = FormSpec {
+    form: Form::Ocsf,
+    recognizes,
+    to_finding,
+    event_source: "aws.securityhub",
+    is_detail_type: |detail_type| detail_type == "Findings Imported V2",
+    detail: EventDetail::Findings,
+};
+
+fn recognizes(value: &Value) -> bool {
     value.get("class_uid").is_some() || value.get("finding_info").is_some()
 }
 
-pub(super) fn read(value: &Value, outside: &Outside, findings: &mut Findings) {
-    findings.push(finding(value, outside));
-}
-
-fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
+fn to_finding(value: &Value, context: &PartContext) -> Result<Finding, Rejection> {
     let uid = first_text(value, &[&["finding_info", "uid"], &["metadata", "uid"]]);
-    let outside =
-        Outside { message_id: outside.inside("", uid.clone()).message_id, ..outside.clone() };
-    let missing =
-        |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
-    let uid = uid.ok_or_else(|| missing("finding_info.uid"))?;
-    let account =
-        text(value, &["cloud", "account", "uid"]).ok_or_else(|| missing("cloud.account.uid"))?;
+    let context = context.with_id(uid.clone());
+    let uid = uid.ok_or_else(|| context.missing("finding_info.uid"))?;
+    let account = text(value, &["cloud", "account", "uid"])
+        .ok_or_else(|| context.missing("cloud.account.uid"))?;
     let account = AccountId::as_written(&account)
-        .map_err(|error| outside.reject(error.to_string(), Some("cloud.account.uid")))?;
-    let regions = [text(value, &["cloud", "region"]), outside.region.clone()];
-    let region = super::fields::region(regions);
+        .map_err(|error| context.reject(error.to_string(), Some("cloud.account.uid")))?;
+    let regions = [text(value, &["cloud", "region"]), context.bus_region.clone()];
+    let region = crate::fields::region(regions);
     let product_uid = text(value, &["metadata", "product", "uid"]).unwrap_or_default();
     let partition = text(value, &["cloud", "cloud_partition"])
         .or_else(|| arn(&product_uid).map(|[partition, ..]| partition.to_owned()))
@@ -51,10 +55,10 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
     let types = elements(value, &["finding_info", "types"]).into_iter().filter_map(Value::as_str);
     let others = [&["compliance", "control"][..], &["finding_info", "title"][..]];
     let others = others.iter().filter_map(|path| text(value, path));
-    let mut said = types.map(str::to_owned).chain(others).peekable();
-    said.peek().ok_or_else(|| missing("finding_info.types"))?;
-    let kind = said.find(|kind| product.may_say(kind)).unwrap_or_else(|| product.name(None));
-    let severity = severity(value).ok_or_else(|| missing("severity_id"))?;
+    let mut claimed = types.map(str::to_owned).chain(others).peekable();
+    claimed.peek().ok_or_else(|| context.missing("finding_info.types"))?;
+    let kind = claimed.find(|kind| product.may_claim(kind)).unwrap_or_else(|| product.name(None));
+    let severity = severity(value).ok_or_else(|| context.missing("severity_id"))?;
     let archived = text(value, &["status"])
         .is_some_and(|status| matches!(status.as_str(), "Suppressed" | "Archived" | "Resolved"));
     let title = text(value, &["finding_info", "title"]).unwrap_or_default();
@@ -66,15 +70,14 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         product: product.name(text(value, &["metadata", "product", "name"])),
         kind,
         severity,
-        sample: title.starts_with("[SAMPLE]")
-            || value.get("resources").is_some_and(holds_sample_id),
+        sample: title.starts_with("[SAMPLE]") || value.get("resources").is_some_and(has_sample_id),
         title,
         created_at: first_moment(value, &["created_time_dt", "created_time"]),
         updated_at: first_moment(value, &["modified_time_dt", "modified_time"]),
-        count: super::fields::count(value, &["count"]),
+        count: crate::fields::count(value, &["count"]),
         archived,
         workflow_status: workflow_status(value),
-        // `finding_info.uid` is its product's; Security Hub goes by this one.
+        // `finding_info.uid` is the product's id, `metadata.uid` is Security Hub's.
         security_hub: text(value, &["metadata", "uid"])
             .map(|metadata_uid| SecurityHubId::Ocsf { metadata_uid }),
         targets: targets(value, &partition, &account, &region),
@@ -83,14 +86,14 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         partition,
         detail: value.clone(),
     };
-    validate(finding, &outside, NAMES)
+    validate(finding, &context, FIELD_NAMES)
 }
 
-/// OCSF's `status_id` in the words of Security Hub's workflow, which policies
-/// and the guard against our own updates go by. Without one the caption stands
-/// for it (OCSF schema, Detection Finding, `status_id`).
+/// Security Hub's workflow status for OCSF's `status_id`, or for the caption where
+/// there is no id (OCSF schema, Detection Finding, `status_id`). Policies match it,
+/// and it keeps Firebreak from reacting to its own updates.
 fn workflow_status(value: &Value) -> Option<String> {
-    let status = match (super::fields::count(value, &["status_id"]), text(value, &["status"])) {
+    let status = match (crate::fields::count(value, &["status_id"]), text(value, &["status"])) {
         (Some(1), _) => "NEW",
         (Some(2), _) => "NOTIFIED",
         (Some(3), _) => "SUPPRESSED",
@@ -113,7 +116,7 @@ fn first_moment(value: &Value, names: &[&str]) -> Option<jiff::Timestamp> {
 
 /// `severity_id` 1 to 6, Informational to Fatal, as the middle of GuardDuty's bands.
 fn severity(value: &Value) -> Option<f64> {
-    match super::fields::count(value, &["severity_id"])? {
+    match crate::fields::count(value, &["severity_id"])? {
         0 | 1 => Some(0.0),
         2 => Some(2.0),
         3 => Some(5.0),

@@ -1,36 +1,34 @@
-//! Which product raised a finding, by what nobody but the product can write.
+//! The product that raised a finding, by its ARN, which others cannot forge.
 //!
-//! Security Hub sets a product's reserved ARN itself,
-//! `arn:<partition>:securityhub:<region>::product/<company>/<product>`, without
-//! an account. Whoever may call BatchImportFindings can import under their own,
-//! `…:<account>:product/<account>/default`, and claim anything in the names,
-//! types and fields (Security Hub user guide, "Using BatchImportFindings"). So
-//! names are believed of reserved products only, and what looks like a finding
-//! type of GuardDuty's of AWS's own only: other claims stand in `detail` alone.
+//! Security Hub sets a product's reserved ARN,
+//! `arn:<partition>:securityhub:<region>::product/<company>/<product>`, which has no
+//! account. A caller of BatchImportFindings can import under its own account's ARN,
+//! `…:<account>:product/<account>/default`, with any names, types and fields
+//! (Security Hub user guide, "Using BatchImportFindings"). So a product's name is
+//! trusted for reserved ARNs only, and a type that looks like GuardDuty's for AWS's
+//! products only. Other claims remain in `detail`.
 
 use firebreak_model::resource::Partition;
 
-use super::fields::arn;
+use crate::fields::arn;
 
-/// The product's name of every finding that is GuardDuty's.
+/// The product name of GuardDuty's findings.
 pub const GUARDDUTY: &str = "GuardDuty";
 
-/// Who stands behind a finding.
+/// Who raised a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Product {
-    /// GuardDuty itself.
     GuardDuty,
-    /// Another product of AWS's.
+    /// Another AWS service.
     Aws(String),
-    /// Another company's, under its reserved ARN: `company/product`.
+    /// Another company's product, by its reserved ARN: `company/product`.
     Company(String),
-    /// Anybody, under what the ARN calls them: `account/default`.
+    /// Anything else, by the path in the ARN: `account/default`.
     Custom(String),
 }
 
 impl Product {
-    /// Reads a product's ARN. One that contradicts the finding's own Region, or
-    /// itself, is nobody's reserved one.
+    /// An ARN that contradicts the finding's Region, or itself, is not a reserved one.
     pub(super) fn of(product_arn: &str, region: Option<&str>) -> Self {
         let Some([partition, service, arn_region, account, resource]) = arn(product_arn) else {
             return Self::Custom(product_arn.to_owned());
@@ -57,7 +55,6 @@ impl Product {
         }
     }
 
-    /// Whether it is a service of AWS's.
     pub(super) fn is_aws(&self) -> bool {
         match self {
             Self::GuardDuty | Self::Aws(_) => true,
@@ -69,10 +66,9 @@ impl Product {
         *self == Self::GuardDuty
     }
 
-    /// Its name, as policies see it; `claimed` is what the finding calls it.
+    /// The name that policies match; `claimed` is the name in the finding.
     pub(super) fn name(&self, claimed: Option<String>) -> String {
-        // AWS writes the names of its own products. A company's is its own word,
-        // but never somebody else's.
+        // Only GuardDuty may be called GuardDuty.
         let own = |claimed: &String| !claimed.eq_ignore_ascii_case(GUARDDUTY);
         match self {
             Self::GuardDuty => GUARDDUTY.to_owned(),
@@ -83,9 +79,9 @@ impl Product {
         }
     }
 
-    /// Whether a finding type is believed. GuardDuty's have a colon, Security
-    /// Hub's own taxonomy (`namespace/category/classifier`) has none.
-    pub(super) fn may_say(&self, kind: &str) -> bool {
+    /// Whether the product may use a finding type. GuardDuty's types have a colon,
+    /// Security Hub's taxonomy (`namespace/category/classifier`) has none.
+    pub(super) fn may_claim(&self, kind: &str) -> bool {
         match self {
             Self::GuardDuty | Self::Aws(_) => true,
             Self::Company(_) | Self::Custom(_) => !kind.contains(':'),
@@ -98,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_is_known_by_its_reserved_arn_only() {
+    fn only_a_reserved_arn_names_a_product() {
         let custom = |name: &str| Product::Custom(name.to_owned());
         for (arn, region, expected) in [
             ("arn:aws:securityhub:eu-west-1::product/aws/guardduty", None, Product::GuardDuty),
@@ -160,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_is_called_guardduty() {
+    fn no_other_product_is_called_guardduty() {
         let claimed = || Some("guardduty".to_owned());
         for product in [
             Product::Aws("macie".to_owned()),

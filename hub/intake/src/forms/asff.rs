@@ -1,4 +1,4 @@
-//! ASFF, Security Hub's own form: of events, of GetFindings, of imports.
+//! ASFF, the finding format of Security Hub CSPM, in events, GetFindings and imports.
 
 use std::collections::BTreeMap;
 
@@ -7,62 +7,68 @@ use firebreak_model::resource::{
 };
 use serde_json::Value;
 
-use super::fields::{
+use super::guardduty::ecs_task;
+use super::product::Product;
+use super::sample::has_sample_id;
+use super::{EventDetail, Form, FormSpec};
+use crate::Rejection;
+use crate::fields::{
     arn, at, elements, first_text, flag, function_name, moment, number, own_account, own_region,
     tags, text,
 };
-use super::product::Product;
-use super::sample::holds_sample_id;
-use super::validate::{Names, validate};
-use super::{Findings, Outside, Rejection};
+use crate::part::PartContext;
+use crate::validate::{FieldNames, validate};
 use firebreak_model::finding::{Finding, ResourceRole, SecurityHubId, Target};
 
-const NAMES: &Names =
-    &Names { id: "Id", kind: "Types", severity: "Severity", resources: "Resources" };
+const FIELD_NAMES: &FieldNames =
+    &FieldNames { id: "Id", kind: "Types", severity: "Severity", resources: "Resources" };
 
-pub(super) fn recognizes(value: &Value) -> bool {
+pub(super) const FORM: FormSpec = FormSpec {
+    form: Form::Asff,
+    recognizes,
+    to_finding,
+    event_source: "aws.securityhub",
+    // `… - Imported`, `… - Custom Action`; older exports have neither.
+    is_detail_type: |detail_type| detail_type.starts_with("Security Hub Findings"),
+    detail: EventDetail::Findings,
+};
+
+fn recognizes(value: &Value) -> bool {
     text(value, &["SchemaVersion"]).is_some_and(|version| version == "2018-10-08")
         || value.get("ProductArn").is_some()
         || value.get("AwsAccountId").is_some()
 }
 
-pub(super) fn read(value: &Value, outside: &Outside, findings: &mut Findings) {
-    findings.push(finding(value, outside));
-}
-
-fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
+fn to_finding(value: &Value, context: &PartContext) -> Result<Finding, Rejection> {
     let asff_id = text(value, &["Id"]);
-    let outside =
-        Outside { message_id: outside.inside("", asff_id.clone()).message_id, ..outside.clone() };
-    let missing =
-        |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
-    let asff_id = asff_id.ok_or_else(|| missing("Id"))?;
-    let product_arn = text(value, &["ProductArn"]).ok_or_else(|| missing("ProductArn"))?;
-    let account = text(value, &["AwsAccountId"]).ok_or_else(|| missing("AwsAccountId"))?;
+    let context = context.with_id(asff_id.clone());
+    let asff_id = asff_id.ok_or_else(|| context.missing("Id"))?;
+    let product_arn = text(value, &["ProductArn"]).ok_or_else(|| context.missing("ProductArn"))?;
+    let account = text(value, &["AwsAccountId"]).ok_or_else(|| context.missing("AwsAccountId"))?;
     let account = AccountId::as_written(&account)
-        .map_err(|error| outside.reject(error.to_string(), Some("AwsAccountId")))?;
+        .map_err(|error| context.reject(error.to_string(), Some("AwsAccountId")))?;
     let of_arn = |text: &str| arn(text).map(|[_, _, region, ..]| region.to_owned());
-    let region = super::fields::region([
+    let region = crate::fields::region([
         text(value, &["Region"]),
         text(value, &["Resources", "Region"]),
         of_arn(&asff_id),
         of_arn(&product_arn),
-        outside.region.clone(),
+        context.bus_region.clone(),
     ]);
     let partition = arn(&product_arn)
         .and_then(|[partition, ..]| partition.parse().ok())
         .unwrap_or_else(|| Partition::of_region(&region));
     let product = Product::of(&product_arn, text(value, &["Region"]).as_deref());
     let guardduty = product.is_guardduty();
-    let kind = kind(value, &product).ok_or_else(|| missing("Types"))?;
-    let severity = severity(value, guardduty).ok_or_else(|| missing("Severity"))?;
+    let kind = kind(value, &product).ok_or_else(|| context.missing("Types"))?;
+    let severity = severity(value, guardduty).ok_or_else(|| context.missing("Severity"))?;
     let status = |path: &[&str], word: &str| text(value, path).is_some_and(|it| it == word);
     let home = Home { partition: &partition, account: &account, region: &region };
-    // What these fields say is GuardDuty's word, or nobody's.
+    // Another product could write GuardDuty's fields: read them from GuardDuty only.
     let fields = at(value, &["ProductFields"]).filter(|_| guardduty).unwrap_or(&Value::Null);
     let mut targets = targets(value, fields, &home);
     if !product.is_aws() {
-        // Whoever imports findings into one account says nothing of another's.
+        // A finding that one account imported must not act on another account.
         targets.retain(|target| target.resource.account == account);
     }
     let finding = Finding {
@@ -79,10 +85,10 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         title: text(value, &["Title"]).unwrap_or_default(),
         created_at: moment(value, &["CreatedAt"]),
         updated_at: moment(value, &["UpdatedAt"]),
-        count: super::fields::count(fields, &["aws/guardduty/service/count"]),
+        count: crate::fields::count(fields, &["aws/guardduty/service/count"]),
         sample: flag(value, &["Sample"])
             || text(value, &["Title"]).is_some_and(|title| title.starts_with("[SAMPLE]"))
-            || at(value, &["Resources"]).is_some_and(holds_sample_id),
+            || at(value, &["Resources"]).is_some_and(has_sample_id),
         archived: status(&["RecordState"], "ARCHIVED")
             || status(&["Workflow", "Status"], "SUPPRESSED"),
         workflow_status: text(value, &["Workflow", "Status"]),
@@ -93,14 +99,14 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         partition: partition.clone(),
         detail: value.clone(),
     };
-    validate(finding, &outside, NAMES)
+    validate(finding, &context, FIELD_NAMES)
 }
 
-/// The finding type. GuardDuty's stands in `Types` as
+/// The finding type. In `Types` a type of GuardDuty's is written as
 /// `TTPs/Initial Access/UnauthorizedAccess:EC2-SSHBruteForce`: the dash after
 /// the resource was a slash (Security Hub user guide, "GuardDuty integration").
-/// Of whoever is not AWS only what cannot be taken for GuardDuty's is believed;
-/// the product's name stands for the rest.
+/// A product that is not AWS's cannot claim a type that looks like GuardDuty's:
+/// the product's name replaces it.
 fn kind(value: &Value, product: &Product) -> Option<String> {
     let types: Vec<&str> = [&["Types"][..], &["FindingProviderFields", "Types"][..]]
         .iter()
@@ -124,13 +130,13 @@ fn kind(value: &Value, product: &Product) -> Option<String> {
     }
     let others = [&["GeneratorId"][..], &["Compliance", "SecurityControlId"][..]];
     let others = others.iter().filter_map(|path| text(value, path));
-    let mut said = types.iter().map(|kind| (*kind).to_owned()).chain(others).peekable();
-    said.peek()?;
-    Some(said.find(|kind| product.may_say(kind)).unwrap_or_else(|| product.name(None)))
+    let mut claimed = types.iter().map(|kind| (*kind).to_owned()).chain(others).peekable();
+    claimed.peek()?;
+    Some(claimed.find(|kind| product.may_claim(kind)).unwrap_or_else(|| product.name(None)))
 }
 
 fn severity(value: &Value, guardduty: bool) -> Option<f64> {
-    // GuardDuty's own figure, where Security Hub kept it.
+    // GuardDuty's severity, where Security Hub kept it.
     let original = first_number(
         value,
         &[
@@ -170,7 +176,7 @@ struct Home<'a> {
     region: &'a Region,
 }
 
-/// `fields` are the product fields that are believed.
+/// `fields` are the trusted product fields.
 fn targets(value: &Value, fields: &Value, home: &Home<'_>) -> Vec<Target> {
     let role = match text(fields, &["aws/guardduty/service/resourceRole"]).as_deref() {
         Some("ACTOR") => Some(ResourceRole::Actor),
@@ -226,7 +232,7 @@ fn kind_of(resource: &Value, id: &str, fields: &Value) -> ResourceKind {
         "AwsRdsDbCluster" => ResourceKind::DbCluster { identifier: last },
         "AwsLambdaFunction" => ResourceKind::Function { name: function_name(id) },
         "AwsEcsCluster" => ResourceKind::EcsCluster { cluster: last, task: None, service: None },
-        "AwsEcsTask" => super::guardduty_targets::ecs_task(id, None),
+        "AwsEcsTask" => ecs_task(id, None),
         "AwsEksCluster" => ResourceKind::EksCluster { name: last, workload: None, username: None },
         _ => ResourceKind::Other { name, id: Some(id.to_owned()) },
     }
@@ -274,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn of_others_a_type_that_looks_like_guardduty_s_is_not_believed() {
+    fn another_product_cannot_claim_a_type_that_looks_like_guardduty_s() {
         let custom = Product::Custom("111111111111/default".to_owned());
         for (finding, expected) in [
             (json!({ "Types": ["Backdoor:EC2/C&CActivity.B"] }), "111111111111/default"),

@@ -1,17 +1,19 @@
-//! What a GuardDuty finding names, by its resource *type*: not by which section
-//! happens to be there, for sections of other types may be filled as well.
+//! The targets of a GuardDuty finding, by its resource *type*. Which sections are
+//! present does not say it: sections of other types may be filled as well.
 
-use std::collections::{BTreeMap, HashSet};
+mod sequence;
+
+use std::collections::BTreeMap;
 
 use firebreak_model::resource::{
     AccountId, Partition, Principal, PrincipalType, Region, Resource, ResourceKind, Workload,
 };
 use serde_json::Value;
 
-use super::fields::{elements, first_text, function_name, own_account, own_region, tags, text};
+use crate::fields::{elements, first_text, function_name, tags, text};
 use firebreak_model::finding::{ResourceRole, Target};
 
-/// Where the finding is, for targets that do not say it themselves.
+/// The finding's own place and role, for targets that do not name their own.
 struct Home<'a> {
     partition: &'a Partition,
     account: &'a AccountId,
@@ -39,7 +41,6 @@ impl Home<'_> {
     }
 }
 
-/// Every resource that the finding names.
 pub(super) fn targets(
     detail: &Value,
     resource_type: &str,
@@ -76,7 +77,7 @@ pub(super) fn targets(
         "AttackSequence" => Vec::new(),
         other => vec![home.other(other, other_id(resource, other))],
     };
-    // What runs on an instance is contained with it, as far as it names one.
+    // A workload on an instance is contained together with the instance.
     let runs_on_instance = matches!(
         resource_type,
         "EKSCluster" | "KubernetesCluster" | "ECSCluster" | "Container" | "EBSVolume"
@@ -84,7 +85,7 @@ pub(super) fn targets(
     if runs_on_instance {
         targets.extend(instance(resource, &home));
     }
-    targets.extend(sequence(detail, &home));
+    targets.extend(sequence::sequence(detail, &home));
     targets
 }
 
@@ -108,7 +109,7 @@ fn access_key(resource: &Value, home: &Home<'_>) -> Option<Target> {
     named.then(|| home.plain(ResourceKind::AccessKey { access_key_id, principal }))
 }
 
-/// Every bucket, and the credentials that were used on them: both are ways in.
+/// Every bucket, and the access key that was used on them: the attacker has both.
 fn buckets(resource: &Value, home: &Home<'_>) -> Vec<Target> {
     let mut targets: Vec<Target> = elements(resource, &["s3BucketDetails"])
         .into_iter()
@@ -128,7 +129,7 @@ fn buckets(resource: &Value, home: &Home<'_>) -> Vec<Target> {
     targets
 }
 
-/// The database, and the cluster it is in is found by the action that asks RDS.
+/// Database instances. The action looks up the cluster of each.
 fn db_instances(resource: &Value, home: &Home<'_>) -> Vec<Target> {
     let mut targets: Vec<Target> = elements(resource, &["rdsDbInstanceDetails"])
         .into_iter()
@@ -145,7 +146,7 @@ fn db_instances(resource: &Value, home: &Home<'_>) -> Vec<Target> {
     targets
 }
 
-/// Groups and snapshots of a Limitless database are its cluster's.
+/// Shard groups and snapshots of a Limitless database belong to its cluster.
 fn limitless(resource: &Value, home: &Home<'_>) -> Target {
     let details = resource.get("rdsLimitlessDbDetails").unwrap_or(&Value::Null);
     match text(details, &["dbClusterIdentifier"]) {
@@ -203,13 +204,13 @@ fn workload(details: &Value) -> Option<Workload> {
 
 /// A task by its ARN, `arn:…:task/CLUSTER/ID`. The older form without the
 /// cluster names the default one.
-pub(super) fn ecs_task(arn: &str, service: Option<String>) -> ResourceKind {
+pub(in crate::forms) fn ecs_task(arn: &str, service: Option<String>) -> ResourceKind {
     let cluster = arn.split_once(":task/").and_then(|(_, rest)| rest.split_once('/'));
     let cluster = cluster.map_or("default", |(cluster, _)| cluster).to_owned();
     ResourceKind::EcsCluster { cluster, task: Some(arn.to_owned()), service }
 }
 
-/// The best id of a resource that no action here acts on.
+/// The best id of a resource that has no actions.
 fn other_id(resource: &Value, resource_type: &str) -> Option<String> {
     let section = match resource_type {
         "Container" => "containerDetails",
@@ -224,137 +225,4 @@ fn other_id(resource: &Value, resource_type: &str) -> Option<String> {
         details,
         &[&["arn"], &["snapshotArn"], &["imageArn"], &["recoveryPointArn"], &["id"], &["name"]],
     )
-}
-
-/// The actors and resources of an attack sequence or custom detection: many,
-/// each with its own account and Region.
-fn sequence(detail: &Value, home: &Home<'_>) -> Vec<Target> {
-    let path = &["service", "detection", "sequence"];
-    let Some(sequence) = super::fields::at(detail, path) else { return Vec::new() };
-    let mut targets: Vec<Target> = Vec::new();
-    let mut known = HashSet::new();
-    let mut add = |target: Target| {
-        if known.insert(target.resource.arn()) {
-            targets.push(target);
-        }
-    };
-    for resource in elements(sequence, &["resources"]) {
-        let account = own_account(text(resource, &["accountId"]), home.account);
-        let region = own_region(text(resource, &["region"]), home.region);
-        let own = Home { account: &account, region: &region, role: None, ..*home };
-        add(sequence_resource(sequence, resource, &own));
-    }
-    for actor in elements(sequence, &["actors"]) {
-        let user = actor.get("user");
-        let Some(user) = user else { continue };
-        let account = own_account(text(user, &["account", "uid"]), home.account);
-        let own = Home { account: &account, role: Some(ResourceRole::Actor), ..*home };
-        let access_key_id = text(user, &["credentialUid"]).or(text(user, &["accessKeyId"]));
-        let principal = Principal {
-            kind: PrincipalType::named(text(user, &["type"]).as_deref().unwrap_or("unknown")),
-            name: text(user, &["name"]),
-            id: text(user, &["uid"]),
-        };
-        if access_key_id.is_some() || principal.name.is_some() {
-            add(own.plain(ResourceKind::AccessKey { access_key_id, principal }));
-        }
-    }
-    targets
-}
-
-/// The cluster that a sequence is about, where it names just one.
-fn cluster_of(sequence: &Value) -> Option<String> {
-    let mut clusters = elements(sequence, &["resources"])
-        .into_iter()
-        .filter(|resource| text(resource, &["resourceType"]).as_deref() == Some("EKS_CLUSTER"));
-    let uid = text(clusters.next()?, &["uid"])?;
-    let name = uid.rsplit('/').next().unwrap_or(&uid).to_owned();
-    clusters.next().is_none().then_some(name)
-}
-
-/// The cluster in a workload's uid, where that is an ARN below the cluster's.
-fn eks_cluster(uid: &str) -> Option<String> {
-    let (_, rest) = uid.split_once(":cluster/")?;
-    rest.split('/').next().map(str::to_owned)
-}
-
-/// `KubernetesWorkload` of the sequence calls its type `KubernetesResourcesTypes`
-/// and has its name beside it (GuardDuty API reference).
-fn sequence_workload(data: &Value, name: Option<&str>) -> Option<Workload> {
-    Some(Workload {
-        kind: first_text(data, &[&["type"], &["kubernetesResourcesTypes"]])?.to_ascii_lowercase(),
-        namespace: text(data, &["namespace"]).unwrap_or_else(|| "default".to_owned()),
-        name: text(data, &["name"]).or_else(|| name.map(str::to_owned))?,
-    })
-}
-
-fn sequence_resource(sequence: &Value, resource: &Value, home: &Home<'_>) -> Target {
-    let kind = text(resource, &["resourceType"]).unwrap_or_else(|| "unknown".to_owned());
-    let uid = text(resource, &["uid"]);
-    let last = |uid: &str| uid.rsplit(['/', ':']).next().unwrap_or(uid).to_owned();
-    let tags = tags(resource, &["tags"]);
-    let name = text(resource, &["name"]);
-    match (kind.as_str(), uid) {
-        ("EC2_INSTANCE", Some(uid)) => {
-            home.target(ResourceKind::Instance { instance_id: last(&uid) }, tags)
-        }
-        ("S3_BUCKET", Some(uid)) => {
-            home.target(ResourceKind::Bucket { name: name.unwrap_or_else(|| last(&uid)) }, tags)
-        }
-        ("ACCESS_KEY", uid) => {
-            let data = super::fields::at(resource, &["data", "accessKey"]).unwrap_or(&Value::Null);
-            let principal = Principal {
-                kind: PrincipalType::named(
-                    text(data, &["userType"]).as_deref().unwrap_or("unknown"),
-                ),
-                name: text(data, &["userName"]),
-                id: text(data, &["principalId"]),
-            };
-            let access_key_id = uid.as_deref().map(last);
-            home.target(ResourceKind::AccessKey { access_key_id, principal }, tags)
-        }
-        ("EC2_NETWORK_INTERFACE", Some(uid)) => {
-            let data = super::fields::at(resource, &["data", "ec2NetworkInterface"]);
-            match data.and_then(|data| text(data, &["instanceId"])) {
-                Some(instance_id) => home.target(ResourceKind::Instance { instance_id }, tags),
-                None => {
-                    home.target(ResourceKind::Other { name: kind.clone(), id: Some(uid) }, tags)
-                }
-            }
-        }
-        ("S3_OBJECT", Some(uid)) => {
-            let bucket = uid.split_once(":::").map_or(uid.as_str(), |(_, rest)| rest);
-            let name = bucket.split('/').next().unwrap_or(bucket).to_owned();
-            home.target(ResourceKind::Bucket { name }, tags)
-        }
-        ("EKS_CLUSTER", Some(uid)) => {
-            let name = last(&uid);
-            home.target(ResourceKind::EksCluster { name, workload: None, username: None }, tags)
-        }
-        ("KUBERNETES_WORKLOAD", uid) => {
-            let data = super::fields::at(resource, &["data", "kubernetesWorkload"]);
-            let cluster = cluster_of(sequence).or_else(|| uid.as_deref().and_then(eks_cluster));
-            match (cluster, data.and_then(|data| sequence_workload(data, name.as_deref()))) {
-                (Some(name), Some(workload)) => home.target(
-                    ResourceKind::EksCluster { name, workload: Some(workload), username: None },
-                    tags,
-                ),
-                _ => home.target(ResourceKind::Other { name: kind.clone(), id: uid }, tags),
-            }
-        }
-        ("ECS_CLUSTER", Some(uid)) => {
-            let cluster = last(&uid);
-            home.target(ResourceKind::EcsCluster { cluster, task: None, service: None }, tags)
-        }
-        ("ECS_TASK", Some(uid)) => home.target(ecs_task(&uid, None), tags),
-        ("RDS_DB_INSTANCE", Some(uid)) => {
-            home.target(ResourceKind::DbInstance { identifier: last(&uid) }, tags)
-        }
-        ("LAMBDA" | "LAMBDA_FUNCTION", Some(uid)) => {
-            home.target(ResourceKind::Function { name: function_name(&uid) }, tags)
-        }
-        (other, uid) => {
-            home.target(ResourceKind::Other { name: other.to_owned(), id: uid.or(name) }, tags)
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! `firebreak policy match`: whether a pattern matches an event.
+//! `firebreak policy match`: whether an event pattern matches an event.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,48 +7,47 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{Failure, Output};
 use super::files;
+use crate::{Failure, Output};
 use firebreak_policy::Pattern;
 
-/// What to match.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The event pattern: JSON, or a file of it.
+    /// The event pattern, as JSON or as a file.
     #[arg(long, required_unless_present = "cases", requires = "event")]
     pattern: Option<String>,
-    /// The event: JSON, a file of it, or `-` for standard input.
+    /// The event, as JSON or as a file; `-` is standard input.
     #[arg(long, requires = "pattern")]
     event: Option<String>,
-    /// A file of many: a list of `{id, pattern, event, expect}`, where `expect` is
-    /// true, false or "invalid".
+    /// A file with a list of `{id, pattern, event, expect}`, where `expect` is true, false
+    /// or "invalid".
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pattern", "event"])]
     cases: Option<PathBuf>,
 }
 
-/// Runs the command: 0 for a yes, 1 for a no, 2 for what is no pattern.
+/// 0 when it matches, 1 when it does not, 2 when the pattern is invalid.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     match (&arguments.cases, &arguments.pattern, &arguments.event) {
         (Some(cases), ..) => compare(cases, output),
         (None, Some(pattern), Some(event)) => {
-            answer(&json_or_file("pattern", pattern)?, &json_or_file("event", event)?, output)
+            match_one(&json_or_file("pattern", pattern)?, &json_or_file("event", event)?, output)
         }
-        (None, ..) => Err(Failure::Usage("--pattern and --event belong together".to_owned())),
+        (None, ..) => Err(Failure::Usage("--pattern needs --event".to_owned())),
     }
 }
 
-/// Reads JSON that stands in the argument itself, or in the file that it names.
+/// Parses an argument that is JSON or names a file of JSON.
 fn json_or_file(name: &str, argument: &str) -> Result<Value, Failure> {
-    let here = argument.trim_start().starts_with(['{', '[', '"']);
-    let text = if here { argument.to_owned() } else { files::text(Path::new(argument))? };
-    let place = if here { format!("--{name}") } else { format!("`{argument}`") };
+    let is_json = argument.trim_start().starts_with(['{', '[', '"']);
+    let text = if is_json { argument.to_owned() } else { files::text(Path::new(argument))? };
+    let place = if is_json { format!("--{name}") } else { format!("`{argument}`") };
     serde_json::from_str(&text)
-        .map_err(|error| Failure::Usage(format!("{place} is no JSON: {error}")))
+        .map_err(|error| Failure::Usage(format!("{place}: invalid JSON: {error}")))
 }
 
-fn answer(pattern: &Value, event: &Value, output: Output) -> Result<(), Failure> {
+fn match_one(pattern: &Value, event: &Value, output: Output) -> Result<(), Failure> {
     let pattern = Pattern::parse(pattern)
-        .map_err(|error| Failure::Usage(format!("--pattern is no event pattern: {error}")))?;
+        .map_err(|error| Failure::Usage(format!("--pattern: invalid event pattern: {error}")))?;
     let failed = pattern.first_mismatch(event);
     let mut out = std::io::stdout().lock();
     match (output, &failed) {
@@ -64,7 +63,6 @@ fn answer(pattern: &Value, event: &Value, output: Output) -> Result<(), Failure>
     if failed.is_none() { Ok(()) } else { Err(Failure::No) }
 }
 
-/// One case of a file of many.
 #[derive(Debug, Deserialize)]
 struct Case {
     #[serde(default)]
@@ -79,7 +77,7 @@ fn compare(file: &Path, output: Output) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(format!("`{}`: {error}", file.display())))?;
     let expected = |case: &Case| case.expect.is_boolean() || case.expect == "invalid";
     if cases.is_empty() || !cases.iter().all(expected) {
-        let why = "a list of cases is expected, each with `expect` true, false or \"invalid\"";
+        let why = "expected a list of cases, each with `expect` true, false or \"invalid\"";
         return Err(Failure::Usage(format!("`{}`: {why}", file.display())));
     }
     let mut out = std::io::stdout().lock();

@@ -1,9 +1,9 @@
-//! GetFindings answers keys in PascalCase, events have them in camelCase:
-//! policies match one spelling only.
+//! Turns the PascalCase keys of GetFindings into the camelCase of events: policies
+//! match one spelling only.
 
 use serde_json::{Map, Value};
 
-/// Turns every key's first word to lower case, all the way down.
+/// Lowers the first word of every key, at every depth.
 pub(super) fn camel_case(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -16,7 +16,7 @@ pub(super) fn camel_case(value: &Value) -> Value {
 }
 
 /// `AccountId` is `accountId`, `IPv6Addresses` is `ipv6Addresses`, `ARN` is `arn`.
-/// What is no field's name, such as `AWS::S3::Bucket`, stays as it is.
+/// A key that is not a field name, such as `AWS::S3::Bucket`, is kept.
 fn camel(key: &str) -> String {
     if !key.chars().all(|char| char.is_ascii_alphanumeric()) {
         return key.to_owned();
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_spelled_as_events_spell_them() {
+    fn keys_are_spelled_as_in_events() {
         for (pascal, expected) in [
             ("AccountId", "accountId"),
             ("Id", "id"),

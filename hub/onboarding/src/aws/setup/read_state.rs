@@ -1,4 +1,4 @@
-//! Reading how an organization is set up. Changes nothing.
+//! Reads how an organization is set up. Changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,14 @@ use aws_config::SdkConfig;
 use firebreak_model::resource::Region;
 use futures::StreamExt;
 
-use super::guardduty::GuardDuty;
-use super::security_hub::SecurityHub;
-use super::trouble::seen;
+use super::guardduty::GuardDutySetup;
+use super::security_hub::SecurityHubSetup;
 use super::{Progress, REGIONS_AT_ONCE, Setup, organizations};
+use crate::aws::call_error::to_reading;
 use crate::setup::{Reading, RegionState, Service, SetupSnapshot, Trust};
 use firebreak_aws::error::HubError;
 
-/// Whether an account administers a service, so that what only the
-/// administrator may read can be read.
+/// Whether an account administers a service, and so may read the administrator's part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Designated {
     Yes,
@@ -22,14 +21,14 @@ pub(super) enum Designated {
 }
 
 impl Setup {
-    /// Reads all that these credentials may read, Regions side by side.
+    /// Reads everything that these credentials may read, several Regions in parallel.
     ///
     /// # Errors
     ///
-    /// Only where the organization's accounts cannot be listed; what cannot be
-    /// read otherwise stands in the observation, with the reason.
+    /// Only if the organization's accounts cannot be listed. Any other failure is part
+    /// of the snapshot, with its reason.
     pub async fn read_state(&self, progress: Progress<'_>) -> Result<SetupSnapshot, HubError> {
-        // An account that is yet to be the administrator may not list them.
+        // An account that is not the administrator yet may not list accounts.
         let accounts = match (&self.managing, &self.administering) {
             (_, None) => Vec::new(),
             (Some(config), Some(_)) | (None, Some(config)) => {
@@ -53,15 +52,15 @@ impl Setup {
         })
     }
 
-    /// What is trusted, where the management account asks.
+    /// The trusted services, with credentials of the management account.
     pub(super) async fn trust(&self) -> Option<Reading<Trust>> {
         match &self.managing {
-            Some(config) => Some(seen(organizations::trust(config).await)),
+            Some(config) => Some(to_reading(organizations::trust(config).await)),
             None => None,
         }
     }
 
-    /// What is so in one Region.
+    /// The setup of one Region.
     pub(in crate::aws) async fn region(&self, region: &Region) -> RegionState {
         let mut state = RegionState {
             region: region.clone(),
@@ -71,11 +70,11 @@ impl Setup {
         };
         if let Some(config) = &self.managing {
             let (guardduty, security_hub) =
-                (GuardDuty::new(config, region), SecurityHub::new(config, region));
+                (GuardDutySetup::new(config, region), SecurityHubSetup::new(config, region));
             let (guardduty, security_hub) =
                 futures::join!(guardduty.designation(), security_hub.designation());
-            state.designations.insert(Service::GuardDuty, seen(guardduty));
-            state.designations.insert(Service::SecurityHub, seen(security_hub));
+            state.designations.insert(Service::GuardDuty, to_reading(guardduty));
+            state.designations.insert(Service::SecurityHub, to_reading(security_hub));
         }
         if let Some(config) = &self.administering {
             let designated = |service| self.designated(state.designations.get(&service));
@@ -96,7 +95,7 @@ impl Setup {
         region: &Region,
         designated: Designated,
     ) -> Reading<crate::setup::GuardDutyState> {
-        seen(GuardDuty::new(config, region).state(designated).await)
+        to_reading(GuardDutySetup::new(config, region).state(designated).await)
     }
 
     /// What the administrator sees of Security Hub.
@@ -106,11 +105,10 @@ impl Setup {
         region: &Region,
         designated: Designated,
     ) -> Reading<crate::setup::SecurityHubState> {
-        seen(SecurityHub::new(config, region).state(&self.home, designated).await)
+        to_reading(SecurityHubSetup::new(config, region).state(&self.home, designated).await)
     }
 
-    /// Where the management account says nothing, the administrator finds out by
-    /// asking.
+    /// Without credentials of the management account, the administrator's calls show it.
     fn designated(&self, seen: Option<&Reading<crate::setup::Designation>>) -> Designated {
         match seen {
             Some(Reading::Read(designation))

@@ -1,73 +1,81 @@
-//! GuardDuty's own form, of events, exports and GetFindings.
+//! GuardDuty's finding format, in events, exports and GetFindings.
+
+mod camel_case;
+mod targets;
 
 use firebreak_model::resource::{AccountId, Partition, Region};
 use serde_json::Value;
 
-use super::fields::{arn, count, first_text, flag, moment, number, text};
-use super::guardduty_targets::targets;
-use super::keys::camel_case;
+use self::camel_case::camel_case;
+use self::targets::targets;
 use super::product::GUARDDUTY;
 use super::sample::is_guardduty_sample;
-use super::validate::{Names, validate};
-use super::{Findings, Outside, Rejection};
+use super::{EventDetail, Form, FormSpec};
+use crate::Rejection;
+use crate::fields::{arn, count, first_text, flag, moment, number, text};
+use crate::part::PartContext;
+use crate::validate::{FieldNames, validate};
 use firebreak_model::finding::{Finding, SecurityHubId};
 
-const NAMES: &Names =
-    &Names { id: "id", kind: "type", severity: "severity", resources: "resource" };
+pub(super) use self::targets::ecs_task;
 
-pub(super) fn recognizes(value: &Value) -> bool {
+const FIELD_NAMES: &FieldNames =
+    &FieldNames { id: "id", kind: "type", severity: "severity", resources: "resource" };
+
+pub(super) const FORM: FormSpec = FormSpec {
+    form: Form::GuardDuty,
+    recognizes,
+    to_finding,
+    event_source: "aws.guardduty",
+    is_detail_type: |detail_type| detail_type == "GuardDuty Finding",
+    detail: EventDetail::Finding,
+};
+
+fn recognizes(value: &Value) -> bool {
     let has = |names: &[&str]| names.iter().any(|name| value.get(name).is_some());
     let whole = has(&["type", "Type"])
         && has(&["service", "Service", "resource", "Resource", "severity", "Severity"]);
     whole || (has(&["service", "Service"]) && has(&["resource", "Resource"]))
 }
 
-pub(super) fn read(value: &Value, outside: &Outside, findings: &mut Findings) {
-    findings.push(finding(value, outside));
-}
-
-/// Whether the keys are those of GetFindings.
+/// GetFindings returns keys in PascalCase.
 fn is_pascal_case(value: &Value) -> bool {
     ["Id", "Type", "AccountId", "Resource", "Service"].iter().any(|key| value.get(key).is_some())
         && value.get("type").is_none()
 }
 
-fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
+fn to_finding(value: &Value, context: &PartContext) -> Result<Finding, Rejection> {
     let mut detail = if is_pascal_case(value) { camel_case(value) } else { value.clone() };
     expand_additional_info(&mut detail);
     let id = text(&detail, &["id"]);
-    let outside =
-        Outside { message_id: outside.inside("", id.clone()).message_id, ..outside.clone() };
-    let missing =
-        |field: &str| outside.reject(format!("the finding has no `{field}`"), Some(field));
-    let id = id.ok_or_else(|| missing("id"))?;
-    let kind = text(&detail, &["type"]).ok_or_else(|| missing("type"))?;
+    let context = context.with_id(id.clone());
+    let id = id.ok_or_else(|| context.missing("id"))?;
+    let kind = text(&detail, &["type"]).ok_or_else(|| context.missing("type"))?;
     if !is_finding_type(&kind) {
-        let reason = format!("`{kind}` is no finding type, as in `Recon:EC2/PortProbe`");
-        return Err(outside.reject(reason, Some("type")));
+        let reason = format!("`{kind}` is not a finding type such as `Recon:EC2/PortProbe`");
+        return Err(context.reject(reason, Some("type")));
     }
-    let account = text(&detail, &["accountId"]).ok_or_else(|| missing("accountId"))?;
+    let account = text(&detail, &["accountId"]).ok_or_else(|| context.missing("accountId"))?;
     let account = AccountId::as_written(&account)
-        .map_err(|error| outside.reject(error.to_string(), Some("accountId")))?;
+        .map_err(|error| context.reject(error.to_string(), Some("accountId")))?;
     let arn_text = text(&detail, &["arn"]).unwrap_or_default();
     let parts = arn(&arn_text);
-    // The finding's own word first, then its ARN's, then the bus's.
     let regions = [
         text(&detail, &["region"]),
         parts.map(|[_, _, region, ..]| region.to_owned()),
-        outside.region.clone(),
+        context.bus_region.clone(),
     ];
-    let region = super::fields::region(regions);
+    let region = crate::fields::region(regions);
     let partition = text(&detail, &["partition"])
         .or_else(|| parts.map(|[partition, ..]| partition.to_owned()))
         .and_then(|partition| partition.parse().ok())
         .unwrap_or_else(|| Partition::of_region(&region));
-    let severity = number(&detail, &["severity"]).ok_or_else(|| missing("severity"))?;
+    let severity = number(&detail, &["severity"]).ok_or_else(|| context.missing("severity"))?;
     if detail.get("resource").is_none_or(|resource| !resource.is_object()) {
-        return Err(missing("resource"));
+        return Err(context.missing("resource"));
     }
     let resource_type = text(&detail, &["resource", "resourceType"])
-        .ok_or_else(|| missing("resource.resourceType"))?;
+        .ok_or_else(|| context.missing("resource.resourceType"))?;
     let security_hub = security_hub(&detail, &arn_text, &partition, &account, &region, &id);
     let finding = Finding {
         targets: targets(&detail, &resource_type, &partition, &account, &region),
@@ -88,11 +96,11 @@ fn finding(value: &Value, outside: &Outside) -> Result<Finding, Rejection> {
         security_hub: Some(security_hub),
         detail,
     };
-    validate(finding, &outside, NAMES)
+    validate(finding, &context, FIELD_NAMES)
 }
 
-/// GetFindings has the additional information as JSON in a text, events have it
-/// as fields beside that text: policies match fields.
+/// GetFindings returns the additional information as a JSON string, events have
+/// fields as well: policies match fields.
 fn expand_additional_info(detail: &mut Value) {
     let Some(info) = detail.pointer_mut("/service/additionalInfo").and_then(Value::as_object_mut)
     else {
@@ -117,7 +125,7 @@ fn is_finding_type(text: &str) -> bool {
     })
 }
 
-/// Security Hub names a GuardDuty finding by its ARN.
+/// Security Hub's id of a GuardDuty finding is the finding's ARN.
 fn security_hub(
     detail: &Value,
     arn_text: &str,

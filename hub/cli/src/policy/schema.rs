@@ -1,0 +1,23 @@
+//! `firebreak policy schema`.
+
+use std::io::Write;
+
+use clap::Args;
+use firebreak_policy::{schema, test_schema};
+use firebreak_spoke::actions;
+
+use crate::Failure;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Print the schema of policy test files instead.
+    #[arg(long)]
+    tests: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let catalog = actions::catalog();
+    let schema = if arguments.tests { test_schema(catalog) } else { schema(catalog) };
+    writeln!(std::io::stdout(), "{schema:#}")?;
+    Ok(())
+}
