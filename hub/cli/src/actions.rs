@@ -4,7 +4,8 @@ use std::io::Write;
 
 use clap::Subcommand;
 use comfy_table::{ContentArrangement, Table, presets};
-use firebreak_spoke::actions::{self, Reversal};
+use firebreak_spoke::contract::{Phase, Reversal};
+use firebreak_spoke::registry;
 use serde_json::{Value, json};
 
 use super::{Failure, Output};
@@ -27,7 +28,7 @@ fn list(output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {
-            let actions: Vec<Value> = actions::all().iter().map(describe).collect();
+            let actions: Vec<Value> = registry::all().iter().map(describe).collect();
             writeln!(out, "{:#}", Value::Array(actions))?;
         }
         Output::Text => {
@@ -36,7 +37,7 @@ fn list(output: Output) -> Result<(), Failure> {
                 .load_style(presets::NOTHING)
                 .set_content_arrangement(ContentArrangement::Dynamic)
                 .set_header(["action", "acts on", "phase", "undo", "what it does"]);
-            for entry in actions::all() {
+            for entry in registry::all() {
                 let about = &entry.spec;
                 table.add_row([
                     about.name,
@@ -52,7 +53,7 @@ fn list(output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn phase(phase: actions::Phase) -> String {
+fn phase(phase: Phase) -> String {
     format!("{phase:?}").to_lowercase()
 }
 
@@ -65,7 +66,7 @@ fn undo(reversal: Reversal) -> &'static str {
     }
 }
 
-fn describe(entry: &actions::RegisteredAction) -> Value {
+fn describe(entry: &registry::RegisteredAction) -> Value {
     let about = &entry.spec;
     let mut permissions: Vec<&str> = about.reads.iter().chain(about.writes).copied().collect();
     permissions.sort_unstable();

@@ -8,8 +8,8 @@
 //! - Guardrails that came since hold: a target that is protected by now, a
 //!   ceiling below `approve`, a pause.
 
-use firebreak_spoke::actions;
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry;
 
 use super::Engine;
 use super::capture::At;
@@ -189,7 +189,7 @@ impl Engine {
         let observed = self
             .capture_calls(&response.resource, response.id.as_str(), &response.finding, &calls, at)
             .await;
-        let steps = plan::steps(observed, actions::catalog());
+        let steps = plan::steps(observed, registry::catalog());
         let unseen = steps.iter().find(|it| it.state == StepState::Planned && it.prior.is_null());
         if let Some(step) = unseen {
             let why = format!("{} could not be looked at again: {}", step.action, step.detail);

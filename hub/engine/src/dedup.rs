@@ -2,7 +2,7 @@
 
 use firebreak_model::digest::sha256_hex_of_parts;
 use firebreak_model::resource::Resource;
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -135,7 +135,8 @@ pub(super) fn target_key(
     target_state: &TargetState,
 ) -> Option<String> {
     let rule = decision.rule_key()?;
-    let per_finding = |name: &str| actions::find(name).is_some_and(|entry| entry.facts.per_finding);
+    let per_finding =
+        |name: &str| registry::find(name).is_some_and(|entry| entry.facts.per_finding);
     let mut calls = decision.actions.iter();
     let all = !decision.actions.is_empty() && calls.all(|call| per_finding(&call.name));
     if !all || !decision.acts() {

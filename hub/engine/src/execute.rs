@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::actions::{self, ActionContext, Phase, Verification};
+use firebreak_spoke::contract::{ActionContext, Phase, Verification};
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use tracing::{instrument, warn};
@@ -128,7 +129,7 @@ impl Engine {
                 continue;
             }
             let now = |step: &Step| {
-                (step.phase, plan::waits(&step.action, &names, actions::catalog()))
+                (step.phase, plan::waits(&step.action, &names, registry::catalog()))
                     == (phase, waiting)
                     && step.state == StepState::Planned
             };
@@ -153,7 +154,7 @@ impl Engine {
             }
             let more =
                 response.steps.iter().filter(|step| step.state == StepState::Planned).any(|step| {
-                    (step.phase, plan::waits(&step.action, &names, actions::catalog()))
+                    (step.phase, plan::waits(&step.action, &names, registry::catalog()))
                         > (phase, waiting)
                 });
             if more {
@@ -219,7 +220,7 @@ impl Engine {
             response.steps.iter().filter(|step| unseen(step)).map(call).collect();
         let id = response.id.as_str();
         let observed = self.capture_calls(&response.resource, id, &response.finding, &calls, at);
-        for captured in plan::steps(Box::pin(observed).await, actions::catalog()) {
+        for captured in plan::steps(Box::pin(observed).await, registry::catalog()) {
             let mut steps = response.steps.iter_mut().filter(|step| unseen(step));
             if let Some(step) = steps.find(|step| step.action == captured.action) {
                 *step = captured;
@@ -434,8 +435,8 @@ async fn try_step(
     }
 }
 
-pub(super) fn find(name: &str) -> Result<&'static actions::RegisteredAction, ActionError> {
-    actions::find(name).ok_or_else(|| {
+pub(super) fn find(name: &str) -> Result<&'static registry::RegisteredAction, ActionError> {
+    registry::find(name).ok_or_else(|| {
         ActionError::new(ErrorKind::Failed, format!("this version has no action `{name}`"))
     })
 }

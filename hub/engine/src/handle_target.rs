@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use firebreak_model::resource::AccountId;
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use jiff::Timestamp;
 use tracing::{Instrument, info, info_span, instrument, warn};
 
@@ -99,7 +99,7 @@ impl Engine {
             return Box::pin(self.record_unconfirmed(context, &assessment, (&rule, &why), run))
                 .await;
         }
-        let steps = plan::steps(std::mem::take(&mut assessment.observed), actions::catalog());
+        let steps = plan::steps(std::mem::take(&mut assessment.observed), registry::catalog());
         if run == Run::Act
             && decision.mode == Mode::Auto
             && assessment.not_covered.is_none()

@@ -1,7 +1,7 @@
 //! Undoes a response.
 
 use firebreak_model::error::{ActionError, ErrorKind};
-use firebreak_spoke::actions::{ActionContext, Reversal, Undone};
+use firebreak_spoke::contract::{ActionContext, Reversal, Undone};
 use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 

@@ -1,6 +1,6 @@
 //! ARN patterns of protections, and the ARN of the principal behind a target.
 
-use firebreak_model::resource::{AccountId, Principal, PrincipalType, ResourceKind};
+use firebreak_model::resource::{AccountId, PrincipalRef, PrincipalType};
 
 use firebreak_event_pattern::Glob;
 use firebreak_model::finding::Target;
@@ -143,19 +143,7 @@ pub(super) fn behind(target: &Target) -> Behind {
     let iam = |kind: &str, name: &str| {
         Behind::Principal(format!("arn:{partition}:iam::{account}:{kind}/{name}"))
     };
-    let Principal { kind, name, .. } = match &resource.kind {
-        ResourceKind::User { name } => return iam("user", name),
-        ResourceKind::Role { name } => return iam("role", name),
-        ResourceKind::AccessKey { principal, .. } => principal,
-        ResourceKind::Instance { .. }
-        | ResourceKind::Bucket { .. }
-        | ResourceKind::DbInstance { .. }
-        | ResourceKind::DbCluster { .. }
-        | ResourceKind::Function { .. }
-        | ResourceKind::EcsCluster { .. }
-        | ResourceKind::EksCluster { .. }
-        | ResourceKind::Other { .. } => return Behind::Nobody,
-    };
+    let Some(PrincipalRef { kind, name, .. }) = resource.principal() else { return Behind::Nobody };
     match (kind, name) {
         (PrincipalType::Root, _) => {
             Behind::Principal(format!("arn:{partition}:iam::{account}:root"))

@@ -18,7 +18,7 @@
     reason = "counts and rates of a bench are small"
 )]
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -191,7 +191,7 @@ async fn storm(arguments: Arguments) -> ExitCode {
     let latency = Duration::from_millis(arguments.latency_ms);
     let world = World::new(arguments.accounts.max(12), Options { latency, ..Options::default() });
     let files = [("root.yaml".to_owned(), POLICY.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
+    let policy = read_files(&files, registry::catalog()).unwrap();
     world.engine(&policy).await.unwrap();
     let settings = Settings { visibility: SignedDuration::from_secs(360), max_receives: 20 };
     let queue = Rc::new(RefCell::new(Queue::new(settings)));

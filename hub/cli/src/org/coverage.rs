@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use firebreak_model::resource::AccountId;
-use firebreak_spoke::actions::{self, RegisteredAction};
+use firebreak_spoke::registry::{self, RegisteredAction};
 
 use super::{OrgScope, keep, progress};
 use crate::{Failure, Output, environment};
@@ -76,10 +76,10 @@ impl Arguments {
     /// What the tag of a current spoke role says.
     fn digest(&self) -> Result<String, Failure> {
         let entries: Vec<&RegisteredAction> = if self.actions.is_empty() {
-            actions::all().iter().collect()
+            registry::all().iter().collect()
         } else {
             let find = |name: &String| {
-                actions::find(name).ok_or_else(|| {
+                registry::find(name).ok_or_else(|| {
                     Failure::Usage(format!(
                         "there is no action `{name}`\nhelp: firebreak actions list names them"
                     ))

@@ -11,7 +11,7 @@ mod pull;
 mod push;
 mod test;
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -74,7 +74,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
         Command::Import(arguments) => import::run(arguments, output),
         Command::Schema { tests } => {
             let schema =
-                if *tests { test_schema(actions::catalog()) } else { schema(actions::catalog()) };
+                if *tests { test_schema(registry::catalog()) } else { schema(registry::catalog()) };
             writeln!(std::io::stdout(), "{schema:#}")?;
             Ok(())
         }

@@ -2,7 +2,7 @@
 //!
 //! Check, test, differences, a yes, and then one atomic write.
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -90,7 +90,7 @@ pub(super) async fn roll_back(arguments: &Rollback, output: Output) -> Result<()
         ))
     })?;
     let documents = engine.policies.documents(wanted).await?;
-    let policy = Policy::from_stored(documents.clone(), actions::catalog());
+    let policy = Policy::from_stored(documents.clone(), registry::catalog());
     if let Some((point, why)) = policy.broken().first() {
         return Err(Failure::Check(format!(
             "nothing was changed: the document of {point} in version {version} is broken: {why}"

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use firebreak_spoke::actions::{self, RegisteredAction};
+use firebreak_spoke::registry::{self, RegisteredAction};
 use serde_json::json;
 use similar::TextDiff;
 
@@ -37,7 +37,7 @@ pub struct Arguments {
 const DEFAULT: &str = "stacksets/spoke.yaml";
 
 fn action(name: &String) -> Result<&'static RegisteredAction, Failure> {
-    actions::find(name).ok_or_else(|| {
+    registry::find(name).ok_or_else(|| {
         Failure::Usage(format!(
             "there is no action `{name}`\nhelp: firebreak actions list names them"
         ))
@@ -47,7 +47,7 @@ fn action(name: &String) -> Result<&'static RegisteredAction, Failure> {
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let entries: Vec<&RegisteredAction> = if arguments.actions.is_empty() {
-        actions::all().iter().collect()
+        registry::all().iter().collect()
     } else {
         arguments.actions.iter().map(action).collect::<Result<_, _>>()?
     };
@@ -151,7 +151,7 @@ fn check(
 }
 
 fn template_json(rendered: &Rendered, entries: &[&RegisteredAction]) -> serde_json::Value {
-    let names = actions::all().iter().map(|entry| entry.spec.name);
+    let names = registry::all().iter().map(|entry| entry.spec.name);
     let chosen = |name: &&str| entries.iter().any(|entry| entry.spec.name == *name);
     let statements: Vec<serde_json::Value> =
         rendered.statements.iter().map(|statement| statement.document(&[])).collect();

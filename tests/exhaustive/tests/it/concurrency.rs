@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -43,7 +43,7 @@ async fn run(accounts: usize, workers: u32, times: usize) -> Run {
     let options = Options { latency, throttling: false, ..Options::default() };
     let world = World::new(accounts, options);
     let files = [("root.yaml".to_owned(), POLICY.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
+    let policy = read_files(&files, registry::catalog()).unwrap();
     world.engine(&policy).await.unwrap();
     let mut messages = Vec::new();
     for (nth, member) in world.members.iter().enumerate() {

@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -80,7 +80,7 @@ async fn play(seed: u64, findings: usize) -> Seen {
     let options = Options { latency: Duration::from_millis(20), ..Options::default() };
     let world = World::new(ACCOUNTS, options);
     let files = POLICY.map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let policy = read_files(&files, actions::catalog()).unwrap();
+    let policy = read_files(&files, registry::catalog()).unwrap();
     world.engine(&policy).await.unwrap();
     for member in &world.members {
         truth::add_volume(&world, member);

@@ -15,7 +15,7 @@ mod accounts;
 mod rules;
 mod spokes;
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ impl Surveyor {
 
     /// The policy in force.
     pub async fn policy(&self) -> Result<Arc<Policy>, HubError> {
-        Policies::new(&self.config, &self.settings, actions::catalog()).current().await
+        Policies::new(&self.config, &self.settings, registry::catalog()).current().await
     }
 
     /// The last of so many days on which the hub decided about a finding of an

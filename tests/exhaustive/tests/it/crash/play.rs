@@ -1,6 +1,6 @@
 //! One run of a scenario, with at most one stop, to its end.
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ impl Stage {
 pub(crate) async fn play(scenario: &Scenario, stop: Option<(usize, &Effect)>) -> Played {
     let world = World::new(scenario.member + 1, Options::default());
     let files = [("policy.yaml".to_owned(), scenario.document.to_owned())];
-    let policy = read_files(&files, actions::catalog()).unwrap();
+    let policy = read_files(&files, registry::catalog()).unwrap();
     let engine = world.engine(&policy).await.unwrap();
     (scenario.arrange)(&world, world.members.last().unwrap());
     for act in scenario.acts {

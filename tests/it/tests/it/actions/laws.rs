@@ -1,7 +1,8 @@
 //! The laws that every action obeys, for every case.
 
 use firebreak_model::error::ErrorKind;
-use firebreak_spoke::actions::{self, Reversal, Undone};
+use firebreak_spoke::contract::{Reversal, Undone};
+use firebreak_spoke::registry;
 
 use crate::actions::cases::{Case, cases};
 use crate::actions::stage::{Stage, holds, settled};
@@ -11,13 +12,13 @@ use crate::actions::stops::{stopped, stops};
 fn restoring() -> impl Iterator<Item = Case> {
     cases()
         .into_iter()
-        .filter(|case| actions::find(case.action).unwrap().spec.reversal == Reversal::Restored)
+        .filter(|case| registry::find(case.action).unwrap().spec.reversal == Reversal::Restored)
 }
 
 #[test]
 fn every_action_has_a_case() {
     let cases = cases();
-    for entry in actions::all() {
+    for entry in registry::all() {
         let name = entry.spec.name;
         assert!(cases.iter().any(|case| case.action == name), "{name}");
     }

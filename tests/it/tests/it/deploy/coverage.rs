@@ -19,7 +19,7 @@ use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_simulation::events;
 use firebreak_simulation::events::rules::{self, Rule, Target};
 use firebreak_simulation::{Effect, Fault, Options, Organization, Process};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use serde_json::{Value, json};
 
 use crate::deploy::organization::{
@@ -52,7 +52,7 @@ fn settings() -> Settings {
 }
 
 fn digest() -> String {
-    let all: Vec<_> = actions::all().iter().collect();
+    let all: Vec<_> = registry::all().iter().collect();
     stacksets::render(SPOKE, &all).unwrap().digest
 }
 
@@ -139,7 +139,7 @@ async fn covered_with(members: usize, options: Options) -> Organization {
     add_rules(&organization);
     let hub = configured(&organization, &organization.process(), "Hub").await;
     Store::new(&hub, &settings()).create_table().await.unwrap();
-    let policies = Policies::new(&hub, &settings(), actions::catalog());
+    let policies = Policies::new(&hub, &settings(), registry::catalog());
     let document = StoredDocument {
         attach: "r-fb01".to_owned(),
         file: "root.yaml".to_owned(),
@@ -373,7 +373,7 @@ async fn each_thing_that_a_region_lacks_is_told() {
 async fn a_policy_that_does_not_reach_an_account_is_a_gap() {
     let organization = covered().await;
     let hub = configured(&organization, &organization.process(), "Hub").await;
-    let policies = Policies::new(&hub, &settings(), actions::catalog());
+    let policies = Policies::new(&hub, &settings(), registry::catalog());
     let before = policies.version().await.unwrap();
     let document = StoredDocument {
         attach: member(0),

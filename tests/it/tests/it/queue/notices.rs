@@ -1,6 +1,6 @@
 //! Notices through the write-back queue: each once, whatever is delivered twice.
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use firebreak_aws::settings::Settings;
@@ -19,7 +19,7 @@ fn acting(budgets: &str) -> Policy {
     let text = format!(
         "attach: r-fb01\n{budgets}rules:\n  - name: act\n    mode: auto\n    then: [isolate-instance]\n"
     );
-    read_files(&[("0.yaml".to_owned(), text)], actions::catalog())
+    read_files(&[("0.yaml".to_owned(), text)], registry::catalog())
         .unwrap_or_else(|diagnostics| panic!("{diagnostics:?}"))
 }
 

@@ -9,7 +9,7 @@ use firebreak_function::lambda::{self, Handled};
 use firebreak_policy::{Policy, read_files};
 use firebreak_response::record::{Drift, Response, State, Undo};
 use firebreak_simulation::{CallRecord, Options};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use serde_json::{Value, json};
 
 pub(crate) struct Stage {
@@ -71,7 +71,7 @@ pub(crate) fn policy(documents: &[&str]) -> Policy {
         .enumerate()
         .map(|(index, text)| (format!("{index}.yaml"), (*text).to_owned()))
         .collect();
-    read_files(&files, actions::catalog()).unwrap_or_else(|diagnostics| {
+    read_files(&files, registry::catalog()).unwrap_or_else(|diagnostics| {
         panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })
 }
