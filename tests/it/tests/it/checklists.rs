@@ -1,6 +1,8 @@
 //! What docs/dev/adding-*.md list is there, and no action and no resource kind lacks
 //! what the lists ask for.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
