@@ -67,7 +67,7 @@ fn check_resource(resource: &Resource, texts: &[String]) {
     let named = |id: &str| texts.iter().any(|text| text.contains(id));
     let default =
         matches!(&resource.kind, ResourceKind::EcsCluster { cluster, .. } if cluster == "default");
-    if let Some(id) = resource.kind.id().filter(|_| !default) {
+    if let Some(id) = resource.id().filter(|_| !default) {
         assert!(named(id), "the finding does not name `{id}`");
     }
     assert!(named(resource.account.as_str()), "the finding does not name {}", resource.account);

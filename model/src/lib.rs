@@ -10,6 +10,5 @@ pub mod finding;
 pub mod finding_types;
 pub mod organization;
 pub mod resource;
-pub mod resource_syntax;
 pub mod suggest;
 pub mod text;

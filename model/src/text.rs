@@ -27,6 +27,18 @@ pub fn is_plain(char: char) -> bool {
     !char.is_control() && !separates && !turns
 }
 
+/// Percent-encodes all but RFC 3986's unreserved characters.
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

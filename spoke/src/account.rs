@@ -1,6 +1,6 @@
 //! The clients of one account and Region, under one assumed session.
-//! A client is handed out only with a permit, so no call escapes the pace.
-//! Each is built when it is first needed: a response needs two or three of them.
+//! A client is handed out only with a permit of the rate limits, so that every call
+//! keeps to them. Each is built when first needed: a response needs two or three.
 
 use std::sync::OnceLock;
 
@@ -25,8 +25,8 @@ pub struct AccountSession {
     /// The session, for what is not called through an SDK: a cluster's API.
     pub(crate) credentials: Credentials,
     pub(crate) config: SdkConfig,
-    /// What calls of a cluster's API have to keep to: they need a client that
-    /// trusts the cluster's own authority, which is not the configuration's.
+    /// The limits for calls of a cluster's API: they need a client of their own,
+    /// which trusts the cluster's certificate authority.
     pub(crate) clusters: Option<Limits>,
     pace: RateLimits,
     clients: Clients,
@@ -74,27 +74,27 @@ macro_rules! clients {
 }
 
 clients! {
-    /// S3, once the pace allows a call.
+    /// S3, once the rate limits allow a call.
     s3, aws_sdk_s3, Class::S3;
-    /// S3 Control, once the pace allows a call.
+    /// S3 Control, once the rate limits allow a call.
     s3control, aws_sdk_s3control, Class::S3Control;
-    /// EC2 Auto Scaling, once the pace allows a call.
+    /// EC2 Auto Scaling, once the rate limits allow a call.
     autoscaling, aws_sdk_autoscaling, Class::AutoScaling;
-    /// Elastic Load Balancing for Classic Load Balancers, once the pace allows a call.
+    /// Elastic Load Balancing for Classic Load Balancers, once the rate limits allow a call.
     elb, aws_sdk_elasticloadbalancing, Class::LoadBalancing;
-    /// Elastic Load Balancing for target groups, once the pace allows a call.
+    /// Elastic Load Balancing for target groups, once the rate limits allow a call.
     elbv2, aws_sdk_elasticloadbalancingv2, Class::LoadBalancing;
-    /// RDS, once the pace allows a call.
+    /// RDS, once the rate limits allow a call.
     rds, aws_sdk_rds, Class::Rds;
-    /// Lambda, once the pace allows a call.
+    /// Lambda, once the rate limits allow a call.
     lambda, aws_sdk_lambda, Class::Lambda;
-    /// ECS, once the pace allows a call.
+    /// ECS, once the rate limits allow a call.
     ecs, aws_sdk_ecs, Class::Ecs;
-    /// EKS, once the pace allows a call.
+    /// EKS, once the rate limits allow a call.
     eks, aws_sdk_eks, Class::Eks;
-    /// Systems Manager, once the pace allows a call.
+    /// Systems Manager, once the rate limits allow a call.
     ssm, aws_sdk_ssm, Class::Ssm;
-    /// AWS WAF, once the pace allows a call.
+    /// AWS WAF, once the rate limits allow a call.
     wafv2, aws_sdk_wafv2, Class::Waf;
 }
 
@@ -117,19 +117,19 @@ impl AccountSession {
         }
     }
 
-    /// EC2, once the pace allows a call of this class.
+    /// EC2, once the rate limits allow a call of this class.
     pub async fn ec2(&self, class: Class) -> &aws_sdk_ec2::Client {
         self.permit(class).await;
         self.clients.ec2.get_or_init(|| client!(self, aws_sdk_ec2))
     }
 
-    /// IAM, once the pace allows a call of this class.
+    /// IAM, once the rate limits allow a call of this class.
     pub async fn iam(&self, class: Class) -> &aws_sdk_iam::Client {
         self.permit(class).await;
         self.clients.iam.get_or_init(|| client!(self, aws_sdk_iam))
     }
 
-    /// S3 in the Region of a bucket, once the pace allows a call. Buckets are
+    /// S3 in the Region of a bucket, once the rate limits allow a call. Buckets are
     /// seldom in another Region than the session's, so this client is not kept.
     pub(crate) async fn s3_in(&self, region: &Region) -> aws_sdk_s3::Client {
         if *region == self.region {

@@ -5,7 +5,7 @@ use aws_sdk_ec2::types::Instance;
 use tokio::sync::OnceCell;
 
 use crate::account::AccountSession;
-use crate::instance;
+use crate::support::ec2::instance;
 use firebreak_model::error::ActionError;
 
 /// The reads of one decision. Nothing that changes anything uses it: what is

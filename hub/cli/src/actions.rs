@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use firebreak_spoke::actions::{self, Reversal};
+use firebreak_spoke::contract::Reversal;
+use firebreak_spoke::registry;
 use serde_json::{Value, json};
 
 use super::terminal::table;
@@ -27,12 +28,12 @@ fn list(output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => {
-            let actions: Vec<Value> = actions::all().iter().map(describe).collect();
+            let actions: Vec<Value> = registry::all().iter().map(describe).collect();
             writeln!(out, "{:#}", Value::Array(actions))?;
         }
         Output::Text => {
             let mut table = table(["action", "acts on", "phase", "undo", "what it does"]);
-            for action in actions::all() {
+            for action in registry::all() {
                 let spec = &action.spec;
                 table.add_row([
                     spec.name,
@@ -48,7 +49,7 @@ fn list(output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn phase(phase: actions::Phase) -> String {
+fn phase(phase: Phase) -> String {
     format!("{phase:?}").to_lowercase()
 }
 
@@ -60,7 +61,7 @@ fn undo(reversal: Reversal) -> &'static str {
     }
 }
 
-fn describe(action: &actions::RegisteredAction) -> Value {
+fn describe(action: &registry::RegisteredAction) -> Value {
     let spec = &action.spec;
     let mut permissions: Vec<&str> = spec.reads.iter().chain(spec.writes).copied().collect();
     permissions.sort_unstable();

@@ -1,7 +1,7 @@
 //! Parsers of values that several commands take.
 
 use firebreak_policy::is_attach_point;
-use firebreak_spoke::actions::{self, RegisteredAction};
+use firebreak_spoke::registry::{self, RegisteredAction};
 use jiff::SignedDuration;
 
 use super::Failure;
@@ -42,10 +42,10 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
 /// The named actions; all of them if none is named.
 pub(crate) fn actions_named(names: &[String]) -> Result<Vec<&'static RegisteredAction>, Failure> {
     if names.is_empty() {
-        return Ok(actions::all().iter().collect());
+        return Ok(registry::all().iter().collect());
     }
     let find = |name: &String| {
-        actions::find(name).ok_or_else(|| {
+        registry::find(name).ok_or_else(|| {
             Failure::Usage(format!(
                 "unknown action `{name}`\nhelp: `firebreak actions list` lists all"
             ))

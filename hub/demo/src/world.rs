@@ -17,7 +17,7 @@ use firebreak_aws::policies::Author;
 use firebreak_aws::settings::Settings;
 use firebreak_engine::Engine;
 use firebreak_policy::{Policy, read_files};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 
 /// The management account, which has no resources.
 pub const MANAGEMENT: &str = "100000000001";
@@ -62,7 +62,7 @@ pub const DOCUMENTS: [(&str, &str); 7] = [
 pub fn example_policy() -> Result<Policy, HubError> {
     let files: Vec<(String, String)> =
         DOCUMENTS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    read_files(&files, actions::catalog()).map_err(|diagnostics| {
+    read_files(&files, registry::catalog()).map_err(|diagnostics| {
         let all: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
         HubError::Refused(all.join("\n"))
     })

@@ -17,8 +17,9 @@ use firebreak_response::record::{
 };
 use firebreak_response::transition::{Event, PLAN_CHANGED, Record};
 use firebreak_response::{pauses, plan};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry;
 
 use tracing::info;
 
@@ -151,7 +152,7 @@ impl Engine {
         let captured = self
             .capture_calls(&response.resource, response.id.as_str(), &response.finding, &calls, at)
             .await;
-        let steps = plan::steps(captured, actions::catalog());
+        let steps = plan::steps(captured, registry::catalog());
         let missing = steps
             .iter()
             .find(|it| it.state == StepState::Planned && it.prior == PriorState::NotCaptured);

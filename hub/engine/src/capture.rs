@@ -6,8 +6,9 @@ use std::sync::Arc;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::Resource;
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::actions::{self, ActionContext};
+use firebreak_spoke::contract::ActionContext;
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry;
 use firebreak_spoke::tags;
 use futures::future::join_all;
 use tracing::instrument;
@@ -64,7 +65,7 @@ impl Engine {
         decision: &Decision,
         at: At<'_>,
     ) -> Vec<plan::CapturedCall> {
-        let key = target_key(decision, finding, target_state, actions::catalog());
+        let key = target_key(decision, finding, target_state, registry::catalog());
         let Some(key) = key.filter(|_| decision.acts()) else { return Vec::new() };
         let id = ResponseId::of(&resource.arn(), &key, next_epoch(target_state, &key));
         let calls: Vec<ActionCall> = decision
@@ -135,7 +136,7 @@ impl Engine {
         resource: &Resource,
     ) -> Result<Arc<AccountSession>, ActionError> {
         let kind = resource.type_name();
-        let reads: Vec<&str> = actions::all()
+        let reads: Vec<&str> = registry::all()
             .iter()
             .filter(|entry| entry.spec.resource_types.contains(&kind))
             .flat_map(|entry| entry.spec.reads)
@@ -155,7 +156,7 @@ impl Engine {
             .steps
             .iter()
             .filter(|step| !matches!(step.state, StepState::Skipped))
-            .filter_map(|step| actions::find(&step.action))
+            .filter_map(|step| registry::find(&step.action))
             .flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes))
             .copied()
             .collect();

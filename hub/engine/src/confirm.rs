@@ -13,7 +13,7 @@
 
 use firebreak_model::digest::sha256_hex;
 use firebreak_model::resource::Region;
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use jiff::{SignedDuration, Timestamp};
 use tracing::error;
 
@@ -268,7 +268,7 @@ pub(super) fn differs(
             confirmed.reason()
         ));
     }
-    let about_addresses = |name: &str| actions::find(name).is_some_and(|it| it.facts.per_finding);
+    let about_addresses = |name: &str| registry::find(name).is_some_and(|it| it.facts.per_finding);
     let mut calls = decision.actions.iter();
     let (claimed, actual) = (finding.remote_addresses(), fetched.remote_addresses());
     if calls.any(|call| about_addresses(&call.name)) && claimed != actual {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::actions::{self, ActionContext, Phase, Verification};
+use firebreak_spoke::contract::{ActionContext, Phase, Verification};
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use tracing::{instrument, warn};
@@ -132,7 +133,7 @@ impl Engine {
                 continue;
             }
             let wave =
-                |step: &Step| (step.phase, plan::waits(&step.action, &names, actions::catalog()));
+                |step: &Step| (step.phase, plan::waits(&step.action, &names, registry::catalog()));
             let now =
                 |step: &Step| wave(step) == (phase, waiting) && step.state == StepState::Planned;
             if !steps.iter().any(now) {
@@ -210,7 +211,7 @@ impl Engine {
         let id = response.id.as_str();
         let captured = self.capture_calls(&response.resource, id, &response.finding, &calls, at);
         let mut steps = response.steps.clone();
-        for captured in plan::steps(Box::pin(captured).await, actions::catalog()) {
+        for captured in plan::steps(Box::pin(captured).await, registry::catalog()) {
             let mut missing = steps.iter_mut().filter(|step| missing(step));
             if let Some(step) = missing.find(|step| step.action == captured.action) {
                 *step = captured;
@@ -344,8 +345,8 @@ async fn try_step(
     }
 }
 
-pub(super) fn find(name: &str) -> Result<&'static actions::RegisteredAction, ActionError> {
-    actions::find(name).ok_or_else(|| {
+pub(super) fn find(name: &str) -> Result<&'static registry::RegisteredAction, ActionError> {
+    registry::find(name).ok_or_else(|| {
         ActionError::new(ErrorKind::Failed, format!("this version has no action `{name}`"))
     })
 }

@@ -19,7 +19,7 @@ use firebreak_response::target::{Findings, KeySubject, TargetEntry, TargetKey, T
 use firebreak_response::transition::{
     self, AddedFinding, Event, MAX_FINDINGS, Opening, Record, Transition,
 };
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use jiff::Timestamp;
 use tracing::{Instrument, info, info_span, instrument, warn};
 
@@ -88,14 +88,14 @@ impl Engine {
         );
         let mut assessment = assessment?;
         let decision = &assessment.decision;
-        let Some(key) = target_key(decision, finding, target_state, actions::catalog()) else {
+        let Some(key) = target_key(decision, finding, target_state, registry::catalog()) else {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);
         };
         if let Some(why) = assessment.unconfirmed.clone() {
             return Box::pin(self.record_unconfirmed(context, &assessment, (&key, &why), run))
                 .await;
         }
-        let steps = plan::steps(std::mem::take(&mut assessment.observed), actions::catalog());
+        let steps = plan::steps(std::mem::take(&mut assessment.observed), registry::catalog());
         if run == Run::Act
             && decision.mode == Mode::Auto
             && assessment.not_covered.is_none()

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
@@ -109,7 +109,7 @@ impl Engine {
             counts,
             accounts,
             store: Store::new(config, &settings),
-            policies: Policies::new(config, &settings, actions::catalog()),
+            policies: Policies::new(config, &settings, registry::catalog()),
             organization: Organization::new(config, &settings),
             security_hub: SecurityHub::new(config, &settings),
             guardduty: GuardDuty::new(config, &settings),

@@ -6,7 +6,7 @@ use firebreak_response::record::{
     Drift, Response, ResponseId, State, Step, StepState, Suppression, Undo,
 };
 use firebreak_response::transition::{Event, Record};
-use firebreak_spoke::actions::{ActionContext, Reversal, Undone};
+use firebreak_spoke::contract::{ActionContext, Reversal, Undone};
 use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 

@@ -5,15 +5,16 @@
 //! Pure: names in, statements out. Nothing here grants what no action declares,
 //! and a declared change that no grant names is an error, never `*`.
 
-mod grants;
+mod exceptions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-pub use self::grants::{Condition, GRANTS, Grant, Of, UNBOUNDED, Unbounded};
-use self::grants::{NEVER, NEVER_WHY};
-use crate::actions::RegisteredAction;
+use self::exceptions::{NEVER, NEVER_WHY};
+pub use self::exceptions::{UNBOUNDED, Unbounded};
+use crate::grant::{Condition, GrantScope};
+use crate::registry::RegisteredAction;
 use crate::tags;
 
 /// The policy of what is only read: a managed policy of its own, because a role's
@@ -54,14 +55,14 @@ pub struct Statement {
     pub permissions: Vec<&'static str>,
     /// ARN patterns, with CloudFormation's placeholders such as `${AWS::Partition}`.
     pub resources: &'static [&'static str],
-    /// All of them have to hold.
+    /// All of them have to be met.
     pub conditions: &'static [Condition],
 }
 
 /// A declared change that no grant names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{action}` declares `{permission}`, and no grant names it\nhelp: add it to spoke/src/permissions/grants.rs, with the resources that it is for"
+    "`{action}` declares `{permission}`, and no grant names it\nhelp: add it to the action's GRANTS, in the scope that it is for"
 )]
 pub struct Ungranted {
     /// The action.
@@ -78,67 +79,31 @@ pub fn declared(entries: &[&RegisteredAction]) -> BTreeSet<&'static str> {
     of_actions.chain(tags::READS).copied().collect()
 }
 
-/// The statements of a role for these actions, in a fixed order: what is read,
-/// what is changed, and what is denied whatever allows it.
+/// What the actions are allowed in one scope.
+struct Granted {
+    scope: GrantScope,
+    permissions: BTreeSet<&'static str>,
+}
+
+/// The statements of a role for these actions, in the order of the actions: what
+/// is read, what is changed, and what is denied whatever allows it.
 ///
 /// # Errors
 ///
-/// A declared change that no grant names.
+/// A declared change that no grant of its action names.
 pub fn statements(entries: &[&RegisteredAction]) -> Result<Vec<Statement>, Ungranted> {
-    let mut read: BTreeSet<&'static str> = tags::READS.iter().copied().collect();
-    // By the place in the table, so that the order is the table's.
-    let mut granted: BTreeMap<usize, BTreeSet<&'static str>> = BTreeMap::new();
+    let granted = granted(entries);
     for entry in entries {
-        let (action, about) = (entry.spec.name, &entry.spec);
-        for (permission, kind) in about
-            .reads
-            .iter()
-            .map(|it| (*it, AccessKind::Read))
-            .chain(about.writes.iter().map(|it| (*it, AccessKind::Write)))
-        {
-            let place = GRANTS.iter().position(|grant| grant.is_for(action, permission));
-            match (place, kind) {
-                (Some(place), _) => {
-                    granted.entry(place).or_default().insert(permission);
-                }
-                (None, AccessKind::Read) => {
-                    read.insert(permission);
-                }
-                (None, AccessKind::Write) => return Err(Ungranted { action, permission }),
+        for permission in entry.spec.writes {
+            if !entry.grants.iter().any(|grant| grant.permissions.contains(permission)) {
+                return Err(Ungranted { action: entry.spec.name, permission });
             }
         }
     }
-    let mut statements = vec![Statement {
-        policy: READ,
-        sid: "ReadBeforeChanging",
-        why: "What is there before anything is changed, tags that protect, and what \
-              changes left behind.",
-        effect: Effect::Allow,
-        permissions: read.into_iter().collect(),
-        resources: &["*"],
-        conditions: &[],
-    }];
-    for (place, grant) in GRANTS.iter().enumerate() {
-        let Some(permissions) = granted.get(&place) else { continue };
-        // Where the same is allowed on more, it need not be said twice.
-        let wider = GRANTS.iter().position(|other| Some(other.sid) == grant.within);
-        let wider = wider.and_then(|wider| granted.get(&wider));
-        let needed = |it: &&&str| wider.is_none_or(|wider| !wider.contains(**it));
-        let permissions: Vec<_> = permissions.iter().filter(needed).copied().collect();
-        if !permissions.is_empty() {
-            statements.push(Statement {
-                policy: "contain",
-                sid: grant.sid,
-                why: grant.why,
-                effect: Effect::Allow,
-                permissions,
-                resources: grant.resources,
-                conditions: grant.conditions,
-            });
-        }
-    }
+    let mut statements = vec![read(entries)];
+    statements.extend(granted.iter().filter_map(|one| allowed(one, &granted)));
     let of_roles: BTreeSet<&'static str> =
-        granted.values().flatten().copied().filter(|it| changes_a_role(it)).collect();
+        permissions(&granted).filter(|it| changes_a_role(it)).collect();
     if !of_roles.is_empty() {
         statements.push(Statement {
             policy: "never",
@@ -153,10 +118,59 @@ pub fn statements(entries: &[&RegisteredAction]) -> Result<Vec<Statement>, Ungra
     Ok(statements)
 }
 
-#[derive(Clone, Copy)]
-enum AccessKind {
-    Read,
-    Write,
+/// The grants of these actions, those of one scope as one.
+fn granted(entries: &[&RegisteredAction]) -> Vec<Granted> {
+    let mut granted: Vec<Granted> = Vec::new();
+    for grant in entries.iter().flat_map(|entry| entry.grants) {
+        match granted.iter_mut().find(|one| one.scope.sid == grant.scope.sid) {
+            Some(one) => one.permissions.extend(grant.permissions),
+            None => granted.push(Granted {
+                scope: grant.scope,
+                permissions: grant.permissions.iter().copied().collect(),
+            }),
+        }
+    }
+    granted
+}
+
+fn permissions(granted: &[Granted]) -> impl Iterator<Item = &'static str> {
+    granted.iter().flat_map(|one| one.permissions.iter().copied())
+}
+
+/// What is read by an action and named by none of its grants, and tags.
+fn read(entries: &[&RegisteredAction]) -> Statement {
+    let ungranted = entries.iter().flat_map(|entry| {
+        let named = |it: &str| entry.grants.iter().any(|grant| grant.permissions.contains(&it));
+        entry.spec.reads.iter().filter(move |it| !named(it))
+    });
+    let permissions: BTreeSet<&'static str> = ungranted.chain(tags::READS).copied().collect();
+    Statement {
+        policy: READ,
+        sid: "ReadBeforeChanging",
+        why: "What is there before anything is changed, tags that protect, and what \
+              changes left behind.",
+        effect: Effect::Allow,
+        permissions: permissions.into_iter().collect(),
+        resources: &["*"],
+        conditions: &[],
+    }
+}
+
+/// The statement of one scope; none where a wider scope allows all of it.
+fn allowed(one: &Granted, all: &[Granted]) -> Option<Statement> {
+    let Granted { scope, permissions } = one;
+    let wider = all.iter().find(|other| Some(other.scope.sid) == scope.within);
+    let needed = |it: &&&str| wider.is_none_or(|wider| !wider.permissions.contains(**it));
+    let permissions: Vec<_> = permissions.iter().filter(needed).copied().collect();
+    (!permissions.is_empty()).then_some(Statement {
+        policy: "contain",
+        sid: scope.sid,
+        why: scope.why,
+        effect: Effect::Allow,
+        permissions,
+        resources: scope.resources,
+        conditions: scope.conditions,
+    })
 }
 
 fn changes_a_role(permission: &str) -> bool {
@@ -231,16 +245,16 @@ impl Statement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions;
+    use crate::registry;
 
     fn of(names: &[&str]) -> Vec<Statement> {
         let entries: Vec<&RegisteredAction> =
-            names.iter().map(|name| actions::find(name).unwrap()).collect();
+            names.iter().map(|name| registry::find(name).unwrap()).collect();
         statements(&entries).unwrap()
     }
 
     fn all() -> Vec<Statement> {
-        statements(&actions::all().iter().collect::<Vec<_>>()).unwrap()
+        statements(&registry::all().iter().collect::<Vec<_>>()).unwrap()
     }
 
     fn sids(statements: &[Statement]) -> Vec<&str> {
@@ -249,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_role_for_each_single_action_has_exactly_what_the_action_declares() {
-        for entry in actions::all() {
+        for entry in registry::all() {
             let statements = statements(&[entry]).unwrap();
             let allowed: BTreeSet<&str> = statements
                 .iter()
@@ -265,30 +279,37 @@ mod tests {
         let statements = all();
         let allow = statements.iter().filter(|it| it.effect == Effect::Allow);
         let allowed: BTreeSet<&str> = allow.flat_map(|it| it.permissions.iter().copied()).collect();
-        assert_eq!(allowed, declared(&actions::all().iter().collect::<Vec<_>>()));
+        assert_eq!(allowed, declared(&registry::all().iter().collect::<Vec<_>>()));
     }
 
     #[test]
-    fn every_grant_is_some_action_s() {
-        for grant in GRANTS {
-            for permission in grant.permissions {
-                let used = actions::all().iter().any(|entry| {
-                    let declared = entry.spec.reads.iter().chain(entry.spec.writes);
-                    declared.into_iter().any(|it| it == permission)
-                        && grant.is_for(entry.spec.name, permission)
-                });
-                assert!(used, "{}: no action needs `{permission}`", grant.sid);
-            }
-            if let Of::Only(names) = grant.of {
-                for name in names {
-                    assert!(actions::find(name).is_some(), "{}: {name}", grant.sid);
-                }
-            }
-            let within = |sid| GRANTS.iter().any(|other| other.sid == sid);
-            assert!(grant.within.is_none_or(within), "{}", grant.sid);
+    fn each_change_of_an_action_stands_in_exactly_one_of_its_grants() {
+        for entry in registry::all() {
+            let name = entry.spec.name;
+            let granted: Vec<&str> =
+                entry.grants.iter().flat_map(|grant| grant.permissions).copied().collect();
+            let declared: BTreeSet<&str> =
+                entry.spec.reads.iter().chain(entry.spec.writes).copied().collect();
+            let unique: BTreeSet<&str> = granted.iter().copied().collect();
+            assert_eq!(unique.len(), granted.len(), "{name}: a permission is granted twice");
+            assert!(unique.is_subset(&declared), "{name}: {unique:?}");
+            assert!(entry.spec.writes.iter().all(|it| unique.contains(it)), "{name}: {unique:?}");
         }
-        let unique: BTreeSet<&str> = GRANTS.iter().map(|grant| grant.sid).collect();
-        assert_eq!(unique.len(), GRANTS.len(), "two grants of one id");
+    }
+
+    #[test]
+    fn a_statement_s_id_stands_for_one_scope() {
+        let scopes: Vec<GrantScope> = registry::all()
+            .iter()
+            .flat_map(|entry| entry.grants)
+            .map(|grant| grant.scope)
+            .collect();
+        for scope in &scopes {
+            let same = scopes.iter().filter(|other| other.sid == scope.sid);
+            assert!(same.into_iter().all(|other| other == scope), "{}", scope.sid);
+            let within = |sid| scopes.iter().any(|other| other.sid == sid);
+            assert!(scope.within.is_none_or(within), "{}", scope.sid);
+        }
     }
 
     /// "No mutating permission stands on `*` without a condition unless AWS
@@ -296,7 +317,7 @@ mod tests {
     #[test]
     fn only_the_listed_changes_are_unbounded_and_none_is_listed_for_nothing() {
         let mut unbounded = BTreeSet::new();
-        for entry in actions::all() {
+        for entry in registry::all() {
             for statement in statements(&[entry]).unwrap() {
                 if statement.effect == Effect::Allow && statement.is_unbounded() {
                     let changes = entry.spec.writes.iter();

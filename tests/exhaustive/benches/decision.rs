@@ -13,7 +13,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench that fails may panic")]
 #![expect(clippy::cast_precision_loss, reason = "counts of a bench are small")]
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ fn policy(rules_at_root: usize) -> Policy {
         let rules = if rules.is_empty() { String::new() } else { format!("rules:\n{rules}") };
         files.push((format!("{number}.yaml"), format!("attach: {}\n{rules}", ou(number))));
     }
-    read_files(&files, actions::catalog()).unwrap()
+    read_files(&files, registry::catalog()).unwrap()
 }
 
 fn fixtures() -> Vec<String> {

@@ -3,7 +3,7 @@
 use firebreak_demo::world::{Attack, Member};
 use firebreak_policy::{Policy, read_files};
 use firebreak_response::record::{Drift, Undo, UndoCause};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use serde_json::Value;
 
 /// A policy of documents written in a test.
@@ -13,7 +13,7 @@ pub fn policy(documents: &[&str]) -> Policy {
         .enumerate()
         .map(|(index, text)| (format!("{index}.yaml"), (*text).to_owned()))
         .collect();
-    read_files(&files, actions::catalog()).unwrap_or_else(|diagnostics| {
+    read_files(&files, registry::catalog()).unwrap_or_else(|diagnostics| {
         panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })
 }

@@ -1,6 +1,6 @@
 //! `firebreak policy diff`: how files differ from the policy in force.
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
@@ -114,8 +114,8 @@ pub(super) async fn compare(
         }
     }
     let policies = (
-        &Policy::from_stored(before.clone(), actions::catalog()),
-        &Policy::from_stored(documents.to_vec(), actions::catalog()),
+        &Policy::from_stored(before.clone(), registry::catalog()),
+        &Policy::from_stored(documents.to_vec(), registry::catalog()),
     );
     Ok(Differences {
         version: version.number,

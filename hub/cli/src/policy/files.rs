@@ -1,6 +1,6 @@
 //! Reads policy files and folders.
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ fn check_within(
     if files.is_empty() && diagnostics.is_empty() {
         return Err(Failure::Usage("there is no policy document (*.yaml)".to_owned()));
     }
-    Ok(match read_files_within(&files, actions::catalog(), above) {
+    Ok(match read_files_within(&files, registry::catalog(), above) {
         Ok(policy) if diagnostics.is_empty() => Ok(policy),
         Ok(_) => Err(diagnostics),
         Err(found) => {
@@ -65,7 +65,7 @@ pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
     if !unreadable.is_empty() {
         return Err(issues("test", &unreadable));
     }
-    read_tests(&files, actions::catalog()).map_err(|it| issues("test", &it))
+    read_tests(&files, registry::catalog()).map_err(|it| issues("test", &it))
 }
 
 /// All issues in one message.

@@ -1,6 +1,6 @@
 //! `firebreak policy import`: converts another system's configuration.
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ fn mode(text: &str) -> Result<Mode, String> {
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { gd_actions, attach, mode } = arguments;
     let text = files::text(gd_actions)?;
-    let imported = import_gd_actions(&text, attach, *mode, actions::catalog());
+    let imported = import_gd_actions(&text, attach, *mode, registry::catalog());
     let mut out = std::io::stdout().lock();
     match (output, &imported.document) {
         (Output::Text, Some(document)) => write!(out, "{document}")?,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use firebreak_policy::Policy;
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 
 use super::activate::{ActivateArguments, activate};
 use super::history::find_version;
@@ -22,7 +22,7 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     let engine = engine().await?;
     let stored = find_version(&engine, *version).await?;
     let documents = engine.policies.documents(&stored).await?;
-    let policy = Policy::from_stored(documents.clone(), actions::catalog());
+    let policy = Policy::from_stored(documents.clone(), registry::catalog());
     if let Some((point, why)) = policy.broken().first() {
         return Err(Failure::Check(format!(
             "nothing was changed: the document of {point} in version {version} is broken: {why}"

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use firebreak_policy::{schema, test_schema};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 
 use crate::Failure;
 
@@ -16,7 +16,7 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let catalog = actions::catalog();
+    let catalog = registry::catalog();
     let schema = if arguments.tests { test_schema(catalog) } else { schema(catalog) };
     writeln!(std::io::stdout(), "{schema:#}")?;
     Ok(())

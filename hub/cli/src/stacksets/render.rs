@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use firebreak_spoke::actions::{self, RegisteredAction};
+use firebreak_spoke::registry::{self, RegisteredAction};
 use serde_json::json;
 use similar::TextDiff;
 
@@ -140,7 +140,7 @@ fn check(
 }
 
 fn template_json(rendered: &Rendered, chosen: &[&RegisteredAction]) -> serde_json::Value {
-    let names = actions::all().iter().map(|action| action.spec.name);
+    let names = registry::all().iter().map(|action| action.spec.name);
     let is_chosen = |name: &&str| chosen.iter().any(|action| action.spec.name == *name);
     let statements: Vec<serde_json::Value> =
         rendered.statements.iter().map(|statement| statement.document(&[])).collect();

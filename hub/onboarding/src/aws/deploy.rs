@@ -11,7 +11,7 @@ use firebreak_aws::policies::Policies;
 use firebreak_aws::settings::Settings;
 use firebreak_model::resource::AccountId;
 use firebreak_policy::Policy;
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -223,7 +223,7 @@ async fn units(
 }
 
 async fn in_force(config: &SdkConfig, settings: &Settings) -> Result<Policy, DeployError> {
-    let (_, policy) = Policies::new(config, settings, actions::catalog()).in_force().await.map_err(|error| {
+    let (_, policy) = Policies::new(config, settings, registry::catalog()).in_force().await.map_err(|error| {
         let described = format!(
             "cannot read the policy in force, which has the OUs to deploy to: {error}\nhelp: run this in the hub account, or give OUs with --ou, or files with --policies"
         );

@@ -1,6 +1,6 @@
 //! What was read, and what the matrix says of it.
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use firebreak_model::resource::{AccountId, Region};
@@ -84,7 +84,7 @@ fn policy() -> Policy {
         attach: "r-fb01".to_owned(),
         file: "root.yaml".to_owned(),
         text: "attach: r-fb01\nrules:\n  - name: all\n    mode: observe\n    then: [isolate-instance]\n".to_owned(),
-    }], actions::catalog())
+    }], registry::catalog())
 }
 
 fn matrix_of(survey: &Survey) -> Matrix {

@@ -19,7 +19,7 @@ pub fn digest(statements: &[Statement]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use firebreak_spoke::actions;
+    use firebreak_spoke::registry;
 
     use super::*;
     use crate::stacksets::{SPOKE, render};
@@ -27,7 +27,7 @@ mod tests {
     #[test]
     fn a_digest_depends_on_the_permissions_only() {
         let of = |names: &[&str]| {
-            let entries: Vec<_> = names.iter().filter_map(|name| actions::find(name)).collect();
+            let entries: Vec<_> = names.iter().filter_map(|name| registry::find(name)).collect();
             render(SPOKE, &entries).unwrap()
         };
         let (one, other) = (of(&["stop-instance"]), of(&["isolate-instance"]));

@@ -1,7 +1,7 @@
 //! Writes the generated parts into a template, each between its two marks.
 
-use firebreak_spoke::actions::{self, RegisteredAction};
 use firebreak_spoke::permissions::{self, Statement, Ungranted};
+use firebreak_spoke::registry::{self, RegisteredAction};
 
 use super::digest::{DIGEST_TAG, digest};
 use super::limits::Size;
@@ -54,7 +54,7 @@ const PARAMETERS: &[Parameter] = &[Parameter {
 pub fn render(template: &str, entries: &[&RegisteredAction]) -> Result<Rendered, TemplateError> {
     let chosen =
         |entry: &&RegisteredAction| entries.iter().any(|it| it.spec.name == entry.spec.name);
-    let entries: Vec<&RegisteredAction> = actions::all().iter().filter(chosen).collect();
+    let entries: Vec<&RegisteredAction> = registry::all().iter().filter(chosen).collect();
     let statements = permissions::statements(&entries)?;
     let wanted: Vec<&Parameter> =
         PARAMETERS.iter().filter(|parameter| is_needed(parameter, &statements)).collect();
@@ -86,7 +86,7 @@ fn parameters(wanted: &[&Parameter]) -> String {
 
 fn policies(statements: &[Statement], entries: &[&RegisteredAction]) -> String {
     let mut out = Lines::default();
-    let whose = if entries.len() == actions::all().len() {
+    let whose = if entries.len() == registry::all().len() {
         "Every action may be carried out.".to_owned()
     } else {
         let names: Vec<&str> = entries.iter().map(|entry| entry.spec.name).collect();
@@ -124,7 +124,7 @@ mod tests {
 
     fn of(names: &[&str]) -> Rendered {
         let entries: Vec<&RegisteredAction> =
-            names.iter().map(|name| actions::find(name).unwrap()).collect();
+            names.iter().map(|name| registry::find(name).unwrap()).collect();
         render(SPOKE, &entries).unwrap()
     }
 
@@ -133,7 +133,7 @@ mod tests {
         let some = of(&["stop-instance", "collect-evidence"]);
         let names = ["collect-evidence", "stop-instance", "stop-instance"];
         let entries: Vec<&RegisteredAction> =
-            names.iter().map(|name| actions::find(name).unwrap()).collect();
+            names.iter().map(|name| registry::find(name).unwrap()).collect();
         assert_eq!(render(&some.text, &entries).unwrap(), some);
     }
 
@@ -141,9 +141,9 @@ mod tests {
     fn parts_written_by_hand_are_kept() {
         let template =
             SPOKE.replace("FirebreakHub", "OurHub").replace("Outputs:", "# ours\nOutputs:");
-        let rendered = render(&template, &[actions::find("stop-task").unwrap()]).unwrap();
+        let rendered = render(&template, &[registry::find("stop-task").unwrap()]).unwrap();
         assert!(rendered.text.contains("OurHub") && rendered.text.contains("# ours\nOutputs:"));
-        let all: Vec<&RegisteredAction> = actions::all().iter().collect();
+        let all: Vec<&RegisteredAction> = registry::all().iter().collect();
         assert_eq!(render(&rendered.text, &all).unwrap(), render(&template, &all).unwrap());
     }
 

@@ -1,7 +1,8 @@
 //! Writes statements as readable CloudFormation: a comment above each, one permission on
 //! each line.
 
-use firebreak_spoke::permissions::{Condition, READ, Statement};
+use firebreak_spoke::grant::Condition;
+use firebreak_spoke::permissions::{READ, Statement};
 
 /// The managed policy with the read permissions, as a resource of the template.
 pub(super) fn managed(statements: &[Statement]) -> String {

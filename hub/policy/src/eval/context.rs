@@ -47,18 +47,11 @@ impl<'a> Context<'a> {
         place: &'a Place,
         tags: &'a Tags,
     ) -> Self {
-        let principal = match &target.resource.kind {
-            ResourceKind::AccessKey { principal, .. } => Some(PrincipalFields(principal)),
-            ResourceKind::Instance { .. }
-            | ResourceKind::User { .. }
-            | ResourceKind::Role { .. }
-            | ResourceKind::Bucket { .. }
-            | ResourceKind::DbInstance { .. }
-            | ResourceKind::DbCluster { .. }
-            | ResourceKind::Function { .. }
-            | ResourceKind::EcsCluster { .. }
-            | ResourceKind::EksCluster { .. }
-            | ResourceKind::Other { .. } => None,
+        // Only credentials have one: a user or role is the resource itself.
+        let principal = if let ResourceKind::AccessKey { principal, .. } = &target.resource.kind {
+            Some(PrincipalFields(principal))
+        } else {
+            None
         };
         let resource = ResourceFields { target, principal, arn: OnceCell::new() };
         let tags = match tags {
@@ -107,7 +100,7 @@ impl Fields for ResourceFields<'_> {
             "account" => Event::Text(resource.account.as_str()),
             "region" => Event::Text(resource.region.as_str()),
             "role" => role.map_or(Event::Absent, |role| Event::Text(role.name())),
-            "id" => resource.kind.id().map_or(Event::Absent, Event::Text),
+            "id" => resource.id().map_or(Event::Absent, Event::Text),
             "principal" => self.principal.as_ref().map_or(Event::Absent, |it| Event::Object(it)),
             _ => Event::Absent,
         }

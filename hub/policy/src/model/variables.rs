@@ -51,7 +51,7 @@ pub(crate) fn fill(value: &Value, finding: &Finding, target: &Target) -> Value {
         "finding.type" => Some(&finding.kind),
         "partition" => Some(resource.partition.as_str()),
         "resource.arn" => Some(&arn),
-        "resource.id" => resource.kind.id(),
+        "resource.id" => resource.id(),
         _ => None,
     })
 }

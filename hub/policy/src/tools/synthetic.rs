@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firebreak_model::resource::{
-    AccountId, Partition, Principal, PrincipalType, Region, Resource, ResourceKind,
-};
+use firebreak_model::resource::{AccountId, Partition, Region, Resource, ResourceKind};
 use serde_json::Value;
 
 use firebreak_model::finding::{Finding, Target};
@@ -46,33 +44,10 @@ pub(super) fn resource(
     account: &AccountId,
     region: &Region,
 ) -> Resource {
-    let name = id.unwrap_or(NAME).to_owned();
-    let kind = match resource_type {
-        "Instance" => {
-            ResourceKind::Instance { instance_id: id.unwrap_or("i-0123456789abcdef0").to_owned() }
-        }
-        "AccessKey" => ResourceKind::AccessKey {
-            access_key_id: Some(id.unwrap_or("AKIAFIREBREAKEXAMPLE").to_owned()),
-            principal: Principal {
-                kind: PrincipalType::IamUser,
-                name: Some(NAME.to_owned()),
-                id: None,
-            },
-        },
-        "User" => ResourceKind::User { name },
-        "Role" => ResourceKind::Role { name },
-        "S3Bucket" => ResourceKind::Bucket { name },
-        "RDSDBInstance" => ResourceKind::DbInstance { identifier: name },
-        "RDSDBCluster" => ResourceKind::DbCluster { identifier: name },
-        "Lambda" => ResourceKind::Function { name },
-        "ECSCluster" => ResourceKind::EcsCluster { cluster: name, task: None, service: None },
-        "EKSCluster" => ResourceKind::EksCluster { name, workload: None, username: None },
-        other => ResourceKind::Other { name: other.to_owned(), id: Some(name) },
-    };
     Resource {
         partition: Partition::of_region(region),
         account: account.clone(),
         region: region.clone(),
-        kind,
+        kind: ResourceKind::named(resource_type, id, NAME),
     }
 }

@@ -4,7 +4,7 @@
 //! Fields are only ever added within a version. Texts that others wrote are on
 //! one line and cut: the record has them whole.
 
-use firebreak_model::resource::{PrincipalType, Resource, ResourceKind};
+use firebreak_model::resource::{PrincipalType, Resource};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
@@ -318,20 +318,18 @@ fn label(severity: f64) -> &'static str {
 
 /// What people call a resource: its id or name, or whose credentials they are.
 pub(super) fn name_of(resource: &Resource) -> String {
-    let named = match &resource.kind {
-        ResourceKind::AccessKey { access_key_id, principal } => match principal.kind {
-            PrincipalType::Root => Some("root"),
-            PrincipalType::IamUser
-            | PrincipalType::AssumedRole
-            | PrincipalType::Role
-            | PrincipalType::FederatedUser
-            | PrincipalType::IdentityCenterUser
-            | PrincipalType::AwsAccount
-            | PrincipalType::AwsService
-            | PrincipalType::Other(_) => principal.name.as_deref().or(access_key_id.as_deref()),
-        },
-        kind => kind.id(),
-    };
+    let named = resource.principal().and_then(|principal| match principal.kind {
+        PrincipalType::Root => Some("root"),
+        PrincipalType::IamUser
+        | PrincipalType::AssumedRole
+        | PrincipalType::Role
+        | PrincipalType::FederatedUser
+        | PrincipalType::IdentityCenterUser
+        | PrincipalType::AwsAccount
+        | PrincipalType::AwsService
+        | PrincipalType::Other(_) => principal.name,
+    });
+    let named = named.or(resource.id());
     named.map_or_else(|| resource.arn(), str::to_owned)
 }
 

@@ -3,9 +3,10 @@
 //!
 //! Sources: GuardDuty user guide, "Creating custom responses … with EventBridge"
 //! (the finding's link); each service's console for the others, which AWS does
-//! not promise to keep.
+//! not promise to keep. A resource's page stands in the table of resource kinds.
 
-use firebreak_model::resource::{Partition, PrincipalType, Resource, ResourceKind};
+use firebreak_model::resource::{Partition, Resource};
+use firebreak_model::text::percent_encoded as encode;
 
 use crate::record::FindingSummary;
 
@@ -43,60 +44,5 @@ pub(super) fn security_hub(partition: &Partition, finding: &FindingSummary) -> O
 
 /// The resource in its service's console.
 pub(super) fn resource(resource: &Resource) -> Option<String> {
-    let Resource { partition, region, kind, .. } = resource;
-    let console = console(partition)?;
-    let path = match kind {
-        ResourceKind::Instance { instance_id } => {
-            format!("ec2/home?region={region}#InstanceDetails:instanceId={}", encode(instance_id))
-        }
-        ResourceKind::AccessKey { principal, .. } => {
-            let name = encode(principal.name.as_deref()?);
-            match principal.kind {
-                PrincipalType::IamUser => format!("iam/home#/users/details/{name}"),
-                PrincipalType::AssumedRole | PrincipalType::Role => {
-                    format!("iam/home#/roles/details/{name}")
-                }
-                PrincipalType::FederatedUser
-                | PrincipalType::Root
-                | PrincipalType::IdentityCenterUser
-                | PrincipalType::AwsAccount
-                | PrincipalType::AwsService
-                | PrincipalType::Other(_) => return None,
-            }
-        }
-        ResourceKind::User { name } => format!("iam/home#/users/details/{}", encode(name)),
-        ResourceKind::Role { name } => format!("iam/home#/roles/details/{}", encode(name)),
-        ResourceKind::Bucket { name } => format!("s3/buckets/{}?region={region}", encode(name)),
-        ResourceKind::DbInstance { identifier } => {
-            let id = encode(identifier);
-            format!("rds/home?region={region}#database:id={id};is-cluster=false")
-        }
-        ResourceKind::DbCluster { identifier } => {
-            let id = encode(identifier);
-            format!("rds/home?region={region}#database:id={id};is-cluster=true")
-        }
-        ResourceKind::Function { name } => {
-            format!("lambda/home?region={region}#/functions/{}", encode(name))
-        }
-        ResourceKind::EcsCluster { cluster, .. } => {
-            format!("ecs/v2/clusters/{}?region={region}", encode(cluster))
-        }
-        ResourceKind::EksCluster { name, .. } => {
-            format!("eks/home?region={region}#/clusters/{}", encode(name))
-        }
-        ResourceKind::Other { .. } => return None,
-    };
-    Some(format!("{console}/{path}"))
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
+    Some(format!("{}/{}", console(&resource.partition)?, resource.console_path()?))
 }

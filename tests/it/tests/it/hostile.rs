@@ -12,7 +12,7 @@ use std::time::Instant;
 use firebreak_intake::{Rejection, read};
 use firebreak_model::finding::Finding;
 use firebreak_policy::Policy;
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use firebreak_testkit::repository;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -413,7 +413,7 @@ proptest! {
     #[test]
     fn any_text_is_findings_or_rejections(text in ".{0,200}") {
         check_intake(&text);
-        policy::check(&text, actions::catalog());
+        policy::check(&text, registry::catalog());
     }
 
     #[test]
@@ -443,7 +443,7 @@ fn what_fuzzing_starts_from_and_what_it_found_holds() {
     }
     for (name, text) in below("fuzz/seeds/policy").into_iter().chain(below("policies")) {
         println!("{name}");
-        documents += usize::from(policy::check(&text, actions::catalog()));
+        documents += usize::from(policy::check(&text, registry::catalog()));
     }
     assert!(findings >= 8, "{findings} findings: the seeds no longer lead anywhere");
     assert!(documents >= 8, "{documents} sound documents: the seeds no longer lead anywhere");
@@ -486,13 +486,13 @@ fn hostile_policy_documents_are_refused_and_read_soon() {
     ] {
         let began = Instant::now();
         println!("{name}");
-        assert!(!policy::check(&text, actions::catalog()), "{name} was taken as sound");
+        assert!(!policy::check(&text, registry::catalog()), "{name} was taken as sound");
         assert!(began.elapsed().as_secs() < 60, "{name}: {:?}", began.elapsed());
     }
     // As much as is allowed, and the slowest texts for it.
     let began = Instant::now();
     let stars = format!("[{{ wildcard: \"{}b\" }}]", "*a".repeat(4));
-    assert!(policy::check(&rule(&format!("{{ title: {stars} }}")), actions::catalog()));
+    assert!(policy::check(&rule(&format!("{{ title: {stars} }}")), registry::catalog()));
     let mut finding = instance();
     finding["title"] = "a".repeat(500_000).into();
     check_intake(&finding.to_string());

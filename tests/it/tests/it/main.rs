@@ -7,6 +7,7 @@
 mod actions;
 mod arrows;
 mod bootstrap;
+mod checklists;
 mod command_line;
 mod conformance;
 mod cost;

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 
 use firebreak_demo::example_policy;
 use firebreak_intake::read;
@@ -29,7 +29,7 @@ fn files(texts: &[&str]) -> Vec<(String, String)> {
 }
 
 fn policy(texts: &[&str]) -> Policy {
-    read_files(&files(texts), actions::catalog()).unwrap()
+    read_files(&files(texts), registry::catalog()).unwrap()
 }
 
 fn decide(policy: &Policy, finding: &str, path: &str, tags: &Tags) -> Decision {
@@ -126,8 +126,8 @@ fn the_documentation_s_example_is_sound_and_passes_its_own_test() {
         let found = blocks.find(|block| block.starts_with(start)).unwrap();
         ("docs".to_owned(), found.split("```").next().unwrap().to_owned())
     };
-    let policy = read_files(&[block("version: 1")], actions::catalog()).unwrap();
-    let cases = read_tests(&[block("tests:")], actions::catalog()).unwrap();
+    let policy = read_files(&[block("version: 1")], registry::catalog()).unwrap();
+    let cases = read_tests(&[block("tests:")], registry::catalog()).unwrap();
     assert!(!cases.is_empty());
     for case in &cases {
         let Given::Fields(finding) = &case.finding else { unreachable!("{case:?}") };
@@ -162,7 +162,7 @@ fn resource_of(kind: &str) -> ResourceKind {
 fn every_finding_type_is_answered_by_the_example_policies() {
     let policy = example_policy().unwrap();
     let template = fixture("guardduty-instance.json");
-    let acted_on: Vec<String> = actions::all()
+    let acted_on: Vec<String> = registry::all()
         .iter()
         .filter(|facts| facts.spec.name != "run-automation" && facts.spec.name != "tag-resource")
         .flat_map(|facts| facts.spec.resource_types)

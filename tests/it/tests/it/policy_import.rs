@@ -1,11 +1,11 @@
 //! A GD_ACTIONS map of CloudBots as a policy document.
 
 use firebreak_policy::{Imported, Mode, import_gd_actions, read_files};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use serde_json::{Value, json};
 
 fn import(map: &Value) -> Imported {
-    import_gd_actions(&map.to_string(), "ou-ab12-prod1111", Mode::Auto, actions::catalog())
+    import_gd_actions(&map.to_string(), "ou-ab12-prod1111", Mode::Auto, registry::catalog())
 }
 
 #[test]
@@ -42,7 +42,7 @@ rules:
       - tag-resource: {\"tags\":{\"owner\":\"${account.id}\"}}
 "
     );
-    let read = read_files(&[("import.yaml".to_owned(), text)], actions::catalog());
+    let read = read_files(&[("import.yaml".to_owned(), text)], registry::catalog());
     assert!(read.is_ok(), "{read:?}");
 }
 
@@ -88,9 +88,9 @@ fn the_map_may_stand_in_an_environment_and_must_be_a_map() {
         "{\"GD_ACTIONS\": \"[]\"}",
         "{\"GD_ACTIONS\": 1}",
     ] {
-        let imported = import_gd_actions(text, "r-ab12", Mode::Auto, actions::catalog());
+        let imported = import_gd_actions(text, "r-ab12", Mode::Auto, registry::catalog());
         assert_eq!((imported.document, imported.errors.len()), (None, 1), "{text}");
     }
-    let nowhere = import_gd_actions(&map.to_string(), "prod", Mode::Auto, actions::catalog());
+    let nowhere = import_gd_actions(&map.to_string(), "prod", Mode::Auto, registry::catalog());
     assert_eq!(nowhere.errors, ["`prod` is no root id, OU id or account id"]);
 }

@@ -1,11 +1,11 @@
 //! The session policies that the actions lead to.
 
 use firebreak_aws::sessions::{POLICY_CHARACTERS, session_policy};
-use firebreak_spoke::{actions, tags};
+use firebreak_spoke::{registry, tags};
 
 #[test]
 fn a_session_policy_for_every_action_there_is_fits_the_limit() {
-    let all: Vec<&str> = actions::all()
+    let all: Vec<&str> = registry::all()
         .iter()
         .flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes))
         .copied()
@@ -16,9 +16,9 @@ fn a_session_policy_for_every_action_there_is_fits_the_limit() {
 
 #[test]
 fn a_session_that_reads_never_names_a_whole_service() {
-    let types = actions::all().iter().flat_map(|it| it.spec.resource_types);
+    let types = registry::all().iter().flat_map(|it| it.spec.resource_types);
     for kind in types {
-        let reads: Vec<&str> = actions::all()
+        let reads: Vec<&str> = registry::all()
             .iter()
             .filter(|entry| entry.spec.resource_types.contains(kind))
             .flat_map(|entry| entry.spec.reads)

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use firebreak_onboarding::stacksets;
-use firebreak_spoke::actions::{self, Reversal};
+use firebreak_spoke::contract::Reversal;
+use firebreak_spoke::registry;
 use firebreak_spoke::{permissions as spoke, tags};
 use firebreak_testkit::repository::{self, root};
 use serde_json::Value;
@@ -44,7 +45,7 @@ fn permissions(template: &Value, effect: &str) -> BTreeSet<String> {
 fn the_spoke_role_s_template_is_not_stale() {
     let path = root().join("stacksets/spoke.yaml");
     let present = fs::read_to_string(&path).unwrap();
-    let all: Vec<_> = actions::all().iter().collect();
+    let all: Vec<_> = registry::all().iter().collect();
     let rendered = stacksets::render(&present, &all).unwrap();
     let size = rendered.size;
     println!(
@@ -68,7 +69,7 @@ fn the_spoke_role_s_template_is_not_stale() {
 /// (`actions/stage.rs`).
 #[test]
 fn the_template_says_what_the_statements_say() {
-    for entry in actions::all() {
+    for entry in registry::all() {
         let rendered = stacksets::render(stacksets::SPOKE, &[entry]).unwrap();
         let template: Value = serde_saphyr::from_str(&rendered.text).unwrap();
         let expected: Vec<Value> =
@@ -104,7 +105,7 @@ fn plain(statement: &mut Value) {
 
 #[test]
 fn the_spoke_role_has_exactly_the_permissions_that_the_actions_declare() {
-    let declared: BTreeSet<String> = actions::all()
+    let declared: BTreeSet<String> = registry::all()
         .iter()
         .flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes))
         .chain(tags::READS)
@@ -139,7 +140,7 @@ fn the_spoke_role_may_not_change_itself() {
 fn the_documentation_of_permissions_is_the_program_s() {
     let path = root().join("docs/permissions.md");
     let present = fs::read_to_string(&path).unwrap();
-    let all: Vec<_> = actions::all().iter().collect();
+    let all: Vec<_> = registry::all().iter().collect();
     let short = |texts: &[&str]| -> String {
         let short = |text: &&str| {
             let text =
@@ -210,7 +211,7 @@ fn the_readme_s_table_of_actions_is_the_program_s() {
     let (before, rest) = readme.split_once("<!-- actions -->\n").unwrap();
     let (_, after) = rest.split_once("<!-- /actions -->").unwrap();
     let mut table = "| action | acts on | what it does | undo |\n|---|---|---|---|\n".to_owned();
-    for entry in actions::all() {
+    for entry in registry::all() {
         let about = &entry.spec;
         let undo = match about.reversal {
             Reversal::Restored => "yes",

@@ -26,6 +26,9 @@ pub struct Function {
     pub reserved: Option<i64>,
     /// The provisioned concurrency of its versions and aliases together.
     pub provisioned: i64,
+    /// `AuthType` of its URL; absent when it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_auth: Option<String>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// How it runs, where a stack said so.
@@ -94,6 +97,8 @@ pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) 
         "GetFunctionConcurrency" => get(lambda, place, input),
         "PutFunctionConcurrency" => put(lambda, place, input),
         "DeleteFunctionConcurrency" => delete(lambda, place, input),
+        "GetFunctionUrlConfig" => get_url(lambda, place, input),
+        "UpdateFunctionUrlConfig" => update_url(lambda, place, input),
         "ListTags" => list_tags(lambda, place, input),
         _ => return None,
     })
@@ -112,6 +117,12 @@ pub fn route(method: &str, path: &str) -> Option<(&'static str, Params)> {
         }
         ("DELETE", ["2017-10-31", "functions", name, "concurrency"]) => {
             Some(("DeleteFunctionConcurrency", vec![("FunctionName", (*name).to_owned())]))
+        }
+        ("GET", ["2021-10-31", "functions", name, "url"]) => {
+            Some(("GetFunctionUrlConfig", vec![("FunctionName", (*name).to_owned())]))
+        }
+        ("PUT", ["2021-10-31", "functions", name, "url"]) => {
+            Some(("UpdateFunctionUrlConfig", vec![("FunctionName", (*name).to_owned())]))
         }
         ("GET", ["2017-03-31", "tags", arn]) => {
             Some(("ListTags", vec![("Resource", (*arn).to_owned())]))
@@ -171,6 +182,51 @@ fn put(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
 fn delete(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
     function(lambda, place, required(input, "FunctionName")?)?.reserved = None;
     Ok(json!({}))
+}
+
+/// The `AuthType` of a function's URL, and the URL's configuration.
+fn url<'a>(
+    lambda: &'a mut Lambda,
+    place: &Place,
+    input: &Value,
+) -> Result<&'a mut String, ServiceError> {
+    let function = function(lambda, place, required(input, "FunctionName")?)?;
+    let missing = || {
+        ServiceError::new(
+            404,
+            "ResourceNotFoundException",
+            "The resource you requested does not exist.",
+        )
+    };
+    function.url_auth.as_mut().ok_or_else(missing)
+}
+
+fn told_url(place: &Place, name: &str, auth: &str) -> Value {
+    let Place { account, region, .. } = place;
+    json!({
+        "FunctionUrl": format!("https://{name}.lambda-url.{region}.on.aws/"),
+        "FunctionArn": format!("arn:aws:lambda:{region}:{account}:function:{name}"),
+        "AuthType": auth,
+        "CreationTime": "2026-01-01T00:00:00.000Z",
+        "LastModifiedTime": "2026-01-01T00:00:00.000Z",
+    })
+}
+
+fn get_url(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let auth = url(lambda, place, input)?.clone();
+    Ok(told_url(place, required(input, "FunctionName")?, &auth))
+}
+
+fn update_url(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let auth = url(lambda, place, input)?;
+    if let Some(wanted) = input.get("AuthType").and_then(Value::as_str) {
+        if !["NONE", "AWS_IAM"].contains(&wanted) {
+            return Err(invalid(format!("{wanted} is not an AuthType")));
+        }
+        wanted.clone_into(auth);
+    }
+    let auth = auth.clone();
+    Ok(told_url(place, required(input, "FunctionName")?, &auth))
 }
 
 fn list_tags(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {

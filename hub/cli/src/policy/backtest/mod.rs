@@ -4,7 +4,7 @@
 mod replay;
 mod text;
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ async fn current_policy(
                 0 => "no policy, because none is in force".to_owned(),
                 number => format!("version {number}, in force"),
             };
-            Ok((Arc::new(Policy::from_stored(documents, actions::catalog())), name))
+            Ok((Arc::new(Policy::from_stored(documents, registry::catalog())), name))
         }
         _ => {
             let names: Vec<String> =

@@ -13,7 +13,7 @@ mod accounts;
 mod rules;
 mod spokes;
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -193,7 +193,7 @@ impl Surveyor {
     }
 
     pub async fn policy(&self) -> Result<Arc<Policy>, HubError> {
-        Policies::new(&self.config, &self.settings, actions::catalog()).current().await
+        Policies::new(&self.config, &self.settings, registry::catalog()).current().await
     }
 
     /// The last day, of this many, on which the hub decided a finding in each account, from

@@ -4,7 +4,7 @@
 use firebreak_model::error::ErrorKind;
 use firebreak_simulation::regional::ssm::{Execution, Ssm};
 use firebreak_simulation::{Effect, Fault};
-use firebreak_spoke::actions::{Undone, Verification};
+use firebreak_spoke::contract::{Undone, Verification};
 use serde_json::json;
 
 use crate::actions::cases::{case, instance_id};

@@ -4,7 +4,7 @@ use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 use firebreak_simulation::regional::eks::AccessEntry;
 use firebreak_simulation::state::State;
-use firebreak_spoke::actions::{Undone, Verification};
+use firebreak_spoke::contract::{Undone, Verification};
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::tags;
 use serde_json::json;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firebreak_model::error::ErrorKind;
 use firebreak_model::resource::{Resource, ResourceKind};
 use firebreak_simulation::regional::rds::Snapshot;
-use firebreak_spoke::actions::{Undone, Verification};
+use firebreak_spoke::contract::{Undone, Verification};
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::tags;
 

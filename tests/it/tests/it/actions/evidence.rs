@@ -3,7 +3,7 @@
 
 use firebreak_model::error::ErrorKind;
 use firebreak_simulation::{Effect, Fault};
-use firebreak_spoke::actions::Verification;
+use firebreak_spoke::contract::Verification;
 use serde_json::{Value, json};
 
 use crate::actions::cases::{case, instance_id};

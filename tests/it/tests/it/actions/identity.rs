@@ -1,7 +1,7 @@
 //! What is particular to the actions on users and roles.
 
 use firebreak_model::error::ErrorKind;
-use firebreak_spoke::actions::Verification;
+use firebreak_spoke::contract::Verification;
 use serde_json::json;
 
 use crate::actions::cases::{Case, case, cases};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use firebreak_model::resource::ResourceKind;
 use firebreak_simulation::Effect;
 use firebreak_simulation::ec2::model::{Peer, Rule, SecurityGroup};
-use firebreak_spoke::actions::{CapturedState, Change};
+use firebreak_spoke::contract::{CapturedState, Change};
 
 use crate::actions::cases::{case, first_interface, instance_id};
 use crate::actions::stage::{ACCOUNT, REGION, Stage, empty, holds, resource};

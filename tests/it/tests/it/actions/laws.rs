@@ -2,7 +2,8 @@
 
 use firebreak_model::error::ErrorKind;
 use firebreak_simulation::Effect;
-use firebreak_spoke::actions::{self, Reversal, Undone};
+use firebreak_spoke::contract::{Reversal, Undone};
+use firebreak_spoke::registry;
 use firebreak_testkit::sample::sample;
 
 use crate::actions::cases::{Case, cases};
@@ -13,7 +14,7 @@ use crate::actions::stops::{stopped, stops};
 fn restoring() -> impl Iterator<Item = Case> {
     cases()
         .into_iter()
-        .filter(|case| actions::find(case.action).unwrap().spec.reversal == Reversal::Restored)
+        .filter(|case| registry::find(case.action).unwrap().spec.reversal == Reversal::Restored)
 }
 
 /// Cases with each way to stop them, as many as this run plays; each is stopped at
@@ -26,7 +27,7 @@ fn stopped_cases(suite: &str, cases: impl IntoIterator<Item = Case>) -> Vec<(Cas
 #[test]
 fn every_action_has_a_case() {
     let cases = cases();
-    for entry in actions::all() {
+    for entry in registry::all() {
         let name = entry.spec.name;
         assert!(cases.iter().any(|case| case.action == name), "{name}");
     }

@@ -22,3 +22,8 @@ mod stage;
 mod stops;
 mod storage;
 mod targets;
+
+/// Whether the laws are tried on this action.
+pub(crate) fn has_case(action: &str) -> bool {
+    cases::cases().iter().any(|case| case.action == action)
+}

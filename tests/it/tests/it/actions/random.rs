@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use firebreak_model::error::{ActionError, ErrorKind};
-use firebreak_spoke::actions::{self, Reversal, Undone, Verification};
+use firebreak_spoke::contract::{Reversal, Undone, Verification};
+use firebreak_spoke::registry;
 
 use crate::actions::cases::{Case, cases};
 use crate::actions::stage::{Stage, empty, pending, settled};
@@ -42,7 +43,7 @@ async fn the_laws_hold_in_random_states_and_every_declared_permission_is_used_an
         }
     }
     let (mut violations, mut states, mut needs) = (Vec::new(), 0, 0);
-    for entry in actions::all() {
+    for entry in registry::all() {
         let about = &entry.spec;
         let Some(action) = tried.remove(about.name) else {
             violations.push(format!("{} has no case", about.name));
@@ -84,7 +85,7 @@ async fn the_laws_hold_in_random_states_and_every_declared_permission_is_used_an
     }
     println!(
         "actions={} states={states} permissions taken away={needs} violations={}",
-        actions::all().len(),
+        registry::all().len(),
         violations.len()
     );
     assert!(violations.is_empty(), "{} violations, printed above", violations.len());

@@ -13,11 +13,10 @@ use firebreak_model::error::ActionError;
 use firebreak_model::resource::{Region, Resource, ResourceKind};
 use firebreak_simulation::{Options, Organization};
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::actions::{
-    self, ActionContext, CapturedState, RegisteredAction, Undone, Verification,
-};
+use firebreak_spoke::contract::{ActionContext, CapturedState, Undone, Verification};
 use firebreak_spoke::permissions::{self, Effect};
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry::{self, RegisteredAction};
 use serde_json::{Value, json};
 
 use crate::actions::cases::Case;
@@ -121,7 +120,7 @@ impl Stage {
         organization: Organization,
         permission: Option<&str>,
     ) -> Self {
-        let entry = actions::find(case.action).unwrap();
+        let entry = registry::find(case.action).unwrap();
         let about = &entry.spec;
         let reads = |it: &str| about.reads.contains(&it) && Some(it) != permission;
         let declared =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firebreak_model::error::ErrorKind;
 use firebreak_model::resource::ResourceKind;
-use firebreak_spoke::actions::{CapturedState, Undone};
+use firebreak_spoke::contract::{CapturedState, Undone};
 use serde_json::json;
 
 use crate::actions::cases::{case, cases, instance_id};

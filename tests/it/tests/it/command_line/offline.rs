@@ -299,7 +299,7 @@ fn the_actions_are_listed_with_all_that_is_known_of_them() {
         .output()
         .unwrap();
     let actions: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(actions.len(), firebreak_spoke::actions::all().len());
+    assert_eq!(actions.len(), firebreak_spoke::registry::all().len());
     for action in &actions {
         let listed = |name: &str| action[name].as_array().is_some_and(|list| !list.is_empty());
         assert!(listed("resource_types") && listed("permissions"), "{action}");

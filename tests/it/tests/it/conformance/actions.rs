@@ -12,8 +12,9 @@ use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::error::ActionError;
 use firebreak_model::resource::Resource;
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::actions::{self, ActionContext, RegisteredAction, Reversal, Verification};
+use firebreak_spoke::contract::{ActionContext, Reversal, Verification};
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry::{self, RegisteredAction};
 use serde_json::Value;
 
 use crate::conformance::backend::{ACCOUNT, Backend, REGION};
@@ -131,7 +132,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
         if let Some(organization) = backend.simulated() {
             organization.advance(jiff::SignedDuration::from_mins(1));
         }
-        let entry = actions::find(pair.action).unwrap();
+        let entry = registry::find(pair.action).unwrap();
         let seen = observe_to_undo(backend, entry, pair).await;
         let known = DIFFERENCES.iter().find(|it| it.is_of(pair));
         let known = known.filter(|_| matches!(backend, Backend::Moto(_)));
@@ -158,7 +159,7 @@ pub(crate) async fn run(backend: &Backend) -> Vec<String> {
         wrong.extend(seen.iter().filter(|seen| !known(seen)).map(|seen| format!("{name}: {seen}")));
     }
     let lacking = |name: &str| pairs.iter().all(|pair| pair.action != name);
-    let names: Vec<&str> = actions::all().iter().map(|entry| entry.spec.name).collect();
+    let names: Vec<&str> = registry::all().iter().map(|entry| entry.spec.name).collect();
     wrong.extend(names.iter().filter(|name| lacking(name)).map(|name| format!("{name}: no pair")));
     let stray = DIFFERENCES.iter().filter(|it| !pairs.iter().any(|pair| it.is_of(pair)));
     wrong.extend(stray.map(|it| format!("{} on {}: a difference of no pair", it.action, it.on)));

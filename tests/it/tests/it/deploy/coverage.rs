@@ -19,7 +19,7 @@ use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_simulation::events;
 use firebreak_simulation::events::rules::{self, Rule, Target};
 use firebreak_simulation::{CallRecord, Effect, Fault, Options, Organization, Process};
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use firebreak_testkit::repository::template;
 use firebreak_testkit::sample::sample;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ fn settings() -> Settings {
 }
 
 fn digest() -> String {
-    let all: Vec<_> = actions::all().iter().collect();
+    let all: Vec<_> = registry::all().iter().collect();
     stacksets::render(SPOKE, &all).unwrap().digest
 }
 
@@ -136,7 +136,7 @@ async fn covered_with(members: usize, options: Options) -> Organization {
     add_rules(&organization);
     let hub = configured(&organization, &organization.process(), "Hub").await;
     Store::new(&hub, &settings()).create_table().await.unwrap();
-    let policies = Policies::new(&hub, &settings(), actions::catalog());
+    let policies = Policies::new(&hub, &settings(), registry::catalog());
     let document = StoredDocument {
         attach: "r-fb01".to_owned(),
         file: "root.yaml".to_owned(),
@@ -368,7 +368,7 @@ async fn each_gap_of_a_region_is_reported() {
 async fn a_policy_that_does_not_reach_an_account_is_a_gap() {
     let organization = covered().await;
     let hub = configured(&organization, &organization.process(), "Hub").await;
-    let policies = Policies::new(&hub, &settings(), actions::catalog());
+    let policies = Policies::new(&hub, &settings(), registry::catalog());
     let before = policies.version().await.unwrap();
     let document = StoredDocument {
         attach: member(0),

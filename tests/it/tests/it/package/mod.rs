@@ -32,7 +32,7 @@
 
 mod ministack;
 
-use firebreak_spoke::actions;
+use firebreak_spoke::registry;
 use std::path::PathBuf;
 
 use aws_config::SdkConfig;
@@ -141,7 +141,7 @@ impl Deployed {
 
     /// Puts a policy in force as `firebreak policy push` does.
     async fn push(&self, rules: &str) {
-        let policies = Policies::new(&self.hub, &Self::settings(), actions::catalog());
+        let policies = Policies::new(&self.hub, &Self::settings(), registry::catalog());
         let before = policies.version().await.unwrap();
         let document = StoredDocument {
             attach: self.root.clone(),

@@ -42,6 +42,26 @@ fn function_with(organization: &Organization) -> ResourceKind {
     add_function(organization, Some(100))
 }
 
+fn function_with_url(organization: &Organization) -> ResourceKind {
+    let kind = add_function(organization, None);
+    organization.edit(|state| function(state).url_auth = Some("NONE".to_owned()));
+    kind
+}
+
+fn delete_url(state: &mut State, _: &Resource) {
+    function(state).url_auth = None;
+}
+
+fn url_auth(state: &mut State, _: &Resource) -> Value {
+    json!(function(state).url_auth)
+}
+
+/// Public or not.
+fn vary_url(state: &mut State, _: &Resource, dice: &mut Rng) {
+    let auth = if dice.bool() { "NONE" } else { "AWS_IAM" };
+    function(state).url_auth = Some(auth.to_owned());
+}
+
 fn reserve(state: &mut State, _: &Resource) {
     function(state).reserved = Some(5);
 }
@@ -78,7 +98,16 @@ fn functions() -> Vec<Case> {
     };
     let without =
         Case { name: "freeze-function without one", arrange: function_without, ..with.clone() };
-    vec![with, without]
+    let url = Case {
+        name: "close-function-url",
+        action: "close-function-url",
+        arrange: function_with_url,
+        disturb: delete_url,
+        witness: url_auth,
+        vary: vary_url,
+        ..with.clone()
+    };
+    vec![with, without, url]
 }
 
 fn rds(state: &mut State) -> &mut Rds {

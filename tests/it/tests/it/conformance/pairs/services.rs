@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::{ContainerDefinition, LaunchType};
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{FunctionCode, Runtime};
+use aws_sdk_lambda::types::{FunctionCode, FunctionUrlAuthType, Runtime};
 use firebreak_model::resource::ResourceKind;
 use firebreak_simulation::regional::ecs::{Cluster, Service, Task};
 use firebreak_simulation::regional::lambda::Function;
@@ -36,6 +36,20 @@ async fn function(backend: &Backend, name: &str, reserved: Option<i32>) -> Resou
     if let Some(reserved) = reserved {
         let call = lambda.put_function_concurrency().function_name(name);
         call.reserved_concurrent_executions(reserved).send().await.unwrap();
+    }
+    kind
+}
+
+async fn function_with_url(backend: &Backend, name: &str) -> ResourceKind {
+    let kind = function(backend, name, None).await;
+    if let Some(organization) = backend.simulated() {
+        organization.edit(|state| {
+            let functions = &mut state.regional(ACCOUNT, REGION).lambda.functions;
+            functions.get_mut(name).unwrap().url_auth = Some("NONE".to_owned());
+        });
+    } else {
+        let call = backend.lambda().create_function_url_config().function_name(name);
+        call.auth_type(FunctionUrlAuthType::None).send().await.unwrap();
     }
     kind
 }
@@ -173,11 +187,13 @@ async fn moto_container(backend: &Backend, name: &str) -> String {
 pub(super) async fn pairs(backend: &Backend) -> Vec<Pair> {
     let plain = function(backend, "freeze", None).await;
     let reserving = function(backend, "freeze-reserved", Some(5)).await;
+    let public = function_with_url(backend, "public").await;
     let quarantined = database_cluster(backend, "quarantine-cluster").await;
     let snapped = database_cluster(backend, "snapshot-cluster").await;
     vec![
         Pair::new("freeze-function", "a function", plain),
         Pair::new("freeze-function", "a function with a reservation", reserving),
+        Pair::new("close-function-url", "a public URL", public),
         Pair::new("quarantine-db", "a DB instance", database(backend, "quarantine").await),
         Pair::new("quarantine-db", "a DB cluster", quarantined),
         Pair::new("snapshot-db", "a DB instance", database(backend, "snapshot").await),

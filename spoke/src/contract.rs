@@ -1,0 +1,179 @@
+//! The contract of an action.
+//!
+//! # Contract
+//!
+//! - `capture` reads the prior state and never writes. What it returns is
+//!   recorded *before* anything changes: the plan is the undo log.
+//! - `apply` makes the change. It may run again after a crash, with the prior
+//!   state that was *recorded*: capturing again would save our own change as
+//!   the original. Applying twice equals applying once.
+//! - `verify` reads back. Only what it confirms is called contained. Nothing
+//!   here waits: what takes longer is started by `apply` under an id that names
+//!   the response, so that a second start finds it. Until it has ended the
+//!   verification is `InProgress`.
+//! - `undo` restores the prior state. It tolerates that `apply` never ran or
+//!   stopped half way, and that `undo` ran before. What somebody changed since is
+//!   left alone and reported as drift.
+//!
+//! A missing, terminated or foreign resource is reported and nothing is changed.
+
+#![warn(missing_docs)]
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use firebreak_model::action::{ActionSpec, CapturedState, Change, Phase, Reversal};
+
+use crate::account::AccountSession;
+use crate::grant::Grant;
+use crate::read_cache::ReadCache;
+use firebreak_model::error::{ActionError, ErrorKind};
+use firebreak_model::resource::Resource;
+
+/// Where and for what an action runs.
+#[derive(Clone, Copy, Debug)]
+pub struct ActionContext<'a> {
+    /// The clients. Only reads are allowed through those that `capture` gets.
+    pub account: &'a AccountSession,
+    /// What is acted on.
+    pub resource: &'a Resource,
+    /// The id of the response, which names what the action creates.
+    pub response: &'a str,
+    /// The id of the finding that is answered.
+    pub finding: &'a str,
+    /// The remote IP addresses that the finding names.
+    pub remote_addresses: &'a [String],
+    /// The present time.
+    pub now: Timestamp,
+    /// The name of the spoke role in use, which no action may touch.
+    pub spoke_role: &'a str,
+    /// The decision's read cache; only `capture` uses it.
+    pub cache: &'a ReadCache,
+}
+
+/// The result of `verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verification {
+    /// The action's change is in effect; a sentence says what was read.
+    InEffect(String),
+    /// It is not in effect; a sentence says what was read instead.
+    NotInEffect(String),
+    /// What `apply` started is still in progress; a sentence says how far.
+    /// Another worker may ask again.
+    InProgress(String),
+}
+
+/// The result of `undo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// What was restored.
+    pub restored: Vec<String>,
+    /// What somebody changed since, and so was left alone.
+    pub drift: Vec<String>,
+}
+
+impl Verification {
+    /// Takes an error that says that the resource is gone for an effect: nobody
+    /// gets anywhere through it. Every other error stays one.
+    pub(crate) fn if_gone(error: ActionError) -> Result<Self, ActionError> {
+        if error.kind == ErrorKind::Gone { Ok(Self::InEffect(error.message)) } else { Err(error) }
+    }
+}
+
+impl Undone {
+    /// Nothing was put back, because of this.
+    pub(crate) fn drifted(why: impl Into<String>) -> Self {
+        Self { drift: vec![why.into()], ..Self::default() }
+    }
+
+    /// Takes an error that says that the resource is gone for drift. Every other
+    /// error stays one.
+    pub(crate) fn if_gone(error: ActionError) -> Result<Self, ActionError> {
+        if error.kind == ErrorKind::Gone { Ok(Self::drifted(error.message)) } else { Err(error) }
+    }
+
+    /// What several undos that ran side by side did; the first failure decides
+    /// its kind, and all are reported.
+    pub(crate) fn all(ended: Vec<Result<Self, ActionError>>) -> Result<Self, ActionError> {
+        let (mut undone, mut failed) = (Self::default(), Vec::new());
+        for one in ended {
+            match one {
+                Ok(one) => {
+                    undone.restored.extend(one.restored);
+                    undone.drift.extend(one.drift);
+                }
+                Err(error) => failed.push(error),
+            }
+        }
+        ActionError::all(failed).map_or(Ok(undone), Err)
+    }
+}
+
+/// One action. See the module's contract.
+pub trait Action {
+    /// Its specification.
+    const SPEC: ActionSpec;
+    /// Actions of the same phase that have to run before this one where a rule
+    /// asks for both, because this one would stand in their way.
+    const AFTER: &'static [&'static str] = &[];
+    /// Actions that set the same attribute as this one: a rule asks for one.
+    const EXCLUDES: &'static [&'static str] = &[];
+    /// Whether it acts on what the finding names besides the target, such as remote
+    /// addresses: then another finding about the same target is no repeat.
+    const PER_FINDING: bool = false;
+    /// Under which statements of the spoke role its changes are allowed: each of
+    /// `SPEC.writes` in exactly one of them. A read that none names is allowed on
+    /// every resource.
+    const GRANTS: &'static [Grant];
+    /// What a policy may set. Unknown fields are refused.
+    type Parameters: DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
+    /// The state that undo needs.
+    type Prior: DeserializeOwned + Serialize + Send + Sync;
+
+    /// What is wrong with parameters that their schema does not say, such as a
+    /// missing one. Called when a policy is read.
+    fn check(_parameters: &Self::Parameters) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Reads the prior state.
+    fn capture(
+        context: ActionContext<'_>,
+        parameters: &Self::Parameters,
+    ) -> impl Future<Output = Result<CapturedState<Self::Prior>, ActionError>> + Send;
+
+    /// Makes the change.
+    fn apply(
+        context: ActionContext<'_>,
+        parameters: &Self::Parameters,
+        prior: &Self::Prior,
+    ) -> impl Future<Output = Result<(), ActionError>> + Send;
+
+    /// Reads back whether the change is in effect.
+    fn verify(
+        context: ActionContext<'_>,
+        parameters: &Self::Parameters,
+        prior: &Self::Prior,
+    ) -> impl Future<Output = Result<Verification, ActionError>> + Send;
+
+    /// The ARNs of what it changes besides the target, so that a policy's
+    /// protections of these hold too.
+    fn touches(_scope: ActionContext<'_>, _prior: &Self::Prior) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Restores the prior state.
+    fn undo(
+        context: ActionContext<'_>,
+        parameters: &Self::Parameters,
+        prior: &Self::Prior,
+    ) -> impl Future<Output = Result<Undone, ActionError>> + Send;
+}
+
+/// The parameters of an action that takes none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Parameters", description = "It takes none.")]
+pub struct NoParameters {}

@@ -1,0 +1,134 @@
+//! Stops an instance, in the last phase. Undo starts it again if it was running.
+//!
+//! Stopping keeps the EBS volumes. Memory, instance store volumes and a public address
+//! that is no Elastic IP address are lost (EC2 user guide, "Stop and start"): collect
+//! evidence first. An Auto Scaling group replaces a
+//! stopped instance and terminates it: take it out first (`protect-instance`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
+    Undone, Verification,
+};
+use crate::grant::Grant;
+use crate::support::ec2::grants::CHANGE_INSTANCES;
+use crate::support::ec2::instance_state as state;
+use firebreak_model::error::{ActionError, ErrorKind};
+
+pub(crate) struct StopInstance;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Prior {
+    instance_id: String,
+    state: String,
+}
+
+impl Prior {
+    fn was_running(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "pending")
+    }
+}
+
+impl Action for StopInstance {
+    const SPEC: ActionSpec = ActionSpec {
+        name: "stop-instance",
+        sentence: "Stops the instance; its EBS volumes stay, its memory does not.",
+        resource_types: &["Instance"],
+        reads: &["ec2:DescribeInstances"],
+        writes: &["ec2:StartInstances", "ec2:StopInstances"],
+        reversal: Reversal::Restored,
+        phase: Phase::End,
+    };
+    const GRANTS: &'static [Grant] = &[CHANGE_INSTANCES.allows(Self::SPEC.writes)];
+    type Parameters = NoParameters;
+    type Prior = Prior;
+
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let instance_id = state::id(context.resource)?;
+        let instance = context.cache.instance(context.account, instance_id).await?;
+        let prior =
+            Prior { instance_id: instance_id.to_owned(), state: state::state(instance).to_owned() };
+        let change = prior.was_running().then(|| Change {
+            what: format!("state of {instance_id}"),
+            before: prior.state.clone(),
+            after: "stopped".to_owned(),
+        });
+        Ok(CapturedState { prior, changes: change.into_iter().collect() })
+    }
+
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        match state::now(context, &prior.instance_id).await?.as_str() {
+            "stopping" | "stopped" => Ok(()),
+            _ => state::stop(context, &prior.instance_id).await,
+        }
+    }
+
+    async fn verify(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Verification, ActionError> {
+        let id = &prior.instance_id;
+        match state::now(context, id).await {
+            Ok(state) => Ok(judge(id, &state)),
+            Err(error) if error.kind == ErrorKind::Gone => {
+                Ok(Verification::InEffect(error.message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let id = &prior.instance_id;
+        if !prior.was_running() {
+            return Ok(Undone::default());
+        }
+        match state::now(context, id).await {
+            Ok(state) if state == "running" || state == "pending" => return Ok(Undone::default()),
+            Ok(_) => {}
+            Err(error) if error.kind == ErrorKind::Gone => {
+                return Ok(Undone { drift: vec![error.message], ..Undone::default() });
+            }
+            Err(error) => return Err(error),
+        }
+        // While it is still stopping EC2 answers IncorrectInstanceState, which
+        // is worth another try.
+        state::start(context, id).await?;
+        let restored = vec![format!(
+            "{id} is started again; what its memory and instance store volumes held is lost, and a public address that is no Elastic IP address is another one now"
+        )];
+        Ok(Undone { restored, ..Undone::default() })
+    }
+}
+
+fn judge(id: &str, state: &str) -> Verification {
+    match state {
+        "stopped" => Verification::InEffect(format!("{id} is stopped")),
+        "stopping" => Verification::InProgress(format!("{id} is stopping")),
+        other => Verification::NotInEffect(format!("{id} is {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stopped_instance_is_stopped() {
+        assert!(matches!(judge("i-1", "stopped"), Verification::InEffect(_)));
+        assert!(matches!(judge("i-1", "stopping"), Verification::InProgress(_)));
+        assert!(matches!(judge("i-1", "running"), Verification::NotInEffect(_)));
+    }
+}

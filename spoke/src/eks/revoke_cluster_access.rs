@@ -1,0 +1,364 @@
+//! Takes the IAM principal behind a Kubernetes user out of the cluster: its
+//! access entry, and its mapping in `aws-auth` where the cluster uses that. Undo
+//! makes both again exactly: groups, user name, type, tags, access policies.
+//!
+//! The API server authenticates each request anew, so that sessions need not be
+//! ended; an access entry goes before `aws-auth`, so that removing the entry
+//! alone would let the mapping hold (EKS user guide, "Grant IAM users and roles
+//! access to Kubernetes APIs"). It hits everybody who uses the principal.
+//!
+//! Left alone are the entries of nodes, which every node of the cluster needs,
+//! the spoke role's own, those of service-linked roles and the one that EKS
+//! made for the cluster's creator.
+
+use aws_sdk_eks::types::{AuthenticationMode, Cluster};
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
+    Undone, Verification,
+};
+use crate::grant::{Grant, GrantScope};
+use crate::support::eks::access_entry::{
+    self, ASSOCIATE, CREATE, ClusterEntry, DELETE, GET, LIST, POLICIES, Present, TAG, UNTAG,
+    principal_of,
+};
+use crate::support::eks::aws_auth::{self, Edit, MappingChange};
+use crate::support::eks::cluster::{self, DESCRIBE, Kubernetes};
+use firebreak_model::error::{ActionError, ErrorKind};
+use firebreak_model::resource::ResourceKind;
+
+pub(crate) struct RevokeClusterAccess;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Prior {
+    cluster: String,
+    username: String,
+    entry: Option<ClusterEntry>,
+    mapping: Option<Edit>,
+    /// Why `aws-auth` could not be read beside the entry.
+    unread: Option<String>,
+}
+
+const CHANGE_CLUSTER_ACCESS: GrantScope = GrantScope {
+    sid: "ChangeClusterAccess",
+    why: "Who gets into an EKS cluster; an access entry is made in its cluster.",
+    resources: &[
+        "arn:${AWS::Partition}:eks:*:${AWS::AccountId}:access-entry/*",
+        "arn:${AWS::Partition}:eks:*:${AWS::AccountId}:cluster/*",
+    ],
+    conditions: &[],
+    within: None,
+};
+
+impl Action for RevokeClusterAccess {
+    const SPEC: ActionSpec = ActionSpec {
+        name: "revoke-cluster-access",
+        sentence: "Removes the cluster access of the IAM principal behind the Kubernetes user named in the finding.",
+        resource_types: &["EKSCluster"],
+        reads: &[DESCRIBE, GET, LIST, POLICIES],
+        writes: &[ASSOCIATE, CREATE, DELETE, TAG, UNTAG],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    const GRANTS: &'static [Grant] = &[CHANGE_CLUSTER_ACCESS.allows(&[
+        "eks:AssociateAccessPolicy",
+        "eks:CreateAccessEntry",
+        "eks:DeleteAccessEntry",
+        "eks:TagResource",
+        "eks:UntagResource",
+    ])];
+    type Parameters = NoParameters;
+    type Prior = Prior;
+
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let (name, username) = user(&context.resource.kind)?;
+        let cluster = cluster::describe(context.account, name).await?;
+        let present = match mode(&cluster) {
+            Mode::ConfigMap => None,
+            Mode::Api | Mode::Both => access_entry::find(context.account, name, username).await?,
+        };
+        if let Some(present) = &present {
+            refuse(context, &present.entry.principal)?;
+            refuse_entry(&cluster, present)?;
+        }
+        let entry = present.map(|present| present.entry);
+        let (mapping, unread) = mapping(context, &cluster, entry.as_ref(), username).await?;
+        if let Some(mapping) = &mapping {
+            refuse(context, &mapping.principal)?;
+            if mapping.groups.iter().any(|group| group == "system:nodes") {
+                return Err(refused(&mapping.principal, "the cluster's nodes join with it"));
+            }
+        }
+        if entry.is_none() && mapping.is_none() {
+            return Err(nobody(name, username));
+        }
+        let changes = changes(name, entry.as_ref(), mapping.as_ref());
+        let (cluster, username) = (name.to_owned(), username.to_owned());
+        Ok(CapturedState { prior: Prior { cluster, username, entry, mapping, unread }, changes })
+    }
+
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        let cluster = cluster::describe(context.account, &prior.cluster).await?;
+        if let Some(entry) = &prior.entry {
+            access_entry::delete(context.account, &prior.cluster, &entry.principal).await?;
+        }
+        if let Some(mapping) = &prior.mapping {
+            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+            aws_auth::take_out(&kubernetes, mapping).await?;
+        }
+        Ok(())
+    }
+
+    async fn verify(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Verification, ActionError> {
+        let Prior { cluster: name, username, entry, mapping, unread } = prior;
+        let cluster = match cluster::describe(context.account, name).await {
+            Ok(cluster) => cluster,
+            Err(error) if error.kind == ErrorKind::Gone => {
+                return Ok(Verification::InEffect(format!(
+                    "the cluster `{name}` does not exist any more"
+                )));
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(ClusterEntry { principal, .. }) = entry
+            && access_entry::describe(context.account, name, principal).await?.is_some()
+        {
+            return Ok(Verification::NotInEffect(format!(
+                "`{principal}` has an access entry of `{name}`"
+            )));
+        }
+        if let Some(mapping) = mapping {
+            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+            if aws_auth::is_mapped(&kubernetes, mapping).await? {
+                let Edit { principal, list, .. } = mapping;
+                return Ok(Verification::NotInEffect(format!(
+                    "{list} of aws-auth maps `{principal}`"
+                )));
+            }
+        }
+        let but = unread.as_ref().map(|why| {
+            format!("; whether aws-auth maps the principal as well could not be read: {why}")
+        });
+        let but = but.unwrap_or_default();
+        Ok(Verification::InEffect(format!(
+            "the principal behind `{username}` has no access to `{name}`{but}"
+        )))
+    }
+
+    fn touches(_: ActionContext<'_>, prior: &Prior) -> Vec<String> {
+        let entry = prior.entry.iter().map(|entry| entry.principal.clone());
+        let mapping = prior.mapping.iter().map(|mapping| mapping.principal.clone());
+        let mut principals: Vec<String> = entry.chain(mapping).collect();
+        principals.dedup();
+        principals
+    }
+
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let mut undone = Undone::default();
+        let cluster = match cluster::describe(context.account, &prior.cluster).await {
+            Ok(cluster) => cluster,
+            Err(error) if error.kind == ErrorKind::Gone => {
+                undone
+                    .drift
+                    .push(format!("the cluster `{}` does not exist any more", prior.cluster));
+                return Ok(undone);
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(entry) = &prior.entry {
+            access_entry::restore(context, &prior.cluster, entry, &mut undone).await?;
+        }
+        if let Some(mapping) = &prior.mapping {
+            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+            aws_auth::restore(&kubernetes, mapping, &mut undone).await?;
+        }
+        Ok(undone)
+    }
+}
+
+/// How a cluster knows its users (EKS API reference, AccessConfigResponse).
+enum Mode {
+    Api,
+    Both,
+    ConfigMap,
+}
+
+fn mode(cluster: &Cluster) -> Mode {
+    match cluster.access_config().and_then(|access| access.authentication_mode()) {
+        Some(AuthenticationMode::Api) => Mode::Api,
+        Some(AuthenticationMode::ApiAndConfigMap) => Mode::Both,
+        // Clusters older than access entries return none.
+        Some(_) | None => Mode::ConfigMap,
+    }
+}
+
+/// The cluster and the user that a target names; for users who are no IAM
+/// principals why not.
+fn user(kind: &ResourceKind) -> Result<(&str, &str), ActionError> {
+    let not_applicable = |why: String| Err(ActionError::new(ErrorKind::NotApplicable, why));
+    let ResourceKind::EksCluster { name, username, .. } = kind else {
+        return not_applicable("the target is no EKS cluster".to_owned());
+    };
+    let Some(username) = username else {
+        return not_applicable("the finding names no user of the cluster".to_owned());
+    };
+    let why = match username.as_str() {
+        "system:anonymous" => {
+            "it is everybody without credentials: unbind the group system:unauthenticated in the cluster's RBAC"
+        }
+        user if user.starts_with("system:serviceaccount:") => {
+            "it is a pod's service account, not an IAM principal: isolate the pod"
+        }
+        user if user.starts_with("system:node:") => {
+            "it is a node, not an IAM principal of its own: cordon the node or isolate its instance"
+        }
+        user if user.starts_with("system:") => "it is one of Kubernetes' own users",
+        user if user.starts_with("eks:") => "it is one of EKS's own users",
+        _ => return Ok((name, username)),
+    };
+    not_applicable(format!("`{username}` has no access to be revoked: {why}"))
+}
+
+/// The mapping of `aws-auth` that has to go, and why it could not be read. What
+/// an entry is there for is done even when `aws-auth` cannot be read for good.
+async fn mapping(
+    context: ActionContext<'_>,
+    cluster: &Cluster,
+    entry: Option<&ClusterEntry>,
+    username: &str,
+) -> Result<(Option<Edit>, Option<String>), ActionError> {
+    match mode(cluster) {
+        Mode::Api => return Ok((None, None)),
+        Mode::Both | Mode::ConfigMap => {}
+    }
+    let kubernetes = Kubernetes::connect(context.account, cluster)?;
+    let wanted = match entry {
+        Some(entry) => MappingChange::Principal(&entry.principal),
+        None => MappingChange::Username(username),
+    };
+    match aws_auth::find(&kubernetes, &wanted).await {
+        Ok(mapping) => Ok((mapping, None)),
+        Err(error)
+            if entry.is_some() && matches!(error.kind, ErrorKind::Denied | ErrorKind::Failed) =>
+        {
+            Ok((None, Some(error.message)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn changes(cluster: &str, entry: Option<&ClusterEntry>, mapping: Option<&Edit>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let Some(ClusterEntry { principal, groups, policies, .. }) = entry {
+        let policies = policies.iter().filter_map(|policy| policy.arn.rsplit('/').next());
+        let held: Vec<&str> = groups.iter().map(String::as_str).chain(policies).collect();
+        changes.push(Change {
+            what: format!("access entry of {principal} in {cluster}"),
+            before: if held.is_empty() { "no groups".to_owned() } else { held.join(", ") },
+            after: "none".to_owned(),
+        });
+    }
+    if let Some(Edit { list, principal, groups, .. }) = mapping {
+        changes.push(Change {
+            what: format!("{list} of aws-auth for {principal} in {cluster}"),
+            before: if groups.is_empty() { "no groups".to_owned() } else { groups.join(", ") },
+            after: "none".to_owned(),
+        });
+    }
+    changes
+}
+
+fn refused(principal: &str, why: &str) -> ActionError {
+    let text = format!("refused to take `{principal}` out of the cluster: {why}");
+    ActionError::new(ErrorKind::Refused, text)
+}
+
+fn refuse(context: ActionContext<'_>, principal: &str) -> Result<(), ActionError> {
+    let own = context.spoke_role.rsplit('/').next().unwrap_or(context.spoke_role);
+    let account = context.account.id.as_str();
+    if principal_of(principal) == Some((account, "role", own)) {
+        return Err(refused(principal, "it is Firebreak's own role in this account"));
+    }
+    if principal.contains(":role/aws-service-role/") {
+        return Err(refused(principal, "it is a service-linked role: EKS refuses to change it"));
+    }
+    Ok(())
+}
+
+/// How long after the cluster EKS makes the creator's entry: long before the
+/// cluster is active and takes any other.
+const CREATION: i64 = 5 * 60;
+
+fn refuse_entry(cluster: &Cluster, present: &Present) -> Result<(), ActionError> {
+    let ClusterEntry { principal, kind, policies, .. } = &present.entry;
+    if kind != "STANDARD" {
+        let why = format!("its entry is of type {kind}: the cluster's nodes join with it");
+        return Err(refused(principal, &why));
+    }
+    let bootstrapped = cluster
+        .access_config()
+        .and_then(|access| access.bootstrap_cluster_creator_admin_permissions())
+        .unwrap_or(false);
+    let administers = policies
+        .iter()
+        .any(|it| it.context == "cluster" && it.arn.ends_with("/AmazonEKSClusterAdminPolicy"));
+    let at_creation = match (cluster.created_at(), present.created) {
+        (Some(cluster), Some(entry)) => entry - cluster.secs() <= CREATION,
+        _ => false,
+    };
+    if bootstrapped && administers && at_creation {
+        return Err(refused(
+            principal,
+            "it created the cluster, and may be its only administrator",
+        ));
+    }
+    Ok(())
+}
+
+fn nobody(cluster: &str, username: &str) -> ActionError {
+    let text = format!(
+        "no access entry or mapping of the cluster `{cluster}` gives the user name `{username}`"
+    );
+    let help = "a cluster's creator has access without either where the cluster has no access entries: end its sessions in IAM".to_owned();
+    ActionError { help: Some(help), ..ActionError::new(ErrorKind::Gone, text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_who_are_no_iam_principals_are_not_for_this() {
+        let check = |username: Option<&str>, applies: bool| {
+            let (name, username) = ("prod".to_owned(), username.map(str::to_owned));
+            let kind = ResourceKind::EksCluster { name, workload: None, username };
+            let result = user(&kind).map_err(|error| error.kind);
+            assert_eq!(result.is_ok(), applies, "{kind:?}");
+            assert!(applies || result == Err(ErrorKind::NotApplicable), "{kind:?}");
+        };
+        check(Some("arn:aws:sts::111111111111:assumed-role/admin/alice"), true);
+        check(Some("alice"), true);
+        check(Some("kubernetes-admin"), true);
+        check(Some("system:anonymous"), false);
+        check(Some("system:serviceaccount:default:web"), false);
+        check(Some("system:node:ip-10-0-0-1.ec2.internal"), false);
+        check(Some("eks:addon-manager"), false);
+        check(None, false);
+    }
+}

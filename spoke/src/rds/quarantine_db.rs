@@ -1,0 +1,372 @@
+//! Isolates an RDS database: its only VPC security group becomes one without rules,
+//! and it is not publicly accessible any more. Undo restores groups and flag exactly,
+//! unless somebody changed them since.
+//!
+//! A DB instance in a cluster has its groups from the cluster (RDS API
+//! reference, ModifyDBInstance: "managed by the DB cluster"), so the whole
+//! cluster is isolated, and each of its instances is made private. Instances of a
+//! Multi-AZ DB cluster cannot be modified one by one: there the groups alone isolate
+//! it, and public addresses stay but cannot be reached.
+//!
+//! RDS changes asynchronously: until it is done, the verification is in progress. RDS
+//! modifies only what is available. A stopped database is refused; one that is being
+//! modified or backed up is tried again. After an undo the isolation group
+//! stays where RDS still holds it, until the next undo in its VPC.
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
+    Undone, Verification,
+};
+use crate::grant::Grant;
+use crate::support::ec2::grants::{DELETE_OWN_GROUPS, MAKE_ISOLATION_GROUPS, TAG_OWN_GROUPS};
+use crate::support::ec2::interfaces;
+use crate::support::ec2::isolation_groups::{self as isolation, Purpose};
+use crate::support::rds::database::Holder;
+use crate::support::rds::database_network::{self, Database, Member};
+use crate::support::rds::grants::CHANGE_DATABASES;
+use firebreak_model::error::{ActionError, ErrorKind};
+
+pub(crate) struct QuarantineDb;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Prior {
+    database: Database,
+    vpc: String,
+}
+
+impl Action for QuarantineDb {
+    const SPEC: ActionSpec = ActionSpec {
+        name: "quarantine-db",
+        sentence: "Moves the database, with its whole cluster, into a security group without rules and makes it private.",
+        resource_types: &["RDSDBInstance", "RDSDBCluster"],
+        reads: &[
+            "ec2:DescribeSecurityGroups",
+            "rds:DescribeDBClusters",
+            "rds:DescribeDBInstances",
+            "rds:DescribeDBSubnetGroups",
+        ],
+        writes: &[
+            "ec2:CreateSecurityGroup",
+            "ec2:CreateTags",
+            "ec2:DeleteSecurityGroup",
+            "ec2:RevokeSecurityGroupEgress",
+            "ec2:RevokeSecurityGroupIngress",
+            "rds:ModifyDBCluster",
+            "rds:ModifyDBInstance",
+        ],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    const GRANTS: &'static [Grant] = &[
+        MAKE_ISOLATION_GROUPS.allows(&[
+            "ec2:CreateSecurityGroup",
+            "ec2:RevokeSecurityGroupEgress",
+            "ec2:RevokeSecurityGroupIngress",
+        ]),
+        DELETE_OWN_GROUPS,
+        TAG_OWN_GROUPS,
+        CHANGE_DATABASES.allows(&["rds:ModifyDBCluster", "rds:ModifyDBInstance"]),
+    ];
+    type Parameters = NoParameters;
+    type Prior = Prior;
+
+    async fn capture(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let database = database_network::of_target(context).await?;
+        database.refuse_stopped()?;
+        let vpc = database_network::vpc(context, &database).await?;
+        let described = isolation::describe(context, Some(&vpc)).await?;
+        let found = isolation::clean(&described, Purpose::ISOLATION)
+            .remove(&vpc)
+            .unwrap_or_default()
+            .isolation;
+        let mut changes = changes(&database, &vpc, found.as_deref());
+        if !changes.is_empty() {
+            changes.extend(isolation::repairs(&described, &vpc, Purpose::ISOLATION));
+        }
+        Ok(CapturedState { prior: Prior { database, vpc }, changes })
+    }
+
+    async fn apply(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<(), ActionError> {
+        // First, so that no group is made for a database that is gone.
+        let present = database_network::of_holder(context, &prior.database.holder).await?;
+        present.refuse_stopped()?;
+        let group = isolation::ensure(context, &prior.vpc, Purpose::ISOLATION).await?;
+        let ended = close(context, &present, &group).await;
+        if !ended.as_ref().is_err_and(lacks_group) {
+            return ended;
+        }
+        // Another response's undo deleted it after it was looked at.
+        let again = isolation::ensure(context, &prior.vpc, Purpose::ISOLATION).await?;
+        if again == group { ended } else { close(context, &present, &again).await }
+    }
+
+    async fn verify(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Verification, ActionError> {
+        let holder = &prior.database.holder;
+        let present = match database_network::of_holder(context, holder).await {
+            Ok(present) => present,
+            Err(error) => return Verification::if_gone(error),
+        };
+        let described = isolation::describe(context, Some(&prior.vpc)).await?;
+        let found =
+            isolation::clean(&described, Purpose::ISOLATION).remove(&prior.vpc).unwrap_or_default();
+        Ok(judge(&present, found.isolation.as_deref()))
+    }
+
+    fn touches(context: ActionContext<'_>, prior: &Prior) -> Vec<String> {
+        let ActionContext { account, resource, .. } = context;
+        let arn = |kind: &str, id: &str| {
+            let (partition, region, id) = (&account.partition, &resource.region, id);
+            format!("arn:{partition}:rds:{region}:{}:{kind}:{id}", account.id)
+        };
+        let Holder::Cluster(cluster) = &prior.database.holder else { return Vec::new() };
+        let members = prior.database.members.iter().map(|member| arn("db", &member.instance));
+        std::iter::once(arn("cluster", cluster)).chain(members).collect()
+    }
+
+    async fn undo(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let holder = &prior.database.holder;
+        let mut undone = Undone::default();
+        let described = isolation::describe(context, Some(&prior.vpc)).await?;
+        match database_network::of_holder(context, holder).await {
+            Ok(present) => {
+                let ours: Vec<&str> = described
+                    .iter()
+                    .filter(|group| group.group_name() == Some(&*Purpose::ISOLATION.group_name()))
+                    .filter_map(|group| group.group_id())
+                    .collect();
+                let back = put_back(&prior.database, &present, &ours, &mut undone);
+                if back.groups.is_some() || !back.members.is_empty() {
+                    present.refuse_stopped()?;
+                }
+                match modify(context, &present, back.groups, back.members).await {
+                    Err(error) if lacks_group(&error) => {
+                        let groups = prior.database.groups.join(", ");
+                        undone.restored.clear();
+                        undone.drift.push(format!(
+                            "{holder} stays quarantined, because of its groups {groups} one was deleted since: {}",
+                            error.message
+                        ));
+                    }
+                    ended => ended?,
+                }
+            }
+            Err(error) if error.kind == ErrorKind::Gone => {
+                undone.drift.push(format!("{holder} was deleted since"));
+            }
+            Err(error) => return Err(error),
+        }
+        let vpcs = std::slice::from_ref(&prior.vpc);
+        undone
+            .restored
+            .extend(isolation::delete_unused(context, &described, Purpose::ISOLATION, vpcs).await?);
+        Ok(undone)
+    }
+}
+
+/// The changes of the plan.
+fn changes(database: &Database, vpc: &str, found: Option<&str>) -> Vec<Change> {
+    let name = Purpose::ISOLATION.group_name();
+    let mut changes = Vec::new();
+    if found.is_none_or(|group| database.groups != [group]) {
+        changes.push(Change {
+            what: format!("security groups of {}", database.holder),
+            before: database.groups.join(", "),
+            after: match found {
+                Some(group) => format!("{name} ({group})"),
+                None => format!("{name} (made or repaired in {vpc})"),
+            },
+        });
+    }
+    changes.extend(database.members.iter().filter(|member| member.public).map(|member| Change {
+        what: format!("public access of DB instance {}", member.instance),
+        before: "on".to_owned(),
+        after: "off".to_owned(),
+    }));
+    changes
+}
+
+/// The verification.
+fn judge(present: &Database, clean: Option<&str>) -> Verification {
+    let (name, holder) = (Purpose::ISOLATION.group_name(), &present.holder);
+    let Some(clean) = clean else {
+        return Verification::NotInEffect(format!(
+            "there is no group {name} without rules for {holder}"
+        ));
+    };
+    if present.groups != [clean] {
+        let groups = present.groups.join(", ");
+        return Verification::NotInEffect(format!(
+            "{holder} is in {groups}, not in {name} ({clean}) alone"
+        ));
+    }
+    let public: Vec<&Member> = present.members.iter().filter(|member| member.public).collect();
+    if let Some(member) = public.iter().find(|member| member.status != "modifying") {
+        return Verification::NotInEffect(format!(
+            "the DB instance `{}` is publicly accessible",
+            member.instance
+        ));
+    }
+    if present.changing || !public.is_empty() {
+        return Verification::InProgress(format!(
+            "RDS is still moving {holder} into {name} ({clean})"
+        ));
+    }
+    Verification::InEffect(format!("{holder} is in {name} ({clean}) alone and private"))
+}
+
+/// What undo has to set.
+struct Back {
+    groups: Option<Vec<String>>,
+    members: Vec<Member>,
+}
+
+/// Compares the present with the recorded state: what undo restores or leaves.
+fn put_back(prior: &Database, present: &Database, ours: &[&str], undone: &mut Undone) -> Back {
+    let (holder, now) = (&prior.holder, present.groups.join(", "));
+    let mut back = Back { groups: None, members: Vec::new() };
+    if !interfaces::same_groups(&present.groups, &prior.groups) {
+        if matches!(present.groups.as_slice(), [group] if ours.contains(&group.as_str())) {
+            undone.restored.push(format!("{holder} is in {} again", prior.groups.join(", ")));
+            back.groups = Some(prior.groups.clone());
+        } else {
+            undone.drift.push(format!("{holder} was put into {now} since"));
+        }
+    }
+    for before in &prior.members {
+        let instance = &before.instance;
+        let Some(member) = present.members.iter().find(|it| it.instance == *instance) else {
+            undone.drift.push(format!("the DB instance `{instance}` was deleted since"));
+            continue;
+        };
+        match (before.public, member.public) {
+            (true, false) => {
+                undone.restored.push(format!("the DB instance `{instance}` is public again"));
+                back.members.push(Member { public: true, ..member.clone() });
+            }
+            (false, true) => {
+                undone.drift.push(format!("the DB instance `{instance}` was made public since"));
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+    back
+}
+
+/// Puts a database into the isolation group alone, and makes it private.
+async fn close(
+    context: ActionContext<'_>,
+    present: &Database,
+    group: &str,
+) -> Result<(), ActionError> {
+    let groups = (present.groups != [group]).then(|| vec![group.to_owned()]);
+    let public = present.members.iter().filter(|member| member.public);
+    let private = public.map(|member| Member { public: false, ..member.clone() }).collect();
+    modify(context, present, groups, private).await
+}
+
+/// Whether a group, not the database, is what does not exist: RDS has no code
+/// of its own for that (RDS API reference, "Common errors").
+fn lacks_group(error: &ActionError) -> bool {
+    error.has_code("InvalidParameterValue") && error.message.contains("security group")
+}
+
+/// Sets groups and flags; without any there is no call. An instance outside a cluster
+/// gets both in one call: while RDS works on the first it would refuse a second.
+async fn modify(
+    context: ActionContext<'_>,
+    present: &Database,
+    groups: Option<Vec<String>>,
+    members: Vec<Member>,
+) -> Result<(), ActionError> {
+    if groups.is_none() && members.is_empty() {
+        return Ok(());
+    }
+    match &present.holder {
+        Holder::Instance(id) => {
+            let public = members.first().map(|member| member.public);
+            database_network::modify_instance(context, id, groups, public).await
+        }
+        Holder::Cluster(id) => {
+            // All are tried: an instance that cannot be changed now must not
+            // keep the cluster open.
+            let cluster = async {
+                match groups {
+                    Some(groups) => database_network::modify_cluster(context, id, groups).await,
+                    None => Ok(()),
+                }
+            }
+            .await;
+            let each = members.iter().map(|member| {
+                let public = Some(member.public);
+                database_network::modify_instance(context, &member.instance, None, public)
+            });
+            let ended = [cluster].into_iter().chain(join_all(each).await);
+            ActionError::all(ended.filter_map(Result::err).collect()).map_or(Ok(()), Err)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(groups: &[&str], public: bool) -> Database {
+        let member =
+            Member { instance: "orders".to_owned(), public, status: "available".to_owned() };
+        Database {
+            holder: Holder::Instance("orders".to_owned()),
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
+            subnet_group: "private".to_owned(),
+            status: "available".to_owned(),
+            changing: false,
+            members: vec![member],
+        }
+    }
+
+    #[test]
+    fn only_the_clean_group_alone_and_a_private_instance_hold() {
+        let check = |database: Database, clean: Option<&str>, holds: bool| {
+            let verdict = judge(&database, clean);
+            assert_eq!(matches!(verdict, Verification::InEffect(_)), holds, "{verdict:?}");
+        };
+        check(database(&["sg-i"], false), Some("sg-i"), true);
+        check(database(&["sg-i"], false), None, false);
+        check(database(&["sg-i", "sg-1"], false), Some("sg-i"), false);
+        check(database(&["sg-i"], true), Some("sg-i"), false);
+        check(Database { changing: true, ..database(&["sg-i"], false) }, Some("sg-i"), false);
+    }
+
+    #[test]
+    fn what_somebody_set_since_is_not_put_back() {
+        let check = |present: Database, groups: bool, flag: bool, drift: usize| {
+            let mut undone = Undone::default();
+            let back =
+                put_back(&database(&["sg-1", "sg-2"], true), &present, &["sg-i"], &mut undone);
+            assert_eq!(back.groups.is_some(), groups, "{present:?}");
+            assert_eq!(!back.members.is_empty(), flag, "{present:?}");
+            assert_eq!(undone.drift.len(), drift, "{undone:?}");
+        };
+        check(database(&["sg-i"], false), true, true, 0);
+        check(database(&["sg-2", "sg-1"], true), false, false, 0);
+        check(database(&["sg-3"], false), false, true, 1);
+        check(Database { members: Vec::new(), ..database(&["sg-i"], false) }, true, false, 1);
+    }
+}

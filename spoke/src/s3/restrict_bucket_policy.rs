@@ -1,0 +1,348 @@
+//! Denies access to a bucket to all but a few principals, by one statement in its
+//! policy whose Sid names the response. Undo removes exactly that statement, and
+//! restores the former text, or its absence, where nobody changed the rest.
+//!
+//! An explicit deny in a bucket's policy overrides every allow, of the account's
+//! own principals too, and of requests without a signature, which have no
+//! `aws:PrincipalArn` for the negated condition to except (S3 user guide,
+//! "Bucket policies"; IAM user guide, "Condition operators"). It also denies AWS
+//! services that write to the bucket, such as log deliveries. The spoke role and the
+//! account's root user are always excepted, so that the statement can be removed
+//! again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::account::AccountSession;
+use crate::contract::{
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+};
+use crate::grant::Grant;
+use crate::s3::block_public_access::{self, Flag};
+use crate::support::s3::bucket;
+use crate::support::s3::grants::CHANGE_BUCKETS;
+use firebreak_model::error::{ActionError, ErrorKind};
+
+pub(crate) struct RestrictBucketPolicy;
+
+/// Who keeps access.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Parameters {
+    /// The ARNs of users and roles that keep the access they have. For a role's
+    /// sessions it is the role's ARN, with its path.
+    except: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Prior {
+    /// The policy's text; `None` where there was none, which undo restores as such.
+    text: Option<String>,
+}
+
+/// "Bucket policies are limited to 20 KB in size" (S3 user guide, "Bucket
+/// policies").
+const LIMIT: usize = 20 * 1024;
+
+impl Action for RestrictBucketPolicy {
+    const SPEC: ActionSpec = ActionSpec {
+        name: "restrict-bucket-policy",
+        sentence: "Denies access to the bucket to everyone except listed principals, by a statement in its policy.",
+        resource_types: &["S3Bucket"],
+        reads: &[
+            "s3:GetAccountPublicAccessBlock",
+            "s3:GetBucketPolicy",
+            "s3:GetBucketPolicyStatus",
+            "s3:GetBucketPublicAccessBlock",
+        ],
+        writes: &["s3:DeleteBucketPolicy", "s3:PutBucketPolicy"],
+        reversal: Reversal::Restored,
+        phase: Phase::Contain,
+    };
+    const GRANTS: &'static [Grant] = &[CHANGE_BUCKETS.allows(Self::SPEC.writes)];
+    type Parameters = Parameters;
+    type Prior = Prior;
+
+    async fn capture(
+        context: ActionContext<'_>,
+        parameters: &Parameters,
+    ) -> Result<CapturedState<Prior>, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let text = get(context.account, name).await?;
+        // Fails now if it would not fit.
+        with(context, name, parameters, text.as_deref())?;
+        if text.is_some()
+            && is_public(context.account, name).await?
+            && block_public_access::is_raised(context, name, Flag::BlockPublicPolicy).await?
+        {
+            let message = format!(
+                "refused to touch the policy of `{name}`: it is public, and BlockPublicPolicy forbids to put it again, with a statement more or as it was"
+            );
+            let help = "use block-public-access, whose RestrictPublicBuckets takes the policy's public grants back".to_owned();
+            let help = Some(help);
+            return Err(ActionError { help, ..ActionError::new(ErrorKind::Refused, message) });
+        }
+        let excepted = excepted(context, parameters);
+        let change = Change {
+            what: format!("policy of bucket {name}"),
+            before: text.as_ref().map_or_else(|| "none".to_owned(), |_| "as it is".to_owned()),
+            after: format!("also denies everybody everything but {}", excepted.join(", ")),
+        };
+        Ok(CapturedState { prior: Prior { text }, changes: vec![change] })
+    }
+
+    async fn apply(
+        context: ActionContext<'_>,
+        parameters: &Parameters,
+        _: &Prior,
+    ) -> Result<(), ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        // Into the present policy, so that nothing is lost that somebody added since
+        // the plan was made.
+        let present = get(context.account, name).await?;
+        if has(present.as_deref(), &statement(context, name, parameters)) {
+            return Ok(());
+        }
+        let text = with(context, name, parameters, present.as_deref())?;
+        put(context.account, name, &text).await
+    }
+
+    async fn verify(
+        context: ActionContext<'_>,
+        parameters: &Parameters,
+        _: &Prior,
+    ) -> Result<Verification, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = get(context.account, name).await?;
+        Ok(if has(present.as_deref(), &statement(context, name, parameters)) {
+            Verification::InEffect(format!(
+                "the policy of `{name}` denies everybody but those excepted"
+            ))
+        } else {
+            Verification::NotInEffect(format!(
+                "the policy of `{name}` lacks the statement that denies"
+            ))
+        })
+    }
+
+    async fn undo(
+        context: ActionContext<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<Undone, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let present = match get(context.account, name).await {
+            Ok(present) => present,
+            Err(error) => return bucket::undo_if_gone(error, name),
+        };
+        let mut undone = Undone::default();
+        let own = statement(context, name, parameters);
+        match without(present.as_deref(), &own, prior.text.as_deref()) {
+            Without::Nothing => {}
+            Without::Changed => undone.drift.push(format!(
+                "the statement `{}` in the policy of `{name}` was changed since",
+                sid(context.response)
+            )),
+            Without::Put(text) => {
+                put(context.account, name, &text).await?;
+                undone.restored.push(format!("the policy of {name} is without the deny again"));
+            }
+            Without::Delete => {
+                delete(context.account, name).await?;
+                undone.restored.push(format!("the bucket {name} has no policy again"));
+            }
+        }
+        Ok(undone)
+    }
+}
+
+/// Letters and digits only (IAM user guide, "IAM JSON policy elements: Sid").
+fn sid(response: &str) -> String {
+    let plain: String = response.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("FirebreakRestrict{plain}")
+}
+
+fn excepted(context: ActionContext<'_>, parameters: &Parameters) -> Vec<String> {
+    let AccountSession { partition, id, .. } = context.account;
+    let role = context.spoke_role.trim_start_matches('/');
+    let mut arns = vec![
+        format!("arn:{partition}:iam::{id}:root"),
+        format!("arn:{partition}:iam::{id}:role/{role}"),
+    ];
+    arns.extend(parameters.except.iter().cloned());
+    arns
+}
+
+fn statement(context: ActionContext<'_>, name: &str, parameters: &Parameters) -> Value {
+    let bucket = format!("arn:{}:s3:::{name}", context.account.partition);
+    let objects = format!("{bucket}/*");
+    json!({
+        "Sid": sid(context.response),
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket, objects],
+        "Condition": { "ArnNotEquals": { "aws:PrincipalArn": excepted(context, parameters) } },
+    })
+}
+
+/// A policy's statements: one may stand without a list.
+fn statements(policy: &Value) -> Vec<Value> {
+    match policy.get("Statement") {
+        Some(Value::Array(statements)) => statements.clone(),
+        Some(one) => vec![one.clone()],
+        None => Vec::new(),
+    }
+}
+
+fn parse(text: Option<&str>) -> Value {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
+}
+
+fn has(text: Option<&str>, own: &Value) -> bool {
+    statements(&parse(text)).contains(own)
+}
+
+/// The policy with the statement, in place of one that bears its Sid.
+fn with(
+    context: ActionContext<'_>,
+    name: &str,
+    parameters: &Parameters,
+    text: Option<&str>,
+) -> Result<String, ActionError> {
+    let own = statement(context, name, parameters);
+    let mut policy = match text {
+        None => json!({ "Version": "2012-10-17" }),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            ActionError::new(
+                ErrorKind::Failed,
+                format!("the policy of `{name}` is unreadable: {error}"),
+            )
+        })?,
+    };
+    let mut all = statements(&policy);
+    all.retain(|statement| statement.get("Sid") != own.get("Sid"));
+    all.push(own);
+    if let Some(policy) = policy.as_object_mut() {
+        policy.insert("Statement".to_owned(), Value::Array(all));
+    }
+    let text = policy.to_string();
+    if text.len() <= LIMIT {
+        return Ok(text);
+    }
+    let message = format!(
+        "cannot restrict the policy of `{name}`: with the statement it has {} bytes, and S3 takes {LIMIT}",
+        text.len()
+    );
+    let help = "shorten the policy, or except fewer principals".to_owned();
+    Err(ActionError { help: Some(help), ..ActionError::new(ErrorKind::Failed, message) })
+}
+
+/// What undo has to do with the present policy.
+#[derive(Debug, PartialEq)]
+enum Without {
+    Nothing,
+    Changed,
+    Put(String),
+    Delete,
+}
+
+fn without(present: Option<&str>, own: &Value, prior: Option<&str>) -> Without {
+    let mut policy = parse(present);
+    let all = statements(&policy);
+    let ours = |statement: &&Value| statement.get("Sid") == own.get("Sid");
+    match all.iter().find(ours) {
+        None => return Without::Nothing,
+        Some(found) if found != own => return Without::Changed,
+        Some(_) => {}
+    }
+    let rest: Vec<Value> = all.into_iter().filter(|statement| statement != own).collect();
+    let before = parse(prior);
+    let mut same = before.clone();
+    if let Some(same) = same.as_object_mut() {
+        same.insert("Statement".to_owned(), Value::Array(statements(&before)));
+    }
+    if rest.is_empty() {
+        return Without::Delete;
+    }
+    if let Some(policy) = policy.as_object_mut() {
+        policy.insert("Statement".to_owned(), Value::Array(rest));
+    }
+    match prior {
+        Some(text) if policy == same => Without::Put(text.to_owned()),
+        Some(_) | None => Without::Put(policy.to_string()),
+    }
+}
+
+async fn get(account: &AccountSession, name: &str) -> Result<Option<String>, ActionError> {
+    let owner = account.id.as_str();
+    let answer = bucket::call(account, name, "s3:GetBucketPolicy", |s3| {
+        s3.get_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
+    });
+    bucket::absent(answer.await, "NoSuchBucketPolicy")
+        .map(|answer| answer.and_then(|answer| answer.policy))
+}
+
+/// Whether S3 takes the policy for public.
+async fn is_public(account: &AccountSession, name: &str) -> Result<bool, ActionError> {
+    let owner = account.id.as_str();
+    let answer = bucket::call(account, name, "s3:GetBucketPolicyStatus", |s3| {
+        s3.get_bucket_policy_status().bucket(name).expected_bucket_owner(owner).send()
+    });
+    let answer = bucket::absent(answer.await, "NoSuchBucketPolicy")?;
+    let status = answer.and_then(|answer| answer.policy_status);
+    Ok(status.and_then(|status| status.is_public).unwrap_or(false))
+}
+
+async fn put(account: &AccountSession, name: &str, text: &str) -> Result<(), ActionError> {
+    let owner = account.id.as_str();
+    let answer = bucket::call(account, name, "s3:PutBucketPolicy", |s3| {
+        let call = s3.put_bucket_policy().bucket(name).expected_bucket_owner(owner);
+        call.policy(text).send()
+    });
+    answer.await.map(|_| ())
+}
+
+async fn delete(account: &AccountSession, name: &str) -> Result<(), ActionError> {
+    let owner = account.id.as_str();
+    let answer = bucket::call(account, name, "s3:DeleteBucketPolicy", |s3| {
+        s3.delete_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
+    });
+    answer.await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(sids: &[&str]) -> String {
+        let statements: Vec<Value> = sids.iter().map(|sid| json!({ "Sid": sid })).collect();
+        json!({ "Version": "2008-10-17", "Statement": statements }).to_string()
+    }
+
+    #[test]
+    fn undo_takes_out_its_own_statement_and_no_other() {
+        let own = json!({ "Sid": "own" });
+        let check = |present: Option<&str>, prior: Option<&str>, expected: Without| {
+            assert_eq!(without(present, &own, prior), expected, "{present:?} {prior:?}");
+        };
+        let (theirs, both) = (policy(&["theirs"]), policy(&["theirs", "own"]));
+        check(None, None, Without::Nothing);
+        check(Some(&theirs), Some(&theirs), Without::Nothing);
+        check(Some(&policy(&["own"])), None, Without::Delete);
+        // The very text that was there, white space and all.
+        let spaced = theirs.replace(',', ", ");
+        check(Some(&both), Some(&spaced), Without::Put(spaced.clone()));
+        // Somebody added a statement since.
+        let more = policy(&["more", "own"]);
+        check(Some(&more), None, Without::Put(policy(&["more"])));
+        let changed = json!({ "Statement": { "Sid": "own", "Effect": "Allow" } }).to_string();
+        check(Some(&changed), None, Without::Changed);
+    }
+
+    #[test]
+    fn a_sid_has_letters_and_digits_only() {
+        assert_eq!(sid("r-0001"), "FirebreakRestrictr0001");
+    }
+}

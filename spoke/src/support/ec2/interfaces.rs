@@ -1,0 +1,163 @@
+//! Network interfaces and their security groups.
+
+use aws_sdk_ec2::types::{Filter, NetworkInterface};
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{ActionContext, Undone};
+use firebreak_client::rate_limit::Class;
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::{ActionError, ErrorKind};
+
+/// A network interface, as far as isolation needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Interface {
+    pub(crate) id: String,
+    pub(crate) vpc: String,
+    /// In AWS's order.
+    pub(crate) groups: Vec<String>,
+    /// Whether an AWS service made it, which alone may change it.
+    pub(crate) requester_managed: bool,
+}
+
+/// Every interface that is attached to the instance, in every VPC.
+pub(crate) async fn of_instance(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<Vec<Interface>, ActionError> {
+    describe(context, "attachment.instance-id", &[instance_id]).await
+}
+
+/// Those of these interfaces that exist, attached or not.
+pub(crate) async fn by_id(
+    context: ActionContext<'_>,
+    ids: &[&str],
+) -> Result<Vec<Interface>, ActionError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    describe(context, "network-interface-id", ids).await
+}
+
+async fn describe(
+    context: ActionContext<'_>,
+    filter: &str,
+    values: &[&str],
+) -> Result<Vec<Interface>, ActionError> {
+    let values = values.iter().map(|&value| value.to_owned()).collect();
+    let filter = Filter::builder().name(filter).set_values(Some(values)).build();
+    let mut interfaces = Vec::new();
+    let mut next = None;
+    loop {
+        let page = context
+            .account
+            .ec2(Class::Ec2Read)
+            .await
+            .describe_network_interfaces()
+            .filters(filter.clone())
+            .set_next_token(next)
+            .send()
+            .await
+            .map_err(|error| from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
+        interfaces.extend(page.network_interfaces().iter().filter_map(read));
+        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            return Ok(interfaces);
+        }
+    }
+}
+
+fn read(described: &NetworkInterface) -> Option<Interface> {
+    let groups = described.groups().iter();
+    Some(Interface {
+        id: described.network_interface_id()?.to_owned(),
+        vpc: described.vpc_id()?.to_owned(),
+        groups: groups.filter_map(|group| group.group_id().map(str::to_owned)).collect(),
+        requester_managed: described.requester_managed().unwrap_or(false),
+    })
+}
+
+/// Replaces an interface's groups by these.
+pub(crate) async fn set_groups(
+    context: ActionContext<'_>,
+    interface: &str,
+    groups: &[String],
+) -> Result<(), ActionError> {
+    let call = context
+        .account
+        .ec2(Class::NetworkInterface)
+        .await
+        .modify_network_interface_attribute()
+        .network_interface_id(interface)
+        .set_groups(Some(groups.to_vec()));
+    call.send().await.map(|_| ()).map_err(|error| {
+        let error = from_sdk("ec2:ModifyNetworkInterfaceAttribute", &error);
+        let message = format!("cannot change the groups of `{interface}`: {}", error.message);
+        ActionError { message, ..error }
+    })
+}
+
+/// Gives one interface its groups back, unless somebody changed them since:
+/// `by_us` lists the groups that the action set.
+pub(crate) async fn put_back(
+    context: ActionContext<'_>,
+    before: &Interface,
+    now: Option<&Interface>,
+    by_us: impl Fn(&[String]) -> bool,
+) -> Result<Undone, ActionError> {
+    let Interface { id, groups, .. } = before;
+    let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
+    let Some(now) = now else { return drift(format!("`{id}` does not exist any more")) };
+    if same_groups(&now.groups, groups) {
+        return Ok(Undone::default());
+    }
+    if !by_us(&now.groups) {
+        return drift(format!("`{id}` was put into {} since", now.groups.join(", ")));
+    }
+    let groups_text = groups.join(", ");
+    match set_groups(context, id, groups).await {
+        Ok(()) => {
+            let restored = vec![format!("{id} is in {groups_text} again")];
+            Ok(Undone { restored, ..Undone::default() })
+        }
+        Err(error) if lacks_group(&error) => drift(format!(
+            "`{id}` stays as it is, because of its groups {groups_text} one was deleted since: {}",
+            error.message
+        )),
+        Err(error) if error.kind == ErrorKind::Gone => {
+            drift(format!("`{id}` does not exist any more"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether two lists name the same groups: neither EC2 nor RDS promises their
+/// order.
+pub(crate) fn same_groups(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len() && one.iter().all(|group| other.contains(group))
+}
+
+/// Whether it is a group that does not exist, not the interface.
+pub(crate) fn lacks_group(error: &ActionError) -> bool {
+    ["InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidSecurityGroupID.NotFound"]
+        .iter()
+        .any(|code| error.has_code(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_in_another_order_are_the_same() {
+        let check = |one: &[&str], other: &[&str], same: bool| {
+            let owned = |groups: &[&str]| -> Vec<String> {
+                groups.iter().map(|&group| group.to_owned()).collect()
+            };
+            assert_eq!(same_groups(&owned(one), &owned(other)), same, "{one:?} {other:?}");
+        };
+        check(&["sg-1", "sg-2"], &["sg-2", "sg-1"], true);
+        check(&["sg-1"], &["sg-1"], true);
+        check(&["sg-1", "sg-2"], &["sg-1"], false);
+        check(&["sg-1"], &["sg-2"], false);
+    }
+}

@@ -1,0 +1,15 @@
+//! Statements of the spoke role that several actions in ECS share.
+
+use crate::grant::GrantScope;
+
+pub(crate) const STOP_CONTAINERS: GrantScope = GrantScope {
+    sid: "StopContainers",
+    why: "Tasks, services and container instances of ECS.",
+    resources: &[
+        "arn:${AWS::Partition}:ecs:*:${AWS::AccountId}:container-instance/*",
+        "arn:${AWS::Partition}:ecs:*:${AWS::AccountId}:service/*",
+        "arn:${AWS::Partition}:ecs:*:${AWS::AccountId}:task/*",
+    ],
+    conditions: &[],
+    within: None,
+};

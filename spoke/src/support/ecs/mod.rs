@@ -1,0 +1,4 @@
+//! What several actions in ECS share.
+
+pub(crate) mod container;
+pub(crate) mod grants;

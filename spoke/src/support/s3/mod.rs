@@ -1,0 +1,5 @@
+//! What several actions on buckets share.
+
+pub(crate) mod bucket;
+pub(crate) mod bucket_rules;
+pub(crate) mod grants;
