@@ -17,7 +17,6 @@ use firebreak_response::record::{
 };
 use firebreak_response::transition::{Event, PLAN_CHANGED, Record};
 use firebreak_response::{pauses, plan};
-use firebreak_spoke::registry;
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::registry;
 

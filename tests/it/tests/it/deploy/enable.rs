@@ -132,7 +132,8 @@ async fn each_account_can_do_its_own_part_alone() {
     all_done(&management);
     assert!(management.works.iter().all(|work| work.part == Part::Management));
     // The administrator needs no argument.
-    let administrator = enable(&organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap();
+    let administrator =
+        enable(&organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap();
     all_done(&administrator);
     assert!(administrator.works.iter().all(|work| work.part == Part::Administrator));
     assert_set_up(&organization, HOME, 2);
