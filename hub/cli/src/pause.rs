@@ -114,19 +114,19 @@ pub(super) fn show(
 
 pub(super) fn list(pauses: &Pauses, now: Timestamp, output: Output) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let is_active = |pause: &Pause| pause.until.is_none_or(|until| until > now);
-    let paused: Vec<_> = pauses.0.iter().filter(|(_, pause)| is_active(pause)).collect();
+    let is_in_force = |pause: &Pause| pause.until.is_none_or(|until| until > now);
+    let active: Vec<_> = pauses.0.iter().filter(|(_, pause)| is_in_force(pause)).collect();
     match output {
         Output::Json => {
-            let all: Vec<_> = paused
+            let all: Vec<_> = active
                 .iter()
                 .map(|(scope, pause)| json!({ "scope": scope, "pause": pause }))
                 .collect();
             write_json(&mut out, &all)?;
         }
-        Output::Text if paused.is_empty() => writeln!(out, "nothing is paused")?,
+        Output::Text if active.is_empty() => writeln!(out, "nothing is paused")?,
         Output::Text => {
-            for (scope, pause) in paused {
+            for (scope, pause) in active {
                 writeln!(out, "{}", describe(scope, pause))?;
             }
         }

@@ -57,7 +57,7 @@ impl Line {
         self
     }
 
-    fn to_json(self, now: Timestamp) -> Value {
+    fn into_json(self, now: Timestamp) -> Value {
         let names: Vec<&str> = self.dimensions.iter().map(|(name, _)| *name).collect();
         let metrics: Vec<Value> = self
             .metrics
@@ -121,7 +121,7 @@ pub fn invocation(
         let line = Line::of(&[("Service", service)]).count("ServiceThrottles", count.throttles);
         lines.push(line);
     }
-    let mut lines: Vec<Value> = lines.into_iter().map(|line| line.to_json(now)).collect();
+    let mut lines: Vec<Value> = lines.into_iter().map(|line| line.into_json(now)).collect();
     // The last draw on a budget has what is left of it.
     let drawn: BTreeMap<(String, String), u64> = outcomes(&messages)
         .flat_map(|outcome| &outcome.budgets)
@@ -252,7 +252,7 @@ fn durations(messages: &[&Handled]) -> Vec<(&'static str, Vec<i64>)> {
 
 /// How many actions are left of a budget, written after each draw.
 fn budget_left(document: &str, budget: &str, left: u64, now: Timestamp) -> Value {
-    Line::of(&[("Document", document), ("Budget", budget)]).count("BudgetLeft", left).to_json(now)
+    Line::of(&[("Document", document), ("Budget", budget)]).count("BudgetLeft", left).into_json(now)
 }
 
 /// How many documents of the policy in force cannot be read, with their attach points and
@@ -262,7 +262,7 @@ pub fn broken_documents(policy: &Policy, now: Timestamp) -> Value {
     let documents: Vec<Value> =
         broken.iter().map(|(point, why)| json!({ "attach": point, "why": why })).collect();
     let count = u64::try_from(documents.len()).unwrap_or(u64::MAX);
-    let mut line = Line::of(&[]).count("BrokenPolicyDocuments", count).to_json(now);
+    let mut line = Line::of(&[]).count("BrokenPolicyDocuments", count).into_json(now);
     if let Value::Object(line) = &mut line {
         line.insert("documents".to_owned(), Value::Array(documents));
     }

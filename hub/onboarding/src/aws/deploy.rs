@@ -277,7 +277,7 @@ pub async fn roll_out(
         match sets.change(desired, &change).await? {
             ChangeOutcome::Done => {}
             ChangeOutcome::Started(operation) => {
-                wait(sets, desired.name, &operation, report).await?
+                wait(sets, desired.name, &operation, report).await?;
             }
             ChangeOutcome::Busy => {
                 sleep(POLL_INTERVAL).await;
