@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use firebreak_spoke::contract::Reversal;
+use firebreak_spoke::contract::{Phase, Reversal};
 use firebreak_spoke::registry;
 use serde_json::{Value, json};
 
