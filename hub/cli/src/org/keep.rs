@@ -96,7 +96,7 @@ mod tests {
             error
         };
         let other = Question { digest: "other".to_owned(), ..question() };
-        assert!(refused(&other, now).contains("read for other"));
+        assert!(refused(&other, now).contains("for other accounts"));
         let later = now + jiff::SignedDuration::from_hours(25);
         assert!(refused(&question(), later).contains("more than a day ago"));
         fs::write(&file, "{").unwrap();

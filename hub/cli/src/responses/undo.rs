@@ -21,8 +21,9 @@ pub struct Arguments {
     /// Overwrite later changes by others: apply the action again, then undo it
     #[arg(long)]
     force_drift: bool,
-    /// How long to suppress findings of the same type on the target; `0` for not at all
-    /// [default: FIREBREAK_SUPPRESS_HOURS, else 24h; with --step: 0]
+    /// How long to suppress findings of the same type on the target; `0`: not at all
+    ///
+    /// Default: FIREBREAK_SUPPRESS_HOURS, else 24h; with --step 0.
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero)]
     suppress: Option<SignedDuration>,
     /// Do not ask for confirmation

@@ -297,7 +297,7 @@ fn another_administrator_or_home_region_prevents_every_change() {
     security_hub(&mut observed).aggregator =
         Some(Aggregator { home: region("us-east-1"), linking: None });
     let refused = plan(&observed, &wanted()).unwrap_err();
-    assert!(refused[0].contains("choose --home-region us-east-1"), "{refused:?}");
+    assert!(refused[0].contains("give --home-region us-east-1"), "{refused:?}");
 }
 
 #[test]

@@ -126,12 +126,15 @@ fn region(written: &Node) -> Option<Issue> {
     Some(lint(written, format!("`{text}` is not the name of a Region"), help))
 }
 
+/// Resource types that Firebreak acts on and that Security Hub's findings name.
+const NAMED_BY_OTHERS: [&str; 3] = ["RDSDBCluster", "Role", "User"];
+
 /// A resource type that no finding type of GuardDuty's names. Types of Security Hub's
 /// begin with `Aws`.
 fn resource_type(written: &Node, known: &[FindingType]) -> Option<Issue> {
     let text = written.as_text()?;
     let types = || known.iter().flat_map(|it| it.resource_types.iter().copied());
-    if text.starts_with("Aws") || ["User", "Role"].contains(&text) || types().any(|it| it == text) {
+    if text.starts_with("Aws") || NAMED_BY_OTHERS.contains(&text) || types().any(|it| it == text) {
         return None;
     }
     let help = match types().filter(|it| text.contains(it)).max_by_key(|it| it.len()) {

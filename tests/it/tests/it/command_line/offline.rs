@@ -79,7 +79,7 @@ fn every_issue_of_every_file_is_reported_at_once() {
         (&read["issues"][0]["line"], &read["issues"][0]["help"]),
         (&2.into(), &"did you mean `ceiling`?".into())
     );
-    for part in ["3 mistake(s)", "a.yaml:2:1", "did you mean `ceiling`?", "b.yaml:1:9", "b.yaml:2:"]
+    for part in ["3 error(s)", "a.yaml:2:1", "did you mean `ceiling`?", "b.yaml:1:9", "b.yaml:2:"]
     {
         assert!(err.contains(part), "{part}: {err}");
     }
@@ -221,7 +221,7 @@ fn an_unreadable_file_hides_no_issue_of_the_others() {
     fs::write(folder.join("a.yaml"), [0xff, 0xfe, 0]).unwrap();
     fs::write(folder.join("b.yaml"), "attach: r-ab12\ncieling: auto\n").unwrap();
     let (code, _, err) = run(&["policy", "check", folder.to_str().unwrap()]);
-    assert_eq!((code, err.contains("2 mistake(s)")), (Some(1), true), "{err}");
+    assert_eq!((code, err.contains("2 error(s)")), (Some(1), true), "{err}");
     assert!(err.contains("a.yaml: it cannot be read") && err.contains("b.yaml:2:1"), "{err}");
     // Nor is what can be read put in force alone.
     fs::write(folder.join("b.yaml"), "attach: r-ab12\n").unwrap();

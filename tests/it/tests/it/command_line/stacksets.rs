@@ -89,7 +89,7 @@ fn what_cannot_be_rendered_is_an_error_with_help() {
     let (code, _, err) = render(&["--actions", "isolate-instances"]);
     assert_eq!(code, Some(2));
     assert!(
-        err.contains("there is no action `isolate-instances`") && err.contains("help: "),
+        err.contains("unknown action `isolate-instances`") && err.contains("help: "),
         "{err}"
     );
     let folder = folder("no-template");

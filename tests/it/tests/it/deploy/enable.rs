@@ -174,7 +174,7 @@ async fn anyone_else_is_refused_with_what_to_do() {
     assert!(error.contains("is the management account"), "{error}");
     let none = SetupRequest { regions: vec!["af-south-1".parse().unwrap()], ..own() };
     let error = refusal(MANAGEMENT.to_owned(), none).await;
-    assert!(error.contains("af-south-1: the account 100000000001 has it DISABLED"), "{error}");
+    assert!(error.contains("af-south-1: its status in account 100000000001 is DISABLED"), "{error}");
 
     // Once somebody else administers, the administrator's part is that account's.
     all_done(&enable(&organization, MANAGEMENT, &own()).await.unwrap());
@@ -428,7 +428,7 @@ async fn an_aggregator_elsewhere_forbids_every_change() {
     organization.edit(|state| state.security_hub.home_region = Some(OTHER.to_owned()));
     organization.forget_calls();
     let refused = enable(&organization, ADMINISTRATOR, &SetupRequest::default()).await.unwrap_err();
-    assert!(refused.contains(&format!("choose --home-region {OTHER}")), "{refused}");
+    assert!(refused.contains(&format!("give --home-region {OTHER}")), "{refused}");
     assert!(changing(&organization).is_empty());
     let request = SetupRequest { home: OTHER.parse().ok(), ..SetupRequest::default() };
     all_done(&enable(&organization, ADMINISTRATOR, &request).await.unwrap());

@@ -127,7 +127,7 @@ async fn a_bucket_of_another_account_is_not_written_to() {
         MANAGEMENT.clone_into(&mut state.s3.buckets.get_mut("lists").unwrap().account);
     });
     let refused = put(&organization, ListKind::Threat, "192.0.2.1").await.unwrap_err();
-    assert!(refused.contains(&format!("is not of account {ADMINISTRATOR}")), "{refused}");
+    assert!(refused.contains(&format!("does not belong to account {ADMINISTRATOR}")), "{refused}");
     assert!(changing(&organization).is_empty());
     assert!(sets(&organization, HOME).is_empty());
 }

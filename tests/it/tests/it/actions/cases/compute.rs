@@ -56,10 +56,10 @@ fn url_auth(state: &mut State, _: &Resource) -> Value {
     json!(function(state).url_auth)
 }
 
-/// Public or not.
+/// Public, not public, or no URL at all.
 fn vary_url(state: &mut State, _: &Resource, dice: &mut Rng) {
-    let auth = if dice.bool() { "NONE" } else { "AWS_IAM" };
-    function(state).url_auth = Some(auth.to_owned());
+    let auth = ["NONE", "AWS_IAM"].get(dice.usize(0..3)).map(|auth| (*auth).to_owned());
+    function(state).url_auth = auth;
 }
 
 fn reserve(state: &mut State, _: &Resource) {
