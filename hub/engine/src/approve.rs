@@ -24,6 +24,7 @@ use tracing::info;
 
 use super::Engine;
 use super::capture::At;
+use super::commit::refused;
 use super::execute::Execution;
 
 impl Engine {
@@ -109,7 +110,8 @@ impl Engine {
             return Err(HubError::Transient(format!("`{id}` was paused meanwhile")));
         }
         let event = Event::Approved { answer, steps };
-        let record = self.apply_drawing(&record, event, counters).await?.record;
+        let approved = self.next(&record, event).await.map_err(refused)?;
+        let record = self.commit(approved, counters).await?.record;
         let session = self.changing_session(&record.response).await;
         let received = tokio::time::Instant::now();
         let execution = Box::pin(self.execute(record, session, received)).await?;

@@ -21,7 +21,23 @@ impl Engine {
         record: &Record,
         event: Event,
     ) -> Result<Transition, HubError> {
-        self.apply_drawing(record, event, &[]).await
+        let transition = self.next(record, event).await.map_err(refused)?;
+        self.commit(transition, &[]).await
+    }
+
+    /// The same for a finding: where the state does not allow the event any more, another
+    /// worker was faster, and the finding is delivered again.
+    pub(super) async fn apply_for_finding(
+        &self,
+        record: &Record,
+        event: Event,
+    ) -> Result<Transition, HubError> {
+        let next = self.next(record, event).await;
+        let transition = next.map_err(|illegal| match illegal.reason {
+            Reason::State(_) => HubError::Transient(format!("{illegal}: it changed meanwhile")),
+            Reason::Leased | Reason::NothingToUndo | Reason::StepsLeft => refused(illegal),
+        })?;
+        self.commit(transition, &[]).await
     }
 
     /// The same; `None` when another worker was faster.
@@ -30,27 +46,39 @@ impl Engine {
         record: &Record,
         event: Event,
     ) -> Result<Option<Transition>, HubError> {
-        let hub = self.identity().await;
-        let context = self.context(&hub);
-        let transition = transition::apply(record, event, &context).map_err(refused)?;
-        let written = self.store.commit(context.now).transition(&transition)?.write().await?;
+        let transition = match self.next(record, event).await {
+            Ok(transition) => transition,
+            Err(IllegalTransition { reason: Reason::State(_), .. }) => return Ok(None),
+            Err(illegal) => return Err(refused(illegal)),
+        };
+        let written = self.store.commit(self.now()).transition(&transition)?.write().await?;
         Ok((written == Written::Yes).then_some(transition))
     }
 
-    /// The same, and draws on budgets with it.
-    pub(super) async fn apply_drawing(
+    /// What follows from an event; nothing is stored.
+    pub(super) async fn next(
         &self,
         record: &Record,
         event: Event,
+    ) -> Result<Transition, IllegalTransition> {
+        let hub = self.identity().await;
+        transition::apply(record, event, &self.context(&hub))
+    }
+
+    /// Stores a transition whole, and draws on budgets with it.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` when another worker was faster or a budget is spent.
+    pub(super) async fn commit(
+        &self,
+        transition: Transition,
         counters: &[Counter],
     ) -> Result<Transition, HubError> {
-        let hub = self.identity().await;
-        let context = self.context(&hub);
-        let transition = transition::apply(record, event, &context).map_err(refused)?;
-        let commit = self.store.commit(context.now).transition(&transition)?.draw(counters)?;
+        let commit = self.store.commit(self.now()).transition(&transition)?.draw(counters)?;
         match commit.write().await? {
             Written::Yes => Ok(transition),
-            Written::Lost | Written::Spent => Err(lease_lost(&record.response.id)),
+            Written::Lost | Written::Spent => Err(lease_lost(&transition.record.response.id)),
         }
     }
 
@@ -61,7 +89,8 @@ impl Engine {
     }
 }
 
-fn refused(illegal: IllegalTransition) -> HubError {
+/// The error of an event that a person, or the sweep, asked for.
+pub(super) fn refused(illegal: IllegalTransition) -> HubError {
     let message = illegal.to_string();
     match illegal.reason {
         Reason::Leased => HubError::Transient(message),

@@ -239,7 +239,11 @@ impl Engine {
                         self.action_context(account, resource, id.as_str(), finding, &cache);
                     execute_step(context, step, &self.deadline).await
                 }
-                Ok(None) => Ok(()),
+                Ok(None) => {
+                    step.state = StepState::Failed;
+                    step.detail = format!("this version has no action `{}`", step.action);
+                    Ok(())
+                }
                 Err(error) if error.kind == ErrorKind::Transient => {
                     Err(Interruption::Failed(error.clone()))
                 }

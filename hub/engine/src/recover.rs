@@ -42,7 +42,7 @@ impl Engine {
         record: Record,
         received: tokio::time::Instant,
     ) -> Result<Execution, HubError> {
-        let record = self.apply(&record, Event::LeaseTaken).await?.record;
+        let record = self.apply_for_finding(&record, Event::LeaseTaken).await?.record;
         info!(response.id = %record.response.id, "recovers `{}`", record.response.id);
         if record.response.state == State::Undoing {
             return Box::pin(self.execute_undo(record)).await;
@@ -70,7 +70,7 @@ impl Engine {
         let record = Record { response, findings: entry.findings };
         let event =
             Event::RetryStarted { steps, finding: (finding.id.clone(), finding.updated_at) };
-        let record = self.apply(&record, event).await?.record;
+        let record = self.apply_for_finding(&record, event).await?.record;
         info!(response.id = %record.response.id, "retries `{}`", record.response.id);
         let session = self.changing_session(&record.response).await;
         let execution = Box::pin(self.execute(record, session, received)).await?;

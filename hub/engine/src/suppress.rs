@@ -48,11 +48,16 @@ impl Engine {
         let arn = response.resource.arn();
         self.store.set_suppression(&arn, &response.finding.kind, None).await?;
         let target_state = self.store.target(&arn, &response.resource.account).await?;
+        // Read after the target, whose revision the write depends on: the entry that
+        // follows from the record is never older than the one that stands there.
+        let response = self.load(id).await?;
         let entry = target_state.entries.get(&response.key).filter(|it| it.response == *id);
         let findings = entry.map(|entry| entry.findings.clone()).unwrap_or_default();
         let (by, target_revision) = (self.caller().await?, target_state.revision);
+        let is_over = matches!(response.state, State::Undone | State::Denied);
+        let releases = is_over && entry.is_some_and(|entry| entry.state == response.state);
         let record = Record { response, findings };
-        if entry.is_some_and(|entry| matches!(entry.state, State::Undone | State::Denied)) {
+        if releases {
             let event = Event::Released { by, target_revision };
             if self.try_apply(&record, event).await?.is_none() {
                 return Err(HubError::Transient(format!(

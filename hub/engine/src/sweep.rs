@@ -232,7 +232,8 @@ impl Engine {
         let record = self.record_of(response).await?;
         let response = &record.response;
         let Some(approval) = response.approval.clone() else {
-            return self.postpone(&record).await;
+            let why = format!("response `{}` awaits approval and has none", response.id);
+            return Err(HubError::Failed(why));
         };
         let now = self.now();
         let within = approval.within.unwrap_or(RETRY_WHILE_PAUSED);
@@ -297,7 +298,7 @@ impl Engine {
         let entry = target.entries.remove(&response.key).filter(|entry| entry.response == *id);
         let Some(entry) = entry else {
             return Err(HubError::Refused(format!(
-                "response `{id}` is not the latest of rule `{}` on `{arn}`; undo the latest first",
+                "response `{id}` is not the latest of rule `{}` on `{arn}`",
                 response.key
             )));
         };

@@ -11,6 +11,7 @@ use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 
 use super::Engine;
+use super::commit::refused;
 use super::execute::{Execution, find};
 
 impl Engine {
@@ -36,8 +37,11 @@ impl Engine {
             return Err(HubError::Transient(format!("a worker holds response `{id}`; try again")));
         }
         let record = self.record_of(response).await?;
+        // What cannot be undone suppresses nothing.
+        let event = Event::UndoRequested { undo: request.clone() };
+        let requested = self.next(&record, event).await.map_err(refused)?;
         self.suppress_after_undo(&record.response, &request).await?;
-        let record = self.apply(&record, Event::UndoRequested { undo: request }).await?.record;
+        let record = self.commit(requested, &[]).await?.record;
         let execution = Box::pin(self.execute_undo(record)).await?;
         let Execution { record, outbox_items, .. } = execution;
         Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;

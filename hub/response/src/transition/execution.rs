@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::findings::cover;
 use super::{Audited, Draft, Transition, Write};
 use crate::audit_event::AuditKind;
 use crate::backoff::wait_after;
@@ -45,7 +46,10 @@ pub(super) fn handed_over(mut draft: Draft<'_>, steps: Vec<Step>, waiting: Strin
 /// The state follows from the steps: see [`result`].
 pub(super) fn executed(mut draft: Draft<'_>, steps: Vec<Step>) -> Transition {
     let (state, reason) = result(&steps);
-    draft.response().steps = steps;
+    let response = draft.response();
+    response.steps = steps;
+    // An expiry that fails counts its own tries.
+    response.tries = 0;
     draft.settle(state, reason.clone());
     expire_later(&mut draft);
     let hub = draft.context.hub;
@@ -79,7 +83,7 @@ pub(super) fn retry_started(
     steps: Vec<Step>,
     (finding, updated_at): (String, Option<Timestamp>),
 ) -> Transition {
-    draft.record.findings.insert(finding, updated_at);
+    cover(&mut draft.record.findings, finding, updated_at);
     draft.response().steps = steps;
     draft.begin(RETRIED.to_owned());
     let hub = draft.context.hub;

@@ -1,24 +1,31 @@
 //! The findings that a response covers.
 
+use jiff::Timestamp;
+
 use super::{AddedFinding, Draft, Transition, Write};
 use crate::audit_event::{AuditEvent, AuditKind};
 use crate::outbox::{Channel, OutboxItem};
 use crate::record::{MAX_SIBLING_FINDINGS, State};
+use crate::target::Findings;
 
 /// How many findings one response covers: an item of DynamoDB has a limit. Of more,
 /// the oldest is forgotten, and decided again if it is delivered again.
 pub const MAX_FINDINGS: usize = 500;
 
-/// Security Hub is updated for one more finding; people were notified before.
-pub(super) fn added(mut draft: Draft<'_>, finding: AddedFinding) -> Transition {
-    let AddedFinding { id, updated_at, security_hub, siblings, decided, target_revision } = finding;
-    let findings = &mut draft.record.findings;
+/// Adds a finding to those that are covered; of too many the oldest is forgotten.
+pub(super) fn cover(findings: &mut Findings, id: String, updated_at: Option<Timestamp>) {
     if findings.len() >= MAX_FINDINGS && !findings.contains_key(&id) {
         let oldest = findings.iter().min_by_key(|(_, updated)| **updated);
         let oldest = oldest.map(|(id, _)| id.clone());
         findings.retain(|id, _| Some(id) != oldest.as_ref());
     }
     findings.insert(id, updated_at);
+}
+
+/// Security Hub is updated for one more finding; people were notified before.
+pub(super) fn added(mut draft: Draft<'_>, finding: AddedFinding) -> Transition {
+    let AddedFinding { id, updated_at, security_hub, siblings, decided, target_revision } = finding;
+    cover(&mut draft.record.findings, id, updated_at);
     let response = draft.response();
     let new = security_hub
         .filter(|id| response.security_hub_ids().all(|known| known != id))

@@ -12,9 +12,10 @@
 //!
 //! # What it assumes
 //!
-//! The store writes a transition only on condition that the record still has the
-//! revision before ([`Write`]): of two workers that start from the same record one
-//! wins, and what the other one computed is dropped.
+//! The store writes a transition only on its condition ([`Write`]): that the record
+//! still has the revision before, or, where the record stays as it is, that the target
+//! does. Of two workers that start from the same record one wins, and what the other one
+//! computed is dropped. Who writes an entry alone reads the record after the target.
 //!
 //! [`record::result`]: crate::record::result
 

@@ -4,9 +4,11 @@ use firebreak_model::digest::sha256_hex;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::testing::{context, events, now, record, steps};
-use super::{Event, Reason, Record, Transition, Write, apply};
-use crate::record::{State, StepState};
+use firebreak_model::action::Phase;
+
+use super::testing::{context, events, now, record, step, steps, undo};
+use super::{AddedFinding, Event, MAX_FINDINGS, Reason, Record, Transition, Write, apply};
+use crate::record::{Drift, State, Step, StepState, Undo, UndoCause};
 
 /// The table as the store keeps it: one record, written on condition of its revision.
 struct Stored {
@@ -147,15 +149,6 @@ proptest! {
         }
     }
 
-    #[test]
-    fn an_undo_begins_only_of_what_may_have_changed_something(start in state()) {
-        let read = record(start);
-        let requested = events().into_iter().find(|(name, _)| *name == "undo-requested");
-        let Ok(_) = apply(&read, requested.unwrap().1, &context(now())) else { return Ok(()) };
-        let may = read.response.steps.iter().any(crate::record::Step::may_have_changed);
-        prop_assert!(may, "{} has changed nothing", start);
-    }
-
     /// Two workers read the same record. One of them writes; the other one's transition
     /// is dropped, whatever it is, and so extends no lease.
     #[test]
@@ -209,4 +202,108 @@ fn a_response_with_a_step_left_does_not_end() {
     let event = Event::Executed { steps: steps(StepState::Done, StepState::Planned) };
     let illegal = apply(&record(State::Running), event, &context(now())).unwrap_err();
     assert_eq!(illegal.reason, Reason::StepsLeft);
+}
+
+fn requested(undo: Undo) -> Event {
+    Event::UndoRequested { undo }
+}
+
+#[test]
+fn a_response_that_a_worker_holds_is_neither_taken_nor_undone_until_its_lease_is_over() {
+    let mut held = record(State::Running);
+    held.response.lease_until = Some(now() + SignedDuration::from_secs(1));
+    for event in [Event::LeaseTaken, requested(undo())] {
+        let illegal = apply(&held, event.clone(), &context(now())).unwrap_err();
+        assert_eq!(illegal.reason, Reason::Leased);
+        // At its very end it is over.
+        assert!(apply(&held, event, &context(now() + SignedDuration::from_secs(1))).is_ok());
+    }
+}
+
+#[test]
+fn what_is_undone_is_undone_again_only_to_overwrite_drift() {
+    let leaves = Undo { drift: Drift::Leave, ..undo() };
+    let illegal = apply(&record(State::Undone), requested(leaves), &context(now())).unwrap_err();
+    assert_eq!(illegal.reason, Reason::NothingToUndo);
+    assert!(apply(&record(State::Undone), requested(undo()), &context(now())).is_ok());
+    let mut whole = record(State::Undone);
+    whole.response.steps = steps(StepState::Undone, StepState::Undone);
+    let illegal = apply(&whole, requested(undo()), &context(now())).unwrap_err();
+    assert_eq!(illegal.reason, Reason::NothingToUndo);
+}
+
+/// A containing step that was never executed is left: undoing another one does not make
+/// a containment of it.
+#[test]
+fn after_the_undo_of_one_step_a_step_that_is_left_planned_is_no_containment() {
+    let ended = |left| {
+        let mut undoing = record(State::Undoing);
+        let step = Some("tag-resource".to_owned());
+        undoing.response.undo = Some(Undo { step, ..undo() });
+        let mut steps = steps(StepState::Done, StepState::Undone);
+        steps.push(step_of("revoke-instance-credentials", left));
+        let event = Event::UndoEnded { steps, failures: Vec::new() };
+        apply(&undoing, event, &context(now())).unwrap().record.response.state
+    };
+    assert_eq!(ended(StepState::Done), State::Contained);
+    assert_eq!(ended(StepState::Planned), State::PartiallyContained);
+}
+
+fn step_of(action: &str, state: StepState) -> Step {
+    step(action, Phase::Contain, state)
+}
+
+#[test]
+fn an_expiry_that_fails_is_reported_once_and_tried_again_later_each_time() {
+    let mut handed_over = record(State::Running);
+    handed_over.response.tries = 3;
+    let executed = Event::Executed { steps: steps(StepState::Done, StepState::Done) };
+    let mut contained = apply(&handed_over, executed, &context(now())).unwrap().record;
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let expiry = Undo { cause: UndoCause::Expiry, drift: Drift::Leave, ..undo() };
+        let undoing = apply(&contained, requested(expiry), &context(now())).unwrap().record;
+        let failures = vec!["isolate-instance: denied".to_owned()];
+        let event = Event::UndoEnded { steps: undoing.response.steps.clone(), failures };
+        let failed = apply(&undoing, event, &context(now())).unwrap();
+        let due = failed.record.response.due.unwrap();
+        waits.push((due.duration_since(now()).as_secs(), failed.outbox.len()));
+        contained = failed.record;
+    }
+    assert_eq!(waits, [(15, 2), (30, 0), (60, 0)]);
+}
+
+#[test]
+fn two_undos_of_different_steps_undo_all() {
+    let of = |step: &str| Undo { step: Some(step.to_owned()), ..undo() };
+    let mut undoing = record(State::Undoing);
+    undoing.response.undo = Some(of("tag-resource"));
+    let both = apply(&undoing, requested(of("isolate-instance")), &context(now())).unwrap();
+    assert_eq!(both.record.response.undo.unwrap().step, None);
+}
+
+#[test]
+fn of_too_many_findings_the_oldest_is_forgotten() {
+    let mut full = record(State::Contained);
+    full.findings = (0..MAX_FINDINGS)
+        .map(|number| {
+            let seconds = i64::try_from(number).unwrap();
+            (format!("f-{number:04}"), Timestamp::from_second(seconds + 1).ok())
+        })
+        .collect();
+    let added = events().into_iter().find(|(name, _)| *name == "finding-added").unwrap().1;
+    let findings = apply(&full, added, &context(now())).unwrap().record.findings;
+    assert_eq!(findings.len(), MAX_FINDINGS);
+    assert!(findings.contains_key("f-2") && !findings.contains_key("f-0000"));
+}
+
+#[test]
+fn a_finding_that_security_hub_knows_changes_the_entry_alone() {
+    let known = record(State::Contained);
+    let added = events().into_iter().find(|(name, _)| *name == "finding-added").unwrap().1;
+    let Event::FindingAdded(added) = added else { unreachable!("it is one") };
+    let again = AddedFinding { security_hub: known.response.finding.security_hub.clone(), ..added };
+    let transition = apply(&known, Event::FindingAdded(again), &context(now())).unwrap();
+    assert_eq!(transition.write, Write::Entry { target_revision: 3 });
+    assert_eq!((transition.record.response, transition.outbox), (known.response, Vec::new()));
 }

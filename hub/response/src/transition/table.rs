@@ -4,8 +4,10 @@
 //! A cell is the next state and, behind it, what is emitted: `A` an audit event, `S` an
 //! update of Security Hub, `N` a notice. `-` is illegal.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::testing::{context, events, now, record};
-use super::{Event, apply};
+use super::{Event, Write, apply};
 use crate::outbox::Channel;
 use crate::record::State;
 
@@ -64,4 +66,58 @@ fn every_state_meets_every_event_as_the_table_says() {
     }
     assert!(expected.is_empty(), "rows without an event: {expected:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What an event writes, and by when: of each kind in one state that allows it.
+/// `until` is the end of the lease and `due` when the sweep comes, from now on; `=` is as
+/// it was before.
+const WRITES: &str = "
+event          | in                | write            | until | due
+lease-taken    | running           | record and entry | 300   | 300
+steps-recorded | running           | record           | 300   | 300
+handed-over    | running           | record and entry | 0     | 15
+executed       | running           | record and entry | -     | 259200
+retry-started  | failed            | record and entry | 300   | 300
+approved       | awaiting-approval | record and entry | 300   | 300
+denied         | awaiting-approval | record and entry | -     | -
+plan-changed   | awaiting-approval | record and entry | =     | =
+forbidden      | awaiting-approval | record and entry | -     | -
+reminded       | awaiting-approval | record and entry | -     | 1800
+postponed      | awaiting-approval | record and entry | -     | 60
+undo-requested | contained         | record and entry | 300   | 300
+undo-ended     | undoing           | record and entry | -     | -
+finding-added  | contained         | added            | =     | =
+released       | undone            | entry            | =     | =
+";
+
+#[test]
+fn each_event_writes_what_the_table_says() {
+    let mut rows = WRITES.trim().lines().skip(1);
+    for (name, event) in events() {
+        let row: Vec<&str> = rows.next().unwrap().split('|').map(str::trim).collect();
+        let &[event_name, state, write, until, due] = row.as_slice() else { panic!("{row:?}") };
+        assert_eq!(event_name, name, "the table has the events in their order");
+        let before = State::ALL.into_iter().find(|it| it.name() == state).map(record).unwrap();
+        let transition = apply(&before, event, &context(now())).unwrap();
+        let written = match transition.write {
+            Write::New { .. } => "new",
+            Write::RecordAndEntry => "record and entry",
+            Write::Record => "record",
+            Write::Added { .. } => "added",
+            Write::Entry { .. } => "entry",
+        };
+        assert_eq!(written, write, "{name}");
+        let seconds = |time: Option<Timestamp>, was: Option<Timestamp>, says: &str| match says {
+            "=" => assert_eq!(time, was, "{name}"),
+            "-" => assert_eq!(time, None, "{name}"),
+            seconds => assert_eq!(
+                time,
+                Some(now() + SignedDuration::from_secs(seconds.parse().unwrap())),
+                "{name}"
+            ),
+        };
+        let (was, is) = (&before.response, &transition.record.response);
+        seconds(is.lease_until, was.lease_until, until);
+        seconds(is.due, was.due, due);
+    }
 }

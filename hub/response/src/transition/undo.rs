@@ -76,8 +76,9 @@ fn outcome(response: &Response, failures: &[String], any_succeeded: bool) -> (St
         .collect();
     if let (Some(step), false) = (only, left.is_empty()) {
         let opened = response.steps.iter().any(|it| it.action == *step && it.is_containing());
+        let planned = response.steps.iter().any(|step| step.state == StepState::Planned);
         let state = match result(&response.steps).0 {
-            state @ (State::Contained | State::Completed) if !opened => state,
+            state @ (State::Contained | State::Completed) if !opened && !planned => state,
             _ => State::PartiallyContained,
         };
         let outcome = if drift.is_empty() { "undone".to_owned() } else { drift.join("; ") };

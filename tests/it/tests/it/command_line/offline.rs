@@ -79,8 +79,7 @@ fn every_issue_of_every_file_is_reported_at_once() {
         (&read["issues"][0]["line"], &read["issues"][0]["help"]),
         (&2.into(), &"did you mean `ceiling`?".into())
     );
-    for part in ["3 error(s)", "a.yaml:2:1", "did you mean `ceiling`?", "b.yaml:1:9", "b.yaml:2:"]
-    {
+    for part in ["3 error(s)", "a.yaml:2:1", "did you mean `ceiling`?", "b.yaml:1:9", "b.yaml:2:"] {
         assert!(err.contains(part), "{part}: {err}");
     }
 }

@@ -88,10 +88,7 @@ fn a_role_for_some_actions_has_their_permissions_and_parameters_only() {
 fn what_cannot_be_rendered_is_an_error_with_help() {
     let (code, _, err) = render(&["--actions", "isolate-instances"]);
     assert_eq!(code, Some(2));
-    assert!(
-        err.contains("unknown action `isolate-instances`") && err.contains("help: "),
-        "{err}"
-    );
+    assert!(err.contains("unknown action `isolate-instances`") && err.contains("help: "), "{err}");
     let folder = folder("no-template");
     let (code, _, err) = render(&["--check", folder.join("none.yaml").to_str().unwrap()]);
     assert_eq!(code, Some(2));

@@ -174,7 +174,10 @@ async fn anyone_else_is_refused_with_what_to_do() {
     assert!(error.contains("is the management account"), "{error}");
     let none = SetupRequest { regions: vec!["af-south-1".parse().unwrap()], ..own() };
     let error = refusal(MANAGEMENT.to_owned(), none).await;
-    assert!(error.contains("af-south-1: its status in account 100000000001 is DISABLED"), "{error}");
+    assert!(
+        error.contains("af-south-1: its status in account 100000000001 is DISABLED"),
+        "{error}"
+    );
 
     // Once somebody else administers, the administrator's part is that account's.
     all_done(&enable(&organization, MANAGEMENT, &own()).await.unwrap());

@@ -278,3 +278,16 @@ async fn a_plan_that_became_another_since_it_was_shown_is_not_carried_out() {
     let done = stage.engine.approve(&plan.id, None, Some(shown.revision)).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_waits_cannot_be_undone_and_suppresses_nothing() {
+    let stage = stage_with(asking(""), Options::default()).await;
+    let plan = waiting(&stage).await;
+    let until = Some(stage.engine.now() + SignedDuration::from_hours(24));
+    let undo = firebreak_response::record::Undo { suppress_until: until, ..whole_undo() };
+    let error = stage.engine.undo(&plan.id, undo).await.unwrap_err();
+    assert!(matches!(error, firebreak_aws::error::HubError::Refused(_)), "{error}");
+    let (arn, account) = (plan.resource.arn(), &plan.resource.account);
+    let target = stage.engine.store.target(&arn, account).await.unwrap();
+    assert!(target.suppressions.is_empty(), "{:?}", target.suppressions);
+}
