@@ -52,7 +52,7 @@ fn the_readme_names_no_other_command() {
 }
 
 #[test]
-fn help_is_short() {
+fn help_is_wrapped() {
     fn check(command: &mut Command) {
         let help = command.render_help().to_string();
         let longest = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);

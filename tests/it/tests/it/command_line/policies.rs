@@ -30,7 +30,7 @@ fn push_decide_move_decide_again_break_fail_closed_and_roll_back() {
     let (sandbox, production, observed) = (0, 1, 3);
     let pushed = served.text(&["policy", "push", "policies", "--yes", "--note", "the first"], "");
     assert!(pushed.contains("7 document(s) OK, 114 policy test(s) pass"), "{pushed}");
-    assert!(pushed.contains("ou-fb01-sandbox1 (sandbox.yaml) comes"), "{pushed}");
+    assert!(pushed.contains("added: sandbox.yaml (ou-fb01-sandbox1)"), "{pushed}");
     assert!(pushed.contains("version 1 is in force"), "{pushed}");
 
     // Decided by where the account is, and by its new place once it has moved.
