@@ -191,10 +191,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_share_too_small_for_a_single_response_is_raised() {
-        // Of a bucket of 50, three processes may draw 25 for the sake of one each.
+        // The share is raised to half the bucket of 50: 25 calls for three processes
+        // together.
         let pace = RateLimits::new(1, NonZeroU32::new(3).unwrap());
         assert_eq!(seconds_for(8, "111111111111", &pace).await, 0);
-        // Then half of 5 a second, by three.
+        // Then the processes divide half of the refill of 5 a second by three.
         assert_eq!(seconds_for(5, "111111111111", &pace).await, 6);
     }
 
@@ -215,7 +216,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn very_many_processes_wait_longer_instead_of_drawing_more() {
-        // Half of 5 a second by 50 is one in 20 seconds.
+        // Half of the refill of 5 a second, divided by 50 processes, is one call in 20
+        // seconds.
         let pace = RateLimits::new(20, NonZeroU32::new(50).unwrap());
         assert_eq!(seconds_for(4, "111111111111", &pace).await, 60);
     }
