@@ -1,5 +1,5 @@
-//! Budgets: how many actions may be executed below a point of the tree within a
-//! window. The store counts what is drawn; here stands which actions share a counter.
+//! Budgets: how many actions may be executed below a point of the tree within a window.
+//! The store counts the draws; this module defines which actions share a counter.
 
 use std::fmt;
 

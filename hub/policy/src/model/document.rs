@@ -74,8 +74,8 @@ pub struct StoredDocument {
 }
 
 impl Document {
-    /// Whether it has a rule that can look at an account at or below its point, or
-    /// change it. Such accounts need the spoke role.
+    /// Whether a rule of it makes Firebreak read or change accounts at or below its
+    /// point. Such accounts need the spoke role.
     pub fn covers(&self) -> bool {
         self.ceiling != Some(Mode::Off) && self.rules.iter().any(|rule| rule.mode != Mode::Off)
     }
@@ -98,7 +98,7 @@ impl Document {
 }
 
 impl Protect {
-    /// How many protections these are.
+    /// The number of protections.
     pub(crate) fn len(&self) -> usize {
         let Self { tags, principals, resources, accounts } = self;
         tags.len() + principals.len() + resources.len() + accounts.len()

@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
 
     /// The file's text at a place.
     fn written(&self, place: SourcePosition) -> String {
-        // What is not reported is not looked up either.
+        // An issue beyond the limit is not reported, so its text is not looked up.
         if self.issues.len() > MAX_REPORTED {
             return String::new();
         }

@@ -1,4 +1,5 @@
-//! Explains a decision: which documents and rules were looked at, for people and programs.
+//! Explains a decision: which documents and rules were evaluated, for people and
+//! programs.
 
 use std::fmt;
 
@@ -38,9 +39,9 @@ pub struct WalkStep {
     pub protections: usize,
     /// Its budgets.
     pub budgets: Vec<Budget>,
-    /// Whether it keeps the rules above it from being looked at.
+    /// Whether the search for a rule continues above it.
     pub extends: Extends,
-    /// Its rules that were looked at, in order. Those after the rule that decided were not.
+    /// The rules that were evaluated, in order: those up to the rule that decided.
     pub rules: Vec<RuleResult>,
     /// The reason why its document cannot be read.
     pub broken: Option<String>,

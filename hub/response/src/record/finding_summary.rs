@@ -4,7 +4,7 @@ use firebreak_model::finding::{Finding, SecurityHubId};
 use firebreak_model::resource::{AccountId, Region};
 use serde::{Deserialize, Serialize};
 
-/// The finding that a response answers: what status, notes and lists need.
+/// What a record keeps of a finding: the fields that status, notes and lists need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FindingSummary {
     /// Its id.
@@ -22,9 +22,9 @@ pub struct FindingSummary {
     pub account: AccountId,
     /// The Region that it is about.
     pub region: Region,
-    /// What Security Hub calls it.
+    /// Its id in Security Hub.
     pub security_hub: Option<SecurityHubId>,
-    /// The remote IP addresses that it names: what there is to block.
+    /// The remote IP addresses that it names, which an action may block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_addresses: Vec<String>,
 }
