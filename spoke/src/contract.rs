@@ -41,7 +41,7 @@ pub struct ActionContext<'a> {
     pub resource: &'a Resource,
     /// The id of the response, which names what the action creates.
     pub response: &'a str,
-    /// The id of the finding that is answered.
+    /// The id of the finding.
     pub finding: &'a str,
     /// The remote IP addresses that the finding names.
     pub remote_addresses: &'a [String],
@@ -75,27 +75,26 @@ pub struct Undone {
 }
 
 impl Verification {
-    /// Takes an error that says that the resource is gone for an effect: nobody
-    /// gets anywhere through it. Every other error stays one.
+    /// If the resource is gone, the change is in effect, because nobody can use the
+    /// resource. Any other error is returned.
     pub(crate) fn if_gone(error: ActionError) -> Result<Self, ActionError> {
         if error.kind == ErrorKind::Gone { Ok(Self::InEffect(error.message)) } else { Err(error) }
     }
 }
 
 impl Undone {
-    /// Nothing was put back, because of this.
+    /// Nothing was restored, for this reason.
     pub(crate) fn drifted(why: impl Into<String>) -> Self {
         Self { drift: vec![why.into()], ..Self::default() }
     }
 
-    /// Takes an error that says that the resource is gone for drift. Every other
-    /// error stays one.
+    /// If the resource is gone, this is drift. Any other error is returned.
     pub(crate) fn if_gone(error: ActionError) -> Result<Self, ActionError> {
         if error.kind == ErrorKind::Gone { Ok(Self::drifted(error.message)) } else { Err(error) }
     }
 
-    /// What several undos that ran side by side did; the first failure decides
-    /// its kind, and all are reported.
+    /// Combines the results of concurrent undos. All failures are reported as one, see
+    /// [`ActionError::all`].
     pub(crate) fn all(ended: Vec<Result<Self, ActionError>>) -> Result<Self, ActionError> {
         let (mut undone, mut failed) = (Self::default(), Vec::new());
         for one in ended {
@@ -115,25 +114,25 @@ impl Undone {
 pub trait Action {
     /// Its specification.
     const SPEC: ActionSpec;
-    /// Actions of the same phase that have to run before this one where a rule
-    /// asks for both, because this one would stand in their way.
+    /// Actions of the same phase that run before this one if a rule has both, because
+    /// this one would prevent them.
     const AFTER: &'static [&'static str] = &[];
-    /// Actions that set the same attribute as this one: a rule asks for one.
+    /// Actions that set the same attribute as this one: a rule may have only one of
+    /// them.
     const EXCLUDES: &'static [&'static str] = &[];
     /// Whether it acts on what the finding names besides the target, such as remote
-    /// addresses: then another finding about the same target is no repeat.
+    /// addresses: then another finding about the same target is not a repeat.
     const PER_FINDING: bool = false;
-    /// Under which statements of the spoke role its changes are allowed: each of
-    /// `SPEC.writes` in exactly one of them. A read that none names is allowed on
-    /// every resource.
+    /// The statements of the spoke role that allow its changes: each of `SPEC.writes`
+    /// is in exactly one of them. A read that is in none is allowed on every resource.
     const GRANTS: &'static [Grant];
-    /// What a policy may set. Unknown fields are refused.
+    /// The parameters that a policy may set. Unknown fields are refused.
     type Parameters: DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
     /// The state that undo needs.
     type Prior: DeserializeOwned + Serialize + Send + Sync;
 
-    /// What is wrong with parameters that their schema does not say, such as a
-    /// missing one. Called when a policy is read.
+    /// Checks of the parameters that their schema does not express, such as a missing
+    /// one. Called when a policy is read.
     fn check(_parameters: &Self::Parameters) -> Result<(), String> {
         Ok(())
     }
@@ -158,8 +157,8 @@ pub trait Action {
         prior: &Self::Prior,
     ) -> impl Future<Output = Result<Verification, ActionError>> + Send;
 
-    /// The ARNs of what it changes besides the target, so that a policy's
-    /// protections of these hold too.
+    /// The ARNs of other resources that it changes besides the target, so that a
+    /// policy's protections of these apply too.
     fn touches(_scope: ActionContext<'_>, _prior: &Self::Prior) -> Vec<String> {
         Vec::new()
     }

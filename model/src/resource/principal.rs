@@ -1,8 +1,8 @@
-//! Who is behind credentials.
+//! The principal behind credentials.
 
 use serde::{Deserialize, Serialize};
 
-/// Who used credentials, as CloudTrail's `userIdentity.type` names it.
+/// The type of a principal, as in CloudTrail's `userIdentity.type`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PrincipalType {
     /// A user with long-term credentials.

@@ -9,10 +9,9 @@
 //! does what is ready, the verification is in progress, and the next delivery of the
 //! finding applies again.
 //!
-//! CreateSnapshots and CopySnapshot take no token that would make them safe to
-//! repeat. So apply first looks for the response's snapshots by their tags, and
-//! neither call is retried by the SDK: after a lost answer the next delivery looks
-//! first.
+//! CreateSnapshots and CopySnapshot take no token that would make them safe to repeat.
+//! So apply first looks for the response's snapshots by their tags, and the SDK does
+//! not retry either call: if a response is lost, the next delivery looks first.
 
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;

@@ -80,7 +80,8 @@ impl Action for RevokeSessions {
         };
         let (Subject { holder, .. }, _) = principals::find(context, (holder, id)).await?;
         let managed = Attached::now(context, &holder).await?;
-        // Every plan says so: only IAM knows, once the deny is put, whether it fits.
+        // Every plan says so: only IAM knows whether the deny fits, and only when it is
+        // put.
         let full = "where its inline policies are full, AWSDenyAll stands in, which denies new sessions and long-term keys too";
         let change = Change {
             what: format!("sessions of {}", holder.describe()),

@@ -121,8 +121,8 @@ impl Action for CloseFunctionUrl {
     }
 }
 
-/// Whether the function's URL can be called without a signature; `None` where there
-/// is no URL. Lambda answers a missing function alike.
+/// Whether the function's URL can be called without a signature; `None` if there is no
+/// URL. Lambda returns the same error for a missing function.
 async fn is_open(context: ActionContext<'_>, name: &str) -> Result<Option<bool>, ActionError> {
     let lambda = context.account.lambda().await;
     let answer = lambda.get_function_url_config().function_name(name).send().await;

@@ -1,5 +1,5 @@
-//! Tags what was answered with the finding and the response. Undo restores each
-//! tag's value or absence, unless somebody changed it since.
+//! Tags the target with the finding and the response. Undo restores each tag's value or
+//! absence, unless somebody changed it since.
 //!
 //! Only the keys that it sets are ever written. A bucket's tags are one set that
 //! is replaced as a whole, so the present set is read right before each write

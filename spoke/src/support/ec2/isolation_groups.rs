@@ -1,9 +1,9 @@
-//! The two security groups of each VPC that isolate instances: found, checked,
-//! made, repaired and, when no interface uses them, deleted.
+//! The two security groups of each VPC that isolate instances: found, checked, created,
+//! repaired and, if no interface uses them, deleted.
 //!
-//! Their names are Firebreak's: a rule that somebody adds to one is an opening
-//! in the isolation of every instance in it. It is taken off, the plan shows
-//! it, and no undo puts it back.
+//! Only Firebreak uses these names: a rule that somebody adds to one is an opening in
+//! the isolation of every instance in it. It is removed, the plan shows it, and no undo
+//! restores it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

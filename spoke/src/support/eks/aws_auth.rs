@@ -32,7 +32,7 @@ pub(crate) struct Edit {
     after: String,
 }
 
-/// Who is looked for.
+/// The principal to search for.
 pub(crate) enum MappingChange<'a> {
     /// The principal behind a Kubernetes user name.
     Username(&'a str),
@@ -50,7 +50,7 @@ impl MappingChange<'_> {
     }
 }
 
-/// The edit that takes somebody out; `None` when nobody is mapped like that.
+/// The edit that removes the principal; `None` if it is not mapped.
 pub(crate) async fn find(
     kubernetes: &Kubernetes<'_>,
     wanted: &MappingChange<'_>,
@@ -85,7 +85,7 @@ pub(crate) async fn find(
     Ok(edits.pop())
 }
 
-/// Takes the principal out of its list, as the list is now.
+/// Removes the principal from its list, as the list is now.
 pub(crate) async fn take_out(kubernetes: &Kubernetes<'_>, edit: &Edit) -> Result<(), ActionError> {
     let Some(map) = read(kubernetes).await? else { return Ok(()) };
     let Some(present) = text(&map, &edit.list) else { return Ok(()) };
@@ -112,7 +112,7 @@ pub(crate) async fn is_mapped(
     }
 }
 
-/// Puts the list back, if it is as it was left.
+/// Restores the list, unless somebody changed it since.
 pub(crate) async fn restore(
     kubernetes: &Kubernetes<'_>,
     edit: &Edit,
