@@ -10,7 +10,6 @@
 pub struct Condition {
     /// The operator, such as `StringEquals`.
     pub operator: &'static str,
-    /// The condition key.
     pub key: &'static str,
     /// Any of them.
     pub values: &'static [&'static str],

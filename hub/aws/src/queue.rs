@@ -13,7 +13,6 @@ use firebreak_response::outbox::{OutboxItem, OutboxKey};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutboxMessage {
-    /// The outbox items.
     pub outbox: Vec<OutboxKey>,
 }
 

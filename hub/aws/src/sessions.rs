@@ -43,7 +43,6 @@ pub enum Purpose {
     Observe,
     /// To carry out or undo one response.
     Change {
-        /// The response.
         response: ResponseId,
         /// The id of the finding.
         finding: String,

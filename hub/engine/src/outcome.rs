@@ -37,13 +37,11 @@ pub enum Disposition {
 /// What happened to one target of a finding, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct TargetOutcome {
-    /// The finding.
     pub finding: FindingSummary,
     /// The target; `None` for a finding that names none.
     pub resource: Option<Resource>,
     /// The OUs above the target's account, if they were looked up.
     pub ou_path: Option<OuPath>,
-    /// What happened.
     pub disposition: Disposition,
     /// Why, in a sentence.
     pub reason: String,
@@ -66,7 +64,6 @@ pub struct TargetOutcome {
 /// What is left of a budget after a draw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetLeft {
-    /// The budget.
     pub budget: BudgetRef,
     /// How many actions.
     pub left: u64,
@@ -75,7 +72,6 @@ pub struct BudgetLeft {
 /// Whether to act, or only to show what would be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// Act.
     Act,
     /// Read, decide and plan; record and change nothing.
     Plan,

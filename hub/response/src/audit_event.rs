@@ -11,7 +11,6 @@ use crate::record::{Response, ResponseId, State};
 /// The format of an event. A reader rejects a newer one.
 pub const FORMAT: u32 = 1;
 
-/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditKind {
@@ -42,13 +41,11 @@ pub enum AuditKind {
 pub struct AuditEvent {
     /// See [`FORMAT`].
     pub format: u32,
-    /// When.
     pub at: Timestamp,
     /// The chain that it is in: an account, or `organization`.
     pub account: String,
     /// The caller's ARN; the hub's own where policy acts.
     pub by: String,
-    /// What happened.
     pub what: AuditKind,
     /// Why, in a sentence.
     pub reason: String,
@@ -70,7 +67,6 @@ pub struct AuditEvent {
     /// The version of the policy that was in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<u64>,
-    /// The response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<ResponseId>,
     /// The response's revision, as it was recorded with this event.

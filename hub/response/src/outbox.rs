@@ -47,7 +47,6 @@ pub struct OutboxItem {
     pub response: ResponseId,
     /// The response's revision that it is about.
     pub revision: u64,
-    /// The channel.
     pub channel: Channel,
     /// When it was written.
     pub created: Timestamp,

@@ -95,7 +95,6 @@ impl PauseScope {
 pub struct Pause {
     /// The caller's ARN.
     pub by: String,
-    /// When.
     pub at: Timestamp,
     /// When it ends; without it the pause lasts until unpaused.
     #[serde(default, skip_serializing_if = "Option::is_none")]

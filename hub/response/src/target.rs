@@ -87,9 +87,7 @@ pub type Findings = BTreeMap<String, Option<Timestamp>>;
 pub struct TargetEntry {
     /// The latest response under its key.
     pub response: ResponseId,
-    /// That response's epoch.
     pub epoch: u64,
-    /// That response's state.
     pub state: State,
     /// The end of the worker's lease when the entry was written. Progress extends the
     /// lease in the record only, so after this time the record decides.

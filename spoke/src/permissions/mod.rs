@@ -24,7 +24,6 @@ pub const READ: &str = "read";
 /// Whether a statement allows or denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Allows.
     Allow,
     /// Denies, even if another statement allows it.
     Deny,
@@ -65,9 +64,7 @@ pub struct Statement {
     "`{action}` declares `{permission}`, and no grant names it\nhelp: add it to the action's GRANTS, in the scope that it is for"
 )]
 pub struct Ungranted {
-    /// The action.
     pub action: &'static str,
-    /// The permission.
     pub permission: &'static str,
 }
 

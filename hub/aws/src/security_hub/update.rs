@@ -39,9 +39,7 @@ pub struct FindingUpdate {
 /// The result for one finding of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdatedFinding {
-    /// The finding.
     pub finding: SecurityHubId,
-    /// The result for it.
     pub result: UpdateResult,
 }
 
@@ -56,7 +54,6 @@ pub enum UpdateResult {
     },
     /// An analyst has set a status: our fields were written, status and note were not.
     Kept {
-        /// Their status.
         status: String,
         /// Who wrote the present note; `somebody else` if that is not known.
         by: String,

@@ -65,7 +65,6 @@ const DUE_SHARDS: u8 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
-    /// It was made.
     Yes,
     /// Somebody else wrote first; nothing was changed.
     Lost,

@@ -69,7 +69,6 @@ pub struct StoredDocument {
     pub attach: String,
     /// The file that it came from.
     pub file: String,
-    /// The file's text.
     pub text: String,
 }
 

@@ -32,7 +32,6 @@ pub struct RuleRef {
     pub document: String,
     /// The file that the document came from.
     pub file: String,
-    /// The rule's name.
     pub rule: String,
 }
 

@@ -10,17 +10,14 @@ use super::node::SourcePosition;
 /// One error in one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// The file.
     pub file: String,
     /// The line, from 1; 0 where the place is not known.
     pub line: u64,
     /// The column, from 1.
     pub column: u64,
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// The line's text.
     #[serde(skip)]
     source: String,
     /// How many characters of it are underlined.

@@ -11,9 +11,7 @@ use super::node::{Content, Node, SourcePosition};
 
 /// Reads one file. It goes on after an issue, so that one run finds them all.
 pub(crate) struct Reader<'a> {
-    /// The file's text.
     pub(super) source: &'a str,
-    /// The file's name.
     pub(crate) file: &'a str,
     /// The attach point of the file's document; empty while it has none.
     pub(super) attach: &'a str,

@@ -22,7 +22,6 @@ pub struct Explanation {
     pub ou_path: String,
     /// The points from the account up to the root.
     pub walk: Vec<WalkStep>,
-    /// The decision.
     pub decision: Decision,
 }
 
@@ -33,11 +32,9 @@ pub struct WalkStep {
     pub point: String,
     /// The file of the document that is attached to it.
     pub file: Option<String>,
-    /// Its ceiling.
     pub ceiling: Option<Mode>,
     /// How many protections it has.
     pub protections: usize,
-    /// Its budgets.
     pub budgets: Vec<Budget>,
     /// Whether the search for a rule continues above it.
     pub extends: Extends,
@@ -50,9 +47,7 @@ pub struct WalkStep {
 /// One rule, and whether it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleResult {
-    /// Its name.
     pub rule: String,
-    /// Whether it matches.
     pub result: RuleOutcome,
 }
 

@@ -42,13 +42,9 @@ pub enum ApprovalCause {
 /// The approval or denial of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalAnswer {
-    /// What was said.
     pub verdict: ApprovalDecision,
-    /// Who decided.
     pub by: Approver,
-    /// When.
     pub at: Timestamp,
-    /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

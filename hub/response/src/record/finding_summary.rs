@@ -7,14 +7,11 @@ use serde::{Deserialize, Serialize};
 /// What a record keeps of a finding: the fields that status, notes and lists need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FindingSummary {
-    /// Its id.
     pub id: String,
-    /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
     /// On GuardDuty's scale, 0.0 to 10.0.
     pub severity: f64,
-    /// Its title.
     pub title: String,
     /// The product that raised it.
     pub product: String,

@@ -38,16 +38,13 @@ pub const FORMAT: u32 = 1;
 pub struct Response {
     /// See [`FORMAT`].
     pub format: u32,
-    /// Its id.
     pub id: ResponseId,
     /// Counts the writes; every write is conditional on the one before, so a
     /// stalled worker cannot write after its successor.
     pub revision: u64,
-    /// Its state.
     pub state: State,
     /// Why it is in this state, in a sentence.
     pub reason: String,
-    /// What is acted on.
     pub resource: Resource,
     /// The OUs above the account when it was decided.
     pub ou_path: OuPath,

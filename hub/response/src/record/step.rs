@@ -47,17 +47,13 @@ impl PriorState {
 /// One action of a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// The action's name.
     pub action: String,
-    /// When it runs.
     pub phase: Phase,
     /// Its parameters as policy gave them.
     pub parameters: Value,
-    /// The state before it.
     pub prior: PriorState,
     /// What changes, for people.
     pub changes: Vec<Change>,
-    /// How it ended.
     pub state: StepState,
     /// What was seen or why it failed; empty while planned.
     pub detail: String,

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 /// A request to undo a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
-    /// Why it is undone.
     pub cause: UndoCause,
     /// Only this action's step; all steps if `None`.
     pub step: Option<String>,

@@ -57,7 +57,6 @@ pub struct Present {
     pub status: Option<String>,
     /// The note or comment.
     pub note: Option<Noted>,
-    /// The user-defined fields.
     pub fields: BTreeMap<String, String>,
 }
 
@@ -66,7 +65,6 @@ pub struct Present {
 pub struct Noted {
     /// `Note.UpdatedBy`; OCSF's comment has no author.
     pub by: Option<String>,
-    /// The text.
     pub text: String,
 }
 
@@ -83,9 +81,7 @@ impl Noted {
 /// share a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Write {
-    /// The workflow status.
     pub workflow: Option<Workflow>,
-    /// The note.
     pub note: Option<String>,
     /// All user-defined fields, including those of others: whether Security Hub merges
     /// or replaces them is not documented.
@@ -106,7 +102,6 @@ pub enum StatusOwner {
     Ours(Option<Workflow>),
     /// An analyst's, which is kept.
     Kept {
-        /// Their status.
         status: String,
         /// Who wrote the present note, if it is not ours.
         by: String,

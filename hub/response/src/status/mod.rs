@@ -46,7 +46,6 @@ pub struct StatusUpdate {
     pub note: String,
     /// What the reader can do, after the note; never cut. May be empty.
     pub hint: String,
-    /// User-defined fields.
     pub fields: BTreeMap<String, String>,
 }
 

@@ -9,9 +9,7 @@ use crate::record::{Drift, Response, ResponseId, State, StepState};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("response `{id}` is {state}: {reason}")]
 pub struct IllegalTransition {
-    /// The response.
     pub id: ResponseId,
-    /// Its state.
     pub state: State,
     /// Why the event is illegal.
     pub reason: Reason,

@@ -49,7 +49,6 @@ use crate::target::{Findings, TargetEntry};
 /// A response and the findings that it covers: what a transition starts from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// The response.
     pub response: Response,
     /// The findings that it covers; the target's entry keeps them.
     pub findings: Findings,
@@ -75,7 +74,6 @@ impl Record {
 /// What a transition takes from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The present time.
     pub now: Timestamp,
     /// The hub's own identity, for what happens without a person.
     pub hub: &'a str,
@@ -104,7 +102,7 @@ pub enum Event {
     },
     /// All steps have ended.
     Executed {
-        /// All steps.
+        /// All steps, none of them planned any more.
         steps: Vec<Step>,
     },
     /// The finding of a response that failed was delivered again: what failed is
@@ -155,7 +153,6 @@ pub enum Event {
     },
     /// The undo has come to its end.
     UndoEnded {
-        /// All steps.
         steps: Vec<Step>,
         /// Why steps could not be undone, each with its action.
         failures: Vec<String>,
@@ -175,13 +172,11 @@ pub enum Event {
 /// Another finding of a target that a response covers already.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddedFinding {
-    /// Its id.
     pub id: String,
     /// The update that was seen.
     pub updated_at: Option<Timestamp>,
     /// What Security Hub calls it.
     pub security_hub: Option<SecurityHubId>,
-    /// Its other targets.
     pub siblings: Option<SiblingTargets>,
     /// The decision about it, for the audit log.
     pub decided: AuditEvent,
@@ -222,7 +217,6 @@ pub struct Transition {
     pub record: Record,
     /// What of it is written.
     pub write: Write,
-    /// What is delivered.
     pub outbox: Vec<OutboxItem>,
     /// What goes into the audit log.
     pub audit: Option<AuditEvent>,

@@ -16,9 +16,7 @@ use crate::target::{Findings, TargetKey};
 /// What a new response is opened for.
 #[derive(Clone, Debug)]
 pub struct Opening<'a> {
-    /// The finding.
     pub finding: &'a Finding,
-    /// Its target.
     pub target: &'a Target,
     /// Where the target's account is.
     pub place: &'a Place,

@@ -40,7 +40,6 @@ pub(crate) struct Subject {
 
 /// A user or role as IAM describes it.
 pub(crate) struct Present {
-    /// The unique id.
     pub(crate) id: String,
     /// The ARN of its permissions boundary.
     pub(crate) boundary: Option<String>,
