@@ -101,8 +101,9 @@ const CALLS_PER_RESPONSE: u32 = 8;
 /// The part of a bucket, in percent, up to which the share is raised for a single response.
 const MAX_RAISED_SHARE: u32 = 50;
 
-/// The limit of one process, in thousandths of a call: its part of the share of `documented`,
-/// raised to `least` as far as its part of [`MAX_RAISED_SHARE`] allows.
+/// The limit of one process, in thousandths of a call: its part of the share of
+/// `documented`. A lower limit is raised to `least`, but at most to its part of
+/// [`MAX_RAISED_SHARE`].
 fn thousandths(documented: u32, share: u32, least: u32, concurrency: NonZeroU32) -> u32 {
     let part = |percent: u32| documented.saturating_mul(percent).saturating_mul(10) / concurrency;
     part(share).max(least.saturating_mul(1_000).min(part(MAX_RAISED_SHARE)))

@@ -7,10 +7,10 @@
 //! - `apply` makes the change. It may run again after a crash, with the prior
 //!   state that was *recorded*: capturing again would save our own change as
 //!   the original. Applying twice equals applying once.
-//! - `verify` reads back. Only what it confirms is called contained. Nothing
-//!   here waits: what takes longer is started by `apply` under an id that names
-//!   the response, so that a second start finds it. Until it has ended the
-//!   verification is `InProgress`.
+//! - `verify` reads back. Only what it confirms is called contained. Nothing here
+//!   waits: what takes longer is started by `apply` under an id that names the
+//!   response, so that a second start finds it. Until it has ended the verification is
+//!   `InProgress`.
 //! - `undo` restores the prior state. It tolerates that `apply` never ran or
 //!   stopped half way, and that `undo` ran before. What somebody changed since is
 //!   left alone and reported as drift.
@@ -32,7 +32,7 @@ use crate::read_cache::ReadCache;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::Resource;
 
-/// Where and for what an action runs.
+/// The inputs of an action.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionContext<'a> {
     /// The clients. Only reads are allowed through those that `capture` gets.
@@ -60,8 +60,8 @@ pub enum Verification {
     InEffect(String),
     /// It is not in effect; a sentence says what was read instead.
     NotInEffect(String),
-    /// What `apply` started is still in progress; a sentence says how far.
-    /// Another worker may ask again.
+    /// Work that `apply` started is still in progress; a sentence says how far. Another
+    /// worker may verify again.
     InProgress(String),
 }
 
@@ -70,7 +70,7 @@ pub enum Verification {
 pub struct Undone {
     /// What was restored.
     pub restored: Vec<String>,
-    /// What somebody changed since, and so was left alone.
+    /// What somebody changed since; it is not restored.
     pub drift: Vec<String>,
 }
 

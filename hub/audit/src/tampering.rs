@@ -47,7 +47,7 @@ fn chain(record: &mut AccountRecord, on: i8, says: &str) {
     item.note(head);
 }
 
-/// Three days; the fifth event of the first comes when the second has begun.
+/// Three days; the fifth event of the first is chained after the second has begun.
 fn record() -> AccountRecord {
     let mut record = AccountRecord::new(ACCOUNT);
     for (number, on) in [1, 1, 1, 1, 2, 2, 1, 2, 3, 3, 3].into_iter().enumerate() {
@@ -72,7 +72,7 @@ fn remove(record: &mut AccountRecord, on: i8, seq: u64) {
     of(record, on).events.retain(|event| event.seq != seq);
 }
 
-/// The day written once more, consistently, with other texts, as far as `to`.
+/// Writes the day again up to event `to`: consistent, but with other texts.
 fn rewrite(record: &mut AccountRecord, on: i8, to: usize) {
     let chain = of(record, on);
     let mut head = Head::begin(&chain.id, chain.head.as_ref().unwrap().before.clone());

@@ -90,7 +90,7 @@ mod tests {
     use crate::config;
     use crate::error::{HubError, failed};
 
-    /// What the network does to a request.
+    /// How the network handles a request.
     #[derive(Clone, Copy, Debug)]
     enum Network {
         Silent,

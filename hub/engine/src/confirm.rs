@@ -149,7 +149,8 @@ impl Engine {
     ) -> Result<Option<TargetOutcome>, HubError> {
         let TargetContext { finding, target, target_state, .. } = context;
         let reason = format!("not confirmed: {why}");
-        // Under the finding's own id, the real finding would count as handled.
+        // If recorded under the finding's own id, the real finding would count as
+        // handled.
         let key = TargetKey { subject: KeySubject::Unconfirmed, ..key.clone() };
         let recorded_as = format!("{}#{}", finding.id, digest(finding));
         let existing = target_state.entries.get(&key);

@@ -124,9 +124,9 @@ pub trait Fields {
 /// How a pattern matches an event of which a part may be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternMatch {
-    /// It matches, whatever the unknown part is.
+    /// It matches for every value of the unknown part.
     Yes,
-    /// It does not match, whatever the unknown part is.
+    /// It does not match for any value of the unknown part.
     No,
     /// The unknown part decides.
     Unknown,

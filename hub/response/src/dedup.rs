@@ -80,12 +80,13 @@ pub fn prior_response(
     for (key, entry) in &target_state.entries {
         let Some(handled) = entry.findings.get(&finding.id) else { continue };
         let settled = match entry.state {
-            // What was not contained is decided again when the finding is delivered
-            // again: the obstacle may be gone.
+            // A target that was not contained is decided again when the finding is
+            // delivered again: the obstacle may be gone.
             State::Observed | State::Refused | State::Failed | State::PartiallyContained => {
                 *handled >= finding.updated_at
             }
-            // Nobody undid an expired response: if the attack goes on, it is handled again.
+            // Nobody undid an expired response: if the attack continues, it is handled
+            // again.
             State::Expired => *handled >= finding.updated_at,
             // After an undo or a denial by a person the same finding is never handled
             // again.

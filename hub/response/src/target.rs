@@ -110,7 +110,7 @@ pub struct TargetState {
     pub entries: BTreeMap<TargetKey, TargetEntry>,
     /// By finding type.
     pub suppressions: BTreeMap<String, Suppression>,
-    /// What is paused in the organization at this moment.
+    /// The pauses of the organization at this moment.
     pub pauses: Pauses,
     /// The account's place, as stored by one of the hub's processes.
     pub place: Option<StoredPlace>,

@@ -41,7 +41,7 @@ pub enum ResourceKind {
     AccessKey {
         /// `AKIA…` or `ASIA…`; `None` if the finding names none.
         access_key_id: Option<String>,
-        /// Whose key it is.
+        /// The owner of the key.
         principal: Principal,
     },
     /// An IAM user.
@@ -124,7 +124,7 @@ pub(super) struct Row<'a> {
 /// A principal by type and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrincipalRef<'a> {
-    /// What kind of principal it is.
+    /// The type of the principal.
     pub kind: &'a PrincipalType,
     /// Its name without path, if the finding has it.
     pub name: Option<&'a str>,

@@ -67,7 +67,7 @@ impl PrincipalType {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Principal {
-    /// What kind of principal it is.
+    /// The type of the principal.
     #[serde(rename = "type")]
     pub kind: PrincipalType,
     /// The user's or role's name, without path.

@@ -143,7 +143,7 @@ fn is_ecs_name(text: &str) -> bool {
     text.len() <= 255 && all(text, "-_")
 }
 
-/// What may be a segment of a path in Kubernetes' API; RBAC's names hold colons
+/// A valid segment of a path in Kubernetes' API; RBAC's names may contain colons
 /// (Kubernetes documentation, "Object Names and IDs").
 fn is_kubernetes(text: &str) -> bool {
     text.len() <= 253 && all(text, ".:-_") && !matches!(text, "." | "..")
@@ -169,7 +169,7 @@ mod tests {
         serde_json::from_value(whole).unwrap()
     }
 
-    /// Texts that no id of AWS's can be, whatever it names.
+    /// Texts that are not an id of any AWS resource.
     const IMPOSSIBLE: &[&str] = &[
         "",
         " ",

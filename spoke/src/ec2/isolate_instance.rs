@@ -435,7 +435,7 @@ mod tests {
         check(&own, Some("sg-iso"), Some("firebreak-isolation (sg-iso)"));
         check(&own, None, Some("firebreak-isolation (made or repaired in vpc-1)"));
         check(&interface("eni-1", &["sg-iso"], false), Some("sg-iso"), None);
-        // Its group has a rule, or another one stands beside it.
+        // Its group has a rule, or the interface has another group as well.
         check(
             &interface("eni-1", &["sg-iso"], false),
             None,

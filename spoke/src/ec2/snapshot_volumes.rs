@@ -273,8 +273,8 @@ fn assert_sharable(parameters: &Parameters) -> Result<(), ActionError> {
     Err(ActionError { help: Some(help), ..ActionError::new(ErrorKind::Refused, message) })
 }
 
-/// What apply would make, volume by volume. Once there are snapshots nothing is
-/// snapshotted again: a volume attached since has none, and reading back says so.
+/// The planned changes, for each volume. Once there are snapshots no more are taken: a
+/// volume attached since has none, and verification reports that.
 fn changes(parameters: &Parameters, prior: &Prior, made: &Made) -> Vec<Change> {
     let mut after = "one of this moment".to_owned();
     if let Some(key) = &parameters.kms_key {

@@ -1,10 +1,10 @@
 //! Requires IAM's authentication at a Lambda function's URL that anybody could call.
 //! Undo opens it again, unless somebody changed it since.
 //!
-//! With `AuthType` `NONE` nobody has to sign a request; with `AWS_IAM` Lambda answers
-//! a request that is not signed with 403 (Lambda developer guide, "Control access to
-//! Lambda function URLs"). The URL itself stays, so that undo gives the same one back.
-//! URLs of aliases stay as they are: `freeze-function` stops them too.
+//! With `AuthType` `NONE` nobody has to sign a request; with `AWS_IAM` Lambda rejects
+//! an unsigned request with 403 (Lambda developer guide, "Control access to Lambda
+//! function URLs"). The URL itself stays, so that undo gives the same one back. URLs of
+//! aliases stay as they are: `freeze-function` stops them too.
 
 use aws_sdk_lambda::types::FunctionUrlAuthType;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Security Hub, with the hub's credentials, which must be those of the delegated
 //! administrator: updates and reads its findings.
 //!
-//! What is written where is [`report`](SecurityHub::report)'s; how an update goes
-//! together with what stands there is `status::merge`'s, which is pure.
+//! [`report`](SecurityHub::report) decides where each update is written;
+//! `status::merge`, which is pure, merges an update with the present finding.
 
 mod export;
 mod failure;

@@ -92,7 +92,7 @@ type Texts = (Vec<(String, String)>, Vec<Diagnostic>);
 fn read_yaml(paths: &[PathBuf], kind: FileKind) -> Result<Texts, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        // A file that is given by name is a document, whatever its extension.
+        // A file that is given by name is a document, with any extension.
         if path.is_file() {
             if kind == FileKind::Documents {
                 files.push(path.clone());

@@ -39,11 +39,11 @@ pub(crate) struct Protect {
 #[derive(Clone, Debug)]
 pub(crate) struct TagSet(pub(crate) Vec<(String, Glob)>);
 
-/// Whether the search for a rule goes on above a document of which no rule matches.
+/// Whether the search for a rule continues above a document of which no rule matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Extends {
-    /// It goes on in the next document above.
+    /// It continues in the next document above.
     #[default]
     Parent,
     /// It ends. Ceilings, protections and budgets above apply all the same.

@@ -7,8 +7,8 @@
 //! let mode = keys.take(&MODE);
 //! ```
 //!
-//! A map's keys are those that [`Keyed::read`] takes: there is no list beside it
-//! that could differ. It takes them from an empty map when they are described.
+//! A map's keys are those that [`Keyed::read`] takes: there is no second list that
+//! could differ. It takes them from an empty map when they are described.
 
 use std::marker::PhantomData;
 

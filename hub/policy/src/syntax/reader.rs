@@ -1,4 +1,4 @@
-//! What reading one file needs, and the issues found in it.
+//! Reads one file and collects its issues.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use firebreak_model::suggest::suggestion;
 use super::issue::{Issue, MAX_REPORTED};
 use super::node::{Content, Node, SourcePosition};
 
-/// Reads one file. It goes on after an issue, so that one run finds them all.
+/// Reads one file. It continues after an issue, so that one run finds them all.
 pub(crate) struct Reader<'a> {
     pub(super) source: &'a str,
     pub(crate) file: &'a str,

@@ -1,4 +1,4 @@
-//! What policy decides: cases first, then laws that hold for every tree.
+//! Tests of decisions: cases first, then laws that hold for every tree.
 
 use std::collections::BTreeMap;
 

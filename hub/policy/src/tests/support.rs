@@ -1,4 +1,4 @@
-//! What the tests of policy share: findings, targets and documents in brief.
+//! Shared by the tests of policy: findings, targets and documents in brief.
 
 use firebreak_model::action::{ActionCatalog, ActionFacts, ActionSpec, Phase, Reversal};
 use firebreak_model::resource::{Principal, PrincipalType, Resource, ResourceKind};

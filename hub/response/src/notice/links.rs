@@ -10,7 +10,7 @@ use firebreak_model::text::percent_encoded as encode;
 
 use crate::record::FindingSummary;
 
-/// Where a partition's console is; `None` where AWS publishes no address.
+/// The address of a partition's console; `None` if AWS publishes none.
 fn console(partition: &Partition) -> Option<&'static str> {
     match partition.as_str() {
         "aws" => Some("https://console.aws.amazon.com"),

@@ -154,7 +154,7 @@ pub struct Notice {
     pub detail: Value,
 }
 
-/// What a notice is about besides a response.
+/// The subject of a notice besides its response.
 enum NoticeSubject<'a> {
     State,
     Budget { spent: &'a BudgetRef, key: &'a str, window_ends: Timestamp },

@@ -19,7 +19,7 @@ pub struct Approval {
     /// Who approves, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvers: Option<String>,
-    /// What it draws on budgets if it is carried out without a person.
+    /// What it draws on budgets if it is executed without a person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draws: Vec<Draw>,
     /// The approval or denial, once there is one.

@@ -1,10 +1,10 @@
-//! What a record keeps of a finding.
+//! The part of a finding that a record keeps.
 
 use firebreak_model::finding::{Finding, SecurityHubId};
 use firebreak_model::resource::{AccountId, Region};
 use serde::{Deserialize, Serialize};
 
-/// What a record keeps of a finding: the fields that status, notes and lists need.
+/// The finding of a response: the fields that status, notes and lists need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FindingSummary {
     pub id: String,

@@ -82,7 +82,7 @@ pub struct Response {
     /// When its execution last began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Timestamp>,
-    /// Whether a notice said that the target is contained while later phases still run.
+    /// Whether a notice about the containment was sent while later phases still run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub containment_reported: bool,
     /// The version of the policy that decided.
@@ -114,7 +114,7 @@ impl Response {
         self.finding.security_hub.iter().chain(&self.further_findings)
     }
 
-    /// Whether the target is contained, as far as verified by now.
+    /// Whether the target is contained, as far as it is verified.
     pub fn is_contained(&self) -> bool {
         is_contained(&self.steps)
     }

@@ -9,7 +9,7 @@ use firebreak_model::finding::{Finding, SecurityHubId, Target};
 const TARGETS_AT_MOST: usize = 50;
 pub const MAX_SIBLING_FINDINGS: usize = 10;
 
-/// The other targets of a finding that a response answers.
+/// The other targets of one finding of a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiblingTargets {
     /// The finding's id in Security Hub.

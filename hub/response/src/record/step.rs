@@ -35,7 +35,7 @@ pub enum PriorState {
 }
 
 impl PriorState {
-    /// What the action captured, if it did.
+    /// The captured state, if there is one.
     pub fn captured(&self) -> Option<&Value> {
         match self {
             Self::NotCaptured => None,
@@ -52,10 +52,10 @@ pub struct Step {
     /// Its parameters as policy gave them.
     pub parameters: Value,
     pub prior: PriorState,
-    /// What changes, for people.
+    /// The changes, for people.
     pub changes: Vec<Change>,
     pub state: StepState,
-    /// What was seen or why it failed; empty while planned.
+    /// The result, or why it failed; empty while planned.
     pub detail: String,
 }
 

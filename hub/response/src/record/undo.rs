@@ -47,7 +47,7 @@ pub enum Drift {
 }
 
 impl Undo {
-    /// Combines an undo that has not ended with another request: both are carried out.
+    /// Combines an undo that has not ended with another request: both are executed.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let drift = match (self.drift, other.drift) {

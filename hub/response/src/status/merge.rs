@@ -284,7 +284,7 @@ mod tests {
         // Nobody has updated the finding yet.
         check(Present::default(), Some(Resolved), ours(Some(Resolved), Some(OURS)));
         check(present("NEW", None, &[]), Some(Notified), ours(Some(Notified), Some(OURS)));
-        // What we wrote.
+        // Our own last update.
         let ours_before = present("NOTIFIED", began(), &notified);
         check(ours_before, Some(Resolved), ours(Some(Resolved), Some(OURS)));
         check(present("RESOLVED", said(), &resolved), Some(New), ours(Some(New), None));
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(fields.get(RULE).unwrap().chars().count(), FIELD_CHARACTERS);
     }
 
-    /// Whatever is there, writing the same again changes nothing.
+    /// Writing the same update again never changes anything.
     #[test]
     fn what_was_written_is_not_written_again() {
         let notes = [None, noted("ann", &"mine ".repeat(100)), noted(AUTHOR, "Firebreak began.")];

@@ -128,7 +128,7 @@ fn allows(state: State, event: &Event) -> bool {
     }
 }
 
-/// What the event is, for the error.
+/// The event's name, for the error.
 fn name(event: &Event) -> &'static str {
     match event {
         Event::LeaseTaken => "taking the lease",

@@ -136,8 +136,8 @@ pub(crate) async fn describe(
     }
 }
 
-/// Those of these groups that have the right rules, by VPC: the groups of this
-/// purpose and the transit groups.
+/// The groups among these that have the right rules, by VPC: the groups of this purpose
+/// and the transit groups.
 pub(crate) fn clean(
     groups: &[SecurityGroup],
     isolation: Purpose<'_>,
@@ -239,8 +239,8 @@ async fn create(
     }
 }
 
-/// Gives a group the rules of its purpose, all calls side by side. `false` when
-/// somebody changed it at the same time: then it has to be read again.
+/// Gives a group the rules of its purpose, with concurrent calls. `false` when somebody
+/// changed it at the same time: then it has to be read again.
 async fn repair(
     context: ActionContext<'_>,
     id: &str,

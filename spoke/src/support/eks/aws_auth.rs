@@ -1,7 +1,7 @@
-//! The ConfigMap `aws-auth` in `kube-system`: how clusters without access
-//! entries map IAM principals to Kubernetes users (EKS user guide, "Grant IAM
-//! users access to Kubernetes with a ConfigMap"). A mapping is taken out of the
-//! list; undo puts the whole text back, comments included.
+//! The ConfigMap `aws-auth` in `kube-system`: how clusters without access entries map
+//! IAM principals to Kubernetes users (EKS user guide, "Grant IAM users access to
+//! Kubernetes with a ConfigMap"). A mapping is removed from the list; undo restores the
+//! whole text, including comments.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};

@@ -55,7 +55,7 @@ use firebreak_client::sdk_error::with_causes;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Partition, Region};
 
-/// What DescribeCluster needs.
+/// The permission for DescribeCluster.
 pub(crate) const DESCRIBE: &str = "eks:DescribeCluster";
 
 /// Kubernetes lists come in pages of this many.

@@ -1,4 +1,4 @@
-//! What attaching and detaching a managed policy have in common.
+//! Common to the actions that attach and detach a managed policy.
 
 use std::marker::PhantomData;
 
@@ -165,7 +165,7 @@ async fn set(
     }
 }
 
-/// Puts back what was before, where `made` is what the action made of it.
+/// Restores the prior attachment, if the present one is `made`, which the action made.
 async fn undo(
     context: ActionContext<'_>,
     prior: &Prior,

@@ -17,7 +17,7 @@ use crate::support::iam::managed_policy;
 use crate::support::iam::principals::Holder;
 use firebreak_model::error::{ActionError, ErrorKind};
 
-/// What reading a user or role and its deny needs.
+/// The permissions to read a user or role and its deny.
 pub(crate) const READS: &[&str] = &[
     "iam:GetRole",
     "iam:GetRolePolicy",
@@ -27,7 +27,7 @@ pub(crate) const READS: &[&str] = &[
     "iam:ListAttachedUserPolicies",
 ];
 
-/// What putting a deny on a user or role and taking it off needs.
+/// The permissions to put a deny on a user or role and to remove it.
 pub(crate) const WRITES: &[&str] = &[
     "iam:AttachRolePolicy",
     "iam:AttachUserPolicy",
