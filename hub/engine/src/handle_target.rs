@@ -30,7 +30,7 @@ use super::outcome::{BudgetLeft, Disposition, Run, TargetOutcome, outcome};
 /// How old the reading of pauses may be when a response begins.
 const MAX_AGE_OF_PAUSES: Duration = Duration::from_secs(2);
 
-/// The parts of a new response that depend on its state.
+/// The inputs of a new response besides its target and assessment.
 pub(super) struct NewResponse {
     pub(super) state: State,
     pub(super) reason: String,

@@ -14,8 +14,8 @@ use crate::record::{ResponseId, State, Suppression};
 /// The key of a response in its target's state: one for each rule, and others for what
 /// the rule decides about single findings.
 ///
-/// As text, `<attach>/<rule>`, and for a single finding a `#` and the subject; names of
-/// rules contain no `#`.
+/// As text, `<attach>/<rule>`, and for any subject but the rule a `#` and the subject;
+/// names of rules contain no `#`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct TargetKey {
@@ -25,7 +25,7 @@ pub struct TargetKey {
     pub subject: KeySubject,
 }
 
-/// Which of a rule's responses on a target a key is of.
+/// Which of a rule's responses on a target a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeySubject {
     /// The one that covers all findings of the rule.
@@ -34,7 +34,7 @@ pub enum KeySubject {
     Addresses(String),
     /// The refusal of single findings beyond the number that a target keeps.
     TooMany,
-    /// The refusal of findings that their service did not confirm.
+    /// The refusal of findings that their service does not confirm.
     Unconfirmed,
 }
 

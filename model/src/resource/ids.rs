@@ -206,7 +206,7 @@ impl TryFrom<String> for AccountId {
 impl TryFrom<String> for Region {
     type Error = ParseError;
 
-    /// Records about global services have this Region.
+    /// Accepts the pseudo Region too, because records about global services have it.
     fn try_from(text: String) -> Result<Self, ParseError> {
         if text == GLOBAL { Ok(Self::global()) } else { text.parse() }
     }

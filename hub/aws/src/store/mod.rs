@@ -5,7 +5,7 @@
 //!
 //! | pk | sk | what |
 //! |---|---|---|
-//! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it answers; for each finding type its suppression, if there is one |
+//! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it covers; for each finding type its suppression, if there is one |
 //! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day` |
 //! | `place#<account>` | `place` | where an account is, for a while |
 //! | `pauses` | `pauses` | what is paused |

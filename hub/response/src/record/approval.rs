@@ -6,7 +6,7 @@ use firebreak_policy::{Draw, Otherwise};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How a plan is approved.
+/// The terms of a plan's approval, and the decision once there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// Why a person is asked.

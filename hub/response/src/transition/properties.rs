@@ -156,8 +156,8 @@ proptest! {
         prop_assert!(may, "{} has changed nothing", start);
     }
 
-    /// Two workers read the same record. One of them writes; any transition of the
-    /// other one is dropped, and so extends no lease.
+    /// Two workers read the same record. One of them writes; the other one's transition
+    /// is dropped, whatever it is, and so extends no lease.
     #[test]
     fn a_lease_is_never_extended_by_its_loser(
         running in prop::sample::select(vec![State::Running, State::Undoing]),
