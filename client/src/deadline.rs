@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long before the deadline no message is started any more.
+/// From this long before the deadline on, no message is started.
 pub const NOTHING_NEW: Duration = Duration::from_secs(10);
 /// How long before the deadline calls into member accounts end.
 pub const MEMBER_CALLS: Duration = Duration::from_secs(6);
 /// How long before the deadline the hub's own calls end.
 pub const HUB_CALLS: Duration = Duration::from_secs(4);
-/// How long before the deadline the batch is answered.
+/// How long before the deadline the result of the batch is returned.
 pub const HAND_BACK: Duration = Duration::from_secs(3);
 
 /// When the present invocation ends. Clones share it, and each invocation sets it. If it

@@ -101,8 +101,9 @@ const CALLS_PER_RESPONSE: u32 = 8;
 /// The part of a bucket, in percent, up to which the share is raised for a single response.
 const MAX_RAISED_SHARE: u32 = 50;
 
-/// The limit of one process, in thousandths of a call: its part of the share of `documented`,
-/// raised to `least` as far as its part of [`MAX_RAISED_SHARE`] allows.
+/// The limit of one process, in thousandths of a call: its part of the share of
+/// `documented`. A lower limit is raised to `least`, but at most to its part of
+/// [`MAX_RAISED_SHARE`].
 fn thousandths(documented: u32, share: u32, least: u32, concurrency: NonZeroU32) -> u32 {
     let part = |percent: u32| documented.saturating_mul(percent).saturating_mul(10) / concurrency;
     part(share).max(least.saturating_mul(1_000).min(part(MAX_RAISED_SHARE)))
@@ -191,10 +192,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_share_too_small_for_a_single_response_is_raised() {
-        // Of a bucket of 50, three processes may draw 25 for the sake of one each.
+        // The share is raised to half the bucket of 50: 25 calls for three processes
+        // together.
         let pace = RateLimits::new(1, NonZeroU32::new(3).unwrap());
         assert_eq!(seconds_for(8, "111111111111", &pace).await, 0);
-        // Then half of 5 a second, by three.
+        // Then the processes divide half of the refill of 5 a second by three.
         assert_eq!(seconds_for(5, "111111111111", &pace).await, 6);
     }
 
@@ -215,7 +217,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn very_many_processes_wait_longer_instead_of_drawing_more() {
-        // Half of 5 a second by 50 is one in 20 seconds.
+        // Half of the refill of 5 a second, divided by 50 processes, is one call in 20
+        // seconds.
         let pace = RateLimits::new(20, NonZeroU32::new(50).unwrap());
         assert_eq!(seconds_for(4, "111111111111", &pace).await, 60);
     }

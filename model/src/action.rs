@@ -1,10 +1,10 @@
-//! What an action says of itself and what it captures: the words in which the
-//! spoke's registry, policy, plan and record speak of actions.
+//! An action's specification and what it captures: the types of actions that the
+//! spoke's registry, policy, plan and record share.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// When an action runs: what cuts the attacker off runs before what collects.
+/// When an action runs: containing actions run before collecting ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -12,9 +12,9 @@ pub enum Phase {
     Contain,
     /// Keeps what is contained from being changed or lost.
     Protect,
-    /// Marks and collects.
+    /// Marks the resource and collects evidence.
     Collect,
-    /// Ends the resource, once all that was wanted of it is kept.
+    /// Ends the resource, after its evidence was kept.
     End,
 }
 
@@ -24,15 +24,15 @@ pub enum Phase {
 pub enum Reversal {
     /// Undo restores the prior state.
     Restored,
-    /// It only adds something beside the resource, such as a snapshot: nothing
-    /// has to be put back, and what it made is kept.
+    /// The action only adds something beside the resource, such as a snapshot, and undo
+    /// keeps it.
     Kept,
-    /// Nothing can restore the prior state: policy has to allow it expressly.
+    /// Nothing can restore the prior state: policy has to allow the action explicitly.
     Impossible,
 }
 
-/// The specification of an action. From this come the command line's list, the
-/// README's table, the session policies and the spoke role.
+/// The specification of an action. The command line's list, the README's table, the
+/// session policies and the spoke role are derived from it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ActionSpec {
     /// The name in policies.
@@ -56,36 +56,36 @@ pub struct ActionSpec {
 pub struct Change {
     /// The attribute, such as `eni-0abc security groups`.
     pub what: String,
-    /// Its value as observed.
+    /// Its value before the action.
     pub before: String,
     /// The value that the action gives it.
     pub after: String,
 }
 
-/// What `observe` found.
+/// The result of `capture`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CapturedState<P> {
     /// The prior state: all that `apply`, `verify` and `undo` need.
     pub prior: P,
-    /// What `apply` would change; empty where all is as it should be already.
+    /// What `apply` would change; empty if nothing has to change.
     pub changes: Vec<Change>,
 }
 
-/// What policy and plan know of one action: the registry's entry without what
-/// carries it out.
+/// What policy and plan know of one action: the registry's entry without the code that
+/// executes it.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionFacts {
     /// The action's specification.
     pub spec: ActionSpec,
-    /// Actions of the same phase that run before this one where a rule asks for
-    /// both, because this one would stand in their way.
+    /// Actions of the same phase that run before this one if a rule has both, because
+    /// this one would prevent them.
     pub after: &'static [&'static str],
-    /// Actions that set the same attribute: a rule asks for one of them.
+    /// Actions that set the same attribute: a rule may have only one of them.
     pub excludes: &'static [&'static str],
-    /// Whether it is about what the finding names besides the target: then
-    /// another finding is no repeat.
+    /// Whether it acts on what the finding names besides the target, such as remote
+    /// addresses: then another finding is not a repeat.
     pub per_finding: bool,
-    /// Whether these are parameters of the action; `null` stands for none.
+    /// Checks the action's parameters; `null` means none.
     pub check: fn(&Value) -> Result<(), String>,
     /// The JSON Schema of its parameters.
     pub schema: fn() -> Value,
@@ -103,8 +103,8 @@ impl ActionFacts {
     }
 }
 
-/// Every action that there is, in the order in which lists show them: a value, so
-/// that policy and plan depend on no list of their own.
+/// Every action, in the order of lists. It is passed as a value, so that policy and
+/// plan need no list of their own.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionCatalog(&'static [ActionFacts]);
 

@@ -1,9 +1,9 @@
-//! Why an action could not do its work, sorted by what the caller does about it.
+//! Errors of actions, by what the caller does about them.
 
 use std::error::Error;
 use std::fmt;
 
-/// What kind of failure it is: each is handled in its own way.
+/// The kind of a failure: it decides how the caller handles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The action has nothing to do on this kind of target; not a failure.
@@ -14,22 +14,22 @@ pub enum ErrorKind {
     Gone,
     /// IAM denies the spoke role a permission, or the session is not accepted.
     Denied,
-    /// Throttled, timed out, unreachable, or in a passing state: worth another try.
+    /// Throttled, timed out, unreachable, or in a transient state: a retry may succeed.
     Transient,
-    /// Anything else that AWS answered: another try would fail alike.
+    /// Any other error from AWS: a retry fails in the same way.
     Failed,
 }
 
-/// One failure, worded for its reader: what could not be done, and why.
+/// One failure, as a message for people: what could not be done, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionError {
     /// What the caller does about it.
     pub kind: ErrorKind,
     /// The whole sentence, without a full stop.
     pub message: String,
-    /// AWS's error code, where AWS answered with one.
+    /// AWS's error code, if AWS returned one.
     pub code: Option<String>,
-    /// What the reader can do, where there is something.
+    /// What the reader can do, if anything.
     pub help: Option<String>,
 }
 
@@ -46,18 +46,18 @@ impl fmt::Display for ActionError {
 impl Error for ActionError {}
 
 impl ActionError {
-    /// A failure that AWS did not answer: found by the action itself.
+    /// A failure that the action itself found, not AWS.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), code: None, help: None }
     }
 
-    /// Whether AWS answered with this error code.
+    /// Whether AWS returned this error code.
     pub fn has_code(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
 
-    /// One error for all that failed side by side; `None` when nothing did. A
-    /// passing failure is worth another try, whatever else failed beside it.
+    /// Combines failures of concurrent calls into one; `None` if there are none. If one
+    /// of them is transient, so is the result, because a retry may succeed.
     pub fn all(failed: Vec<Self>) -> Option<Self> {
         let passing = failed.iter().find(|error| error.kind == ErrorKind::Transient);
         let Self { kind, code, .. } = passing.or(failed.first())?.clone();

@@ -1,5 +1,5 @@
-//! The vocabulary: a finding, normalized from every form in which it arrives,
-//! and the targets that it names, each with its own account and Region.
+//! A finding, normalized from every form in which it arrives, and the targets that it
+//! names, each with its own account and Region.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What GuardDuty says of a resource's part: it did something, or something
-/// was done to it. Absent for runtime findings.
+/// The role of a resource, as GuardDuty names it: it acted, or was acted on. Absent for
+/// runtime findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ResourceRole {
@@ -34,7 +34,7 @@ impl ResourceRole {
 pub struct Target {
     /// The resource, with the account and Region that own it.
     pub resource: Resource,
-    /// Its part in what was seen.
+    /// Its role in the finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<ResourceRole>,
     /// The tags that the finding carries. They are as old as the finding:
@@ -43,9 +43,9 @@ pub struct Target {
     pub tags: BTreeMap<String, String>,
 }
 
-/// How Security Hub names the finding, in the schema in which it holds it: what
-/// it takes to update it. As a record either has its own keys, so that it needs
-/// no tag, and records from before there were two schemas still read.
+/// The finding's id in Security Hub, in the finding's schema, as needed to update it.
+/// In a record each schema has its own keys, so no tag is needed, and records from
+/// before the second schema can still be read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SecurityHubId {
@@ -64,7 +64,7 @@ pub enum SecurityHubId {
 }
 
 impl SecurityHubId {
-    /// The id that messages name.
+    /// The id for messages.
     pub fn id(&self) -> &str {
         match self {
             Self::Asff { id, .. } => id,
@@ -73,15 +73,15 @@ impl SecurityHubId {
     }
 }
 
-/// One finding, the same whatever envelope and path brought it.
+/// One finding, the same for every envelope and path by which it arrives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// GuardDuty's finding id (also when Security Hub delivered it); for other
     /// products the ASFF or OCSF id.
     pub id: String,
-    /// `GuardDuty`, or the product's name; for custom imports what their ARN calls
-    /// them, `account/default`.
+    /// `GuardDuty`, or the product's name; for custom imports the name in their ARN,
+    /// `account/default`.
     pub product: String,
     /// The finding type, such as `UnauthorizedAccess:EC2/SSHBruteForce`.
     #[serde(rename = "type")]
@@ -94,7 +94,7 @@ pub struct Finding {
     pub account: AccountId,
     /// The Region that the finding is about.
     pub region: Region,
-    /// Taken from an ARN or a partition field where there is one.
+    /// From an ARN or a partition field, if there is one.
     pub partition: Partition,
     /// First seen, where the form says so.
     pub created_at: Option<Timestamp>,
@@ -102,13 +102,13 @@ pub struct Finding {
     pub updated_at: Option<Timestamp>,
     /// How often GuardDuty has seen it.
     pub count: Option<u64>,
-    /// Generated for trying things out: never acted on.
+    /// A sample, generated for tests: never acted on.
     pub sample: bool,
     /// Archived or suppressed at its source: never acted on.
     pub archived: bool,
     /// Security Hub's workflow status (`NEW`, `NOTIFIED`, …) where known.
     pub workflow_status: Option<String>,
-    /// What Security Hub calls it, where it can know it.
+    /// Its id in Security Hub, if it can have one.
     pub security_hub: Option<SecurityHubId>,
     /// Every resource that it names; empty for a kind that names none.
     pub targets: Vec<Target>,
@@ -118,9 +118,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Every remote IP address that the finding names, each once: GuardDuty's
-    /// and ASFF's `remoteIpDetails`, wherever they stand, and the endpoints of
-    /// an attack sequence.
+    /// Every remote IP address that the finding names, each once: all `remoteIpDetails`
+    /// of GuardDuty and ASFF, and the endpoints of an attack sequence.
     pub fn remote_addresses(&self) -> Vec<String> {
         let mut addresses = BTreeSet::new();
         collect(&self.detail, &mut addresses);

@@ -1,6 +1,6 @@
-//! The GuardDuty finding types that are in use, with the resources that they
-//! name and their default severities, where these vary all of them. Facts from
-//! the GuardDuty user guide, "GuardDuty finding types", autumn 2026.
+//! The GuardDuty finding types in use, with the resources that they name and their
+//! default severities (all of them, if they vary). Source: GuardDuty user guide,
+//! "GuardDuty finding types", autumn 2026.
 
 /// One finding type.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,14 +13,14 @@ pub struct FindingType {
     pub severities: Vec<f64>,
 }
 
-/// What finding types are grouped by: the resources that they are about, and
-/// runtime monitoring apart, because it names them all.
+/// The groups of finding types: by the resources that they are about. Runtime
+/// monitoring is a group of its own, because it names all of them.
 pub const FAMILIES: [&str; 9] =
     ["EC2", "IAM", "S3", "EKS", "ECS", "RDS", "Lambda", "Runtime", "other"];
 
 impl FindingType {
-    /// Its family, one of [`FAMILIES`]: by what stands between the colon and the
-    /// slash of its name.
+    /// Its family, one of [`FAMILIES`]: by the part of its name between the colon and
+    /// the slash.
     pub fn family(&self) -> &'static str {
         let about = self.name.split_once(':').and_then(|(_, rest)| rest.split_once('/'));
         match about.map(|(about, _)| about) {

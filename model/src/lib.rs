@@ -1,5 +1,5 @@
-//! The words that hub and spoke share: findings, resources, accounts, Regions and
-//! places, and what an action says of itself. Pure: no clock, network or globals.
+//! The types that hub and spoke share: findings, resources, accounts, Regions and
+//! places, and the specification of an action. Pure: no clock, network or globals.
 
 #![warn(missing_docs)]
 

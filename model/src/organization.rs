@@ -1,5 +1,5 @@
-//! Where an account sits: its path from the organization's root down.
-//! Pure; what asks AWS Organizations is `aws::organization`.
+//! The place of an account: its path from the organization's root down. Pure;
+//! `aws::organization` looks it up.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct OuPath(String);
 
-/// Why a text is no path of OUs.
+/// Why a text is not an OU path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a path of OUs: {why}")]
 pub struct OuPathError {
@@ -96,7 +96,7 @@ impl From<OuPath> for String {
     }
 }
 
-/// An account and where it sits.
+/// An account and its OU path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {

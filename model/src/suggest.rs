@@ -1,6 +1,6 @@
-//! What somebody may have meant.
+//! Suggestions for mistyped words.
 
-/// The help for a word that is none of the candidates.
+/// The help for a word that is not one of the candidates.
 pub fn suggestion<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -9,7 +9,7 @@ pub fn suggestion<'a>(
     nearest(word, candidates).map_or_else(otherwise, |near| format!("did you mean `{near}`?"))
 }
 
-/// The candidate that is nearest by edits, if it is near at all.
+/// The candidate with the fewest edits, if they are few enough.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
@@ -19,7 +19,7 @@ fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, upper and lower case being the same.
+/// Levenshtein's distance, ignoring case.
 pub fn edits(one: &str, other: &str) -> usize {
     strsim::levenshtein(&one.to_lowercase(), &other.to_lowercase())
 }

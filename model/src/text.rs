@@ -1,12 +1,12 @@
-//! Text from outside, as it may be shown: on one line, of bounded length, without
+//! Text from outside, made safe to show: on one line, of bounded length, without
 //! characters that change how others are shown. Pure.
 
-/// How many characters of a text that is not ours are shown.
+/// How many characters of a text from outside are shown.
 const SHOWN: usize = 200;
 
-/// A text from outside as it may stand in a line of a log, in a message or on
-/// a terminal: on one line, nothing that moves a cursor or turns the direction
-/// of writing, and not longer than a reader reads.
+/// A text from outside for a log line, a message or a terminal: on one line, cut to a
+/// readable length, without characters that move the cursor or change the direction of
+/// writing.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(SHOWN));
     for (index, char) in text.chars().enumerate() {

@@ -16,11 +16,9 @@ use firebreak_model::resource::{AccountId, Partition, Region};
 /// One account and Region, seen through one session of the spoke role.
 #[derive(Debug)]
 pub struct AccountSession {
-    /// The account.
     pub id: AccountId,
     /// The Region of the regional clients.
     pub region: Region,
-    /// The partition.
     pub partition: Partition,
     /// The session, for what is not called through an SDK: a cluster's API.
     pub(crate) credentials: Credentials,

@@ -7,10 +7,10 @@
 //! - `apply` makes the change. It may run again after a crash, with the prior
 //!   state that was *recorded*: capturing again would save our own change as
 //!   the original. Applying twice equals applying once.
-//! - `verify` reads back. Only what it confirms is called contained. Nothing
-//!   here waits: what takes longer is started by `apply` under an id that names
-//!   the response, so that a second start finds it. Until it has ended the
-//!   verification is `InProgress`.
+//! - `verify` reads back. Only what it confirms is called contained. Nothing here
+//!   waits: what takes longer is started by `apply` under an id that names the
+//!   response, so that a second start finds it. Until it has ended the verification is
+//!   `InProgress`.
 //! - `undo` restores the prior state. It tolerates that `apply` never ran or
 //!   stopped half way, and that `undo` ran before. What somebody changed since is
 //!   left alone and reported as drift.
@@ -32,7 +32,7 @@ use crate::read_cache::ReadCache;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::Resource;
 
-/// Where and for what an action runs.
+/// The inputs of an action.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionContext<'a> {
     /// The clients. Only reads are allowed through those that `capture` gets.
@@ -41,7 +41,7 @@ pub struct ActionContext<'a> {
     pub resource: &'a Resource,
     /// The id of the response, which names what the action creates.
     pub response: &'a str,
-    /// The id of the finding that is answered.
+    /// The id of the finding.
     pub finding: &'a str,
     /// The remote IP addresses that the finding names.
     pub remote_addresses: &'a [String],
@@ -60,8 +60,8 @@ pub enum Verification {
     InEffect(String),
     /// It is not in effect; a sentence says what was read instead.
     NotInEffect(String),
-    /// What `apply` started is still in progress; a sentence says how far.
-    /// Another worker may ask again.
+    /// Work that `apply` started is still in progress; a sentence says how far. Another
+    /// worker may verify again.
     InProgress(String),
 }
 
@@ -70,32 +70,31 @@ pub enum Verification {
 pub struct Undone {
     /// What was restored.
     pub restored: Vec<String>,
-    /// What somebody changed since, and so was left alone.
+    /// What somebody changed since; it is not restored.
     pub drift: Vec<String>,
 }
 
 impl Verification {
-    /// Takes an error that says that the resource is gone for an effect: nobody
-    /// gets anywhere through it. Every other error stays one.
+    /// If the resource is gone, the change is in effect, because nobody can use the
+    /// resource. Any other error is returned.
     pub(crate) fn if_gone(error: ActionError) -> Result<Self, ActionError> {
         if error.kind == ErrorKind::Gone { Ok(Self::InEffect(error.message)) } else { Err(error) }
     }
 }
 
 impl Undone {
-    /// Nothing was put back, because of this.
+    /// Nothing was restored, for this reason.
     pub(crate) fn drifted(why: impl Into<String>) -> Self {
         Self { drift: vec![why.into()], ..Self::default() }
     }
 
-    /// Takes an error that says that the resource is gone for drift. Every other
-    /// error stays one.
+    /// If the resource is gone, this is drift. Any other error is returned.
     pub(crate) fn if_gone(error: ActionError) -> Result<Self, ActionError> {
         if error.kind == ErrorKind::Gone { Ok(Self::drifted(error.message)) } else { Err(error) }
     }
 
-    /// What several undos that ran side by side did; the first failure decides
-    /// its kind, and all are reported.
+    /// Combines the results of concurrent undos. All failures are reported as one, see
+    /// [`ActionError::all`].
     pub(crate) fn all(ended: Vec<Result<Self, ActionError>>) -> Result<Self, ActionError> {
         let (mut undone, mut failed) = (Self::default(), Vec::new());
         for one in ended {
@@ -115,25 +114,25 @@ impl Undone {
 pub trait Action {
     /// Its specification.
     const SPEC: ActionSpec;
-    /// Actions of the same phase that have to run before this one where a rule
-    /// asks for both, because this one would stand in their way.
+    /// Actions of the same phase that run before this one if a rule has both, because
+    /// this one would prevent them.
     const AFTER: &'static [&'static str] = &[];
-    /// Actions that set the same attribute as this one: a rule asks for one.
+    /// Actions that set the same attribute as this one: a rule may have only one of
+    /// them.
     const EXCLUDES: &'static [&'static str] = &[];
     /// Whether it acts on what the finding names besides the target, such as remote
-    /// addresses: then another finding about the same target is no repeat.
+    /// addresses: then another finding about the same target is not a repeat.
     const PER_FINDING: bool = false;
-    /// Under which statements of the spoke role its changes are allowed: each of
-    /// `SPEC.writes` in exactly one of them. A read that none names is allowed on
-    /// every resource.
+    /// The statements of the spoke role that allow its changes: each of `SPEC.writes`
+    /// is in exactly one of them. A read that is in none is allowed on every resource.
     const GRANTS: &'static [Grant];
-    /// What a policy may set. Unknown fields are refused.
+    /// The parameters that a policy may set. Unknown fields are refused.
     type Parameters: DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
     /// The state that undo needs.
     type Prior: DeserializeOwned + Serialize + Send + Sync;
 
-    /// What is wrong with parameters that their schema does not say, such as a
-    /// missing one. Called when a policy is read.
+    /// Checks of the parameters that their schema does not express, such as a missing
+    /// one. Called when a policy is read.
     fn check(_parameters: &Self::Parameters) -> Result<(), String> {
         Ok(())
     }
@@ -158,8 +157,8 @@ pub trait Action {
         prior: &Self::Prior,
     ) -> impl Future<Output = Result<Verification, ActionError>> + Send;
 
-    /// The ARNs of what it changes besides the target, so that a policy's
-    /// protections of these hold too.
+    /// The ARNs of other resources that it changes besides the target, so that a
+    /// policy's protections of these apply too.
     fn touches(_scope: ActionContext<'_>, _prior: &Self::Prior) -> Vec<String> {
         Vec::new()
     }

@@ -1,16 +1,15 @@
-//! What an action declares of its permissions: under which statement of the spoke
-//! role each of its changes is allowed. `permissions` renders the role from it.
+//! The permissions that an action declares: which statement of the spoke role allows
+//! each of its changes. `permissions` renders the role from it.
 //!
 //! Resource types and condition keys are those of the Service Authorization
 //! Reference. Where it offers a narrower resource than is used, `why` says the
 //! reason.
 
-/// What has to hold for a statement to count.
+/// A condition of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// The operator, such as `StringEquals`.
     pub operator: &'static str,
-    /// The condition key.
     pub key: &'static str,
     /// Any of them.
     pub values: &'static [&'static str],
@@ -28,8 +27,8 @@ pub struct GrantScope {
     pub resources: &'static [&'static str],
     /// All of them have to hold.
     pub conditions: &'static [Condition],
-    /// The id of a statement that allows all of this one and more: what stands
-    /// in that one is left out of this one.
+    /// The id of a statement that allows all of this one and more: permissions of that
+    /// one are left out of this one.
     pub within: Option<&'static str>,
 }
 

@@ -8,8 +8,7 @@ use crate::account::AccountSession;
 use crate::support::ec2::instance;
 use firebreak_model::error::ActionError;
 
-/// The reads of one decision. Nothing that changes anything uses it: what is
-/// there at that moment counts then.
+/// The reads of one decision. Changes do not use it: they need the present state.
 #[derive(Debug, Default)]
 pub struct ReadCache {
     instance: OnceCell<Result<Instance, ActionError>>,

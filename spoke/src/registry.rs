@@ -18,15 +18,15 @@ use firebreak_model::error::{ActionError, ErrorKind};
 
 type ActionFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError>> + Send + 'a>>;
 
-/// An action as the list holds it: parameters and prior state as JSON, because
-/// that is how policies and records carry them.
+/// An action in the list: parameters and prior state are JSON, as in policies and
+/// records.
 #[derive(Clone, Copy)]
 pub struct RegisteredAction {
     /// The action's specification.
     pub spec: ActionSpec,
     /// What policy and plan know of it.
     pub facts: ActionFacts,
-    /// Under which statements of the spoke role its changes are allowed.
+    /// The statements of the spoke role that allow its changes.
     pub grants: &'static [Grant],
     capture: for<'a> fn(ActionContext<'a>, &'a Value) -> ActionFuture<'a, CapturedState<Value>>,
     apply: for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, ()>,
@@ -117,8 +117,7 @@ impl RegisteredAction {
         (self.facts.schema)()
     }
 
-    /// Whether parameters from a policy are what the action takes; `null`
-    /// stands for none.
+    /// Checks parameters from a policy; `null` means none.
     pub fn check_parameters(&self, parameters: &Value) -> Result<(), String> {
         (self.facts.check)(parameters)
     }
@@ -198,7 +197,7 @@ const fn facts<A: Action>() -> ActionFacts {
         excludes: A::EXCLUDES,
         per_finding: A::PER_FINDING,
         schema: || {
-            // Whole in itself, so that it can stand inside another schema.
+            // Without references, so that it can be embedded in another schema.
             let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
             settings.into_generator().into_root_schema_for::<A::Parameters>().to_value()
         },

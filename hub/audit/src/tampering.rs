@@ -47,7 +47,7 @@ fn chain(record: &mut AccountRecord, on: i8, says: &str) {
     item.note(head);
 }
 
-/// Three days; the fifth event of the first comes when the second has begun.
+/// Three days; the fifth event of the first is chained after the second has begun.
 fn record() -> AccountRecord {
     let mut record = AccountRecord::new(ACCOUNT);
     for (number, on) in [1, 1, 1, 1, 2, 2, 1, 2, 3, 3, 3].into_iter().enumerate() {
@@ -72,7 +72,7 @@ fn remove(record: &mut AccountRecord, on: i8, seq: u64) {
     of(record, on).events.retain(|event| event.seq != seq);
 }
 
-/// The day written once more, consistently, with other texts, as far as `to`.
+/// Writes the day again up to event `to`: consistent, but with other texts.
 fn rewrite(record: &mut AccountRecord, on: i8, to: usize) {
     let chain = of(record, on);
     let mut head = Head::begin(&chain.id, chain.head.as_ref().unwrap().before.clone());
@@ -111,7 +111,7 @@ fn a_changed_event_is_named() {
     check(|it| at(it, 2, 2).previous = sha256_hex("else"), &expected);
     check(|it| at(it, 2, 2).hash = sha256_hex("else"), &expected);
     check(|it| at(it, 2, 2).key = sha256_hex("else"), &expected);
-    // Hashed again, but what follows is not.
+    // The event is hashed again, but those after it are not.
     let hashed_again = |it: &mut AccountRecord| {
         let id = of(it, 2).id.clone();
         let event = at(it, 2, 2);
@@ -276,7 +276,7 @@ fn a_response_s_record_is_compared_with_its_audit_events() {
         assert_eq!(fault.as_ref().map(|fault| fault.fault), wrong, "{text:?}");
         assert!(fault.is_none_or(|fault| fault.response.as_ref() == Some(&id)));
     }
-    // What came while we read is not looked at.
+    // A change made while the events were read is not compared.
     assert_eq!(compare(&id, &latest, Some(&record(4, "undone")), Timestamp::MIN), None);
 }
 
@@ -327,7 +327,7 @@ fn a_consistent_rewrite_is_detected_by_an_earlier_export() {
     let against = |tamper: &dyn Fn(&mut AccountRecord)| -> Vec<(FaultKind, i8, u64)> {
         let mut present = record();
         tamper(&mut present);
-        // Everything that refers to a day is made to fit.
+        // Every link to the day is changed to match.
         let tails = present.chains.values().filter_map(|chain| chain.head.as_ref());
         let tails: Vec<Link> = tails.map(Head::link).collect();
         for chain in present.chains.values_mut() {

@@ -1,5 +1,4 @@
-//! Reads the audit log out of the table: to verify it, and to export it. Changes
-//! nothing.
+//! Reads the audit log from the table, to verify or to export it. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -16,7 +15,7 @@ use jiff::Timestamp;
 use crate::error::HubError;
 use crate::store::Store;
 
-/// How many accounts are read side by side.
+/// How many accounts are read concurrently.
 const AT_ONCE: usize = 8;
 
 /// Why an export was not written.
@@ -30,7 +29,7 @@ pub enum ExportError {
     Io(#[from] std::io::Error),
 }
 
-/// Writes the record of the scope's days and account.
+/// Exports the audit log of the scope's days and account.
 pub async fn export_table(
     store: &Store,
     scope: &ExportScope,
@@ -47,8 +46,8 @@ pub async fn export_table(
     Ok(writer.end()?)
 }
 
-/// Looks over the record of these days, of one account or of all, and compares
-/// it with an earlier export.
+/// Verifies the audit log of these days, of one account or of all, and compares it with
+/// an earlier export.
 pub async fn verify_table(
     store: &Store,
     now: Timestamp,
@@ -75,14 +74,14 @@ pub async fn verify_table(
     Ok(report)
 }
 
-/// A verification of the table under way.
+/// A verification of the table in progress.
 struct Look<'a> {
     store: &'a Store,
     range: Range,
-    /// When it began: what is newer may be recorded after we read.
+    /// When it began: newer events may be recorded after the read.
     now: Timestamp,
     anchor: Option<&'a Export>,
-    /// The responses of which something was recorded.
+    /// The responses that have audit events.
     described: BTreeSet<ResponseId>,
 }
 
@@ -101,7 +100,8 @@ impl Look<'_> {
         }
         let ids: Vec<ResponseId> = described.keys().cloned().collect();
         let texts = self.store.record_texts(&ids).await?;
-        // What was recorded after the range is not known here.
+        // Events after the range are not read, so a response may have changed its state
+        // since.
         let whole = self.range.has(day_of(self.now));
         let read_at = if whole { self.now } else { Timestamp::MIN };
         for (id, described) in &described {
@@ -113,7 +113,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Responses of which nothing was recorded.
+    /// Reports responses without audit events.
     async fn unrecorded(
         &self,
         only: Option<&str>,

@@ -1,7 +1,6 @@
-//! Batches concurrent lookups (DataLoader): callers that arrive during a call
-//! share the next one: whoever asks while a call is under way is answered by the
-//! next call, with all others who did. One who asks alone waits for nobody. So a
-//! storm of findings costs calls by the dozen, not one each.
+//! Batches concurrent lookups (DataLoader): callers that arrive while a call runs share
+//! the next call, and a lone caller does not wait. So a storm of findings costs one
+//! call for dozens of lookups instead of one each.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,14 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crate::error::HubError;
 
-/// Who asks, and what was answered.
+/// A lookup and its result.
 #[derive(Debug)]
 struct Asked<K, V> {
     key: K,
     answer: OnceLock<Result<Option<V>, HubError>>,
 }
 
-/// The look-ups that wait for the next call.
+/// The lookups that wait for the next call.
 #[derive(Debug)]
 pub(super) struct LookupBatcher<K, V> {
     waiting: Mutex<Vec<Weak<Asked<K, V>>>>,
@@ -25,13 +24,13 @@ pub(super) struct LookupBatcher<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> LookupBatcher<K, V> {
-    /// Look-ups of which one call can make `at_most`.
+    /// Batches up to `at_most` lookups in one call.
     pub(super) fn new(at_most: usize) -> Self {
         Self { waiting: Mutex::default(), turn: tokio::sync::Mutex::default(), at_most }
     }
 
-    /// Looks one key up; `call` looks several up, and leaves out of its answer
-    /// those that there are not. Its error is everybody's who asked with it.
+    /// Looks up one key. `call` looks up several, and its result lacks the keys that do
+    /// not exist. If it fails, every lookup in the batch gets the error.
     pub(super) async fn ask<F>(
         &self,
         key: K,
@@ -46,8 +45,8 @@ impl<K: Clone + Eq + Hash, V: Clone> LookupBatcher<K, V> {
         if let Some(answer) = asked.answer.get() {
             return answer.clone();
         }
-        // Whoever stopped waiting is no longer there; whoever is asked for now
-        // stays in the list until answered, should this call be dropped.
+        // A caller that stopped waiting is not in the list any more. The others stay in
+        // it until they have a result, because this call may be dropped.
         let mut batch = vec![asked.clone()];
         batch.extend(
             self.waiting()
@@ -91,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// Even numbers are known, as their halves.
+    /// Only even numbers exist; their value is their half.
     async fn halves(keys: Vec<u32>, calls: &AtomicUsize) -> Result<HashMap<u32, u32>, HubError> {
         calls.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -105,7 +104,7 @@ mod tests {
         for (key, answer) in (0..101).zip(join_all(asks).await) {
             assert_eq!(answer, Ok((key % 2 == 0).then_some(key / 2)), "{key}");
         }
-        // The first asks with 49 others that came at once, then fifty, then the last.
+        // The first call has 50 keys, the second 50, the third the last one.
         assert_eq!(calls.into_inner(), 3);
         assert!(together.waiting().is_empty());
     }

@@ -20,7 +20,7 @@ pub async fn from_environment() -> SdkConfig {
     with_limits(aws_config::defaults(behavior_version())).load().await
 }
 
-/// The same, with another HTTP client: the seam of the simulated organization.
+/// The same with another HTTP client, which the simulated organization provides.
 pub async fn with_http_client(
     http_client: SharedHttpClient,
     credentials: aws_credential_types::Credentials,
@@ -32,14 +32,14 @@ pub async fn with_http_client(
         .credentials_provider(credentials)
         .time_source(time_source)
         .region(aws_config::Region::new(region.to_string()))
-        // Nothing of this machine's may leak into the simulation.
+        // No setting of this machine may affect the simulation.
         .empty_test_environment()
         .load()
         .await
 }
 
-/// The SDK sets no operation timeout of its own: a call that hangs would hold
-/// its finding until the function is killed.
+/// The SDK has no operation timeout by default: a call that hangs would block its
+/// finding until the function is killed.
 fn with_limits(loader: aws_config::ConfigLoader) -> aws_config::ConfigLoader {
     loader
         .timeout_config(

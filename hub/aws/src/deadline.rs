@@ -1,8 +1,8 @@
-//! Puts every call of the hub, into member accounts and of clusters under the
-//! invocation's deadline, and counts them: one HTTP client in front of all.
+//! Applies the invocation's deadline to every call, of the hub, into member accounts
+//! and to clusters, and counts the calls: one HTTP client wraps all of them.
 //!
-//! Calls into member accounts end first, the hub's own a little later: what was
-//! interrupted there can still be recorded and handed back.
+//! Calls into member accounts end first and the hub's own a little later, so that an
+//! interrupted response can still be recorded and handed back.
 
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -21,18 +21,17 @@ pub struct DeadlineClients {
     clusters: Clusters,
 }
 
-/// Through what the API of a cluster is called.
+/// The HTTP client for a cluster's API.
 #[derive(Clone, Copy, Debug)]
 enum Clusters {
-    /// A client that trusts the cluster's own authority.
+    /// A client that trusts the cluster's certificate authority.
     ByAuthority,
-    /// The client that the configuration was given: a simulation's.
+    /// The client of the configuration, which a simulation provides.
     AsConfigured,
 }
 
 impl DeadlineClients {
-    /// Calls through the HTTP client of `config`, or the SDK's own where it has
-    /// none. There is no deadline yet.
+    /// Uses the HTTP client of `config`, or the SDK's default. No deadline is set yet.
     pub fn new(config: &SdkConfig) -> Self {
         let given = config.http_client();
         let clusters = if given.is_some() { Clusters::AsConfigured } else { Clusters::ByAuthority };
@@ -54,7 +53,7 @@ impl DeadlineClients {
         self.under(config, MEMBER_CALLS)
     }
 
-    /// What calls of a cluster's API keep to, where they have a client of their own.
+    /// The limits for a cluster's API, if it has its own HTTP client.
     pub fn to_clusters(&self) -> Option<Limits> {
         match self.clusters {
             Clusters::ByAuthority => Some(self.limits(MEMBER_CALLS)),
@@ -63,7 +62,7 @@ impl DeadlineClients {
     }
 
     fn under(&self, config: &SdkConfig, margin: std::time::Duration) -> SdkConfig {
-        // Without any client the SDK says so at the first call.
+        // Without any client the SDK reports that at the first call.
         let Some(client) = &self.client else { return config.clone() };
         let client = self.limits(margin).over(client.clone());
         config.to_builder().http_client(client).build()
@@ -91,7 +90,7 @@ mod tests {
     use crate::config;
     use crate::error::{HubError, failed};
 
-    /// What the network does to a request.
+    /// How the network handles a request.
     #[derive(Clone, Copy, Debug)]
     enum Network {
         Silent,

@@ -1,4 +1,4 @@
-//! Why the hub's own calls failed, sorted by what the boundary does about it.
+//! Errors of the hub's own calls, by what the caller does about them.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -6,14 +6,14 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 
-/// A failure of the hub, worded for its reader.
+/// A failure of the hub, as a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
-    /// Worth another try: throttled, timed out, unreachable, or another worker
-    /// is at it. The message goes back to the queue.
+    /// A retry may succeed: throttled, timed out, unreachable, or another worker holds
+    /// the lease. The message goes back to the queue.
     #[error("{0}")]
     Transient(String),
-    /// Another try would fail alike until somebody mends what it names.
+    /// A retry fails in the same way until somebody fixes what the message names.
     #[error("{0}")]
     Failed(String),
     /// Rejected by Firebreak, not by AWS: there is no such response, its
@@ -23,7 +23,7 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Adds what could not be done in front of the cause.
+    /// Puts a description of what failed in front of the cause.
     #[must_use]
     pub fn context(self, what: impl std::fmt::Display) -> Self {
         match self {
@@ -47,11 +47,13 @@ impl From<ActionError> for HubError {
     }
 }
 
-/// Reads an SDK error of one of the hub's own calls; `call` names it as IAM does.
+/// Reads an SDK error of one of the hub's own calls; `call` is the name of the IAM
+/// action.
 pub fn failed<E>(call: &str, error: &SdkError<E, HttpResponse>) -> HubError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    // The sorting of codes is the spoke's; its advice is about the spoke's role.
+    // The codes mean the same as in a member account, but the help is about the spoke
+    // role.
     HubError::from(ActionError { help: None, ..from_sdk(call, error) })
 }

@@ -1,9 +1,9 @@
-//! GuardDuty, as its delegated administrator sees it: the findings of every
-//! member by id, read as the service wrote them, archived and taken out of the
-//! archive. Never raises or changes anything else.
+//! GuardDuty, as its delegated administrator sees it: reads the findings of every
+//! member by id, as the service wrote them, and archives and unarchives them. Changes
+//! nothing else.
 //!
-//! The administrator's detector in a Region answers for its members' findings
-//! there (GuardDuty API reference, GetFindings); its id is asked for once.
+//! The administrator's detector in a Region has its members' findings in that Region
+//! (GuardDuty API reference, GetFindings). Its id is read once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,18 +47,17 @@ struct Regional {
 }
 
 impl GuardDuty {
-    /// Reads under the hub's credentials, which must be the delegated
-    /// administrator's.
+    /// Uses the hub's credentials, which must be those of the delegated administrator.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         let rate = RegionalRate::new(CALLS_PER_SECOND, CALLS_PER_SECOND, settings.concurrency);
         Self { config: config.clone(), rate, regions: Mutex::default() }
     }
 
-    /// A finding as the service has it now; `None` when it has none of this id.
+    /// The present finding as the service has it; `None` if it has none of this id.
     ///
     /// # Errors
     ///
-    /// `Failed` without a detector in the Region, or without the permission.
+    /// `Failed` if the Region has no detector, or the permission is missing.
     pub async fn finding(&self, region: &Region, id: &str) -> Result<Option<Value>, HubError> {
         let regional = self.regional(region);
         let regional = &regional;
@@ -87,7 +86,7 @@ impl GuardDuty {
         regional.findings.ask(id.to_owned(), look_up).await
     }
 
-    /// Archives findings: they have `service.archived` from then on.
+    /// Archives findings: sets their `service.archived`.
     pub async fn archive(&self, region: &Region, ids: &[String]) -> Result<(), HubError> {
         let regional = self.regional(region);
         for ids in ids.chunks(IDS_PER_CALL) {
@@ -100,7 +99,7 @@ impl GuardDuty {
         Ok(())
     }
 
-    /// Takes findings out of the archive.
+    /// Unarchives findings.
     pub async fn unarchive(&self, region: &Region, ids: &[String]) -> Result<(), HubError> {
         let regional = self.regional(region);
         for ids in ids.chunks(IDS_PER_CALL) {
@@ -114,7 +113,7 @@ impl GuardDuty {
         Ok(())
     }
 
-    /// The hub account's detector in a Region: there is at most one.
+    /// The hub account's detector in a Region, of which there is at most one.
     async fn detector<'a>(&self, regional: &'a Regional) -> Result<&'a str, HubError> {
         let region = &regional.region;
         let detector = regional.detector.get_or_try_init(|| async {
@@ -139,7 +138,7 @@ impl GuardDuty {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        // It may be the detector that is no longer there: the next try asks anew.
+        // The cached detector may not exist any more: the next call reads the id again.
         if error.code() == Some("BadRequestException") {
             self.regions.lock().unwrap_or_else(PoisonError::into_inner).remove(&regional.region);
         }

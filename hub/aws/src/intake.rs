@@ -1,14 +1,13 @@
-//! The intake queue, as far as the function asks something of it: to bring a
-//! message back sooner than the visibility timeout would.
+//! The intake queue: makes SQS deliver a message again sooner than after its visibility
+//! timeout.
 
 use aws_config::SdkConfig;
 
 use crate::error::{HubError, failed};
 use crate::settings::Settings;
 
-/// How soon, in seconds. By then most of what passes has passed: a throttle,
-/// another worker at the same target, a service that does not have its own
-/// finding yet.
+/// In seconds. Most transient failures are over by then: throttling, another worker on
+/// the same target, a service that does not have its own finding yet.
 const SOON: i32 = 15;
 
 /// The intake queue.
@@ -19,19 +18,20 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// The queue of the settings; `None` where there is none, and what failed
-    /// comes back after the queue's visibility timeout.
+    /// The configured queue. `None` if none is configured: a failed message is
+    /// delivered again after its visibility timeout.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Option<Self> {
         let url = settings.intake_queue.clone()?;
         Some(Self { client: aws_sdk_sqs::Client::new(config), url })
     }
 
-    /// Has the message of a receipt come back soon, which the answer to Lambda
-    /// has to report as failed all the same.
+    /// Makes SQS deliver the message of this receipt again soon. The response to Lambda
+    /// must still report it as failed.
     ///
     /// # Errors
     ///
-    /// SQS did not: it comes back after the visibility timeout.
+    /// SQS rejected the call: the message is delivered again after its visibility
+    /// timeout.
     pub async fn bring_back_soon(&self, receipt: &str) -> Result<(), HubError> {
         let change = self.client.change_message_visibility().queue_url(&self.url);
         let change = change.receipt_handle(receipt).visibility_timeout(SOON);

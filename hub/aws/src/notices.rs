@@ -1,8 +1,8 @@
 //! Sends notices: to an SNS topic for people, to an EventBridge bus for tools.
 //!
-//! It sends what it is given, once for each call; that nothing is delivered twice is
-//! the outbox's care. A FIFO topic drops a repeat within five minutes by the
-//! notice's id; on a standard topic and on a bus a repeat has the same id.
+//! Each call sends what it is given, once; the outbox prevents repeated deliveries. A
+//! FIFO topic drops a repeat within five minutes by the notice's id; on a standard
+//! topic or a bus a repeat has the same id.
 
 use aws_config::{Region as SdkRegion, SdkConfig};
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
@@ -19,10 +19,11 @@ use crate::settings::Settings;
 use firebreak_response::notice::{EVENT_SOURCE, EventBus, Notice, Topic};
 
 /// "The maximum number of entries is 10" (EventBridge API reference, PutEvents).
-/// A notice's detail is far below a tenth of the 1 MB that they may be together.
+/// Together they may have 1 MB, and a notice's detail is far smaller than a tenth of
+/// that.
 const ENTRIES_PER_CALL: usize = 10;
 
-/// The topic and the bus, each as far as there is one.
+/// The topic and the bus, if configured.
 #[derive(Debug)]
 pub struct Notices {
     topic: Option<(aws_sdk_sns::Client, Topic)>,
@@ -30,8 +31,7 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Sends under the hub's credentials to where the settings say, each in the
-    /// Region of its ARN.
+    /// Uses the hub's credentials; each destination is called in the Region of its ARN.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         let topic = settings.topic.clone().map(|topic| {
             let config = aws_sdk_sns::config::Builder::from(config)
@@ -63,8 +63,8 @@ impl Notices {
     ///
     /// # Errors
     ///
-    /// `Transient` where another try may help. An answer that was lost is one of
-    /// these: then a standard topic gets the notice again, with the same id.
+    /// `Transient` if a retry may succeed, for example if the response was lost. The
+    /// retry then publishes the notice to a standard topic again, with the same id.
     pub async fn publish(&self, notice: &Notice) -> Result<(), HubError> {
         let Some((client, topic)) = &self.topic else { return Ok(()) };
         let mut call = client
@@ -89,13 +89,12 @@ impl Notices {
         })
     }
 
-    /// Puts notices on the bus, ten a call; without a bus does nothing. One
-    /// result for each notice, in their order: EventBridge refuses entries one
-    /// by one.
+    /// Puts notices on the bus, ten in each call; without a bus does nothing. Returns
+    /// one result for each notice, in order: EventBridge rejects single entries.
     ///
     /// # Errors
     ///
-    /// `Transient` for those that may be put again.
+    /// `Transient` for notices that may be put again.
     pub async fn put_events(&self, notices: &[&Notice]) -> Vec<Result<(), HubError>> {
         let Some((client, bus)) = &self.bus else {
             return notices.iter().map(|_| Ok(())).collect();
@@ -128,8 +127,8 @@ fn sdk_region(region: &Region) -> SdkRegion {
     SdkRegion::new(region.to_string())
 }
 
-/// The texts by protocol: people get the text, programs the detail. `default`
-/// goes to e-mail and all others.
+/// The message by protocol: people get the text, programs the detail. E-mail and all
+/// other protocols get `default`.
 fn message(notice: &Notice) -> String {
     let detail = notice.detail.to_string();
     json!({
@@ -142,7 +141,7 @@ fn message(notice: &Notice) -> String {
     .to_string()
 }
 
-/// What subscriptions filter by: name, data type, value.
+/// The attributes that subscriptions filter by: name, data type, value.
 fn attributes(notice: &Notice) -> [(&'static str, &'static str, String); 4] {
     let severity = notice.detail.pointer("/response/finding/severity");
     [
@@ -153,7 +152,7 @@ fn attributes(notice: &Notice) -> [(&'static str, &'static str, String); 4] {
     ]
 }
 
-/// A text of the detail; every detail has those that are asked for here.
+/// A text of the detail; every detail has the texts that are read here.
 fn text<'a>(notice: &'a Notice, pointer: &str) -> &'a str {
     notice.detail.pointer(pointer).and_then(Value::as_str).unwrap_or("unknown")
 }
@@ -168,7 +167,7 @@ fn entry(notice: &Notice, bus: &EventBus) -> PutEventsRequestEntry {
         .build()
 }
 
-/// What became of one entry.
+/// The result of one entry.
 fn put(notice: &Notice, reply: Option<&PutEventsResultEntry>) -> Result<(), HubError> {
     let id = &notice.id;
     let Some(reply) = reply else {
@@ -179,26 +178,26 @@ fn put(notice: &Notice, reply: Option<&PutEventsResultEntry>) -> Result<(), HubE
     let message = reply.error_message().unwrap_or("no reason given");
     let why =
         format!("notice `{id}` is not on the bus: events:PutEvents refused it: {code}: {message}");
-    // EventBridge API reference, PutEventsResultEntry: which codes to try again.
+    // EventBridge API reference, PutEventsResultEntry: which codes may be retried.
     Err(match code {
         "ThrottlingException" | "InternalFailure" | "InternalException" => HubError::Transient(why),
         _ => HubError::Failed(why),
     })
 }
 
-/// A call that failed, with what to do about it where that is known.
+/// An error of a call, with help if a fix is known.
 fn send_error<E>(call: &str, on: &str, setting: &str, error: &SdkError<E, HttpResponse>) -> HubError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let said = failed(call, error);
-    // Taken, and the answer garbled: nobody knows what became of it.
+    // Accepted, but the response cannot be read: the result is unknown.
     if error.raw_response().is_some_and(|answer| answer.status().is_success()) {
         return HubError::Transient(said.to_string());
     }
     match code {
-        // SNS's own words for being asked too often (SNS API reference, Publish).
+        // SNS's error codes for throttling (SNS API reference, Publish).
         Some("Throttled" | "KMSThrottling") => HubError::Transient(said.to_string()),
         Some("NotFound" | "ResourceNotFoundException") => HubError::Failed(format!(
             "{said}\nhelp: `{on}` is gone: make it again, or change {setting}"

@@ -1,14 +1,14 @@
-//! An account's place, asked of AWS Organizations and kept for a while.
+//! Looks up accounts' places in AWS Organizations, and caches them.
 //!
-//! One call where `DescribeAccount` returns `Paths`; where it does not (older
-//! endpoints, emulators) the path is climbed with `ListParents`. An account
-//! that Organizations does not know is an error, never a default, and is
-//! remembered for a minute.
+//! One call if `DescribeAccount` returns `Paths`; otherwise (older endpoints,
+//! emulators) one `ListParents` for each level up to the root. An account that
+//! Organizations does not know is an error, never a default; the error is cached for a
+//! minute.
 //!
-//! The organization's rates are low and shared with every other tool
-//! (DescribeAccount: 20 calls a second for all processes together). So what one
-//! process learned stands in the table for the others, as long as it may be
-//! believed, and is read there together with the target.
+//! The organization's rates are low and shared with every other tool (DescribeAccount:
+//! 20 calls a second for all processes together). So each process stores the places
+//! that it found in the table until they expire, and reads them together with the
+//! target.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,7 +32,7 @@ struct CachedPlace {
     until: Timestamp,
 }
 
-/// Places of accounts, cached; one look-up at a time for each account.
+/// Places of accounts, cached; one lookup at a time for each account.
 #[derive(Clone, Debug)]
 pub struct Organization {
     client: aws_sdk_organizations::Client,
@@ -49,21 +49,21 @@ pub struct Organization {
 const ACCOUNTS: (u32, u32) = (30, 20);
 const PARENTS: (u32, u32) = (8, 5);
 
-/// The OUs above each account.
+/// The OU path of each account.
 pub type Paths = BTreeMap<AccountId, OuPath>;
 
-/// Up to how many accounts are asked for one by one.
+/// The maximum number of accounts that are looked up one by one.
 const ASKED_ONE_BY_ONE: usize = 40;
 
-/// What Organizations says of an account or OU that it does not have (API
-/// reference, DescribeAccount and ListParents).
+/// Organizations' error codes for an account or OU that does not exist (API reference,
+/// DescribeAccount and ListParents).
 const UNKNOWN: [&str; 2] = ["AccountNotFoundException", "ChildNotFoundException"];
 
 const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
 
 impl Organization {
-    /// Looks places up under the hub's credentials, which must be those of the
-    /// management account or of a delegated administrator.
+    /// Uses the hub's credentials, which must be those of the management account or of
+    /// a delegated administrator.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         let rate = |(burst, rate)| RegionalRate::new(burst, rate, settings.concurrency);
         let region = config.region().and_then(|region| region.as_ref().parse().ok());
@@ -78,8 +78,8 @@ impl Organization {
         }
     }
 
-    /// The account's place, as another process may have found it: `stored` is
-    /// what the table says.
+    /// The account's place. `stored` is the place in the table, if another process
+    /// found it.
     pub async fn place_stored(
         &self,
         account: &AccountId,
@@ -97,8 +97,8 @@ impl Organization {
         self.place(account).await
     }
 
-    /// An account's place for the other processes; `None` where
-    /// this one knows none.
+    /// An account's cached place, to store for the other processes; `None` if it is not
+    /// cached.
     pub async fn to_store(&self, account: &AccountId) -> Option<StoredPlace> {
         let known = self.places.get(account).await?;
         let place = known.place.ok()?;
@@ -153,8 +153,8 @@ impl Organization {
         Ok(Place { account: account.clone(), ou_path })
     }
 
-    /// Where many accounts are. Few are asked for one by one; for more the
-    /// organization's list is read, which costs a call for twenty accounts.
+    /// The places of many accounts. A few are looked up one by one; for more, the
+    /// organization's list is read, which costs one call for twenty accounts.
     pub async fn places(&self, accounts: &BTreeSet<AccountId>) -> Result<Paths, HubError> {
         let mut paths = Paths::new();
         if accounts.len() > ASKED_ONE_BY_ONE {
@@ -188,12 +188,12 @@ impl Organization {
         Ok(paths)
     }
 
-    /// The path of a root, an OU or an account, itself included if it is no
-    /// account. `None` for one that Organizations does not know.
+    /// The path of a root, an OU or an account, including the root or OU itself. `None`
+    /// if Organizations does not know it.
     ///
     /// # Errors
     ///
-    /// Organizations did not answer, or refused to.
+    /// Organizations cannot be reached, or denies the call.
     pub async fn path_of(&self, point: &str) -> Result<Option<OuPath>, HubError> {
         let path = if let Ok(account) = point.parse::<AccountId>() {
             if !account.is_real() {
@@ -231,7 +231,7 @@ impl Organization {
     async fn climb(&self, child: &str) -> Result<OuPath, HubError> {
         let mut ids = Vec::new();
         let mut child = child.to_owned();
-        // Five OUs and the root; one more step than that is a loop.
+        // Five OUs and the root; one step more means a loop.
         for _ in 0..7 {
             self.parents.permit(&self.region).await;
             let parents = self

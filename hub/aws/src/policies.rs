@@ -1,5 +1,5 @@
-//! The policy in DynamoDB: each push is a version of its own, and one pointer
-//! says which is in force.
+//! The policy in DynamoDB: each push is a version, and one pointer says which version
+//! is in force.
 //!
 //! | pk | sk | what |
 //! |---|---|---|
@@ -7,11 +7,11 @@
 //! | `policy` | `version#<number>` | one for each push: who, when, why, and the `pk` of its documents |
 //! | `policy#<number>-<digest>` | `document#<attach>` | one document: its file's name and text |
 //!
-//! A push writes all documents of the new version, and then the version and
-//! the pointer to it in one transaction: readers see the old policy or the new
-//! one, never a mixture, and of two pushes at once one loses and changes
-//! nothing. The digest of the contents keeps a push that was cut off out of
-//! the next one. Versions stay, so that any of them can be put in force again.
+//! A push writes all documents of the new version, and then the version and the pointer
+//! to it in one transaction: readers see the old or the new policy, never a mixture. Of
+//! two concurrent pushes one fails and changes nothing. The key has a digest of the
+//! contents, so that documents of an interrupted push are not mixed into the next one.
+//! Versions are kept, so that each can be put in force again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,10 +33,11 @@ use firebreak_policy::{Policy, StoredDocument};
 
 type Item = HashMap<String, AttributeValue>;
 
-/// DynamoDB keeps items of at most 400 KB; keys and the file's name need some.
+/// DynamoDB's limit for an item is 400 KB, and keys and the file's name take some of
+/// it.
 const LONGEST_DOCUMENT: usize = 380 * 1024;
 
-/// How many documents are written side by side.
+/// How many documents are written concurrently.
 const SIDE_BY_SIDE: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -49,15 +50,15 @@ struct Loaded {
 /// A pushed policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
-    /// Counts the pushes, from 1; 0 when none was ever made.
+    /// Counts the pushes, from 1; 0 before the first push.
     pub number: u64,
-    /// Who pushed it, as GetCallerIdentity names it.
+    /// The caller's ARN from GetCallerIdentity.
     pub by: String,
-    /// When.
+    /// The time of the push.
     pub at: Option<Timestamp>,
-    /// Why, in the pusher's words.
+    /// The reason, in the words of the person who pushed.
     pub note: String,
-    /// How many documents it has.
+    /// The number of documents.
     pub documents: usize,
     key: String,
 }
@@ -65,13 +66,13 @@ pub struct Version {
 /// Who pushes, and why.
 #[derive(Clone, Debug)]
 pub struct Author {
-    /// The ARN that GetCallerIdentity gives.
+    /// The caller's ARN from GetCallerIdentity.
     pub by: String,
-    /// Why, in words; may be empty.
+    /// The reason; may be empty.
     pub note: String,
 }
 
-/// The policy that is in force, kept for the settings' TTL.
+/// The policy in force, cached for the TTL of the settings.
 #[derive(Debug)]
 pub struct Policies {
     client: aws_sdk_dynamodb::Client,
@@ -82,7 +83,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Reads and writes under the hub's credentials. Rules may name these actions.
+    /// Uses the hub's credentials. `actions` are the actions that rules may name.
     pub fn new(config: &SdkConfig, settings: &Settings, actions: ActionCatalog) -> Self {
         Self {
             client: aws_sdk_dynamodb::Client::new(config),
@@ -93,15 +94,15 @@ impl Policies {
         }
     }
 
-    /// The policy in force, at most the TTL old. When it cannot be read there
-    /// is none: an error, never an older or an empty one.
+    /// The policy in force, at most the TTL old. If it cannot be read, this is an
+    /// error, never an older or an empty policy.
     pub async fn current(&self) -> Result<Arc<Policy>, HubError> {
         Ok(self.in_force().await?.1)
     }
 
     /// The same, with the number of its version.
     pub async fn in_force(&self) -> Result<(u64, Arc<Policy>), HubError> {
-        // Held over the read, so that a cold start reads once.
+        // Held while reading, so that concurrent callers at a cold start read once.
         let mut loaded = self.loaded.lock().await;
         let now = config::now(&self.config);
         if let Some(known) = loaded.as_ref().filter(|known| now < known.until) {
@@ -127,8 +128,8 @@ impl Policies {
         Ok((number, policy))
     }
 
-    /// The policy that was read last, however old; none before the first
-    /// finding. For metrics, which must not cost a call.
+    /// The policy that was read last, however old; `None` before the first finding. For
+    /// metrics, which must not cost a call.
     pub async fn last_read(&self) -> Option<Arc<Policy>> {
         self.loaded.lock().await.as_ref().map(|loaded| loaded.policy.clone())
     }
@@ -164,8 +165,7 @@ impl Policies {
     ///
     /// # Errors
     ///
-    /// `Failed` when there are fewer or more than were pushed: a guardrail may
-    /// be missing.
+    /// `Failed` if their number is not that of the push: a guardrail may be missing.
     pub async fn documents(&self, version: &Version) -> Result<Vec<StoredDocument>, HubError> {
         let documents = self.documents_left(version).await?;
         if documents.len() == version.documents {
@@ -179,8 +179,8 @@ impl Policies {
         )))
     }
 
-    /// The documents of a version that are there, whole or not: what a new
-    /// version is compared with.
+    /// The documents of a version that exist, even if some are missing: a new version
+    /// is compared with them.
     pub async fn documents_left(&self, version: &Version) -> Result<Vec<StoredDocument>, HubError> {
         if version.number == 0 {
             return Ok(Vec::new());
@@ -198,7 +198,7 @@ impl Policies {
                 let attach = text("sk")
                     .map(|sk| sk.trim_start_matches("document#").to_owned())
                     .unwrap_or_default();
-                // Without a text it is read as an empty document, which is broken.
+                // Without a text it is read as an empty document, which is invalid.
                 let (file, text) = (text("file").unwrap_or_default(), text("text"));
                 StoredDocument { attach, file, text: text.unwrap_or_default() }
             })
@@ -220,8 +220,8 @@ impl Policies {
     ///
     /// # Errors
     ///
-    /// `Refused` when another push came between, with who made it; nothing is in
-    /// force of this one.
+    /// `Refused` if somebody else pushed meanwhile, with their name; this push has no
+    /// effect.
     pub async fn push(
         &self,
         documents: &[StoredDocument],
@@ -275,8 +275,8 @@ impl Policies {
         Ok(version)
     }
 
-    /// Why a push did not take place, where its condition failed; `Ok` when it
-    /// did, and only the answer was lost.
+    /// Why a push whose condition failed did not take effect; `Ok` if it did, and only
+    /// the response was lost.
     async fn lost(&self, before: &Version, pushed: &Version) -> Result<(), HubError> {
         let now = self
             .version()

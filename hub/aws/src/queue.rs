@@ -1,6 +1,6 @@
-//! The write-back queue: announces new outbox items, so that they are delivered
-//! at once and together with others. It carries keys, never contents: what it
-//! loses the sweep finds.
+//! The write-back queue: announces new outbox items, so that they are delivered at once
+//! and in batches. A message has keys, never contents; the sweep delivers the items of
+//! a lost message.
 
 use aws_config::SdkConfig;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,6 @@ use firebreak_response::outbox::{OutboxItem, OutboxKey};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutboxMessage {
-    /// The outbox items.
     pub outbox: Vec<OutboxKey>,
 }
 
@@ -25,16 +24,16 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The queue of the settings; `None` where there is none, and the hub delivers
-    /// everybody itself at once.
+    /// The configured queue. `None` if none is configured: then the hub delivers each
+    /// item itself, at once.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Option<Self> {
         let url = settings.write_back_queue.clone()?;
         Some(Self { client: aws_sdk_sqs::Client::new(config), url })
     }
 
-    /// Announces these items. Messages of one account are a group, so
-    /// that one account's storm does not delay the others (SQS developer guide,
-    /// "Amazon SQS fair queues").
+    /// Announces these items. The messages of one account are a group, so that a storm
+    /// in one account does not delay the others (SQS developer guide, "Amazon SQS fair
+    /// queues").
     pub async fn send(&self, account: &str, outbox_items: &[OutboxItem]) -> Result<(), HubError> {
         let message = OutboxMessage { outbox: outbox_items.iter().map(OutboxItem::key).collect() };
         let body = serde_json::to_string(&message)

@@ -1,7 +1,7 @@
-//! An answer as the service wrote it. The SDK's own types leave out what they do
-//! not know, cannot be written as JSON again, and are so large for Security
-//! Hub's findings that reading one takes more stack than a thread has. So an
-//! answer that is read as text is not read by the SDK at all; an error is.
+//! A response as the service wrote it. The SDK's own types drop unknown fields, cannot
+//! be written as JSON again, and those for Security Hub's findings are so large that
+//! reading one overflows a thread's stack. So the SDK does not parse a successful
+//! response that is read as text; it does parse an error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use crate::error::HubError;
 
-/// Keeps the text of the answer of the one call that it is an interceptor of;
-/// the call itself returns its output empty.
+/// An interceptor of one call that keeps the text of the response; the call itself
+/// returns an empty output.
 #[derive(Clone, Debug)]
 pub(super) struct RawResponse {
     text: Arc<Mutex<String>>,
@@ -27,13 +27,13 @@ pub(super) struct RawResponse {
 }
 
 impl RawResponse {
-    /// `empty` is what the call returns in place of the answer:
+    /// `empty` is the output that the call returns instead of the response:
     /// `|| Output::erase(…Output::builder().build())`.
     pub(super) fn new(empty: fn() -> Output) -> Self {
         Self { text: Arc::default(), empty }
     }
 
-    /// The answer as JSON, once; `call` names the call for whoever reads the error.
+    /// The response as JSON; it can be taken once. `call` names the call in errors.
     pub(super) fn json(&self, call: &str) -> Result<Value, HubError> {
         let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
         serde_json::from_str(&text)

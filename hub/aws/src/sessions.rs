@@ -2,15 +2,14 @@
 //!
 //! # Guarantees
 //!
-//! - A session is used only for the account that STS says it is of, and none is
-//!   opened for a resource whose ids have no possible form.
-//! - A reading session is shared by all findings of an account and may only
-//!   read. A changing session belongs to one response: SourceIdentity and
-//!   session tags carry its id, and its session policy allows no more than the
-//!   actions of its plan.
-//! - One AssumeRole at a time for the same session; refreshed five minutes
-//!   early; a refusal is remembered for a minute, so that a storm in an
-//!   account without a spoke role does not become a storm of AssumeRole.
+//! - A session is used only if STS confirms that it is of the resource's account, and
+//!   none is opened for a resource whose ids have an impossible form.
+//! - A reading session is shared by all findings of an account and may only read. A
+//!   changing session belongs to one response: its SourceIdentity and session tags have
+//!   the response's id, and its session policy allows only the actions of its plan.
+//! - Concurrent callers share one AssumeRole; a session is refreshed five minutes
+//!   early. A denial is cached for a minute, so that a storm in an account without a
+//!   spoke role does not cause a storm of AssumeRole.
 //!
 //! STS is called in the hub's own Region: tokens of a regional endpoint are
 //! valid in opt-in Regions too, where the account has them enabled.
@@ -44,9 +43,8 @@ pub enum Purpose {
     Observe,
     /// To carry out or undo one response.
     Change {
-        /// The response.
         response: ResponseId,
-        /// The finding that it answers.
+        /// The id of the finding.
         finding: String,
     },
 }
@@ -66,7 +64,7 @@ enum Session<A> {
     Refused { error: ActionError, until: Timestamp },
 }
 
-// Derived, it would ask the same of the account.
+// A derived implementation would require `A: Clone`.
 impl<A> Clone for Session<A> {
     fn clone(&self) -> Self {
         match self {
@@ -78,11 +76,12 @@ impl<A> Clone for Session<A> {
     }
 }
 
-/// How a failure to open a session begins, wherever it is reported: what metrics
-/// know an account without a spoke role by.
+/// The start of every message about a session that cannot be opened. Metrics recognize
+/// an account without a spoke role by it.
 pub const NO_SESSION: &str = "cannot open a session of";
 
-/// The spoke sessions of one process, each as what the caller builds of it.
+/// The sessions of the spoke role in one process, each with the clients that `build`
+/// makes.
 #[derive(Debug)]
 pub struct Sessions<A: Send + Sync + 'static> {
     sts: aws_sdk_sts::Client,
@@ -100,8 +99,8 @@ const RENEW_EARLY: Duration = Duration::from_secs(300);
 const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
 
 impl<A: Send + Sync + 'static> Sessions<A> {
-    /// Sessions under the hub's own credentials in `config`; their calls go
-    /// through `calls`. `build` makes the clients of each.
+    /// Opens sessions with the hub's own credentials in `config`; their calls go
+    /// through `calls`. `build` makes the clients of each session.
     pub fn new(
         config: &SdkConfig,
         settings: Arc<Settings>,
@@ -122,7 +121,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         }
     }
 
-    /// Who the hub's own credentials belong to. Needs no permission.
+    /// The ARN of the hub's own credentials. Needs no permission.
     pub async fn caller(&self) -> Result<String, HubError> {
         let answer = self.sts.get_caller_identity().send().await;
         let answer = answer.map_err(|error| failed("sts:GetCallerIdentity", &error))?;
@@ -132,15 +131,13 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             .ok_or_else(|| HubError::Failed("sts:GetCallerIdentity gave no ARN".to_owned()))
     }
 
-    /// The clients for a resource, under a session that allows `actions` and
-    /// nothing more.
+    /// The clients for a resource, in a session that allows only `actions`.
     ///
     /// # Errors
     ///
-    /// `Denied` when the spoke role is missing or does not admit the hub,
-    /// `Refused` when the session is of another account than the resource's, or
-    /// the resource cannot exist,
-    /// `Transient` when STS could not be reached.
+    /// `Denied` if the spoke role is missing or does not trust the hub, `Refused` if
+    /// the session is of another account than the resource's or the resource cannot
+    /// exist, `Transient` if STS cannot be reached.
     pub async fn open(
         &self,
         resource: &Resource,
@@ -162,7 +159,8 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             match session {
                 Session::Open { account, renew_at } if now < renew_at => return Ok(account),
                 Session::Refused { error, until } if now < until => return Err(error),
-                // Whoever finds it stale removes it; the next line opens one anew, once.
+                // The first caller that finds it stale removes it; the next line opens
+                // one new session.
                 Session::Open { .. } | Session::Refused { .. } => {
                     self.sessions.invalidate(&key).await;
                 }
@@ -220,8 +218,8 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             ActionError { message, help, ..error }
         })?;
 
-        // The session's own name says which account it is of: a target of one
-        // account must never be changed through a session of another.
+        // The session's ARN shows its account: a target of one account must never be
+        // changed through a session of another.
         let session = answer.assumed_role_user().map_or("", |user| user.arn());
         let expected = format!("arn:{partition}:sts::{account}:assumed-role/");
         if !session.starts_with(&expected) {
@@ -262,10 +260,10 @@ impl<A: Send + Sync + 'static> Sessions<A> {
 /// "Session policy <= 2048 characters" (STS API reference, AssumeRole).
 pub const POLICY_CHARACTERS: usize = 2_048;
 
-/// A session policy is the intersection with the role's own: it can only narrow.
-/// Sorted, so that the same set of actions shares one session. Where it would be
-/// too long, reads become `service:Verb*`, and only then whole services are
-/// named: what the spoke role itself lacks is not granted by that either.
+/// A session policy can only narrow the role's permissions. The actions are sorted, so
+/// that the same set shares one session. If the policy would be too long, reads become
+/// `service:Verb*`, and after that whole services are allowed: this grants nothing that
+/// the spoke role itself lacks.
 pub fn session_policy(actions: &[&str]) -> String {
     let exact: BTreeSet<String> = actions.iter().map(|&action| action.to_owned()).collect();
     let reads: BTreeSet<String> = exact.iter().map(|action| folded_read(action)).collect();
@@ -303,8 +301,8 @@ fn tag(key: &str, value: &str) -> Result<Tag, ActionError> {
     })
 }
 
-/// Session tag values hold letters, digits, spaces and `_.:/=+-@`, 256 at most
-/// (STS API reference, Tag); ids of other products can hold more than that.
+/// Session tag values may have letters, digits, spaces and `_.:/=+-@`, at most 256 (STS
+/// API reference, Tag); ids of other products can have other characters.
 fn tag_value(text: &str) -> String {
     text.chars()
         .map(|char| if char.is_alphanumeric() || " _.:/=+-@".contains(char) { char } else { '_' })

@@ -7,8 +7,7 @@ use firebreak_model::resource::Region;
 
 use firebreak_response::notice::{EventBus, Topic};
 
-/// The hub's settings. Every one has an environment variable of the same
-/// meaning; `docs/settings.md` lists them.
+/// The hub's settings. Each has an environment variable; `docs/settings.md` lists them.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The DynamoDB table: `FIREBREAK_TABLE`, default `firebreak`.
@@ -16,44 +15,44 @@ pub struct Settings {
     /// The spoke role's name, with its path if it has one:
     /// `FIREBREAK_SPOKE_ROLE`, default `FirebreakSpoke`.
     pub spoke_role: String,
-    /// What the spoke role's trust policy asks for: `FIREBREAK_EXTERNAL_ID`.
+    /// The external id in the spoke role's trust policy: `FIREBREAK_EXTERNAL_ID`.
     pub external_id: String,
-    /// Security Hub's home Region, where it has an aggregator:
-    /// `FIREBREAK_AGGREGATOR_REGION`. Without it findings are updated in their own.
+    /// Security Hub's home Region, if it has an aggregator:
+    /// `FIREBREAK_AGGREGATOR_REGION`. Otherwise a finding is updated in its own Region.
     pub aggregator_region: Option<Region>,
-    /// The part of each documented API bucket that may be used, in percent:
+    /// The part of each documented API rate that may be used, in percent:
     /// `FIREBREAK_RATE_SHARE`, default 20.
     pub rate_share: u32,
     /// How many processes of the hub run at once, the function's maximum
     /// concurrency: `FIREBREAK_CONCURRENCY`, default 1.
     pub concurrency: NonZeroU32,
-    /// How long policies are kept before their version is asked for again.
+    /// How long a policy is cached before its version is read again.
     pub policy_ttl: Duration,
-    /// How long an account's place is kept.
+    /// How long an account's place is cached.
     pub place_ttl: Duration,
-    /// Whether an account's place is believed as another process found it. The
-    /// function does, because many of it would ask for the same; a person at the
-    /// command line asks afresh.
+    /// Whether an account's place may come from another process. The function shares
+    /// places, because its many processes would look up the same accounts; the command
+    /// line looks each one up.
     pub share_places: bool,
-    /// How long a worker may be at one response before another resumes it.
+    /// The lease: how long a worker may hold a response before another recovers it.
     pub lease: Duration,
-    /// How long an undone target is left alone by findings of the same type:
+    /// How long findings of the same type are suppressed on a target after an undo:
     /// `FIREBREAK_SUPPRESS_HOURS`, default 24.
     pub suppress_after_undo: Duration,
-    /// Whether GuardDuty archives the findings of what is contained:
+    /// Whether findings of contained targets are archived in GuardDuty:
     /// `FIREBREAK_ARCHIVE_RESOLVED`, `true` or `false`, default `false`.
     pub archive_resolved: bool,
-    /// The URL of the intake queue: `FIREBREAK_INTAKE_QUEUE`. Without one, what
-    /// failed in passing comes back after its visibility timeout.
+    /// The URL of the intake queue: `FIREBREAK_INTAKE_QUEUE`. Without it a message that
+    /// failed transiently is delivered again after its visibility timeout.
     pub intake_queue: Option<String>,
-    /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without
-    /// one, whoever responds delivers the notifications itself.
+    /// The URL of the write-back queue: `FIREBREAK_WRITE_BACK_QUEUE`. Without it each
+    /// worker delivers its notifications itself.
     pub write_back_queue: Option<String>,
-    /// The SNS topic that notices are published to: `FIREBREAK_TOPIC`, an ARN.
+    /// The ARN of the SNS topic that notices are published to: `FIREBREAK_TOPIC`.
     /// Without it nothing is published.
     pub topic: Option<Topic>,
-    /// The bus that notices are put on as events: `FIREBREAK_EVENT_BUS`, a name
-    /// or an ARN. Without it no events are put.
+    /// The name or ARN of the bus that notices are put on as events:
+    /// `FIREBREAK_EVENT_BUS`. Without it no events are put.
     pub event_bus: Option<EventBus>,
 }
 
@@ -67,7 +66,7 @@ pub struct SettingsError {
 }
 
 impl Settings {
-    /// The defaults, with the external id that has none.
+    /// The defaults, with the external id, which has no default.
     pub fn new(external_id: impl Into<String>) -> Self {
         Self {
             table: "firebreak".to_owned(),
@@ -78,10 +77,11 @@ impl Settings {
             concurrency: NonZeroU32::MIN,
             // A policy change takes effect everywhere within this time.
             policy_ttl: Duration::from_secs(60),
-            // MoveAccount events are seen in the management account only.
+            // MoveAccount events appear in the management account only.
             place_ttl: Duration::from_secs(600),
             share_places: true,
-            // Lambda's longest run is 15 minutes; a function is given less.
+            // Lambda's longest invocation is 15 minutes; the function has a shorter
+            // timeout.
             lease: Duration::from_secs(300),
             suppress_after_undo: Duration::from_secs(24 * 3_600),
             archive_resolved: false,
@@ -92,8 +92,8 @@ impl Settings {
         }
     }
 
-    /// Reads `FIREBREAK_*` through `variable`, which is the process's
-    /// environment in programs and a table in tests.
+    /// Reads `FIREBREAK_*` through `variable`: the process's environment in programs, a
+    /// table in tests.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let external_id = variable("FIREBREAK_EXTERNAL_ID").ok_or(SettingsError {
             variable: "FIREBREAK_EXTERNAL_ID",
@@ -155,7 +155,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Where notices go to.
+    /// Reads the topic and the bus of notices.
     fn read_channels(
         &mut self,
         variable: impl Fn(&str) -> Option<String>,

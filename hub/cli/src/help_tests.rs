@@ -17,7 +17,7 @@ fn leaves(command: &Command, path: &[String]) -> Vec<Vec<String>> {
     if found.is_empty() { vec![path.to_vec()] } else { found }
 }
 
-/// Whether a line names a command: `firebreak GROUP NAME`, or `NAME` beside another
+/// Whether a line names a command: `firebreak GROUP NAME`, or `NAME` next to another
 /// command of the group.
 fn names(line: &str, path: &[String]) -> bool {
     let (Some(first), Some(last)) = (path.first(), path.last()) else { return false };

@@ -4,7 +4,8 @@
 //! To add a command: its file, and its lines in `Command` and `run` here, or in the
 //! `mod.rs` of its group. A test compares README.md with the commands.
 
-// The futures of the engine are deep, and Send is proved of each of their parts.
+// The engine's futures are deeply nested, and the compiler checks `Send` for each of
+// them.
 #![recursion_limit = "256"]
 
 use std::process::ExitCode;

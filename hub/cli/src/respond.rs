@@ -26,8 +26,8 @@ pub struct Arguments {
     plan: bool,
 }
 
-/// 0 when everything that policy requires was done, 1 when it was not or a finding
-/// was rejected, 3 when a finding has to be tried again.
+/// Exit code 0 if everything that policy requires was done, 1 if it was not or a
+/// finding was rejected, 3 if a finding has to be handled again.
 pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let body = if arguments.event.as_os_str() == "-" {
         let mut body = String::new();

@@ -9,7 +9,7 @@ use super::terminal::write_json;
 use super::{Failure, Output};
 use firebreak_aws::error::HubError;
 
-/// 3 when a call to AWS failed, 1 when an undo failed, a plan can no longer be
+/// Exit code 3 if a call to AWS failed, 1 if an undo failed, a plan can no longer be
 /// executed, or a notification was given up. The next sweep tries again.
 pub async fn run(output: Output) -> Result<(), Failure> {
     let swept = engine().await?.sweep().await;

@@ -1,4 +1,4 @@
-//! What commands share: questions, tables, JSON, times.
+//! Questions, tables, JSON and times on the terminal, shared by all commands.
 
 use std::io::{IsTerminal, Write};
 

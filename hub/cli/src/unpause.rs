@@ -12,7 +12,7 @@ pub struct Arguments {
     scope: ScopeArguments,
 }
 
-/// 1 when nothing was paused in this scope.
+/// Exit code 1 if the scope was not paused.
 pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let engine = engine().await?;
     let Some(scope) = arguments.scope.scope() else {

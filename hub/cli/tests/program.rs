@@ -1,5 +1,5 @@
-//! The command line starts. That this stands in its own tests makes
-//! `cargo test --workspace` build the program, for the tests that run it from outside.
+//! Tests that the command line starts. Because this test is in this package, `cargo
+//! test --workspace` builds the program for the tests that run it from outside.
 
 use std::process::Command;
 

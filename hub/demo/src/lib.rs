@@ -1,7 +1,8 @@
 //! The simulated organization of the demo and the tests: accounts, OUs and resources to
 //! attack, set up by the templates of `stacksets/`.
 
-// The futures of the engine are deep, and Send is proved of each of their parts.
+// The engine's futures are deeply nested, and the compiler checks `Send` for each of
+// them.
 #![recursion_limit = "256"]
 
 pub mod attacker;

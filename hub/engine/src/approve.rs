@@ -2,11 +2,10 @@
 //!
 //! # Guarantees
 //!
-//! - What is carried out is what was approved: where the resource has changed
-//!   so that other changes would be made, the new plan is recorded and has to
-//!   be approved anew.
-//! - Guardrails that came since hold: a target that is protected by now, a
-//!   ceiling below `approve`, a pause.
+//! - Only the approved changes are made: if the resource has changed so that the plan
+//!   would make other changes, the new plan is recorded and must be approved again.
+//! - Guardrails that were added since apply: a protection of the target, a ceiling
+//!   below `approve`, a pause.
 
 use firebreak_aws::error::HubError;
 use firebreak_aws::store::Counter;
@@ -28,14 +27,14 @@ use super::commit::refused;
 use super::execute::Execution;
 
 impl Engine {
-    /// Approves a plan and carries it out. `seen` is the revision that whoever
-    /// approves was shown, where they were.
+    /// Approves a plan and executes it. `seen` is the revision that the approver was
+    /// shown, if any.
     ///
     /// # Errors
     ///
-    /// `Refused` when there is no such response, it does not wait for approval,
-    /// it is paused where it is, a guardrail forbids it now, or the plan is
-    /// another by now: that one is recorded and can be approved.
+    /// `Refused` if there is no such response, it does not wait for approval, its scope
+    /// is paused, a guardrail forbids it now, or the plan has changed: the new plan is
+    /// recorded and can be approved.
     pub async fn approve(
         &self,
         id: &ResponseId,
@@ -65,7 +64,7 @@ impl Engine {
         Box::pin(self.execute_approved(record, answer, &[])).await
     }
 
-    /// Denies a plan. The findings that it answers are left alone from then on.
+    /// Denies a plan. Its findings are not handled again.
     ///
     /// # Errors
     ///
@@ -94,8 +93,8 @@ impl Engine {
         Ok(response)
     }
 
-    /// Carries out what was approved, by a person or, drawing on budgets, by
-    /// the policy.
+    /// Executes a plan that was approved: by a person, or by the policy, which then
+    /// draws on budgets.
     pub(super) async fn execute_approved(
         &self,
         record: Record,
@@ -120,9 +119,9 @@ impl Engine {
         Ok(record.response)
     }
 
-    /// Captures the state again. The steps are those of the plan if they would make the
-    /// same changes, whatever the prior state is now; other changes are another plan,
-    /// which is recorded, and has to be approved again.
+    /// Captures the state again. The plan's steps are kept if they would make the same
+    /// changes, even with another prior state. Other changes are a new plan, which is
+    /// recorded and must be approved again.
     async fn plan_again(
         &self,
         record: &Record,

@@ -22,7 +22,7 @@ use firebreak_response::target::TargetState;
 pub(super) struct Assessment {
     /// The policy's decision, lowered by pauses and spent budgets.
     pub(super) decision: Decision,
-    /// The prior state for the actions that it leads to.
+    /// The prior state for the decision's actions.
     pub(super) observed: Vec<plan::CapturedCall>,
     /// The version of the policy.
     pub(super) policy_version: u64,
@@ -30,9 +30,9 @@ pub(super) struct Assessment {
     pub(super) counters: Vec<Counter>,
     /// Why a person is asked, if one is.
     pub(super) cause: ApprovalCause,
-    /// The budget that is spent, if that is why.
+    /// The spent budget, if that is the cause.
     pub(super) spent: Option<Counter>,
-    /// Why the finding's service does not confirm it, where it was asked.
+    /// Why the finding's service does not confirm the finding, if it was asked.
     pub(super) unconfirmed: Option<String>,
     /// Why the account cannot be reached, if it cannot.
     pub(super) not_covered: Option<String>,
@@ -75,8 +75,9 @@ impl Engine {
                 return Ok(Assessment { not_covered, ..assessment(expected) });
             }
         }
-        // The prior state is read beside the tags, for what the finding's own
-        // copy of the tags leads to: nearly always the final decision.
+        // The prior state is captured concurrently with the tags, for the decision that
+        // follows from the finding's own copy of the tags: nearly always the final
+        // decision.
         let cache = ReadCache::default();
         let at = At { policy: &policy, place, cache: &cache };
         let draws = expected.draws(place);

@@ -25,8 +25,8 @@ use firebreak_response::plan;
 use firebreak_response::record::{FindingSummary, Response, ResponseId, StepState};
 use firebreak_response::target::TargetState;
 
-/// What a decision is made by: the policy, the account's place, and what was
-/// read of the target already.
+/// The inputs of a decision: the policy, the account's place, and what was read of the
+/// target already.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
     pub(super) policy: &'a Policy,
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Reads the prior state for every action, side by side.
+    /// Captures the prior state for every action concurrently.
     #[instrument(name = "capture", skip_all, fields(account.id = %resource.account))]
     pub(super) async fn capture(
         &self,
@@ -80,7 +80,7 @@ impl Engine {
         Box::pin(self.capture_calls(resource, id.as_str(), &summary, &calls, at)).await
     }
 
-    /// Reads the prior state for these actions of a response, side by side.
+    /// Captures the prior state for these actions of a response concurrently.
     pub(super) async fn capture_calls(
         &self,
         resource: &Resource,
@@ -95,7 +95,8 @@ impl Engine {
                 let context = self.action_context(&account, resource, id, summary, at.cache);
                 let action = find(&call.name)?;
                 let captured = action.capture(context, &call.parameters).await?;
-                // Whom the action changes besides the target is known only now.
+                // Only the captured state shows which other resources the action
+                // changes.
                 for arn in action.touches(context, &captured.prior)? {
                     if let Some(why) = at.policy.protects(&arn, at.place) {
                         let message = format!("{} is refused: {why}", call.name);

@@ -1,15 +1,13 @@
-//! Confirms a finding with the service that it comes from. Anybody who may write
-//! to the bus or the queue can forge an event: nothing is done about a finding
-//! that its service does not confirm. Only reads at AWS; what is refused is
-//! recorded under a key of its own, so that a forged event never stands in the
-//! way of the real finding.
+//! Confirms a finding with the service that it comes from. Anybody who may write to the
+//! bus or the queue can forge an event, so a finding that its service does not confirm
+//! is refused. It only reads from AWS. A refusal is recorded under its own key, so that
+//! a forged event never blocks the real finding.
 //!
-//! Each form is confirmed with the service that writes it: GuardDuty's own
-//! events with GuardDuty, what came through Security Hub with Security Hub, a
-//! GuardDuty finding too. The copies are then read by the same parser, so that
-//! what differs was altered, and nobody but GuardDuty can write under its
-//! ProductArn. OCSF's GuardDuty findings carry GuardDuty's id and are confirmed
-//! there.
+//! Each form is confirmed with the service that writes it: GuardDuty's own events with
+//! GuardDuty, and findings that came through Security Hub with Security Hub, even
+//! GuardDuty's. The same parser reads both copies, so any difference is an alteration,
+//! and only GuardDuty can write under its ProductArn. OCSF's GuardDuty findings have
+//! GuardDuty's id and are confirmed with GuardDuty.
 
 use firebreak_model::digest::sha256_hex;
 use firebreak_model::resource::Region;
@@ -30,15 +28,15 @@ use firebreak_response::record::State;
 use firebreak_response::target::{Findings, KeySubject, TargetKey};
 use firebreak_response::transition::Transition;
 
-/// For how long after its last update a finding may be unknown to its service:
-/// services send the event before every one of their replicas has the finding. It has to be
-/// shorter than the intake queue's visibility timeout: a message that waits comes
-/// again soon once, is decided when it comes the third time at the latest, and never
-/// ends as a dead letter.
+/// How long after its last update a finding may be unknown to its service: services
+/// send the event before all their replicas have the finding. It must be shorter than
+/// the intake queue's visibility timeout: such a message is retried soon once, is
+/// decided at the third delivery at the latest, and never ends in the dead-letter
+/// queue.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// How far a service's clock may be ahead of the hub's. A time beyond it is
-/// forged, and gains nothing.
+/// How far a service's clock may be ahead of the hub's. A later time is forged, and is
+/// ignored.
 const AHEAD_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 
 /// Whether a finding's service confirms it.
@@ -124,9 +122,9 @@ impl Engine {
             }
             (_, _) => return refused(format!("what {name} has is more than one finding")),
         };
-        // It changes with every update of ours, also for another target.
+        // Our own updates change the status, also those for other targets.
         fetched.workflow_status.clone_from(&finding.workflow_status);
-        // GuardDuty does not know what the new Security Hub calls it.
+        // GuardDuty does not have Security Hub's OCSF id.
         if let Some(id @ SecurityHubId::Ocsf { .. }) = &finding.security_hub {
             fetched.security_hub = Some(id.clone());
         }
@@ -151,7 +149,8 @@ impl Engine {
     ) -> Result<Option<TargetOutcome>, HubError> {
         let TargetContext { finding, target, target_state, .. } = context;
         let reason = format!("not confirmed: {why}");
-        // Under the finding's own id, the real finding would count as handled.
+        // If recorded under the finding's own id, the real finding would count as
+        // handled.
         let key = TargetKey { subject: KeySubject::Unconfirmed, ..key.clone() };
         let recorded_as = format!("{}#{}", finding.id, digest(finding));
         let existing = target_state.entries.get(&key);
@@ -190,8 +189,8 @@ impl Engine {
     }
 }
 
-/// Whether a finding that its service does not have was updated so lately that
-/// it may still come.
+/// Whether a finding that its service does not have was updated so recently that it may
+/// still appear.
 fn may_still_come(updated_at: Option<Timestamp>, now: Timestamp) -> bool {
     updated_at.is_some_and(|updated_at| {
         let age = now.duration_since(updated_at);
@@ -199,9 +198,8 @@ fn may_still_come(updated_at: Option<Timestamp>, now: Timestamp) -> bool {
     })
 }
 
-/// Where the service is asked. For events of global services a finding's Region
-/// can be another than its detector's, which stands in its ARN (GuardDuty API
-/// reference, Finding).
+/// The Region to call. For events of global services a finding's Region can differ from
+/// that of its detector, which is in its ARN (GuardDuty API reference, Finding).
 fn region(service: Service, finding: &Finding) -> Region {
     let arn = finding.security_hub.as_ref().map(SecurityHubId::id).unwrap_or_default();
     let of_arn = arn.split(':').nth(3).and_then(|region| region.parse().ok());
@@ -238,7 +236,7 @@ fn compare<'a>(
         let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
         return Err(format!("target is `{arn}` in the event, {named} at {service}"));
     };
-    // Beyond its ARN a target says whose credentials they are, or which pod it is.
+    // Targets with the same ARN may differ in the owner of credentials or in the pod.
     if found.resource != target.resource {
         let (claimed, actual) = (&target.resource.kind, &found.resource.kind);
         return Err(format!("target `{arn}` is {claimed:?} in the event, {actual:?} at {service}"));
@@ -252,8 +250,8 @@ fn compare<'a>(
     Ok(found)
 }
 
-/// Why a decision does not stand though the finding was confirmed: what the rule
-/// looks at, or what its actions act on, is not as the service has it.
+/// Why a confirmed finding must not be acted on: policy decides differently for the
+/// service's copy, or the addresses that its actions use differ.
 pub(super) fn differs(
     (finding, decision): (&Finding, &Decision),
     (fetched, confirmed): (&Finding, &Decision),

@@ -1,4 +1,4 @@
-//! Delivers the outbox: at once by whoever wrote the item, by the write-back
+//! Delivers the outbox: at once by the worker that wrote the item, by the write-back
 //! queue, or by the sweep.
 //!
 //! # Guarantees
@@ -99,7 +99,7 @@ impl Engine {
         let taken = join_all(outbox_items.into_iter().map(|mut item| async move {
             match self.store.claim_outbox_item(&mut item, now).await {
                 Ok(Written::Yes) => Some((item, None)),
-                // Somebody else is at it.
+                // Another worker delivers it.
                 Ok(Written::Lost | Written::Spent) => None,
                 Err(error) => {
                     warn!("`{}` stays in the outbox: {error}", item.response);
@@ -148,7 +148,7 @@ impl Engine {
         delivery
     }
 
-    /// Publishes notices and puts them on the bus, the latter together.
+    /// Publishes notices one by one, and puts them on the bus in batches.
     async fn send_notices(&self, due: Vec<(OutboxItem, Response)>, delivery: &mut Delivery) {
         let (mut events, mut of_events) = (Vec::new(), Vec::new());
         for (item, response) in due {
@@ -174,8 +174,8 @@ impl Engine {
         }
     }
 
-    /// Archives the findings of a response in GuardDuty that no other response
-    /// holds open, or takes all out of the archive, each in its Region.
+    /// Archives a response's findings in GuardDuty, except those that are unresolved at
+    /// another target, or unarchives all of them, each in its Region.
     async fn archive(&self, response: &Response) -> Result<(), HubError> {
         let Some(archive) = outbox::archive_change(response) else { return Ok(()) };
         let open = match archive {
@@ -265,7 +265,7 @@ impl Engine {
         }
     }
 
-    /// Whether a response has become another since it was read.
+    /// Whether a response has changed since it was read.
     async fn is_overtaken(&self, response: &Response) -> bool {
         match self.load(&response.id).await {
             Ok(now) => now.revision != response.revision,
@@ -402,7 +402,7 @@ impl Engine {
     }
 }
 
-/// The Region in which Security Hub keeps a finding: its product's ARN says so.
+/// The Region in which Security Hub has a finding, from its product's ARN.
 fn region_of(finding: &SecurityHubId) -> Option<Region> {
     match finding {
         SecurityHubId::Asff { product_arn, .. } => product_arn.split(':').nth(3)?.parse().ok(),

@@ -51,8 +51,8 @@ const WAVES: [(Phase, bool); 8] = [
     (Phase::End, true),
 ];
 
-/// The steps that end the resource fail where a protecting or collecting step failed:
-/// what was to be kept of it would be lost.
+/// Steps of the phase `end` fail if a protecting or collecting step failed: the
+/// evidence would be lost with the resource.
 fn skip_end_steps_without_evidence(steps: &mut [Step]) {
     let kept = |step: &&Step| matches!(step.phase, Phase::Protect | Phase::Collect);
     let failed: Vec<String> = steps
@@ -92,7 +92,7 @@ impl Interruption {
 /// The result of executing or undoing a response.
 pub(super) struct Execution {
     pub(super) record: Record,
-    /// From receipt to the target being contained, where that was in this run.
+    /// The time from receipt to containment, if the target was contained in this run.
     pub(super) contained_after: Option<Duration>,
     /// The outbox items to deliver now.
     pub(super) outbox_items: Vec<OutboxItem>,
@@ -146,7 +146,7 @@ impl Engine {
                 break;
             }
             if record.response.lease_until.is_none_or(|until| until <= self.now()) {
-                // Another worker may have taken over: change nothing more.
+                // Another worker may have taken over: nothing more may be changed.
                 return Err(lease_lost(&record.response.id));
             }
             let was_contained = is_contained(&steps);
@@ -221,7 +221,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Executes the planned steps of a wave side by side.
+    /// Executes the planned steps of a wave concurrently.
     async fn execute_wave(
         &self,
         response: &Response,

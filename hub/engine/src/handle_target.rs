@@ -30,7 +30,7 @@ use super::outcome::{BudgetLeft, Disposition, Run, TargetOutcome, outcome};
 /// How old the reading of pauses may be when a response begins.
 const MAX_AGE_OF_PAUSES: Duration = Duration::from_secs(2);
 
-/// What a new response begins with.
+/// The inputs of a new response besides its target and assessment.
 pub(super) struct NewResponse {
     pub(super) state: State,
     pub(super) reason: String,
@@ -46,7 +46,7 @@ pub(super) struct TargetContext<'a> {
     pub(super) target: &'a Target,
     pub(super) place: &'a Place,
     pub(super) target_state: &'a TargetState,
-    /// Under whose credentials.
+    /// The ARN of the hub's own credentials.
     pub(super) by: &'a str,
 }
 
@@ -140,7 +140,7 @@ impl Engine {
                 let reason = format!("nothing new: {reason}");
                 return Ok(Some(context.finished(&assessment, Disposition::Repeat, reason)));
             }
-            // Another finding that says the same of the target.
+            // Another finding of the same rule on this target.
             if entry.findings.len() < MAX_FINDINGS && assessment.not_covered.is_none() {
                 return Box::pin(self.join_existing(context, &assessment, entry, run)).await;
             }
@@ -173,7 +173,7 @@ impl Engine {
         }
         let Some(place) = self.organization.to_store(account).await else { return };
         if let Err(error) = self.store.remember_place(account, &place).await {
-            // They ask by themselves.
+            // The other processes look it up themselves.
             warn!("the place of {account} is not kept: {error}");
         }
     }
@@ -293,8 +293,8 @@ impl Engine {
         Ok(Some(outcome))
     }
 
-    /// A new response, as it is written before anything changes. `finding` is what it
-    /// keeps of the finding.
+    /// A new response, as it is written before anything changes. Of `finding` it
+    /// records a summary.
     pub(super) fn open(
         &self,
         context: TargetContext<'_>,
@@ -322,7 +322,7 @@ impl Engine {
         transition::open(opening, &self.context(by))
     }
 
-    /// A decision that opens no response, for the record.
+    /// The audit event of a decision that opens no response.
     fn decision_event(
         &self,
         context: TargetContext<'_>,
@@ -343,7 +343,7 @@ impl Engine {
     }
 }
 
-/// What the budgets have left that an automatic response drew on, or found spent.
+/// What is left of the budgets that an automatic response drew on, or that were spent.
 fn budgets_left(assessment: &Assessment, response: &Response, now: Timestamp) -> Vec<BudgetLeft> {
     let drawn = response.approval.is_none();
     let left = |counter: &Counter| {

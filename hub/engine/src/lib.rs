@@ -1,13 +1,13 @@
-//! The one loop in which effects are ordered: a finding in, an outcome for each
-//! of its targets out.
+//! The response engine, the one place in which effects are ordered: it takes a finding
+//! and returns an outcome for each of its targets.
 //!
 //! # Guarantees
 //!
 //! - Nothing is changed before the whole plan with all prior state is recorded,
 //!   and nothing by anyone but the holder of the claim.
 //! - A finding that was handled costs one read.
-//! - A crash anywhere resumes from the record when the finding is delivered
-//!   again and the lease has run out.
+//! - After a crash the response is recovered from its record when the finding is
+//!   delivered again and the lease has expired.
 //! - `contained` is recorded only after reading back.
 //!
 //! # What it assumes
@@ -66,7 +66,7 @@ use firebreak_response::record::{Response, ResponseId};
 /// How often a target is read again after somebody else claimed it.
 const CLAIMS: u32 = 8;
 
-/// The responder of one process.
+/// The engine of one process.
 #[derive(Debug)]
 pub struct Engine {
     /// The table of responses.
@@ -79,11 +79,11 @@ pub struct Engine {
     pub security_hub: SecurityHub,
     /// GuardDuty, as its administrator sees it.
     pub guardduty: GuardDuty,
-    /// When the present invocation ends. Set by whoever is invoked.
+    /// When the present invocation ends; set at each invocation.
     pub deadline: Deadline,
     /// The AWS calls by service.
     pub counts: Counts,
-    /// The queue that findings come from, where it is named.
+    /// The intake queue, if configured.
     pub intake: Option<Intake>,
     accounts: Sessions<AccountSession>,
     queue: Option<Queue>,
@@ -95,14 +95,15 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A responder under the hub's credentials in `config`. It has no deadline
-    /// until one is set.
+    /// An engine with the hub's credentials in `config`. It has no deadline until one
+    /// is set.
     pub fn new(config: &SdkConfig, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let calls = DeadlineClients::new(config);
         let DeadlineClients { deadline, counts, .. } = calls.clone();
         let accounts = Sessions::new(config, settings.clone(), calls.clone(), AccountSession::new);
-        // Every client below is made of this one, so that no call escapes it.
+        // Every client below uses this configuration, so that the deadline applies to
+        // every call.
         let config = &calls.of_hub(config);
         Self {
             deadline,
@@ -123,8 +124,8 @@ impl Engine {
         }
     }
 
-    /// Handles every target of a finding; each is decided on its own, and one
-    /// that fails keeps none of the others from being contained.
+    /// Handles every target of a finding. Each is decided on its own, and a failure of
+    /// one does not affect the others.
     #[instrument(skip_all, fields(finding.id = %finding.id, account.id = %finding.account))]
     pub async fn respond(
         &self,
@@ -155,11 +156,12 @@ impl Engine {
         run: Run,
         received: tokio::time::Instant,
     ) -> Result<TargetOutcome, HubError> {
-        // No call is made about what cannot exist, not even to the ledger: its ids
-        // would become keys there. The message ends where somebody looks at it.
+        // A resource with impossible ids is refused before any call, even to the store,
+        // where its ids would become keys.
         target.resource.check_form().map_err(|error| HubError::Refused(error.to_string()))?;
-        // Whoever loses a claim reads again and finds the winner's entry. Many at
-        // once would lose in step: each waits a little, longer each time.
+        // A worker that loses a claim reads the target again and finds the winner's
+        // entry. Each waits for a random time, longer each time, so that many do not
+        // lose in step.
         for lost in 0..CLAIMS {
             if lost > 0 {
                 let wait = Duration::from_millis(10 << lost);
@@ -214,7 +216,7 @@ impl Engine {
         Err(HubError::Transient("other workers claimed this target each time".to_owned()))
     }
 
-    /// The record of a response; `Refused` where there is none.
+    /// The record of a response; `Refused` if there is none.
     pub async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
         self.store.response(id).await?.ok_or_else(|| {
             HubError::Refused(format!(
@@ -223,20 +225,20 @@ impl Engine {
         })
     }
 
-    /// How long an undone target is left alone unless somebody says otherwise.
+    /// How long findings are suppressed on a target after an undo, by default.
     pub fn suppression_after_undo(&self) -> SignedDuration {
         SignedDuration::from_secs(
             i64::try_from(self.settings.suppress_after_undo.as_secs()).unwrap_or(i64::MAX),
         )
     }
 
-    /// Who the hub's credentials belong to, as GetCallerIdentity names it.
+    /// The ARN of the hub's credentials, from GetCallerIdentity.
     pub async fn caller(&self) -> Result<String, HubError> {
         self.identity.get_or_try_init(|| self.accounts.caller()).await.cloned()
     }
 
-    /// The same for the record of what policy does, which is not held up by
-    /// not knowing it.
+    /// The same for audit events of what policy does; an unknown ARN does not stop a
+    /// response.
     async fn identity(&self) -> String {
         match self.caller().await {
             Ok(caller) => caller,

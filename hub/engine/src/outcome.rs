@@ -1,4 +1,4 @@
-//! What becomes of one target of a finding.
+//! The outcome for one target of a finding.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use firebreak_model::organization::OuPath;
 use firebreak_policy::{BudgetRef, Decision};
 use firebreak_response::record::{FindingSummary, Response};
 
-/// What became of one target of a finding.
+/// What happened to one target of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Disposition {
@@ -34,48 +34,44 @@ pub enum Disposition {
     Planned,
 }
 
-/// What became of one target of a finding, and why.
+/// What happened to one target of a finding, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct TargetOutcome {
-    /// The finding.
     pub finding: FindingSummary,
     /// The target; `None` for a finding that names none.
     pub resource: Option<Resource>,
-    /// The OUs above the target's account, where they had to be known.
+    /// The OUs above the target's account, if they were looked up.
     pub ou_path: Option<OuPath>,
-    /// What became of it.
     pub disposition: Disposition,
     /// Why, in a sentence.
     pub reason: String,
-    /// What policy said, where it was asked.
+    /// The policy's decision, if one was made.
     pub decision: Option<Decision>,
-    /// The record, where there is one; for `--plan` what would be recorded.
+    /// The record, if there is one; for `--plan` what would be recorded.
     pub response: Option<Response>,
-    /// What the budgets that it drew on have left.
+    /// What is left of the budgets that it drew on.
     #[serde(skip)]
     pub budgets: Vec<BudgetLeft>,
-    /// From receipt to the containing steps being verified.
+    /// The time from receipt until the containing steps were verified.
     pub contained_after: Option<Duration>,
-    /// The workflow status that Security Hub accepted, where it was updated at once.
+    /// The workflow status that Security Hub accepted, if it was updated at once.
     pub written_back: Option<String>,
-    /// What was not delivered yet, and why: it stays in the outbox.
+    /// What is still pending in the outbox, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<String>,
 }
 
-/// What a budget has left after a draw.
+/// What is left of a budget after a draw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetLeft {
-    /// The budget.
     pub budget: BudgetRef,
     /// How many actions.
     pub left: u64,
 }
 
-/// Whether to act or only to say what would be done.
+/// Whether to act, or only to show what would be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// Act.
     Act,
     /// Read, decide and plan; record and change nothing.
     Plan,

@@ -8,8 +8,8 @@ use firebreak_response::audit_event::{AuditEvent, AuditKind, ORGANIZATION};
 use firebreak_response::pauses::{Pause, PauseScope, describe};
 
 impl Engine {
-    /// Pauses a scope for every process of the hub: each reads what is paused
-    /// together with the target, before it claims it. What has begun is finished.
+    /// Pauses a scope for every process of the hub: each reads the pauses together with
+    /// the target, before it claims it. Responses in progress are finished.
     pub async fn pause(
         &self,
         scope: &PauseScope,
@@ -27,12 +27,12 @@ impl Engine {
         Ok(pause)
     }
 
-    /// Whether there is what a scope names: a pause of a typing error would stop
-    /// nothing. A rule is looked for in the policy in force.
+    /// Whether a scope exists: a pause of a mistyped scope would have no effect. A rule
+    /// is searched in the policy in force.
     ///
     /// # Errors
     ///
-    /// Organizations or the table did not say.
+    /// Organizations or the table cannot be read.
     pub async fn knows(&self, scope: &PauseScope) -> Result<bool, HubError> {
         let point = match scope {
             PauseScope::Organization => return Ok(true),
@@ -50,7 +50,7 @@ impl Engine {
         Ok(self.organization.path_of(&point).await?.is_some())
     }
 
-    /// Ends the pause of a scope. Returns what was paused; `None` when nothing was.
+    /// Ends the pause of a scope. Returns the pause; `None` if there was none.
     pub async fn end_pause(&self, scope: &PauseScope) -> Result<Option<Pause>, HubError> {
         let by = self.caller().await?;
         let before = self.store.pauses().await?.0.remove(scope);

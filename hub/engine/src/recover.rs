@@ -13,7 +13,7 @@ use super::execute::Execution;
 use super::outcome::{Disposition, TargetOutcome, outcome};
 
 impl Engine {
-    /// Recovers an abandoned response, for a finding that found it so.
+    /// Recovers an abandoned response when a finding is delivered for its target.
     pub(super) async fn recover_for_finding(
         &self,
         finding: &Finding,
@@ -51,12 +51,11 @@ impl Engine {
         Box::pin(self.execute(record, session, received)).await
     }
 
-    /// Retries failed steps from the record: a new plan would record our own
-    /// half-made change as the original state. `None` if there is nothing to
-    /// retry: no step may have changed anything, an undo was requested, or policy
-    /// asks for other actions now. `planned` are the steps as they would be
-    /// planned now: a step whose state could not be captured before is taken from
-    /// there, and one that is refused now stays failed.
+    /// Retries failed steps from the record: a new plan would record our own half-made
+    /// change as the original state. `None` if there is nothing to retry: no step may
+    /// have changed anything, an undo was requested, or policy requires other actions
+    /// now. `planned` are the steps of a new plan: a step whose state could not be
+    /// captured before is taken from there, and one that is refused now stays failed.
     pub(super) async fn retry_failed(
         &self,
         finding: &Finding,
@@ -79,7 +78,7 @@ impl Engine {
         Ok(Some(self.delivered(ended, execution).await))
     }
 
-    /// Delivers what an execution put into the outbox, and fills the outcome in.
+    /// Delivers the execution's outbox items, and completes the outcome.
     async fn delivered(&self, outcome: TargetOutcome, execution: Execution) -> TargetOutcome {
         let Execution { record, contained_after, outbox_items } = execution;
         let response = record.response;
@@ -96,10 +95,11 @@ impl Engine {
     }
 }
 
-/// The steps of a failed response with those planned that are executed again; `None`
-/// where there is none.
+/// The failed response's steps, those to retry set to planned; `None` if there are
+/// none.
 fn steps_to_retry(response: &Response, planned: &[Step]) -> Option<Vec<Step>> {
-    // Parameters may name the response or the finding: what was recorded counts.
+    // Parameters may contain the id of the response or the finding: the recorded ones
+    // are used.
     let names =
         |steps: &[Step]| -> Vec<String> { steps.iter().map(|step| step.action.clone()).collect() };
     let same = names(&response.steps) == names(planned);

@@ -10,7 +10,7 @@ use firebreak_model::finding::SecurityHubId;
 use firebreak_response::record::{Response, SiblingTargets};
 
 impl Engine {
-    /// Those of a response's findings that are unresolved at a sibling target.
+    /// A response's findings that are unresolved at a sibling target.
     pub(super) async fn unresolved_elsewhere(
         &self,
         response: &Response,
@@ -28,7 +28,7 @@ impl Engine {
         siblings: &SiblingTargets,
     ) -> Result<bool, HubError> {
         for arn in &siblings.targets {
-            // The place that is read with it is not looked at.
+            // The place that is read with it is not used.
             let target_state = self.store.target(arn, &response.resource.account).await?;
             let mut entries = target_state.entries.values();
             if entries.any(|entry| {

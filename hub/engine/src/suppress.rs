@@ -9,8 +9,8 @@ use firebreak_response::record::{Response, ResponseId, State, Suppression};
 use firebreak_response::transition::{Event, Record};
 
 impl Engine {
-    /// Suppresses further findings of a response's type on its target. What is
-    /// contained stays contained.
+    /// Suppresses further findings of a response's type on its target. The response
+    /// stays as it is.
     ///
     /// # Errors
     ///

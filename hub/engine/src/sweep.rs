@@ -21,7 +21,8 @@ use firebreak_response::record::{
 };
 use firebreak_response::transition::{Event, Record};
 
-/// How much of each kind is looked at in one go, and how much of it side by side.
+/// How many items of each kind are read at once, and how many are processed
+/// concurrently.
 const AT_ONCE: usize = 100;
 const SIDE_BY_SIDE: usize = 16;
 const CHAINED_AT_ONCE: usize = 1_000;
@@ -32,20 +33,20 @@ const ENOUGH_TIME: Duration = Duration::from_secs(20);
 /// How long due work waits while a pause covers it.
 const RETRY_WHILE_PAUSED: SignedDuration = SignedDuration::from_mins(1);
 
-/// What a sweep came to.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default)]
 pub struct SweepReport {
-    /// The responses that were looked at: as they are now, or why not.
+    /// The processed responses, or why one could not be processed.
     pub responses: Vec<Result<Response, HubError>>,
     /// How many outbox items were delivered.
     pub delivered: usize,
-    /// How many events of the record were chained.
+    /// How many audit events were chained.
     pub chained: usize,
     /// Why outbox items are still pending.
     pub pending: Vec<String>,
     /// Why outbox items were given up.
     pub given_up: Vec<String>,
-    /// What else went wrong.
+    /// Other errors.
     pub errors: Vec<HubError>,
 }
 
@@ -56,8 +57,8 @@ impl SweepReport {
         self.given_up.extend(delivery.given_up);
     }
 
-    /// What is tried again by the next sweep, or was given up: somebody should
-    /// look at it.
+    /// Failures that people should know of: those that the next sweep retries, and
+    /// deliveries that were given up.
     pub fn failures(&self) -> Vec<String> {
         let mut failures: Vec<String> = Vec::new();
         for response in &self.responses {
@@ -102,7 +103,7 @@ impl Engine {
         let mut done: HashSet<ResponseId> = HashSet::new();
         Box::pin(self.sweep_outbox(swept)).await;
         loop {
-            // What was looked at and stays due stands before the rest.
+            // Responses that were processed and are still due come first in the index.
             let due = match self.store.due(self.now(), AT_ONCE + done.len()).await {
                 Ok(due) => due,
                 Err(error) => {
@@ -110,7 +111,7 @@ impl Engine {
                     break;
                 }
             };
-            // What stays due is for the next sweep.
+            // Responses that are still due are left to the next sweep.
             let due: Vec<ResponseId> =
                 due.into_iter().filter(|id| done.insert(id.clone())).collect();
             if due.is_empty() || !self.has_time() {
@@ -143,7 +144,7 @@ impl Engine {
             }
             match Box::pin(self.deliver_keys(&due)).await {
                 Ok(delivery) => swept.add(delivery),
-                // One that cannot be read keeps none of the others.
+                // An item that cannot be read must not block the others.
                 Err(HubError::Failed(_) | HubError::Refused(_)) => {
                     for key in &due {
                         match Box::pin(self.deliver_keys(std::slice::from_ref(key))).await {
@@ -160,7 +161,7 @@ impl Engine {
         }
     }
 
-    /// Links recorded decisions into the audit chains.
+    /// Links recorded audit events into their chains.
     async fn sweep_record(&self, swept: &mut SweepReport) {
         while self.has_time() {
             match self.store.chain_due(self.now(), CHAINED_AT_ONCE).await {
@@ -179,12 +180,12 @@ impl Engine {
         self.deadline.allows(ENOUGH_TIME)
     }
 
-    /// Looks at one response that was due; `None` where nothing was to be done.
+    /// Processes one due response; `None` if there was nothing to do.
     async fn process_due(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
         let looked = async {
             let response = self.load(id).await?;
             let now = self.now();
-            // The index lags: the record is what counts.
+            // The index lags: the record decides.
             if response.due.is_none_or(|due| due > now) {
                 return Ok(None);
             }
@@ -227,7 +228,8 @@ impl Engine {
         Box::pin(self.undo(&response.id, request)).await
     }
 
-    /// Applies the policy's `otherwise` to a plan that nobody answered in time.
+    /// Applies the policy's `otherwise` to a plan that nobody approved or denied in
+    /// time.
     async fn approval_timed_out(&self, response: Response) -> Result<Response, HubError> {
         let record = self.record_of(response).await?;
         let response = &record.response;
@@ -265,7 +267,7 @@ impl Engine {
         }
     }
 
-    /// Whether a ceiling keeps a plan from being carried out without a person.
+    /// Whether a ceiling requires a person's approval.
     async fn needs_a_person(&self, response: &Response) -> Result<bool, HubError> {
         let policy = self.policies.current().await?;
         let place = self.organization.place(&response.resource.account).await?;
@@ -274,7 +276,7 @@ impl Engine {
         Ok(forbids(Mode::Auto) && !forbids(Mode::Approve))
     }
 
-    /// Leaves what is paused to a later sweep.
+    /// Postpones a paused response to a later sweep.
     async fn postpone(&self, record: &Record) -> Result<Response, HubError> {
         let event = Event::Postponed { by: RETRY_WHILE_PAUSED };
         Ok(self.apply(record, event).await?.record.response)

@@ -16,9 +16,10 @@ use super::execute::{Execution, find};
 
 impl Engine {
     /// Undoes a response, or one step of it: restores what it changed, the last step
-    /// first, and reports what somebody changed since. Where requested, findings of
-    /// the type are suppressed on the target before anything is restored, so that none
-    /// contains it again meanwhile; the findings that it covers do not in any case.
+    /// first, and reports what somebody changed since. If requested, findings of the
+    /// type are suppressed on the target before anything is restored, so that none
+    /// contains it again meanwhile. The findings that the response covers are never
+    /// handled again.
     ///
     /// # Errors
     ///
@@ -70,7 +71,7 @@ impl Engine {
         let requested = |step: &Step| only.is_none_or(|only| step.action == *only);
         let mut failures = Vec::new();
         let mut steps = response.steps.clone();
-        // One after another and backwards: a later step may rest on an earlier.
+        // In sequence and in reverse order: a later step may depend on an earlier one.
         for step in steps.iter_mut().rev() {
             if !step.may_have_changed() || !requested(step) {
                 continue;
@@ -98,7 +99,7 @@ impl Engine {
     }
 }
 
-/// Whether the step that is to be undone is there, and may have changed something.
+/// Checks that the step to undo exists, and may have changed something.
 fn check_step(response: &Response, request: &Undo) -> Result<(), HubError> {
     let Some(name) = &request.step else { return Ok(()) };
     let id = &response.id;
@@ -118,9 +119,9 @@ fn check_step(response: &Response, request: &Undo) -> Result<(), HubError> {
     Ok(())
 }
 
-/// Undoes one step. What somebody changed since is overwritten, where that is
-/// requested, by applying the action once more: then all is as it left it, and undo
-/// restores what was before.
+/// Undoes one step. If requested, later changes by others are overwritten: the action
+/// is applied again, which gives the state that it left, and undo restores the prior
+/// state.
 async fn undo_step(
     context: ActionContext<'_>,
     step: &mut Step,
@@ -132,7 +133,7 @@ async fn undo_step(
     if !undone.drift.is_empty() && drift == Drift::Overwrite {
         match action.apply(context, &step.parameters, prior).await {
             Ok(()) => undone = action.undo(context, &step.parameters, prior).await?,
-            // There is nothing to restore the prior state on.
+            // The resource is gone, so its prior state cannot be restored.
             Err(error) if error.kind == ErrorKind::Gone => {}
             Err(error) => return Err(error),
         }

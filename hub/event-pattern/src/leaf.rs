@@ -106,7 +106,7 @@ impl<'a> Scalar<'a> {
     }
 }
 
-/// `exists` looks at leaves only: an object is none, and an empty list has none.
+/// `exists` matches leaves only: an object is not a leaf, and an empty list has none.
 fn has_leaf(event: Event<'_>) -> bool {
     match event {
         Event::Absent | Event::Unknown | Event::Object(_) | Event::Value(Value::Object(_)) => false,

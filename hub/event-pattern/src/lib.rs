@@ -65,7 +65,7 @@ pub struct Pattern {
     source: Value,
 }
 
-/// Why a value is no pattern: every error in it, in its order.
+/// Every error in a value that is not a pattern, in order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct PatternErrors(pub Vec<PatternError>);
@@ -124,9 +124,9 @@ pub trait Fields {
 /// How a pattern matches an event of which a part may be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternMatch {
-    /// It matches, whatever the unknown part is.
+    /// It matches for every value of the unknown part.
     Yes,
-    /// It does not match, whatever the unknown part is.
+    /// It does not match for any value of the unknown part.
     No,
     /// The unknown part decides.
     Unknown,
@@ -189,7 +189,7 @@ impl Pattern {
         }
     }
 
-    /// As [`Pattern::first_mismatch`], of an event that is no JSON.
+    /// As [`Pattern::first_mismatch`], for an event that is not JSON.
     pub fn mismatch(&self, event: Event<'_>) -> Option<String> {
         self.root.mismatch(event, "")
     }

@@ -44,14 +44,14 @@ fn starts_ignoring_case(
     Some(text.count())
 }
 
-/// How many wildcards may stand before the same character. EventBridge refuses patterns
-/// with many "repeating character sequences after a wildcard character" as too complex. It
-/// does not say how many are too many; the refused example in its user guide has five. A
-/// pattern that EventBridge refuses is refused here too, so that a pattern means the same
-/// in both.
+/// How many wildcards may precede the same character. EventBridge rejects patterns with
+/// many "repeating character sequences after a wildcard character" as too complex. It
+/// does not say how many are too many; the rejected example in its user guide has five.
+/// A pattern that EventBridge rejects is rejected here too, so that a pattern means the
+/// same in both.
 const MOST_ALIKE: usize = 4;
 
-/// A pattern in which `*` stands for any run of characters, also an empty one, as in
+/// A pattern in which `*` matches any run of characters, even an empty one, as in
 /// EventBridge's `wildcard`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
@@ -104,7 +104,7 @@ impl Glob {
         Ok(glob)
     }
 
-    /// How many `*` stand before the same character, at most.
+    /// How many `*` precede the same character, at most.
     fn most_alike(&self) -> usize {
         let first = |part: &String| part.chars().next();
         let counts = self

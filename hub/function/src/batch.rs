@@ -11,9 +11,9 @@
 //! - A transient failure is retried once after 15 s, and then after the queue's
 //!   visibility timeout.
 //! - Accounts take turns, so that many findings of one do not delay the others.
-//! - The batch is answered before the deadline. Messages that were not started or did not
-//!   end by then are reported as failed; what was begun is resumed from its record.
-//!   Lambda never kills an invocation.
+//! - The response is returned before the deadline. Messages that were not started or
+//!   did not end by then are reported as failed; responses in progress are recovered
+//!   from their records. Lambda never kills an invocation.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use firebreak_aws::deadline::{HAND_BACK, NOTHING_NEW};
@@ -153,8 +153,8 @@ async fn retry_soon(engine: &Engine, receipt: &str) {
     }
 }
 
-/// Starts messages while there is time, and waits for them until the batch has to be
-/// answered. `handled` has an error for each message that has not ended.
+/// Starts messages while there is time, and waits for them until the response has to be
+/// returned. `handled` has an error for each message that has not ended.
 async fn take_turns(
     engine: &Engine,
     mut queue: FairQueue<PendingMessage>,

@@ -1,6 +1,7 @@
 //! The Lambda function: batches with partial failures, the schedule, metrics.
 
-// The futures of the engine are deep, and Send is proved of each of their parts.
+// The engine's futures are deeply nested, and the compiler checks `Send` for each of
+// them.
 #![recursion_limit = "256"]
 
 mod batch;

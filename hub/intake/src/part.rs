@@ -32,7 +32,7 @@ impl PartContext {
         }
     }
 
-    /// The rejection of a finding without a field that acting needs.
+    /// The rejection of a finding that lacks a required field.
     pub(crate) fn missing(&self, field: &str) -> Rejection {
         self.reject(format!("the finding has no `{field}`"), Some(field))
     }

@@ -1,5 +1,5 @@
 //! Rejects values that no AWS service emits: control characters, over-long ids, a
-//! severity out of range. Nothing behind intake has to expect them.
+//! severity out of range. Later code does not have to expect them.
 
 use firebreak_model::text::{is_plain, printable};
 use serde_json::Value;

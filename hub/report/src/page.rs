@@ -1,4 +1,4 @@
-//! The skeleton and style that every page shares. A page stands alone: no script,
+//! The skeleton and style that every page shares. A page is self-contained: no script,
 //! nothing loaded.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};

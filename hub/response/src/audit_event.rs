@@ -1,5 +1,5 @@
-//! What goes into the audit log: every decision, acting or not, and everything
-//! that a person or the clock did about a response. Pure.
+//! Audit events: every decision, whether it acts or not, and everything that a person
+//! or a timeout did about a response. Pure.
 
 use firebreak_model::digest::sha256_hex;
 use firebreak_model::resource::AccountId;
@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{Response, ResponseId, State};
 
-/// The form of an event. A reader refuses a newer form than its own.
+/// The format of an event. A reader rejects a newer one.
 pub const FORMAT: u32 = 1;
 
-/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditKind {
@@ -19,9 +18,9 @@ pub enum AuditKind {
     Decided,
     /// A response changed its state.
     StateChanged,
-    /// A person, or the clock, approved a plan.
+    /// A person, or a timeout, approved a plan.
     Approved,
-    /// A person, or the clock, denied a plan.
+    /// A person, or a timeout, denied a plan.
     Denied,
     /// An undo was requested.
     UndoRequested,
@@ -37,18 +36,16 @@ pub enum AuditKind {
     Undelivered,
 }
 
-/// One event of the record.
+/// One audit event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEvent {
     /// See [`FORMAT`].
     pub format: u32,
-    /// When.
     pub at: Timestamp,
-    /// Whose chain it is in: an account, or `organization`.
+    /// The chain that it is in: an account, or `organization`.
     pub account: String,
-    /// Who: the caller's ARN, the hub's own where policy acts.
+    /// The caller's ARN; the hub's own where policy acts.
     pub by: String,
-    /// What happened.
     pub what: AuditKind,
     /// Why, in a sentence.
     pub reason: String,
@@ -58,7 +55,7 @@ pub struct AuditEvent {
     /// The finding's type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding_type: Option<String>,
-    /// The finding's update that was decided about.
+    /// The update of the finding that was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding_updated: Option<Timestamp>,
     /// The target's ARN.
@@ -70,22 +67,21 @@ pub struct AuditEvent {
     /// The version of the policy that was in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<u64>,
-    /// The response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<ResponseId>,
     /// The response's revision, as it was recorded with this event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// The state that it then had.
+    /// The response's state at that revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// The SHA-256 of that revision's record, in hexadecimal digits: a record
-    /// that was changed by hand no longer fits.
+    /// The SHA-256 of that revision's record, in hexadecimal digits. It shows whether
+    /// the record was changed by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
 }
 
-/// The chain of what is not about one account.
+/// The chain of events that are not about one account.
 pub const ORGANIZATION: &str = "organization";
 
 impl AuditEvent {
@@ -130,8 +126,8 @@ impl AuditEvent {
         }
     }
 
-    /// Under what it is kept. A decision that is made again about the same
-    /// update of a finding, with the same outcome, is the same event.
+    /// The key in its chain. The same decision about the same update of a finding, with
+    /// the same outcome, is the same event.
     pub fn key(&self) -> String {
         let at = if self.what == AuditKind::Decided { Timestamp::UNIX_EPOCH } else { self.at };
         let json = serde_json::to_string(&Self { at, ..self.clone() }).unwrap_or_default();

@@ -31,8 +31,8 @@ pub fn skip_reason(finding: &Finding) -> Option<String> {
     if finding.archived {
         return Some("an archived or suppressed finding is never acted on".to_owned());
     }
-    // Our own updates come back as events with another status than NEW; so do
-    // an analyst's.
+    // Our own updates come back as events with a status other than NEW, and so do an
+    // analyst's.
     let status = finding.workflow_status.as_deref().filter(|status| *status != "NEW");
     if let Some(status) = status {
         return Some(format!("its workflow status is {status}: an analyst is working on it"));
@@ -42,11 +42,11 @@ pub fn skip_reason(finding: &Finding) -> Option<String> {
         .then(|| "this event is Firebreak's own update: nothing was imported since".to_owned())
 }
 
-/// Whether an ASFF finding is as it was when we wrote our note: Security Hub has
-/// taken nothing in since (`ProcessedAt`), and nobody has set another status
-/// than the one that we wrote. Both times are Security Hub's own, so that no
-/// newer version of the finding counts as our own update. OCSF has neither time:
-/// there an echo with the status New costs the look-up of its target.
+/// Whether an ASFF finding is as it was when we wrote our note: Security Hub has not
+/// imported it since (`ProcessedAt`), and nobody has changed the status that we wrote.
+/// Both times are Security Hub's own, so that no newer version of the finding counts as
+/// our own update. OCSF has neither time: an event of our own update with the status
+/// New costs a lookup of its target.
 fn is_own_update(detail: &Value) -> bool {
     let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
     let moment = |pointer: &str| text(pointer)?.parse::<Timestamp>().ok();
@@ -65,7 +65,7 @@ pub fn prior_response(
     now: Timestamp,
 ) -> PriorResponse {
     for (key, entry) in &target_state.entries {
-        // A waiting response blocks nobody.
+        // A response that waits for the sweep does not block other findings.
         if matches!(entry.state, State::Running | State::Undoing) && !entry.waiting {
             if entry.lease_until.is_none_or(|until| until <= now) {
                 return PriorResponse::Abandoned { key: key.clone(), entry: entry.clone() };
@@ -80,12 +80,13 @@ pub fn prior_response(
     for (key, entry) in &target_state.entries {
         let Some(handled) = entry.findings.get(&finding.id) else { continue };
         let settled = match entry.state {
-            // What was not contained is decided again when the finding is delivered
-            // again: the obstacle may be gone.
+            // A target that was not contained is decided again when the finding is
+            // delivered again: the obstacle may be gone.
             State::Observed | State::Refused | State::Failed | State::PartiallyContained => {
                 *handled >= finding.updated_at
             }
-            // Nobody undid an expired response: if the attack goes on, it is handled again.
+            // Nobody undid an expired response: if the attack continues, it is handled
+            // again.
             State::Expired => *handled >= finding.updated_at,
             // After an undo or a denial by a person the same finding is never handled
             // again.

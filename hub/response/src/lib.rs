@@ -1,6 +1,6 @@
-//! The record of a response and everything that is derived from it: plan, status
-//! for Security Hub, notices, outbox, audit events, pauses. Pure: values in,
-//! values out; no clock, network or globals.
+//! The record of a response and everything that is derived from it: plan, status for
+//! Security Hub, notices, outbox, audit events, pauses. Pure: no clock, network or
+//! globals.
 
 pub mod audit_event;
 mod backoff;

@@ -47,7 +47,6 @@ pub struct OutboxItem {
     pub response: ResponseId,
     /// The response's revision that it is about.
     pub revision: u64,
-    /// The channel.
     pub channel: Channel,
     /// When it was written.
     pub created: Timestamp,
@@ -63,7 +62,7 @@ pub struct OutboxItem {
     pub notice: Option<Notice>,
 }
 
-/// Where an [`OutboxItem`] is kept.
+/// The key of an [`OutboxItem`] in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OutboxKey {
     /// The partition key.
@@ -72,16 +71,16 @@ pub struct OutboxKey {
     pub sk: String,
 }
 
-/// For how long Security Hub is asked about a finding that it does not know:
+/// How long delivery is retried for a finding that Security Hub does not have:
 /// GuardDuty's own event can be minutes ahead of the import.
 pub const UNKNOWN_AT_MOST: SignedDuration = SignedDuration::from_mins(30);
 
-/// For how long anything else is tried.
+/// How long any other delivery is retried.
 pub const TRIED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
-/// For how long a finding with several targets is not archived: GuardDuty
-/// confirms no archived finding, and a target whose message comes again is
-/// decided minutes after the others.
+/// How long archiving of a finding with several targets is delayed: GuardDuty confirms
+/// no archived finding, and a target whose message is delivered again is decided
+/// minutes after the others.
 const ALL_DECIDED_AFTER: SignedDuration = SignedDuration::from_mins(30);
 
 impl OutboxItem {
@@ -111,7 +110,7 @@ impl OutboxItem {
         outbox_items
     }
 
-    /// A notice about a response, over the channels that there are.
+    /// A notice about a response, over the enabled channels.
     pub fn notices(
         response: &Response,
         notice: &Notice,
@@ -139,7 +138,7 @@ impl OutboxItem {
         }
     }
 
-    /// Where it is kept.
+    /// Its key in the table.
     pub fn key(&self) -> OutboxKey {
         OutboxKey { pk: format!("outbox#{}", self.response), sk: self.sort_key() }
     }
@@ -153,8 +152,8 @@ impl OutboxItem {
         }
     }
 
-    /// When it is tried again after having failed at `now`: each wait is twice
-    /// the one before, from 15 seconds to 10 minutes.
+    /// When delivery is tried again after a failure at `now`: each wait is twice the
+    /// one before, from 15 seconds to 10 minutes.
     pub fn again_at(&self, now: Timestamp) -> Timestamp {
         now + wait_after(self.tries)
     }
@@ -167,8 +166,8 @@ pub fn archive_not_before(one: &OutboxItem, response: &Response) -> Option<Times
     waits.then(|| one.created + ALL_DECIDED_AFTER)
 }
 
-/// Whether GuardDuty is to archive the findings of a response as it stands, or
-/// to take them out of the archive; `None` where neither is called for.
+/// Whether a response in its present state archives or unarchives its findings in
+/// GuardDuty; `None` if neither.
 pub fn archive_change(response: &Response) -> Option<Archive> {
     match response.state {
         State::Contained => Some(Archive::Into),

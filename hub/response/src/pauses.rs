@@ -1,8 +1,8 @@
-//! What is paused: the organization, an OU, an account or a rule. Pure.
+//! The pauses of the organization, an OU, an account or a rule. Pure.
 //!
-//! A pause keeps Firebreak from starting anything by itself there: what policy
-//! would do at once asks a person instead. What has begun is finished, because
-//! half a containment is worse than a whole one.
+//! In a paused scope Firebreak begins no automatic response: plans wait for approval. A
+//! response in progress is finished, because half a containment is worse than a whole
+//! one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -95,12 +95,11 @@ impl PauseScope {
 pub struct Pause {
     /// The caller's ARN.
     pub by: String,
-    /// When.
     pub at: Timestamp,
-    /// Until when; without one, until unpaused.
+    /// When it ends; without it the pause lasts until unpaused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Why, as it was given.
+    /// The reason that was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

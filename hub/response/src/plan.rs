@@ -1,4 +1,4 @@
-//! A decision and what was observed become steps. Pure.
+//! Makes the steps of a plan from a decision and the captured state. Pure.
 
 use firebreak_model::action::{ActionCatalog, CapturedState, Phase};
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -7,13 +7,12 @@ use serde_json::Value;
 use crate::record::{PriorState, Step, StepState};
 use firebreak_policy::ActionCall;
 
-/// One action of a decision with what reading the prior state gave.
+/// One action of a decision, with the result of its capture.
 pub type CapturedCall = (ActionCall, Result<CapturedState<Value>, ActionError>);
 
-/// Orders the steps by urgency, and within a phase by who has to go first;
-/// otherwise in the policy's order. What could not be observed is part of the
-/// plan as well, with the reason: nothing that policy asked for disappears from
-/// the record.
+/// Orders the steps by phase, within a phase by [`waits`], and otherwise in the
+/// policy's order. An action whose state could not be captured is a step as well, with
+/// the reason: no action of the policy is missing from the record.
 pub fn steps(observed: Vec<CapturedCall>, actions: ActionCatalog) -> Vec<Step> {
     let mut steps: Vec<Step> = observed.into_iter().map(|one| step(one, actions)).collect();
     let names: Vec<String> = steps.iter().map(|step| step.action.clone()).collect();
@@ -47,7 +46,7 @@ fn step((call, observation): CapturedCall, actions: ActionCatalog) -> Step {
         Err(error) => {
             let state = match error.kind {
                 ErrorKind::NotApplicable => StepState::Skipped,
-                // Tried again when the response is carried out.
+                // Tried again when the response is executed.
                 ErrorKind::Transient => StepState::Planned,
                 ErrorKind::Refused | ErrorKind::Gone | ErrorKind::Denied | ErrorKind::Failed => {
                     StepState::Failed

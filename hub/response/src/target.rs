@@ -1,5 +1,5 @@
-//! What is known of a target: its responses by rule, its suppressions, what is
-//! paused, and where its account is. Pure; `firebreak-aws` stores it.
+//! The state of a target: its responses by rule, its suppressions, the pauses, and its
+//! account's place. Pure; `firebreak-aws` stores it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::pauses::Pauses;
 use crate::record::{ResponseId, State, Suppression};
 
-/// Under which key a target's state keeps a response: one for each rule, and apart
-/// from it one for what the rule says about a single finding.
+/// The key of a response in its target's state: one for each rule, and others for what
+/// the rule decides about single findings.
 ///
-/// As text, `<attach>/<rule>`, and after a `#` what sets it apart; names of rules
-/// hold no `#`.
+/// As text, `<attach>/<rule>`, and for any subject but the rule a `#` and the subject;
+/// names of rules contain no `#`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct TargetKey {
@@ -25,16 +25,16 @@ pub struct TargetKey {
     pub subject: KeySubject,
 }
 
-/// Which of a rule's responses on a target a key is of.
+/// Which of a rule's responses on a target a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeySubject {
     /// The one that covers all findings of the rule.
     Rule,
     /// The one for findings that name the same remote addresses, by their digest.
     Addresses(String),
-    /// The refusal of all beyond the number of single findings that a target keeps.
+    /// The refusal of single findings beyond the number that a target keeps.
     TooMany,
-    /// The refusal of findings that their service did not confirm.
+    /// The refusal of findings that their service does not confirm.
     Unconfirmed,
 }
 
@@ -81,20 +81,18 @@ impl From<TargetKey> for String {
 /// The findings that a response covers, by id, each with the update that was seen last.
 pub type Findings = BTreeMap<String, Option<Timestamp>>;
 
-/// What a target's state says of one response. It follows from the record, see
-/// [`Record::entry`](crate::transition::Record::entry): nothing sets it by itself.
+/// A target's entry for one response. It follows from the record, see
+/// [`Record::entry`](crate::transition::Record::entry): nothing else sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetEntry {
     /// The latest response under its key.
     pub response: ResponseId,
-    /// That response's epoch.
     pub epoch: u64,
-    /// That response's state.
     pub state: State,
     /// The end of the worker's lease when the entry was written. Progress extends the
-    /// lease in the record alone, so the record decides once this time is over.
+    /// lease in the record only, so after this time the record decides.
     pub lease_until: Option<Timestamp>,
-    /// Whether all that contains has ended and only the sweep continues: other
+    /// Whether all containing steps have ended and only the sweep continues: other
     /// findings do not wait for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
@@ -105,24 +103,25 @@ pub struct TargetEntry {
 /// The state of a target: its responses by rule, suppressions and pauses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetState {
-    /// Counts the claims and the ends; 0 for a target never seen.
+    /// Counts the writes of the entries and suppressions; 0 for a target without a
+    /// state.
     pub revision: u64,
     /// By key.
     pub entries: BTreeMap<TargetKey, TargetEntry>,
     /// By finding type.
     pub suppressions: BTreeMap<String, Suppression>,
-    /// What is paused in the organization at this moment.
+    /// The pauses of the organization at this moment.
     pub pauses: Pauses,
-    /// Where its account is, as one of the processes found it.
+    /// The account's place, as stored by one of the hub's processes.
     pub place: Option<StoredPlace>,
 }
 
-/// Where an account is, for every process of the hub.
+/// An account's place, stored for every process of the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPlace {
     /// The OUs above it.
     pub ou_path: OuPath,
-    /// Until when it may be believed.
+    /// When it expires.
     pub until: Timestamp,
 }
 

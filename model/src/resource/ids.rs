@@ -12,7 +12,7 @@ use crate::text::printable;
 #[serde(try_from = "String", into = "String")]
 pub struct AccountId(String);
 
-/// Why a text is no account id, Region or partition.
+/// Why a text is not an account id, Region or partition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not {expected}", printable(text))]
 pub struct ParseError {
@@ -28,9 +28,9 @@ impl AccountId {
         &self.0
     }
 
-    /// The id as a finding writes it. One that is not twelve digits (a
-    /// placeholder, a digit too many) is no account of anybody's: it can be
-    /// read and explained, and [`Self::is_real`] keeps it from being acted on.
+    /// The id as a finding writes it. A text that is not twelve digits (a placeholder,
+    /// a digit too many) is nobody's account: it can be read and explained, and
+    /// [`Self::is_real`] keeps it from being acted on.
     pub fn as_written(text: &str) -> Result<Self, ParseError> {
         word(text, "an account id").map(Self)
     }
@@ -45,8 +45,8 @@ fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Letters, digits, dashes and underscores: what may stand in an ARN without
-/// changing what the ARN says.
+/// Letters, digits, dashes and underscores: the characters that do not change the
+/// meaning of an ARN.
 fn word(text: &str, expected: &'static str) -> Result<String, ParseError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
@@ -79,8 +79,8 @@ impl Region {
         &self.0
     }
 
-    /// The Region as a finding writes it, whatever its form: one that does not
-    /// exist has no endpoint, so nothing can be done in it.
+    /// The Region as a finding writes it, in any form: a Region that does not exist has
+    /// no endpoint, so nothing can be done in it.
     pub fn as_written(text: &str) -> Result<Self, ParseError> {
         word(text, "a Region").map(Self)
     }
@@ -103,8 +103,8 @@ impl Region {
 
 const GLOBAL: &str = "aws-global";
 
-/// Words of lower-case letters and a number, joined by dashes: it ends up in the
-/// names of hosts.
+/// Words of lower-case letters and a number, joined by dashes, because it becomes a
+/// part of host names.
 fn is_region_code(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let words = parts.len() >= 3
@@ -133,8 +133,8 @@ impl FromStr for Region {
     }
 }
 
-/// A partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`…
-/// Taken from an ARN or from the finding; never assumed where either says it.
+/// A partition: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`… Taken from an ARN
+/// or from the finding; never assumed if either has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Partition(String);
@@ -145,13 +145,13 @@ const PARTITIONS: &[&str] =
     &["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"];
 
 impl Partition {
-    /// The partition's name as it stands in ARNs.
+    /// The partition's name in ARNs.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The partition that a Region lies in, by the prefixes that AWS publishes
-    /// in its SDKs' partition metadata.
+    /// The partition of a Region, by the prefixes that AWS publishes in its SDKs'
+    /// partition metadata.
     pub fn of_region(region: &Region) -> Self {
         let name = match region.as_str() {
             code if code.starts_with("cn-") => "aws-cn",
@@ -206,7 +206,7 @@ impl TryFrom<String> for AccountId {
 impl TryFrom<String> for Region {
     type Error = ParseError;
 
-    /// A record of what is about a global service has to be read back.
+    /// Accepts the pseudo Region too, because records about global services have it.
     fn try_from(text: String) -> Result<Self, ParseError> {
         if text == GLOBAL { Ok(Self::global()) } else { text.parse() }
     }

@@ -1,6 +1,6 @@
-//! The table of resource kinds. Everything that depends on the kind alone stands
-//! here: its type name, its ARN, the syntax of its ids, its console page, whose
-//! identity it is. Tags are read by kind in the spoke (`spoke/src/tags/mod.rs`).
+//! The table of resource kinds. It has everything that depends on the kind alone: its
+//! type name, its ARN, the syntax of its ids, its console page, whose identity it is.
+//! Tags are read by kind in the spoke (`spoke/src/tags/mod.rs`).
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub struct Workload {
     pub name: String,
 }
 
-/// What is acted on, by kind.
+/// The kinds of resources.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum ResourceKind {
@@ -39,9 +39,9 @@ pub enum ResourceKind {
     },
     /// Credentials: a user's long-term key or a session's temporary one.
     AccessKey {
-        /// `AKIA…` or `ASIA…`; absent where the finding names none.
+        /// `AKIA…` or `ASIA…`; `None` if the finding names none.
         access_key_id: Option<String>,
-        /// Whose key it is.
+        /// The owner of the key.
         principal: Principal,
     },
     /// An IAM user.
@@ -74,7 +74,7 @@ pub enum ResourceKind {
         /// Its name, without version or alias: both share its concurrency.
         name: String,
     },
-    /// An ECS cluster, or what runs in it as far as the finding says.
+    /// An ECS cluster, or a task in it if the finding names one.
     EcsCluster {
         /// The cluster's name.
         cluster: String,
@@ -83,7 +83,7 @@ pub enum ResourceKind {
         /// The service that started the task, by name.
         service: Option<String>,
     },
-    /// An EKS cluster, or what is in it as far as the finding says.
+    /// An EKS cluster, or a workload in it if the finding names one.
     EksCluster {
         /// The cluster's name.
         name: String,
@@ -92,24 +92,24 @@ pub enum ResourceKind {
         /// The Kubernetes user who called the cluster's API.
         username: Option<String>,
     },
-    /// A kind that no action here acts on; policy still matches it and says so.
+    /// A type that no action acts on; policy can still match it.
     Other {
         /// The type as the finding names it.
         name: String,
-        /// Its id or ARN, where the finding has one.
+        /// Its id or ARN, if the finding has one.
         id: Option<String>,
     },
 }
 
-/// What the table says of one resource.
+/// One row of the table, filled in for a resource.
 pub(super) struct Row<'a> {
     /// The type's name in policies: GuardDuty's `resourceType` where it has one.
     pub(super) type_name: &'a str,
-    /// The id or name by which the service's own API knows it, as far as the
-    /// finding says; of what runs in a cluster, the cluster's.
+    /// The id or name by which the service's own API knows it, if the finding has it;
+    /// for a task or workload the cluster's.
     pub(super) id: Option<&'a str>,
     pub(super) arn: ArnForm<'a>,
-    /// Whether it can be named without a Region: only IAM answers without one, and
+    /// Whether it can be named without a Region: only IAM works without one, and
     /// nothing acts on `Other`.
     pub(super) global: bool,
     /// Each part that comes from the finding, with the syntax that it has to have.
@@ -124,15 +124,15 @@ pub(super) struct Row<'a> {
 /// A principal by type and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrincipalRef<'a> {
-    /// What kind of principal it is.
+    /// The type of the principal.
     pub kind: &'a PrincipalType,
-    /// Its name without path, where the finding says it.
+    /// Its name without path, if the finding has it.
     pub name: Option<&'a str>,
-    /// Its unique id, where the finding says it; of a session, with its name.
+    /// Its unique id, if the finding has it; for a session, with the session's name.
     pub id: Option<&'a str>,
 }
 
-/// How an ARN is put together.
+/// The form of an ARN.
 pub(super) enum ArnForm<'a> {
     /// With account and Region: service, and the resource in two parts.
     Regional(&'static str, &'static str, Cow<'a, str>),
@@ -140,7 +140,7 @@ pub(super) enum ArnForm<'a> {
     Iam(&'static str, &'a str),
     /// S3's, with neither.
     Bucket(&'a str),
-    /// Put together already.
+    /// A complete ARN.
     Whole(Cow<'a, str>),
 }
 
@@ -270,9 +270,9 @@ impl ResourceKind {
         }
     }
 
-    /// A resource of this type, for tests of policies: without an id it gets one
-    /// that AWS gives to nobody, or the name `owner`. An access key is the user
-    /// `owner`'s. A type that is no kind here makes `Other`.
+    /// A resource of this type, for tests of policies: without an id it gets one that
+    /// AWS never assigns, or the name `owner`. An access key belongs to the user
+    /// `owner`. A type that is not in the table becomes `Other`.
     pub fn named(type_name: &str, id: Option<&str>, owner: &str) -> Self {
         let name = id.unwrap_or(owner).to_owned();
         match type_name {
@@ -324,7 +324,8 @@ const ARN_PREFIXES: &[(&str, &[&str])] = &[
     ("eks", &["cluster/"]),
 ];
 
-/// A row of what has one id, in an account and Region, and is no principal.
+/// A row for a resource that has one id, an account and a Region, and is not a
+/// principal.
 fn named<'a>(type_name: &'static str, id: &'a str, part: Part<'a>) -> Row<'a> {
     Row {
         type_name,
@@ -381,9 +382,9 @@ fn of_other<'a>(resource: &Resource, name: &str, id: Option<&'a str>) -> Cow<'a,
     }
 }
 
-/// Whether an ARN is one that a kind above has. Whoever writes a finding says
-/// what kind a resource is of: called something else, it must not take the
-/// identity of an instance, whose responses it would then stand in the way of.
+/// Whether an ARN belongs to one of the kinds above. A finding's author chooses the
+/// type of a resource: under another type it must not take an instance's ARN, because
+/// it would then block the instance's responses.
 fn is_of_another_kind(arn: &str) -> bool {
     let mut parts = arn.splitn(6, ':').skip(2);
     let (service, rest) = (parts.next().unwrap_or_default(), parts.nth(2).unwrap_or_default());

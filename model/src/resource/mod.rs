@@ -1,5 +1,5 @@
-//! What is acted on: one AWS resource with the account, Region and partition
-//! that it belongs to. Parsed once at the edge; never guessed from a name alone.
+//! One AWS resource with its account, Region and partition. Parsed once at the edge;
+//! never guessed from a name alone.
 
 mod ids;
 mod kind;
@@ -24,7 +24,7 @@ pub struct Resource {
     /// The Region in which the finding saw it; for the global services (IAM,
     /// S3's names) it is not part of the identity.
     pub region: Region,
-    /// What it is.
+    /// Its kind.
     #[serde(flatten)]
     pub kind: ResourceKind,
 }
@@ -34,9 +34,9 @@ impl Resource {
         self.kind.row(self)
     }
 
-    /// The resource's identity: its ARN where AWS has one, otherwise a text of
-    /// the same form. Global resources have no Region in it, so a finding that
-    /// GuardDuty repeats in every Region names one and the same resource.
+    /// The resource's identity: its ARN if AWS has one, otherwise a text of the same
+    /// form. The identity of a global resource has no Region, so a finding that
+    /// GuardDuty repeats in every Region names the same resource.
     pub fn arn(&self) -> String {
         let Self { partition, account, region, .. } = self;
         match self.row().arn {
@@ -66,8 +66,8 @@ impl Resource {
         Some(path.replace("{id}", &percent_encoded(id)))
     }
 
-    /// The id or name by which the service's own API knows it, as far as the
-    /// finding says; of what runs in a cluster, the cluster's.
+    /// The id or name by which the service's own API knows it, if the finding has it;
+    /// for a task or workload the cluster's.
     pub fn id(&self) -> Option<&str> {
         self.row().id
     }

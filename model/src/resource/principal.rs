@@ -1,8 +1,8 @@
-//! Who is behind credentials.
+//! The principal behind credentials.
 
 use serde::{Deserialize, Serialize};
 
-/// Who used credentials, as CloudTrail's `userIdentity.type` names it.
+/// The type of a principal, as in CloudTrail's `userIdentity.type`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PrincipalType {
     /// A user with long-term credentials.
@@ -67,7 +67,7 @@ impl PrincipalType {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Principal {
-    /// What kind of principal it is.
+    /// The type of the principal.
     #[serde(rename = "type")]
     pub kind: PrincipalType,
     /// The user's or role's name, without path.

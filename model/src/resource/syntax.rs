@@ -1,9 +1,9 @@
-//! Validates identifier syntax before any call: ids in the form that AWS gives
-//! them, in an account, a Region and a partition that fit together. Pure; says
-//! nothing of whether the resource is there.
+//! Validates identifier syntax before any call: ids must have the form that AWS gives
+//! them, and account, Region and partition must fit together. Pure; it does not check
+//! that the resource exists.
 //!
-//! A finding's ids come from outside, and end in calls: in paths, in ARNs, in
-//! keys of a table. What has no possible form is refused before any call.
+//! A finding's ids come from outside and are used in calls: in paths, in ARNs, in keys
+//! of a table. An impossible form is refused before any call.
 
 use super::{ParseError, Partition, Resource};
 use crate::text::is_plain;
@@ -13,12 +13,12 @@ use crate::text::is_plain;
 const LONGEST_ARN: usize = 1_900;
 
 impl Resource {
-    /// Whether it can exist. Every session in a member account is opened behind
-    /// this check.
+    /// Checks that the resource can exist. Every session in a member account is opened
+    /// after this check.
     ///
     /// # Errors
     ///
-    /// Names the first part that has no possible form.
+    /// Names the first part that has an impossible form.
     pub fn check_form(&self) -> Result<(), ParseError> {
         let Self { partition, account, region, .. } = self;
         require(account.is_real(), account.as_str(), "an account id of twelve digits")?;
@@ -36,8 +36,8 @@ impl Resource {
         require(fits, &arn, "an ARN: it is too long or holds control characters")
     }
 
-    /// Whether a task's ARN is of the resource's own account and Region, or its
-    /// id stands alone: `arn:…:task/CLUSTER/ID`, and the older `arn:…:task/ID`.
+    /// Whether a task's ARN is of the resource's own account and Region, or has only an
+    /// id: `arn:…:task/CLUSTER/ID`, and the older `arn:…:task/ID`.
     pub fn is_own_task(&self, task: &str) -> bool {
         let Self { partition, account, region, .. } = self;
         if !task.starts_with("arn:") {
@@ -108,7 +108,7 @@ fn require(fits: bool, text: &str, expected: &'static str) -> Result<(), ParseEr
     if fits { Ok(()) } else { Err(ParseError { text: text.to_owned(), expected }) }
 }
 
-/// Whether a text is not empty and holds ASCII letters, digits and these only.
+/// Whether a text is not empty and has only ASCII letters, digits and these characters.
 fn all(text: &str, beside: &str) -> bool {
     let fits = |char: char| char.is_ascii_alphanumeric() || beside.contains(char);
     !text.is_empty() && text.chars().all(fits)
@@ -143,7 +143,7 @@ fn is_ecs_name(text: &str) -> bool {
     text.len() <= 255 && all(text, "-_")
 }
 
-/// What may be a segment of a path in Kubernetes' API; RBAC's names hold colons
+/// A valid segment of a path in Kubernetes' API; RBAC's names may contain colons
 /// (Kubernetes documentation, "Object Names and IDs").
 fn is_kubernetes(text: &str) -> bool {
     text.len() <= 253 && all(text, ".:-_") && !matches!(text, "." | "..")
@@ -169,7 +169,7 @@ mod tests {
         serde_json::from_value(whole).unwrap()
     }
 
-    /// Texts that no id of AWS's can be, whatever it names.
+    /// Texts that are not an id of any AWS resource.
     const IMPOSSIBLE: &[&str] = &[
         "",
         " ",

@@ -2,8 +2,8 @@
 //! organization's own choice, such as one for forensics: in each VPC the one of
 //! this name, or the one of this id. Undo gives each interface its groups back.
 //!
-//! Firebreak does not look at the group's rules: what it lets through is the
-//! organization's decision. `isolate-instance` uses a group that it verifies.
+//! Firebreak does not check the group's rules: the organization decides what it allows.
+//! `isolate-instance` uses a group that it verifies.
 
 use aws_sdk_ec2::types::Filter;
 use futures::future::join_all;

@@ -3,8 +3,8 @@
 //! prefix list. Undo removes exactly the entries that were added.
 //!
 //! A network ACL governs its whole subnet, and cuts tracked connections as well
-//! (aws: "Network ACLs are stateless", VPC user guide): only single addresses
-//! are denied, only public ones, and no more than `at-most`.
+//! ("Network ACLs are stateless", VPC user guide): only single, public addresses are
+//! denied, at most `at-most` of them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

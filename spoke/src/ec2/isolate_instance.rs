@@ -10,11 +10,11 @@
 //! its own groups back rather than stay open; and a recovered response repeats both
 //! steps, which always ends closed.
 //!
-//! There is one pair of groups for each VPC, made when first needed, verified and
+//! There is one pair of groups for each VPC, created when first needed, verified and
 //! repaired when found. With `allow`, the group that closes lets these blocks begin
 //! connections; each such list has a group of its own. Undo deletes the groups that
-//! Firebreak made once no interface uses them. An interface that an AWS service made cannot be
-//! changed: the plan says so, and reading back reports it.
+//! Firebreak created once no interface uses them. An interface that an AWS service
+//! created cannot be changed: the plan says so, and verification reports it.
 
 use std::collections::BTreeMap;
 
@@ -244,7 +244,7 @@ impl Action for IsolateInstance {
     }
 }
 
-/// What a plan says of one interface; `None` when it is isolated already.
+/// The planned change of one interface; `None` if it is isolated already.
 fn change(interface: &Interface, vpcs: &BTreeMap<String, VpcGroups>, name: &str) -> Option<Change> {
     let group = vpcs.get(&interface.vpc).and_then(|found| found.isolation.as_ref());
     if group.is_some_and(|group| interface.groups == [group.clone()]) {
@@ -261,8 +261,8 @@ fn change(interface: &Interface, vpcs: &BTreeMap<String, VpcGroups>, name: &str)
     Some(Change { what, before: interface.groups.join(", "), after })
 }
 
-/// What reading back says: every interface that is attached now has exactly the
-/// clean isolation group of its VPC.
+/// The verification: every interface that is attached now has exactly the clean
+/// isolation group of its VPC.
 fn judge(
     instance_id: &str,
     present: &[Interface],
@@ -435,7 +435,7 @@ mod tests {
         check(&own, Some("sg-iso"), Some("firebreak-isolation (sg-iso)"));
         check(&own, None, Some("firebreak-isolation (made or repaired in vpc-1)"));
         check(&interface("eni-1", &["sg-iso"], false), Some("sg-iso"), None);
-        // Its group has a rule, or another one stands beside it.
+        // Its group has a rule, or the interface has another group as well.
         check(
             &interface("eni-1", &["sg-iso"], false),
             None,

@@ -2,13 +2,13 @@
 //! protection, a shutdown stops it, its volumes are kept, and its Auto Scaling group
 //! releases it. Undo restores every attribute.
 //!
-//! Termination protection does not keep an Auto Scaling group from terminating
-//! an instance that it finds unhealthy, as an isolated one is; so the instance
-//! is put on standby (or detached), without a smaller desired capacity: the
-//! group launches a replacement. After undo the group has one instance more than
-//! before, because an undo never ends an instance: the result says so. A Spot Instance can have neither protection, and AWS may
-//! reclaim it at any time (EC2 user guide, "Spot Instance interruptions"): the
-//! plan and the verification say so.
+//! Termination protection does not keep an Auto Scaling group from terminating an
+//! instance that it finds unhealthy, as an isolated one is; so the instance is put on
+//! standby (or detached), without a smaller desired capacity: the group launches a
+//! replacement. After undo the group has one instance more than before, because an undo
+//! never ends an instance: the result says so. A Spot Instance can have neither
+//! protection, and AWS may reclaim it at any time (EC2 user guide, "Spot Instance
+//! interruptions"): the plan and the verification say so.
 
 use aws_sdk_ec2::types::builders::InstanceBlockDeviceMappingSpecificationBuilder;
 use aws_sdk_ec2::types::{
@@ -150,7 +150,8 @@ impl Action for ProtectInstance {
         let id = &prior.instance_id;
         instance::describe(context.account, id).await?;
         let mut failed = Vec::new();
-        // The group first, because it terminates instances. A failure stops no other change.
+        // The group first, because it terminates instances. After a failure the other
+        // changes are still made.
         failed.extend(leave_group(context, parameters, prior).await.err());
         if prior.termination_protection.is_some() {
             failed.extend(set(context, id, &Attribute::Termination(true)).await.err());
@@ -414,7 +415,8 @@ async fn leave_group(
 ) -> Result<(), ActionError> {
     let id = &prior.instance_id;
     let Some(Membership { group, lifecycle }) = &prior.membership else { return Ok(()) };
-    // Only what is in service is put on standby; another lifecycle passes.
+    // Only an instance in service is put on standby; other lifecycle states are
+    // transient.
     if lifecycle != "InService" && parameters.auto_scaling == AutoScaling::Standby {
         let message = format!("`{id}` is {lifecycle} in the Auto Scaling group `{group}`");
         return Err(ActionError::new(ErrorKind::Transient, message));

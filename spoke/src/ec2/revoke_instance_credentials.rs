@@ -373,7 +373,7 @@ async fn change_profile(
         Some(present) if present.profile_arn == profile.arn => {
             reach(context, goal, &present.id).await
         }
-        // An earlier run's, or somebody else's: the verification says which.
+        // An earlier run changed it, or somebody else did: the verification says which.
         Some(_) | None => Ok(()),
     }
 }
@@ -421,8 +421,8 @@ async fn put_back(
                 "`{instance_id}` was given the instance profile `{given}` since"
             ));
         }
-        // Taking it off may still be under way: EC2 then answers IncorrectState,
-        // which is worth another try.
+        // The disassociation may still be in progress: EC2 then returns IncorrectState,
+        // which is retried.
         None => profile::associate(context, instance_id, arn).await,
     };
     match result {

@@ -9,10 +9,9 @@
 //! does what is ready, the verification is in progress, and the next delivery of the
 //! finding applies again.
 //!
-//! CreateSnapshots and CopySnapshot take no token that would make them safe to
-//! repeat. So apply first looks for the response's snapshots by their tags, and
-//! neither call is retried by the SDK: after a lost answer the next delivery looks
-//! first.
+//! CreateSnapshots and CopySnapshot take no token that would make them safe to repeat.
+//! So apply first looks for the response's snapshots by their tags, and the SDK does
+//! not retry either call: if a response is lost, the next delivery looks first.
 
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;
@@ -274,8 +273,8 @@ fn assert_sharable(parameters: &Parameters) -> Result<(), ActionError> {
     Err(ActionError { help: Some(help), ..ActionError::new(ErrorKind::Refused, message) })
 }
 
-/// What apply would make, volume by volume. Once there are snapshots nothing is
-/// snapshotted again: a volume attached since has none, and reading back says so.
+/// The planned changes, for each volume. Once there are snapshots no more are taken: a
+/// volume attached since has none, and verification reports that.
 fn changes(parameters: &Parameters, prior: &Prior, made: &Made) -> Vec<Change> {
     let mut after = "one of this moment".to_owned();
     if let Some(key) = &parameters.kms_key {

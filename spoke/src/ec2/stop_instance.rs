@@ -2,8 +2,8 @@
 //!
 //! Stopping keeps the EBS volumes. Memory, instance store volumes and a public address
 //! that is no Elastic IP address are lost (EC2 user guide, "Stop and start"): collect
-//! evidence first. An Auto Scaling group replaces a
-//! stopped instance and terminates it: take it out first (`protect-instance`).
+//! evidence first. An Auto Scaling group replaces a stopped instance and terminates it:
+//! take it out first (`protect-instance`).
 
 use serde::{Deserialize, Serialize};
 
@@ -103,8 +103,8 @@ impl Action for StopInstance {
             }
             Err(error) => return Err(error),
         }
-        // While it is still stopping EC2 answers IncorrectInstanceState, which
-        // is worth another try.
+        // While it is still stopping EC2 returns IncorrectInstanceState, which is
+        // retried.
         state::start(context, id).await?;
         let restored = vec![format!(
             "{id} is started again; what its memory and instance store volumes held is lost, and a public address that is no Elastic IP address is another one now"

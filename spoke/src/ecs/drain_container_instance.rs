@@ -2,8 +2,8 @@
 //! task runs on, by the state `DRAINING`. Undo makes it `ACTIVE` again if it
 //! was, unless somebody changed it since.
 //!
-//! ECS moves the tasks of services elsewhere as their deployment settings allow;
-//! tasks that no service started go on running (ECS API reference,
+//! ECS moves the tasks of services elsewhere as their deployment settings allow; tasks
+//! that no service started keep running (ECS API reference,
 //! UpdateContainerInstancesState). It does not isolate: `isolate-instance` and
 //! `stop-task` do. On Fargate there is no container instance.
 

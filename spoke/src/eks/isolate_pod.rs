@@ -2,16 +2,15 @@
 //! NetworkPolicy that selects the label and allows nothing. Undo deletes the
 //! policy and puts the labels back.
 //!
-//! A NetworkPolicy bites only where the cluster's network plugin enforces it:
-//! the VPC CNI with network policies enabled, Calico, Cilium (EKS user guide,
-//! "Limit Pod traffic with Kubernetes network policies"). Nothing in the API
-//! shows whether it does. Policies add up: what another one allows the pod
-//! stays allowed (Kubernetes, "Network Policies"), which `verify` reports. What
-//! becomes of open connections is the plugin's affair. Pods on the host's
-//! network have no policies at all.
+//! A NetworkPolicy takes effect only if the cluster's network plugin enforces it: the
+//! VPC CNI with network policies enabled, Calico, Cilium (EKS user guide, "Limit Pod
+//! traffic with Kubernetes network policies"). Nothing in the API shows whether it
+//! does. Policies add up: what another one allows the pod stays allowed (Kubernetes,
+//! "Network Policies"), which `verify` reports. What happens to open connections
+//! depends on the plugin. Pods on the host's network have no policies at all.
 //!
-//! The label is on the pods, not in the workload's template: a pod that is
-//! started later is free, and `verify` reports it.
+//! The label is on the pods, not in the workload's template: a pod that is started
+//! later is not isolated, and `verify` reports it.
 
 use std::collections::BTreeMap;
 
@@ -116,7 +115,7 @@ impl Action for IsolatePod {
         let pods = pods.iter().map(|pod| PriorPod {
             name: pod.name_any(),
             uid: pod.uid().unwrap_or_default(),
-            // Our own is none that was there before.
+            // Our own label, from an earlier run, is not a prior one.
             label: label(pod).filter(|label| *label != context.response).map(str::to_owned),
         });
         Ok(CapturedState { prior: Prior { namespace, pods: pods.collect() }, changes })
@@ -127,8 +126,8 @@ impl Action for IsolatePod {
         _: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        // All that it has now, not only those that it had: a pod that was
-        // replaced since is the workload's as well. Undo finds it by its label.
+        // All pods that it has now: one that was replaced since belongs to the workload
+        // as well. Undo finds it by its label.
         let FoundPod { kubernetes, pods } = pods::find(context).await?;
         let policies = kubernetes.namespaced(&prior.namespace);
         let policy = denial(context.response);

@@ -1,15 +1,15 @@
-//! Takes the IAM principal behind a Kubernetes user out of the cluster: its
-//! access entry, and its mapping in `aws-auth` where the cluster uses that. Undo
-//! makes both again exactly: groups, user name, type, tags, access policies.
+//! Removes the IAM principal behind a Kubernetes user from the cluster: its access
+//! entry, and its mapping in `aws-auth` if the cluster uses that. Undo creates both
+//! again exactly: groups, user name, type, tags, access policies.
 //!
-//! The API server authenticates each request anew, so that sessions need not be
-//! ended; an access entry goes before `aws-auth`, so that removing the entry
-//! alone would let the mapping hold (EKS user guide, "Grant IAM users and roles
-//! access to Kubernetes APIs"). It hits everybody who uses the principal.
+//! The API server authenticates each request, so sessions need not be ended. An access
+//! entry takes precedence over `aws-auth`: if only the entry were removed, the mapping
+//! would apply (EKS user guide, "Grant IAM users and roles access to Kubernetes APIs").
+//! It affects everybody who uses the principal.
 //!
-//! Left alone are the entries of nodes, which every node of the cluster needs,
-//! the spoke role's own, those of service-linked roles and the one that EKS
-//! made for the cluster's creator.
+//! It does not change the entries of nodes, which every node of the cluster needs, the
+//! spoke role's own, those of service-linked roles, and the one that EKS created for
+//! the cluster's creator.
 
 use aws_sdk_eks::types::{AuthenticationMode, Cluster};
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub(crate) struct Prior {
     username: String,
     entry: Option<ClusterEntry>,
     mapping: Option<Edit>,
-    /// Why `aws-auth` could not be read beside the entry.
+    /// Why `aws-auth` could not be read, if it could not.
     unread: Option<String>,
 }
 
@@ -235,8 +235,8 @@ fn user(kind: &ResourceKind) -> Result<(&str, &str), ActionError> {
     not_applicable(format!("`{username}` has no access to be revoked: {why}"))
 }
 
-/// The mapping of `aws-auth` that has to go, and why it could not be read. What
-/// an entry is there for is done even when `aws-auth` cannot be read for good.
+/// The mapping of `aws-auth` to remove, and why it could not be read. If there is an
+/// entry, it is removed even when `aws-auth` permanently cannot be read.
 async fn mapping(
     context: ActionContext<'_>,
     cluster: &Cluster,
@@ -301,8 +301,8 @@ fn refuse(context: ActionContext<'_>, principal: &str) -> Result<(), ActionError
     Ok(())
 }
 
-/// How long after the cluster EKS makes the creator's entry: long before the
-/// cluster is active and takes any other.
+/// How long after the cluster EKS creates the creator's entry: long before the cluster
+/// is active and accepts any other.
 const CREATION: i64 = 5 * 60;
 
 fn refuse_entry(cluster: &Cluster, present: &Present) -> Result<(), ActionError> {

@@ -65,7 +65,7 @@ impl Action for DeleteLoginProfile {
         let call = iam.delete_login_profile().user_name(login_profile::user(&prior.subject)?);
         let result = call.send().await.map(|_| ());
         match result.map_err(|error| from_sdk("iam:DeleteLoginProfile", &error)) {
-            // The user is there, so it is the password that is gone already.
+            // The user exists, so the password is gone already.
             Err(error) if error.kind == ErrorKind::Gone => Ok(()),
             result => result,
         }

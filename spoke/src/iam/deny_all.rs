@@ -1,10 +1,10 @@
-//! Denies a user or role everything, whatever else allows it, by an inline
+//! Denies a user or role everything, even what other policies allow, by an inline
 //! policy that names the response. Undo deletes exactly that policy.
 //!
-//! An explicit deny overrides every allow (IAM user guide, "Policy evaluation
-//! logic"), for long-term keys and for sessions, also those that began before. It
-//! affects everybody who uses the role. Where the inline policies
-//! are full, the managed `AWSDenyAll` is attached, which does the same.
+//! An explicit deny overrides every allow (IAM user guide, "Policy evaluation logic"),
+//! for long-term keys and for sessions, including those that began before. It affects
+//! everybody who uses the role. If the inline policies are full, the managed
+//! `AWSDenyAll` is attached, which does the same.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,11 +1,11 @@
 //! Ends the present sessions of a user or role by an inline deny. Undo deletes the
 //! deny.
 //!
-//! It ends every session of the role that began before now plus 30 seconds, whoever
-//! uses the role: they have to sign in again. `only-this-session` ends only the
-//! session that the finding names. Where the inline policies are full, the
-//! managed `AWSDenyAll` is attached instead: it denies new sessions and
-//! long-term keys as well, and reading back says so.
+//! It ends every session of the role that began before now plus 30 seconds, also those
+//! of other users of the role: they have to sign in again. `only-this-session` ends
+//! only the session that the finding names. If the inline policies are full, the
+//! managed `AWSDenyAll` is attached instead: it denies new sessions and long-term keys
+//! as well, and the verification says so.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -80,7 +80,8 @@ impl Action for RevokeSessions {
         };
         let (Subject { holder, .. }, _) = principals::find(context, (holder, id)).await?;
         let managed = Attached::now(context, &holder).await?;
-        // Every plan says so: only IAM knows, once the deny is put, whether it fits.
+        // Every plan says so: only IAM knows whether the deny fits, and only when it is
+        // put.
         let full = "where its inline policies are full, AWSDenyAll stands in, which denies new sessions and long-term keys too";
         let change = Change {
             what: format!("sessions of {}", holder.describe()),

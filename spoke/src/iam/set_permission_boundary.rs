@@ -1,6 +1,6 @@
-//! Gives a user or role a permissions boundary, `AWSDenyAll` unless another
-//! policy is named: then it can do nothing, whatever its policies allow. Undo
-//! restores the former boundary, or removes it where there was none.
+//! Gives a user or role a permissions boundary, `AWSDenyAll` unless another policy is
+//! named: then it can do nothing, even if its policies allow it. Undo restores the
+//! former boundary, or removes it if there was none.
 //!
 //! A boundary limits what identity policies allow, not what a resource's policy
 //! grants to a user or a session directly; an explicit deny in it holds against

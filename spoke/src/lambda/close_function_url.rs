@@ -1,10 +1,10 @@
 //! Requires IAM's authentication at a Lambda function's URL that anybody could call.
 //! Undo opens it again, unless somebody changed it since.
 //!
-//! With `AuthType` `NONE` nobody has to sign a request; with `AWS_IAM` Lambda answers
-//! a request that is not signed with 403 (Lambda developer guide, "Control access to
-//! Lambda function URLs"). The URL itself stays, so that undo gives the same one back.
-//! URLs of aliases stay as they are: `freeze-function` stops them too.
+//! With `AuthType` `NONE` nobody has to sign a request; with `AWS_IAM` Lambda rejects
+//! an unsigned request with 403 (Lambda developer guide, "Control access to Lambda
+//! function URLs"). The URL itself stays, so that undo gives the same one back. URLs of
+//! aliases stay as they are: `freeze-function` stops them too.
 
 use aws_sdk_lambda::types::FunctionUrlAuthType;
 use serde::{Deserialize, Serialize};
@@ -121,8 +121,8 @@ impl Action for CloseFunctionUrl {
     }
 }
 
-/// Whether the function's URL can be called without a signature; `None` where there
-/// is no URL. Lambda answers a missing function alike.
+/// Whether the function's URL can be called without a signature; `None` if there is no
+/// URL. Lambda returns the same error for a missing function.
 async fn is_open(context: ActionContext<'_>, name: &str) -> Result<Option<bool>, ActionError> {
     let lambda = context.account.lambda().await;
     let answer = lambda.get_function_url_config().function_name(name).send().await;

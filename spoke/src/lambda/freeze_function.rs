@@ -4,7 +4,7 @@
 //! concurrency to zero"). Undo restores the value, or its absence, unless
 //! somebody changed it since.
 //!
-//! Running invocations go on until they end or time out. Asynchronous events and
+//! Running invocations continue until they end or time out. Asynchronous events and
 //! messages wait or are dropped, as the function's retry settings say.
 
 use serde::{Deserialize, Serialize};
@@ -129,7 +129,7 @@ impl Action for FreezeFunction {
     }
 }
 
-/// What the action sets.
+/// The reserved concurrency that the action sets.
 const FROZEN: Option<i32> = Some(0);
 
 fn describe(reserved: Option<i32>) -> String {

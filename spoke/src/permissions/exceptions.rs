@@ -3,9 +3,7 @@
 /// A change that is granted on `*` without a condition, and why it has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unbounded {
-    /// The permission.
     pub permission: &'static str,
-    /// Why.
     pub why: &'static str,
 }
 

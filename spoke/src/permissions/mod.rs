@@ -1,9 +1,9 @@
-//! What the spoke role is granted: what actions declare, each permission on the
-//! resources and under the conditions that AWS offers for it. The role in
-//! stacksets/spoke.yaml is rendered from this.
+//! The permissions of the spoke role: those that actions declare, each on the resources
+//! and under the conditions that AWS offers for it. The role in stacksets/spoke.yaml is
+//! rendered from this.
 //!
-//! Pure: names in, statements out. Nothing here grants what no action declares,
-//! and a declared change that no grant names is an error, never `*`.
+//! Pure: names in, statements out. Nothing is granted that no action declares, and a
+//! declared change without a grant is an error, never `*`.
 
 mod exceptions;
 
@@ -17,16 +17,15 @@ use crate::grant::{Condition, GrantScope};
 use crate::registry::RegisteredAction;
 use crate::tags;
 
-/// The policy of what is only read: a managed policy of its own, because a role's
-/// inline policies may not take more than 10,240 characters in all.
+/// The policy of the read permissions: a managed policy of its own, because a role's
+/// inline policies may not have more than 10,240 characters in all.
 pub const READ: &str = "read";
 
 /// Whether a statement allows or denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Allows.
     Allow,
-    /// Denies, whatever allows.
+    /// Denies, even if another statement allows it.
     Deny,
 }
 
@@ -43,7 +42,7 @@ impl Effect {
 /// One statement of the role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// The name of the policy that it stands in.
+    /// The name of the policy that it is in.
     pub policy: &'static str,
     /// The statement's id.
     pub sid: &'static str,
@@ -59,20 +58,17 @@ pub struct Statement {
     pub conditions: &'static [Condition],
 }
 
-/// A declared change that no grant names.
+/// A declared change without a grant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{action}` declares `{permission}`, and no grant names it\nhelp: add it to the action's GRANTS, in the scope that it is for"
 )]
 pub struct Ungranted {
-    /// The action.
     pub action: &'static str,
-    /// The permission.
     pub permission: &'static str,
 }
 
-/// Every permission that these actions declare, and those that reading a
-/// target's tags needs.
+/// Every permission that these actions declare, and those to read a target's tags.
 pub fn declared(entries: &[&RegisteredAction]) -> BTreeSet<&'static str> {
     let of_actions =
         entries.iter().flat_map(|entry| entry.spec.reads.iter().chain(entry.spec.writes));
@@ -85,12 +81,12 @@ struct Granted {
     permissions: BTreeSet<&'static str>,
 }
 
-/// The statements of a role for these actions, in the order of the actions: what
-/// is read, what is changed, and what is denied whatever allows it.
+/// The statements of a role for these actions, in the order of the actions: reads,
+/// changes, and what is denied even if another statement allows it.
 ///
 /// # Errors
 ///
-/// A declared change that no grant of its action names.
+/// A declared change without a grant of its action.
 pub fn statements(entries: &[&RegisteredAction]) -> Result<Vec<Statement>, Ungranted> {
     let granted = granted(entries);
     for entry in entries {
@@ -118,7 +114,7 @@ pub fn statements(entries: &[&RegisteredAction]) -> Result<Vec<Statement>, Ungra
     Ok(statements)
 }
 
-/// The grants of these actions, those of one scope as one.
+/// The grants of these actions; those with the same scope are combined.
 fn granted(entries: &[&RegisteredAction]) -> Vec<Granted> {
     let mut granted: Vec<Granted> = Vec::new();
     for grant in entries.iter().flat_map(|entry| entry.grants) {
@@ -137,7 +133,7 @@ fn permissions(granted: &[Granted]) -> impl Iterator<Item = &'static str> {
     granted.iter().flat_map(|one| one.permissions.iter().copied())
 }
 
-/// What is read by an action and named by none of its grants, and tags.
+/// The reads of actions that none of their grants names, and those of tags.
 fn read(entries: &[&RegisteredAction]) -> Statement {
     let ungranted = entries.iter().flat_map(|entry| {
         let named = |it: &str| entry.grants.iter().any(|grant| grant.permissions.contains(&it));
@@ -156,7 +152,7 @@ fn read(entries: &[&RegisteredAction]) -> Statement {
     }
 }
 
-/// The statement of one scope; none where a wider scope allows all of it.
+/// The statement of one scope; `None` if a wider scope allows all of it.
 fn allowed(one: &Granted, all: &[Granted]) -> Option<Statement> {
     let Granted { scope, permissions } = one;
     let wider = all.iter().find(|other| Some(other.scope.sid) == scope.within);
@@ -177,8 +173,8 @@ fn changes_a_role(permission: &str) -> bool {
     permission.strip_prefix("iam:").is_some_and(|name| name.contains("Role"))
 }
 
-/// The policy documents, by name, with every placeholder filled in from
-/// `values`: what IAM gets of a template.
+/// The policy documents, by name, with every placeholder filled in from `values`, as
+/// IAM gets them from a template.
 pub fn documents(
     statements: &[Statement],
     values: &[(&str, &str)],

@@ -9,9 +9,9 @@
 //! it, and public addresses stay but cannot be reached.
 //!
 //! RDS changes asynchronously: until it is done, the verification is in progress. RDS
-//! modifies only what is available. A stopped database is refused; one that is being
-//! modified or backed up is tried again. After an undo the isolation group
-//! stays where RDS still holds it, until the next undo in its VPC.
+//! modifies only available databases. A stopped database is refused; one that is being
+//! modified or backed up is tried again. After an undo the isolation group stays while
+//! RDS still uses it, until the next undo in its VPC.
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ impl Action for QuarantineDb {
         if !ended.as_ref().is_err_and(lacks_group) {
             return ended;
         }
-        // Another response's undo deleted it after it was looked at.
+        // Another response's undo deleted it after it was read.
         let again = isolation::ensure(context, &prior.vpc, Purpose::ISOLATION).await?;
         if again == group { ended } else { close(context, &present, &again).await }
     }

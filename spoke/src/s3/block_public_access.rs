@@ -1,10 +1,10 @@
-//! Blocks public access of a bucket or, by parameter, of its whole account.
-//! Flags are only ever set: afterwards all four are, whatever was set before.
-//! Undo restores the flags, or their absence, unless somebody changed them.
+//! Blocks public access of a bucket or, by parameter, of its whole account. It sets all
+//! four flags and clears none. Undo restores the flags, or their absence, unless
+//! somebody changed them.
 //!
-//! A bucket whose account blocks everything needs no block of its own. That is
-//! so as well where an organization's policy manages the account's block (S3
-//! user guide, "Managing block public access at the organization level").
+//! A bucket whose account blocks everything needs no block of its own. The same is true
+//! if an organization's policy manages the account's block (S3 user guide, "Managing
+//! block public access at the organization level").
 //!
 //! It breaks static websites and everything else that is public on purpose: policy
 //! decides whether to use it.
@@ -116,7 +116,7 @@ impl Action for BlockPublicAccess {
         CHANGE_BUCKETS.allows(&["s3:PutBucketPublicAccessBlock"]),
         CLOSE_BUCKETS_OF_THE_ACCOUNT.allows(&["s3:PutAccountPublicAccessBlock"]),
     ];
-    // With its flags up S3 refuses to change a public policy or ACL at all.
+    // With its flags set S3 refuses every change of a public policy or ACL.
     const AFTER: &'static [&'static str] = &["private-acl", "restrict-bucket-policy"];
     type Parameters = Parameters;
     type Prior = Prior;
@@ -132,8 +132,8 @@ impl Action for BlockPublicAccess {
             before: flags.map_or_else(|| "none".to_owned(), |flags| flags.to_string()),
             after: ALL.to_string(),
         };
-        // An organization's policy shows as the account's block, and holds for
-        // the bucket whatever its own says.
+        // An organization's policy appears as the account's block, and applies to the
+        // bucket even if the bucket's own block differs.
         let blocked = flags == Some(ALL)
             || matches!(level, Level::Bucket(_)) && account_blocks_all(context).await?;
         let changes = if blocked { Vec::new() } else { vec![change] };

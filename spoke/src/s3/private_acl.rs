@@ -1,11 +1,10 @@
 //! Makes a bucket's ACL private: full control for its owner and no other grant. Undo
 //! restores exactly the former grants, unless somebody changed them.
 //!
-//! It does not change the objects' own ACLs: with `block-public-access` S3 ignores
-//! all of them. A bucket whose ACLs are disabled (object ownership "bucket owner
-//! enforced") answers a request to read its ACL with that of its owner, and one
-//! to change it with AccessControlListNotSupported (S3 user guide, "Controlling
-//! ownership of objects").
+//! It does not change the objects' own ACLs: with `block-public-access` S3 ignores all
+//! of them. For a bucket whose ACLs are disabled (object ownership "bucket owner
+//! enforced") S3 returns an ACL of its owner alone, and rejects changes with
+//! AccessControlListNotSupported (S3 user guide, "Controlling ownership of objects").
 
 use aws_sdk_s3::types::{
     AccessControlPolicy, BucketCannedAcl, Grant as S3Grant, Grantee, ObjectOwnership, Owner,

@@ -187,7 +187,7 @@ fn statement(context: ActionContext<'_>, name: &str, parameters: &Parameters) ->
     })
 }
 
-/// A policy's statements: one may stand without a list.
+/// A policy's statements, which may be a list or a single one.
 fn statements(policy: &Value) -> Vec<Value> {
     match policy.get("Statement") {
         Some(Value::Array(statements)) => statements.clone(),

@@ -1,9 +1,9 @@
 //! Disables a bucket's lifecycle rules that expire objects or old versions, so that
 //! no evidence is deleted meanwhile. Undo enables those again that were enabled.
 //!
-//! A rule is enabled or disabled as a whole: its transitions pause too. S3 takes a whole configuration only, with the smallest size
-//! for transitions in a header beside it, which is kept (S3 API reference,
-//! PutBucketLifecycleConfiguration).
+//! A rule is enabled or disabled as a whole: its transitions pause too. S3 takes a
+//! whole configuration only, with the smallest size for transitions in a header, which
+//! is kept (S3 API reference, PutBucketLifecycleConfiguration).
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(crate) type SuspendLifecycle = SuspendRules<Lifecycle>;
 
-/// A configuration, with what stands beside it in a header.
+/// A configuration, with the value of the header.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Lifecycle {
     rules: Vec<LifecycleRule>,

@@ -1,8 +1,8 @@
 //! Disables a bucket's replication rules, so that nothing that is written or deleted
 //! in it reaches its copies. Undo enables those again that were enabled.
 //!
-//! S3 takes a whole configuration only, and with it hands the replicating role
-//! to itself, for which the caller needs `iam:PassRole` (S3 API reference,
+//! S3 takes a whole configuration only, and writing it passes the replicating role to
+//! S3, for which the caller needs `iam:PassRole` (S3 API reference,
 //! PutBucketReplication). Undo does not replicate what was written meanwhile: S3 Batch
 //! Replication does that.
 

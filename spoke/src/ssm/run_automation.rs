@@ -1,16 +1,16 @@
-//! Hands the resource to an Automation document of Systems Manager: for all
-//! that no action here does. What the document does is its own matter, so there
-//! is no undo, unless `undo-document` names one: undo then runs that.
+//! Hands the resource to an Automation document of Systems Manager, for everything that
+//! no other action does. Firebreak does not know what the document does, so there is no
+//! undo, unless `undo-document` names one: undo then runs that.
 //!
-//! Nothing waits. Apply starts the execution under a client token that follows
-//! from the response, the target and what is run, so that starting it again
+//! Nothing waits. Apply starts the execution under a client token that follows from the
+//! response, the target and the document with its parameters, so that starting it again
 //! finds it (Systems Manager API reference, StartAutomationExecution: "can't be
-//! reused"), and under a tag whose key holds that token: by that key an
-//! execution is found again (DescribeAutomationExecutions, filter `TagKey`).
-//! Reading back is `Pending` until the execution has ended.
+//! reused"). A tag's key has the token too: by that key an execution is found again
+//! (DescribeAutomationExecutions, filter `TagKey`). The verification is `InProgress`
+//! until the execution has ended.
 //!
-//! Without `role` the document acts with the spoke session's own permissions,
-//! which are few. Whether the target still exists is the document's to find out.
+//! Without `role` the document acts with the spoke session's own permissions, which are
+//! few. The document itself must check whether the target still exists.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -167,7 +167,7 @@ impl Action for RunAutomation {
         _: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        // Looked for first: how long a token is remembered is written nowhere.
+        // Searched first, because AWS does not document how long a token is remembered.
         match find(context, &prior.run).await? {
             Some(_) => Ok(()),
             None => start(context, &prior.run).await.map(|_| ()),
@@ -220,13 +220,14 @@ impl Action for RunAutomation {
     }
 }
 
-/// An undo cannot be `Pending`: it is run again, and finds what it started.
+/// An undo has no result for work in progress: it is run again, and finds what it
+/// started.
 fn under_way(seen: &str) -> ActionError {
     let help = "undo it again once the execution has ended".to_owned();
     ActionError { help: Some(help), ..ActionError::new(ErrorKind::Transient, seen) }
 }
 
-/// What is run, and what undo runs, with every placeholder filled in.
+/// The run of apply and the run of undo, with every placeholder filled in.
 fn plan(context: ActionContext<'_>, parameters: &Parameters) -> Result<Prior, ActionError> {
     if parameters.document.is_empty() {
         let help = "name an Automation document in the step's parameters".to_owned();
@@ -265,7 +266,7 @@ fn token(
 ) -> String {
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
-        // With its length, so that no two lists of parts read alike.
+        // With its length, so that different lists of parts never have the same hash.
         hash.update(text.len().to_be_bytes());
         hash.update(text);
     };
@@ -285,8 +286,8 @@ fn token(
     format!("{}-{}-8{}-8{}-{}", of(0, 8), of(8, 12), of(13, 16), of(17, 20), of(20, 32))
 }
 
-/// Fills the placeholders of one text in. One that is not known is left to
-/// nobody: the document would act on its name.
+/// Fills in the placeholders of one text. An unknown placeholder is an error: the
+/// document would act on its literal text.
 fn fill(context: ActionContext<'_>, text: &str) -> Result<String, ActionError> {
     let (mut filled, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once("${") {
@@ -335,7 +336,7 @@ fn no_such_document(document: &str, error: ActionError) -> ActionError {
     ActionError { kind: ErrorKind::Failed, message, help: Some(help), ..error }
 }
 
-/// Told when the plan is made, not only when it is carried out.
+/// Checked when the plan is made, not only when it is executed.
 async fn assert_automation(context: ActionContext<'_>, run: &Run) -> Result<(), ActionError> {
     let ssm = context.account.ssm().await;
     let call = ssm.describe_document().name(&run.document);
@@ -432,7 +433,7 @@ async fn get(
     Ok(answer.automation_execution)
 }
 
-/// What an execution's status says.
+/// The verification, from an execution's status.
 fn judge(document: &str, id: &str, execution: Option<&AutomationExecution>) -> Verification {
     let status = execution.and_then(|it| it.automation_execution_status());
     let described = status.map_or("of unknown status", Status::as_str);
@@ -451,7 +452,7 @@ fn judge(document: &str, id: &str, execution: Option<&AutomationExecution>) -> V
             | Status::PendingChangeCalendarOverride
             | Status::ChangeCalendarOverrideApproved,
         ) => Verification::InProgress(seen),
-        // Every other has ended otherwise; so has one that came to AWS later.
+        // Every other status is a failure, as is one that AWS adds later.
         Some(_) | None => Verification::NotInEffect(match execution.and_then(failure) {
             Some(failure) => format!("{seen}: {failure}"),
             None => seen,

@@ -19,7 +19,7 @@ use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Principal, PrincipalType, Resource, ResourceKind};
 
-/// The action that sets tags, on any kind of resource that it knows.
+/// The action that sets tags, on every kind of resource that it supports.
 pub(crate) const ACTIONS: &[RegisteredAction] =
     &[RegisteredAction::of::<tag_resource::TagResource>()];
 
@@ -46,9 +46,9 @@ pub type Tags = BTreeMap<String, String>;
 ///
 /// # Errors
 ///
-/// `Gone` when the resource does not exist any more or is terminated. That is
-/// why an instance is described: DescribeTags answers an empty list for one
-/// that never was, which reads like an instance that nobody protects.
+/// `Gone` when the resource does not exist any more or is terminated. An instance is
+/// described for that reason: DescribeTags returns an empty list for an instance that
+/// never existed, which would count as unprotected.
 pub async fn current(
     account: &AccountSession,
     resource: &Resource,
@@ -119,8 +119,8 @@ async fn function(account: &AccountSession, resource: &Resource) -> Result<Tags,
     Ok(answer.tags.unwrap_or_default().into_iter().collect())
 }
 
-/// The task's tags; without one, or when ECS has forgotten it, the cluster's: a
-/// service outlives the task that the finding saw.
+/// The task's tags; without a task, or if ECS does not know it any more, the cluster's:
+/// a service outlives the task that the finding names.
 async fn containers(
     account: &AccountSession,
     cluster: &str,

@@ -1,5 +1,5 @@
-//! Tags what was answered with the finding and the response. Undo restores each
-//! tag's value or absence, unless somebody changed it since.
+//! Tags the target with the finding and the response. Undo restores each tag's value or
+//! absence, unless somebody changed it since.
 //!
 //! Only the keys that it sets are ever written. A bucket's tags are one set that
 //! is replaced as a whole, so the present set is read right before each write
@@ -205,12 +205,12 @@ fn compare(present: &Tags, wanted: &Tags) -> CapturedState<Prior> {
     CapturedState { prior: Prior { before }, changes }
 }
 
-/// What undo does: values that come back, tags that go, and keys that somebody
-/// changed since, which are left alone.
+/// The work of undo: values to restore, tags to remove, and keys that somebody changed
+/// since, which are drift.
 #[derive(Debug, Default, PartialEq)]
 struct PutBack {
     restore: Tags,
-    /// With the value that we gave them.
+    /// With the value that the action set.
     remove: Tags,
     drift: Vec<String>,
 }
@@ -235,7 +235,7 @@ fn reverse(present: &Tags, wanted: &Tags, prior: &Prior) -> PutBack {
     reversal
 }
 
-/// What can be tagged.
+/// A resource that can be tagged.
 enum Taggable<'a> {
     Instance(&'a str),
     User(&'a str),
@@ -321,8 +321,8 @@ async fn delete(context: ActionContext<'_>, remove: &Tags) -> Result<(), ActionE
     let keys = || remove.keys().cloned().collect();
     match taggable(&context.resource.kind)? {
         Taggable::Instance(instance_id) => {
-            // With the value, so that EC2 itself spares one that was changed in
-            // this moment (EC2 API reference, DeleteTags).
+            // With the value, so that EC2 does not delete one that was just changed
+            // (EC2 API reference, DeleteTags).
             let tags =
                 remove.iter().map(|(key, value)| Ec2Tag::builder().key(key).value(value).build());
             let ec2 = context.account.ec2(Class::Tags).await;

@@ -1,5 +1,5 @@
-//! Reads all findings of a time, as Security Hub writes them: what a backtest
-//! replays. Changes nothing.
+//! Reads all findings of a period, as Security Hub writes them, for a backtest. Changes
+//! nothing.
 
 use aws_sdk_securityhub::operation::get_findings::GetFindingsOutput;
 use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, DateFilter};
@@ -16,8 +16,8 @@ use crate::raw_response::RawResponse;
 const FINDINGS_PER_PAGE: i32 = 100;
 
 impl SecurityHub {
-    /// Reads every finding that was updated since, page by page, as Security Hub
-    /// writes them. `each` gets the text of a page's answer.
+    /// Reads every finding that was updated since a time, page by page, as Security Hub
+    /// writes them. `each` gets the text of each page's response.
     pub async fn findings_since(
         &self,
         from: Timestamp,

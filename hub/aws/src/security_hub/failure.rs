@@ -1,4 +1,4 @@
-//! What a call of Security Hub that failed means for the findings in it.
+//! What a failed call of Security Hub means for the findings in it.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -10,14 +10,14 @@ use crate::error::{HubError, failed};
 /// A call that failed as a whole.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// The error; transient where another try can do better.
+    /// The error; `Transient` if a retry may succeed.
     pub(super) error: HubError,
-    /// Whether one finding may have spoilt it for the others: then it is worth
-    /// calling again with half of them.
+    /// Whether one invalid finding may have failed the whole call: then each half of
+    /// the findings is sent on its own.
     pub(super) is_invalid: bool,
 }
 
-/// Reads an SDK error; `call` names the call as IAM does.
+/// Reads an SDK error; `call` is the name of the IAM action.
 pub(super) fn failure<E>(call: &str, error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -27,11 +27,11 @@ where
         _ => None,
     };
     let is_invalid = matches!(code, Some("InvalidInputException" | "ValidationException"));
-    // Security Hub throttles with LimitExceededException as well (API
-    // reference, "429"); elsewhere that code is a lasting one.
+    // Security Hub throttles with LimitExceededException as well (API reference,
+    // "429"); in other services that code is permanent.
     let passes = matches!(code, Some("LimitExceededException" | "ConflictException"));
-    // A response that cannot be read does not say what was done: sending the
-    // same again is harmless.
+    // A response that cannot be read does not show what was done; sending the same
+    // again is harmless.
     let unread = error.raw_response().is_some_and(|answer| answer.status().is_success());
     let passes = passes || unread;
     let error = match failed(call, error) {
@@ -42,7 +42,7 @@ where
 }
 
 impl Failure {
-    /// What it means for each finding in the call.
+    /// The result for each finding in the call.
     pub(super) fn result(self) -> UpdateResult {
         match self.error {
             HubError::Transient(why) => UpdateResult::Later(why),
@@ -57,9 +57,9 @@ impl From<HubError> for Failure {
     }
 }
 
-/// What a code among the `UnprocessedFindings` means for its finding. Both
-/// schemas' codes stand here (Security Hub API reference,
-/// BatchUpdateFindingsUnprocessedFinding and its V2).
+/// The result for a finding by its code in `UnprocessedFindings`. The codes are those
+/// of both schemas (Security Hub API reference, BatchUpdateFindingsUnprocessedFinding
+/// and its V2).
 pub(super) fn unprocessed(call: &str, code: &str, message: Option<&str>) -> UpdateResult {
     let why = format!("{call}: {code}: {}", message.unwrap_or("no reason given"));
     match code {
@@ -72,7 +72,7 @@ pub(super) fn unprocessed(call: &str, code: &str, message: Option<&str>) -> Upda
     }
 }
 
-/// One half of a list and the other, to find what spoils it.
+/// Splits a list in half, to find the invalid item.
 pub(super) fn halves<T: Clone>(list: &[T]) -> [Vec<T>; 2] {
     let (first, second) = list.split_at(list.len() / 2);
     [first.to_vec(), second.to_vec()]

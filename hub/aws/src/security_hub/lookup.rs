@@ -1,4 +1,4 @@
-//! A finding as Security Hub has it now, by its id, read as the service wrote it.
+//! Looks up a present finding in Security Hub by its id, as the service wrote it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use firebreak_response::status::merge::Schema;
 
 type Lookup = LookupBatcher<SecurityHubId, Value>;
 
-/// The look-ups that are under way, by the Region and schema that is asked.
+/// The lookups in progress, by Region and schema.
 #[derive(Debug, Default)]
 pub(super) struct Lookups(Mutex<HashMap<(Region, Schema), Arc<Lookup>>>);
 
@@ -30,9 +30,9 @@ impl Lookups {
 }
 
 impl SecurityHub {
-    /// A finding as Security Hub has it now, in the schema of its id; `None`
-    /// when it has none of this id. `region` is where it was raised; the home
-    /// Region is asked where there is an aggregator.
+    /// The present finding, in the schema of its id; `None` if Security Hub has none of
+    /// this id. `region` is where it was raised; with an aggregator the home Region is
+    /// called.
     pub async fn finding(
         &self,
         region: &Region,

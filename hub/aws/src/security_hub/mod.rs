@@ -1,8 +1,8 @@
-//! Security Hub, under the hub's credentials, which must be the delegated
-//! administrator's: updates and reads its findings.
+//! Security Hub, with the hub's credentials, which must be those of the delegated
+//! administrator: updates and reads its findings.
 //!
-//! What is written where is [`report`](SecurityHub::report)'s; how an update goes
-//! together with what stands there is `status::merge`'s, which is pure.
+//! [`report`](SecurityHub::report) decides where each update is written;
+//! `status::merge`, which is pure, merges an update with the present finding.
 
 mod export;
 mod failure;
@@ -35,7 +35,7 @@ pub struct SecurityHub {
 }
 
 impl SecurityHub {
-    /// Calls nothing yet.
+    /// Makes no call yet.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         Self {
             config: config.clone(),

@@ -1,5 +1,5 @@
-//! How fast Security Hub is called. The rates are those of the administrator's
-//! account and a Region; the processes of the hub share them evenly.
+//! Rate limits for Security Hub. Its quotas are those of the administrator's account in
+//! a Region; the processes of the hub share them evenly.
 
 use std::num::NonZeroU32;
 
@@ -12,8 +12,8 @@ const WRITES: (u32, u32) = (30, 10);
 /// "GetFindings: 3 requests per second, burst 6" (same).
 const READS: (u32, u32) = (6, 3);
 
-/// The buckets of this process, by Region. For the calls on OCSF findings no
-/// rates are published: they draw on the same.
+/// The buckets of this process, by Region. No rates are published for the calls on OCSF
+/// findings: they draw on the same buckets.
 #[derive(Debug)]
 pub(super) struct Rates {
     reads: RegionalRate,

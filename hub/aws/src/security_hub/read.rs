@@ -27,7 +27,7 @@ pub(super) const IDS_PER_CALL: usize = 20;
 /// "MaxResults: maximum value of 100" (same).
 const FINDINGS_PER_PAGE: i32 = 100;
 
-/// Each finding as it is, or what became of reading it.
+/// Each finding as it is, or why it could not be read.
 pub(super) type Read = HashMap<SecurityHubId, Result<Present, UpdateResult>>;
 
 /// The schema that an id belongs to.
@@ -39,8 +39,8 @@ pub(super) fn schema_of(id: &SecurityHubId) -> Schema {
 }
 
 impl SecurityHub {
-    /// Reads these findings, each of which must be of `schema`. Every one of
-    /// them is in the answer.
+    /// Reads these findings, each of which must be of `schema`. The result has every
+    /// one of them.
     pub(super) async fn read(
         &self,
         region: &Region,
@@ -50,7 +50,7 @@ impl SecurityHub {
         let mut read = Read::new();
         let mut batches: Vec<Vec<SecurityHubId>> =
             ids.chunks(IDS_PER_CALL).map(<[_]>::to_vec).collect();
-        // From the front, so that the calls come in the findings' order.
+        // In the order of the findings.
         batches.reverse();
         while let Some(batch) = batches.pop() {
             match self.fetch(region, schema, &batch).await {
@@ -76,8 +76,8 @@ impl SecurityHub {
         read
     }
 
-    /// These findings, at most [`IDS_PER_CALL`] of one schema, as Security Hub
-    /// writes them. One that it does not know is left out.
+    /// Reads these findings, at most [`IDS_PER_CALL`] of one schema, as Security Hub
+    /// writes them. The result lacks those that it does not know.
     pub(super) async fn fetch(
         &self,
         region: &Region,
@@ -198,8 +198,8 @@ fn asff(finding: &Value) -> Present {
 }
 
 fn ocsf(finding: &Value) -> Present {
-    // OCSF schema, Detection Finding, `status_id`. What none of our words stands
-    // for keeps its number: somebody chose it.
+    // OCSF schema, Detection Finding, `status_id`. A number without a workflow status
+    // is kept as a number: somebody chose it.
     let status = finding.get("status_id").and_then(Value::as_i64).and_then(|id| match id {
         0 | 1 => None,
         2 => Some("NOTIFIED".to_owned()),

@@ -10,8 +10,8 @@
 //!
 //! # Caveats
 //!
-//! Security Hub takes minutes over an update and knows no condition. Somebody
-//! who writes between our reading and our writing is overwritten.
+//! An update takes Security Hub minutes and cannot be conditional. A change that
+//! somebody makes between our read and our write is overwritten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,38 +27,35 @@ use firebreak_response::status::{StatusUpdate, Workflow};
 /// One update of findings of one Region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FindingUpdate {
-    /// Where the findings were raised. The call goes to the home Region where
-    /// there is an aggregator.
+    /// The Region where the findings were raised. With an aggregator the home Region is
+    /// called.
     pub region: Region,
     /// The findings, of either schema.
     pub findings: Vec<SecurityHubId>,
-    /// What is said of all of them.
+    /// The same update for all of them.
     pub update: StatusUpdate,
 }
 
 /// The result for one finding of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdatedFinding {
-    /// The finding.
     pub finding: SecurityHubId,
-    /// What became of it.
     pub result: UpdateResult,
 }
 
-/// What Security Hub made of an update of one finding.
+/// The result of updating one finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpdateResult {
     /// The finding has the update, written now or before. `None`: the status was
     /// not changed.
     Written {
-        /// The workflow status that stands.
+        /// The present workflow status.
         workflow: Option<Workflow>,
     },
     /// An analyst has set a status: our fields were written, status and note were not.
     Kept {
-        /// Their status.
         status: String,
-        /// Who wrote the note beside it; `somebody else` where that is not known.
+        /// Who wrote the present note; `somebody else` if that is not known.
         by: String,
     },
     /// Security Hub does not know the finding, or not yet: an import takes up to
@@ -117,8 +114,8 @@ impl SecurityHub {
         let mut present = self.read(region, schema, &ids).await;
         let mut results = Vec::new();
         let mut waiting = items;
-        // A call may name a finding once: where several updates are for one
-        // finding, the later ones go on top of what the earlier left.
+        // A call may name a finding once: several updates of one finding are merged in
+        // order, each with the result of the one before.
         while !waiting.is_empty() {
             let mut named = BTreeSet::new();
             let (round, later): (Vec<_>, Vec<_>) =

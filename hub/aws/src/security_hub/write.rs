@@ -1,5 +1,5 @@
-//! Updates findings: up to 100 that get the same, in one call. A finding counts
-//! as updated when Security Hub names it among those that it processed.
+//! Updates findings: one call for up to 100 findings with the same update. A finding
+//! counts as updated when Security Hub lists it as processed.
 
 use std::collections::HashMap;
 
@@ -20,12 +20,12 @@ use firebreak_response::status::merge::{AUTHOR, Schema, Write};
 /// BatchUpdateFindings, FindingIdentifiers; the same for MetadataUids of its V2).
 const FINDINGS_PER_CALL: usize = 100;
 
-/// What became of each finding: `Ok` was updated.
+/// The result for each finding; `Ok` if it was updated.
 pub(super) type Wrote = HashMap<SecurityHubId, Result<(), UpdateResult>>;
 
 impl SecurityHub {
-    /// Writes the same to these findings, each of which must be of `schema`
-    /// and named once. Every one of them is in the answer.
+    /// Writes the same update to these findings, each of which must be of `schema` and
+    /// named once. The result has every one of them.
     pub(super) async fn write(
         &self,
         region: &Region,

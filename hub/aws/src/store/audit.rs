@@ -1,5 +1,4 @@
-//! The record of decisions: events as they were written, and the chain that is
-//! made of them.
+//! The audit log: events as they were written. `chain` links them.
 
 use aws_sdk_dynamodb::types::Put;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
@@ -9,7 +8,7 @@ use crate::error::{HubError, failed};
 use firebreak_response::audit_event::AuditEvent;
 
 impl Store {
-    /// Writes an event that goes with nothing else; once, however often.
+    /// Writes an event on its own; writing it again changes nothing.
     pub async fn write_event(&self, event: &AuditEvent) -> Result<(), HubError> {
         let put = self.event_put(event)?.build().map_err(unbuilt)?;
         let answer = self
@@ -32,7 +31,7 @@ impl Store {
         }
     }
 
-    /// An event that is not in the chain yet: the sweep puts it there.
+    /// An event that is not chained yet: the sweep chains it.
     pub(super) fn event_put(&self, event: &AuditEvent) -> Result<PutBuilder, HubError> {
         let json = serde_json::to_string(event).map_err(|error| unreadable("an event", error))?;
         let key = event.key();

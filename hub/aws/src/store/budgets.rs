@@ -1,17 +1,17 @@
-//! What was drawn on budgets: one counter an item, over sliding windows.
+//! Counters of budgets: one item for each, over sliding windows.
 //!
-//! A counter only grows. Beside it stand marks: what it was when each part of
-//! the window began, 60 parts to a window. What was spent in the window is the
-//! counter less the mark of the oldest part that still reaches into it, so it
-//! is never counted too low, and too high by a sixtieth of the window at most.
+//! A counter only grows. Its marks are its values at the beginning of each part of the
+//! window; a window has 60 parts. The amount spent in the window is the counter minus
+//! the mark of the oldest part that overlaps the window. So it is never too low, and
+//! too high by at most a sixtieth of the window.
 //!
-//! A draw is part of the transaction that claims a target, on condition that
-//! the counter has not grown past what the budget allows. Draws that both fit
-//! do not get in each other's way, so a storm does not read again and again.
+//! A draw is part of the transaction that claims a target, on condition that the
+//! counter has not grown past what the budget allows. Draws that all fit do not
+//! conflict, so a storm does not repeat its reads.
 //!
-//! A counter on which nothing was drawn for its window and a day more is dropped
-//! by DynamoDB, and begins anew: it then says the same. A draw on one that was
-//! dropped after it was read is refused, or its marks would hide what was spent.
+//! DynamoDB deletes a counter on which nothing was drawn for its window and one more
+//! day; a new counter has the same meaning. A draw on a counter that was deleted after
+//! it was read is rejected, because its marks would hide what was spent.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +29,13 @@ use firebreak_policy::Draw;
 const MARK_PREFIX: &str = "mark#";
 const PARTS: i64 = 60;
 
-/// One counter as it was read, and what is to be drawn on it.
+/// One counter as it was read, and the draw to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counter {
-    /// What is to be drawn.
+    /// The draw to make.
     pub draw: Draw,
     total: u64,
-    /// The counter before the first draw of each part, by the part's beginning
+    /// The counter's value before the first draw of each part, by the part's beginning
     /// in seconds of the epoch.
     marks: BTreeMap<i64, u64>,
     tripped_until: Option<Timestamp>,
@@ -54,21 +54,21 @@ impl Counter {
         (self.window().as_secs() / PARTS).max(1)
     }
 
-    /// The oldest part that still reaches into the window that ends at `now`.
+    /// The oldest part that overlaps the window that ends at `now`.
     fn oldest(&self, now: Timestamp) -> Option<(i64, u64)> {
         let start = now.as_second().saturating_sub(self.window().as_secs());
         let reaches = |begin: &i64| begin.saturating_add(self.part()) > start;
         self.marks.iter().find(|(begin, _)| reaches(begin)).map(|(begin, mark)| (*begin, *mark))
     }
 
-    /// How many more actions it allows at `now`.
+    /// How many more actions the budget allows at `now`.
     pub fn left(&self, now: Timestamp) -> u64 {
         let before = self.oldest(now).map_or(self.total, |(_, mark)| mark);
         let spent = self.total.saturating_sub(before);
         u64::from(self.draw.budget.budget.actions).saturating_sub(spent)
     }
 
-    /// Whether what is to be drawn is more than is left.
+    /// Whether the draw exceeds what is left.
     pub fn is_spent(&self, now: Timestamp) -> bool {
         u64::from(self.draw.actions) > self.left(now)
     }
@@ -80,12 +80,12 @@ impl Counter {
         Timestamp::from_second(end).unwrap_or(now)
     }
 
-    /// Whether the notice of this spent budget was sent already.
+    /// Whether a notice about this spent budget was sent already.
     pub fn is_told(&self, now: Timestamp) -> bool {
         self.tripped_until.is_some_and(|until| until > now)
     }
 
-    /// The condition under which a draw on it may be made.
+    /// The condition under which the draw may be made.
     fn allows_a_draw(&self) -> &'static str {
         if self.total == 0 {
             return "attribute_not_exists(#total) OR #total <= :most";
@@ -111,7 +111,7 @@ impl Counter {
 }
 
 impl Store {
-    /// The counters of what is to be drawn, as they are now; no call for none.
+    /// The present counters of these draws; no call without draws.
     pub async fn counters(&self, draws: &[Draw]) -> Result<Vec<Counter>, HubError> {
         let mut counters: Vec<Counter> = draws.iter().cloned().map(Counter::new).collect();
         // "Up to 100 items" (DynamoDB API reference, BatchGetItem).
@@ -147,7 +147,7 @@ impl Store {
         Ok(counters)
     }
 
-    /// The draw on a counter, on condition that it still is allowed.
+    /// The draw on a counter, on condition that the budget still allows it.
     pub(super) fn draw(&self, counter: &Counter, now: Timestamp) -> UpdateBuilder {
         let begin = now.as_second() - now.as_second().rem_euclid(counter.part());
         let before = counter.oldest(now).map_or(counter.total, |(_, mark)| mark);
@@ -186,7 +186,7 @@ impl Store {
         update
     }
 
-    /// Marks a spent budget as reported, on condition that it is not yet.
+    /// Marks a spent budget as reported, on condition that it is not marked yet.
     pub(super) fn trip(&self, counter: &Counter, now: Timestamp) -> UpdateBuilder {
         self.budget(counter)
             .update_expression("SET #until = :until")
@@ -204,7 +204,7 @@ impl Store {
     }
 }
 
-/// Keys hold whatever rules and actions are called; the item names it in words.
+/// A key contains names of rules and actions, so it is hashed; the item has it as text.
 fn pk(key: &str) -> String {
     let mut digits = sha256_hex(key);
     digits.truncate(24);

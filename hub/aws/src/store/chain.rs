@@ -1,14 +1,13 @@
-//! Puts what was recorded into its chains.
+//! Links recorded audit events into their chains.
 //!
 //! # Guarantees
 //!
-//! - An event is chained once: its item gets its place on condition that it has
-//!   none, in the transaction that moves the chain's head and the account's
-//!   item on from where they were read. Of two that chain at once, one loses
-//!   and changes nothing.
-//! - A crash leaves whole transactions, so the chain verifies after each.
-//! - The days of an account are chained in their order, but an event may come
-//!   late to a day when a later one has begun.
+//! - An event is chained once: its position is written on condition that it has none,
+//!   in the transaction that moves the chain's head and the account's item on from
+//!   where they were read. Of two concurrent writers one fails and changes nothing.
+//! - A crash leaves only whole transactions, so the chain always verifies.
+//! - The days of an account are chained in order, but a late event may be added to a
+//!   day after a later one has begun.
 
 use std::collections::BTreeMap;
 
@@ -28,34 +27,34 @@ use firebreak_response::audit_event::AuditEvent;
 const EVENTS: usize = 98;
 const BYTES: usize = 3_000_000;
 
-/// How many accounts are chained side by side.
+/// How many accounts are chained concurrently.
 const AT_ONCE: usize = 8;
 
 pub(super) const HEAD: &str = "head";
 pub(super) const ACCOUNT: &str = "account";
 pub(super) const KEY_PREFIX: &str = "k#";
 
-/// Under what day the index by day has the accounts' own items.
+/// The day in the index by day that the accounts' items have.
 pub(super) const ACCOUNTS: &str = "audit#accounts";
 
-/// What was recorded and is not chained yet.
+/// An event that is not chained yet.
 #[derive(Debug)]
 struct Recorded {
     at: Timestamp,
-    /// Of two events in the same moment, which came first.
+    /// Orders events of the same time.
     revision: Option<u64>,
     key: String,
     body: String,
 }
 
 impl Store {
-    /// Puts events that are not chained yet into the chain of their account and
-    /// day, at most so many, the earliest first; says how many.
+    /// Chains events that are not chained yet, at most `at_most`, the earliest first;
+    /// returns how many.
     ///
     /// # Errors
     ///
-    /// The first failure, after every other account had its turn. What was not
-    /// chained stays due.
+    /// The first failure, after every other account was processed. Events that were not
+    /// chained stay due.
     pub async fn chain_due(&self, now: Timestamp, at_most: usize) -> Result<usize, HubError> {
         let mut accounts: BTreeMap<String, BTreeMap<Date, Vec<String>>> = BTreeMap::new();
         for (pk, sk) in self.due_keys(DueKind::Audit, now, at_most).await? {
@@ -111,7 +110,8 @@ impl Store {
                 let write = Write { next: &next, before, item: &item, seen, now };
                 match self.write_chained(&id, &links, &write).await? {
                     Written::Yes => chained += links.len(),
-                    // Whoever was first goes on; what is left stays due.
+                    // Another writer was first and continues; the other events stay
+                    // due.
                     Written::Lost | Written::Spent => return Ok(chained),
                 }
                 head = Some(next);
@@ -120,7 +120,7 @@ impl Store {
         Ok(chained)
     }
 
-    /// Those of the keys that are not chained yet, read consistently: the index
+    /// The events of these keys that are not chained yet, read consistently: the index
     /// may lag.
     async fn recorded(&self, id: &ChainId, keys: &[String]) -> Result<Vec<Recorded>, HubError> {
         let mut recorded = Vec::new();
@@ -140,7 +140,7 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            // What DynamoDB left out stays due.
+            // Items that DynamoDB left out stay due.
             let items = answer.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {
                 if item.contains_key("seq") {
@@ -195,7 +195,8 @@ impl Store {
         Err(failed("dynamodb:TransactWriteItems", &error))
     }
 
-    /// An event's place, on condition that it has none and is what was hashed.
+    /// Writes an event's position, on condition that it has none and that its text is
+    /// the hashed one.
     fn chained_update(&self, id: &ChainId, link: &Chained) -> Result<Update, HubError> {
         Update::builder()
             .table_name(&self.table)
@@ -265,7 +266,7 @@ impl Store {
         .map_err(unbuilt)
     }
 
-    /// The account's own item; `None` when it has none.
+    /// The account's item, if it has one.
     pub(super) async fn audit_account(
         &self,
         account: &str,
@@ -279,7 +280,7 @@ impl Store {
         Ok(Some(AccountChains { account: account.to_owned(), revision, tails }))
     }
 
-    /// A chain's head; `None` when there is none.
+    /// A chain's head, if there is one.
     pub(super) async fn audit_head(&self, id: &ChainId) -> Result<Option<Head>, HubError> {
         let item = self.audit_item(pk(id), HEAD).await?;
         item.map(|item| read_head(id, &item)).transpose()
@@ -300,10 +301,10 @@ impl Store {
     }
 }
 
-/// What one transaction moves, and from where.
+/// What one transaction changes, and the values that it expects.
 struct Write<'a> {
     next: &'a Head,
-    /// Where the head was; `None` for a chain that begins.
+    /// The head's `seq` as it was read; `None` for a new chain.
     before: Option<u64>,
     item: &'a AccountChains,
     /// The revision of the account's item as it was read.
@@ -311,7 +312,7 @@ struct Write<'a> {
     now: Timestamp,
 }
 
-/// As many as one transaction takes.
+/// Splits events into batches that each fit in one transaction.
 fn batches(mut events: &[Recorded]) -> Vec<&[Recorded]> {
     let mut batches = Vec::new();
     while !events.is_empty() {
@@ -335,7 +336,7 @@ pub(super) fn read_head(id: &ChainId, item: &Item) -> Result<Head, HubError> {
     Ok(Head { account: id.account.clone(), day: id.day, seq, hash, before })
 }
 
-/// The chain that a partition is of.
+/// The chain of a partition key.
 pub(super) fn chain_of(pk: &str) -> Option<ChainId> {
     let (account, day) = pk.strip_prefix("audit#")?.rsplit_once('#')?;
     Some(ChainId { account: account.to_owned(), day: day.parse().ok()? })
@@ -349,7 +350,7 @@ pub(super) fn account_pk(account: &str) -> String {
     format!("audit#{account}")
 }
 
-/// Under what day the index by day has the heads of a day's chains.
+/// The day in the index by day that the heads of a day's chains have.
 pub(super) fn heads_of(day: Date) -> String {
     format!("audit#{day}")
 }

@@ -1,9 +1,9 @@
-//! Reads the chained record, to verify or to export it. It writes nothing.
+//! Reads the audit chains, to verify or to export them. It writes nothing.
 //!
-//! Four sources list the chains: the index by day has every
-//! head and every account's item; the account's item and each chain refer to
-//! the chains before; and the index of what is due has what is not chained
-//! yet. What one source lacks, another one has.
+//! Four sources list the chains: the index by day has every head and every account's
+//! item; the account's item and each chain refer to earlier chains; and the index of
+//! due items has the events that are not chained yet. If one source lacks a chain,
+//! another one has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,18 +18,18 @@ use firebreak_audit::account::{AccountRecord, Range};
 use firebreak_audit::chain::{Chain, ChainId, Chained, Head, Stray, Waiting};
 use firebreak_response::record::ResponseId;
 
-/// How often an account is read again that was chained meanwhile.
+/// How often an account is read again if it was chained meanwhile.
 const READS: u32 = 5;
 
-/// How many events that wait are looked at: many more than a sweep leaves.
+/// The maximum number of unchained events that are read: many more than a sweep leaves.
 const WAITING: usize = 100_000;
 
-/// The accounts that have a record, and the days of which something is known.
+/// The accounts with an audit log, and their known days.
 type KnownChains = BTreeMap<String, BTreeSet<Date>>;
 
 impl Store {
-    /// The accounts that have a record, with the days of the range on which
-    /// they have chains or events that wait.
+    /// The accounts with an audit log, and the days of the range on which they have
+    /// chains or unchained events.
     pub async fn audited(&self, range: Range, now: Timestamp) -> Result<KnownChains, HubError> {
         let mut known = KnownChains::new();
         for pk in self.partitions(ACCOUNTS).await? {
@@ -55,8 +55,8 @@ impl Store {
         Ok(known)
     }
 
-    /// The responses that were first recorded on the days of the range, each
-    /// with its account and when; read from an index that may lag by a moment.
+    /// The responses that were first recorded on the days of the range, each with its
+    /// account and time; read from an index that may lag by a moment.
     pub async fn recorded_responses(
         &self,
         range: Range,
@@ -83,7 +83,7 @@ impl Store {
         Ok(items.iter().filter_map(|item| item.get("pk")?.as_s().ok().cloned()).collect())
     }
 
-    /// What the index has under a day.
+    /// The items of a day in the index.
     async fn of_day(&self, day: &str) -> Result<Vec<Item>, HubError> {
         let mut items = Vec::new();
         let mut pages = self
@@ -106,9 +106,9 @@ impl Store {
         Ok(items)
     }
 
-    /// What is kept of an account on the days of the range, as it was at one
-    /// moment: every transaction that chains counts the account's item, so
-    /// what was read while that stayed the same belongs together.
+    /// An account's chains on the days of the range, as they were at one moment: every
+    /// transaction that chains increments the revision of the account's item, so what
+    /// was read while it stayed the same is consistent.
     pub async fn account_record(
         &self,
         account: &str,
@@ -151,7 +151,7 @@ impl Store {
                 record.later.insert(day, head);
             }
         }
-        // A chain of which nothing is stored is only referred to: `NoChain` reports it.
+        // A chain without stored items is only referred to: `NoChain` reports it.
         record.chains.retain(|_, chain| *chain != Chain::new(chain.id.clone()));
         Ok(record)
     }
@@ -177,8 +177,8 @@ impl Store {
         Ok(chain)
     }
 
-    /// The exact text of responses' records, read consistently; what is not
-    /// there is left out.
+    /// The exact texts of responses' records, read consistently; missing ones are left
+    /// out.
     pub async fn record_texts(
         &self,
         responses: &[ResponseId],
@@ -194,8 +194,8 @@ impl Store {
                 ]));
             }
             let mut wanted = Some(wanted.build().map_err(unbuilt)?);
-            // "If you request more than 100 items … a partial result is
-            // returned" also when 16 MB are exceeded: the rest is asked for.
+            // "If you request more than 100 items … a partial result is returned", also
+            // above 16 MB: the rest is requested again.
             while let Some(keys) = wanted.take() {
                 let answer = self
                     .client
@@ -215,7 +215,7 @@ impl Store {
                 for item in items {
                     let value = |name: &str| item.get(name)?.as_s().ok().cloned();
                     let id = value("pk").and_then(|pk| pk.strip_prefix("response#")?.parse().ok());
-                    // A record without a text is there, and is none.
+                    // A record without a text exists, and is reported as empty.
                     texts.extend(id.map(|id| (id, value("body").unwrap_or_default())));
                 }
             }
@@ -224,8 +224,8 @@ impl Store {
     }
 }
 
-/// Puts an item where it belongs in its chain. What cannot be read is kept as
-/// what it is: an error would let one bad item hide all others.
+/// Adds an item to its chain. An unreadable item is kept as a stray: an error would let
+/// one bad item hide all others.
 fn sort_in(item: &Item, chain: &mut Chain) {
     let value = |name: &str| item.get(name)?.as_s().ok().cloned();
     let sk = value("sk").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! One transaction: everything that one step of the engine writes, together or
-//! not at all.
+//! One transaction: everything that one step of the engine writes, together or not at
+//! all.
 
 use std::time::Duration;
 
@@ -17,29 +17,29 @@ use firebreak_response::record::Response;
 use firebreak_response::target::TargetEntry;
 use firebreak_response::transition::{Transition, Write};
 
-/// How often a transaction is tried that got in the way of another one, and
-/// how long the first wait is at most; each is up to twice the one before.
+/// How often a transaction is tried if it conflicts with others, and the first wait at
+/// most; each wait is up to twice the one before.
 const TRIES: u32 = 7;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
-/// Why DynamoDB refuses a part of a transaction (DynamoDB API reference,
+/// Why DynamoDB rejects a part of a transaction (DynamoDB API reference,
 /// TransactWriteItems, "CancellationReason").
 const FAILED: &str = "ConditionalCheckFailed";
 const CONFLICT: &str = "TransactionConflict";
 const THROTTLED: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
 
-/// What a part of a transaction is about: what it means when its condition fails.
+/// The kind of a part of a transaction: it decides what a failed condition means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// Somebody wrote the target or the response before: all is lost.
+    /// Another worker wrote the target or the response first: nothing is written.
     Claim,
-    /// The budget does not allow it any more.
+    /// The budget does not allow the draw any more.
     Budget,
     /// Another worker sent the notice of the spent budget: nothing is left to send.
     Trip,
-    /// The notice that goes with a trip, and with nothing else.
+    /// A notice that is sent only with its trip.
     TripNotice,
-    /// The same decision stands in the record already.
+    /// The same decision is recorded already.
     Event,
     /// Has no condition.
     OutboxItem,
@@ -62,7 +62,7 @@ impl Store {
 }
 
 impl Commit<'_> {
-    /// A transition of a response, whole, on its conditions: see [`Write`].
+    /// Adds a whole transition of a response with its conditions: see [`Write`].
     pub fn transition(self, transition: &Transition) -> Result<Self, HubError> {
         let Transition { record, write, outbox, audit } = transition;
         let response = &record.response;
@@ -98,12 +98,13 @@ impl Commit<'_> {
         commit.send(outbox)
     }
 
-    /// What happened beside any response's transition, and what is delivered of it.
+    /// Adds an audit event that belongs to no transition, and its notifications.
     pub fn audited(self, event: &AuditEvent, outbox: &[OutboxItem]) -> Result<Self, HubError> {
         self.event(event)?.send(outbox)
     }
 
-    /// A response's entry, which is still its own: an older one never comes back.
+    /// Writes a response's entry, on condition that the entry is still this response's:
+    /// an older one never returns.
     fn own_entry(self, response: &Response, entry: &TargetEntry) -> Result<Self, HubError> {
         let update = self
             .entry_update(response, entry)?
@@ -112,7 +113,7 @@ impl Commit<'_> {
         self.update(Part::Claim, update)
     }
 
-    /// A response's entry, if the target is as it was read.
+    /// Writes a response's entry, on condition that the target is as it was read.
     fn entry_as_read(
         self,
         response: &Response,
@@ -121,7 +122,8 @@ impl Commit<'_> {
     ) -> Result<Self, HubError> {
         let update = self.entry_update(response, entry)?;
         let update = if target_revision == 0 {
-            // A target may be known by its suppressions alone: those count as well.
+            // The item of a target may have suppressions only: then its revision is not
+            // 0.
             update.condition_expression("attribute_not_exists(pk)")
         } else {
             update
@@ -131,7 +133,7 @@ impl Commit<'_> {
         self.update(Part::Claim, update)
     }
 
-    /// Draws on budgets, if they still allow it.
+    /// Draws on budgets, on condition that they still allow it.
     pub fn draw(mut self, counters: &[Counter]) -> Result<Self, HubError> {
         for counter in counters {
             let update = self.store.draw(counter, self.now);
@@ -140,8 +142,8 @@ impl Commit<'_> {
         Ok(self)
     }
 
-    /// Marks a spent budget as reported, and adds its notices; none
-    /// of both where somebody was before.
+    /// Marks a spent budget as reported, and adds its notices; neither if another
+    /// worker did so before.
     pub fn trip(mut self, counter: &Counter, notices: &[OutboxItem]) -> Result<Self, HubError> {
         let update = self.store.trip(counter, self.now);
         self = self.update(Part::Trip, update)?;
@@ -152,13 +154,13 @@ impl Commit<'_> {
         Ok(self)
     }
 
-    /// What was decided or done, for the record.
+    /// Adds an audit event.
     fn event(self, event: &AuditEvent) -> Result<Self, HubError> {
         let put = self.store.event_put(event)?;
         self.put(Part::Event, put)
     }
 
-    /// The outbox items.
+    /// Adds the outbox items.
     fn send(mut self, outbox_items: &[OutboxItem]) -> Result<Self, HubError> {
         for one in outbox_items {
             let put = self.store.outgoing_put(one, self.now)?;
@@ -171,8 +173,8 @@ impl Commit<'_> {
     ///
     /// # Errors
     ///
-    /// `Transient` when DynamoDB could not be asked, or others were in the way
-    /// each time.
+    /// `Transient` if DynamoDB cannot be reached, or other writers conflicted each
+    /// time.
     pub async fn write(mut self) -> Result<Written, HubError> {
         let mut wait = FIRST_WAIT;
         for _ in 0..TRIES {

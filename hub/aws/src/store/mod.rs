@@ -1,11 +1,11 @@
-//! The hub's DynamoDB table: what is known of a target, the record of each
-//! response, budgets, pauses, the outbox, and the audit chains.
+//! The hub's DynamoDB table: the state of each target, the record of each response,
+//! budgets, pauses, the outbox, and the audit chains.
 //!
 //! # Layout
 //!
 //! | pk | sk | what |
 //! |---|---|---|
-//! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it answers; for each finding type its suppression, if there is one |
+//! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it covers; for each finding type its suppression, if there is one |
 //! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day` |
 //! | `place#<account>` | `place` | where an account is, for a while |
 //! | `pauses` | `pauses` | what is paused |
@@ -14,20 +14,20 @@
 //! | `audit#<account>#<day>` | `k#<digest>`, `head` | decisions, and the end of their chain; `day` and `created` of a head for the index `by-day` |
 //! | `audit#<account>` | `account` | where the account's chains end, for the next one to refer to |
 //!
-//! Whatever the sweep has to look at has `due_shard`, of its kind, and `due`
-//! for the index `by-due`, so that a sweep costs what is due and no more. Budgets
-//! and places have `expires_at`, the table's time to live.
+//! Every item that the sweep processes has `due_shard`, by kind, and `due` for the
+//! index `by-due`, so that a sweep costs only what is due. Budgets and places have
+//! `expires_at`, the table's time to live.
 //!
 //! # Guarantees
 //!
-//! - A claim is one transaction: the target's revision is the one that was
-//!   read *before* the prior state was read, so nobody changed the target in
-//!   between; the budgets are drawn on with it; whoever loses a condition has
-//!   changed nothing.
+//! - A claim is one transaction: the target's revision must be the one that was read
+//!   *before* the prior state was captured, so nobody changed the target in between; it
+//!   also draws on the budgets. A worker whose condition fails has changed nothing.
 //! - Every later write is conditional on the record's revision before it: a
 //!   worker that stalled cannot write after its successor.
 //! - Outbox items and audit events are written in the same transaction as the state change.
-//! - Records are stored as JSON text, so that they come back as they went in.
+//! - Records are stored as JSON text, so that they are read exactly as they were
+//!   written.
 
 mod audit;
 mod budgets;
@@ -53,11 +53,11 @@ use crate::settings::Settings;
 
 type Item = HashMap<String, AttributeValue>;
 
-/// The index of responses by the day on which they were recorded first.
+/// The index of responses by the day on which they were first recorded.
 const BY_DAY: &str = "by-day";
 
-/// The index of what is due, in shards: one partition takes a thousand writes a
-/// second, and a storm contains many targets at once.
+/// The index of due items, in shards: one partition takes a thousand writes a second,
+/// and a storm contains many targets at once.
 const BY_DUE: &str = "by-due";
 const DUE_SHARDS: u8 = 4;
 
@@ -65,7 +65,6 @@ const DUE_SHARDS: u8 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
-    /// It was.
     Yes,
     /// Somebody else wrote first; nothing was changed.
     Lost,
@@ -73,7 +72,7 @@ pub enum Written {
     Spent,
 }
 
-/// What the sweep looks at, each kind in partitions of its own.
+/// What the sweep processes, each kind in its own partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DueKind {
     Response,
@@ -91,7 +90,7 @@ impl DueKind {
     }
 }
 
-/// The table.
+/// The hub's table.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: aws_sdk_dynamodb::Client,
@@ -99,14 +98,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// The table of the settings, under the hub's credentials.
+    /// The configured table, with the hub's credentials.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         Self { client: aws_sdk_dynamodb::Client::new(config), table: settings.table.clone() }
     }
 
-    /// The keys of what of a kind was due at `now`, the earliest of each shard
-    /// first, at most so many. The index may lag by a moment: read each again
-    /// before anything is done.
+    /// The keys of the items of a kind that were due at `now`, the earliest of each
+    /// shard first, at most `at_most`. The index may lag by a moment: read each item
+    /// again before acting on it.
     async fn due_keys(
         &self,
         kind: DueKind,
@@ -123,7 +122,8 @@ impl Store {
                 .key_condition_expression("due_shard = :shard AND due <= :now")
                 .expression_attribute_values(":shard", text(format!("{}-{shard}", kind.name())))
                 .expression_attribute_values(":now", text(sortable(now)))
-                // Without it each read is a whole page of 1 MB, whatever is taken of it.
+                // Without a limit each read returns a whole page of 1 MB, however few
+                // items are used.
                 .limit(i32::try_from(at_most).unwrap_or(i32::MAX))
                 .into_paginator()
                 .items()
@@ -141,20 +141,20 @@ impl Store {
             Ok::<_, HubError>(keys)
         });
         let shards = futures::future::try_join_all(shards).await?;
-        // Of each shard in turn, so that none waits for the others.
+        // Takes from the shards in turn, so that none waits for the others.
         let longest = shards.iter().map(Vec::len).max().unwrap_or_default();
         let in_turn = (0..longest).flat_map(|nth| shards.iter().filter_map(move |it| it.get(nth)));
         Ok(in_turn.take(at_most).cloned().collect())
     }
 }
 
-/// The attributes that put an item of a kind into the index of what is due.
+/// The attributes that put an item of a kind into the index of due items.
 fn due_attributes(kind: DueKind, key: &str, due: Timestamp) -> [(&'static str, AttributeValue); 2] {
     let shard = key.bytes().last().unwrap_or_default() % DUE_SHARDS;
     [("due_shard", text(format!("{}-{shard}", kind.name()))), ("due", text(sortable(due)))]
 }
 
-/// A time whose order as text is its order: milliseconds, always as long.
+/// A time as text that sorts in the order of time: always with milliseconds.
 fn sortable(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
@@ -171,10 +171,10 @@ fn count(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The attribute by which DynamoDB drops what is of no use any more, some days
-/// after `end`: "within a few days of their expiration" (developer guide, "Using
-/// time to live"). Only counters and what is kept at hand have it: neither a
-/// response nor the record of decisions ever vanishes by itself.
+/// The attribute by which DynamoDB deletes items that are not needed any more, some
+/// days after `end`: "within a few days of their expiration" (developer guide, "Using
+/// time to live"). Only counters and cached places have it: responses and the audit log
+/// are never deleted.
 const EXPIRES_AT: &str = "expires_at";
 
 fn expires_after(end: Timestamp) -> AttributeValue {
@@ -185,7 +185,7 @@ fn number(value: &AttributeValue) -> Option<u64> {
     value.as_n().ok()?.parse().ok()
 }
 
-/// The JSON text of an item's attribute, read.
+/// Parses the JSON text of an item's attribute.
 fn read_json<T: serde::de::DeserializeOwned>(
     item: &Item,
     attribute: &str,

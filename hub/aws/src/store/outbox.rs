@@ -18,7 +18,7 @@ use firebreak_response::outbox::{OutboxItem, OutboxKey};
 const LEFT_ALONE: SignedDuration = SignedDuration::from_secs(90);
 
 impl Store {
-    /// The keys of items that are due at `now`, at most so many.
+    /// The keys of items that are due at `now`, at most `at_most`.
     pub async fn due_outbox_items(
         &self,
         now: Timestamp,
@@ -28,8 +28,8 @@ impl Store {
         Ok(keys.into_iter().map(|(pk, sk)| OutboxKey { pk, sk }).collect())
     }
 
-    /// Reads those of these items that are still pending, each once; a delivered
-    /// item is not there.
+    /// Reads the pending items among these, each once; delivered items do not exist any
+    /// more.
     pub async fn outbox_items(&self, keys: &[OutboxKey]) -> Result<Vec<OutboxItem>, HubError> {
         let mut outbox_items = Vec::new();
         // "Provided list of item keys contains duplicates" fails the whole call
@@ -50,7 +50,7 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            // What DynamoDB left out stays due: the sweep finds it.
+            // Items that DynamoDB left out stay due, and the sweep finds them.
             let items = answer.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {
                 let mut one: OutboxItem = read_json(&item, "body", "the outbox")?;
@@ -62,8 +62,8 @@ impl Store {
         Ok(outbox_items)
     }
 
-    /// Claims an item, so that nobody else delivers it meanwhile: `Lost` when
-    /// another worker has claimed or delivered it.
+    /// Claims an item, so that no other worker delivers it meanwhile: `Lost` if another
+    /// worker has claimed or delivered it.
     pub async fn claim_outbox_item(
         &self,
         outbox_items: &mut OutboxItem,
@@ -72,7 +72,8 @@ impl Store {
         self.postpone(outbox_items, now + LEFT_ALONE).await
     }
 
-    /// Lets one be tried again at `due`; what is left of it is written.
+    /// Postpones the next try of an item until `due`, and writes what is still pending
+    /// in it.
     pub async fn postpone(
         &self,
         outbox_items: &mut OutboxItem,

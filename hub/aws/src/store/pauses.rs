@@ -1,4 +1,4 @@
-//! What is paused: one item, read together with each target.
+//! The pauses: one item, read together with each target.
 
 use super::{Item, Store, text, unreadable};
 use crate::error::{HubError, failed};
@@ -8,7 +8,7 @@ pub(super) const PAUSES: &str = "pauses";
 const SCOPE_PREFIX: &str = "pause#";
 
 impl Store {
-    /// Everything that is paused, over or not: one consistent read.
+    /// All pauses, including those that have ended: one consistent read.
     pub async fn pauses(&self) -> Result<Pauses, HubError> {
         let answer = self
             .client
@@ -23,7 +23,7 @@ impl Store {
         read_pauses(answer.item.unwrap_or_default())
     }
 
-    /// Pauses a scope, in place of an earlier pause of it.
+    /// Pauses a scope; replaces an earlier pause of it.
     pub async fn pause(&self, scope: &PauseScope, pause: &Pause) -> Result<(), HubError> {
         let json = serde_json::to_string(pause).map_err(|error| unreadable(scope, error))?;
         self.client
@@ -40,7 +40,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends the pause of a scope; no more than that when there is none.
+    /// Ends the pause of a scope; does nothing if there is none.
     pub async fn delete_pause(&self, scope: &PauseScope) -> Result<(), HubError> {
         self.client
             .update_item()
@@ -56,7 +56,7 @@ impl Store {
     }
 }
 
-/// A pause that cannot be read is an error: taken for none, it would not hold.
+/// An unreadable pause is an error: otherwise it would have no effect.
 pub(super) fn read_pauses(item: Item) -> Result<Pauses, HubError> {
     let mut pauses = Pauses::default();
     for (name, value) in item {

@@ -12,9 +12,9 @@ use crate::error::{HubError, failed};
 use firebreak_response::record::{FORMAT, Response, ResponseId};
 
 impl Store {
-    /// The responses that were due at `now`, at most so many. The index may lag
-    /// by a moment: read each again before anything is done. An item that is no
-    /// response keeps none of the others from being looked at.
+    /// The responses that were due at `now`, at most `at_most`. The index may lag by a
+    /// moment: read each response again before acting on it. An item that is not a
+    /// response is skipped.
     pub async fn due(&self, now: Timestamp, at_most: usize) -> Result<Vec<ResponseId>, HubError> {
         let keys = self.due_keys(DueKind::Response, now, at_most).await?;
         let ids = keys.into_iter().filter_map(|(pk, _)| {
@@ -27,7 +27,7 @@ impl Store {
         Ok(ids.collect())
     }
 
-    /// One response, read consistently; `None` when there is none of this id.
+    /// One response, read consistently; `None` if there is none of this id.
     pub async fn response(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
         let answer = self
             .client
@@ -42,8 +42,8 @@ impl Store {
         answer.item.map(|item| read_response(&item)).transpose()
     }
 
-    /// The responses recorded first from `since` until `until`, newest first,
-    /// read from an index that may lag by a moment.
+    /// The responses first recorded from `since` until `until`, newest first, read from
+    /// an index that may lag by a moment.
     pub async fn responses(
         &self,
         since: Timestamp,
@@ -78,7 +78,7 @@ impl Store {
         Ok(responses)
     }
 
-    /// The next revision, on condition that the one before is there.
+    /// Writes the next revision, on condition that the one before is stored.
     pub(super) fn record_next(&self, response: &Response) -> Result<PutBuilder, HubError> {
         Ok(self
             .record_put(response)?

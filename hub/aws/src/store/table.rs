@@ -1,4 +1,4 @@
-//! The table and its indexes, as the CloudFormation template makes them.
+//! The table and its indexes, as in the CloudFormation template.
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -9,8 +9,8 @@ use super::{BY_DAY, BY_DUE, Store, unbuilt};
 use crate::error::{HubError, failed};
 
 impl Store {
-    /// Makes the table, for the demo, tests and emulators; an organization
-    /// deploys it with CloudFormation.
+    /// Creates the table, for the demo, tests and emulators; an organization deploys it
+    /// with CloudFormation.
     pub async fn create_table(&self) -> Result<(), HubError> {
         let attribute = |name: &str| {
             AttributeDefinition::builder()

@@ -1,4 +1,4 @@
-//! The state of a target and the pauses: one read for both.
+//! The state of a target, its account's place and the pauses: one read for all.
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use firebreak_model::resource::AccountId;
@@ -11,16 +11,16 @@ use crate::error::{HubError, failed};
 use firebreak_response::record::Suppression;
 use firebreak_response::target::{StoredPlace, TargetKey, TargetState};
 
-/// What the attribute of a key begins with.
+/// The prefix of the attributes that hold entries; the rest of the name is the key.
 pub(super) const KEY_PREFIX: &str = "rule#";
 const SUPPRESSION_PREFIX: &str = "suppression#";
 
-/// How often a read is made up for that DynamoDB answered only in part.
+/// How often missing items of a partial result are read again.
 const READS: u32 = 4;
 
 impl Store {
-    /// What is known of a target of an account, where the account is, and what
-    /// is paused: one consistent read.
+    /// The state of a target, the place of its account, and the pauses: one consistent
+    /// read.
     pub async fn target(&self, arn: &str, account: &AccountId) -> Result<TargetState, HubError> {
         let key = |pk: &str, sk: &str| {
             Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
@@ -53,9 +53,9 @@ impl Store {
                     target.pauses = read_pauses(item)?;
                 }
             }
-            // "If none of the items can be processed … a partial result"
-            // (DynamoDB API reference, BatchGetItem): what is missing is asked
-            // for again, because a pause that was not read would be none.
+            // "If none of the items can be processed … a partial result" (DynamoDB API
+            // reference, BatchGetItem): missing items are read again, because a pause
+            // that was not read would have no effect.
             let left = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
             match left.filter(|left| !left.keys.is_empty()) {
                 None => return Ok(target),
@@ -65,7 +65,7 @@ impl Store {
         Err(HubError::Transient(format!("dynamodb:BatchGetItem left `{arn}` unread")))
     }
 
-    /// Keeps where an account is, for the other processes.
+    /// Stores an account's place for the other processes.
     pub async fn remember_place(
         &self,
         account: &AccountId,

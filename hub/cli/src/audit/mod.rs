@@ -27,8 +27,8 @@ pub enum Command {
     Verify(verify::Arguments),
 }
 
-/// Parses whose audit log is meant: an account's or the organization's. A mistyped
-/// account would have no records, and so no faults.
+/// Parses the account of an audit log, or `organization`. A mistyped account is
+/// rejected: it would have no records, and so no faults.
 fn chain(text: &str) -> Result<String, String> {
     if text == ORGANIZATION || text.parse::<AccountId>().is_ok_and(|id| id.is_real()) {
         return Ok(text.to_owned());
@@ -43,7 +43,7 @@ pub async fn run(command: &Command, output: Output) -> Result<(), Failure> {
     }
 }
 
-/// A date, or how long ago a day was.
+/// A date, or a time before today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Day {
     Is(Date),

@@ -37,7 +37,8 @@ pub struct Arguments {
     latency_ms: u64,
 }
 
-/// 0 when every outcome is what the policies require and every undo restores exactly.
+/// Exit code 0 if every outcome is what the policies require and every undo restores
+/// exactly.
 pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let began = tokio::time::Instant::now();
     let accounts = usize::try_from(arguments.accounts).unwrap_or(usize::MAX);

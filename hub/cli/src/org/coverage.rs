@@ -87,7 +87,7 @@ impl From<SurveyError> for Failure {
     }
 }
 
-/// `No` when something is missing or could not be read.
+/// `Failure::No` if something is missing or could not be read.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let settings = settings()?;
     let digest = arguments.digest()?;

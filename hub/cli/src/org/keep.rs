@@ -48,7 +48,7 @@ pub(super) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     });
     let done = written.and_then(|()| fs::rename(&new_file, file));
     if done.is_err() {
-        // The error that matters is the one of writing.
+        // The error of writing is returned, whether or not the removal succeeds.
         drop(fs::remove_file(&new_file));
     }
     done

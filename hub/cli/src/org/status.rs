@@ -22,7 +22,7 @@ pub struct Arguments {
     scope: OrgScope,
 }
 
-/// `No` when something is missing or cannot be read.
+/// `Failure::No` if something is missing or cannot be read.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let setup = arguments.scope.begin().await?;
     let observed = setup.read_state(&report).await?;

@@ -50,7 +50,7 @@ pub(super) struct DocumentChange {
     lines: String,
 }
 
-/// 0 also when there are differences.
+/// Exit code 0 even if there are differences.
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let engine = engine().await?;
     let paths = paths_of(&engine, &files::load(&arguments.paths)?).await?;

@@ -92,7 +92,7 @@ type Texts = (Vec<(String, String)>, Vec<Diagnostic>);
 fn read_yaml(paths: &[PathBuf], kind: FileKind) -> Result<Texts, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        // A file that is given by name is a document, whatever its extension.
+        // A file that is given by name is a document, with any extension.
         if path.is_file() {
             if kind == FileKind::Documents {
                 files.push(path.clone());
@@ -135,8 +135,8 @@ fn collect_yaml(
     Ok(())
 }
 
-/// In any case: to overlook a document would be to overlook its guardrails. Hidden
-/// files are an editor's.
+/// Ignores case: a document that is skipped is a guardrail that is skipped. Hidden
+/// files belong to editors.
 fn is_yaml(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().map(|it| it.to_ascii_lowercase());

@@ -31,7 +31,7 @@ fn mode(text: &str) -> Result<Mode, String> {
     Mode::ALL.into_iter().find(|it| it.name() == text).ok_or(format!("expected one of {names}"))
 }
 
-/// 1 when something has no counterpart in Firebreak.
+/// Exit code 1 if something has no counterpart in Firebreak.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { gd_actions, attach, mode } = arguments;
     let text = files::text(gd_actions)?;

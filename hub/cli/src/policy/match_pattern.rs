@@ -25,7 +25,7 @@ pub struct Arguments {
     cases: Option<PathBuf>,
 }
 
-/// 0 when it matches, 1 when it does not, 2 when the pattern is invalid.
+/// Exit code 0 if it matches, 1 if it does not, 2 if the pattern is invalid.
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     match (&arguments.cases, &arguments.pattern, &arguments.event) {
         (Some(cases), ..) => compare(cases, output),

@@ -40,7 +40,8 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
         )));
     }
     let engine = engine().await?;
-    // Again, now that it is known which OUs are above which.
+    // Loaded again with the attach points' places, which show which OUs are below
+    // which.
     let policy = files::load_within(paths, &diff::paths_of(&engine, &policy).await?)?;
     let documents = diff::stored(&policy, paths);
     if output == Output::Text {

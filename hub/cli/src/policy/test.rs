@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
         cases.retain(|case| case.name.contains(filter) || case.file.contains(filter));
     }
     if cases.is_empty() {
-        // No test has passed either.
+        // A run without tests must not look like a success.
         return Err(Failure::Usage(match all {
             0 => "there is no test\nhelp: put tests in *.yaml files in folders named `tests`"
                 .to_owned(),

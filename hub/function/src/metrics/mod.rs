@@ -122,7 +122,7 @@ pub fn invocation(
         lines.push(line);
     }
     let mut lines: Vec<Value> = lines.into_iter().map(|line| line.into_json(now)).collect();
-    // The last draw on a budget has what is left of it.
+    // The last draw on a budget shows what is left of it.
     let drawn: BTreeMap<(String, String), u64> = outcomes(&messages)
         .flat_map(|outcome| &outcome.budgets)
         .map(|it| ((it.budget.document.clone(), it.budget.budget.to_string()), it.left))

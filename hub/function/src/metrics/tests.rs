@@ -81,7 +81,7 @@ fn values(lines: &[Value], metric: &str) -> Vec<i64> {
     lists.flatten().filter_map(Value::as_i64).collect()
 }
 
-/// What the specification asks of a line.
+/// Checks a line against the specification.
 fn assert_valid(line: &Value) {
     assert!(line.to_string().len() < 1_000_000, "a log event has 1 MB at most");
     assert!(line["_aws"]["Timestamp"].is_i64());

@@ -122,7 +122,7 @@ fn kind(value: &Value, product: &Product) -> Option<String> {
                 return Some(format!("{purpose}:{resource}/{name}"));
             }
             if let Some(at) = kind.find(':') {
-                // Not flattened: `…/Recon:EC2/PortProbe` as it was.
+                // The type still has its slash: `…/Recon:EC2/PortProbe`.
                 let start = kind.get(..at).and_then(|it| it.rfind('/')).map_or(0, |it| it + 1);
                 return kind.get(start..).map(str::to_owned);
             }

@@ -1,4 +1,4 @@
-//! What was read, and what the matrix says of it.
+//! Tests: surveys, and the matrix of each.
 
 use firebreak_spoke::registry;
 use std::collections::{BTreeMap, BTreeSet};

@@ -30,8 +30,8 @@ pub(super) fn trust(observed: &SetupSnapshot, wanted: &DesiredSetup) -> Option<W
     let scanning = wanted.protections.iter().any(|it| it.feature == "EBS_MALWARE_PROTECTION");
     Some(work(Part::Management, &Region::global(), Service::Organizations, seen, |trust| {
         let mut changes = Vec::new();
-        // CloudFormation's answer, because it is not documented under which principal
-        // AWS Organizations lists the access of StackSets.
+        // CloudFormation's own status is used, because it is not documented under which
+        // principal AWS Organizations lists the access of StackSets.
         if trust.stacksets != "ENABLED" {
             changes.push(SetupChange::TrustStackSets);
         }

@@ -38,7 +38,6 @@ pub struct OrganizationAccount {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetupSnapshot {
-    /// The organization's management account.
     pub management: AccountId,
     /// The account that administers GuardDuty and Security Hub, or is to.
     pub administrator: AccountId,

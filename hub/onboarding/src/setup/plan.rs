@@ -18,9 +18,7 @@ pub struct DesiredSetup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// The organization's management account.
     Management,
-    /// The delegated administrator.
     Administrator,
 }
 
@@ -28,9 +26,7 @@ pub enum Part {
 pub enum Service {
     /// Trusted access and delegation, for all Regions at once.
     Organizations,
-    /// Amazon GuardDuty.
     GuardDuty,
-    /// AWS Security Hub.
     SecurityHub,
 }
 
@@ -57,16 +53,15 @@ pub enum SetupChange {
     Trust { principal: String },
     /// The administrator may deploy StackSets for the organization.
     DelegateStackSets {
-        /// The account.
+        /// The account that administers GuardDuty and Security Hub.
         administrator: AccountId,
     },
     /// The service is on in the management account itself.
     TurnOnInManagement(Service),
     /// The account administers the service for the organization.
     Designate {
-        /// The service.
         service: Service,
-        /// The account.
+        /// The account that becomes the delegated administrator.
         administrator: AccountId,
     },
     /// The administrator's own detector.
@@ -81,9 +76,8 @@ pub enum SetupChange {
     EnableSecurityHub,
     /// Accounts of the organization become members.
     AddMembers {
-        /// The service.
         service: Service,
-        /// The accounts.
+        /// The accounts that are not members yet.
         accounts: Vec<AccountId>,
     },
 }
@@ -132,7 +126,6 @@ pub enum StepOutcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetupStep {
-    /// The change.
     pub change: SetupChange,
     pub outcome: StepOutcome,
 }

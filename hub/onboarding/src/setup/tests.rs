@@ -1,4 +1,4 @@
-//! What is observed and wanted, and the changes between.
+//! Tests: the changes from a snapshot to the desired setup.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -308,8 +308,8 @@ fn an_unreadable_part_is_not_changed_and_fails_the_run() {
     assert_eq!(unread.changes().count(), 0);
     assert!(unread.failed());
 
-    // A service that a Region does not have is nobody's failure, unless there is
-    // nothing else.
+    // A service that a Region does not have is not a failure, unless nothing could be
+    // read.
     observed.regions[0].guardduty = Some(Reading::Absent("no host".to_owned()));
     assert!(!plan(&observed, &wanted()).unwrap().failed());
     observed.trust = None;

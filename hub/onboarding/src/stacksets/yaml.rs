@@ -79,7 +79,7 @@ impl Lines {
         }
     }
 
-    /// One value beside its key, several below it.
+    /// One value on the line of its key, several on lines below it.
     fn values(&mut self, indent: usize, key: &str, values: &[&str]) {
         match values {
             [one] if !one.contains("${") => self.line(indent, &format!("{key}: \"{one}\"")),

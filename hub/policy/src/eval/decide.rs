@@ -102,8 +102,8 @@ pub(crate) enum RuleSearch<'a> {
 }
 
 /// The nearest rule that matches: from the account up, and within a document from the
-/// top. `see` is called for each rule that is looked at, with the index of its point
-/// on the way and its index in the document.
+/// top. `see` is called for each rule that is evaluated, with the index of its point on
+/// the way and its index in the document.
 pub(crate) fn nearest_rule<'a>(
     way: &[PathStep<'a>],
     context: &Context<'_>,

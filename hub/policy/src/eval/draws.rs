@@ -1,11 +1,12 @@
-//! What a decision draws on the budgets above its target.
+//! The draws of a decision on the budgets above its target.
 
 use firebreak_model::organization::Place;
 
 use crate::model::{BudgetRef, CountedBy, Decision, Draw};
 
 impl Decision {
-    /// What executing its actions at a place draws on the budgets above.
+    /// The draws on the budgets above a place, if the decision's actions are executed
+    /// there.
     pub fn draws(&self, place: &Place) -> Vec<Draw> {
         self.budgets.iter().flat_map(|budget| draws_on(budget, self, place)).collect()
     }

@@ -43,7 +43,7 @@ impl Rule {
         }
     }
 
-    /// Why it does not match, of a rule that does not.
+    /// The reason for a rule that does not match.
     pub(crate) fn mismatch(&self, context: &Context<'_>) -> RuleMismatch {
         let field = self.when.as_ref().and_then(|when| when.mismatch(Event::Object(context)));
         field.map_or(RuleMismatch::Excepted, RuleMismatch::FailsAt)

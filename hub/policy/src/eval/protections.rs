@@ -1,4 +1,4 @@
-//! Protections: what is never touched, and when they cannot be known.
+//! Protections: which targets are never touched, and when that cannot be known.
 
 use firebreak_model::finding::Target;
 use firebreak_model::organization::Place;

@@ -6,7 +6,6 @@ use serde_json::Value;
 /// An action with the parameters that policy gives it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ActionCall {
-    /// The action.
     pub name: String,
     /// The parameters; `null` for none.
     pub parameters: Value,

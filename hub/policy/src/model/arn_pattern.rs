@@ -3,7 +3,7 @@
 use firebreak_event_pattern::Glob;
 use firebreak_model::resource::AccountId;
 
-/// An ARN in which `*` stands for any run of characters.
+/// An ARN in which `*` matches any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ArnPattern {
     pub(crate) text: String,

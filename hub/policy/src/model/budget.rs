@@ -1,5 +1,5 @@
-//! Budgets: how many actions may be executed below a point of the tree within a
-//! window. The store counts what is drawn; here stands which actions share a counter.
+//! Budgets: how many actions may be executed below a point of the tree within a window.
+//! The store counts the draws; this module defines which actions share a counter.
 
 use std::fmt;
 
@@ -59,7 +59,6 @@ impl fmt::Display for Budget {
 pub struct BudgetRef {
     /// The attach point of its document.
     pub document: String,
-    /// The budget itself.
     #[serde(flatten)]
     pub budget: Budget,
 }
@@ -67,7 +66,6 @@ pub struct BudgetRef {
 /// How many actions a decision draws on one budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draw {
-    /// The budget.
     pub budget: BudgetRef,
     /// The counter: draws with the same key add up.
     pub key: String,

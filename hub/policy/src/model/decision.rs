@@ -89,7 +89,6 @@ pub struct Guardrail {
 /// An action of the rule that is not executed on this target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// The action.
     pub action: String,
     /// The reason, in a sentence.
     pub why: String,
@@ -98,7 +97,6 @@ pub struct LeftOut {
 /// What policy says for one target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
-    /// The outcome.
     pub outcome: PolicyOutcome,
     /// The reason for any other outcome than `Follow`, in a sentence.
     pub why: String,

@@ -39,11 +39,11 @@ pub(crate) struct Protect {
 #[derive(Clone, Debug)]
 pub(crate) struct TagSet(pub(crate) Vec<(String, Glob)>);
 
-/// Whether the search for a rule goes on above a document of which no rule matches.
+/// Whether the search for a rule continues above a document of which no rule matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Extends {
-    /// It goes on in the next document above.
+    /// It continues in the next document above.
     #[default]
     Parent,
     /// It ends. Ceilings, protections and budgets above apply all the same.
@@ -69,13 +69,12 @@ pub struct StoredDocument {
     pub attach: String,
     /// The file that it came from.
     pub file: String,
-    /// The file's text.
     pub text: String,
 }
 
 impl Document {
-    /// Whether it has a rule that can look at an account at or below its point, or
-    /// change it. Such accounts need the spoke role.
+    /// Whether a rule of it makes Firebreak read or change accounts at or below its
+    /// point. Such accounts need the spoke role.
     pub fn covers(&self) -> bool {
         self.ceiling != Some(Mode::Off) && self.rules.iter().any(|rule| rule.mode != Mode::Off)
     }
@@ -98,7 +97,7 @@ impl Document {
 }
 
 impl Protect {
-    /// How many protections these are.
+    /// The number of protections.
     pub(crate) fn len(&self) -> usize {
         let Self { tags, principals, resources, accounts } = self;
         tags.len() + principals.len() + resources.len() + accounts.len()

@@ -1,5 +1,5 @@
-//! What a policy consists of, and what a decision says. Values only: nothing here
-//! reads text or decides.
+//! The parts of a policy and of a decision. Values only: nothing here reads text or
+//! decides.
 
 mod action_call;
 mod arn_pattern;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Mode {
     /// Nothing is done, and nothing is recorded.
     Off,
-    /// What would be done is recorded.
+    /// Only what would be done is recorded.
     Observe,
     /// The plan is recorded and waits for a person.
     Approve,

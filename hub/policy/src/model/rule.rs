@@ -25,18 +25,17 @@ pub(crate) struct Rule {
     pub(crate) confirm: bool,
 }
 
-/// A rule's name and where it stands.
+/// A rule's name, and the document and file that it is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleRef {
     /// The attach point of its document.
     pub document: String,
     /// The file that the document came from.
     pub file: String,
-    /// The rule's name.
     pub rule: String,
 }
 
-/// An action of a rule, with what the catalog says of it.
+/// An action of a rule, with its facts from the catalog.
 #[derive(Clone, Debug)]
 pub(crate) struct RuleAction {
     pub(crate) call: ActionCall,
@@ -47,13 +46,14 @@ pub(crate) struct RuleAction {
     pub(crate) has_variables: bool,
 }
 
-/// How approval of a plan goes.
+/// The terms of a plan's approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Approve {
-    /// How long the plan waits; without a limit it waits until somebody answers.
+    /// How long the plan waits; without a limit it waits until somebody approves or
+    /// denies it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<Window>,
-    /// What happens to a plan that nobody answered within that time.
+    /// What happens to a plan that nobody approved or denied within that time.
     pub otherwise: Otherwise,
     /// Who approves, in words.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,7 +32,6 @@ impl Window {
         Ok(Self(duration))
     }
 
-    /// The length.
     pub fn duration(self) -> SignedDuration {
         self.0
     }

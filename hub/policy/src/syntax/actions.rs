@@ -109,7 +109,7 @@ fn refuse_exclusions(actions: &[(SourcePosition, RuleAction)], reader: &mut Read
     }
 }
 
-/// An action's name, its place, and what stands under it.
+/// An action's name, its place, and the node under it.
 fn name<'n>(
     node: &'n Node,
     reader: &mut Reader<'_>,

@@ -10,25 +10,22 @@ use super::node::SourcePosition;
 /// One error in one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// The file.
     pub file: String,
     /// The line, from 1; 0 where the place is not known.
     pub line: u64,
     /// The column, from 1.
     pub column: u64,
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// The line's text.
     #[serde(skip)]
     source: String,
     /// How many characters of it are underlined.
     length: usize,
 }
 
-/// Issues with the text at their places, in the order of the file. Of very many the
-/// first, and how many more there are.
+/// Issues with the text at their places, in the order of the file. Of too many issues
+/// only the first are returned, with the number of the others.
 pub(super) fn located(file: &str, text: &str, mut issues: Vec<Issue>) -> Vec<Diagnostic> {
     issues.sort_by_key(|issue| (issue.place.line, issue.place.column));
     let more = issues.len().saturating_sub(MAX_REPORTED);
@@ -41,7 +38,7 @@ pub(super) fn located(file: &str, text: &str, mut issues: Vec<Issue>) -> Vec<Dia
     issues.into_iter().map(|it| diagnostic(file, text, it)).collect()
 }
 
-/// What the parser's message contains, what is said instead, and the help.
+/// A part of the parser's message, the message that replaces it, and the help.
 const NOT_YAML: [(&str, &str, &str); 4] = [
     (
         "multiple YAML documents",
@@ -61,8 +58,8 @@ pub(super) fn not_yaml(file: &str, text: &str, error: &serde_saphyr::Error) -> D
         let (message, help) = ((*message).to_owned(), Some((*help).to_owned()));
         return diagnostic(file, text, Issue { place, message, help });
     }
-    // The place stands before the message already, and the parser's options mean
-    // nothing to the reader.
+    // The place is in front of the message already, and the reader does not know the
+    // parser's options.
     let end = [" at line ", ", set "].into_iter().filter_map(|text| first.find(text)).min();
     let message = end.and_then(|end| first.get(..end)).unwrap_or(first).to_owned();
     diagnostic(file, text, Issue { place, message, help: None })
@@ -122,7 +119,7 @@ impl fmt::Display for Diagnostic {
             let source: String = source.chars().skip(skipped).take(SHOWN).collect();
             let before = before - skipped;
             let left = source.chars().count().saturating_sub(before);
-            // What goes on over several lines is underlined in its first.
+            // A part that spans several lines is underlined in its first.
             let width = (*length).min(left).max(1);
             let number = line.to_string();
             let margin = " ".repeat(number.len());

@@ -28,7 +28,7 @@ enum Holds {
     TagValue,
     /// The type of a resource, as policies name it.
     ResourceType,
-    /// Whatever the finding's service wrote.
+    /// Any value: the finding's service decides.
     Anything,
 }
 

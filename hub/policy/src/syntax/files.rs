@@ -15,9 +15,9 @@ use super::reader::Reader;
 use crate::model::{Document, StoredDocument};
 
 /// Reads files of documents, each a name and its text. Every issue of every file is
-/// returned, in the order of the files and lines. Only where a file is not YAML only
-/// its first error can be reported. `above` are the points above each attach point,
-/// the root first, as far as they are known.
+/// returned, in the order of the files and lines; of a file that is not YAML, only the
+/// first error. `above` are the points above each attach point, the root first, as far
+/// as they are known.
 pub(crate) fn read_documents(
     files: &[(String, String)],
     actions: ActionCatalog,

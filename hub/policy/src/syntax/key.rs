@@ -7,8 +7,8 @@
 //! let mode = keys.take(&MODE);
 //! ```
 //!
-//! A map's keys are those that [`Keyed::read`] takes: there is no list beside it
-//! that could differ. It takes them from an empty map when they are described.
+//! A map's keys are those that [`Keyed::read`] takes: there is no second list that
+//! could differ. It takes them from an empty map when they are described.
 
 use std::marker::PhantomData;
 
@@ -62,8 +62,8 @@ pub(crate) trait Keyed: Sized {
     /// What the map is called, such as `a rule`.
     const WHAT: &'static str;
 
-    /// Takes every key and checks what belongs together. It returns early only after
-    /// the last key was taken: a key that was not taken is not known.
+    /// Takes every key and checks keys that depend on each other. It returns early only
+    /// after the last key was taken: a key that was not taken counts as unknown.
     fn read(keys: &mut Keys<'_, '_>) -> Option<Self>;
 }
 
@@ -118,7 +118,7 @@ impl<'k> Keys<'k, '_> {
         None
     }
 
-    /// What stands under a key, for checks of several keys together.
+    /// The node under a key, for checks of several keys together.
     pub(crate) fn node<T>(&self, key: &Key<T>) -> Option<&'k Node> {
         self.entries.iter().find(|entry| entry.key == key.name).map(|entry| &entry.node)
     }

@@ -12,8 +12,8 @@ use super::issue::Issue;
 use super::node::{Content, Node};
 use super::rule::patterns_of;
 
-/// What in the patterns of rules is probably not meant, each at its place. Files that
-/// are not YAML have no lints; reading them fails.
+/// Lints of the patterns in rules, each with its place. Files that are not YAML have no
+/// lints; reading them fails.
 pub fn lints(files: &[(String, String)]) -> Vec<Diagnostic> {
     let known = finding_types::all();
     let mut lints = Vec::new();
@@ -73,7 +73,7 @@ fn finding_type(written: &Node, known: &[FindingType]) -> Option<Issue> {
     let names = known.iter().map(|it| it.name);
     let help = match (written.as_text(), written.get("prefix").and_then(Node::as_text)) {
         (Some(text), _) => suggestion(text, names, otherwise),
-        // What is as long as the prefix is what it can be compared with.
+        // A prefix is compared with the beginnings of the names, cut to its length.
         (_, Some(prefix)) => {
             suggestion(prefix, names.filter_map(|name| name.get(..prefix.len())), otherwise)
         }

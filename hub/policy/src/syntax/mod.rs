@@ -1,4 +1,4 @@
-//! Reads documents. Every key is declared once, beside the code that reads it: the
+//! Reads documents. Every key is declared once, next to the code that reads it: the
 //! errors, the JSON Schema and the reference in docs/policy.md come from that.
 
 mod actions;

@@ -12,7 +12,7 @@ use serde_saphyr::{Location, Spanned};
 /// for a thread's stack in every build.
 const DEEPEST: usize = 32;
 
-/// A place in a file, counted from 1, and how many characters stand there.
+/// A place in a file, counted from 1, and its length in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourcePosition {
     pub(crate) line: u64,
@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// What a key of a map holds.
+    /// The value of a key of a map.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Content::Map(entries) = &self.content else { return None };
         entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
@@ -225,7 +225,7 @@ mod tests {
         check(&["when", "type"], 3, 3, 4);
         check(&["when", "type", "[0]"], 3, 10, 1);
         check(&["when", "type", "[1]", "prefix"], 3, 15, 6);
-        // What is not there has the place of what is nearest.
+        // A missing part has the place of the last part on the way that exists.
         check(&["when", "type", "[1]", "suffix"], 3, 13, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What reading one file needs, and the issues found in it.
+//! Reads one file and collects its issues.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,11 +9,9 @@ use firebreak_model::suggest::suggestion;
 use super::issue::{Issue, MAX_REPORTED};
 use super::node::{Content, Node, SourcePosition};
 
-/// Reads one file. It goes on after an issue, so that one run finds them all.
+/// Reads one file. It continues after an issue, so that one run finds them all.
 pub(crate) struct Reader<'a> {
-    /// The file's text.
     pub(super) source: &'a str,
-    /// The file's name.
     pub(crate) file: &'a str,
     /// The attach point of the file's document; empty while it has none.
     pub(super) attach: &'a str,
@@ -57,7 +55,7 @@ impl<'a> Reader<'a> {
 
     /// The file's text at a place.
     fn written(&self, place: SourcePosition) -> String {
-        // What is not reported is not looked up either.
+        // An issue beyond the limit is not reported, so its text is not looked up.
         if self.issues.len() > MAX_REPORTED {
             return String::new();
         }

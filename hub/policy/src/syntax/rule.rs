@@ -84,7 +84,7 @@ impl Keyed for Rule {
     }
 }
 
-/// What cannot go together with an end of the containment.
+/// Reports what a rule with `expires` must not have.
 fn check_expiry(
     expires: Window,
     node: &Node,

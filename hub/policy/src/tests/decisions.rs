@@ -1,4 +1,4 @@
-//! What policy decides: cases first, then laws that hold for every tree.
+//! Tests of decisions: cases first, then laws that hold for every tree.
 
 use std::collections::BTreeMap;
 
@@ -160,7 +160,7 @@ fn a_rule_that_looks_at_unknown_tags_is_not_skipped_for_a_later_one() {
     );
     check(&[&tagged], &instance(), &known(&[("spare", "yes")]), PolicyOutcome::Off, Mode::Off);
     check(&[&tagged], &instance(), &known(&[]), PolicyOutcome::Follow, Mode::Auto);
-    // Another field that fails settles it without the tags.
+    // If another field does not match, the tags do not matter.
     let settled = rules("type: [x], tags: { spare: [\"yes\"] }");
     check(&[&settled], &instance(), &unknown(), PolicyOutcome::Follow, Mode::Auto);
 }
@@ -323,7 +323,7 @@ fn an_explanation_names_the_budgets_that_acting_draws_on() {
     assert!(text.contains("# counts against 2 action(s) per 1h of r-ab12"), "{text}");
     let asks = explain(&[&root, "attach: ou-ab12-prod1111\nceiling: approve\n"]);
     assert_eq!((asks.decision.mode, asks.decision.budgets.len()), (Mode::Approve, 2));
-    // Who observes draws on nothing.
+    // In mode observe nothing is drawn on budgets.
     let observed = explain(&[&root, "attach: ou-ab12-prod1111\nceiling: observe\n"]);
     assert!(observed.decision.budgets.is_empty());
 }
@@ -443,7 +443,7 @@ proptest! {
         let protects = sketches.iter().take(4).flatten().any(|it| it.protects);
         let decided = decision(tree(&sketches), OU_PATH, &[("firebreak", "exempt")]);
         prop_assert!(!(protects && decided.acts()), "{decided:#?}");
-        // Nor is a protection invented.
+        // Without the protected tag the target is not protected.
         let without = decision(tree(&sketches), OU_PATH, &[]);
         prop_assert!(without.outcome != PolicyOutcome::Protected, "{without:#?}");
     }
@@ -508,7 +508,7 @@ proptest! {
         sketches in prop::collection::vec(sketch(), 5),
     ) {
         let moved = decision(tree(&sketches), "r-ab12/ou-ab12-other111", &[]);
-        // What stands at the OUs that it left plays no part any more.
+        // Documents at the OUs that it left have no effect any more.
         let mut left = sketches;
         (left[1], left[2]) = (None, None);
         prop_assert_eq!(moved.outcome, decision(tree(&left), "r-ab12/ou-ab12-other111", &[]).outcome);

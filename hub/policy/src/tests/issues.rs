@@ -250,7 +250,7 @@ rules:
             "      tags: { role: [web], account: [prod], type: [Users], ip: [{ cidr: 10.0.0.0/8 }] }\n",
         ),
         when("      resource: { type: [Node, AwsRdsDbInstance, EKSCluster] }\n"),
-        // What resources are called is nothing to a finding's type.
+        // Names of resource types are not checked in a finding's type.
         when("      type: [Users]\n"),
         acting("    when: { resource: { type: [{ prefix: Inst }] } }\n"),
         acting("    when: { resource: { type: [AccessKey, Instance] } }\n"),

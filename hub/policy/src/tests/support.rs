@@ -1,4 +1,4 @@
-//! What the tests of policy share: findings, targets and documents in brief.
+//! Shared by the tests of policy: findings, targets and documents in brief.
 
 use firebreak_model::action::{ActionCatalog, ActionFacts, ActionSpec, Phase, Reversal};
 use firebreak_model::resource::{Principal, PrincipalType, Resource, ResourceKind};
@@ -112,8 +112,8 @@ pub(crate) fn files(texts: &[&str]) -> Vec<(String, String)> {
     texts.iter().enumerate().map(|(index, text)| (name(index), (*text).to_owned())).collect()
 }
 
-/// Documents, each in the YAML of a file and read by itself: as they are when
-/// several hands have pushed them, or a file's checks were not run.
+/// A policy of documents that are read one by one, so without the checks across files:
+/// as after pushes by several people.
 pub(crate) fn policy(texts: &[&str]) -> Policy {
     Policy::new(documents(texts))
 }

@@ -136,7 +136,6 @@ pub struct Side {
 /// A budget that would have been spent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tripped {
-    /// The budget.
     #[serde(flatten)]
     pub budget: BudgetRef,
     /// How many responses would have waited for approval because of it.
@@ -150,21 +149,15 @@ pub struct Tripped {
 pub struct Changed {
     /// The finding's id.
     pub finding: String,
-    /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its severity.
     pub severity: f64,
-    /// The target's account.
     pub account: AccountId,
-    /// The account's path.
     pub ou_path: OuPath,
     /// The target's ARN.
     pub target: String,
-    /// The effect before.
     #[serde(serialize_with = "as_text")]
     pub before: Effect,
-    /// The effect after.
     #[serde(serialize_with = "as_text")]
     pub after: Effect,
 }

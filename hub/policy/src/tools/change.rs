@@ -23,9 +23,7 @@ pub struct EffectiveChange {
     pub point: String,
     /// The path of OUs down to the point.
     pub ou_path: String,
-    /// The effect before.
     pub before: Effect,
-    /// The effect after.
     pub after: Effect,
     /// The finding types, each with its resource type and severity.
     pub finding_types: Vec<String>,

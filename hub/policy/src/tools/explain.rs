@@ -1,4 +1,5 @@
-//! Explains a decision: which documents and rules were looked at, for people and programs.
+//! Explains a decision: which documents and rules were evaluated, for people and
+//! programs.
 
 use std::fmt;
 
@@ -21,7 +22,6 @@ pub struct Explanation {
     pub ou_path: String,
     /// The points from the account up to the root.
     pub walk: Vec<WalkStep>,
-    /// The decision.
     pub decision: Decision,
 }
 
@@ -32,15 +32,13 @@ pub struct WalkStep {
     pub point: String,
     /// The file of the document that is attached to it.
     pub file: Option<String>,
-    /// Its ceiling.
     pub ceiling: Option<Mode>,
     /// How many protections it has.
     pub protections: usize,
-    /// Its budgets.
     pub budgets: Vec<Budget>,
-    /// Whether it keeps the rules above it from being looked at.
+    /// Whether the search for a rule continues above it.
     pub extends: Extends,
-    /// Its rules that were looked at, in order. Those after the rule that decided were not.
+    /// The rules that were evaluated, in order: those up to the rule that decided.
     pub rules: Vec<RuleResult>,
     /// The reason why its document cannot be read.
     pub broken: Option<String>,
@@ -49,9 +47,7 @@ pub struct WalkStep {
 /// One rule, and whether it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleResult {
-    /// Its name.
     pub rule: String,
-    /// Whether it matches.
     pub result: RuleOutcome,
 }
 

@@ -167,7 +167,7 @@ fn write_document(
     chains: &[(Chain, Vec<&str>)],
     errors: &[String],
 ) -> String {
-    // JSON's texts are YAML's as well.
+    // A JSON string is a valid YAML string.
     let quoted = |text: &str| json!(text).to_string();
     let mut lines = vec!["# Imported from a GD_ACTIONS map.".to_owned()];
     // A comment ends where its line ends.

@@ -1,5 +1,5 @@
-//! What is done with policies: read from files, tested, explained, compared,
-//! replayed, imported.
+//! Tools for policies: they are read from files, tested, explained, compared, replayed
+//! and imported.
 
 mod backtest;
 mod change;

@@ -1,16 +1,16 @@
-//! Deep links into AWS's consoles. Whoever follows one has to be signed in to
-//! the account that it is of.
+//! Deep links into AWS's consoles. The reader must be signed in to the account of the
+//! link.
 //!
-//! Sources: GuardDuty user guide, "Creating custom responses … with EventBridge"
-//! (the finding's link); each service's console for the others, which AWS does
-//! not promise to keep. A resource's page stands in the table of resource kinds.
+//! Sources: GuardDuty user guide, "Creating custom responses … with EventBridge" (the
+//! finding's link); each service's console for the others, which AWS does not promise
+//! to keep. A resource's page is in the table of resource kinds.
 
 use firebreak_model::resource::{Partition, Resource};
 use firebreak_model::text::percent_encoded as encode;
 
 use crate::record::FindingSummary;
 
-/// Where a partition's console is; `None` where AWS publishes no address.
+/// The address of a partition's console; `None` if AWS publishes none.
 fn console(partition: &Partition) -> Option<&'static str> {
     match partition.as_str() {
         "aws" => Some("https://console.aws.amazon.com"),

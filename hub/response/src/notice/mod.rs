@@ -113,8 +113,9 @@ impl NoticeKind {
         }
     }
 
-    /// The notice about a response in its present state; `None` for what is in progress,
-    /// unless the attacker is cut off already, and for what policy only watches.
+    /// The kind of notice for a response in its present state. `None` while it is in
+    /// progress, unless the target is contained already, and for what policy only
+    /// observes.
     fn of(response: &Response) -> Option<Self> {
         match response.state {
             State::Running => {
@@ -153,7 +154,7 @@ pub struct Notice {
     pub detail: Value,
 }
 
-/// What a notice is about besides a response.
+/// The subject of a notice besides its response.
 enum NoticeSubject<'a> {
     State,
     Budget { spent: &'a BudgetRef, key: &'a str, window_ends: Timestamp },
@@ -161,15 +162,15 @@ enum NoticeSubject<'a> {
 }
 
 impl Notice {
-    /// The notice of a response as it stands: one for each revision in a state
-    /// that matters.
+    /// The notice about a response in its present state: one for each revision in a
+    /// state that has one.
     pub fn of_response(response: &Response) -> Option<Self> {
         let kind = NoticeKind::of(response)?;
         Some(Self::new(own_id(response, kind), kind, response, &NoticeSubject::State))
     }
 
-    /// A budget is spent: one for each counter and window, sent with the first
-    /// response that has to ask because of it.
+    /// The notice about a spent budget: one for each counter and window, sent with the
+    /// first response that waits for approval because of it.
     pub fn budget_spent(
         spent: &BudgetRef,
         key: &str,
@@ -181,14 +182,14 @@ impl Notice {
         Self::new(format!("{}/{key}/{window_ends}", kind.name()), kind, response, &about)
     }
 
-    /// Nobody decided in time.
+    /// The notice about a plan that nobody approved or denied in time.
     pub fn approval_due(response: &Response) -> Self {
         let kind = NoticeKind::ApprovalDue;
         Self::new(own_id(response, kind), kind, response, &NoticeSubject::State)
     }
 
-    /// A notification was given up: `what`, such as
-    /// `Security Hub`, and why.
+    /// The notice about a notification that was given up: `what`, such as `Security
+    /// Hub`, and why.
     pub fn undelivered(response: &Response, what: &str, why: &str) -> Self {
         let kind = NoticeKind::Undelivered;
         let id = format!("{}/{what}", own_id(response, kind));

@@ -42,7 +42,7 @@ pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
     } else {
         format!("{head}{name}{place}: {found}")
     };
-    // An account or Region as long as only a forged finding has it.
+    // Only a forged finding has an account or Region of this length.
     cut(subject.trim_end(), CHARACTERS)
 }
 

@@ -75,7 +75,7 @@ fn render(step: &StepDetail, width: usize) -> String {
     format!("  {action:<width$}  {state:<8} {detail}").trim_end().to_owned()
 }
 
-/// What happened, in a sentence that claims no more than the record does.
+/// The first sentence: what happened. It claims no more than the record does.
 fn first(detail: &Detail) -> String {
     let resource = &detail.response.resource;
     let (name, account, region) = (&resource.name, &resource.account, &resource.region);

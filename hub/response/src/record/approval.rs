@@ -6,23 +6,23 @@ use firebreak_policy::{Draw, Otherwise};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How a plan is approved.
+/// The terms of a plan's approval, and the decision once there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// Why a person is asked.
     pub cause: ApprovalCause,
-    /// How long it waits for a person; without one, for good.
+    /// How long it waits for a person; without a limit, until somebody decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<SignedDuration>,
-    /// What happens then.
+    /// What happens after that time.
     pub otherwise: Otherwise,
     /// Who approves, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvers: Option<String>,
-    /// What it draws on budgets if it is carried out without a person.
+    /// What it draws on budgets if it is executed without a person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draws: Vec<Draw>,
-    /// How it was answered.
+    /// The approval or denial, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<ApprovalAnswer>,
 }
@@ -33,33 +33,29 @@ pub struct Approval {
 pub enum ApprovalCause {
     /// Policy says so.
     Policy,
-    /// A budget is spent: one notice goes out for all of those.
+    /// A budget is spent; one notice goes out for all such plans.
     Budget,
-    /// Somebody paused what policy would do at once.
+    /// A pause: without it the plan would be executed at once.
     Pause,
 }
 
-/// How a plan was answered.
+/// The approval or denial of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalAnswer {
-    /// What was said.
     pub verdict: ApprovalDecision,
-    /// Who decided.
     pub by: Approver,
-    /// When.
     pub at: Timestamp,
-    /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What was said to a plan.
+/// Whether a plan is approved or denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApprovalDecision {
-    /// It is carried out.
+    /// The plan is executed.
     Approved,
-    /// It is not.
+    /// The plan is not executed.
     Denied,
 }
 

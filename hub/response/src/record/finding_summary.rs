@@ -1,20 +1,17 @@
-//! What a record keeps of a finding.
+//! The part of a finding that a record keeps.
 
 use firebreak_model::finding::{Finding, SecurityHubId};
 use firebreak_model::resource::{AccountId, Region};
 use serde::{Deserialize, Serialize};
 
-/// The finding that a response answers: what status, notes and lists need.
+/// The finding of a response: the fields that status, notes and lists need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FindingSummary {
-    /// Its id.
     pub id: String,
-    /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
     /// On GuardDuty's scale, 0.0 to 10.0.
     pub severity: f64,
-    /// Its title.
     pub title: String,
     /// The product that raised it.
     pub product: String,
@@ -22,9 +19,9 @@ pub struct FindingSummary {
     pub account: AccountId,
     /// The Region that it is about.
     pub region: Region,
-    /// What Security Hub calls it.
+    /// Its id in Security Hub.
     pub security_hub: Option<SecurityHubId>,
-    /// The remote IP addresses that it names: what there is to block.
+    /// The remote IP addresses that it names, which an action may block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_addresses: Vec<String>,
 }

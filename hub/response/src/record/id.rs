@@ -14,9 +14,9 @@ use crate::target::TargetKey;
 pub struct ResponseId(String);
 
 impl ResponseId {
-    /// A response is identified by its target's ARN, the key of its entry there and
-    /// the containment epoch, not by the message that caused it: every delivery of
-    /// the same finding leads to the same id.
+    /// A response is identified by its target's ARN, the key of its entry there and the
+    /// epoch, not by the message that caused it: every delivery of the same finding
+    /// leads to the same id.
     pub fn of(target: &str, key: &TargetKey, epoch: u64) -> Self {
         let mut digits = sha256_hex_of_parts([target, &key.to_string(), &epoch.to_string()]);
         digits.truncate(16);

@@ -29,25 +29,22 @@ pub use self::suppression::Suppression;
 pub use self::undo::{Drift, Undo, UndoCause};
 use crate::target::TargetKey;
 
-/// The form of a record. A reader refuses a newer form than its own: acting on
-/// half of a record could undo half of a containment.
+/// The format of a record. A reader rejects a newer one: acting on a part of a record
+/// could undo half of a containment.
 pub const FORMAT: u32 = 1;
 
-/// The durable record of a plan being carried out.
+/// The durable record of a plan for one target, from the decision to its undo.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     /// See [`FORMAT`].
     pub format: u32,
-    /// Its id.
     pub id: ResponseId,
     /// Counts the writes; every write is conditional on the one before, so a
     /// stalled worker cannot write after its successor.
     pub revision: u64,
-    /// Its state.
     pub state: State,
     /// Why it is in this state, in a sentence.
     pub reason: String,
-    /// What is acted on.
     pub resource: Resource,
     /// The OUs above the account when it was decided.
     pub ou_path: OuPath,
@@ -57,7 +54,7 @@ pub struct Response {
     /// or, for a refusal before any rule, the guardrail.
     #[serde(rename = "rule")]
     pub key: TargetKey,
-    /// The containment epoch of this target and rule.
+    /// The epoch of this target and rule.
     pub epoch: u64,
     /// The steps, in the order in which they run.
     pub steps: Vec<Step>,
@@ -67,7 +64,7 @@ pub struct Response {
     pub updated: Timestamp,
     /// The end of its worker's lease; after it another worker recovers the response.
     pub lease_until: Option<Timestamp>,
-    /// How long policy lets it stand once it has changed something.
+    /// How long the change stays before it is undone, if the rule has `expires`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<SignedDuration>,
     /// When it expires and is undone.
@@ -82,42 +79,42 @@ pub struct Response {
     /// How often a worker handed it over since it began.
     #[serde(default)]
     pub tries: u32,
-    /// When it began to be carried out, the last time.
+    /// When its execution last began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Timestamp>,
-    /// Whether a notice said that the target is contained while later phases still run.
+    /// Whether a notice about the containment was sent while later phases still run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub containment_reported: bool,
     /// The version of the policy that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<u64>,
-    /// What Security Hub calls the further findings that it answers.
+    /// The Security Hub ids of its further findings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further_findings: Vec<SecurityHubId>,
-    /// Those of its findings that have other targets as well.
+    /// Its findings that have other targets as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub siblings: Vec<SiblingTargets>,
-    /// How it is approved, where it has to be.
+    /// The approval, if one is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// Who asked for what to be undone; kept, so that a worker that resumes an
-    /// undo goes on with the same, and as the record of it.
+    /// The requested undo. It is kept as a record, and so that a worker that recovers
+    /// the response continues the same undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
 }
 
 impl Response {
-    /// Where its account was when it was decided.
+    /// The account's place when it was decided.
     pub fn place(&self) -> Place {
         Place { account: self.resource.account.clone(), ou_path: self.ou_path.clone() }
     }
 
-    /// What Security Hub calls the findings that it answers, each once.
+    /// The Security Hub ids of all its findings, each once.
     pub fn security_hub_ids(&self) -> impl Iterator<Item = &SecurityHubId> {
         self.finding.security_hub.iter().chain(&self.further_findings)
     }
 
-    /// Whether the target is contained, as far as verified by now.
+    /// Whether the target is contained, as far as it is verified.
     pub fn is_contained(&self) -> bool {
         is_contained(&self.steps)
     }

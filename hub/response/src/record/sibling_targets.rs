@@ -4,28 +4,29 @@ use serde::{Deserialize, Serialize};
 
 use firebreak_model::finding::{Finding, SecurityHubId, Target};
 
-/// How many targets of one finding are looked at, and how many such findings of
-/// one response: records have a limit.
+/// How many targets of one finding, and how many such findings of one response, are
+/// recorded: the size of a record is limited.
 const TARGETS_AT_MOST: usize = 50;
 pub const MAX_SIBLING_FINDINGS: usize = 10;
 
-/// The other targets of a finding that a response answers.
+/// The other targets of one finding of a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiblingTargets {
-    /// What Security Hub calls the finding.
+    /// The finding's id in Security Hub.
     pub security_hub: SecurityHubId,
     /// The finding's id, as its targets know it.
     pub finding: String,
     /// The ARNs of its other targets.
     pub targets: Vec<String>,
-    /// How many more it has: with any, it always counts as open.
+    /// How many more targets there are; if any, the finding always counts as
+    /// unresolved.
     #[serde(default)]
     pub more: usize,
 }
 
 impl SiblingTargets {
-    /// Of a finding, seen from one of its targets; `None` where it has no other,
-    /// or where Security Hub cannot know it.
+    /// The sibling targets of one of a finding's targets; `None` if there are none, or
+    /// if Security Hub cannot have the finding.
     pub fn of(finding: &Finding, target: &Target) -> Option<Self> {
         let own = target.resource.arn();
         let mut targets: Vec<String> =

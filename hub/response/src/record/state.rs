@@ -14,19 +14,19 @@ pub enum State {
     Refused,
     /// The plan is recorded and waits for a person.
     AwaitingApproval,
-    /// A person, or the clock where policy says so, decided against the plan.
+    /// A person, or a timeout if policy says so, denied the plan.
     Denied,
-    /// The plan is being carried out under a lease.
+    /// The plan is being executed under a lease.
     Running,
     /// Every containing step was verified by reading back.
     Contained,
-    /// Every step was carried out, and none of them was one that contains.
+    /// Every step was executed, and none of them is a containing one.
     Completed,
     /// Some steps were verified, others failed.
     PartiallyContained,
     /// Nothing was contained.
     Failed,
-    /// The prior state is being put back under a lease.
+    /// The prior state is being restored under a lease.
     Undoing,
     /// The prior state was restored, except for recorded drift.
     Undone,

@@ -1,4 +1,4 @@
-//! The steps of a response, and what they amount to.
+//! The steps of a response, and the state that follows from them.
 
 use firebreak_model::action::{Change, Phase};
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,21 @@ use serde_json::Value;
 
 use super::State;
 
-/// How a step ended.
+/// The state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
-    /// Recorded, not carried out.
+    /// Recorded, not executed.
     Planned,
-    /// Carried out and verified by reading back.
+    /// Executed and verified by reading back.
     Done,
-    /// Not carried out, or carried out and not confirmed; the detail says which.
+    /// Not executed, or executed and not confirmed; the detail says which.
     Failed,
     /// There was nothing for the action to do on this target; the detail says why.
     Skipped,
-    /// Put back.
+    /// The prior state was restored.
     Undone,
-    /// Not put back as a whole: somebody changed the resource since.
+    /// Not fully restored: somebody changed the resource since.
     Drifted,
 }
 
@@ -35,7 +35,7 @@ pub enum PriorState {
 }
 
 impl PriorState {
-    /// What the action captured, if it did.
+    /// The captured state, if there is one.
     pub fn captured(&self) -> Option<&Value> {
         match self {
             Self::NotCaptured => None,
@@ -47,19 +47,15 @@ impl PriorState {
 /// One action of a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// The action's name.
     pub action: String,
-    /// When it runs.
     pub phase: Phase,
     /// Its parameters as policy gave them.
     pub parameters: Value,
-    /// The state before it.
     pub prior: PriorState,
-    /// What changes, for people.
+    /// The changes, for people.
     pub changes: Vec<Change>,
-    /// How it ended.
     pub state: StepState,
-    /// What was seen or why it failed; empty while planned.
+    /// The result, or why it failed; empty while planned.
     pub detail: String,
 }
 
@@ -72,8 +68,8 @@ impl Step {
         }
     }
 
-    /// Whether undo has to look at it: a planned step may have been applied by a
-    /// worker that died before it recorded so.
+    /// Whether undo must process it: a planned step may have been applied by a worker
+    /// that died before it recorded that.
     pub fn may_have_changed(&self) -> bool {
         match self.state {
             StepState::Planned | StepState::Done | StepState::Failed | StepState::Drifted => {
@@ -83,8 +79,7 @@ impl Step {
         }
     }
 
-    /// Whether it did what it should; a planned step may have, see
-    /// [`Self::may_have_changed`].
+    /// Whether it succeeded; a planned step may have, see [`Self::may_have_changed`].
     pub fn may_have_succeeded(&self) -> bool {
         match self.state {
             StepState::Done | StepState::Drifted | StepState::Undone => true,
@@ -94,13 +89,13 @@ impl Step {
     }
 }
 
-/// Whether the target is contained, as far as it was verified by now.
+/// Whether the target is contained, as far as it is verified.
 pub fn is_contained(steps: &[Step]) -> bool {
     steps.iter().any(|step| step.is_containing() && step.state == StepState::Done)
 }
 
-/// What the steps amount to once all have ended. Containment is claimed
-/// only when every containing step was verified and none failed.
+/// The state of a response whose steps have all ended, and the reason. It is
+/// `Contained` only if a containing step was verified and no step failed.
 pub fn result(steps: &[Step]) -> (State, String) {
     let of = |wanted: StepState| -> Vec<&str> {
         steps.iter().filter(|step| step.state == wanted).map(|step| step.action.as_str()).collect()

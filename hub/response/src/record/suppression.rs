@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ResponseId;
 
-/// Why a target is left alone for findings of one type.
+/// A suppression of one finding type on a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppression {
     /// Until when.

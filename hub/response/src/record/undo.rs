@@ -1,20 +1,19 @@
-//! What an undo is to do.
+//! The request to undo a response.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What is asked for when a response is undone.
+/// A request to undo a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
-    /// Why it is undone.
     pub cause: UndoCause,
-    /// Only this action's step; `None` is all of them.
+    /// Only this action's step; all steps if `None`.
     pub step: Option<String>,
-    /// What becomes of what somebody changed since.
+    /// What happens to later changes by others.
     pub drift: Drift,
-    /// Until when findings of the same type leave the target alone.
+    /// Until when findings of the same type are suppressed on the target.
     pub suppress_until: Option<Timestamp>,
 }
 
@@ -37,19 +36,18 @@ impl fmt::Display for UndoCause {
     }
 }
 
-/// What an undo does with what somebody changed since.
+/// What an undo does with later changes by others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Drift {
     /// Leaves it alone and reports it.
     Leave,
-    /// Puts the state before the response back all the same.
+    /// Overwrites them with the prior state.
     Overwrite,
 }
 
 impl Undo {
-    /// What is left to do when another undo is asked for before this one has
-    /// ended: all of both.
+    /// Combines an undo that has not ended with another request: both are executed.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let drift = match (self.drift, other.drift) {

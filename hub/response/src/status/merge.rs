@@ -1,19 +1,18 @@
-//! How an update goes together with what Security Hub holds already. Pure.
+//! Merges an update with the present finding in Security Hub. Pure.
 //!
-//! The rules, each of which stands in the table of cases below:
+//! The rules, each of which is in the table of cases below:
 //!
-//! - The workflow status is ours to change while it is `NEW` or what we wrote
-//!   last. Any other status is somebody's word and stands; then the note is left
-//!   alone too, and only our fields are written.
-//! - Somebody else's note is quoted behind ours. A quote is carried on from
-//!   note to note.
-//! - User-defined fields of others stay. Where there is no room for all of ours,
-//!   they yield from the least important.
-//! - What stands there already is not written again.
+//! - Firebreak changes the workflow status only while it is `NEW` or the one that we
+//!   wrote last. Any other status was set by somebody else and is kept; then the note
+//!   is kept too, and only our fields are written.
+//! - Somebody else's note is quoted after ours. The quote is kept from note to note.
+//! - User-defined fields of others are kept. If there is no room for all of ours, the
+//!   least important are left out.
+//! - What is up to date is not written again.
 //!
-//! Security Hub has no conditional update: between reading and writing somebody
-//! can write, and is then overwritten. Reading right before writing makes that
-//! window small, and its history keeps what was overwritten.
+//! Security Hub has no conditional update: a change that somebody makes between reading
+//! and writing is overwritten. Reading right before writing makes that window small,
+//! and Security Hub's history keeps what was overwritten.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +20,12 @@ use super::note::{cut, quote_in, quoted, with_quote};
 use super::{StatusUpdate, Workflow};
 use crate::record::State;
 
-/// Who we are in `Note.UpdatedBy`.
+/// Our name in `Note.UpdatedBy`.
 pub const AUTHOR: &str = "firebreak";
 /// The field with the response's id.
 pub const RESPONSE: &str = "firebreak_response";
-/// The field with the workflow status that we wrote last: how we know our own
-/// word from an analyst's.
+/// The field with the workflow status that we wrote last: it distinguishes our status
+/// from an analyst's.
 pub const WORKFLOW: &str = "firebreak_workflow";
 /// The field with the response's state.
 pub const STATE: &str = "firebreak_state";
@@ -38,27 +37,26 @@ pub const RULE: &str = "firebreak_rule";
 const FIELDS_AT_MOST: usize = 50;
 /// "Map Entries: value up to 1024 characters" (same).
 const FIELD_CHARACTERS: usize = 1_024;
-/// What the author of a note is called where Security Hub does not say.
+/// The author of a note if Security Hub does not name one.
 const SOMEBODY: &str = "somebody else";
 
-/// How Security Hub holds a finding, and so where our status can be marked.
+/// The schema of a finding in Security Hub: it decides where our status can be marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Schema {
     /// With user-defined fields, and notes that have an author.
     Asff,
-    /// With one comment and nothing else: the status that we wrote stands in
-    /// its beginning, `Firebreak [RESOLVED]`.
+    /// With one comment and nothing else: the comment begins with the status that we
+    /// wrote, `Firebreak [RESOLVED]`.
     Ocsf,
 }
 
-/// A finding as Security Hub holds it, as far as it matters here.
+/// The fields of a finding in Security Hub that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Present {
-    /// The workflow status; `None` is as good as `NEW`.
+    /// The workflow status; `None` counts as `NEW`.
     pub status: Option<String>,
     /// The note or comment.
     pub note: Option<Noted>,
-    /// The user-defined fields.
     pub fields: BTreeMap<String, String>,
 }
 
@@ -67,7 +65,6 @@ pub struct Present {
 pub struct Noted {
     /// `Note.UpdatedBy`; OCSF's comment has no author.
     pub by: Option<String>,
-    /// The text.
     pub text: String,
 }
 
@@ -80,15 +77,13 @@ impl Noted {
     }
 }
 
-/// What has to be written; `None` leaves a part as it is. Findings with the
-/// same one share a call.
+/// What has to be written; `None` leaves a part as it is. Findings with the same write
+/// share a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Write {
-    /// The workflow status.
     pub workflow: Option<Workflow>,
-    /// The note.
     pub note: Option<String>,
-    /// All user-defined fields, theirs among them: whether Security Hub merges
+    /// All user-defined fields, including those of others: whether Security Hub merges
     /// or replaces them is not documented.
     pub fields: Option<BTreeMap<String, String>>,
 }
@@ -107,14 +102,14 @@ pub enum StatusOwner {
     Ours(Option<Workflow>),
     /// An analyst's, which is kept.
     Kept {
-        /// Their status.
         status: String,
-        /// Who wrote the note that stands beside it, where it is not ours.
+        /// Who wrote the present note, if it is not ours.
         by: String,
     },
 }
 
-/// What to write of an update on a finding as it is, and what that says.
+/// What to write for an update of a present finding, and who owns the status
+/// afterwards.
 pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write, StatusOwner) {
     let update = &respect_other_responses(present, update);
     let written = written(schema, present);
@@ -136,10 +131,10 @@ pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write
     (write, StatusOwner::Ours(update.workflow))
 }
 
-/// A finding may have several responses: it is resolved only once none of them
-/// stands open. The responses at its other targets are looked for on record
-/// before this; here, where the last that was written is another response's and
-/// open, such as another rule's, `RESOLVED` becomes `NOTIFIED`.
+/// A finding may have several responses: it is resolved only when none of them is
+/// unresolved. The responses at its other targets are checked before this. If the last
+/// update was of another unresolved response, such as another rule's, `RESOLVED`
+/// becomes `NOTIFIED` here.
 fn respect_other_responses(present: &Present, update: &StatusUpdate) -> StatusUpdate {
     let other =
         present.fields.get(RESPONSE).is_some_and(|id| update.fields.get(RESPONSE) != Some(id));
@@ -150,8 +145,7 @@ fn respect_other_responses(present: &Present, update: &StatusUpdate) -> StatusUp
     if other && is_unresolved { update.not_resolved() } else { update }
 }
 
-/// The finding after a write, so that the next update of the same finding need
-/// not read it again.
+/// The finding after a write, so that the next update of it does not read it again.
 #[must_use]
 pub fn after(schema: Schema, present: &Present, write: &Write) -> Present {
     let by = match schema {
@@ -166,7 +160,7 @@ pub fn after(schema: Schema, present: &Present, write: &Write) -> Present {
     }
 }
 
-/// The status that we wrote last, as we marked it.
+/// The status that we marked as ours last.
 fn written(schema: Schema, present: &Present) -> Option<String> {
     match schema {
         Schema::Asff => present.fields.get(WORKFLOW).cloned(),
@@ -193,7 +187,7 @@ fn note(schema: Schema, present: &Present, update: &StatusUpdate, marked: Option
     }
 }
 
-/// All fields as they shall be; `None` where they are so already.
+/// All fields as they should be; `None` if they are already.
 fn fields(
     schema: Schema,
     present: &Present,
@@ -259,7 +253,7 @@ mod tests {
 
     type Expected<'a> = (Option<Workflow>, Option<&'a str>, StatusOwner);
 
-    /// Status, note and verdict of one case; the fields have cases of their own.
+    /// Status, note and owner of one case; the fields have cases of their own.
     fn check(schema: Schema, present: &Present, workflow: Option<Workflow>, expected: Expected) {
         let (status, note, verdict) = expected;
         let (write, said) = merge(schema, present, &update(workflow));
@@ -287,16 +281,16 @@ mod tests {
         let (resolved, notified) = ([(WORKFLOW, "RESOLVED")], [(WORKFLOW, "NOTIFIED")]);
         let check =
             |present: Present, workflow, expected| check(ASFF, &present, workflow, expected);
-        // Nobody was there.
+        // Nobody has updated the finding yet.
         check(Present::default(), Some(Resolved), ours(Some(Resolved), Some(OURS)));
         check(present("NEW", None, &[]), Some(Notified), ours(Some(Notified), Some(OURS)));
-        // What we wrote.
+        // Our own last update.
         let ours_before = present("NOTIFIED", began(), &notified);
         check(ours_before, Some(Resolved), ours(Some(Resolved), Some(OURS)));
         check(present("RESOLVED", said(), &resolved), Some(New), ours(Some(New), None));
-        // A record that came back from the archive is NEW again.
+        // A finding that was archived and is active again is NEW.
         check(present("NEW", said(), &resolved), Some(Resolved), ours(Some(Resolved), None));
-        // An analyst's word stands, and so does the note, whoever wrote it.
+        // An analyst's status is kept, and so is the note, whoever wrote it.
         let suppressed = present("SUPPRESSED", noted("ann", "mine"), &[]);
         check(suppressed, Some(Resolved), kept("SUPPRESSED", "ann"));
         let theirs = present("RESOLVED", began(), &notified);
@@ -337,7 +331,7 @@ mod tests {
             (noted("ann", "mine"), Some(quote)),
             (noted(AUTHOR, began), Some(quote)),
             (noted(AUTHOR, quote), None),
-            // Whoever begins like us is not us.
+            // An author whose name begins like ours is somebody else.
             (
                 noted("ann", "Firebreak?"),
                 Some("Firebreak said. Undo: it | Note of ann: Firebreak?"),
@@ -407,7 +401,7 @@ mod tests {
         assert_eq!(fields.get(RULE).unwrap().chars().count(), FIELD_CHARACTERS);
     }
 
-    /// Whatever is there, writing the same again changes nothing.
+    /// Writing the same update again never changes anything.
     #[test]
     fn what_was_written_is_not_written_again() {
         let notes = [None, noted("ann", &"mine ".repeat(100)), noted(AUTHOR, "Firebreak began.")];

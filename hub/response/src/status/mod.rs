@@ -1,6 +1,6 @@
-//! What a response's state says to an analyst in Security Hub, and how that
-//! goes together with what stands there already. Pure: it neither reads nor
-//! writes a finding.
+//! The update of a finding in Security Hub that follows from a response's state, and
+//! how it is merged with the present finding. Pure: it neither reads nor writes a
+//! finding.
 
 pub mod merge;
 mod note;
@@ -13,21 +13,21 @@ use crate::record::{Response, State, StepState};
 
 pub use self::note::NOTE_CHARACTERS;
 
-/// Security Hub's workflow status, as far as Firebreak sets it. `SUPPRESSED`
-/// is an analyst's word and never ours.
+/// Security Hub's workflow status, as far as Firebreak sets it. Only analysts set
+/// `SUPPRESSED`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Workflow {
-    /// Open again: an undo gave the resource back.
+    /// Unresolved again, after an undo.
     New,
-    /// Somebody has to look: acted on in part, or waiting for approval.
+    /// A person is needed: handled in part, or waiting for approval.
     Notified,
     /// Contained, and verified by reading back.
     Resolved,
 }
 
 impl Workflow {
-    /// Security Hub's word.
+    /// The name in Security Hub.
     pub fn name(self) -> &'static str {
         match self {
             Self::New => "NEW",
@@ -42,12 +42,10 @@ impl Workflow {
 pub struct StatusUpdate {
     /// The workflow status; `None` leaves it as it is.
     pub workflow: Option<Workflow>,
-    /// What is noted: it begins with `Firebreak`, and is cut where there is too
-    /// little room.
+    /// The note: it begins with `Firebreak`, and is cut if there is too little room.
     pub note: String,
-    /// What the reader can do, behind the note; never cut. May be empty.
+    /// What the reader can do, after the note; never cut. May be empty.
     pub hint: String,
-    /// User-defined fields.
     pub fields: BTreeMap<String, String>,
 }
 
@@ -57,7 +55,7 @@ impl StatusUpdate {
         note::ours(self, NOTE_CHARACTERS)
     }
 
-    /// The same of a finding that stands open at another target: never resolved.
+    /// The same for a finding that is unresolved at another target: never `RESOLVED`.
     #[must_use]
     pub fn not_resolved(mut self) -> Self {
         if self.workflow == Some(Workflow::Resolved) {
@@ -67,12 +65,12 @@ impl StatusUpdate {
     }
 }
 
-/// What to write for a response as it stands; `None` while there is nothing to
-/// claim yet.
+/// The update for a response in its present state; `None` while there is nothing to
+/// report.
 ///
-/// `RESOLVED` is said of a response only whose containment was read back and
-/// whose every step ended well. One that has cut the attacker off already and
-/// still collects evidence says that much, as `NOTIFIED`.
+/// It is `RESOLVED` only if the containment was verified by reading back and every step
+/// succeeded. A response that is contained already and still collects evidence is
+/// `NOTIFIED`, with a note that says so.
 pub fn of(response: &Response) -> Option<StatusUpdate> {
     let id = &response.id;
     let (arn, reason) = (response.resource.arn(), &response.reason);
@@ -123,9 +121,8 @@ pub fn of(response: &Response) -> Option<StatusUpdate> {
     Some(StatusUpdate { workflow, note, hint, fields })
 }
 
-/// The actions that have not ended yet, of a response whose containment was
-/// verified already; `None` before that, and where one failed: what it amounts
-/// to is only known at the end.
+/// The actions that have not ended yet, of a response that is contained already; `None`
+/// before that, and if one failed: the result is known only at the end.
 fn under_way(response: &Response) -> Option<String> {
     let steps = &response.steps;
     let mut cutting = steps.iter().filter(|step| step.is_containing());

@@ -1,16 +1,16 @@
-//! How a note is put together within its length: ours in front, somebody
-//! else's behind it with its author. Never drops either of them altogether.
+//! Puts a note together within its length: ours first, then somebody else's with its
+//! author. Never drops either of them completely.
 
 use super::StatusUpdate;
 
 /// "Note.Text: 1 to 512 characters" (Security Hub API reference, NoteUpdate);
 /// the same goes for the comment of `BatchUpdateFindingsV2`.
 pub const NOTE_CHARACTERS: usize = 512;
-/// What our note keeps at least beside a quoted one.
+/// The least length that our note keeps beside a quoted one.
 const OURS_AT_LEAST: usize = 256;
 /// "Note.UpdatedBy" may be as long as the note; a name is not.
 const AUTHOR_CHARACTERS: usize = 64;
-/// What parts our note from the one that it quotes.
+/// The separator between our note and the quoted one.
 const QUOTE: &str = " | Note of ";
 
 /// Our note with its hint. Where there is too little room the note is cut and
@@ -30,13 +30,13 @@ pub(super) fn quoted(author: &str, text: &str) -> String {
     format!("{QUOTE}{}: {}", cut(&one_line(author), AUTHOR_CHARACTERS), one_line(text))
 }
 
-/// What a note of ours quotes, with what parts it; empty where it quotes nothing.
+/// The quote in one of our notes, with its separator; empty if there is none.
 pub(super) fn quote_in(ours: &str) -> &str {
     ours.find(QUOTE).and_then(|at| ours.get(at..)).unwrap_or_default()
 }
 
-/// Ours and the quote behind it. Both are whole where they fit. Where they do
-/// not, ours gives way down to [`OURS_AT_LEAST`], then the quote is cut.
+/// Our note and the quote after it. Both are whole if they fit. Otherwise ours is cut
+/// down to [`OURS_AT_LEAST`], and then the quote is cut.
 pub(super) fn with_quote(update: &StatusUpdate, quote: &str) -> String {
     let for_quote = quote.chars().count().min(NOTE_CHARACTERS - OURS_AT_LEAST);
     let ours = ours(update, NOTE_CHARACTERS - for_quote);

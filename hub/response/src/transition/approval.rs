@@ -1,4 +1,4 @@
-//! Answers to a plan that waits for approval.
+//! Approval and denial of a plan.
 
 use jiff::SignedDuration;
 

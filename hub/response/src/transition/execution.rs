@@ -25,8 +25,8 @@ pub(super) fn steps_recorded(mut draft: Draft<'_>, steps: Vec<Step>) -> Transiti
     draft.quiet(Write::Record)
 }
 
-/// Leaves it to the finding's next delivery, which may recover it at once, and to the
-/// sweep. People are notified the first time, and once the target is contained.
+/// Leaves the rest to the finding's next delivery, which may recover it at once, and to
+/// the sweep. People are notified the first time, and once the target is contained.
 pub(super) fn handed_over(mut draft: Draft<'_>, steps: Vec<Step>, waiting: String) -> Transition {
     let now = draft.context.now;
     let contained = is_contained(&steps);
@@ -56,8 +56,8 @@ pub(super) fn executed(mut draft: Draft<'_>, steps: Vec<Step>) -> Transition {
     draft.delivered(&Audited { kind: AuditKind::StateChanged, by: hub, why: &reason })
 }
 
-/// Sets when the response expires, if policy lets it stand for some time only. Half a
-/// change that a failure left expires as well.
+/// Sets when the response expires, if the rule has `expires`. Half a change that a
+/// failure left expires as well.
 pub(super) fn expire_later(draft: &mut Draft<'_>) {
     let now = draft.context.now;
     let response = draft.response();

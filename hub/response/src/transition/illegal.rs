@@ -9,9 +9,7 @@ use crate::record::{Drift, Response, ResponseId, State, StepState};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("response `{id}` is {state}: {reason}")]
 pub struct IllegalTransition {
-    /// The response.
     pub id: ResponseId,
-    /// Its state.
     pub state: State,
     /// Why the event is illegal.
     pub reason: Reason,
@@ -130,7 +128,7 @@ fn allows(state: State, event: &Event) -> bool {
     }
 }
 
-/// What the event is, for the error.
+/// The event's name, for the error.
 fn name(event: &Event) -> &'static str {
     match event {
         Event::LeaseTaken => "taking the lease",

@@ -50,7 +50,6 @@ use crate::target::{Findings, TargetEntry};
 /// A response and the findings that it covers: what a transition starts from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// The response.
     pub response: Response,
     /// The findings that it covers; the target's entry keeps them.
     pub findings: Findings,
@@ -73,10 +72,9 @@ impl Record {
     }
 }
 
-/// What a transition takes from outside.
+/// The inputs of a transition besides the record and the event.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The present time.
     pub now: Timestamp,
     /// The hub's own identity, for what happens without a person.
     pub hub: &'a str,
@@ -100,16 +98,16 @@ pub enum Event {
     HandedOver {
         /// All steps as they are now.
         steps: Vec<Step>,
-        /// What is waited for.
+        /// What the sweep waits for.
         waiting: String,
     },
     /// All steps have ended.
     Executed {
-        /// All steps.
+        /// All steps, none of them planned any more.
         steps: Vec<Step>,
     },
-    /// The finding of a response that failed was delivered again: what failed is
-    /// executed once more, from the recorded plan.
+    /// The finding of a failed response was delivered again: the failed steps of the
+    /// recorded plan are executed again.
     RetryStarted {
         /// All steps; those to execute are planned.
         steps: Vec<Step>,
@@ -136,7 +134,7 @@ pub enum Event {
     },
     /// A guardrail that was added since forbids the plan.
     Forbidden {
-        /// Which, in a sentence.
+        /// The guardrail, in a sentence.
         why: String,
     },
     /// Nobody decided in time: people are asked again.
@@ -144,19 +142,18 @@ pub enum Event {
         /// How long they had, and have again.
         within: SignedDuration,
     },
-    /// What is due is paused: the sweep processes it again after this time.
+    /// The due work is paused: the sweep processes it after this time.
     Postponed {
         /// How long.
         by: SignedDuration,
     },
     /// An undo is requested.
     UndoRequested {
-        /// What it is to do.
+        /// The request.
         undo: Undo,
     },
-    /// The undo has come to its end.
+    /// The undo has ended.
     UndoEnded {
-        /// All steps.
         steps: Vec<Step>,
         /// Why steps could not be undone, each with its action.
         failures: Vec<String>,
@@ -176,13 +173,11 @@ pub enum Event {
 /// Another finding of a target that a response covers already.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddedFinding {
-    /// Its id.
     pub id: String,
     /// The update that was seen.
     pub updated_at: Option<Timestamp>,
-    /// What Security Hub calls it.
+    /// Its id in Security Hub.
     pub security_hub: Option<SecurityHubId>,
-    /// Its other targets.
     pub siblings: Option<SiblingTargets>,
     /// The decision about it, for the audit log.
     pub decided: AuditEvent,
@@ -190,7 +185,7 @@ pub struct AddedFinding {
     pub target_revision: u64,
 }
 
-/// What a transition writes, and on which condition.
+/// What a transition writes, and under which condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
     /// A new record and the target's entry, if the target is as it was read.
@@ -221,15 +216,14 @@ pub enum Write {
 pub struct Transition {
     /// The record after it.
     pub record: Record,
-    /// What of it is written.
+    /// The parts that are written, with their condition.
     pub write: Write,
-    /// What is delivered.
     pub outbox: Vec<OutboxItem>,
-    /// What goes into the audit log.
+    /// The audit event, if there is one.
     pub audit: Option<AuditEvent>,
 }
 
-/// What follows from an event.
+/// Applies an event to a record, and returns everything that follows from it.
 ///
 /// # Errors
 ///
@@ -268,7 +262,7 @@ struct Draft<'a> {
     context: &'a Context<'a>,
 }
 
-/// What goes on record of a transition.
+/// The content of a transition's audit event.
 struct Audited<'a> {
     kind: AuditKind,
     by: &'a str,
@@ -321,12 +315,12 @@ impl<'a> Draft<'a> {
         AuditEvent::of(audited.kind, &self.record.response, audited.by, audited.why)
     }
 
-    /// Progress: nothing is delivered and nothing goes on record.
+    /// Progress: nothing is delivered, and there is no audit event.
     fn quiet(self, write: Write) -> Transition {
         Transition { record: self.record, write, outbox: Vec::new(), audit: None }
     }
 
-    /// Only the findings that the entry keeps are others: the record stays as it is.
+    /// Changes only the findings in the target's entry: the record stays as it is.
     fn entry_alone(self, target_revision: u64) -> Transition {
         let response = self.before.response.clone();
         let record = Record { response, findings: self.record.findings };
@@ -338,20 +332,20 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A change on record of which nobody is notified yet.
+    /// A change with an audit event and without notifications.
     fn recorded(self, audited: &Audited<'_>) -> Transition {
         let audit = Some(self.audit(audited));
         Transition { audit, ..self.quiet(Write::RecordAndEntry) }
     }
 
-    /// A change on record that is delivered over every channel.
+    /// A change with an audit event and notifications over every channel.
     fn delivered(self, audited: &Audited<'_>) -> Transition {
         let Context { channels, now, .. } = *self.context;
         let outbox = OutboxItem::of(&self.record.response, channels, now);
         Transition { outbox, ..self.recorded(audited) }
     }
 
-    /// A change on record of which one notice goes to people.
+    /// A change with an audit event and one notice to people.
     fn notified(self, audited: &Audited<'_>, notice: &Notice) -> Transition {
         let Context { channels, now, .. } = *self.context;
         let outbox = OutboxItem::notices(&self.record.response, notice, channels, now);

@@ -13,16 +13,14 @@ use crate::record::{
 };
 use crate::target::{Findings, TargetKey};
 
-/// What a new response is opened for.
+/// The inputs of the first transition.
 #[derive(Clone, Debug)]
 pub struct Opening<'a> {
-    /// The finding.
     pub finding: &'a Finding,
-    /// Its target.
     pub target: &'a Target,
-    /// Where the target's account is.
+    /// The place of the target's account.
     pub place: &'a Place,
-    /// What policy decided.
+    /// The policy's decision.
     pub decision: &'a Decision,
     /// The version of the policy.
     pub policy_version: u64,

@@ -1,4 +1,4 @@
-//! What holds of every sequence of events.
+//! Properties of every sequence of events.
 
 use firebreak_model::digest::sha256_hex;
 use jiff::{SignedDuration, Timestamp};
@@ -110,7 +110,7 @@ proptest! {
         let read = record(start);
         let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
         let Some(audit) = transition.audit else { return Ok(()) };
-        // Of another finding the decision goes on record, which is of no revision.
+        // Another finding's decision is recorded, but belongs to no revision.
         let Some(digest) = audit.record else { return Ok(()) };
         let json = serde_json::to_string(&transition.record.response).unwrap();
         prop_assert_eq!(digest, sha256_hex(json));
@@ -167,7 +167,7 @@ proptest! {
             prop_assert!(!stored.write(&read, transition));
         }
         prop_assert_eq!(stored.record.response.lease_until, held);
-        // Nor is it taken from who holds it.
+        // Nor is the lease taken from its holder.
         let again = apply(&stored.record, Event::LeaseTaken, &context(stored.now));
         if held.is_some_and(|until| until > stored.now) {
             prop_assert_eq!(again.unwrap_err().reason, Reason::Leased);

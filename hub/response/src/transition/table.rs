@@ -30,7 +30,7 @@ finding-added  | observed AS| refused AS| awaiting-approval AS| -        | runni
 released       | observed A | refused A | awaiting-approval A | denied A | running A       | contained A | completed A | partially-contained A | failed A | undoing A   | undone A  | expired A
 ";
 
-/// What an event does to a record in a state, as the table writes it.
+/// The effect of an event on a record in a state, as the table writes it.
 fn cell(state: State, event: Event) -> String {
     let Ok(transition) = apply(&record(state), event, &context(now())) else {
         return "-".to_owned();

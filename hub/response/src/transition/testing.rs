@@ -1,4 +1,4 @@
-//! What the tests of transitions share: a record in every state, an event of every kind.
+//! Shared by the tests of transitions: a record in every state, an event of every kind.
 
 use firebreak_model::action::Phase;
 use firebreak_model::finding::SecurityHubId;
@@ -62,7 +62,7 @@ fn steps_in(state: State) -> Vec<Step> {
     }
 }
 
-/// A record in this state. Nobody holds its lease any more: it ended a minute ago.
+/// A record in this state. No worker holds its lease: it expired a minute ago.
 pub(super) fn record(state: State) -> Record {
     let waits = json!({ "cause": "policy", "otherwise": "notify", "within": "PT30M" });
     let undo = Undo { drift: Drift::Leave, ..undo() };

@@ -6,7 +6,7 @@ use crate::audit_event::AuditKind;
 use crate::backoff::wait_after;
 use crate::record::{Drift, Response, State, Step, StepState, Undo, UndoCause, result};
 
-/// A worker that died may have left an undo half done: then both are carried out.
+/// If a worker died during an earlier undo, both undos are executed.
 pub(super) fn requested(mut draft: Draft<'_>, undo: Undo) -> Transition {
     let (by, why) = (undo.cause.to_string(), summary(&undo));
     let response = draft.response();
@@ -24,7 +24,7 @@ pub(super) fn requested(mut draft: Draft<'_>, undo: Undo) -> Transition {
 }
 
 pub(super) fn ended(mut draft: Draft<'_>, steps: Vec<Step>, failures: &[String]) -> Transition {
-    // Looked at before: the steps are undone now.
+    // Computed first: afterwards the steps are undone.
     let any_succeeded = draft.response().steps.iter().any(Step::may_have_succeeded);
     draft.response().steps = steps;
     let (state, reason) = outcome(&draft.record.response, failures, any_succeeded);
@@ -45,7 +45,7 @@ pub(super) fn ended(mut draft: Draft<'_>, steps: Vec<Step>, failures: &[String])
     if notify { draft.delivered(&audited) } else { draft.recorded(&audited) }
 }
 
-/// What is requested, for the audit log.
+/// The request, for the audit log.
 fn summary(undo: &Undo) -> String {
     let step = undo.step.as_ref().map_or("all steps", String::as_str);
     let drift = match undo.drift {
@@ -56,7 +56,7 @@ fn summary(undo: &Undo) -> String {
     format!("undo of {step}: {drift}{}", suppressed.unwrap_or_default())
 }
 
-/// What the steps amount to after an undo, and why.
+/// The state and reason after an undo.
 fn outcome(response: &Response, failures: &[String], any_succeeded: bool) -> (State, String) {
     let of = |wanted: StepState| response.steps.iter().filter(move |step| step.state == wanted);
     let drift: Vec<String> =

@@ -92,7 +92,7 @@ pub(crate) async fn detach(
     result.map_err(|error| from_sdk("autoscaling:DetachInstances", &error))
 }
 
-/// Puts the instance back into service; the desired capacity grows by one.
+/// Returns the instance to service; the desired capacity grows by one.
 pub(crate) async fn exit_standby(
     context: ActionContext<'_>,
     instance_id: &str,
@@ -130,7 +130,7 @@ pub(crate) async fn full(
     })
 }
 
-/// Auto Scaling answers ValidationError both for a lifecycle state that does not fit
+/// Auto Scaling returns ValidationError both for a lifecycle state that does not fit
 /// and for an impossible size: the present state distinguishes them.
 pub(crate) fn unfit(error: &ActionError) -> bool {
     error.kind == ErrorKind::Failed && error.has_code("ValidationError")

@@ -69,8 +69,9 @@ fn specification(name_or_arn: &str) -> IamInstanceProfileSpecification {
     }
 }
 
-/// Gives an instance without a profile one. Where the answer to a first call was
-/// lost, the SDK's retry is refused because of the first: then EC2 is asked.
+/// Gives a profile to an instance without one. If the response to a first call was
+/// lost, the SDK's retry is refused because of the first: then the present profile is
+/// read.
 pub(crate) async fn associate(
     context: ActionContext<'_>,
     instance: &str,

@@ -27,7 +27,7 @@ pub(crate) async fn of_instance(
     describe(context, "attachment.instance-id", &[instance_id]).await
 }
 
-/// Those of these interfaces that exist, attached or not.
+/// The interfaces among these that exist, attached or not.
 pub(crate) async fn by_id(
     context: ActionContext<'_>,
     ids: &[&str],

@@ -1,9 +1,9 @@
-//! The two security groups of each VPC that isolate instances: found, checked,
-//! made, repaired and, when no interface uses them, deleted.
+//! The two security groups of each VPC that isolate instances: found, checked, created,
+//! repaired and, if no interface uses them, deleted.
 //!
-//! Their names are Firebreak's: a rule that somebody adds to one is an opening
-//! in the isolation of every instance in it. It is taken off, the plan shows
-//! it, and no undo puts it back.
+//! Only Firebreak uses these names: a rule that somebody adds to one is an opening in
+//! the isolation of every instance in it. It is removed, the plan shows it, and no undo
+//! restores it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,8 +136,8 @@ pub(crate) async fn describe(
     }
 }
 
-/// Those of these groups that have the right rules, by VPC: the groups of this
-/// purpose and the transit groups.
+/// The groups among these that have the right rules, by VPC: the groups of this purpose
+/// and the transit groups.
 pub(crate) fn clean(
     groups: &[SecurityGroup],
     isolation: Purpose<'_>,
@@ -239,8 +239,8 @@ async fn create(
     }
 }
 
-/// Gives a group the rules of its purpose, all calls side by side. `false` when
-/// somebody changed it at the same time: then it has to be read again.
+/// Gives a group the rules of its purpose, with concurrent calls. `false` when somebody
+/// changed it at the same time: then it has to be read again.
 async fn repair(
     context: ActionContext<'_>,
     id: &str,

@@ -44,7 +44,7 @@ pub(crate) async fn of_subnets(
     describe(context, "association.subnet-id", subnets).await
 }
 
-/// Those of these ACLs that exist.
+/// The ACLs among these that exist.
 pub(crate) async fn by_id(
     context: ActionContext<'_>,
     ids: &BTreeSet<String>,
@@ -87,9 +87,9 @@ fn denies_all_of(entry: &NetworkAclEntry, address: &IpNet) -> bool {
         && block(entry).is_some_and(|block| block.contains(address))
 }
 
-/// The entries that one ACL lacks for these addresses, in this direction. They have
-/// to stand before every entry that allows: the lowest number that fits decides
-/// (VPC user guide, "Network ACL rules").
+/// The entries that one ACL lacks for these addresses, in this direction. They must
+/// precede every entry that allows: the lowest number that matches decides (VPC user
+/// guide, "Network ACL rules").
 pub(crate) fn missing(
     acl: &NetworkAcl,
     way: Way,
@@ -128,7 +128,7 @@ pub(crate) fn missing(
 /// "Rule numbers from 1 to 32766" (VPC user guide, "Network ACL rules").
 const LAST: i32 = 32_767;
 
-/// What the ACL has at an entry's rule number.
+/// The present entry at a rule number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum There {
     Ours,

@@ -9,7 +9,7 @@ use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Resource, ResourceKind};
 
-/// What a target names in ECS.
+/// The cluster, task or service that a target names.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) cluster: &'a str,
@@ -110,8 +110,8 @@ pub(crate) async fn instance(
     found(&what, "ecs:DescribeContainerInstances", instances, failures)
 }
 
-/// The one that was asked for. ECS answers 200 and lists what it could not do
-/// under `failures` (ECS API reference, Failure).
+/// The requested object. ECS returns 200, and lists failures under `failures` (ECS API
+/// reference, Failure).
 pub(crate) fn found<T>(
     what: &str,
     call: &str,

@@ -1,5 +1,5 @@
-//! A cluster's access entries: found by the Kubernetes user name that they
-//! give, read whole, removed and made again exactly.
+//! A cluster's access entries: found by the Kubernetes user name that they give, read
+//! completely, removed and created again exactly.
 
 use std::collections::BTreeMap;
 
@@ -85,8 +85,8 @@ pub(crate) fn principal_of(arn: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
-/// The entry that gave a user its name. Where the name is a principal's ARN,
-/// that principal's entry is looked at first: a cluster may have hundreds.
+/// The entry that gave a user its name. If the name is a principal's ARN, that
+/// principal's entry is read first: a cluster may have hundreds.
 pub(crate) async fn find(
     account: &AccountSession,
     cluster: &str,
@@ -190,7 +190,7 @@ async fn policies(
             .set_next_token(token);
         let page = match call.send().await.map_err(|error| from_sdk(POLICIES, &error)) {
             Ok(page) => page,
-            // The entry went while it was read.
+            // The entry was deleted while it was read.
             Err(error) if error.kind == ErrorKind::Gone => return Ok(policies),
             Err(error) => return Err(error),
         };
@@ -213,7 +213,7 @@ async fn policies(
     }
 }
 
-/// Removes a principal's entry; none is as good.
+/// Removes a principal's entry; a missing one is no error.
 pub(crate) async fn delete(
     account: &AccountSession,
     cluster: &str,
@@ -291,8 +291,8 @@ async fn create(
     if tags.len() < MOST_TAGS {
         tags.insert(UNFINISHED.to_owned(), context.response.to_owned());
     }
-    // The default is not asked for by name: a name of one's own obeys rules
-    // that the default does not (EKS user guide, "Create access entries").
+    // The default name is not passed, because a custom name must follow rules that the
+    // default does not (EKS user guide, "Create access entries").
     let username =
         Some(entry.username.clone()).filter(|name| *name != default_username(&entry.principal));
     let eks = context.account.eks().await;

@@ -1,7 +1,7 @@
-//! The ConfigMap `aws-auth` in `kube-system`: how clusters without access
-//! entries map IAM principals to Kubernetes users (EKS user guide, "Grant IAM
-//! users access to Kubernetes with a ConfigMap"). A mapping is taken out of the
-//! list; undo puts the whole text back, comments included.
+//! The ConfigMap `aws-auth` in `kube-system`: how clusters without access entries map
+//! IAM principals to Kubernetes users (EKS user guide, "Grant IAM users access to
+//! Kubernetes with a ConfigMap"). A mapping is removed from the list; undo restores the
+//! whole text, including comments.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
@@ -32,7 +32,7 @@ pub(crate) struct Edit {
     after: String,
 }
 
-/// Who is looked for.
+/// The principal to search for.
 pub(crate) enum MappingChange<'a> {
     /// The principal behind a Kubernetes user name.
     Username(&'a str),
@@ -50,7 +50,7 @@ impl MappingChange<'_> {
     }
 }
 
-/// The edit that takes somebody out; `None` when nobody is mapped like that.
+/// The edit that removes the principal; `None` if it is not mapped.
 pub(crate) async fn find(
     kubernetes: &Kubernetes<'_>,
     wanted: &MappingChange<'_>,
@@ -85,7 +85,7 @@ pub(crate) async fn find(
     Ok(edits.pop())
 }
 
-/// Takes the principal out of its list, as the list is now.
+/// Removes the principal from its list, as the list is now.
 pub(crate) async fn take_out(kubernetes: &Kubernetes<'_>, edit: &Edit) -> Result<(), ActionError> {
     let Some(map) = read(kubernetes).await? else { return Ok(()) };
     let Some(present) = text(&map, &edit.list) else { return Ok(()) };
@@ -112,7 +112,7 @@ pub(crate) async fn is_mapped(
     }
 }
 
-/// Puts the list back, if it is as it was left.
+/// Restores the list, unless somebody changed it since.
 pub(crate) async fn restore(
     kubernetes: &Kubernetes<'_>,
     edit: &Edit,

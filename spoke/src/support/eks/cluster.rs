@@ -12,9 +12,9 @@
 //!
 //! # How requests get there
 //!
-//! Through a client that trusts the cluster's certificate authority and no
-//! other, under the limits that the account was given for it. An account
-//! without them takes the configuration's HTTP client: a simulation's.
+//! Through a client that trusts only the cluster's certificate authority, under the
+//! limits that the account has for it. Without limits the HTTP client of the
+//! configuration is used, which a simulation provides.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -55,7 +55,7 @@ use firebreak_client::sdk_error::with_causes;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{Partition, Region};
 
-/// What DescribeCluster needs.
+/// The permission for DescribeCluster.
 pub(crate) const DESCRIBE: &str = "eks:DescribeCluster";
 
 /// Kubernetes lists come in pages of this many.
@@ -79,7 +79,7 @@ pub(crate) struct Kubernetes<'a> {
     client: Client,
 }
 
-/// What the API has as objects of one kind.
+/// A kind of objects in the API.
 pub(crate) trait Object:
     Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug + Send + Sync
 {
@@ -245,14 +245,14 @@ impl<'a> Kubernetes<'a> {
                 ActionError { help: Some(help), ..failed(ErrorKind::Failed, error.to_string()) }
             }
             kube::Error::Service(error) => failed(ErrorKind::Transient, error.to_string()),
-            // An answer that broke off.
+            // A truncated response.
             kube::Error::SerdeError(error) => failed(ErrorKind::Transient, error.to_string()),
             error => failed(ErrorKind::Failed, error.to_string()),
         }
     }
 }
 
-/// Kubernetes' answers by what the caller does about them (Kubernetes API
+/// Kubernetes' status codes by what the caller does about them (Kubernetes API
 /// conventions, "HTTP Status codes").
 fn kind_of_status(code: u16) -> ErrorKind {
     match code {
@@ -263,7 +263,7 @@ fn kind_of_status(code: u16) -> ErrorKind {
     }
 }
 
-/// Names go into paths, and a finding's names are whatever the attacker chose.
+/// Names become parts of paths, and the attacker chooses a finding's names.
 pub(crate) fn checked_name(name: &str) -> Result<&str, ActionError> {
     let allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
@@ -359,7 +359,7 @@ fn trusting(cluster: &str, authority: &str) -> Result<SharedHttpClient, ActionEr
         .build_https())
 }
 
-/// What a cluster answered, whatever its status.
+/// A cluster's response, with any status.
 #[derive(Debug)]
 struct ClusterResponse {
     status: u16,
@@ -368,8 +368,8 @@ struct ClusterResponse {
 
 type Call = Operation<http::Request<Vec<u8>>, ClusterResponse, Infallible>;
 
-/// One call of the cluster's API, with the configuration's timeouts. What fails
-/// is reported, not retried: the caller does that from its record.
+/// One call of the cluster's API, with the configuration's timeouts. A failure is
+/// reported, not retried: the caller retries from its record.
 fn operation(
     config: &SdkConfig,
     http_client: SharedHttpClient,
@@ -410,7 +410,7 @@ fn operation(
         .build()
 }
 
-/// Between kube's client and the SDKs' HTTP clients.
+/// The adapter between kube's client and the SDKs' HTTP clients.
 struct ToCluster {
     operation: Call,
 }
@@ -464,7 +464,7 @@ mod tests {
             "https://sts.cn-north-1.amazonaws.com.cn/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAEXAMPLE%2F20260101%2Fcn-north-1%2Fsts%2Faws4_request&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id"
         );
         assert_eq!(session, "X-Amz-Security-Token=to%2Bken%2F%3D");
-        // Computed apart from this, by the steps of "Signature Version 4".
+        // Computed independently, by the steps of "Signature Version 4".
         assert_eq!(signature, "a20b4a40e18690ab2f3159d3e6ae03f76840d3553925762f6ab8e511b7d192b9");
     }
 

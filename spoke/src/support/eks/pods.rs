@@ -1,5 +1,5 @@
-//! The pods of a Kubernetes workload: those that it owns, by its uid. Labels
-//! alone would take in whatever else carries them.
+//! The pods of a Kubernetes workload: those that it owns, by its uid. Labels alone
+//! would include other pods that carry them.
 
 use std::collections::BTreeSet;
 

@@ -123,7 +123,8 @@ pub(crate) async fn put(
         .key(&key)
         .set_expected_bucket_owner(place.owner())
         .content_type(content_type)
-        // Whoever may bypass governance can still correct a mistake.
+        // In governance mode a mistake can still be corrected, by somebody with the
+        // permission to bypass it.
         .set_object_lock_mode(retention.map(|_| ObjectLockMode::Governance))
         .set_object_lock_retain_until_date(
             retention.map(|until| DateTime::from_secs(until.as_second())),

@@ -66,7 +66,7 @@ listing!(route_tables, describe_route_tables, route_tables, "ec2:DescribeRouteTa
 ///
 /// # Errors
 ///
-/// Only a passing failure: then all is read again.
+/// Only a transient failure: then everything is read again.
 pub(crate) async fn read(
     context: ActionContext<'_>,
     described: &Instance,

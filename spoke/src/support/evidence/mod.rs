@@ -1,5 +1,5 @@
-//! What `collect-evidence` is made of: where evidence is kept, what is run and what is
-//! described.
+//! The parts of `collect-evidence`: the location of evidence, commands, and
+//! descriptions.
 
 pub(crate) mod commands;
 pub(crate) mod location;

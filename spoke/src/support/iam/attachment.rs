@@ -1,4 +1,4 @@
-//! What attaching and detaching a managed policy have in common.
+//! Common to the actions that attach and detach a managed policy.
 
 use std::marker::PhantomData;
 
@@ -40,18 +40,18 @@ pub(crate) struct Prior {
     pub(crate) presence: Presence,
 }
 
-/// What attaching and detaching differ in.
+/// The differences between attaching and detaching.
 pub(crate) trait AttachmentChange {
     /// The action's name in policies.
     const NAME: &'static str;
     /// One sentence, for runbooks.
     const SENTENCE: &'static str;
-    /// What the action makes of the policy.
+    /// Whether the policy is attached afterwards.
     const WANTED: Presence;
-    /// The action's.
+    /// The action's parameters.
     type Parameters: AsRef<str> + DeserializeOwned + Serialize + JsonSchema + Default + Send + Sync;
 
-    /// What a plan says where the policy is as wanted already.
+    /// What a plan reports if the policy is as wanted already.
     fn as_wanted(prior: &Prior) -> Result<(), ActionError>;
 }
 
@@ -165,7 +165,7 @@ async fn set(
     }
 }
 
-/// Puts back what was before, where `made` is what the action made of it.
+/// Restores the prior attachment, if the present one is `made`, which the action made.
 async fn undo(
     context: ActionContext<'_>,
     prior: &Prior,

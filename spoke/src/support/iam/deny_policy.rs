@@ -17,7 +17,7 @@ use crate::support::iam::managed_policy;
 use crate::support::iam::principals::Holder;
 use firebreak_model::error::{ActionError, ErrorKind};
 
-/// What reading a user or role and its deny needs.
+/// The permissions to read a user or role and its deny.
 pub(crate) const READS: &[&str] = &[
     "iam:GetRole",
     "iam:GetRolePolicy",
@@ -27,7 +27,7 @@ pub(crate) const READS: &[&str] = &[
     "iam:ListAttachedUserPolicies",
 ];
 
-/// What putting a deny on a user or role and taking it off needs.
+/// The permissions to put a deny on a user or role and to remove it.
 pub(crate) const WRITES: &[&str] = &[
     "iam:AttachRolePolicy",
     "iam:AttachUserPolicy",
@@ -54,9 +54,9 @@ pub(crate) const GRANTS: &[Grant] = &[
 /// The deny that a user or role has.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum DenyPresence {
-    /// Neither of the two.
+    /// No deny.
     Nothing,
-    /// The inline policy of the response's name, as it is.
+    /// The inline policy with the response's name, as it is.
     Inline(Value),
     /// The managed policy.
     Managed,
@@ -105,9 +105,9 @@ pub(crate) async fn put(
     result.map_err(|error| ActionError::all(vec![error.clone(), full]).unwrap_or(error))
 }
 
-/// Removes what is attached. `is_ours` recognizes the inline policy of this
-/// response from one that somebody changed; `attached_before` is whether the
-/// managed policy stood there before.
+/// Removes the deny that is there. `is_ours` distinguishes the inline policy of this
+/// response from one that somebody changed; `attached_before` is whether the managed
+/// policy was attached before.
 pub(crate) async fn take_off(
     context: ActionContext<'_>,
     holder: &Holder,
@@ -141,9 +141,7 @@ pub(crate) async fn take_off(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Attached {
-    /// It was.
     Before,
-    /// It was not.
     #[default]
     NotBefore,
 }

@@ -75,7 +75,7 @@ pub(crate) async fn put(
     }
 }
 
-/// What ends the sessions that `which` asks for.
+/// The deny in effect that ends the sessions of `which`.
 pub(crate) async fn force(
     context: ActionContext<'_>,
     holder: &Holder,
@@ -89,7 +89,7 @@ pub(crate) async fn force(
     })
 }
 
-/// Takes this response's policy off, unless somebody changed it.
+/// Removes this response's policy, unless somebody changed it.
 pub(crate) async fn take_off(
     context: ActionContext<'_>,
     holder: &Holder,

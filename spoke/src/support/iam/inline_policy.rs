@@ -8,8 +8,8 @@ use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 
-/// The policy of this name, if it is there. IAM answers a missing policy and a
-/// missing user or role alike.
+/// The policy of this name, if it exists. IAM returns the same error for a missing
+/// policy and for a missing user or role.
 pub(crate) async fn get(
     context: ActionContext<'_>,
     holder: &Holder,

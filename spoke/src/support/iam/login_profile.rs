@@ -1,4 +1,4 @@
-//! A user's password for the console: what its actions share.
+//! A user's password for the console, for the actions that change it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 
-/// What the next sign-in with a password asks for.
+/// Whether the next sign-in with a password requires a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Password {
-    /// Nothing more.
+    /// It does not.
     Valid,
-    /// A new password.
+    /// It does.
     ToBeChanged,
 }
 
@@ -29,7 +29,8 @@ pub(crate) fn user(subject: &Subject) -> Result<&str, ActionError> {
     }
 }
 
-/// The user's password; `None` where it has none. IAM answers a missing user alike.
+/// The user's password; `None` if it has none. IAM returns the same error for a missing
+/// user.
 pub(crate) async fn get(
     context: ActionContext<'_>,
     user: &str,

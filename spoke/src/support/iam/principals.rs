@@ -1,6 +1,6 @@
-//! Which user or role a target stands for, and whether it is still the same.
-//! Dispatch is by type: a user and a role may share a name, and a name can be
-//! used again after its user or role was deleted.
+//! Which user or role a target is, and whether it is still the same. Dispatch is by
+//! type: a user and a role may share a name, and a name can be used again after its
+//! user or role was deleted.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,14 +40,13 @@ pub(crate) struct Subject {
 
 /// A user or role as IAM describes it.
 pub(crate) struct Present {
-    /// The unique id.
     pub(crate) id: String,
     /// The ARN of its permissions boundary.
     pub(crate) boundary: Option<String>,
 }
 
-/// The user or role that a target stands for, and its unique id where the
-/// finding has it. The error says why another principal is refused.
+/// The user or role of a target, and its unique id if the finding has it. The error
+/// says why another principal is refused.
 pub(crate) fn holder(target: &Resource) -> Result<(Holder, Option<String>), ActionError> {
     let refuse = |why: &str| Err(ActionError::new(ErrorKind::Refused, why));
     let Some(PrincipalRef { kind, name, id }) = target.principal() else {
@@ -81,7 +80,7 @@ pub(crate) fn holder(target: &Resource) -> Result<(Holder, Option<String>), Acti
     }
 }
 
-/// The user that a target stands for: a role has no password.
+/// The user of a target: a role has no password.
 pub(crate) fn user(target: &Resource) -> Result<(Holder, Option<String>), ActionError> {
     match holder(target)? {
         (Holder::Role(_), _) => Err(ActionError::new(
@@ -92,8 +91,8 @@ pub(crate) fn user(target: &Resource) -> Result<(Holder, Option<String>), Action
     }
 }
 
-/// Reads a user or role that `capture` is to plan for. One that must not be
-/// touched is refused, as is one whose unique id is another than the finding's.
+/// Reads a user or role before a plan is made for it. One that must not be touched is
+/// refused, as is one whose unique id differs from the finding's.
 pub(crate) async fn find(
     context: ActionContext<'_>,
     (holder, id): (Holder, Option<String>),
@@ -113,8 +112,8 @@ pub(crate) async fn find(
     Ok((Subject { holder, id: present.id.clone() }, present))
 }
 
-/// Reads the user or role that a plan was made for. One that was deleted and made
-/// again under the same name is another: the plan's is `Gone`.
+/// Reads the user or role that a plan was made for. One that was deleted and created
+/// again under the same name is another one: the plan's is `Gone`.
 pub(crate) async fn same(
     context: ActionContext<'_>,
     subject: &Subject,
@@ -130,8 +129,8 @@ pub(crate) async fn same(
     ))
 }
 
-/// What undo says where the user or role of the plan is gone; `None` where it is
-/// still there.
+/// The result of undo if the user or role of the plan is gone; `None` if it still
+/// exists.
 pub(crate) async fn gone(
     context: ActionContext<'_>,
     subject: &Subject,

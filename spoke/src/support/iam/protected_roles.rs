@@ -1,6 +1,6 @@
-//! Roles that no action touches, whatever policy says: without them Firebreak,
-//! the organization's deployment or its people would be locked out, or AWS
-//! refuses to change them anyway.
+//! Roles that no action touches, even if policy asks for it: otherwise Firebreak, the
+//! organization's deployment or its people would be locked out, or AWS refuses to
+//! change them anyway.
 
 use firebreak_model::error::{ActionError, ErrorKind};
 

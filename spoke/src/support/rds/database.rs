@@ -12,8 +12,7 @@ use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
-/// What settings and snapshots belong to: an instance in a cluster has none of
-/// its own.
+/// The owner of settings and snapshots: an instance in a cluster has none of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Holder {
     Instance(String),
@@ -125,8 +124,8 @@ pub(crate) async fn members(
     }
 }
 
-/// The groups that it has once the change under way, if there is one, has
-/// ended: RDS lists those that come and those that go side by side.
+/// The groups after a change in progress, if there is one: RDS lists added and removed
+/// groups together.
 pub(crate) fn groups(memberships: &[VpcSecurityGroupMembership]) -> Vec<String> {
     memberships
         .iter()
@@ -135,7 +134,7 @@ pub(crate) fn groups(memberships: &[VpcSecurityGroupMembership]) -> Vec<String> 
         .collect()
 }
 
-/// Whether groups are still coming or going.
+/// Whether groups are being added or removed.
 pub(crate) fn groups_change(memberships: &[VpcSecurityGroupMembership]) -> bool {
     let passing = ["adding", "removing"];
     memberships.iter().any(|it| it.status().is_some_and(|status| passing.contains(&status)))

@@ -1,6 +1,6 @@
-//! Calls for a bucket, in the bucket's Region, and what S3's refusals mean. Every call
-//! names the expected owner; for a bucket of another account S3 answers as for a
-//! missing permission.
+//! Calls for a bucket, in the bucket's Region, and the meaning of S3's errors. Every
+//! call names the expected owner; for a bucket of another account S3 returns the error
+//! of a missing permission.
 
 use std::error::Error;
 
@@ -22,7 +22,7 @@ pub(crate) fn name(kind: &ResourceKind) -> Result<&str, ActionError> {
     Ok(name)
 }
 
-/// What undo says where the bucket is gone; every other error stays one.
+/// The result of undo if the bucket is gone; any other error is returned.
 pub(crate) fn undo_if_gone(error: ActionError, name: &str) -> Result<Undone, ActionError> {
     if error.kind == ErrorKind::Gone {
         return Ok(Undone::drifted(format!("the bucket `{name}` does not exist any more")));
@@ -30,10 +30,10 @@ pub(crate) fn undo_if_gone(error: ActionError, name: &str) -> Result<Undone, Act
     Err(error)
 }
 
-/// Makes a call for a bucket; `action` is the IAM action. A finding's Region
-/// need not be the bucket's: where S3 answers that the bucket is in another, it
-/// names that one, and the call is made there (S3 user guide, "Making requests
-/// to a bucket in another Region": `x-amz-bucket-region`).
+/// Makes a call for a bucket; `action` is the IAM action. A finding's Region may differ
+/// from the bucket's: S3 then returns the bucket's Region, and the call is repeated
+/// there (S3 user guide, "Making requests to a bucket in another Region":
+/// `x-amz-bucket-region`).
 pub(crate) async fn call<T, E, F>(
     account: &AccountSession,
     bucket: &str,
@@ -54,7 +54,7 @@ where
     answer.map_err(|failed| error(action, &failed, account, bucket))
 }
 
-/// The Region that a redirecting answer names.
+/// The Region in a redirect.
 fn region<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<Region> {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let moved = error.raw_response()?.status().as_u16() == 301

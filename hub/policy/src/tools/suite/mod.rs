@@ -20,11 +20,9 @@ pub use read::{read_tests, test_schema};
 /// One test.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The file of the test.
     pub file: String,
     /// The line of the test's name.
     pub line: u64,
-    /// The name of the test.
     pub name: String,
     /// Where its finding comes from.
     pub finding: Given,
@@ -59,11 +57,9 @@ struct Expect {
 /// The result of a test.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseResult {
-    /// The file of the test.
     pub file: String,
     /// The line of the test's name.
     pub line: u64,
-    /// The name of the test.
     pub name: String,
     /// Whether the decision is as expected.
     pub passed: bool,

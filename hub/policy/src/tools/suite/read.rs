@@ -72,7 +72,7 @@ impl Keyed for Case {
     }
 }
 
-/// What stands under `given`.
+/// The value of `given`.
 struct Situation {
     finding: Given,
     target: Option<String>,
@@ -138,7 +138,7 @@ impl FromNode for Given {
     }
 }
 
-/// A finding whose fields stand in the test.
+/// A finding whose fields are in the test.
 struct TestFinding(Finding);
 
 const FINDING_TYPE: Key<String> = Key::required("type", "The finding type.");
@@ -186,7 +186,7 @@ impl Keyed for TestFinding {
     }
 }
 
-/// The resource of such a finding.
+/// The resource of a test's finding.
 struct TestResource {
     resource_type: String,
     id: Option<String>,
@@ -230,7 +230,7 @@ impl TargetRole {
 
 words!(TargetRole);
 
-/// Whose an access key is.
+/// The principal that an access key belongs to.
 struct TestPrincipal(Principal);
 
 const PRINCIPAL_TYPE: Key<String> =
