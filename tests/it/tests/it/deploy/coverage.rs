@@ -422,7 +422,7 @@ async fn suspended_accounts_are_reported_and_some_are_left_out_on_purpose() {
     // Whom to leave out has to exist.
     let process = organization.process();
     let matrix = run_in(&organization, &process, &mut None, &["300000000001"]).await.unwrap();
-    assert!(matrix.problems[0].contains("300000000001 is to be left out"), "{matrix:?}");
+    assert!(matrix.problems[0].contains("300000000001 was given by --except"), "{matrix:?}");
 }
 
 #[tokio::test(start_paused = true)]
