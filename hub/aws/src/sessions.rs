@@ -89,7 +89,7 @@ pub struct Sessions<A: Send + Sync + 'static> {
     calls: DeadlineClients,
     settings: Arc<Settings>,
     pace: RateLimits,
-    sessions: Cache<Key, Session<A>>,
+    cache: Cache<Key, Session<A>>,
     build: fn(SessionGrant<'_>) -> A,
 }
 
@@ -114,7 +114,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             calls,
             pace: RateLimits::new(settings.rate_share, settings.concurrency),
             settings,
-            sessions: Cache::builder()
+            cache: Cache::builder()
                 .max_capacity(20_000)
                 .time_to_idle(Duration::from_secs(3_600))
                 .build(),
@@ -155,18 +155,18 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             purpose,
         };
         let now = config::now(&self.config);
-        if let Some(session) = self.sessions.get(&key).await {
+        if let Some(session) = self.cache.get(&key).await {
             match session {
                 Session::Open { account, renew_at } if now < renew_at => return Ok(account),
                 Session::Refused { error, until } if now < until => return Err(error),
                 // The first caller that finds it stale removes it; the next line opens
                 // one new session.
                 Session::Open { .. } | Session::Refused { .. } => {
-                    self.sessions.invalidate(&key).await;
+                    self.cache.invalidate(&key).await;
                 }
             }
         }
-        let opened = self.sessions.try_get_with(key.clone(), async {
+        let opened = self.cache.try_get_with(key.clone(), async {
             match self.assume(&key).await {
                 Ok(session) => Ok(session),
                 Err(error) if error.kind == ErrorKind::Transient => Err(error),

@@ -166,8 +166,8 @@ impl Engine {
         if changes(&steps) == changes(&response.steps) {
             return Ok(steps);
         }
-        let changed = self.apply(record, Event::PlanChanged { steps }).await?;
-        info!(response.id = %response.id, "{}", changed.record.response.reason);
+        let replanned = self.apply(record, Event::PlanChanged { steps }).await?;
+        info!(response.id = %response.id, "{}", replanned.record.response.reason);
         Err(HubError::Refused(format!(
             "`{id}` was not carried out: {PLAN_CHANGED}\nhelp: look at it with `firebreak responses show {id}`, and approve it again",
             id = response.id

@@ -90,6 +90,7 @@ impl Engine {
 }
 
 /// The error of an event that a person, or the sweep, asked for.
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 pub(super) fn refused(illegal: IllegalTransition) -> HubError {
     let message = illegal.to_string();
     match illegal.reason {

@@ -254,14 +254,14 @@ impl Engine {
         let mut results = self.security_hub.update_findings(&updates).await.into_iter();
         let slow = began.elapsed() > SLOW;
         for (item, response, findings) in asked {
-            let updated: Vec<UpdatedFinding> = results.by_ref().take(findings).collect();
+            let of_item: Vec<UpdatedFinding> = results.by_ref().take(findings).collect();
             if slow && self.is_overtaken(&response).await {
                 // This update may have overwritten a newer one: it is sent again.
                 let why = "the response changed while it was delivered";
                 self.retry_later(item, Some(&response), why, delivery).await;
                 continue;
             }
-            Box::pin(self.settle_updates(item, &response, updated, delivery)).await;
+            Box::pin(self.settle_updates(item, &response, of_item, delivery)).await;
         }
     }
 

@@ -209,14 +209,14 @@ impl Engine {
         }
         let response = self.load(&entry.response).await?;
         let record = Record { response, findings: entry.findings.clone() };
-        let event = Event::FindingAdded(AddedFinding {
+        let event = Event::FindingAdded(Box::new(AddedFinding {
             id: finding.id.clone(),
             updated_at: finding.updated_at,
             security_hub: finding.security_hub.clone(),
             siblings: SiblingTargets::of(finding, context.target),
             decided: self.decision_event(context, assessment, &reason),
             target_revision: context.target_state.revision,
-        });
+        }));
         let Some(added) = self.try_apply(&record, event).await? else { return Ok(None) };
         let response = added.record.response;
         (outcome.written_back, outcome.undelivered) =

@@ -285,11 +285,11 @@ impl Engine {
     /// Whether a pause covers this response.
     pub(super) async fn is_paused(&self, response: &Response) -> Result<bool, HubError> {
         let pauses = self.store.pauses().await?;
-        let paused = pauses.paused(&response.place(), Some(&response.key.rule), self.now());
-        if let Some((scope, pause)) = paused {
+        let found = pauses.paused(&response.place(), Some(&response.key.rule), self.now());
+        if let Some((scope, pause)) = found {
             tracing::info!(response.id = %response.id, "waits: {}", pauses::describe(scope, pause));
         }
-        Ok(paused.is_some())
+        Ok(found.is_some())
     }
 
     /// A response with the findings that it covers; it has to be the latest under its

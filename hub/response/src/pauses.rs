@@ -146,8 +146,8 @@ mod tests {
             let until = until.map(|it| it.parse().unwrap());
             let pause = Pause { by: "alice".to_owned(), at: now, until, reason: None };
             let pauses = Pauses(BTreeMap::from([(scope.parse().unwrap(), pause)]));
-            let paused = pauses.paused(&place, Some("r-fb01/leaked-keys"), now);
-            assert_eq!(paused.is_some(), expected, "{scope} {until:?}");
+            let found = pauses.paused(&place, Some("r-fb01/leaked-keys"), now);
+            assert_eq!(found.is_some(), expected, "{scope} {until:?}");
         };
         check("organization", None, true);
         check("organization", Some("2026-01-01T12:00:01Z"), true);

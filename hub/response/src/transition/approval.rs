@@ -43,10 +43,10 @@ pub(super) fn plan_changed(mut draft: Draft<'_>, steps: Vec<Step>) -> Transition
     draft.recorded(&Audited { kind: AuditKind::StateChanged, by: hub, why: PLAN_CHANGED })
 }
 
-pub(super) fn forbidden(mut draft: Draft<'_>, why: String) -> Transition {
-    draft.settle(State::Refused, why.clone());
+pub(super) fn forbidden(mut draft: Draft<'_>, why: &str) -> Transition {
+    draft.settle(State::Refused, why.to_owned());
     let hub = draft.context.hub;
-    draft.delivered(&Audited { kind: AuditKind::StateChanged, by: hub, why: &why })
+    draft.delivered(&Audited { kind: AuditKind::StateChanged, by: hub, why })
 }
 
 pub(super) fn reminded(mut draft: Draft<'_>, within: SignedDuration) -> Transition {

@@ -159,7 +159,7 @@ pub enum Event {
         failures: Vec<String>,
     },
     /// Another finding is covered by this response.
-    FindingAdded(AddedFinding),
+    FindingAdded(Box<AddedFinding>),
     /// A person ended the suppression of an undone or denied response: its findings
     /// are decided again when they are next delivered.
     Released {
@@ -244,12 +244,12 @@ pub fn apply(
         Event::Approved { answer, steps } => approval::approved(draft, answer, steps),
         Event::Denied { answer } => approval::denied(draft, answer),
         Event::PlanChanged { steps } => approval::plan_changed(draft, steps),
-        Event::Forbidden { why } => approval::forbidden(draft, why),
+        Event::Forbidden { why } => approval::forbidden(draft, &why),
         Event::Reminded { within } => approval::reminded(draft, within),
         Event::Postponed { by } => execution::postponed(draft, by),
         Event::UndoRequested { undo } => undo::requested(draft, undo),
         Event::UndoEnded { steps, failures } => undo::ended(draft, steps, &failures),
-        Event::FindingAdded(finding) => findings::added(draft, finding),
+        Event::FindingAdded(finding) => findings::added(draft, *finding),
         Event::Released { by, target_revision } => findings::released(draft, &by, target_revision),
     })
 }

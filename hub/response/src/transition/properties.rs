@@ -302,8 +302,10 @@ fn a_finding_that_security_hub_knows_changes_the_entry_alone() {
     let known = record(State::Contained);
     let added = events().into_iter().find(|(name, _)| *name == "finding-added").unwrap().1;
     let Event::FindingAdded(added) = added else { unreachable!("it is one") };
-    let again = AddedFinding { security_hub: known.response.finding.security_hub.clone(), ..added };
-    let transition = apply(&known, Event::FindingAdded(again), &context(now())).unwrap();
+    let again =
+        AddedFinding { security_hub: known.response.finding.security_hub.clone(), ..*added };
+    let event = Event::FindingAdded(Box::new(again));
+    let transition = apply(&known, event, &context(now())).unwrap();
     assert_eq!(transition.write, Write::Entry { target_revision: 3 });
     assert_eq!((transition.record.response, transition.outbox), (known.response, Vec::new()));
 }

@@ -53,11 +53,10 @@ fn steps_in(state: State) -> Vec<Step> {
             steps(Planned, Planned)
         }
         State::Refused => Vec::new(),
-        State::Contained => steps(Done, Done),
         State::Completed => steps(Skipped, Done),
         State::PartiallyContained => steps(Done, Failed),
         State::Failed => steps(Failed, Failed),
-        State::Undoing => steps(Done, Done),
+        State::Contained | State::Undoing => steps(Done, Done),
         State::Undone | State::Expired => steps(Drifted, Undone),
     }
 }
@@ -141,7 +140,7 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("postponed", Event::Postponed { by: SignedDuration::from_mins(1) }),
         ("undo-requested", Event::UndoRequested { undo: undo() }),
         ("undo-ended", Event::UndoEnded { steps: steps(Undone, Undone), failures: Vec::new() }),
-        ("finding-added", Event::FindingAdded(added)),
+        ("finding-added", Event::FindingAdded(Box::new(added))),
         ("released", Event::Released { by: "alice".to_owned(), target_revision: 3 }),
     ]
 }
