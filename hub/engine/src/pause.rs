@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::Engine;
 use firebreak_aws::error::HubError;
+use firebreak_aws::store::Written;
 use firebreak_response::audit_event::{AuditEvent, AuditKind, ORGANIZATION};
 use firebreak_response::pauses::{Pause, PauseScope, describe};
 
@@ -18,13 +19,14 @@ impl Engine {
     ) -> Result<Pause, HubError> {
         let now = self.now();
         let pause = Pause { by: self.caller().await?, at: now, until, reason };
-        self.store.pause(scope, &pause).await?;
-        let account = chain_of(scope);
         let why = describe(scope, &pause);
-        self.store
-            .write_event(&AuditEvent::new(AuditKind::Paused, &account, &pause.by, &why, now))
-            .await?;
-        Ok(pause)
+        let event = AuditEvent::new(AuditKind::Paused, &chain_of(scope), &pause.by, &why, now);
+        match self.store.commit(now).pause(scope, &pause, &event)?.write().await? {
+            Written::Yes => Ok(pause),
+            Written::Lost | Written::Spent => {
+                Err(HubError::Failed(format!("the pause of {scope} was not stored")))
+            }
+        }
     }
 
     /// Whether a scope exists: a pause of a mistyped scope would have no effect. A rule
@@ -53,15 +55,14 @@ impl Engine {
     /// Ends the pause of a scope. Returns the pause; `None` if there was none.
     pub async fn end_pause(&self, scope: &PauseScope) -> Result<Option<Pause>, HubError> {
         let by = self.caller().await?;
-        let before = self.store.pauses().await?.0.remove(scope);
-        self.store.delete_pause(scope).await?;
-        if let Some(pause) = &before {
-            let why = format!("ended {}", describe(scope, pause));
-            let account = chain_of(scope);
-            let event = AuditEvent::new(AuditKind::Unpaused, &account, &by, &why, self.now());
-            self.store.write_event(&event).await?;
+        let Some(pause) = self.store.pauses().await?.0.remove(scope) else { return Ok(None) };
+        let (why, now) = (format!("ended {}", describe(scope, &pause)), self.now());
+        let event = AuditEvent::new(AuditKind::Unpaused, &chain_of(scope), &by, &why, now);
+        match self.store.commit(now).unpause(scope, &event)?.write().await? {
+            Written::Yes => Ok(Some(pause)),
+            // Somebody else ended it meanwhile.
+            Written::Lost | Written::Spent => Ok(None),
         }
-        Ok(before)
     }
 }
 

@@ -2,16 +2,14 @@
 
 use firebreak_aws::error::HubError;
 use firebreak_model::error::{ActionError, ErrorKind};
-use firebreak_response::record::{
-    Drift, Response, ResponseId, State, Step, StepState, Suppression, Undo,
-};
+use firebreak_response::record::{Drift, Response, ResponseId, State, Step, StepState, Undo};
+use firebreak_response::target::Findings;
 use firebreak_response::transition::{Event, Record};
 use firebreak_spoke::contract::{ActionContext, Reversal, Undone};
 use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 
 use super::Engine;
-use super::commit::refused;
 use super::execute::{Execution, find};
 
 impl Engine {
@@ -30,7 +28,14 @@ impl Engine {
         let drifted = response.steps.iter().any(|step| step.state == StepState::Drifted);
         let over = matches!(response.state, State::Undone | State::Expired);
         if over && !(drifted && request.drift == Drift::Overwrite) {
-            self.suppress_after_undo(&response, &request).await?;
+            if let Some(suppression) = request.suppression(id) {
+                let record = Record { response, findings: Findings::default() };
+                return Ok(self
+                    .apply(&record, Event::Suppressed { suppression })
+                    .await?
+                    .record
+                    .response);
+            }
             return Ok(response);
         }
         check_step(&response, &request)?;
@@ -38,27 +43,11 @@ impl Engine {
             return Err(HubError::Transient(format!("a worker holds response `{id}`; try again")));
         }
         let record = self.record_of(response).await?;
-        // What cannot be undone suppresses nothing.
-        let event = Event::UndoRequested { undo: request.clone() };
-        let requested = self.next(&record, event).await.map_err(refused)?;
-        self.suppress_after_undo(&record.response, &request).await?;
-        let record = self.commit(requested, &[]).await?.record;
+        let record = self.apply(&record, Event::UndoRequested { undo: request }).await?.record;
         let execution = Box::pin(self.execute_undo(record)).await?;
         let Execution { record, outbox_items, .. } = execution;
         Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;
         Ok(record.response)
-    }
-
-    async fn suppress_after_undo(
-        &self,
-        response: &Response,
-        request: &Undo,
-    ) -> Result<(), HubError> {
-        let Some(until) = request.suppress_until else { return Ok(()) };
-        let (by, id) = (request.cause.to_string(), response.id.clone());
-        let suppression = Suppression { until, by, response: id, reason: None };
-        let arn = response.resource.arn();
-        self.store.set_suppression(&arn, &response.finding.kind, Some(&suppression)).await
     }
 
     /// Undoes the steps of a response whose lease this worker holds.

@@ -8,12 +8,14 @@ use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use jiff::Timestamp;
 
-use super::target::KEY_PREFIX;
+use super::pauses::{PAUSES, SCOPE_PREFIX};
+use super::target::{KEY_PREFIX, SUPPRESSION_PREFIX};
 use super::{Counter, Store, Written, count, text, unbuilt, unreadable};
 use crate::error::{HubError, failed};
 use firebreak_response::audit_event::AuditEvent;
 use firebreak_response::outbox::OutboxItem;
-use firebreak_response::record::Response;
+use firebreak_response::pauses::{Pause, PauseScope};
+use firebreak_response::record::SuppressionChange;
 use firebreak_response::target::TargetEntry;
 use firebreak_response::transition::{Transition, Write};
 
@@ -43,6 +45,8 @@ enum Part {
     Event,
     /// Has no condition.
     OutboxItem,
+    /// Has no condition.
+    Suppression,
 }
 
 /// A transaction that is being put together.
@@ -64,20 +68,19 @@ impl Store {
 impl Commit<'_> {
     /// Adds a whole transition of a response with its conditions: see [`Write`].
     pub fn transition(self, transition: &Transition) -> Result<Self, HubError> {
-        let Transition { record, write, outbox, audit } = transition;
+        let Transition { record, write, outbox, audit, .. } = transition;
         let response = &record.response;
-        let entry = record.entry();
         let commit = match write {
             Write::New { target_revision } => {
                 let put = self
                     .store
                     .record_put(response)?
                     .condition_expression("attribute_not_exists(pk)");
-                self.entry_as_read(response, &entry, *target_revision)?.put(Part::Claim, put)?
+                self.entry_as_read(transition, *target_revision)?.put(Part::Claim, put)?
             }
             Write::RecordAndEntry => {
                 let put = self.store.record_next(response)?;
-                self.own_entry(response, &entry)?.put(Part::Claim, put)?
+                self.own_entry(transition)?.put(Part::Claim, put)?
             }
             Write::Record => {
                 let put = self.store.record_next(response)?;
@@ -85,10 +88,12 @@ impl Commit<'_> {
             }
             Write::Added { target_revision } => {
                 let put = self.store.record_next(response)?;
-                self.entry_as_read(response, &entry, *target_revision)?.put(Part::Claim, put)?
+                self.entry_as_read(transition, *target_revision)?.put(Part::Claim, put)?
             }
-            Write::Entry { target_revision } => {
-                self.entry_as_read(response, &entry, *target_revision)?
+            Write::Entry { target_revision } => self.entry_as_read(transition, *target_revision)?,
+            Write::Suppression => {
+                let update = self.target_update(transition, None)?;
+                self.update(Part::Suppression, update)?
             }
         };
         let commit = match audit {
@@ -98,6 +103,39 @@ impl Commit<'_> {
         commit.send(outbox)
     }
 
+    /// Pauses a scope, in place of an earlier pause of it, and adds the audit event.
+    pub fn pause(
+        self,
+        scope: &PauseScope,
+        pause: &Pause,
+        event: &AuditEvent,
+    ) -> Result<Self, HubError> {
+        let json = serde_json::to_string(pause).map_err(|error| unreadable(scope, error))?;
+        let update = self
+            .pauses_update(scope)
+            .update_expression("SET #scope = :pause")
+            .expression_attribute_values(":pause", text(json));
+        self.update(Part::Claim, update)?.event(event)
+    }
+
+    /// Ends the pause of a scope, on condition that there is one, and adds the audit
+    /// event.
+    pub fn unpause(self, scope: &PauseScope, event: &AuditEvent) -> Result<Self, HubError> {
+        let update = self
+            .pauses_update(scope)
+            .update_expression("REMOVE #scope")
+            .condition_expression("attribute_exists(#scope)");
+        self.update(Part::Claim, update)?.event(event)
+    }
+
+    fn pauses_update(&self, scope: &PauseScope) -> UpdateBuilder {
+        Update::builder()
+            .table_name(&self.store.table)
+            .key("pk", text(PAUSES))
+            .key("sk", text(PAUSES))
+            .expression_attribute_names("#scope", format!("{SCOPE_PREFIX}{scope}"))
+    }
+
     /// Adds an audit event that belongs to no transition, and its notifications.
     pub fn audited(self, event: &AuditEvent, outbox: &[OutboxItem]) -> Result<Self, HubError> {
         self.event(event)?.send(outbox)
@@ -105,22 +143,22 @@ impl Commit<'_> {
 
     /// Writes a response's entry, on condition that the entry is still this response's:
     /// an older one never returns.
-    fn own_entry(self, response: &Response, entry: &TargetEntry) -> Result<Self, HubError> {
+    fn own_entry(self, transition: &Transition) -> Result<Self, HubError> {
+        let id = &transition.record.response.id;
         let update = self
-            .entry_update(response, entry)?
+            .target_update(transition, Some(&transition.record.entry()))?
             .condition_expression("contains(#key, :response)")
-            .expression_attribute_values(":response", text(response.id.as_str()));
+            .expression_attribute_values(":response", text(id.as_str()));
         self.update(Part::Claim, update)
     }
 
     /// Writes a response's entry, on condition that the target is as it was read.
     fn entry_as_read(
         self,
-        response: &Response,
-        entry: &TargetEntry,
+        transition: &Transition,
         target_revision: u64,
     ) -> Result<Self, HubError> {
-        let update = self.entry_update(response, entry)?;
+        let update = self.target_update(transition, Some(&transition.record.entry()))?;
         let update = if target_revision == 0 {
             // The item of a target may have suppressions only: then its revision is not
             // 0.
@@ -217,7 +255,7 @@ impl Commit<'_> {
             self.parts.retain(|(part, _)| match part {
                 Part::Trip | Part::TripNotice => !already_sent,
                 Part::Event => !recorded,
-                Part::Claim | Part::Budget | Part::OutboxItem => true,
+                Part::Claim | Part::Budget | Part::OutboxItem | Part::Suppression => true,
             });
             if conflict {
                 tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
@@ -239,20 +277,44 @@ impl Commit<'_> {
         Ok(self)
     }
 
-    fn entry_update(
+    /// What a transition changes in the target's item. One update has all of it:
+    /// a transaction must not write to an item twice (DynamoDB API reference,
+    /// TransactWriteItems). It increments the target's revision, so that a claim that
+    /// did not see it is lost.
+    fn target_update(
         &self,
-        response: &Response,
-        entry: &TargetEntry,
+        transition: &Transition,
+        entry: Option<&TargetEntry>,
     ) -> Result<UpdateBuilder, HubError> {
+        let response = &transition.record.response;
         let arn = response.resource.arn();
-        let json = serde_json::to_string(entry).map_err(|error| unreadable(&arn, error))?;
-        Ok(Update::builder()
+        let mut update = Update::builder()
             .table_name(&self.store.table)
             .key("pk", text(format!("target#{arn}")))
             .key("sk", text("target"))
-            .update_expression("SET #key = :entry ADD revision :one")
-            .expression_attribute_names("#key", format!("{KEY_PREFIX}{}", response.key))
-            .expression_attribute_values(":entry", text(json))
-            .expression_attribute_values(":one", count(1)))
+            .expression_attribute_values(":one", count(1));
+        let (mut set, mut remove) = (Vec::new(), "");
+        if let Some(entry) = entry {
+            let json = serde_json::to_string(entry).map_err(|error| unreadable(&arn, error))?;
+            set.push("#key = :entry");
+            update = update
+                .expression_attribute_names("#key", format!("{KEY_PREFIX}{}", response.key))
+                .expression_attribute_values(":entry", text(json));
+        }
+        if let Some(change) = &transition.suppression {
+            let name = format!("{SUPPRESSION_PREFIX}{}", response.finding.kind);
+            update = update.expression_attribute_names("#suppression", name);
+            match change {
+                SuppressionChange::Set(suppression) => {
+                    let json = serde_json::to_string(suppression)
+                        .map_err(|error| unreadable(&arn, error))?;
+                    set.push("#suppression = :suppression");
+                    update = update.expression_attribute_values(":suppression", text(json));
+                }
+                SuppressionChange::End => remove = "REMOVE #suppression ",
+            }
+        }
+        let set = if set.is_empty() { String::new() } else { format!("SET {} ", set.join(", ")) };
+        Ok(update.update_expression(format!("{set}{remove}ADD revision :one")))
     }
 }

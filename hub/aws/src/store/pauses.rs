@@ -2,10 +2,10 @@
 
 use super::{Item, Store, text, unreadable};
 use crate::error::{HubError, failed};
-use firebreak_response::pauses::{Pause, PauseScope, Pauses};
+use firebreak_response::pauses::Pauses;
 
 pub(super) const PAUSES: &str = "pauses";
-const SCOPE_PREFIX: &str = "pause#";
+pub(super) const SCOPE_PREFIX: &str = "pause#";
 
 impl Store {
     /// All pauses, including those that have ended: one consistent read.
@@ -21,38 +21,6 @@ impl Store {
             .await
             .map_err(|error| failed("dynamodb:GetItem", &error))?;
         read_pauses(answer.item.unwrap_or_default())
-    }
-
-    /// Pauses a scope; replaces an earlier pause of it.
-    pub async fn pause(&self, scope: &PauseScope, pause: &Pause) -> Result<(), HubError> {
-        let json = serde_json::to_string(pause).map_err(|error| unreadable(scope, error))?;
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", text(PAUSES))
-            .key("sk", text(PAUSES))
-            .update_expression("SET #scope = :pause")
-            .expression_attribute_names("#scope", format!("{SCOPE_PREFIX}{scope}"))
-            .expression_attribute_values(":pause", text(json))
-            .send()
-            .await
-            .map_err(|error| failed("dynamodb:UpdateItem", &error))?;
-        Ok(())
-    }
-
-    /// Ends the pause of a scope; does nothing if there is none.
-    pub async fn delete_pause(&self, scope: &PauseScope) -> Result<(), HubError> {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", text(PAUSES))
-            .key("sk", text(PAUSES))
-            .update_expression("REMOVE #scope")
-            .expression_attribute_names("#scope", format!("{SCOPE_PREFIX}{scope}"))
-            .send()
-            .await
-            .map_err(|error| failed("dynamodb:UpdateItem", &error))?;
-        Ok(())
     }
 }
 

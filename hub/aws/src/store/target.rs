@@ -4,16 +4,13 @@ use aws_sdk_dynamodb::types::KeysAndAttributes;
 use firebreak_model::resource::AccountId;
 
 use super::pauses::{PAUSES, read_pauses};
-use super::{
-    EXPIRES_AT, Item, Store, count, expires_after, number, read_json, text, unbuilt, unreadable,
-};
+use super::{EXPIRES_AT, Item, Store, expires_after, number, read_json, text, unbuilt, unreadable};
 use crate::error::{HubError, failed};
-use firebreak_response::record::Suppression;
 use firebreak_response::target::{StoredPlace, TargetKey, TargetState};
 
 /// The prefix of the attributes that hold entries; the rest of the name is the key.
 pub(super) const KEY_PREFIX: &str = "rule#";
-const SUPPRESSION_PREFIX: &str = "suppression#";
+pub(super) const SUPPRESSION_PREFIX: &str = "suppression#";
 
 /// How often missing items of a partial result are read again.
 const READS: u32 = 4;
@@ -82,36 +79,6 @@ impl Store {
             .send()
             .await
             .map_err(|error| failed("dynamodb:PutItem", &error))?;
-        Ok(())
-    }
-
-    /// Sets the suppression of one finding type on a target, or removes it with
-    /// `None`. This increments the target's revision, so that a claim that did
-    /// not see it is lost.
-    pub async fn set_suppression(
-        &self,
-        arn: &str,
-        finding_type: &str,
-        suppression: Option<&Suppression>,
-    ) -> Result<(), HubError> {
-        let call = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", text(format!("target#{arn}")))
-            .key("sk", text("target"))
-            .expression_attribute_names("#hold", format!("{SUPPRESSION_PREFIX}{finding_type}"))
-            .expression_attribute_values(":one", count(1));
-        let call = match suppression {
-            Some(suppression) => {
-                let json =
-                    serde_json::to_string(suppression).map_err(|error| unreadable(arn, error))?;
-                call.update_expression("SET #hold = :hold ADD revision :one")
-                    .expression_attribute_values(":hold", text(json))
-            }
-            None => call.update_expression("REMOVE #hold ADD revision :one"),
-        };
-        call.send().await.map_err(|error| failed("dynamodb:UpdateItem", &error))?;
         Ok(())
     }
 }

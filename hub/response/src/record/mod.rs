@@ -25,7 +25,7 @@ pub use self::id::{ResponseId, ResponseIdError};
 pub use self::sibling_targets::{MAX_SIBLING_FINDINGS, SiblingTargets};
 pub use self::state::State;
 pub use self::step::{PriorState, Step, StepState, is_contained, result};
-pub use self::suppression::Suppression;
+pub use self::suppression::{Suppression, SuppressionChange};
 pub use self::undo::{Drift, Undo, UndoCause};
 use crate::target::TargetKey;
 

@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::ResponseId;
 
+/// What happens to the suppression of a response's finding type on its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SuppressionChange {
+    /// It begins, or takes the place of an earlier one.
+    Set(Suppression),
+    /// It ends, if there is one.
+    End,
+}
+
 /// A suppression of one finding type on a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppression {

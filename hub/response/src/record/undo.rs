@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{ResponseId, Suppression};
+
 /// A request to undo a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
@@ -47,6 +49,12 @@ pub enum Drift {
 }
 
 impl Undo {
+    /// The suppression that the undo of response `id` asks for, if it asks for one.
+    pub fn suppression(&self, id: &ResponseId) -> Option<Suppression> {
+        let (by, response) = (self.cause.to_string(), id.clone());
+        self.suppress_until.map(|until| Suppression { until, by, response, reason: None })
+    }
+
     /// Combines an undo that has not ended with another request: both are executed.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

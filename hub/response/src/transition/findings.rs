@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 
 use super::{AddedFinding, Draft, Transition, Write};
-use crate::audit_event::{AuditEvent, AuditKind};
 use crate::outbox::{Channel, OutboxItem};
-use crate::record::{MAX_SIBLING_FINDINGS, State};
+use crate::record::MAX_SIBLING_FINDINGS;
 use crate::target::Findings;
 
 /// How many findings one response covers: an item of DynamoDB has a limit. Of more,
@@ -34,23 +33,12 @@ pub(super) fn added(mut draft: Draft<'_>, finding: AddedFinding) -> Transition {
         .filter(|_| siblings.is_none() || response.siblings.len() < MAX_SIBLING_FINDINGS);
     let audit = Some(decided);
     let Some(new) = new else {
-        return Transition { audit, ..draft.entry_alone(target_revision) };
+        let write = Write::Entry { target_revision };
+        return Transition { audit, ..draft.without_record(write) };
     };
     response.further_findings.push(new);
     response.siblings.extend(siblings);
     let now = draft.context.now;
     let outbox = OutboxItem::of(&draft.record.response, &[Channel::SecurityHub], now);
     Transition { outbox, audit, ..draft.quiet(Write::Added { target_revision }) }
-}
-
-pub(super) fn released(mut draft: Draft<'_>, by: &str, target_revision: u64) -> Transition {
-    if matches!(draft.response().state, State::Undone | State::Denied) {
-        draft.record.findings.clear();
-    }
-    let now = draft.context.now;
-    let transition = draft.entry_alone(target_revision);
-    let response = &transition.record.response;
-    let why = format!("findings of type {} are handled again", response.finding.kind);
-    let audit = AuditEvent { at: now, ..AuditEvent::of(AuditKind::Released, response, by, &why) };
-    Transition { audit: Some(audit), ..transition }
 }

@@ -75,6 +75,7 @@ fn reason(response: &Response, event: &Event, now: Timestamp) -> Option<Reason> 
         | Event::UndoRequested { .. }
         | Event::UndoEnded { .. }
         | Event::FindingAdded(_)
+        | Event::Suppressed { .. }
         | Event::Released { .. } => None,
     }
 }
@@ -124,7 +125,7 @@ fn allows(state: State, event: &Event) -> bool {
             | State::Undoing => true,
             State::Denied | State::Undone | State::Expired => false,
         },
-        Event::Released { .. } => true,
+        Event::Suppressed { .. } | Event::Released { .. } => true,
     }
 }
 
@@ -145,6 +146,7 @@ fn name(event: &Event) -> &'static str {
         Event::UndoRequested { .. } => "undo",
         Event::UndoEnded { .. } => "ending an undo",
         Event::FindingAdded(_) => "another finding",
+        Event::Suppressed { .. } => "suppression",
         Event::Released { .. } => "release",
     }
 }

@@ -6,8 +6,8 @@
 //! - Nothing else sets a state, a revision or a lease. A transition is one revision,
 //!   and is stored whole or not at all.
 //! - The target's entry follows from the record ([`Record::entry`]).
-//! - Every change of state, every approval and every undo leaves exactly one audit
-//!   event, whose digest is of the record as it is stored; progress leaves none.
+//! - Every change of state, every approval, undo and suppression leaves exactly one
+//!   audit event, whose digest is of the record as it is stored; progress leaves none.
 //! - `Contained` is reached from verified steps alone ([`record::result`]).
 //!
 //! # What it assumes
@@ -24,6 +24,7 @@ mod execution;
 mod findings;
 mod illegal;
 mod open;
+mod suppression;
 mod undo;
 
 #[cfg(test)]
@@ -44,7 +45,10 @@ pub use self::open::{Opening, open};
 use crate::audit_event::{AuditEvent, AuditKind};
 use crate::notice::Notice;
 use crate::outbox::{Channel, OutboxItem};
-use crate::record::{ApprovalAnswer, Response, SiblingTargets, State, Step, StepState, Undo};
+use crate::record::{
+    ApprovalAnswer, Response, SiblingTargets, State, Step, StepState, Suppression,
+    SuppressionChange, Undo,
+};
 use crate::target::{Findings, TargetEntry};
 
 /// A response and the findings that it covers: what a transition starts from.
@@ -160,13 +164,16 @@ pub enum Event {
     },
     /// Another finding is covered by this response.
     FindingAdded(Box<AddedFinding>),
-    /// A person ended the suppression of an undone or denied response: its findings
-    /// are decided again when they are next delivered.
+    /// Further findings of the type are suppressed on the target.
+    Suppressed { suppression: Suppression },
+    /// A person ends the suppression. The findings of an undone or denied response are
+    /// decided again when they are next delivered.
     Released {
         /// The caller's ARN.
         by: String,
-        /// The target's revision when it was read.
-        target_revision: u64,
+        /// The target's revision when it was read; `None` if its entry is another
+        /// response's by now.
+        target_revision: Option<u64>,
     },
 }
 
@@ -208,6 +215,8 @@ pub enum Write {
         /// The target's revision when it was read.
         target_revision: u64,
     },
+    /// Neither the record nor the entry, but the suppression.
+    Suppression,
 }
 
 /// Everything that is written for one event, together or not at all.
@@ -218,6 +227,8 @@ pub struct Transition {
     pub record: Record,
     /// The parts that are written, with their condition.
     pub write: Write,
+    /// What happens to the suppression on the target, if anything.
+    pub suppression: Option<SuppressionChange>,
     pub outbox: Vec<OutboxItem>,
     /// The audit event, if there is one.
     pub audit: Option<AuditEvent>,
@@ -250,7 +261,10 @@ pub fn apply(
         Event::UndoRequested { undo } => undo::requested(draft, undo),
         Event::UndoEnded { steps, failures } => undo::ended(draft, steps, &failures),
         Event::FindingAdded(finding) => findings::added(draft, *finding),
-        Event::Released { by, target_revision } => findings::released(draft, &by, target_revision),
+        Event::Suppressed { suppression } => suppression::suppressed(draft, suppression),
+        Event::Released { by, target_revision } => {
+            suppression::released(draft, &by, target_revision)
+        }
     })
 }
 
@@ -317,19 +331,15 @@ impl<'a> Draft<'a> {
 
     /// Progress: nothing is delivered, and there is no audit event.
     fn quiet(self, write: Write) -> Transition {
-        Transition { record: self.record, write, outbox: Vec::new(), audit: None }
+        let record = self.record;
+        Transition { record, write, suppression: None, outbox: Vec::new(), audit: None }
     }
 
-    /// Changes only the findings in the target's entry: the record stays as it is.
-    fn entry_alone(self, target_revision: u64) -> Transition {
-        let response = self.before.response.clone();
-        let record = Record { response, findings: self.record.findings };
-        Transition {
-            record,
-            write: Write::Entry { target_revision },
-            outbox: Vec::new(),
-            audit: None,
-        }
+    /// A change that leaves the record as it is: only the findings in the target's
+    /// entry, or the suppression on the target, change.
+    fn without_record(mut self, write: Write) -> Transition {
+        self.record.response = self.before.response.clone();
+        self.quiet(write)
     }
 
     /// A change with an audit event and without notifications.

@@ -93,5 +93,6 @@ pub fn open(opening: Opening<'_>, context: &Context<'_>) -> Transition {
     };
     let outbox = OutboxItem::of(&response, context.channels, now);
     let record = Record { response, findings };
-    Transition { record, write: Write::New { target_revision }, outbox, audit: Some(audit) }
+    let write = Write::New { target_revision };
+    Transition { record, write, suppression: None, outbox, audit: Some(audit) }
 }

@@ -76,6 +76,7 @@ fn is_audited(event: &Event) -> bool {
         | Event::UndoRequested { .. }
         | Event::UndoEnded { .. }
         | Event::FindingAdded(_)
+        | Event::Suppressed { .. }
         | Event::Released { .. } => true,
     }
 }
@@ -125,7 +126,9 @@ proptest! {
         let read = record(start);
         let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
         match transition.write {
-            Write::Entry { .. } => prop_assert_eq!(&transition.record.response, &read.response),
+            Write::Entry { .. } | Write::Suppression => {
+                prop_assert_eq!(&transition.record.response, &read.response);
+            }
             Write::New { .. } | Write::RecordAndEntry | Write::Record | Write::Added { .. } => {
                 let (before, after) = (&read.response, &transition.record.response);
                 prop_assert_eq!(after.revision, before.revision + 1);

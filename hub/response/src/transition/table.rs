@@ -27,6 +27,7 @@ postponed      | -          | -         | awaiting-approval   | -        | -    
 undo-requested | -          | -         | -                   | -        | undoing A       | undoing A   | undoing A   | undoing A             | undoing A| undoing A   | undoing A | undoing A
 undo-ended     | -          | -         | -                   | -        | -               | -           | -           | -                     | -        | undone ASN  | -         | -
 finding-added  | observed AS| refused AS| awaiting-approval AS| -        | running A       | contained AS| completed AS| partially-contained AS| failed AS| undoing A   | -         | -
+suppressed     | observed A | refused A | awaiting-approval A | denied A | running A       | contained A | completed A | partially-contained A | failed A | undoing A   | undone A  | expired A
 released       | observed A | refused A | awaiting-approval A | denied A | running A       | contained A | completed A | partially-contained A | failed A | undoing A   | undone A  | expired A
 ";
 
@@ -87,6 +88,7 @@ postponed      | awaiting-approval | record and entry | -     | 60
 undo-requested | contained         | record and entry | 300   | 300
 undo-ended     | undoing           | record and entry | -     | -
 finding-added  | contained         | added            | =     | =
+suppressed     | contained         | suppression      | =     | =
 released       | undone            | entry            | =     | =
 ";
 
@@ -105,6 +107,7 @@ fn each_event_writes_what_the_table_says() {
             Write::Record => "record",
             Write::Added { .. } => "added",
             Write::Entry { .. } => "entry",
+            Write::Suppression => "suppression",
         };
         assert_eq!(written, write, "{name}");
         let seconds = |time: Option<Timestamp>, was: Option<Timestamp>, says: &str| match says {

@@ -10,7 +10,7 @@ use crate::audit_event::{AuditEvent, AuditKind};
 use crate::outbox::Channel;
 use crate::record::{
     ApprovalAnswer, ApprovalDecision, Approver, Drift, FORMAT, PriorState, Response, State, Step,
-    StepState, Undo, UndoCause,
+    StepState, Suppression, Undo, UndoCause,
 };
 use crate::target::Findings;
 
@@ -100,6 +100,12 @@ pub(super) fn undo() -> Undo {
     }
 }
 
+pub(super) fn suppression() -> Suppression {
+    let response = "r-0123456789abcdef".parse().unwrap();
+    let until = "2026-01-02T12:00:00Z".parse().unwrap();
+    Suppression { until, by: "alice".to_owned(), response, reason: None }
+}
+
 pub(super) fn answer(verdict: ApprovalDecision) -> ApprovalAnswer {
     let by = Approver::Person("alice".to_owned());
     ApprovalAnswer { verdict, by, at: now(), reason: None }
@@ -141,6 +147,7 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("undo-requested", Event::UndoRequested { undo: undo() }),
         ("undo-ended", Event::UndoEnded { steps: steps(Undone, Undone), failures: Vec::new() }),
         ("finding-added", Event::FindingAdded(Box::new(added))),
-        ("released", Event::Released { by: "alice".to_owned(), target_revision: 3 }),
+        ("suppressed", Event::Suppressed { suppression: suppression() }),
+        ("released", Event::Released { by: "alice".to_owned(), target_revision: Some(3) }),
     ]
 }

@@ -4,11 +4,15 @@ use super::execution::expire_later;
 use super::{Audited, Draft, Transition};
 use crate::audit_event::AuditKind;
 use crate::backoff::wait_after;
-use crate::record::{Drift, Response, State, Step, StepState, Undo, UndoCause, result};
+use crate::record::{
+    Drift, Response, State, Step, StepState, SuppressionChange, Undo, UndoCause, result,
+};
 
 /// If a worker died during an earlier undo, both undos are executed.
 pub(super) fn requested(mut draft: Draft<'_>, undo: Undo) -> Transition {
     let (by, why) = (undo.cause.to_string(), summary(&undo));
+    // From the same moment on no finding of the type contains the target again.
+    let suppression = undo.suppression(&draft.before.response.id).map(SuppressionChange::Set);
     let response = draft.response();
     let unfinished = response.undo.take().filter(|_| response.state == State::Undoing);
     if unfinished.is_none() {
@@ -20,7 +24,8 @@ pub(super) fn requested(mut draft: Draft<'_>, undo: Undo) -> Transition {
         None => undo,
     });
     draft.take_lease();
-    draft.recorded(&Audited { kind: AuditKind::UndoRequested, by: &by, why: &why })
+    let recorded = draft.recorded(&Audited { kind: AuditKind::UndoRequested, by: &by, why: &why });
+    Transition { suppression, ..recorded }
 }
 
 pub(super) fn ended(mut draft: Draft<'_>, steps: Vec<Step>, failures: &[String]) -> Transition {

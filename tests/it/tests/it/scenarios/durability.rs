@@ -98,7 +98,7 @@ async fn a_stalled_worker_does_not_write_over_the_next_epoch_s_entry() {
     let commit = stage.engine.store.commit(stage.engine.now());
     let record = Record { response: stalled.clone(), findings: entry.findings };
     let (write, outbox, audit) = (Write::RecordAndEntry, Vec::new(), None);
-    let late = Transition { record, write, outbox, audit };
+    let late = Transition { record, write, suppression: None, outbox, audit };
     let written = commit.transition(&late).unwrap().write().await.unwrap();
     assert_eq!(written, Written::Lost);
     assert_eq!(target(&stage, &stalled).await, present);
@@ -158,7 +158,8 @@ async fn on_a_crowded_target_one_more_is_refused_and_the_others_stay() {
             findings: BTreeMap::from([(format!("f-{number}"), None)]),
         };
         let write = Write::Entry { target_revision: seen.revision };
-        let other = Transition { record, write, outbox: Vec::new(), audit: None };
+        let (outbox, audit) = (Vec::new(), None);
+        let other = Transition { record, write, suppression: None, outbox, audit };
         let commit = stage.engine.store.commit(stage.engine.now());
         let written = commit.transition(&other).unwrap().write().await.unwrap();
         assert_eq!(written, Written::Yes);

@@ -19,6 +19,7 @@ mod failures;
 mod hostile;
 mod limits;
 mod notices;
+mod one_transaction;
 mod policies;
 mod prior_art;
 mod resources;
