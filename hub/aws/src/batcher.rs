@@ -72,7 +72,7 @@ impl<K: Clone + Eq + Hash, V: Clone> LookupBatcher<K, V> {
         self.waiting().retain(|it| it.upgrade().is_some_and(|it| it.answer.get().is_none()));
         match asked.answer.get() {
             Some(answer) => answer.clone(),
-            None => Err(HubError::Transient("the look-up was not answered".to_owned())),
+            None => Err(HubError::transient("the look-up was not answered".to_owned())),
         }
     }
 
@@ -124,7 +124,7 @@ mod tests {
     async fn an_error_is_everybody_s_who_asked_with_it() {
         let together: LookupBatcher<u32, u32> = LookupBatcher::new(50);
         let ask =
-            |key| together.ask(key, |_| async { Err(HubError::Transient("throttled".to_owned())) });
+            |key| together.ask(key, |_| async { Err(HubError::transient("throttled".to_owned())) });
         let (first, second) = tokio::join!(ask(1), ask(2));
         assert_eq!((first.is_err(), second.is_err()), (true, true));
         assert!(together.waiting().is_empty());

@@ -78,7 +78,7 @@ impl GuardDuty {
             answer.map_err(|error| self.failed(regional, call, &error))?;
             let mut answer = text.json(call)?;
             let Some(Value::Array(found)) = answer.get_mut("findings").map(Value::take) else {
-                return Err(HubError::Transient(format!("{call} answered without `findings`")));
+                return Err(HubError::transient(format!("{call} answered without `findings`")));
             };
             let id = |finding: &Value| Some(finding.get("id")?.as_str()?.to_owned());
             Ok(found.into_iter().filter_map(|finding| Some((id(&finding)?, finding))).collect())
@@ -121,7 +121,7 @@ impl GuardDuty {
             let answer = regional.client.list_detectors().send().await;
             let answer = answer.map_err(|error| failed("guardduty:ListDetectors", &error))?;
             answer.detector_ids().first().cloned().ok_or_else(|| {
-                HubError::Failed(format!(
+                HubError::failed(format!(
                     "GuardDuty has no detector in {region} in the hub's account\nhelp: turn GuardDuty on there, with the hub's account as its delegated administrator"
                 ))
             })

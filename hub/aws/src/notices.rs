@@ -14,7 +14,7 @@ use firebreak_model::digest::sha256_hex;
 use firebreak_model::resource::Region;
 use serde_json::{Value, json};
 
-use crate::error::{HubError, failed};
+use crate::error::{HubError, HubErrorKind, failed};
 use crate::settings::Settings;
 use firebreak_response::notice::{EVENT_SOURCE, EventBus, Notice, Topic};
 
@@ -75,7 +75,7 @@ impl Notices {
             .message_structure("json");
         for (name, kind, value) in attributes(notice) {
             let value = MessageAttributeValue::builder().data_type(kind).string_value(value);
-            let value = value.build().map_err(|error| HubError::Failed(error.to_string()))?;
+            let value = value.build().map_err(|error| HubError::failed(error.to_string()))?;
             call = call.message_attributes(name, value);
         }
         if topic.is_fifo() {
@@ -172,7 +172,7 @@ fn put(notice: &Notice, reply: Option<&PutEventsResultEntry>) -> Result<(), HubE
     let id = &notice.id;
     let Some(reply) = reply else {
         let why = format!("notice `{id}` may not be on the bus: EventBridge did not answer for it");
-        return Err(HubError::Transient(why));
+        return Err(HubError::transient(why));
     };
     let Some(code) = reply.error_code() else { return Ok(()) };
     let message = reply.error_message().unwrap_or("no reason given");
@@ -180,8 +180,8 @@ fn put(notice: &Notice, reply: Option<&PutEventsResultEntry>) -> Result<(), HubE
         format!("notice `{id}` is not on the bus: events:PutEvents refused it: {code}: {message}");
     // EventBridge API reference, PutEventsResultEntry: which codes may be retried.
     Err(match code {
-        "ThrottlingException" | "InternalFailure" | "InternalException" => HubError::Transient(why),
-        _ => HubError::Failed(why),
+        "ThrottlingException" | "InternalFailure" | "InternalException" => HubError::transient(why),
+        _ => HubError::failed(why),
     })
 }
 
@@ -194,16 +194,17 @@ where
     let said = failed(call, error);
     // Accepted, but the response cannot be read: the result is unknown.
     if error.raw_response().is_some_and(|answer| answer.status().is_success()) {
-        return HubError::Transient(said.to_string());
+        return said.with_kind(HubErrorKind::Transient);
     }
     match code {
         // SNS's error codes for throttling (SNS API reference, Publish).
-        Some("Throttled" | "KMSThrottling") => HubError::Transient(said.to_string()),
-        Some("NotFound" | "ResourceNotFoundException") => HubError::Failed(format!(
-            "{said}\nhelp: `{on}` is gone: make it again, or change {setting}"
-        )),
+        Some("Throttled" | "KMSThrottling") => said.with_kind(HubErrorKind::Transient),
+        Some("NotFound" | "ResourceNotFoundException") => said
+            .with_kind(HubErrorKind::Failed)
+            .with_help(format!("`{on}` is gone: make it again, or change {setting}")),
         Some("AuthorizationError" | "AccessDenied" | "AccessDeniedException") => {
-            HubError::Failed(format!("{said}\nhelp: grant the hub's role {call} on `{on}`"))
+            let help = format!("grant the hub's role {call} on `{on}`");
+            said.with_kind(HubErrorKind::Failed).with_help(help)
         }
         _ => said,
     }

@@ -114,7 +114,7 @@ impl Organization {
         let known = self.places.try_get_with(account.clone(), async {
             match self.look_up(account).await {
                 Ok(place) => Ok(CachedPlace { place: Ok(place), until: now + self.ttl }),
-                Err(error @ HubError::Transient(_)) => Err(error),
+                Err(error) if error.is_transient() => Err(error),
                 Err(error) => {
                     Ok(CachedPlace { place: Err(error), until: now + UNKNOWN_REMEMBERED })
                 }
@@ -129,7 +129,7 @@ impl Organization {
 
     async fn look_up(&self, account: &AccountId) -> Result<Place, HubError> {
         if !account.is_real() {
-            return Err(HubError::Failed(format!("`{account}` is no account id")));
+            return Err(HubError::failed(format!("`{account}` is no account id")));
         }
         self.accounts.permit(&self.region).await;
         let answer = self
@@ -142,9 +142,9 @@ impl Organization {
         let paths = answer.account().map(aws_sdk_organizations::types::Account::paths);
         let ou_path = match paths.unwrap_or_default() {
             [] => self.climb(account.as_str()).await?,
-            [path] => path.parse().map_err(|error| HubError::Failed(format!("{error}")))?,
+            [path] => path.parse().map_err(|error| HubError::failed(format!("{error}")))?,
             several => {
-                return Err(HubError::Failed(format!(
+                return Err(HubError::failed(format!(
                     "AWS Organizations gives it {} paths; policy needs exactly one",
                     several.len()
                 )));
@@ -179,10 +179,8 @@ impl Organization {
                 Ok(place) => {
                     paths.insert(account.clone(), place.ou_path);
                 }
-                Err(HubError::Failed(why) | HubError::Refused(why)) => {
-                    tracing::debug!("{account} is left out: {why}");
-                }
-                Err(error @ HubError::Transient(_)) => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => tracing::debug!("{account} is left out: {error}"),
             }
         }
         Ok(paths)
@@ -212,7 +210,7 @@ impl Organization {
         };
         match path {
             Ok(path) => Ok(Some(path)),
-            Err(HubError::Failed(why)) if UNKNOWN.iter().any(|code| why.contains(code)) => Ok(None),
+            Err(error) if UNKNOWN.iter().any(|code| error.has_code(code)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -242,7 +240,7 @@ impl Organization {
                 .await
                 .map_err(|error| failed("organizations:ListParents", &error))?;
             let [parent] = parents.parents() else {
-                return Err(HubError::Failed(format!(
+                return Err(HubError::failed(format!(
                     "`{child}` has {} parents; every child has exactly one",
                     parents.parents().len()
                 )));
@@ -256,10 +254,10 @@ impl Organization {
             }
             child = id;
         }
-        Err(HubError::Failed("no root found above it".to_owned()))
+        Err(HubError::failed("no root found above it".to_owned()))
     }
 }
 
 fn path(ids: &[&str]) -> Result<OuPath, HubError> {
-    OuPath::new(ids).map_err(|error| HubError::Failed(error.to_string()))
+    OuPath::new(ids).map_err(|error| HubError::failed(error.to_string()))
 }

@@ -111,7 +111,7 @@ impl Policies {
         let cannot = |error: HubError| error.context("cannot read the policy");
         let version = self.version().await.map_err(cannot)?;
         if version.number == 0 {
-            return Err(HubError::Refused(
+            return Err(HubError::refused(
                 "no policy is in force\nhelp: push one with `firebreak policy push policies/`"
                     .to_owned(),
             ));
@@ -171,7 +171,7 @@ impl Policies {
         if documents.len() == version.documents {
             return Ok(documents);
         }
-        Err(HubError::Failed(format!(
+        Err(HubError::failed(format!(
             "version {} has {} document(s), and {} are there\nhelp: somebody changed the table: put a whole version in force with `firebreak policy rollback`",
             version.number,
             version.documents,
@@ -229,7 +229,7 @@ impl Policies {
         author: &Author,
     ) -> Result<Version, HubError> {
         if let Some(long) = documents.iter().find(|it| it.text.len() > LONGEST_DOCUMENT) {
-            return Err(HubError::Refused(format!(
+            return Err(HubError::refused(format!(
                 "`{}` has {} bytes, and DynamoDB keeps {LONGEST_DOCUMENT} in one item\nhelp: move rules to the OUs that they are about",
                 long.file,
                 long.text.len()
@@ -259,7 +259,7 @@ impl Policies {
             .expression_attribute_values(":before", AttributeValue::N(before.number.to_string()));
         let mut transaction = self.client.transact_write_items();
         for put in [record, pointer] {
-            let put = put.build().map_err(|error| HubError::Failed(error.to_string()))?;
+            let put = put.build().map_err(|error| HubError::failed(error.to_string()))?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
         if let Err(error) = transaction.send().await {
@@ -286,12 +286,12 @@ impl Policies {
             return Ok(());
         }
         Err(if now.number == before.number {
-            HubError::Transient(
+            HubError::transient(
                 "DynamoDB canceled the push, and nobody else pushed; nothing is in force of it"
                     .to_owned(),
             )
         } else {
-            HubError::Refused(format!(
+            HubError::refused(format!(
                 "version {} was pushed meanwhile by {}; yours is not in force\nhelp: look at it with `firebreak policy diff`, then push again",
                 now.number, now.by
             ))
@@ -345,7 +345,7 @@ fn version_of(item: &Item) -> Result<Version, HubError> {
         })
     };
     version().ok_or_else(|| {
-        HubError::Failed(format!(
+        HubError::failed(format!(
             "the policy's item `{}` lacks a part or has one of the wrong form\nhelp: somebody changed the table: `firebreak policy history` shows what is left",
             text("sk").unwrap_or_default()
         ))

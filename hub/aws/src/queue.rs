@@ -37,7 +37,7 @@ impl Queue {
     pub async fn send(&self, account: &str, outbox_items: &[OutboxItem]) -> Result<(), HubError> {
         let message = OutboxMessage { outbox: outbox_items.iter().map(OutboxItem::key).collect() };
         let body = serde_json::to_string(&message)
-            .map_err(|error| HubError::Failed(format!("cannot write a message: {error}")))?;
+            .map_err(|error| HubError::failed(format!("cannot write a message: {error}")))?;
         self.client
             .send_message()
             .queue_url(&self.url)

@@ -37,7 +37,7 @@ impl RawResponse {
     pub(super) fn json(&self, call: &str) -> Result<Value, HubError> {
         let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
         serde_json::from_str(&text)
-            .map_err(|error| HubError::Transient(format!("{call} answered no JSON: {error}")))
+            .map_err(|error| HubError::transient(format!("{call} answered no JSON: {error}")))
     }
 }
 

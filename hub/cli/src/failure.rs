@@ -27,10 +27,7 @@ pub enum Failure {
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
-        match error {
-            HubError::Refused(why) => Self::Check(why),
-            HubError::Transient(_) | HubError::Failed(_) => Self::Aws(error),
-        }
+        if error.is_refused() { Self::Check(error.to_string()) } else { Self::Aws(error) }
     }
 }
 

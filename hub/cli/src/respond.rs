@@ -56,12 +56,13 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let errors: Vec<String> = handled.errors.iter().map(ToString::to_string).collect();
     let message = errors.join("\n");
     let is_refusal = |error: &MessageError| {
-        matches!(error, MessageError::Rejected(_) | MessageError::Hub(HubError::Refused(_)))
+        matches!(error, MessageError::Rejected(_))
+            || matches!(error, MessageError::Hub(error) if error.is_refused())
     };
     Err(if handled.errors.iter().all(is_refusal) {
         Failure::Check(message)
     } else {
-        Failure::Aws(HubError::Failed(message))
+        Failure::Aws(HubError::failed(message))
     })
 }
 

@@ -51,7 +51,7 @@ pub async fn run(output: Output) -> Result<(), Failure> {
     }
     let errors =
         swept.errors.iter().chain(swept.responses.iter().filter_map(|it| it.as_ref().err()));
-    let aws_failed = errors.into_iter().any(|it| !matches!(it, HubError::Refused(_)));
+    let aws_failed = errors.into_iter().any(|it| !it.is_refused());
     let report = failures.join("\n");
-    Err(if aws_failed { Failure::Aws(HubError::Failed(report)) } else { Failure::Check(report) })
+    Err(if aws_failed { Failure::Aws(HubError::failed(report)) } else { Failure::Check(report) })
 }

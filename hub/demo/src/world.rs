@@ -64,7 +64,7 @@ pub fn example_policy() -> Result<Policy, HubError> {
         DOCUMENTS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     read_files(&files, registry::catalog()).map_err(|diagnostics| {
         let all: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        HubError::Refused(all.join("\n"))
+        HubError::refused(all.join("\n"))
     })
 }
 
@@ -150,7 +150,7 @@ impl World {
 
     async fn config(&self, role: &str, session: &str) -> Result<SdkConfig, HubError> {
         let session = self.organization.role_session(HUB, role, session);
-        let region: Region = HOME.parse().map_err(|error| HubError::Failed(format!("{error}")))?;
+        let region: Region = HOME.parse().map_err(|error| HubError::failed(format!("{error}")))?;
         let (client, time) = (self.organization.http_client(), self.organization.time_source());
         Ok(config::with_http_client(client, session, time, &region).await)
     }

@@ -43,7 +43,7 @@ impl Engine {
     ) -> Result<Response, HubError> {
         let response = self.awaiting(id).await?;
         if shown.is_some_and(|shown| shown != response.revision) {
-            return Err(HubError::Refused(format!(
+            return Err(HubError::refused(format!(
                 "`{id}` has changed since it was shown\nhelp: look at it with `firebreak responses show {id}`, and approve it again"
             )));
         }
@@ -55,7 +55,7 @@ impl Engine {
         if let Some((scope, pause)) =
             pauses.paused(&response.place(), Some(&response.key.rule), now)
         {
-            return Err(HubError::Refused(format!(
+            return Err(HubError::refused(format!(
                 "`{id}` cannot be carried out: {}\nhelp: `firebreak unpause` ends the pause",
                 pauses::describe(scope, pause)
             )));
@@ -85,7 +85,7 @@ impl Engine {
     async fn awaiting(&self, id: &ResponseId) -> Result<Response, HubError> {
         let response = self.load(id).await?;
         if response.state != State::AwaitingApproval {
-            return Err(HubError::Refused(format!(
+            return Err(HubError::refused(format!(
                 "response `{id}` is {} and waits for nobody: {}",
                 response.state, response.reason
             )));
@@ -106,7 +106,7 @@ impl Engine {
         let steps = Box::pin(self.plan_again(&record, &policy, mode)).await?;
         let id = &record.response.id;
         if self.is_paused(&record.response).await? {
-            return Err(HubError::Transient(format!("`{id}` was paused meanwhile")));
+            return Err(HubError::transient(format!("`{id}` was paused meanwhile")));
         }
         let event = Event::Approved { answer, steps };
         let approved = self.next(&record, event).await.map_err(refused)?;
@@ -137,11 +137,11 @@ impl Engine {
                 && policy.forbids(&response.resource, &place, &tags, Mode::Approve).is_none()
             {
                 // A person may still approve.
-                return Err(HubError::Refused(format!("`{}` needs a person: {why}", response.id)));
+                return Err(HubError::refused(format!("`{}` needs a person: {why}", response.id)));
             }
             let refused = format!("`{}` is refused: {why}", response.id);
             self.apply_and_deliver(record, Event::Forbidden { why }).await?;
-            return Err(HubError::Refused(refused));
+            return Err(HubError::refused(refused));
         }
         let call = |step: &Step| ActionCall {
             name: step.action.clone(),
@@ -158,7 +158,7 @@ impl Engine {
             .find(|it| it.state == StepState::Planned && it.prior == PriorState::NotCaptured);
         if let Some(step) = missing {
             let why = format!("{} could not be captured again: {}", step.action, step.detail);
-            return Err(HubError::Transient(why));
+            return Err(HubError::transient(why));
         }
         let changes = |steps: &[Step]| -> Vec<_> {
             steps.iter().map(|step| (step.action.clone(), step.changes.clone())).collect()
@@ -168,7 +168,7 @@ impl Engine {
         }
         let replanned = self.apply(record, Event::PlanChanged { steps }).await?;
         info!(response.id = %response.id, "{}", replanned.record.response.reason);
-        Err(HubError::Refused(format!(
+        Err(HubError::refused(format!(
             "`{id}` was not carried out: {PLAN_CHANGED}\nhelp: look at it with `firebreak responses show {id}`, and approve it again",
             id = response.id
         )))

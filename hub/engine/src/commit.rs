@@ -1,6 +1,6 @@
 //! Applies an event to a record and stores what follows from it.
 
-use firebreak_aws::error::HubError;
+use firebreak_aws::error::{HubError, HubErrorKind};
 use firebreak_aws::store::{Counter, Written};
 use firebreak_response::record::ResponseId;
 use firebreak_response::transition::{
@@ -34,7 +34,7 @@ impl Engine {
     ) -> Result<Transition, HubError> {
         let next = self.next(record, event).await;
         let transition = next.map_err(|illegal| match illegal.reason {
-            Reason::State(_) => HubError::Transient(format!("{illegal}: it changed meanwhile")),
+            Reason::State(_) => HubError::transient(format!("{illegal}: it changed meanwhile")),
             Reason::Leased | Reason::NothingToUndo | Reason::StepsLeft => refused(illegal),
         })?;
         self.commit(transition, &[]).await
@@ -90,17 +90,16 @@ impl Engine {
 }
 
 /// The error of an event that a person, or the sweep, asked for.
-#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 pub(super) fn refused(illegal: IllegalTransition) -> HubError {
-    let message = illegal.to_string();
-    match illegal.reason {
-        Reason::Leased => HubError::Transient(message),
-        Reason::StepsLeft => HubError::Failed(message),
-        Reason::State(_) | Reason::NothingToUndo => HubError::Refused(message),
-    }
+    let kind = match illegal.reason {
+        Reason::Leased => HubErrorKind::Transient,
+        Reason::StepsLeft => HubErrorKind::Failed,
+        Reason::State(_) | Reason::NothingToUndo => HubErrorKind::Refused,
+    };
+    HubError::illegal(kind, illegal)
 }
 
 /// Another worker has the response.
 pub(super) fn lease_lost(id: &ResponseId) -> HubError {
-    HubError::Transient(format!("another worker took over response `{id}`"))
+    HubError::transient(format!("another worker took over response `{id}`"))
 }

@@ -110,7 +110,7 @@ impl Engine {
             let why = format!("{name} in Region {region} has no finding `{}`", finding.id);
             if may_still_come(finding.updated_at, self.now()) {
                 let why = format!("{why} yet: it is asked again when the message comes again");
-                return Err(HubError::Transient(why));
+                return Err(HubError::transient(why));
             }
             return refused(why);
         };

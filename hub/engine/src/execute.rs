@@ -169,7 +169,7 @@ impl Engine {
                     Interruption::Failed(error) => {
                         let Execution { record, outbox_items, .. } = handed_over;
                         Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;
-                        Err(HubError::Transient(error.to_string()))
+                        Err(HubError::from(error))
                     }
                 };
             }

@@ -158,7 +158,7 @@ impl Engine {
     ) -> Result<TargetOutcome, HubError> {
         // A resource with impossible ids is refused before any call, even to the store,
         // where its ids would become keys.
-        target.resource.check_form().map_err(|error| HubError::Refused(error.to_string()))?;
+        target.resource.check_form().map_err(|error| HubError::refused(error.to_string()))?;
         // A worker that loses a claim reads the target again and finds the winner's
         // entry. Each waits for a random time, longer each time, so that many do not
         // lose in step.
@@ -185,7 +185,7 @@ impl Engine {
                     return Ok(outcome(finding, resource, Disposition::Repeat, reason));
                 }
                 PriorResponse::UnderWay { response } => {
-                    return Err(HubError::Transient(format!(
+                    return Err(HubError::transient(format!(
                         "response `{response}` is running on this target"
                     )));
                 }
@@ -213,13 +213,13 @@ impl Engine {
                 return Ok(outcome);
             }
         }
-        Err(HubError::Transient("other workers claimed this target each time".to_owned()))
+        Err(HubError::transient("other workers claimed this target each time".to_owned()))
     }
 
     /// The record of a response; `Refused` if there is none.
     pub async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
         self.store.response(id).await?.ok_or_else(|| {
-            HubError::Refused(format!(
+            HubError::refused(format!(
                 "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
             ))
         })

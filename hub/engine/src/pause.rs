@@ -24,7 +24,7 @@ impl Engine {
         match self.store.commit(now).pause(scope, &pause, &event)?.write().await? {
             Written::Yes => Ok(pause),
             Written::Lost | Written::Spent => {
-                Err(HubError::Failed(format!("the pause of {scope} was not stored")))
+                Err(HubError::failed(format!("the pause of {scope} was not stored")))
             }
         }
     }

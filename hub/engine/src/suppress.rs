@@ -49,7 +49,7 @@ impl Engine {
         let event = Event::Released { by: self.caller().await?, target_revision };
         match self.try_apply(&record, event).await? {
             Some(released) => Ok(released.record.response),
-            None => Err(HubError::Transient(format!(
+            None => Err(HubError::transient(format!(
                 "the state of `{arn}` changed meanwhile; release `{id}` again"
             ))),
         }

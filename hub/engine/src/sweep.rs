@@ -145,7 +145,7 @@ impl Engine {
             match Box::pin(self.deliver_keys(&due)).await {
                 Ok(delivery) => swept.add(delivery),
                 // An item that cannot be read must not block the others.
-                Err(HubError::Failed(_) | HubError::Refused(_)) => {
+                Err(error) if !error.is_transient() => {
                     for key in &due {
                         match Box::pin(self.deliver_keys(std::slice::from_ref(key))).await {
                             Ok(delivery) => swept.add(delivery),
@@ -153,7 +153,7 @@ impl Engine {
                         }
                     }
                 }
-                Err(error @ HubError::Transient(_)) => {
+                Err(error) => {
                     swept.errors.push(error.context("cannot read the outbox"));
                     return;
                 }
@@ -235,7 +235,7 @@ impl Engine {
         let response = &record.response;
         let Some(approval) = response.approval.clone() else {
             let why = format!("response `{}` awaits approval and has none", response.id);
-            return Err(HubError::Failed(why));
+            return Err(HubError::failed(why));
         };
         let now = self.now();
         let within = approval.within.unwrap_or(RETRY_WHILE_PAUSED);
@@ -299,7 +299,7 @@ impl Engine {
         let mut target = self.store.target(&arn, &response.resource.account).await?;
         let entry = target.entries.remove(&response.key).filter(|entry| entry.response == *id);
         let Some(entry) = entry else {
-            return Err(HubError::Refused(format!(
+            return Err(HubError::refused(format!(
                 "response `{id}` is not the latest of rule `{}` on `{arn}`",
                 response.key
             )));

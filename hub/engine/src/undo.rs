@@ -40,7 +40,7 @@ impl Engine {
         }
         check_step(&response, &request)?;
         if response.lease_until.is_some_and(|until| until > self.now()) {
-            return Err(HubError::Transient(format!("a worker holds response `{id}`; try again")));
+            return Err(HubError::transient(format!("a worker holds response `{id}`; try again")));
         }
         let record = self.record_of(response).await?;
         let record = self.apply(&record, Event::UndoRequested { undo: request }).await?.record;
@@ -96,12 +96,12 @@ fn check_step(response: &Response, request: &Undo) -> Result<(), HubError> {
     if steps.peek().is_none() {
         let names: Vec<&str> = response.steps.iter().map(|it| it.action.as_str()).collect();
         let names = names.join(", ");
-        return Err(HubError::Refused(format!(
+        return Err(HubError::refused(format!(
             "response `{id}` has no step `{name}`, but {names}"
         )));
     }
     if !steps.any(Step::may_have_changed) {
-        return Err(HubError::Refused(format!(
+        return Err(HubError::refused(format!(
             "there is nothing to undo of `{name}` in response `{id}`"
         )));
     }

@@ -17,7 +17,6 @@
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use firebreak_aws::deadline::{HAND_BACK, NOTHING_NEW};
-use firebreak_aws::error::HubError;
 use firebreak_engine::{Engine, Run};
 use firebreak_intake::Rejection;
 use firebreak_model::finding::Finding;
@@ -207,14 +206,14 @@ fn log(id: &str, handled: &Handled) {
     }
     for failure in handled.errors.iter().take(MAX_LOGGED) {
         match failure {
-            MessageError::Hub(HubError::Transient(why)) => {
-                warn!(message.id = id, "message `{id}` will be delivered again: {why}");
+            MessageError::Hub(error) if error.is_transient() => {
+                warn!(message.id = id, "message `{id}` will be delivered again: {error}");
             }
             MessageError::OutOfTime(_) => {
                 warn!(message.id = id, "message `{id}` will be delivered again: {failure}");
             }
-            MessageError::Hub(HubError::Failed(why) | HubError::Refused(why)) => {
-                error!(message.id = id, "message `{id}` failed: {why}");
+            MessageError::Hub(error) => {
+                error!(message.id = id, "message `{id}` failed: {error}");
             }
             MessageError::Rejected(rejection) => {
                 error!(message.id = id, "rejected: {rejection}");

@@ -25,6 +25,13 @@ pub enum MessageError {
     OutOfTime(&'static str),
 }
 
+impl MessageError {
+    /// Whether the hub's call may succeed on a retry.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Hub(error) if error.is_transient())
+    }
+}
+
 pub(crate) const NOT_STARTED: MessageError = MessageError::OutOfTime("it was not started");
 pub(crate) const NOT_ENDED: MessageError =
     MessageError::OutOfTime("it was in progress, and is resumed from its record");
@@ -67,8 +74,9 @@ pub struct Handled {
 impl Handled {
     /// Whether this was its first delivery and all errors are transient.
     pub(crate) fn may_soon_succeed(&self) -> bool {
-        let is_transient = |error| matches!(error, &MessageError::Hub(HubError::Transient(_)));
-        self.deliveries == 1 && !self.errors.is_empty() && self.errors.iter().all(is_transient)
+        self.deliveries == 1
+            && !self.errors.is_empty()
+            && self.errors.iter().all(MessageError::is_transient)
     }
 
     pub(crate) fn of(parts: &[Result<Finding, Rejection>], times: Times, deliveries: u32) -> Self {

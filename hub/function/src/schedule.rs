@@ -16,5 +16,5 @@ pub fn is_schedule(event: &Value) -> bool {
 /// was given up.
 pub async fn sweep(engine: &Engine) -> Result<(), HubError> {
     let failures = engine.sweep().boxed().await.failures();
-    if failures.is_empty() { Ok(()) } else { Err(HubError::Failed(failures.join("; "))) }
+    if failures.is_empty() { Ok(()) } else { Err(HubError::failed(failures.join("; "))) }
 }

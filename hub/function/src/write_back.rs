@@ -2,7 +2,6 @@
 
 use aws_lambda_events::event::sqs::SqsMessage;
 use firebreak_aws::deadline::HAND_BACK;
-use firebreak_aws::error::HubError;
 use firebreak_aws::queue::OutboxMessage;
 use firebreak_engine::{Delivery, Engine};
 use firebreak_response::outbox::OutboxKey;
@@ -63,7 +62,7 @@ async fn deliver_batch(
             first.chain(std::iter::repeat(None)).take(messages.len()).map(Ok).collect()
         }
         // Reading failed, which comes before any delivery.
-        Err(HubError::Failed(_) | HubError::Refused(_)) if messages.len() > 1 => {
+        Err(error) if !error.is_transient() && messages.len() > 1 => {
             let mut delivered = Vec::new();
             for keys in messages {
                 let delivery = engine.deliver_keys(keys).await;

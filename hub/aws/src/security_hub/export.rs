@@ -25,7 +25,7 @@ impl SecurityHub {
         mut each: impl FnMut(String),
     ) -> Result<(), HubError> {
         let own = self.config.region().map(ToString::to_string).unwrap_or_default();
-        let own = own.parse().map_err(|error| HubError::Failed(format!("{error}")));
+        let own = own.parse().map_err(|error| HubError::failed(format!("{error}")));
         let region: Region = self.aggregator_region.clone().map_or(own, Ok)?;
         let client = self.client(&region);
         let range = DateFilter::builder().start(from.to_string()).end(to.to_string()).build();

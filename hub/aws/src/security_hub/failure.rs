@@ -5,7 +5,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::update::UpdateResult;
-use crate::error::{HubError, failed};
+use crate::error::{HubError, HubErrorKind, failed};
 
 /// A call that failed as a whole.
 #[derive(Debug)]
@@ -34,19 +34,19 @@ where
     // again is harmless.
     let unread = error.raw_response().is_some_and(|answer| answer.status().is_success());
     let passes = passes || unread;
-    let error = match failed(call, error) {
-        HubError::Failed(why) if passes => HubError::Transient(why),
-        other => other,
-    };
+    let error = failed(call, error);
+    let error = if passes { error.with_kind(HubErrorKind::Transient) } else { error };
     Failure { error, is_invalid }
 }
 
 impl Failure {
     /// The result for each finding in the call.
     pub(super) fn result(self) -> UpdateResult {
-        match self.error {
-            HubError::Transient(why) => UpdateResult::Later(why),
-            HubError::Failed(why) | HubError::Refused(why) => UpdateResult::Refused(why),
+        let why = self.error.to_string();
+        if self.error.is_transient() {
+            UpdateResult::Later(why)
+        } else {
+            UpdateResult::Refused(why)
         }
     }
 }

@@ -95,7 +95,7 @@ impl SecurityHub {
             };
             let Some(Value::Array(findings)) = page.get_mut("Findings").map(Value::take) else {
                 let why = "securityhub:GetFindings answered without `Findings`".to_owned();
-                return Err(HubError::Transient(why).into());
+                return Err(HubError::transient(why).into());
             };
             for finding in findings {
                 if let Some(id) = id_of(schema, &finding).filter(|id| ids.contains(id)) {

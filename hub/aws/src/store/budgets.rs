@@ -132,7 +132,7 @@ impl Store {
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
             if answer.unprocessed_keys().is_some_and(|left| !left.is_empty()) {
                 let why = "dynamodb:BatchGetItem left budgets unread".to_owned();
-                return Err(HubError::Transient(why));
+                return Err(HubError::transient(why));
             }
             let items = answer.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {

@@ -122,7 +122,7 @@ impl Store {
             }
         }
         let why = format!("account {account} was chained each time while its record was read");
-        Err(HubError::Transient(why))
+        Err(HubError::transient(why))
     }
 
     async fn read_account(
@@ -210,7 +210,7 @@ impl Store {
                 wanted = left.filter(|left| !left.keys.is_empty());
                 if items.is_empty() && wanted.is_some() {
                     let why = "dynamodb:BatchGetItem left records unread".to_owned();
-                    return Err(HubError::Transient(why));
+                    return Err(HubError::transient(why));
                 }
                 for item in items {
                     let value = |name: &str| item.get(name)?.as_s().ok().cloned();

@@ -247,7 +247,7 @@ impl Commit<'_> {
             let throttled = |code: &String| THROTTLED.contains(&code.as_str());
             if codes.iter().any(throttled) {
                 let why = "dynamodb:TransactWriteItems was throttled".to_owned();
-                return Err(HubError::Transient(why));
+                return Err(HubError::transient(why));
             }
             if !(already_sent || recorded || conflict) {
                 return Err(failed("dynamodb:TransactWriteItems", &error));
@@ -262,7 +262,7 @@ impl Commit<'_> {
                 wait *= 2;
             }
         }
-        Err(HubError::Transient("others wrote to the same items each time".to_owned()))
+        Err(HubError::transient("others wrote to the same items each time".to_owned()))
     }
 
     fn update(mut self, part: Part, update: UpdateBuilder) -> Result<Self, HubError> {

@@ -199,10 +199,10 @@ fn read_json<T: serde::de::DeserializeOwned>(
 }
 
 fn unreadable(what: impl std::fmt::Display, why: impl std::fmt::Display) -> HubError {
-    HubError::Failed(format!("cannot read or write the record of `{what}`: {why}"))
+    HubError::failed(format!("cannot read or write the record of `{what}`: {why}"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 fn unbuilt(error: aws_sdk_dynamodb::error::BuildError) -> HubError {
-    HubError::Failed(format!("cannot build a request to DynamoDB: {error}"))
+    HubError::failed(format!("cannot build a request to DynamoDB: {error}"))
 }

@@ -73,7 +73,7 @@ impl Store {
             }
             day = day
                 .checked_sub(SignedDuration::from_hours(24))
-                .map_err(|error| HubError::Failed(format!("no day before {day}: {error}")))?;
+                .map_err(|error| HubError::failed(format!("no day before {day}: {error}")))?;
         }
         Ok(responses)
     }

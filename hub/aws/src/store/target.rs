@@ -59,7 +59,7 @@ impl Store {
                 Some(left) => wanted = left,
             }
         }
-        Err(HubError::Transient(format!("dynamodb:BatchGetItem left `{arn}` unread")))
+        Err(HubError::transient(format!("dynamodb:BatchGetItem left `{arn}` unread")))
     }
 
     /// Stores an account's place for the other processes.

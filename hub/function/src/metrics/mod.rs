@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 
 use crate::{Handled, MessageError};
 use firebreak_aws::deadline::Count;
-use firebreak_aws::error::HubError;
 use firebreak_aws::sessions::NO_SESSION;
 use firebreak_engine::{Disposition, TargetOutcome};
 use firebreak_policy::Policy;
@@ -143,9 +142,7 @@ fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
     let errors = |is: fn(&MessageError) -> bool| {
         number(messages.iter().flat_map(|message| &message.errors).filter(|it| is(it)).count())
     };
-    let failed = errors(|error| {
-        matches!(error, MessageError::Hub(HubError::Failed(_) | HubError::Refused(_)))
-    });
+    let failed = errors(|error| matches!(error, MessageError::Hub(error) if !error.is_transient()));
     let rejected = messages.iter().filter(|message| {
         message.errors.iter().any(|error| matches!(error, MessageError::Rejected(_)))
     });
@@ -157,10 +154,7 @@ fn counts(messages: &[&Handled], calls: &BTreeMap<String, Count>) -> Line {
         .count("Messages", number(messages.len()))
         .count("Contained", ended(State::Contained))
         .count("Failed", ended(State::Failed) + ended(State::PartiallyContained) + failed)
-        .count(
-            "Retried",
-            errors(|error| matches!(error, MessageError::Hub(HubError::Transient(_)))),
-        )
+        .count("Retried", errors(MessageError::is_transient))
         .count("HandedBack", errors(|error| matches!(error, MessageError::OutOfTime(_))))
         .count("Rejected", number(rejected.count()))
         .count("Redelivered", number(redelivered.count()))

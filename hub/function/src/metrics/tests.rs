@@ -124,8 +124,8 @@ fn every_metric_has_its_value_and_its_unit() {
         message("f-1", vec![contained], Vec::new()),
         message("f-2", vec![refused("f-2")], vec![MessageError::Rejected(rejection)]),
         redelivered,
-        message("f-4", Vec::new(), vec![MessageError::Hub(HubError::Transient("x".to_owned()))]),
-        message("f-5", Vec::new(), vec![MessageError::Hub(HubError::Failed("x".to_owned()))]),
+        message("f-4", Vec::new(), vec![MessageError::Hub(HubError::transient("x".to_owned()))]),
+        message("f-5", Vec::new(), vec![MessageError::Hub(HubError::failed("x".to_owned()))]),
         message("f-6", Vec::new(), vec![MessageError::OutOfTime("x")]),
     ];
     let handled = handled.map(|handled| ("m".to_owned(), handled));

@@ -48,10 +48,7 @@ pub enum DeployError {
 
 impl From<HubError> for DeployError {
     fn from(error: HubError) -> Self {
-        match error {
-            HubError::Refused(why) => Self::Usage(why),
-            HubError::Transient(_) | HubError::Failed(_) => Self::Aws(error),
-        }
+        if error.is_refused() { Self::Usage(error.to_string()) } else { Self::Aws(error) }
     }
 }
 
@@ -227,10 +224,7 @@ async fn in_force(config: &SdkConfig, settings: &Settings) -> Result<Policy, Dep
         let described = format!(
             "cannot read the policy in force, which has the OUs to deploy to: {error}\nhelp: run this in the hub account, or give OUs with --ou, or files with --policies"
         );
-        match error {
-            HubError::Refused(_) => DeployError::Usage(described),
-            HubError::Transient(_) | HubError::Failed(_) => DeployError::Aws(HubError::Failed(described)),
-        }
+        if error.is_refused() { DeployError::Usage(described) } else { DeployError::Aws(HubError::failed(described)) }
     })?;
     Ok((*policy).clone())
 }
@@ -268,7 +262,7 @@ pub async fn roll_out(
             return Ok(deployed(desired, done, observed.unwrap_or_default()));
         };
         if done.contains(&change) {
-            return Err(DeployError::Aws(HubError::Failed(format!(
+            return Err(DeployError::Aws(HubError::failed(format!(
                 "{} was changed by another caller meanwhile\nhelp: run this again when that has ended",
                 desired.name
             ))));
@@ -286,7 +280,7 @@ pub async fn roll_out(
         }
         done.push(change);
     }
-    Err(DeployError::Aws(HubError::Failed(format!(
+    Err(DeployError::Aws(HubError::failed(format!(
         "{} needs more than {MAX_CHANGES} changes\nhelp: run this again",
         desired.name
     ))))
@@ -317,7 +311,9 @@ async fn wait(
                     ));
                 }
             }
-            Err(HubError::Transient(_)) if failed_polls < MAX_FAILED_POLLS => failed_polls += 1,
+            Err(error) if error.is_transient() && failed_polls < MAX_FAILED_POLLS => {
+                failed_polls += 1;
+            }
             Err(error) => return Err(error.into()),
         }
         sleep(POLL_INTERVAL).await;

@@ -76,7 +76,7 @@ pub async fn caller(config: &SdkConfig) -> Result<StackSetCaller, HubError> {
     // not trust an organization without an id.
     let required = |text: Option<&str>, what: &str| {
         let text = text.filter(|text| !text.is_empty()).map(str::to_owned);
-        text.ok_or_else(|| HubError::Failed(format!("AWS did not return {what}")))
+        text.ok_or_else(|| HubError::failed(format!("AWS did not return {what}")))
     };
     Ok(StackSetCaller {
         partition: required(identity.arn().and_then(|arn| arn.split(':').nth(1)), "the partition")?,

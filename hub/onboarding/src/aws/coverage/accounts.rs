@@ -21,7 +21,7 @@ impl Surveyor {
             let page = page.map_err(|error| failed(call, &error))?;
             for listed in page.accounts() {
                 let id = listed.id().unwrap_or_default().parse().map_err(|error| {
-                    HubError::Failed(format!("{call} returned an invalid id: {error}"))
+                    HubError::failed(format!("{call} returned an invalid id: {error}"))
                 })?;
                 // Older endpoints return `Status` only, and no `Paths`.
                 let state = listed.state().map(|it| it.as_str());

@@ -203,7 +203,7 @@ impl Surveyor {
         let until = TimeZone::UTC.to_datetime(now).date();
         let since = until
             .checked_sub(i64::from(days).days())
-            .map_err(|error| HubError::Failed(format!("no day {days} days ago: {error}")))?;
+            .map_err(|error| HubError::failed(format!("no day {days} days ago: {error}")))?;
         let store = Store::new(&self.config, &self.settings);
         let known = store.audited(Range { since, until }, now).await?;
         let last = known.into_iter().filter_map(|(account, mut days)| {

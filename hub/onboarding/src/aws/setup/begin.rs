@@ -79,7 +79,7 @@ async fn caller(config: &SdkConfig) -> Result<SetupCaller, SetupError> {
     let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
     let answer = answer.map_err(|error| failed(call, &error))?;
     let invalid = |error: &dyn std::fmt::Display| {
-        HubError::Failed(format!("{call} returned an invalid value: {error}"))
+        HubError::failed(format!("{call} returned an invalid value: {error}"))
     };
     let arn = answer.arn().unwrap_or_default();
     let partition = arn.split(':').nth(1).unwrap_or_default();
@@ -107,7 +107,7 @@ async fn administrator(
                     "no administrator of GuardDuty and Security Hub is given\nhelp: give --administrator ACCOUNT, the hub's account".to_owned(),
                 ));
             }
-            Err(error) => return Err(SetupError::Aws(HubError::Failed(error.to_string()))),
+            Err(error) => return Err(SetupError::Aws(HubError::failed(error.to_string()))),
         },
     };
     // "The organization management account cannot be set as the delegated
@@ -144,7 +144,7 @@ async fn check_administers(
                     "{account} is not the management account {management}, and may not list the delegated administrators: {error}\n{help}"
                 )));
             }
-            Err(error) => return Err(SetupError::Aws(HubError::Failed(error.to_string()))),
+            Err(error) => return Err(SetupError::Aws(HubError::failed(error.to_string()))),
         };
         if !found.contains(account) {
             let is = match found.iter().next() {
@@ -187,7 +187,7 @@ async fn assume(
     }
     let Some(granted) = answer.credentials() else {
         let message = "sts:AssumeRole returned no credentials".to_owned();
-        return Err(SetupError::Aws(HubError::Failed(message)));
+        return Err(SetupError::Aws(HubError::failed(message)));
     };
     let credentials = Credentials::new(
         granted.access_key_id(),

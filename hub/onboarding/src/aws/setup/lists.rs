@@ -79,7 +79,7 @@ impl Setup {
         let key = format!("firebreak/{}-{digest}.txt", kind.set_name());
         let uploaded = self.upload(config, upload, &key, entities).await;
         let uploaded =
-            uploaded.map_err(|error| SetupError::Aws(HubError::Failed(error.to_string())))?;
+            uploaded.map_err(|error| SetupError::Aws(HubError::failed(error.to_string())))?;
         let location = format!("s3://{}/{key}", upload.bucket);
         let regions = futures::stream::iter(&self.regions).map(|region| {
             let location = location.as_str();

@@ -15,7 +15,7 @@ pub(super) async fn management(config: &SdkConfig) -> Result<AccountId, HubError
     let answer = aws_sdk_organizations::Client::new(config).describe_organization().send().await;
     let answer = answer.map_err(|error| failed(call, &error))?;
     let id = answer.organization().and_then(|it| it.master_account_id()).unwrap_or_default();
-    id.parse().map_err(|error| HubError::Failed(format!("{call} returned an invalid id: {error}")))
+    id.parse().map_err(|error| HubError::failed(format!("{call} returned an invalid id: {error}")))
 }
 
 /// The delegated administrators of a service.
@@ -47,7 +47,7 @@ pub(super) async fn accounts(config: &SdkConfig) -> Result<Vec<OrganizationAccou
         let page = page.map_err(|error| failed(call, &error))?;
         for listed in page.accounts() {
             let id = account_id(call, listed.id())
-                .map_err(|error| HubError::Failed(error.to_string()))?;
+                .map_err(|error| HubError::failed(error.to_string()))?;
             // Older endpoints return `Status` only.
             let state = listed.state().map(|it| it.as_str());
             let state = state.or(listed.status().map(|it| it.as_str())).unwrap_or("unknown");

@@ -286,7 +286,7 @@ async fn a_plan_that_waits_cannot_be_undone_and_suppresses_nothing() {
     let until = Some(stage.engine.now() + SignedDuration::from_hours(24));
     let undo = firebreak_response::record::Undo { suppress_until: until, ..whole_undo() };
     let error = stage.engine.undo(&plan.id, undo).await.unwrap_err();
-    assert!(matches!(error, firebreak_aws::error::HubError::Refused(_)), "{error}");
+    assert!(error.is_refused(), "{error}");
     let (arn, account) = (plan.resource.arn(), &plan.resource.account);
     let target = stage.engine.store.target(&arn, account).await.unwrap();
     assert!(target.suppressions.is_empty(), "{:?}", target.suppressions);
