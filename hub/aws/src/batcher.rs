@@ -72,7 +72,7 @@ impl<K: Clone + Eq + Hash, V: Clone> LookupBatcher<K, V> {
         self.waiting().retain(|it| it.upgrade().is_some_and(|it| it.answer.get().is_none()));
         match asked.answer.get() {
             Some(answer) => answer.clone(),
-            None => Err(HubError::transient("the look-up was not answered".to_owned())),
+            None => Err(HubError::transient("the look-up was not answered")),
         }
     }
 
@@ -123,8 +123,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_error_is_everybody_s_who_asked_with_it() {
         let together: LookupBatcher<u32, u32> = LookupBatcher::new(50);
-        let ask =
-            |key| together.ask(key, |_| async { Err(HubError::transient("throttled".to_owned())) });
+        let ask = |key| together.ask(key, |_| async { Err(HubError::transient("throttled")) });
         let (first, second) = tokio::join!(ask(1), ask(2));
         assert_eq!((first.is_err(), second.is_err()), (true, true));
         assert!(together.waiting().is_empty());

@@ -254,7 +254,7 @@ impl Organization {
             }
             child = id;
         }
-        Err(HubError::failed("no root found above it".to_owned()))
+        Err(HubError::failed("no root found above it"))
     }
 }
 

@@ -128,7 +128,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         answer
             .arn()
             .map(str::to_owned)
-            .ok_or_else(|| HubError::failed("sts:GetCallerIdentity gave no ARN".to_owned()))
+            .ok_or_else(|| HubError::failed("sts:GetCallerIdentity gave no ARN"))
     }
 
     /// The clients for a resource, in a session that allows only `actions`.

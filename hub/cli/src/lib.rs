@@ -4,10 +4,6 @@
 //! To add a command: its file, and its lines in `Command` and `run` here, or in the
 //! `mod.rs` of its group. A test compares README.md with the commands.
 
-// The engine's futures are deeply nested, and the compiler checks `Send` for each of
-// them.
-#![recursion_limit = "256"]
-
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};

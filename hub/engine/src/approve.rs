@@ -7,7 +7,11 @@
 //! - Guardrails that were added since apply: a protection of the target, a ceiling
 //!   below `approve`, a pause.
 
+use std::sync::Arc;
+
 use firebreak_aws::error::HubError;
+use firebreak_aws::organization::Organization;
+use firebreak_aws::policies::Policies;
 use firebreak_aws::store::Counter;
 use firebreak_policy::{ActionCall, Mode, Policy};
 use firebreak_response::record::{
@@ -21,21 +25,25 @@ use firebreak_spoke::registry;
 
 use tracing::info;
 
-use super::Engine;
-use super::capture::At;
-use super::commit::refused;
-use super::execute::Execution;
+use super::deliver::Deliverer;
+use super::execute::{Execution, Executor};
+use super::member_accounts::{At, MemberAccounts};
+use super::recorder::{Recorder, refused};
 
-impl Engine {
-    /// Approves a plan and executes it. `seen` is the revision that the approver was
-    /// shown, if any.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` if there is no such response, it does not wait for approval, its scope
-    /// is paused, a guardrail forbids it now, or the plan has changed: the new plan is
-    /// recorded and can be approved.
-    pub async fn approve(
+/// Approves and denies plans.
+#[derive(Clone, Debug)]
+pub(super) struct Approvals {
+    pub(super) recorder: Recorder,
+    pub(super) policies: Arc<Policies>,
+    pub(super) organization: Arc<Organization>,
+    pub(super) members: MemberAccounts,
+    pub(super) executor: Executor,
+    pub(super) deliverer: Deliverer,
+}
+
+impl Approvals {
+    /// See [`super::Engine::approve`].
+    pub(super) async fn approve(
         &self,
         id: &ResponseId,
         reason: Option<String>,
@@ -47,11 +55,11 @@ impl Engine {
                 "`{id}` has changed since it was shown\nhelp: look at it with `firebreak responses show {id}`, and approve it again"
             )));
         }
-        let record = self.record_of(response).await?;
+        let record = self.recorder.record_of(response).await?;
         let response = &record.response;
-        let by = Approver::Person(self.caller().await?);
-        let now = self.now();
-        let pauses = self.store.pauses().await?;
+        let by = Approver::Person(self.recorder.caller.arn().await?);
+        let now = self.recorder.now();
+        let pauses = self.recorder.store.pauses().await?;
         if let Some((scope, pause)) =
             pauses.paused(&response.place(), Some(&response.key.rule), now)
         {
@@ -64,26 +72,22 @@ impl Engine {
         Box::pin(self.execute_approved(record, answer, &[])).await
     }
 
-    /// Denies a plan. Its findings are not handled again.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` when there is no such response or it does not wait for approval.
-    pub async fn deny(
+    /// See [`super::Engine::deny`].
+    pub(super) async fn deny(
         &self,
         id: &ResponseId,
         reason: Option<String>,
     ) -> Result<Response, HubError> {
         let response = self.awaiting(id).await?;
-        let record = self.record_of(response).await?;
-        let by = Approver::Person(self.caller().await?);
+        let record = self.recorder.record_of(response).await?;
+        let by = Approver::Person(self.recorder.caller.arn().await?);
         let verdict = ApprovalDecision::Denied;
-        let answer = ApprovalAnswer { verdict, by, at: self.now(), reason };
-        self.apply_and_deliver(&record, Event::Denied { answer }).await
+        let answer = ApprovalAnswer { verdict, by, at: self.recorder.now(), reason };
+        self.deliverer.apply_and_deliver(&record, Event::Denied { answer }).await
     }
 
     async fn awaiting(&self, id: &ResponseId) -> Result<Response, HubError> {
-        let response = self.load(id).await?;
+        let response = self.recorder.load(id).await?;
         if response.state != State::AwaitingApproval {
             return Err(HubError::refused(format!(
                 "response `{id}` is {} and waits for nobody: {}",
@@ -105,17 +109,17 @@ impl Engine {
         let mode = if answer.by == Approver::Policy { Mode::Auto } else { Mode::Approve };
         let steps = Box::pin(self.plan_again(&record, &policy, mode)).await?;
         let id = &record.response.id;
-        if self.is_paused(&record.response).await? {
+        if self.recorder.is_paused(&record.response).await? {
             return Err(HubError::transient(format!("`{id}` was paused meanwhile")));
         }
         let event = Event::Approved { answer, steps };
-        let approved = self.next(&record, event).await.map_err(refused)?;
-        let record = self.commit(approved, counters).await?.record;
-        let session = self.changing_session(&record.response).await;
+        let approved = self.recorder.next(&record, event).await.map_err(refused)?;
+        let record = self.recorder.commit(approved, counters).await?.record;
+        let session = self.members.changing_session(&record.response).await;
         let received = tokio::time::Instant::now();
-        let execution = Box::pin(self.execute(record, session, received)).await?;
+        let execution = Box::pin(self.executor.execute(record, session, received)).await?;
         let Execution { record, outbox_items, .. } = execution;
-        Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;
+        Box::pin(self.deliverer.deliver_outbox(&record.response, outbox_items)).await;
         Ok(record.response)
     }
 
@@ -131,7 +135,7 @@ impl Engine {
         let response = &record.response;
         let cache = ReadCache::default();
         let place = self.organization.place(&response.resource.account).await?;
-        let tags = self.tags(&response.resource, &cache).await?;
+        let tags = self.members.tags(&response.resource, &cache).await?;
         if let Some(why) = policy.forbids(&response.resource, &place, &tags, mode) {
             if mode == Mode::Auto
                 && policy.forbids(&response.resource, &place, &tags, Mode::Approve).is_none()
@@ -140,7 +144,7 @@ impl Engine {
                 return Err(HubError::refused(format!("`{}` needs a person: {why}", response.id)));
             }
             let refused = format!("`{}` is refused: {why}", response.id);
-            self.apply_and_deliver(record, Event::Forbidden { why }).await?;
+            self.deliverer.apply_and_deliver(record, Event::Forbidden { why }).await?;
             return Err(HubError::refused(refused));
         }
         let call = |step: &Step| ActionCall {
@@ -150,6 +154,7 @@ impl Engine {
         let calls: Vec<ActionCall> = response.steps.iter().map(call).collect();
         let at = At { policy, place: &place, cache: &cache };
         let captured = self
+            .members
             .capture_calls(&response.resource, response.id.as_str(), &response.finding, &calls, at)
             .await;
         let steps = plan::steps(captured, registry::catalog());
@@ -166,22 +171,11 @@ impl Engine {
         if changes(&steps) == changes(&response.steps) {
             return Ok(steps);
         }
-        let replanned = self.apply(record, Event::PlanChanged { steps }).await?;
+        let replanned = self.recorder.apply(record, Event::PlanChanged { steps }).await?;
         info!(response.id = %response.id, "{}", replanned.record.response.reason);
         Err(HubError::refused(format!(
             "`{id}` was not carried out: {PLAN_CHANGED}\nhelp: look at it with `firebreak responses show {id}`, and approve it again",
             id = response.id
         )))
-    }
-
-    /// Applies an event that ends with the record, and delivers what it emits.
-    pub(super) async fn apply_and_deliver(
-        &self,
-        record: &Record,
-        event: Event,
-    ) -> Result<Response, HubError> {
-        let applied = self.apply(record, event).await?;
-        Box::pin(self.deliver_outbox(&applied.record.response, applied.outbox)).await;
-        Ok(applied.record.response)
     }
 }

@@ -1,17 +1,20 @@
 //! Assesses one target: applies policy to the target's present tags, the active
 //! pauses and the remaining budgets. Changes nothing.
 
+use std::sync::Arc;
+
 use firebreak_model::error::ErrorKind;
 use firebreak_spoke::read_cache::ReadCache;
 
-use super::Engine;
-use super::capture::At;
-use super::confirm::{Confirmation, differs};
+use super::confirm::{Confirmation, Confirmer, differs};
+use super::member_accounts::{At, MemberAccounts};
+use super::recorder::Recorder;
 use firebreak_aws::error::HubError;
+use firebreak_aws::policies::Policies;
 use firebreak_aws::store::Counter;
 use firebreak_model::finding::{Finding, Target};
 use firebreak_model::organization::Place;
-use firebreak_policy::{Decision, Mode, Tags};
+use firebreak_policy::{Decision, Mode, Policy, Tags};
 use firebreak_response::pauses;
 use firebreak_response::plan;
 use firebreak_response::record::ApprovalCause;
@@ -38,7 +41,51 @@ pub(super) struct Assessment {
     pub(super) not_covered: Option<String>,
 }
 
-impl Engine {
+/// What one evaluation of policy knows of the finding and of its target's tags.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    /// The finding as it was received, without tags: shows whether tags matter at all.
+    WithoutTags,
+    /// The finding as it was received, with its own copy of the target's tags: nearly
+    /// always the final decision, so the prior state is captured for it meanwhile.
+    FindingTags,
+    /// The finding as it was received, with the target's present tags: the decision.
+    PresentTags(&'a Tags),
+    /// The finding as its service has it, with the present tags: has to give the same
+    /// decision.
+    Confirmed(&'a Finding, &'a Target, &'a Tags),
+}
+
+/// Evaluates policy for one target of a finding.
+fn evaluate(
+    policy: &Policy,
+    place: &Place,
+    (finding, target): (&Finding, &Target),
+    known: Known<'_>,
+) -> Decision {
+    match known {
+        Known::WithoutTags => {
+            let tags = Tags::Unknown { reason: "not looked up yet".to_owned() };
+            policy.decide(finding, target, place, &tags)
+        }
+        Known::FindingTags => {
+            policy.decide(finding, target, place, &Tags::Known(target.tags.clone()))
+        }
+        Known::PresentTags(tags) => policy.decide(finding, target, place, tags),
+        Known::Confirmed(finding, target, tags) => policy.decide(finding, target, place, tags),
+    }
+}
+
+/// Assesses targets.
+#[derive(Clone, Debug)]
+pub(super) struct Assessor {
+    pub(super) policies: Arc<Policies>,
+    pub(super) members: MemberAccounts,
+    pub(super) confirmer: Confirmer,
+    pub(super) recorder: Recorder,
+}
+
+impl Assessor {
     /// Assesses one target of a finding.
     pub(super) async fn assess(
         &self,
@@ -49,7 +96,7 @@ impl Engine {
     ) -> Result<Assessment, HubError> {
         let resource = &target.resource;
         let (policy_version, policy) = self.policies.in_force().await?;
-        let with = |tags: &Tags| policy.decide(finding, target, place, tags);
+        let evaluate = |known: Known<'_>| evaluate(&policy, place, (finding, target), known);
         let assessment = |decision| Assessment {
             decision,
             observed: Vec::new(),
@@ -62,12 +109,12 @@ impl Engine {
         };
 
         // A decision that no tag can change needs no look-up of tags.
-        let without_tags = with(&Tags::Unknown { reason: "not looked up yet".to_owned() });
+        let without_tags = evaluate(Known::WithoutTags);
         if !without_tags.depends_on_tags() && !without_tags.acts() {
             return Ok(assessment(without_tags));
         }
-        let expected = with(&Tags::Known(target.tags.clone()));
-        match self.reading_session(resource).await {
+        let expected = evaluate(Known::FindingTags);
+        match self.members.reading_session(resource).await {
             Ok(_) => {}
             Err(error) if error.kind == ErrorKind::Transient => return Err(HubError::from(error)),
             Err(error) => {
@@ -83,24 +130,24 @@ impl Engine {
         let draws = expected.draws(place);
         let asks = |decision: &Decision| decision.acts() && decision.confirm;
         let (tags, mut observed, counters, confirmation) = futures::join!(
-            self.tags(resource, &cache),
-            self.capture(finding, resource, target_state, &expected, at),
-            self.store.counters(&draws),
+            self.members.tags(resource, &cache),
+            self.members.capture(finding, resource, target_state, &expected, at),
+            self.recorder.store.counters(&draws),
             async {
                 match asks(&expected) {
                     // Boxed, because joined futures would otherwise share one large stack
                     // frame.
-                    true => Box::pin(self.confirm(finding, target)).await.map(Some),
+                    true => Box::pin(self.confirmer.confirm(finding, target)).await.map(Some),
                     false => Ok(None),
                 }
             },
         );
         let tags = tags?;
-        let decision = with(&tags);
+        let decision = evaluate(Known::PresentTags(&tags));
         let confirmation = match asks(&decision) {
             false => None,
             true => match confirmation? {
-                None => Some(Box::pin(self.confirm(finding, target)).await?),
+                None => Some(Box::pin(self.confirmer.confirm(finding, target)).await?),
                 some => some,
             },
         };
@@ -108,7 +155,7 @@ impl Engine {
             None => None,
             Some(Confirmation::Refused(why)) => Some(why),
             Some(Confirmation::Confirmed(fetched, own)) => {
-                let confirmed = policy.decide(&fetched, &own, place, &tags);
+                let confirmed = evaluate(Known::Confirmed(&fetched, &own, &tags));
                 differs((finding, &decision), (&fetched, &confirmed))
             }
         };
@@ -117,11 +164,13 @@ impl Engine {
         }
         let mut counters = counters?;
         if decision.actions != expected.actions || decision.rule != expected.rule {
-            observed = Box::pin(self.capture(finding, resource, target_state, &decision, at)).await;
+            observed =
+                Box::pin(self.members.capture(finding, resource, target_state, &decision, at))
+                    .await;
         }
         let present = decision.draws(place);
         if present != draws {
-            counters = self.store.counters(&present).await?;
+            counters = self.recorder.store.counters(&present).await?;
         }
         let mut assessment = Assessment { observed, counters, ..assessment(decision) };
         self.require_approval(&mut assessment, place, target_state);
@@ -139,7 +188,7 @@ impl Engine {
         if decision.mode != Mode::Auto || !decision.acts() {
             return;
         }
-        let now = self.now();
+        let now = self.recorder.now();
         let rule = decision.rule_key();
         if let Some((scope, pause)) = target_state.pauses.paused(place, rule.as_deref(), now) {
             let why = format!("{},", pauses::describe(scope, pause));

@@ -1,7 +1,6 @@
 //! Confirms a finding with the service that it comes from. Anybody who may write to the
 //! bus or the queue can forge an event, so a finding that its service does not confirm
-//! is refused. It only reads from AWS. A refusal is recorded under its own key, so that
-//! a forged event never blocks the real finding.
+//! is refused. It only reads from AWS.
 //!
 //! Each form is confirmed with the service that writes it: GuardDuty's own events with
 //! GuardDuty, and findings that came through Security Hub with Security Hub, even
@@ -9,24 +8,19 @@
 //! and only GuardDuty can write under its ProductArn. OCSF's GuardDuty findings have
 //! GuardDuty's id and are confirmed with GuardDuty.
 
-use firebreak_model::digest::sha256_hex;
+use std::sync::Arc;
+
 use firebreak_model::resource::Region;
 use firebreak_spoke::registry;
 use jiff::{SignedDuration, Timestamp};
-use tracing::error;
 
-use super::Engine;
-use super::assess::Assessment;
-use super::handle_target::{NewResponse, TargetContext};
-use super::outcome::{Disposition, Run, TargetOutcome};
+use super::clock::Clock;
 use firebreak_aws::error::HubError;
-use firebreak_aws::store::Written;
+use firebreak_aws::guardduty::GuardDuty;
+use firebreak_aws::security_hub::SecurityHub;
 use firebreak_intake::{Form, GUARDDUTY};
 use firebreak_model::finding::{Finding, SecurityHubId, Target};
 use firebreak_policy::Decision;
-use firebreak_response::record::State;
-use firebreak_response::target::{Findings, KeySubject, TargetKey};
-use firebreak_response::transition::Transition;
 
 /// How long after its last update a finding may be unknown to its service: services
 /// send the event before all their replicas have the finding. It must be shorter than
@@ -72,7 +66,15 @@ impl Service {
     }
 }
 
-impl Engine {
+/// Asks the services that findings come from.
+#[derive(Clone, Debug)]
+pub(super) struct Confirmer {
+    pub(super) guardduty: Arc<GuardDuty>,
+    pub(super) security_hub: Arc<SecurityHub>,
+    pub(super) clock: Clock,
+}
+
+impl Confirmer {
     /// Fetches the finding from its service and compares product, type, account,
     /// Region and the target.
     ///
@@ -108,7 +110,7 @@ impl Engine {
         })?;
         let Some(raw) = raw else {
             let why = format!("{name} in Region {region} has no finding `{}`", finding.id);
-            if may_still_come(finding.updated_at, self.now()) {
+            if may_still_come(finding.updated_at, self.clock.now()) {
                 let why = format!("{why} yet: it is asked again when the message comes again");
                 return Err(HubError::transient(why));
             }
@@ -135,57 +137,6 @@ impl Engine {
             }
             Err(why) => Confirmation::Refused(why),
         })
-    }
-
-    /// Records that a finding was not confirmed. Security Hub is not updated: its
-    /// finding with this id is another one. `None` when another worker changed
-    /// the target's entry meanwhile.
-    pub(super) async fn record_unconfirmed(
-        &self,
-        context: TargetContext<'_>,
-        assessment: &Assessment,
-        (key, why): (&TargetKey, &str),
-        run: Run,
-    ) -> Result<Option<TargetOutcome>, HubError> {
-        let TargetContext { finding, target, target_state, .. } = context;
-        let reason = format!("not confirmed: {why}");
-        // If recorded under the finding's own id, the real finding would count as
-        // handled.
-        let key = TargetKey { subject: KeySubject::Unconfirmed, ..key.clone() };
-        let recorded_as = format!("{}#{}", finding.id, digest(finding));
-        let existing = target_state.entries.get(&key);
-        if existing.is_some_and(|entry| entry.findings.contains_key(&recorded_as)) {
-            let reason = format!("nothing new: {reason}");
-            return Ok(Some(context.finished(assessment, Disposition::Repeat, reason)));
-        }
-        // Security Hub's finding with this id is another one: it is not updated.
-        let unknown = Finding { security_hub: None, ..finding.clone() };
-        let findings = Findings::from([(recorded_as, finding.updated_at)]);
-        let new_response =
-            NewResponse { state: State::Refused, reason, key, steps: Vec::new(), findings };
-        let opened = self.open(context, assessment, &unknown, new_response);
-        let reason = opened.record.response.reason.clone();
-        if run == Run::Plan {
-            let mut outcome = context.finished(assessment, Disposition::Planned, reason);
-            outcome.response = Some(opened.record.response);
-            return Ok(Some(outcome));
-        }
-        match self.store.commit(self.now()).transition(&opened)?.write().await? {
-            Written::Yes => {}
-            Written::Lost | Written::Spent => return Ok(None),
-        }
-        let Transition { record, outbox: outbox_items, .. } = opened;
-        let response = record.response;
-        error!(
-            response.id = %response.id, finding.id = %finding.id,
-            account.id = %target.resource.account,
-            "finding `{}` is forged, altered or gone: {reason}", finding.id
-        );
-        let mut outcome = context.finished(assessment, Disposition::NotConfirmed, reason);
-        (outcome.written_back, outcome.undelivered) =
-            Box::pin(self.deliver_outbox(&response, outbox_items)).await;
-        outcome.response = Some(response);
-        Ok(Some(outcome))
     }
 }
 
@@ -280,13 +231,6 @@ pub(super) fn differs(
         ));
     }
     None
-}
-
-/// Distinguishes an unconfirmed finding from another with the same id.
-fn digest(finding: &Finding) -> String {
-    let mut digits = sha256_hex(finding.detail.to_string());
-    digits.truncate(16);
-    digits
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //!   that delivery was given up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use firebreak_model::resource::Region;
@@ -15,9 +16,13 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use tracing::{error, info, instrument, warn};
 
-use super::Engine;
+use super::recorder::Recorder;
+use super::sibling_targets::unresolved_elsewhere;
 use firebreak_aws::error::HubError;
-use firebreak_aws::security_hub::{FindingUpdate, UpdateResult, UpdatedFinding};
+use firebreak_aws::guardduty::GuardDuty;
+use firebreak_aws::notices::Notices;
+use firebreak_aws::queue::Queue;
+use firebreak_aws::security_hub::{FindingUpdate, SecurityHub, UpdateResult, UpdatedFinding};
 use firebreak_aws::store::Written;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_response::audit_event::{AuditEvent, AuditKind, ORGANIZATION};
@@ -27,6 +32,7 @@ use firebreak_response::outbox::{
 };
 use firebreak_response::record::Response;
 use firebreak_response::status::{self, Workflow};
+use firebreak_response::transition::{Event, Record};
 
 /// If a delivery takes longer than this, the response is read again afterwards.
 const SLOW: Duration = Duration::from_millis(500);
@@ -46,7 +52,18 @@ pub struct Delivery {
     pub workflow: Option<String>,
 }
 
-impl Engine {
+/// Delivers outbox items to their channels.
+#[derive(Clone, Debug)]
+pub(super) struct Deliverer {
+    pub(super) recorder: Recorder,
+    pub(super) security_hub: Arc<SecurityHub>,
+    pub(super) guardduty: Arc<GuardDuty>,
+    pub(super) notices: Arc<Notices>,
+    /// The write-back queue, if configured.
+    pub(super) queue: Option<Queue>,
+}
+
+impl Deliverer {
     /// Delivers what a response's transaction put into the outbox: through the
     /// queue where there is one, otherwise directly. Returns the workflow status
     /// that was written, and why something was not delivered; that does not fail
@@ -70,7 +87,18 @@ impl Engine {
         (delivery.workflow, (!undelivered.is_empty()).then(|| undelivered.join("; ")))
     }
 
-    /// The same for items that another worker may have delivered already; those
+    /// Applies an event that ends with the record, and delivers what it emits.
+    pub(super) async fn apply_and_deliver(
+        &self,
+        record: &Record,
+        event: Event,
+    ) -> Result<Response, HubError> {
+        let applied = self.recorder.apply(record, event).await?;
+        Box::pin(self.deliver_outbox(&applied.record.response, applied.outbox)).await;
+        Ok(applied.record.response)
+    }
+
+    /// Delivers items that another worker may have delivered already; those
     /// are no longer in the outbox.
     pub(super) async fn deliver_if_written(
         &self,
@@ -93,11 +121,11 @@ impl Engine {
     }
 
     /// Delivers the outbox items under these keys; a missing item was delivered already.
-    pub async fn deliver_keys(&self, keys: &[OutboxKey]) -> Result<Delivery, HubError> {
-        let outbox_items = self.store.outbox_items(keys).await?;
-        let now = self.now();
+    pub(super) async fn deliver_keys(&self, keys: &[OutboxKey]) -> Result<Delivery, HubError> {
+        let outbox_items = self.recorder.store.outbox_items(keys).await?;
+        let now = self.recorder.now();
         let taken = join_all(outbox_items.into_iter().map(|mut item| async move {
-            match self.store.claim_outbox_item(&mut item, now).await {
+            match self.recorder.store.claim_outbox_item(&mut item, now).await {
                 Ok(Written::Yes) => Some((item, None)),
                 // Another worker delivers it.
                 Ok(Written::Lost | Written::Spent) => None,
@@ -118,7 +146,7 @@ impl Engine {
         let loaded = join_all(outbox_items.into_iter().map(|(item, response)| async move {
             let response = match response {
                 Some(response) => Ok(response),
-                None => self.load(&item.response).await,
+                None => self.recorder.load(&item.response).await,
             };
             (item, response)
         }))
@@ -129,7 +157,7 @@ impl Engine {
                 (Ok(response), Channel::SecurityHub) => statuses.push((item, response)),
                 (Ok(response), Channel::Archive) => {
                     let from = outbox::archive_not_before(&item, &response);
-                    if let Some(from) = from.filter(|from| *from > self.now()) {
+                    if let Some(from) = from.filter(|from| *from > self.recorder.now()) {
                         let why = "other targets of the finding may not be decided yet";
                         self.postpone_item(item, from, why, &mut delivery).await;
                         continue;
@@ -179,7 +207,7 @@ impl Engine {
     async fn archive(&self, response: &Response) -> Result<(), HubError> {
         let Some(archive) = outbox::archive_change(response) else { return Ok(()) };
         let open = match archive {
-            Archive::Into => self.unresolved_elsewhere(response).await?,
+            Archive::Into => unresolved_elsewhere(&self.recorder.store, response).await?,
             Archive::OutOf => Vec::new(),
         };
         let mut regions: BTreeMap<Region, Vec<String>> = BTreeMap::new();
@@ -228,7 +256,9 @@ impl Engine {
                 item.findings.clone()
             };
             let open = match update.workflow {
-                Some(Workflow::Resolved) => self.unresolved_elsewhere(&response).await,
+                Some(Workflow::Resolved) => {
+                    unresolved_elsewhere(&self.recorder.store, &response).await
+                }
                 Some(Workflow::New | Workflow::Notified) | None => Ok(Vec::new()),
             };
             let open = match open {
@@ -267,7 +297,7 @@ impl Engine {
 
     /// Whether a response has changed since it was read.
     async fn is_overtaken(&self, response: &Response) -> bool {
-        match self.load(&response.id).await {
+        match self.recorder.load(&response.id).await {
             Ok(now) => now.revision != response.revision,
             Err(error) => {
                 warn!(response.id = %response.id, "delivered, but the response could not be read again: {error}");
@@ -284,7 +314,7 @@ impl Engine {
         updated: Vec<UpdatedFinding>,
         delivery: &mut Delivery,
     ) {
-        let age = self.now().duration_since(item.created);
+        let age = self.recorder.now().duration_since(item.created);
         let (mut left, mut reasons) = (Vec::new(), Vec::new());
         for UpdatedFinding { finding, result } in updated {
             let id = finding.id().to_owned();
@@ -331,7 +361,7 @@ impl Engine {
         why: &str,
         delivery: &mut Delivery,
     ) {
-        let now = self.now();
+        let now = self.recorder.now();
         if now.duration_since(item.created) >= TRIED_AT_MOST {
             Box::pin(self.give_up(&item, response, why, delivery)).await;
             self.forget(&item, delivery).await;
@@ -351,7 +381,7 @@ impl Engine {
     ) {
         warn!(response.id = %item.response, "{} notification pending: {why}", item.channel.name());
         delivery.pending.push(why.to_owned());
-        match self.store.postpone(&mut item, due).await {
+        match self.recorder.store.postpone(&mut item, due).await {
             // Lost: another worker has claimed it.
             Ok(_) => {}
             // It stays due as it was.
@@ -370,7 +400,7 @@ impl Engine {
     ) {
         let reason = format!("{} was not notified: {why}", item.channel.name());
         error!(response.id = %item.response, "given up: {reason}");
-        let (by, now) = (self.identity().await, self.now());
+        let (by, now) = (self.recorder.caller.arn_or_unknown().await, self.recorder.now());
         let account = response.map_or(ORGANIZATION, |it| it.resource.account.as_str());
         let event = AuditEvent {
             response: Some(item.response.clone()),
@@ -380,13 +410,14 @@ impl Engine {
         let notices = match (response, item.channel) {
             (Some(response), Channel::SecurityHub) => {
                 let notice = Notice::undelivered(response, "Security Hub", why);
-                OutboxItem::notices(response, &notice, &self.channels, now)
+                OutboxItem::notices(response, &notice, &self.recorder.channels, now)
             }
             (_, Channel::SecurityHub | Channel::Archive | Channel::Topic | Channel::Bus) => {
                 Vec::new()
             }
         };
-        let written = async { self.store.commit(now).audited(&event, &notices)?.write().await };
+        let written =
+            async { self.recorder.store.commit(now).audited(&event, &notices)?.write().await };
         if let Err(error) = written.await {
             error!(response.id = %item.response, "and it could not be recorded: {error}");
         }
@@ -395,7 +426,7 @@ impl Engine {
 
     async fn forget(&self, item: &OutboxItem, delivery: &mut Delivery) {
         delivery.delivered += 1;
-        if let Err(error) = self.store.delete_outbox_item(item).await {
+        if let Err(error) = self.recorder.store.delete_outbox_item(item).await {
             // The sweep delivers it once more, which changes nothing.
             warn!("`{}` was delivered but stays in the outbox: {error}", item.response);
         }

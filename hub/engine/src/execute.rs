@@ -12,11 +12,13 @@ use futures::future::join_all;
 use jiff::SignedDuration;
 use tracing::{instrument, warn};
 
-use super::Engine;
-use super::capture::At;
-use super::commit::lease_lost;
+use super::deliver::Deliverer;
+use super::member_accounts::{At, MemberAccounts};
+use super::recorder::{Recorder, lease_lost};
 use firebreak_aws::deadline::Deadline;
 use firebreak_aws::error::HubError;
+use firebreak_aws::organization::Organization;
+use firebreak_aws::policies::Policies;
 use firebreak_policy::ActionCall;
 use firebreak_response::outbox::OutboxItem;
 use firebreak_response::plan;
@@ -104,7 +106,18 @@ impl Execution {
     }
 }
 
-impl Engine {
+/// Executes plans.
+#[derive(Clone, Debug)]
+pub(super) struct Executor {
+    pub(super) recorder: Recorder,
+    pub(super) members: MemberAccounts,
+    pub(super) policies: Arc<Policies>,
+    pub(super) organization: Arc<Organization>,
+    pub(super) deliverer: Deliverer,
+    pub(super) deadline: Deadline,
+}
+
+impl Executor {
     /// Executes the planned steps phase by phase, and records how each ended. What
     /// needs longer is handed over to the sweep.
     ///
@@ -145,7 +158,7 @@ impl Engine {
                 interrupted.get_or_insert(Interruption::Pending(why));
                 break;
             }
-            if record.response.lease_until.is_none_or(|until| until <= self.now()) {
+            if record.response.lease_until.is_none_or(|until| until <= self.recorder.now()) {
                 // Another worker may have taken over: nothing more may be changed.
                 return Err(lease_lost(&record.response.id));
             }
@@ -162,13 +175,14 @@ impl Engine {
         }
         if let Some(interruption) = interrupted {
             let began = record.response.began.unwrap_or(record.response.created);
-            if self.now().duration_since(began) < GIVE_UP_AFTER {
+            if self.recorder.now().duration_since(began) < GIVE_UP_AFTER {
                 let handed_over = Box::pin(self.hand_over(&record, steps, &interruption)).await?;
                 return match interruption {
                     Interruption::Pending(_) => Ok(Execution { contained_after, ..handed_over }),
                     Interruption::Failed(error) => {
                         let Execution { record, outbox_items, .. } = handed_over;
-                        Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;
+                        Box::pin(self.deliverer.deliver_outbox(&record.response, outbox_items))
+                            .await;
                         Err(HubError::from(error))
                     }
                 };
@@ -178,14 +192,14 @@ impl Engine {
                 step.detail = format!("given up after a day: {}", interruption.message());
             }
         }
-        let ended = Box::pin(self.apply(&record, Event::Executed { steps })).await?;
+        let ended = Box::pin(self.recorder.apply(&record, Event::Executed { steps })).await?;
         Ok(Execution { record: ended.record, contained_after, outbox_items: ended.outbox })
     }
 
     /// Records the progress, and renews the lease with it.
     async fn record_steps(&self, record: &Record, steps: &[Step]) -> Result<Record, HubError> {
         let event = Event::StepsRecorded { steps: steps.to_vec() };
-        Ok(self.apply(record, event).await?.record)
+        Ok(self.recorder.apply(record, event).await?.record)
     }
 
     /// Captures what could not be captured when the plan was made, under the same
@@ -209,7 +223,8 @@ impl Engine {
         let calls: Vec<ActionCall> =
             response.steps.iter().filter(|step| missing(step)).map(call).collect();
         let id = response.id.as_str();
-        let captured = self.capture_calls(&response.resource, id, &response.finding, &calls, at);
+        let captured =
+            self.members.capture_calls(&response.resource, id, &response.finding, &calls, at);
         let mut steps = response.steps.clone();
         for captured in plan::steps(Box::pin(captured).await, registry::catalog()) {
             let mut missing = steps.iter_mut().filter(|step| missing(step));
@@ -235,8 +250,13 @@ impl Engine {
             match session {
                 Ok(Some(account)) => {
                     let cache = ReadCache::default();
-                    let context =
-                        self.action_context(account, resource, id.as_str(), finding, &cache);
+                    let context = self.members.action_context(
+                        account,
+                        resource,
+                        id.as_str(),
+                        finding,
+                        &cache,
+                    );
                     execute_step(context, step, &self.deadline).await
                 }
                 Ok(None) => {
@@ -268,7 +288,7 @@ impl Engine {
     ) -> Result<Execution, HubError> {
         let waiting = interruption.message();
         warn!(response.id = %record.response.id, "`{}` continues later: {waiting}", record.response.id);
-        let handed_over = self.apply(record, Event::HandedOver { steps, waiting }).await?;
+        let handed_over = self.recorder.apply(record, Event::HandedOver { steps, waiting }).await?;
         Ok(Execution {
             record: handed_over.record,
             contained_after: None,

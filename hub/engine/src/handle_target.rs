@@ -1,9 +1,11 @@
 //! Handles one target of a finding that has no response yet: assesses it, claims
 //! it, and executes the plan if policy says so.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firebreak_aws::error::HubError;
+use firebreak_aws::organization::Organization;
 use firebreak_aws::store::{Counter, Written};
 use firebreak_model::finding::{Finding, Target};
 use firebreak_model::organization::Place;
@@ -23,9 +25,13 @@ use firebreak_spoke::registry;
 use jiff::Timestamp;
 use tracing::{Instrument, info, info_span, instrument, warn};
 
-use super::Engine;
-use super::assess::Assessment;
+use super::assess::{Assessment, Assessor};
+use super::deliver::Deliverer;
+use super::execute::Executor;
 use super::outcome::{BudgetLeft, Disposition, Run, TargetOutcome, outcome};
+use super::recorder::Recorder;
+use super::recover::Recoverer;
+use super::unconfirmed::UnconfirmedRecorder;
 
 /// How old the reading of pauses may be when a response begins.
 const MAX_AGE_OF_PAUSES: Duration = Duration::from_secs(2);
@@ -63,9 +69,67 @@ impl TargetContext<'_> {
             ..outcome(self.finding, Some(&self.target.resource), disposition, reason)
         }
     }
+
+    /// A new response, as it is written before anything changes. Of `finding` it
+    /// records a summary.
+    pub(super) fn open(
+        self,
+        assessment: &Assessment,
+        finding: &Finding,
+        new_response: NewResponse,
+        recorder: &Recorder,
+    ) -> Transition {
+        let NewResponse { state, reason, key, steps, findings } = new_response;
+        let TargetContext { target, place, target_state, by, .. } = self;
+        let opening = Opening {
+            finding,
+            target,
+            place,
+            decision: &assessment.decision,
+            policy_version: assessment.policy_version,
+            epoch: next_epoch(target_state, &key),
+            key,
+            state,
+            reason,
+            steps,
+            cause: assessment.cause,
+            findings,
+            target_revision: target_state.revision,
+        };
+        transition::open(opening, &recorder.context(by))
+    }
+
+    /// The audit event of a decision that opens no response.
+    fn decision_event(self, assessment: &Assessment, reason: &str, now: Timestamp) -> AuditEvent {
+        let TargetContext { finding, target, by, .. } = self;
+        let account = target.resource.account.as_str();
+        AuditEvent {
+            finding: Some(finding.id.clone()),
+            finding_type: Some(finding.kind.clone()),
+            finding_updated: finding.updated_at,
+            target: Some(target.resource.arn()),
+            rule: assessment.decision.rule_key(),
+            policy_version: Some(assessment.policy_version),
+            ..AuditEvent::new(AuditKind::Decided, account, by, reason, now)
+        }
+    }
 }
 
-impl Engine {
+/// Handles targets that have no response yet.
+#[derive(Clone, Debug)]
+pub(super) struct TargetHandler {
+    pub(super) assessor: Assessor,
+    pub(super) recorder: Recorder,
+    pub(super) organization: Arc<Organization>,
+    pub(super) executor: Executor,
+    pub(super) recoverer: Recoverer,
+    pub(super) unconfirmed: UnconfirmedRecorder,
+    pub(super) deliverer: Deliverer,
+    /// Whether the hub's processes share the places of accounts in the table.
+    pub(super) share_places: bool,
+}
+
+impl TargetHandler {
     /// Handles the target as policy says. `None` when another worker claimed it first.
     #[instrument(name = "handle-target", skip_all, fields(account.id = %target.resource.account))]
     pub(super) async fn handle_target(
@@ -77,13 +141,15 @@ impl Engine {
         received: tokio::time::Instant,
     ) -> Result<Option<TargetOutcome>, HubError> {
         let account = &target.resource.account;
-        let stored = target_state.place.as_ref().filter(|_| self.settings.share_places);
-        let (place, by) =
-            futures::join!(self.organization.place_stored(account, stored), self.identity());
+        let stored = target_state.place.as_ref().filter(|_| self.share_places);
+        let (place, by) = futures::join!(
+            self.organization.place_stored(account, stored),
+            self.recorder.caller.arn_or_unknown()
+        );
         let (place, by) = (place?, by.as_str());
         let context = TargetContext { finding, target, place: &place, target_state, by };
         let (assessment, ()) = futures::join!(
-            Box::pin(self.assess(finding, target, &place, target_state)),
+            Box::pin(self.assessor.assess(finding, target, &place, target_state)),
             self.share_place(&target.resource.account, target_state, run)
         );
         let mut assessment = assessment?;
@@ -92,7 +158,7 @@ impl Engine {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);
         };
         if let Some(why) = assessment.unconfirmed.clone() {
-            return Box::pin(self.record_unconfirmed(context, &assessment, (&key, &why), run))
+            return Box::pin(self.unconfirmed.record(context, &assessment, (&key, &why), run))
                 .await;
         }
         let steps = plan::steps(std::mem::take(&mut assessment.observed), registry::catalog());
@@ -101,9 +167,14 @@ impl Engine {
             && assessment.not_covered.is_none()
             && let Some(entry) = target_state.entries.get(&key)
             && matches!(entry.state, State::Failed | State::PartiallyContained)
-            && let Some(again) =
-                Box::pin(self.retry_failed(finding, target, entry.clone(), &steps, received))
-                    .await?
+            && let Some(again) = Box::pin(self.recoverer.retry_failed(
+                finding,
+                target,
+                entry.clone(),
+                &steps,
+                received,
+            ))
+            .await?
         {
             return Ok(Some(again));
         }
@@ -147,7 +218,7 @@ impl Engine {
         }
         let findings = Findings::from([(finding.id.clone(), finding.updated_at)]);
         let new_response = NewResponse { state, reason, key, steps, findings };
-        let opened = self.open(context, &assessment, finding, new_response);
+        let opened = context.open(&assessment, finding, new_response, &self.recorder);
         if run == Run::Plan {
             let response = opened.record.response;
             let reason = response.reason.clone();
@@ -160,19 +231,19 @@ impl Engine {
 
     /// Whether a response that failed may have left half a change behind.
     async fn is_half_changed(&self, entry: &TargetEntry) -> Result<bool, HubError> {
-        let response = self.load(&entry.response).await?;
+        let response = self.recorder.load(&entry.response).await?;
         Ok(response.undo.is_none() && response.steps.iter().any(Step::may_have_changed))
     }
 
     /// Stores where an account is, for the hub's other processes.
     async fn share_place(&self, account: &AccountId, target_state: &TargetState, run: Run) {
-        let now = self.now();
+        let now = self.recorder.now();
         let is_known = target_state.place.as_ref().is_some_and(|place| place.until > now);
         if is_known || run == Run::Plan {
             return;
         }
         let Some(place) = self.organization.to_store(account).await else { return };
-        if let Err(error) = self.store.remember_place(account, &place).await {
+        if let Err(error) = self.recorder.store.remember_place(account, &place).await {
             // The other processes look it up themselves.
             warn!("the place of {account} is not kept: {error}");
         }
@@ -187,7 +258,10 @@ impl Engine {
     ) -> Result<TargetOutcome, HubError> {
         let reason = assessment.decision.reason();
         if run == Run::Act {
-            self.store.write_event(&self.decision_event(context, assessment, &reason)).await?;
+            self.recorder
+                .store
+                .write_event(&context.decision_event(assessment, &reason, self.recorder.now()))
+                .await?;
         }
         Ok(context.finished(assessment, Disposition::Nothing, reason))
     }
@@ -207,20 +281,20 @@ impl Engine {
         if run == Run::Plan {
             return Ok(Some(outcome));
         }
-        let response = self.load(&entry.response).await?;
+        let response = self.recorder.load(&entry.response).await?;
         let record = Record { response, findings: entry.findings.clone() };
         let event = Event::FindingAdded(Box::new(AddedFinding {
             id: finding.id.clone(),
             updated_at: finding.updated_at,
             security_hub: finding.security_hub.clone(),
             siblings: SiblingTargets::of(finding, context.target),
-            decided: self.decision_event(context, assessment, &reason),
+            decided: context.decision_event(assessment, &reason, self.recorder.now()),
             target_revision: context.target_state.revision,
         }));
-        let Some(added) = self.try_apply(&record, event).await? else { return Ok(None) };
+        let Some(added) = self.recorder.try_apply(&record, event).await? else { return Ok(None) };
         let response = added.record.response;
         (outcome.written_back, outcome.undelivered) =
-            Box::pin(self.deliver_outbox(&response, added.outbox)).await;
+            Box::pin(self.deliverer.deliver_outbox(&response, added.outbox)).await;
         outcome.response = Some(response);
         Ok(Some(outcome))
     }
@@ -236,7 +310,7 @@ impl Engine {
         let (finding, resource) = (context.finding, &context.target.resource);
         let response = &opened.record.response;
         let now = response.created;
-        let mut commit = self.store.commit(now).transition(&opened)?;
+        let mut commit = self.recorder.store.commit(now).transition(&opened)?;
         if response.state == State::Running {
             commit = commit.draw(&assessment.counters)?;
         }
@@ -244,7 +318,7 @@ impl Engine {
         if let Some(spent) = assessment.spent.as_ref().filter(|spent| !spent.is_told(now)) {
             let (budget, key) = (&spent.draw.budget, spent.draw.key.as_str());
             let notice = Notice::budget_spent(budget, key, spent.frees_at(now), response);
-            tripped = OutboxItem::notices(response, &notice, &self.channels, now);
+            tripped = OutboxItem::notices(response, &notice, &self.recorder.channels, now);
             commit = commit.trip(spent, &tripped)?;
         }
         let span = info_span!("claim", response.id = %response.id);
@@ -252,14 +326,14 @@ impl Engine {
         // A pause that began during the assessment counts.
         if response.state == State::Running
             && received.elapsed() > MAX_AGE_OF_PAUSES
-            && self.is_paused(response).await?
+            && self.recorder.is_paused(response).await?
         {
             return Ok(None);
         }
         // The session is opened concurrently with the claim; if the claim is lost it is
         // not used.
         let (claimed, session) = if response.state == State::Running {
-            futures::join!(claim, self.changing_session(response))
+            futures::join!(claim, self.executor.members.changing_session(response))
         } else {
             (claim.await, Ok(None))
         };
@@ -274,7 +348,7 @@ impl Engine {
         let mut outcome = context.finished(assessment, disposition, response.reason.clone());
         let Transition { record, outbox, .. } = opened;
         let (response, outbox_items) = if record.response.state == State::Running {
-            let execution = Box::pin(self.execute(record, session, received)).await?;
+            let execution = Box::pin(self.executor.execute(record, session, received)).await?;
             outcome.contained_after = execution.contained_after;
             outcome.reason.clone_from(&execution.response().reason);
             (execution.record.response, execution.outbox_items)
@@ -286,60 +360,11 @@ impl Engine {
             "{} `{}`: {}", response.state, resource.arn(), response.reason
         );
         (outcome.written_back, outcome.undelivered) =
-            Box::pin(self.deliver_outbox(&response, outbox_items)).await;
-        Box::pin(self.deliver_if_written(&response, &tripped)).await;
+            Box::pin(self.deliverer.deliver_outbox(&response, outbox_items)).await;
+        Box::pin(self.deliverer.deliver_if_written(&response, &tripped)).await;
         outcome.budgets = budgets_left(assessment, &response, now);
         outcome.response = Some(response);
         Ok(Some(outcome))
-    }
-
-    /// A new response, as it is written before anything changes. Of `finding` it
-    /// records a summary.
-    pub(super) fn open(
-        &self,
-        context: TargetContext<'_>,
-        assessment: &Assessment,
-        finding: &Finding,
-        new_response: NewResponse,
-    ) -> Transition {
-        let NewResponse { state, reason, key, steps, findings } = new_response;
-        let TargetContext { target, place, target_state, by, .. } = context;
-        let opening = Opening {
-            finding,
-            target,
-            place,
-            decision: &assessment.decision,
-            policy_version: assessment.policy_version,
-            epoch: next_epoch(target_state, &key),
-            key,
-            state,
-            reason,
-            steps,
-            cause: assessment.cause,
-            findings,
-            target_revision: target_state.revision,
-        };
-        transition::open(opening, &self.context(by))
-    }
-
-    /// The audit event of a decision that opens no response.
-    fn decision_event(
-        &self,
-        context: TargetContext<'_>,
-        assessment: &Assessment,
-        reason: &str,
-    ) -> AuditEvent {
-        let TargetContext { finding, target, by, .. } = context;
-        let account = target.resource.account.as_str();
-        AuditEvent {
-            finding: Some(finding.id.clone()),
-            finding_type: Some(finding.kind.clone()),
-            finding_updated: finding.updated_at,
-            target: Some(target.resource.arn()),
-            rule: assessment.decision.rule_key(),
-            policy_version: Some(assessment.policy_version),
-            ..AuditEvent::new(AuditKind::Decided, account, by, reason, self.now())
-        }
     }
 }
 

@@ -16,36 +16,28 @@
 
 mod approve;
 mod assess;
-mod capture;
-mod commit;
+mod caller;
+mod clock;
 mod confirm;
 mod deliver;
 mod execute;
 mod handle_target;
+mod member_accounts;
 mod outcome;
 mod pause;
+mod recorder;
 mod recover;
+mod respond;
 mod sibling_targets;
+mod stages;
 mod suppress;
 mod sweep;
+mod unconfirmed;
 mod undo;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::SdkConfig;
-use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::registry;
-use futures::future::join_all;
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::OnceCell;
-use tracing::{info, instrument, warn};
-
-pub use self::deliver::Delivery;
-use self::outcome::outcome;
-pub use self::outcome::{BudgetLeft, Disposition, Run, TargetOutcome};
-pub use self::sweep::SweepReport;
-use firebreak_aws::config;
 use firebreak_aws::deadline::{Counts, Deadline, DeadlineClients};
 use firebreak_aws::error::HubError;
 use firebreak_aws::guardduty::GuardDuty;
@@ -58,40 +50,63 @@ use firebreak_aws::security_hub::SecurityHub;
 use firebreak_aws::sessions::Sessions;
 use firebreak_aws::settings::Settings;
 use firebreak_aws::store::Store;
-use firebreak_model::finding::{Finding, Target};
-use firebreak_response::dedup::{PriorResponse, prior_response, skip_reason, suppressed_until};
-use firebreak_response::outbox::Channel;
-use firebreak_response::record::{Response, ResponseId};
+use firebreak_model::finding::Finding;
+use firebreak_response::outbox::{Channel, OutboxKey};
+use firebreak_response::pauses::{Pause, PauseScope};
+use firebreak_response::record::{Response, ResponseId, Undo};
+use firebreak_spoke::account::AccountSession;
+use firebreak_spoke::registry;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 
-/// How often a target is read again after somebody else claimed it.
-const CLAIMS: u32 = 8;
+use self::approve::Approvals;
+use self::caller::Caller;
+use self::clock::Clock;
+use self::confirm::Confirmer;
+use self::deliver::Deliverer;
+pub use self::deliver::Delivery;
+use self::member_accounts::MemberAccounts;
+pub use self::outcome::{BudgetLeft, Disposition, Run, TargetOutcome};
+use self::pause::Pauser;
+use self::recorder::Recorder;
+use self::respond::Responder;
+use self::stages::Stages;
+use self::suppress::Suppressor;
+pub use self::sweep::SweepReport;
+use self::sweep::Sweeper;
+use self::undo::Undoer;
 
-/// The engine of one process.
+/// The engine of one process: its stages, each with the adapters that it uses, behind
+/// one door.
 #[derive(Debug)]
 pub struct Engine {
     /// The table of responses.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// The policy that is in force.
-    pub policies: Policies,
+    pub policies: Arc<Policies>,
     /// Places of accounts.
-    pub organization: Organization,
+    pub organization: Arc<Organization>,
     /// Findings and their status.
-    pub security_hub: SecurityHub,
+    pub security_hub: Arc<SecurityHub>,
     /// GuardDuty, as its administrator sees it.
-    pub guardduty: GuardDuty,
+    pub guardduty: Arc<GuardDuty>,
     /// When the present invocation ends; set at each invocation.
     pub deadline: Deadline,
     /// The AWS calls by service.
     pub counts: Counts,
     /// The intake queue, if configured.
     pub intake: Option<Intake>,
-    accounts: Sessions<AccountSession>,
-    queue: Option<Queue>,
-    notices: Notices,
-    channels: Vec<Channel>,
-    identity: OnceCell<String>,
     settings: Arc<Settings>,
-    config: SdkConfig,
+    clock: Clock,
+    caller: Caller,
+    responder: Responder,
+    approvals: Approvals,
+    undoer: Undoer,
+    suppressor: Suppressor,
+    pauser: Pauser,
+    deliverer: Deliverer,
+    sweeper: Sweeper,
 }
 
 impl Engine {
@@ -101,157 +116,218 @@ impl Engine {
         let settings = Arc::new(settings);
         let calls = DeadlineClients::new(config);
         let DeadlineClients { deadline, counts, .. } = calls.clone();
-        let accounts = Sessions::new(config, settings.clone(), calls.clone(), AccountSession::new);
+        let sessions =
+            Arc::new(Sessions::new(config, settings.clone(), calls.clone(), AccountSession::new));
         // Every client below uses this configuration, so that the deadline applies to
         // every call.
         let config = &calls.of_hub(config);
-        Self {
+        let clock = Clock::new(config.clone());
+        let store = Arc::new(Store::new(config, &settings));
+        let policies = Arc::new(Policies::new(config, &settings, registry::catalog()));
+        let organization = Arc::new(Organization::new(config, &settings));
+        let security_hub = Arc::new(SecurityHub::new(config, &settings));
+        let guardduty = Arc::new(GuardDuty::new(config, &settings));
+        let caller = Caller::new(sessions.clone());
+
+        let recorder = Recorder {
+            store: store.clone(),
+            caller: caller.clone(),
+            clock: clock.clone(),
+            channels: channels(&settings).into(),
+            lease: SignedDuration::try_from(settings.lease).unwrap_or(SignedDuration::MAX),
+        };
+        let stages = Stages {
+            members: MemberAccounts { sessions, settings: settings.clone(), clock: clock.clone() },
+            confirmer: Confirmer {
+                guardduty: guardduty.clone(),
+                security_hub: security_hub.clone(),
+                clock: clock.clone(),
+            },
+            deliverer: Deliverer {
+                recorder: recorder.clone(),
+                security_hub: security_hub.clone(),
+                guardduty: guardduty.clone(),
+                notices: Arc::new(Notices::new(config, &settings)),
+                queue: Queue::new(config, &settings),
+            },
+            recorder,
+            policies,
+            organization,
             deadline,
-            counts,
-            accounts,
-            store: Store::new(config, &settings),
-            policies: Policies::new(config, &settings, registry::catalog()),
-            organization: Organization::new(config, &settings),
-            security_hub: SecurityHub::new(config, &settings),
-            guardduty: GuardDuty::new(config, &settings),
+            share_places: settings.share_places,
+        };
+        Self {
             intake: Intake::new(config, &settings),
-            queue: Queue::new(config, &settings),
-            channels: channels(&settings),
-            notices: Notices::new(config, &settings),
-            identity: OnceCell::new(),
+            responder: stages.responder(),
+            approvals: stages.approvals(),
+            undoer: stages.undoer(),
+            suppressor: stages.suppressor(),
+            pauser: stages.pauser(),
+            sweeper: stages.sweeper(),
+            deliverer: stages.deliverer,
+            policies: stages.policies,
+            organization: stages.organization,
+            deadline: stages.deadline,
+            store,
+            security_hub,
+            guardduty,
+            counts,
             settings,
-            config: config.clone(),
+            clock,
+            caller,
         }
     }
 
     /// Handles every target of a finding. Each is decided on its own, and a failure of
     /// one does not affect the others.
-    #[instrument(skip_all, fields(finding.id = %finding.id, account.id = %finding.account))]
-    pub async fn respond(
-        &self,
-        finding: &Finding,
+    pub fn respond<'a>(
+        &'a self,
+        finding: &'a Finding,
         run: Run,
-    ) -> Vec<Result<TargetOutcome, HubError>> {
-        let received = tokio::time::Instant::now();
-        if let Some(reason) = skip_reason(finding) {
-            return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
-        }
-        if finding.targets.is_empty() {
-            let reason = format!("`{}` names no resource", finding.kind);
-            return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
-        }
-        let targets = finding.targets.iter().map(|target| async move {
-            let arn = target.resource.arn();
-            Box::pin(self.respond_target(finding, target, run, received)).await.map_err(|error| {
-                error.context(format_args!("finding `{}`, target `{arn}`", finding.id))
-            })
-        });
-        join_all(targets).await
+    ) -> BoxFuture<'a, Vec<Result<TargetOutcome, HubError>>> {
+        self.responder.respond(finding, run).boxed()
     }
 
-    async fn respond_target(
-        &self,
-        finding: &Finding,
-        target: &Target,
-        run: Run,
-        received: tokio::time::Instant,
-    ) -> Result<TargetOutcome, HubError> {
-        // A resource with impossible ids is refused before any call, even to the store,
-        // where its ids would become keys.
-        target.resource.check_form().map_err(|error| HubError::refused(error.to_string()))?;
-        // A worker that loses a claim reads the target again and finds the winner's
-        // entry. Each waits for a random time, longer each time, so that many do not
-        // lose in step.
-        for lost in 0..CLAIMS {
-            if lost > 0 {
-                let wait = Duration::from_millis(10 << lost);
-                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
-            }
-            let resource = &target.resource;
-            let target_state = self.store.target(&resource.arn(), &resource.account).await?;
-            match prior_response(&target_state, finding, self.now()) {
-                PriorResponse::New => {
-                    if let Some(reason) = suppressed_until(&target_state, finding, self.now()) {
-                        let resource = Some(&target.resource);
-                        return Ok(outcome(finding, resource, Disposition::Suppressed, reason));
-                    }
-                }
-                PriorResponse::Handled { key, entry } => {
-                    let reason = format!(
-                        "handled before: response `{}` of rule `{key}` is {}",
-                        entry.response, entry.state
-                    );
-                    let resource = Some(&target.resource);
-                    return Ok(outcome(finding, resource, Disposition::Repeat, reason));
-                }
-                PriorResponse::UnderWay { response } => {
-                    return Err(HubError::transient(format!(
-                        "response `{response}` is running on this target"
-                    )));
-                }
-                PriorResponse::Abandoned { key, entry } if run == Run::Act => {
-                    let answered = entry.findings.contains_key(&finding.id);
-                    info!(response.id = %entry.response, "the worker of `{key}` stopped");
-                    let outcome =
-                        Box::pin(self.recover_for_finding(finding, target, entry, received))
-                            .await?;
-                    if answered {
-                        return Ok(outcome);
-                    }
-                    // That response covered another finding: this one is decided now.
-                    continue;
-                }
-                PriorResponse::Abandoned { entry, .. } => {
-                    let reason = format!("response `{}` would be recovered", entry.response);
-                    let resource = Some(&target.resource);
-                    return Ok(outcome(finding, resource, Disposition::Planned, reason));
-                }
-            }
-            if let Some(outcome) =
-                Box::pin(self.handle_target(finding, target, &target_state, run, received)).await?
-            {
-                return Ok(outcome);
-            }
-        }
-        Err(HubError::transient("other workers claimed this target each time".to_owned()))
+    /// Approves a plan and executes it. `shown` is the revision that the approver was
+    /// shown, if any.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if there is no such response, it does not wait for approval, its scope
+    /// is paused, a guardrail forbids it now, or the plan has changed: the new plan is
+    /// recorded and can be approved.
+    pub fn approve<'a>(
+        &'a self,
+        id: &'a ResponseId,
+        reason: Option<String>,
+        shown: Option<u64>,
+    ) -> BoxFuture<'a, Result<Response, HubError>> {
+        self.approvals.approve(id, reason, shown).boxed()
     }
 
-    /// The record of a response; `Refused` if there is none.
-    pub async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
-        self.store.response(id).await?.ok_or_else(|| {
-            HubError::refused(format!(
-                "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
-            ))
-        })
+    /// Denies a plan. Its findings are not handled again.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` when there is no such response or it does not wait for approval.
+    pub fn deny<'a>(
+        &'a self,
+        id: &'a ResponseId,
+        reason: Option<String>,
+    ) -> BoxFuture<'a, Result<Response, HubError>> {
+        self.approvals.deny(id, reason).boxed()
     }
 
-    /// How long findings are suppressed on a target after an undo, by default.
-    pub fn suppression_after_undo(&self) -> SignedDuration {
-        SignedDuration::from_secs(
-            i64::try_from(self.settings.suppress_after_undo.as_secs()).unwrap_or(i64::MAX),
-        )
+    /// Undoes a response, or one step of it: restores what it changed, the last step
+    /// first, and reports what somebody changed since. If requested, findings of the
+    /// type are suppressed on the target before anything is restored, so that none
+    /// contains it again meanwhile. The findings that the response covers are never
+    /// handled again.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` when there is no such response or step or it changed nothing,
+    /// `Transient` when a worker holds it.
+    pub fn undo<'a>(
+        &'a self,
+        id: &'a ResponseId,
+        request: Undo,
+    ) -> BoxFuture<'a, Result<Response, HubError>> {
+        self.undoer.undo(id, request).boxed()
+    }
+
+    /// Suppresses further findings of a response's type on its target. The response
+    /// stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` when there is no such response.
+    pub fn suppress<'a>(
+        &'a self,
+        id: &'a ResponseId,
+        until: Timestamp,
+        reason: Option<String>,
+    ) -> BoxFuture<'a, Result<Response, HubError>> {
+        self.suppressor.suppress(id, until, reason).boxed()
+    }
+
+    /// Ends a suppression. Findings of an undone or denied response are decided
+    /// again when they are next delivered.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` when there is no such response, `Transient` when a worker
+    /// changed the target in the same moment.
+    pub fn release<'a>(&'a self, id: &'a ResponseId) -> BoxFuture<'a, Result<Response, HubError>> {
+        self.suppressor.release(id).boxed()
+    }
+
+    /// Pauses a scope for every process of the hub: each reads the pauses together with
+    /// the target, before it claims it. Responses in progress are finished.
+    pub fn pause<'a>(
+        &'a self,
+        scope: &'a PauseScope,
+        until: Option<Timestamp>,
+        reason: Option<String>,
+    ) -> BoxFuture<'a, Result<Pause, HubError>> {
+        self.pauser.pause(scope, until, reason).boxed()
+    }
+
+    /// Ends the pause of a scope. Returns the pause; `None` if there was none.
+    pub fn end_pause<'a>(
+        &'a self,
+        scope: &'a PauseScope,
+    ) -> BoxFuture<'a, Result<Option<Pause>, HubError>> {
+        self.pauser.end_pause(scope).boxed()
+    }
+
+    /// Whether a scope exists: a pause of a mistyped scope would have no effect. A rule
+    /// is searched in the policy in force.
+    ///
+    /// # Errors
+    ///
+    /// Organizations or the table cannot be read.
+    pub fn knows<'a>(&'a self, scope: &'a PauseScope) -> BoxFuture<'a, Result<bool, HubError>> {
+        self.pauser.knows(scope).boxed()
+    }
+
+    /// Delivers the outbox items under these keys; a missing item was delivered already.
+    pub fn deliver_keys<'a>(
+        &'a self,
+        keys: &'a [OutboxKey],
+    ) -> BoxFuture<'a, Result<Delivery, HubError>> {
+        self.deliverer.deliver_keys(keys).boxed()
+    }
+
+    /// Processes everything due: approval timeouts, expiries, work that another
+    /// worker left or handed over, pending notifications. Work still running at
+    /// the deadline is dropped: it is recovered from its record.
+    pub fn sweep(&self) -> BoxFuture<'_, SweepReport> {
+        self.sweeper.sweep().boxed()
     }
 
     /// The ARN of the hub's credentials, from GetCallerIdentity.
     pub async fn caller(&self) -> Result<String, HubError> {
-        self.identity.get_or_try_init(|| self.accounts.caller()).await.cloned()
+        self.caller.arn().await
     }
 
-    /// The same for audit events of what policy does; an unknown ARN does not stop a
-    /// response.
-    async fn identity(&self) -> String {
-        match self.caller().await {
-            Ok(caller) => caller,
-            Err(error) => {
-                warn!("the record will not say under whose credentials this was: {error}");
-                "unknown".to_owned()
-            }
-        }
+    /// The record of a response.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if there is none.
+    pub async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
+        self.deliverer.recorder.load(id).await
+    }
+
+    /// How long findings are suppressed on a target after an undo, by default.
+    pub fn suppression_after_undo(&self) -> SignedDuration {
+        SignedDuration::try_from(self.settings.suppress_after_undo).unwrap_or(SignedDuration::MAX)
     }
 
     /// The present time by the configuration's clock.
     pub fn now(&self) -> Timestamp {
-        config::now(&self.config)
+        self.clock.now()
     }
 }
 

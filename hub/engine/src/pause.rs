@@ -1,27 +1,38 @@
 //! Pauses and their end: the kill switches.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use super::Engine;
+use super::recorder::Recorder;
 use firebreak_aws::error::HubError;
+use firebreak_aws::organization::Organization;
+use firebreak_aws::policies::Policies;
 use firebreak_aws::store::Written;
 use firebreak_response::audit_event::{AuditEvent, AuditKind, ORGANIZATION};
 use firebreak_response::pauses::{Pause, PauseScope, describe};
 
-impl Engine {
-    /// Pauses a scope for every process of the hub: each reads the pauses together with
-    /// the target, before it claims it. Responses in progress are finished.
-    pub async fn pause(
+/// Begins and ends pauses.
+#[derive(Clone, Debug)]
+pub(super) struct Pauser {
+    pub(super) recorder: Recorder,
+    pub(super) policies: Arc<Policies>,
+    pub(super) organization: Arc<Organization>,
+}
+
+impl Pauser {
+    /// See [`super::Engine::pause`].
+    pub(super) async fn pause(
         &self,
         scope: &PauseScope,
         until: Option<Timestamp>,
         reason: Option<String>,
     ) -> Result<Pause, HubError> {
-        let now = self.now();
-        let pause = Pause { by: self.caller().await?, at: now, until, reason };
+        let now = self.recorder.now();
+        let pause = Pause { by: self.recorder.caller.arn().await?, at: now, until, reason };
         let why = describe(scope, &pause);
         let event = AuditEvent::new(AuditKind::Paused, &chain_of(scope), &pause.by, &why, now);
-        match self.store.commit(now).pause(scope, &pause, &event)?.write().await? {
+        match self.recorder.store.commit(now).pause(scope, &pause, &event)?.write().await? {
             Written::Yes => Ok(pause),
             Written::Lost | Written::Spent => {
                 Err(HubError::failed(format!("the pause of {scope} was not stored")))
@@ -29,13 +40,8 @@ impl Engine {
         }
     }
 
-    /// Whether a scope exists: a pause of a mistyped scope would have no effect. A rule
-    /// is searched in the policy in force.
-    ///
-    /// # Errors
-    ///
-    /// Organizations or the table cannot be read.
-    pub async fn knows(&self, scope: &PauseScope) -> Result<bool, HubError> {
+    /// See [`super::Engine::knows`].
+    pub(super) async fn knows(&self, scope: &PauseScope) -> Result<bool, HubError> {
         let point = match scope {
             PauseScope::Organization => return Ok(true),
             PauseScope::Unit(id) => id.clone(),
@@ -52,13 +58,15 @@ impl Engine {
         Ok(self.organization.path_of(&point).await?.is_some())
     }
 
-    /// Ends the pause of a scope. Returns the pause; `None` if there was none.
-    pub async fn end_pause(&self, scope: &PauseScope) -> Result<Option<Pause>, HubError> {
-        let by = self.caller().await?;
-        let Some(pause) = self.store.pauses().await?.0.remove(scope) else { return Ok(None) };
-        let (why, now) = (format!("ended {}", describe(scope, &pause)), self.now());
+    /// See [`super::Engine::end_pause`].
+    pub(super) async fn end_pause(&self, scope: &PauseScope) -> Result<Option<Pause>, HubError> {
+        let by = self.recorder.caller.arn().await?;
+        let Some(pause) = self.recorder.store.pauses().await?.0.remove(scope) else {
+            return Ok(None);
+        };
+        let (why, now) = (format!("ended {}", describe(scope, &pause)), self.recorder.now());
         let event = AuditEvent::new(AuditKind::Unpaused, &chain_of(scope), &by, &why, now);
-        match self.store.commit(now).unpause(scope, &event)?.write().await? {
+        match self.recorder.store.commit(now).unpause(scope, &event)?.write().await? {
             Written::Yes => Ok(Some(pause)),
             // Somebody else ended it meanwhile.
             Written::Lost | Written::Spent => Ok(None),

@@ -8,11 +8,22 @@ use firebreak_response::target::TargetEntry;
 use firebreak_response::transition::{Event, Record};
 use tracing::info;
 
-use super::Engine;
-use super::execute::Execution;
+use super::deliver::Deliverer;
+use super::execute::{Execution, Executor};
 use super::outcome::{Disposition, TargetOutcome, outcome};
+use super::recorder::Recorder;
+use super::undo::Undoer;
 
-impl Engine {
+/// Recovers and retries responses.
+#[derive(Clone, Debug)]
+pub(super) struct Recoverer {
+    pub(super) recorder: Recorder,
+    pub(super) executor: Executor,
+    pub(super) undoer: Undoer,
+    pub(super) deliverer: Deliverer,
+}
+
+impl Recoverer {
     /// Recovers an abandoned response when a finding is delivered for its target.
     pub(super) async fn recover_for_finding(
         &self,
@@ -21,7 +32,7 @@ impl Engine {
         entry: TargetEntry,
         received: tokio::time::Instant,
     ) -> Result<TargetOutcome, HubError> {
-        let response = self.load(&entry.response).await?;
+        let response = self.recorder.load(&entry.response).await?;
         let undoing = response.state == State::Undoing;
         let record = Record { response, findings: entry.findings };
         let execution = Box::pin(self.recover(record, received)).await?;
@@ -42,13 +53,13 @@ impl Engine {
         record: Record,
         received: tokio::time::Instant,
     ) -> Result<Execution, HubError> {
-        let record = self.apply_for_finding(&record, Event::LeaseTaken).await?.record;
+        let record = self.recorder.apply_for_finding(&record, Event::LeaseTaken).await?.record;
         info!(response.id = %record.response.id, "recovers `{}`", record.response.id);
         if record.response.state == State::Undoing {
-            return Box::pin(self.execute_undo(record)).await;
+            return Box::pin(self.undoer.execute_undo(record)).await;
         }
-        let session = self.changing_session(&record.response).await;
-        Box::pin(self.execute(record, session, received)).await
+        let session = self.executor.members.changing_session(&record.response).await;
+        Box::pin(self.executor.execute(record, session, received)).await
     }
 
     /// Retries failed steps from the record: a new plan would record our own half-made
@@ -64,15 +75,15 @@ impl Engine {
         planned: &[Step],
         received: tokio::time::Instant,
     ) -> Result<Option<TargetOutcome>, HubError> {
-        let response = self.load(&entry.response).await?;
+        let response = self.recorder.load(&entry.response).await?;
         let Some(steps) = steps_to_retry(&response, planned) else { return Ok(None) };
         let record = Record { response, findings: entry.findings };
         let event =
             Event::RetryStarted { steps, finding: (finding.id.clone(), finding.updated_at) };
-        let record = self.apply_for_finding(&record, event).await?.record;
+        let record = self.recorder.apply_for_finding(&record, event).await?.record;
         info!(response.id = %record.response.id, "retries `{}`", record.response.id);
-        let session = self.changing_session(&record.response).await;
-        let execution = Box::pin(self.execute(record, session, received)).await?;
+        let session = self.executor.members.changing_session(&record.response).await;
+        let execution = Box::pin(self.executor.execute(record, session, received)).await?;
         let reason = execution.response().reason.clone();
         let ended = outcome(finding, Some(&target.resource), Disposition::Responded, reason);
         Ok(Some(self.delivered(ended, execution).await))
@@ -83,7 +94,7 @@ impl Engine {
         let Execution { record, contained_after, outbox_items } = execution;
         let response = record.response;
         let (written_back, undelivered) =
-            Box::pin(self.deliver_outbox(&response, outbox_items)).await;
+            Box::pin(self.deliverer.deliver_outbox(&response, outbox_items)).await;
         TargetOutcome {
             ou_path: Some(response.ou_path.clone()),
             contained_after,

@@ -3,6 +3,7 @@
 //! costs what is due and no more.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
@@ -10,12 +11,17 @@ use jiff::SignedDuration;
 use tokio::time::timeout_at;
 use tracing::{error, warn};
 
+use super::approve::Approvals;
+use super::deliver::{Deliverer, Delivery};
 use super::execute::Execution;
-use super::{Delivery, Engine};
-use firebreak_aws::deadline::HAND_BACK;
+use super::recorder::Recorder;
+use super::recover::Recoverer;
+use super::undo::Undoer;
+use firebreak_aws::deadline::{Deadline, HAND_BACK};
 use firebreak_aws::error::HubError;
+use firebreak_aws::organization::Organization;
+use firebreak_aws::policies::Policies;
 use firebreak_policy::{Mode, Otherwise, Tags};
-use firebreak_response::pauses;
 use firebreak_response::record::{
     ApprovalAnswer, ApprovalDecision, Approver, Drift, Response, ResponseId, State, Undo, UndoCause,
 };
@@ -79,11 +85,22 @@ impl SweepReport {
     }
 }
 
-impl Engine {
-    /// Processes everything due: approval timeouts, expiries, work that another
-    /// worker left or handed over, pending notifications. Work still running at
-    /// the deadline is dropped: it is recovered from its record.
-    pub async fn sweep(&self) -> SweepReport {
+/// Processes what is due.
+#[derive(Clone, Debug)]
+pub(super) struct Sweeper {
+    pub(super) recorder: Recorder,
+    pub(super) deliverer: Deliverer,
+    pub(super) recoverer: Recoverer,
+    pub(super) undoer: Undoer,
+    pub(super) approvals: Approvals,
+    pub(super) policies: Arc<Policies>,
+    pub(super) organization: Arc<Organization>,
+    pub(super) deadline: Deadline,
+}
+
+impl Sweeper {
+    /// See [`super::Engine::sweep`].
+    pub(super) async fn sweep(&self) -> SweepReport {
         let mut swept = SweepReport::default();
         let work = Box::pin(self.sweep_all(&mut swept));
         if let Some(at) = self.deadline.before(HAND_BACK) {
@@ -104,7 +121,8 @@ impl Engine {
         Box::pin(self.sweep_outbox(swept)).await;
         loop {
             // Responses that were processed and are still due come first in the index.
-            let due = match self.store.due(self.now(), AT_ONCE + done.len()).await {
+            let due = match self.recorder.store.due(self.recorder.now(), AT_ONCE + done.len()).await
+            {
                 Ok(due) => due,
                 Err(error) => {
                     swept.errors.push(error.context("cannot read what is due"));
@@ -131,7 +149,12 @@ impl Engine {
     async fn sweep_outbox(&self, swept: &mut SweepReport) {
         let mut done = HashSet::new();
         while self.has_time() {
-            let due = match self.store.due_outbox_items(self.now(), AT_ONCE + done.len()).await {
+            let due = match self
+                .recorder
+                .store
+                .due_outbox_items(self.recorder.now(), AT_ONCE + done.len())
+                .await
+            {
                 Ok(due) => due,
                 Err(error) => {
                     swept.errors.push(error.context("cannot read the outbox"));
@@ -142,12 +165,13 @@ impl Engine {
             if due.is_empty() {
                 return;
             }
-            match Box::pin(self.deliver_keys(&due)).await {
+            match Box::pin(self.deliverer.deliver_keys(&due)).await {
                 Ok(delivery) => swept.add(delivery),
                 // An item that cannot be read must not block the others.
                 Err(error) if !error.is_transient() => {
                     for key in &due {
-                        match Box::pin(self.deliver_keys(std::slice::from_ref(key))).await {
+                        match Box::pin(self.deliverer.deliver_keys(std::slice::from_ref(key))).await
+                        {
                             Ok(delivery) => swept.add(delivery),
                             Err(error) => swept.errors.push(error.context(&key.pk)),
                         }
@@ -164,7 +188,7 @@ impl Engine {
     /// Links recorded audit events into their chains.
     async fn sweep_record(&self, swept: &mut SweepReport) {
         while self.has_time() {
-            match self.store.chain_due(self.now(), CHAINED_AT_ONCE).await {
+            match self.recorder.store.chain_due(self.recorder.now(), CHAINED_AT_ONCE).await {
                 Ok(0) => return,
                 Ok(chained) => swept.chained += chained,
                 Err(error) => {
@@ -183,8 +207,8 @@ impl Engine {
     /// Processes one due response; `None` if there was nothing to do.
     async fn process_due(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
         let looked = async {
-            let response = self.load(id).await?;
-            let now = self.now();
+            let response = self.recorder.load(id).await?;
+            let now = self.recorder.now();
             // The index lags: the record decides.
             if response.due.is_none_or(|due| due > now) {
                 return Ok(None);
@@ -211,33 +235,34 @@ impl Engine {
 
     /// Recovers a response that a worker left or handed over.
     async fn recover_due(&self, response: Response) -> Result<Response, HubError> {
-        let record = self.record_of(response).await?;
-        let execution = Box::pin(self.recover(record, tokio::time::Instant::now())).await?;
+        let record = self.recorder.record_of(response).await?;
+        let execution =
+            Box::pin(self.recoverer.recover(record, tokio::time::Instant::now())).await?;
         let Execution { record, outbox_items, .. } = execution;
-        Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;
+        Box::pin(self.deliverer.deliver_outbox(&record.response, outbox_items)).await;
         Ok(record.response)
     }
 
     /// Undoes a response whose `expires` is over.
     async fn expire(&self, response: Response) -> Result<Response, HubError> {
-        if self.is_paused(&response).await? {
-            return self.postpone(&self.record_of(response).await?).await;
+        if self.recorder.is_paused(&response).await? {
+            return self.postpone(&self.recorder.record_of(response).await?).await;
         }
         let cause = UndoCause::Expiry;
         let request = Undo { cause, step: None, drift: Drift::Leave, suppress_until: None };
-        Box::pin(self.undo(&response.id, request)).await
+        Box::pin(self.undoer.undo(&response.id, request)).await
     }
 
     /// Applies the policy's `otherwise` to a plan that nobody approved or denied in
     /// time.
     async fn approval_timed_out(&self, response: Response) -> Result<Response, HubError> {
-        let record = self.record_of(response).await?;
+        let record = self.recorder.record_of(response).await?;
         let response = &record.response;
         let Some(approval) = response.approval.clone() else {
             let why = format!("response `{}` awaits approval and has none", response.id);
             return Err(HubError::failed(why));
         };
-        let now = self.now();
+        let now = self.recorder.now();
         let within = approval.within.unwrap_or(RETRY_WHILE_PAUSED);
         let remind = Event::Reminded { within };
         let answer = |verdict| ApprovalAnswer {
@@ -247,22 +272,24 @@ impl Engine {
             reason: Some(format!("nobody answered within {within:#}")),
         };
         match approval.otherwise {
-            Otherwise::Notify => self.apply_and_deliver(&record, remind).await,
+            Otherwise::Notify => self.deliverer.apply_and_deliver(&record, remind).await,
             Otherwise::Deny => {
                 let answer = answer(ApprovalDecision::Denied);
-                self.apply_and_deliver(&record, Event::Denied { answer }).await
+                self.deliverer.apply_and_deliver(&record, Event::Denied { answer }).await
             }
-            Otherwise::Act if self.is_paused(response).await? => self.postpone(&record).await,
+            Otherwise::Act if self.recorder.is_paused(response).await? => {
+                self.postpone(&record).await
+            }
             Otherwise::Act if self.needs_a_person(response).await? => {
-                Box::pin(self.apply_and_deliver(&record, remind)).await
+                Box::pin(self.deliverer.apply_and_deliver(&record, remind)).await
             }
             Otherwise::Act => {
-                let counters = self.store.counters(&approval.draws).await?;
+                let counters = self.recorder.store.counters(&approval.draws).await?;
                 if counters.iter().any(|counter| counter.is_spent(now)) {
-                    return self.apply_and_deliver(&record, remind).await;
+                    return self.deliverer.apply_and_deliver(&record, remind).await;
                 }
                 let answer = answer(ApprovalDecision::Approved);
-                Box::pin(self.execute_approved(record, answer, &counters)).await
+                Box::pin(self.approvals.execute_approved(record, answer, &counters)).await
             }
         }
     }
@@ -279,31 +306,6 @@ impl Engine {
     /// Postpones a paused response to a later sweep.
     async fn postpone(&self, record: &Record) -> Result<Response, HubError> {
         let event = Event::Postponed { by: RETRY_WHILE_PAUSED };
-        Ok(self.apply(record, event).await?.record.response)
-    }
-
-    /// Whether a pause covers this response.
-    pub(super) async fn is_paused(&self, response: &Response) -> Result<bool, HubError> {
-        let pauses = self.store.pauses().await?;
-        let found = pauses.paused(&response.place(), Some(&response.key.rule), self.now());
-        if let Some((scope, pause)) = found {
-            tracing::info!(response.id = %response.id, "waits: {}", pauses::describe(scope, pause));
-        }
-        Ok(found.is_some())
-    }
-
-    /// A response with the findings that it covers; it has to be the latest under its
-    /// key at its target.
-    pub(super) async fn record_of(&self, response: Response) -> Result<Record, HubError> {
-        let (id, arn) = (&response.id, response.resource.arn());
-        let mut target = self.store.target(&arn, &response.resource.account).await?;
-        let entry = target.entries.remove(&response.key).filter(|entry| entry.response == *id);
-        let Some(entry) = entry else {
-            return Err(HubError::refused(format!(
-                "response `{id}` is not the latest of rule `{}` on `{arn}`",
-                response.key
-            )));
-        };
-        Ok(Record { response, findings: entry.findings })
+        Ok(self.recorder.apply(record, event).await?.record.response)
     }
 }

@@ -9,28 +9,30 @@ use firebreak_spoke::contract::{ActionContext, Reversal, Undone};
 use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 
-use super::Engine;
+use super::deliver::Deliverer;
 use super::execute::{Execution, find};
+use super::member_accounts::MemberAccounts;
+use super::recorder::Recorder;
 
-impl Engine {
-    /// Undoes a response, or one step of it: restores what it changed, the last step
-    /// first, and reports what somebody changed since. If requested, findings of the
-    /// type are suppressed on the target before anything is restored, so that none
-    /// contains it again meanwhile. The findings that the response covers are never
-    /// handled again.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` when there is no such response or step or it changed nothing,
-    /// `Transient` when a worker holds it.
-    pub async fn undo(&self, id: &ResponseId, request: Undo) -> Result<Response, HubError> {
-        let response = self.load(id).await?;
+/// Undoes responses.
+#[derive(Clone, Debug)]
+pub(super) struct Undoer {
+    pub(super) recorder: Recorder,
+    pub(super) members: MemberAccounts,
+    pub(super) deliverer: Deliverer,
+}
+
+impl Undoer {
+    /// See [`super::Engine::undo`].
+    pub(super) async fn undo(&self, id: &ResponseId, request: Undo) -> Result<Response, HubError> {
+        let response = self.recorder.load(id).await?;
         let drifted = response.steps.iter().any(|step| step.state == StepState::Drifted);
         let over = matches!(response.state, State::Undone | State::Expired);
         if over && !(drifted && request.drift == Drift::Overwrite) {
             if let Some(suppression) = request.suppression(id) {
                 let record = Record { response, findings: Findings::default() };
                 return Ok(self
+                    .recorder
                     .apply(&record, Event::Suppressed { suppression })
                     .await?
                     .record
@@ -39,21 +41,22 @@ impl Engine {
             return Ok(response);
         }
         check_step(&response, &request)?;
-        if response.lease_until.is_some_and(|until| until > self.now()) {
+        if response.lease_until.is_some_and(|until| until > self.recorder.now()) {
             return Err(HubError::transient(format!("a worker holds response `{id}`; try again")));
         }
-        let record = self.record_of(response).await?;
-        let record = self.apply(&record, Event::UndoRequested { undo: request }).await?.record;
+        let record = self.recorder.record_of(response).await?;
+        let record =
+            self.recorder.apply(&record, Event::UndoRequested { undo: request }).await?.record;
         let execution = Box::pin(self.execute_undo(record)).await?;
         let Execution { record, outbox_items, .. } = execution;
-        Box::pin(self.deliver_outbox(&record.response, outbox_items)).await;
+        Box::pin(self.deliverer.deliver_outbox(&record.response, outbox_items)).await;
         Ok(record.response)
     }
 
     /// Undoes the steps of a response whose lease this worker holds.
     pub(super) async fn execute_undo(&self, record: Record) -> Result<Execution, HubError> {
         let response = &record.response;
-        let session = self.changing_session(response).await;
+        let session = self.members.changing_session(response).await;
         let id = &response.id;
         let only = response.undo.as_ref().and_then(|undo| undo.step.as_ref());
         let drift = response.undo.as_ref().map_or(Drift::Leave, |undo| undo.drift);
@@ -75,12 +78,14 @@ impl Engine {
             };
             let cache = ReadCache::default();
             let Response { resource, finding, .. } = response;
-            let context = self.action_context(account, resource, id.as_str(), finding, &cache);
+            let context =
+                self.members.action_context(account, resource, id.as_str(), finding, &cache);
             if let Err(error) = undo_step(context, step, drift).await {
                 failures.push(format!("{}: {error}", step.action));
             }
         }
-        let ended = Box::pin(self.apply(&record, Event::UndoEnded { steps, failures })).await?;
+        let ended =
+            Box::pin(self.recorder.apply(&record, Event::UndoEnded { steps, failures })).await?;
         let response = &ended.record.response;
         info!(response.id = %id, "{} `{id}`: {}", response.state, response.reason);
         let (record, outbox_items) = (ended.record, ended.outbox);

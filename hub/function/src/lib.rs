@@ -1,9 +1,5 @@
 //! The Lambda function: batches with partial failures, the schedule, metrics.
 
-// The engine's futures are deeply nested, and the compiler checks `Send` for each of
-// them.
-#![recursion_limit = "256"]
-
 mod batch;
 mod fair_queue;
 mod message;

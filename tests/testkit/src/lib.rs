@@ -3,7 +3,6 @@
 //! exhaustive suite, and the repository's files.
 
 // The futures of the engine are deep, and Send is proved of each of their parts.
-#![recursion_limit = "256"]
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

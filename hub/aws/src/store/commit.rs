@@ -262,7 +262,7 @@ impl Commit<'_> {
                 wait *= 2;
             }
         }
-        Err(HubError::transient("others wrote to the same items each time".to_owned()))
+        Err(HubError::transient("others wrote to the same items each time"))
     }
 
     fn update(mut self, part: Part, update: UpdateBuilder) -> Result<Self, HubError> {

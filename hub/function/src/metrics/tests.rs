@@ -3,6 +3,8 @@ use std::time::Duration;
 use firebreak_model::action::ActionCatalog;
 use firebreak_model::resource::{Resource, ResourceKind};
 
+use firebreak_aws::error::HubError;
+
 use super::*;
 use crate::{ReceivedFinding, Times};
 use firebreak_engine::Delivery;
@@ -124,8 +126,8 @@ fn every_metric_has_its_value_and_its_unit() {
         message("f-1", vec![contained], Vec::new()),
         message("f-2", vec![refused("f-2")], vec![MessageError::Rejected(rejection)]),
         redelivered,
-        message("f-4", Vec::new(), vec![MessageError::Hub(HubError::transient("x".to_owned()))]),
-        message("f-5", Vec::new(), vec![MessageError::Hub(HubError::failed("x".to_owned()))]),
+        message("f-4", Vec::new(), vec![MessageError::Hub(HubError::transient("x"))]),
+        message("f-5", Vec::new(), vec![MessageError::Hub(HubError::failed("x"))]),
         message("f-6", Vec::new(), vec![MessageError::OutOfTime("x")]),
     ];
     let handled = handled.map(|handled| ("m".to_owned(), handled));

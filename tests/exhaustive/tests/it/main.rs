@@ -2,7 +2,6 @@
 //! processes at once.
 
 // The futures of the engine are deep, and Send is proved of each of their parts.
-#![recursion_limit = "256"]
 
 mod concurrency;
 mod crash;

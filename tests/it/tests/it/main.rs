@@ -2,7 +2,6 @@
 //! module is a subject; `cargo test -p firebreak-it -- scenarios::` runs one.
 
 // The futures of the engine are deep, and Send is proved of each of their parts.
-#![recursion_limit = "256"]
 
 mod actions;
 mod arrows;

@@ -54,6 +54,34 @@ fn no_source_file_is_longer_than_700_lines() {
     }
 }
 
+/// A path in backquotes that begins with a folder of this repository.
+fn named_paths(text: &str) -> Vec<&str> {
+    let folders =
+        ["client/", "docs/", "hub/", "model/", "policies/", "spoke/", "stacksets/", "tests/"];
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|quoted| folders.iter().any(|folder| quoted.starts_with(folder)))
+        .filter(|quoted| quoted.chars().all(|it| it.is_ascii_alphanumeric() || "/._-".contains(it)))
+        // Checklists name the file that the reader will add in capitals.
+        .filter(|quoted| !["NAME", "SERVICE", "ACTION"].iter().any(|it| quoted.contains(it)))
+        .collect()
+}
+
+#[test]
+fn the_pages_for_developers_name_files_that_exist() {
+    let root = repository::root();
+    let mut pages = vec![root.join("ARCHITECTURE.md")];
+    pages.extend(fs::read_dir(root.join("docs/dev")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut missing = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let named = named_paths(&text).into_iter().filter(|path| !root.join(path).exists());
+        missing.extend(named.map(|path| format!("{}: `{path}`", page.display())));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn nothing_is_left_unfinished() {
     let words = [

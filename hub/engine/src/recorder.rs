@@ -1,15 +1,73 @@
-//! Applies an event to a record and stores what follows from it.
+//! Reads records, applies events to them, and stores what follows.
+
+use std::sync::Arc;
 
 use firebreak_aws::error::{HubError, HubErrorKind};
-use firebreak_aws::store::{Counter, Written};
-use firebreak_response::record::ResponseId;
+use firebreak_aws::store::{Counter, Store, Written};
+use firebreak_response::outbox::Channel;
+use firebreak_response::pauses;
+use firebreak_response::record::{Response, ResponseId};
 use firebreak_response::transition::{
     self, Context, Event, IllegalTransition, Reason, Record, Transition,
 };
+use jiff::{SignedDuration, Timestamp};
 
-use super::Engine;
+use tracing::info;
 
-impl Engine {
+use super::caller::Caller;
+use super::clock::Clock;
+
+/// Reads records, and stores every transition of one.
+#[derive(Clone, Debug)]
+pub(super) struct Recorder {
+    pub(super) store: Arc<Store>,
+    pub(super) caller: Caller,
+    pub(super) clock: Clock,
+    /// The channels that a notice goes to.
+    pub(super) channels: Arc<[Channel]>,
+    /// How long a worker holds a response without progress.
+    pub(super) lease: SignedDuration,
+}
+
+impl Recorder {
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The record of a response; `Refused` if there is none.
+    pub(super) async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
+        self.store.response(id).await?.ok_or_else(|| {
+            HubError::refused(format!(
+                "there is no response `{id}`\nhelp: `firebreak responses list` shows the latest"
+            ))
+        })
+    }
+
+    /// A response with the findings that it covers; it has to be the latest under its
+    /// key at its target.
+    pub(super) async fn record_of(&self, response: Response) -> Result<Record, HubError> {
+        let (id, arn) = (&response.id, response.resource.arn());
+        let mut target = self.store.target(&arn, &response.resource.account).await?;
+        let entry = target.entries.remove(&response.key).filter(|entry| entry.response == *id);
+        let Some(entry) = entry else {
+            return Err(HubError::refused(format!(
+                "response `{id}` is not the latest of rule `{}` on `{arn}`",
+                response.key
+            )));
+        };
+        Ok(Record { response, findings: entry.findings })
+    }
+
+    /// Whether a pause covers this response.
+    pub(super) async fn is_paused(&self, response: &Response) -> Result<bool, HubError> {
+        let pauses = self.store.pauses().await?;
+        let found = pauses.paused(&response.place(), Some(&response.key.rule), self.now());
+        if let Some((scope, pause)) = found {
+            info!(response.id = %response.id, "waits: {}", pauses::describe(scope, pause));
+        }
+        Ok(found.is_some())
+    }
+
     /// Applies an event and stores the transition whole.
     ///
     /// # Errors
@@ -61,7 +119,7 @@ impl Engine {
         record: &Record,
         event: Event,
     ) -> Result<Transition, IllegalTransition> {
-        let hub = self.identity().await;
+        let hub = self.caller.arn_or_unknown().await;
         transition::apply(record, event, &self.context(&hub))
     }
 
@@ -83,9 +141,7 @@ impl Engine {
     }
 
     pub(super) fn context<'a>(&'a self, hub: &'a str) -> Context<'a> {
-        let lease = jiff::SignedDuration::try_from(self.settings.lease)
-            .unwrap_or(jiff::SignedDuration::MAX);
-        Context { now: self.now(), hub, channels: &self.channels, lease }
+        Context { now: self.now(), hub, channels: &self.channels, lease: self.lease }
     }
 }
 

@@ -13,10 +13,11 @@ use firebreak_spoke::tags;
 use futures::future::join_all;
 use tracing::instrument;
 
-use super::Engine;
+use super::clock::Clock;
 use super::execute::find;
 use firebreak_aws::error::HubError;
-use firebreak_aws::sessions::Purpose;
+use firebreak_aws::sessions::{Purpose, Sessions};
+use firebreak_aws::settings::Settings;
 use firebreak_model::finding::Finding;
 use firebreak_model::organization::Place;
 use firebreak_policy::{ActionCall, Decision, Policy, Tags, with_response};
@@ -24,6 +25,14 @@ use firebreak_response::dedup::{next_epoch, target_key};
 use firebreak_response::plan;
 use firebreak_response::record::{FindingSummary, Response, ResponseId, StepState};
 use firebreak_response::target::TargetState;
+
+/// Sessions in member accounts, and what is read through them.
+#[derive(Clone, Debug)]
+pub(super) struct MemberAccounts {
+    pub(super) sessions: Arc<Sessions<AccountSession>>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) clock: Clock,
+}
 
 /// The inputs of a decision: the policy, the account's place, and what was read of the
 /// target already.
@@ -34,7 +43,7 @@ pub(super) struct At<'a> {
     pub(super) cache: &'a ReadCache,
 }
 
-impl Engine {
+impl MemberAccounts {
     /// The target's present tags.
     pub(super) async fn tags(
         &self,
@@ -125,7 +134,7 @@ impl Engine {
             response,
             finding: &finding.id,
             remote_addresses: &finding.remote_addresses,
-            now: self.now(),
+            now: self.clock.now(),
             spoke_role: &self.settings.spoke_role,
             cache,
         }
@@ -144,7 +153,7 @@ impl Engine {
             .chain(tags::READS)
             .copied()
             .collect();
-        self.accounts.open(resource, &reads, Purpose::Observe).await
+        self.sessions.open(resource, &reads, Purpose::Observe).await
     }
 
     /// The session of one response: what its steps need and nothing more.
@@ -166,6 +175,6 @@ impl Engine {
         }
         let purpose =
             Purpose::Change { response: response.id.clone(), finding: response.finding.id.clone() };
-        self.accounts.open(&response.resource, &needed, purpose).await.map(Some)
+        self.sessions.open(&response.resource, &needed, purpose).await.map(Some)
     }
 }

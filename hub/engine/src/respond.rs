@@ -1,0 +1,124 @@
+//! Responds to a finding: finds out for each of its targets whether it was handled
+//! before, waits for other workers, and hands it on.
+
+use std::time::Duration;
+
+use firebreak_aws::error::HubError;
+use firebreak_model::finding::{Finding, Target};
+use firebreak_response::dedup::{PriorResponse, prior_response, skip_reason, suppressed_until};
+use futures::future::join_all;
+use tracing::{info, instrument};
+
+use super::handle_target::TargetHandler;
+use super::outcome::{Disposition, Run, TargetOutcome, outcome};
+use super::recorder::Recorder;
+use super::recover::Recoverer;
+
+/// How often a target is read again after another worker claimed it.
+const CLAIMS: u32 = 8;
+
+/// Responds to findings.
+#[derive(Clone, Debug)]
+pub(super) struct Responder {
+    pub(super) recorder: Recorder,
+    pub(super) recoverer: Recoverer,
+    pub(super) handler: TargetHandler,
+}
+
+impl Responder {
+    /// See [`super::Engine::respond`].
+    #[instrument(skip_all, fields(finding.id = %finding.id, account.id = %finding.account))]
+    pub(super) async fn respond(
+        &self,
+        finding: &Finding,
+        run: Run,
+    ) -> Vec<Result<TargetOutcome, HubError>> {
+        let received = tokio::time::Instant::now();
+        if let Some(reason) = skip_reason(finding) {
+            return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
+        }
+        if finding.targets.is_empty() {
+            let reason = format!("`{}` names no resource", finding.kind);
+            return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
+        }
+        let targets = finding.targets.iter().map(|target| async move {
+            let arn = target.resource.arn();
+            Box::pin(self.respond_target(finding, target, run, received)).await.map_err(|error| {
+                error.context(format_args!("finding `{}`, target `{arn}`", finding.id))
+            })
+        });
+        join_all(targets).await
+    }
+
+    async fn respond_target(
+        &self,
+        finding: &Finding,
+        target: &Target,
+        run: Run,
+        received: tokio::time::Instant,
+    ) -> Result<TargetOutcome, HubError> {
+        // A resource with impossible ids is refused before any call, even to the store,
+        // where its ids would become keys.
+        target.resource.check_form().map_err(|error| HubError::refused(error.to_string()))?;
+        // A worker that loses a claim reads the target again and finds the winner's
+        // entry. Each waits for a random time, longer each time, so that many do not
+        // lose in step.
+        for lost in 0..CLAIMS {
+            if lost > 0 {
+                let wait = Duration::from_millis(10 << lost);
+                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+            }
+            let resource = &target.resource;
+            let target_state =
+                self.recorder.store.target(&resource.arn(), &resource.account).await?;
+            match prior_response(&target_state, finding, self.recorder.now()) {
+                PriorResponse::New => {
+                    if let Some(reason) =
+                        suppressed_until(&target_state, finding, self.recorder.now())
+                    {
+                        let resource = Some(&target.resource);
+                        return Ok(outcome(finding, resource, Disposition::Suppressed, reason));
+                    }
+                }
+                PriorResponse::Handled { key, entry } => {
+                    let reason = format!(
+                        "handled before: response `{}` of rule `{key}` is {}",
+                        entry.response, entry.state
+                    );
+                    let resource = Some(&target.resource);
+                    return Ok(outcome(finding, resource, Disposition::Repeat, reason));
+                }
+                PriorResponse::UnderWay { response } => {
+                    return Err(HubError::transient(format!(
+                        "response `{response}` is running on this target"
+                    )));
+                }
+                PriorResponse::Abandoned { key, entry } if run == Run::Act => {
+                    let answered = entry.findings.contains_key(&finding.id);
+                    info!(response.id = %entry.response, "the worker of `{key}` stopped");
+                    let outcome = Box::pin(
+                        self.recoverer.recover_for_finding(finding, target, entry, received),
+                    )
+                    .await?;
+                    if answered {
+                        return Ok(outcome);
+                    }
+                    // That response covered another finding: this one is decided now.
+                    continue;
+                }
+                PriorResponse::Abandoned { entry, .. } => {
+                    let reason = format!("response `{}` would be recovered", entry.response);
+                    let resource = Some(&target.resource);
+                    return Ok(outcome(finding, resource, Disposition::Planned, reason));
+                }
+            }
+            if let Some(outcome) =
+                Box::pin(self.handler.handle_target(finding, target, &target_state, run, received))
+                    .await?
+            {
+                return Ok(outcome);
+            }
+        }
+        Err(HubError::transient("other workers claimed this target each time".to_owned()))
+    }
+}
