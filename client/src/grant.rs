@@ -18,7 +18,7 @@ pub struct SessionGrant<'a> {
     pub region: Region,
     pub partition: Partition,
     /// Shared by all sessions.
-    pub pace: RateLimits,
+    pub rate_limits: RateLimits,
     /// The limits of calls to a cluster's API, which need a client that trusts only the
     /// cluster's certificate authority. Without limits these calls use the HTTP client of
     /// `config`.

@@ -26,7 +26,7 @@ pub struct AccountSession {
     /// The limits for calls of a cluster's API: they need a client of their own,
     /// which trusts the cluster's certificate authority.
     pub(crate) clusters: Option<Limits>,
-    pace: RateLimits,
+    rate_limits: RateLimits,
     clients: Clients,
 }
 
@@ -101,7 +101,7 @@ impl AccountSession {
     /// Retry tokens are this session's own: the SDK shares them by service and
     /// Region otherwise, so that one throttled account would starve the rest.
     pub fn new(grant: SessionGrant<'_>) -> Self {
-        let SessionGrant { config, credentials, account, region, partition, pace, clusters } =
+        let SessionGrant { config, credentials, account, region, partition, rate_limits, clusters } =
             grant;
         Self {
             id: account,
@@ -110,7 +110,7 @@ impl AccountSession {
             credentials: credentials.clone(),
             config: config.clone(),
             clusters,
-            pace,
+            rate_limits,
             clients: Clients::default(),
         }
     }
@@ -138,6 +138,6 @@ impl AccountSession {
     }
 
     pub(crate) async fn permit(&self, class: Class) {
-        self.pace.permit(&self.id, &self.region, class).await;
+        self.rate_limits.permit(&self.id, &self.region, class).await;
     }
 }

@@ -66,7 +66,7 @@ impl GuardDuty {
             let detector = self.detector(regional).await?;
             self.rate.permit(region).await;
             let text = RawResponse::new(|| Output::erase(GetFindingsOutput::builder().build()));
-            let answer = regional
+            let output = regional
                 .client
                 .get_findings()
                 .detector_id(detector)
@@ -75,9 +75,9 @@ impl GuardDuty {
                 .interceptor(text.clone())
                 .send()
                 .await;
-            answer.map_err(|error| self.failed(regional, call, &error))?;
-            let mut answer = text.json(call)?;
-            let Some(Value::Array(found)) = answer.get_mut("findings").map(Value::take) else {
+            output.map_err(|error| self.failed(regional, call, &error))?;
+            let mut output = text.json(call)?;
+            let Some(Value::Array(found)) = output.get_mut("findings").map(Value::take) else {
                 return Err(HubError::transient(format!("{call} answered without `findings`")));
             };
             let id = |finding: &Value| Some(finding.get("id")?.as_str()?.to_owned());
@@ -93,8 +93,8 @@ impl GuardDuty {
             let detector = self.detector(&regional).await?;
             self.rate.permit(region).await;
             let call = regional.client.archive_findings().detector_id(detector);
-            let answer = call.set_finding_ids(Some(ids.to_vec())).send().await;
-            answer.map_err(|error| self.failed(&regional, "guardduty:ArchiveFindings", &error))?;
+            let output = call.set_finding_ids(Some(ids.to_vec())).send().await;
+            output.map_err(|error| self.failed(&regional, "guardduty:ArchiveFindings", &error))?;
         }
         Ok(())
     }
@@ -106,8 +106,8 @@ impl GuardDuty {
             let detector = self.detector(&regional).await?;
             self.rate.permit(region).await;
             let call = regional.client.unarchive_findings().detector_id(detector);
-            let answer = call.set_finding_ids(Some(ids.to_vec())).send().await;
-            answer
+            let output = call.set_finding_ids(Some(ids.to_vec())).send().await;
+            output
                 .map_err(|error| self.failed(&regional, "guardduty:UnarchiveFindings", &error))?;
         }
         Ok(())
@@ -118,9 +118,9 @@ impl GuardDuty {
         let region = &regional.region;
         let detector = regional.detector.get_or_try_init(|| async {
             self.rate.permit(region).await;
-            let answer = regional.client.list_detectors().send().await;
-            let answer = answer.map_err(|error| failed("guardduty:ListDetectors", &error))?;
-            answer.detector_ids().first().cloned().ok_or_else(|| {
+            let output = regional.client.list_detectors().send().await;
+            let output = output.map_err(|error| failed("guardduty:ListDetectors", &error))?;
+            output.detector_ids().first().cloned().ok_or_else(|| {
                 HubError::failed(format!(
                     "GuardDuty has no detector in {region} in the hub's account\nhelp: turn GuardDuty on there, with the hub's account as its delegated administrator"
                 ))

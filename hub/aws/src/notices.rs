@@ -102,10 +102,10 @@ impl Notices {
         let mut results = Vec::with_capacity(notices.len());
         for batch in notices.chunks(ENTRIES_PER_CALL) {
             let entries = batch.iter().map(|notice| entry(notice, bus)).collect();
-            let answer = client.put_events().set_entries(Some(entries)).send().await;
-            match answer {
-                Ok(answer) => {
-                    let reply = answer.entries().iter().map(Some).chain(std::iter::repeat(None));
+            let output = client.put_events().set_entries(Some(entries)).send().await;
+            match output {
+                Ok(output) => {
+                    let reply = output.entries().iter().map(Some).chain(std::iter::repeat(None));
                     results
                         .extend(batch.iter().zip(reply).map(|(notice, reply)| put(notice, reply)));
                 }
@@ -193,7 +193,7 @@ where
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let said = failed(call, error);
     // Accepted, but the response cannot be read: the result is unknown.
-    if error.raw_response().is_some_and(|answer| answer.status().is_success()) {
+    if error.raw_response().is_some_and(|response| response.status().is_success()) {
         return said.with_kind(HubErrorKind::Transient);
     }
     match code {

@@ -132,14 +132,14 @@ impl Organization {
             return Err(HubError::failed(format!("`{account}` is no account id")));
         }
         self.accounts.permit(&self.region).await;
-        let answer = self
+        let output = self
             .client
             .describe_account()
             .account_id(account.as_str())
             .send()
             .await
             .map_err(|error| failed("organizations:DescribeAccount", &error))?;
-        let paths = answer.account().map(aws_sdk_organizations::types::Account::paths);
+        let paths = output.account().map(aws_sdk_organizations::types::Account::paths);
         let ou_path = match paths.unwrap_or_default() {
             [] => self.climb(account.as_str()).await?,
             [path] => path.parse().map_err(|error| HubError::failed(format!("{error}")))?,
@@ -216,13 +216,13 @@ impl Organization {
     }
 
     async fn roots(&self) -> Result<Vec<String>, HubError> {
-        let answer = self
+        let output = self
             .client
             .list_roots()
             .send()
             .await
             .map_err(|error| failed("organizations:ListRoots", &error))?;
-        Ok(answer.roots().iter().filter_map(|root| root.id().map(str::to_owned)).collect())
+        Ok(output.roots().iter().filter_map(|root| root.id().map(str::to_owned)).collect())
     }
 
     /// The path above an account or OU.

@@ -136,7 +136,7 @@ impl Policies {
 
     /// The version in force.
     pub async fn version(&self) -> Result<Version, HubError> {
-        let answer = self
+        let output = self
             .client
             .get_item()
             .table_name(&self.settings.table)
@@ -146,7 +146,7 @@ impl Policies {
             .send()
             .await
             .map_err(|error| failed("dynamodb:GetItem", &error))?;
-        answer.item.map_or_else(|| Ok(Version::default()), |item| version_of(&item))
+        output.item.map_or_else(|| Ok(Version::default()), |item| version_of(&item))
     }
 
     /// Every version that was ever pushed, the newest first.

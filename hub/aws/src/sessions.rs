@@ -40,8 +40,8 @@ use firebreak_response::record::ResponseId;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// To read the state of any resource.
-    Observe,
-    /// To carry out or undo one response.
+    Read,
+    /// To execute or undo one response.
     Change {
         response: ResponseId,
         /// The id of the finding.
@@ -88,7 +88,7 @@ pub struct Sessions<A: Send + Sync + 'static> {
     config: SdkConfig,
     calls: DeadlineClients,
     settings: Arc<Settings>,
-    pace: RateLimits,
+    rate_limits: RateLimits,
     cache: Cache<Key, Session<A>>,
     build: fn(SessionGrant<'_>) -> A,
 }
@@ -112,7 +112,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             sts: aws_sdk_sts::Client::new(&calls.of_hub(config)),
             config: calls.into_members(config),
             calls,
-            pace: RateLimits::new(settings.rate_share, settings.concurrency),
+            rate_limits: RateLimits::new(settings.rate_share, settings.concurrency),
             settings,
             cache: Cache::builder()
                 .max_capacity(20_000)
@@ -123,9 +123,9 @@ impl<A: Send + Sync + 'static> Sessions<A> {
 
     /// The ARN of the hub's own credentials. Needs no permission.
     pub async fn caller(&self) -> Result<String, HubError> {
-        let answer = self.sts.get_caller_identity().send().await;
-        let answer = answer.map_err(|error| failed("sts:GetCallerIdentity", &error))?;
-        answer
+        let output = self.sts.get_caller_identity().send().await;
+        let output = output.map_err(|error| failed("sts:GetCallerIdentity", &error))?;
+        output
             .arn()
             .map(str::to_owned)
             .ok_or_else(|| HubError::failed("sts:GetCallerIdentity gave no ARN"))
@@ -185,7 +185,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         let role = &self.settings.spoke_role;
         let role_arn = format!("arn:{partition}:iam::{account}:role/{role}");
         let (source_identity, finding) = match purpose {
-            Purpose::Observe => ("firebreak-observe", None),
+            Purpose::Read => ("firebreak-read", None),
             Purpose::Change { response, finding } => (response.as_str(), Some(finding)),
         };
         let mut request = self
@@ -202,7 +202,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
                 .tags(tag("firebreak:response", source_identity)?)
                 .tags(tag("firebreak:finding", &tag_value(finding))?);
         }
-        let answer = request.send().await.map_err(|error| {
+        let output = request.send().await.map_err(|error| {
             let error = from_sdk("sts:AssumeRole", &error);
             let help = match error.kind {
                 ErrorKind::Denied => Some(format!(
@@ -220,7 +220,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
 
         // The session's ARN shows its account: a target of one account must never be
         // changed through a session of another.
-        let session = answer.assumed_role_user().map_or("", |user| user.arn());
+        let session = output.assumed_role_user().map_or("", |user| user.arn());
         let expected = format!("arn:{partition}:sts::{account}:assumed-role/");
         if !session.starts_with(&expected) {
             return Err(ActionError::new(
@@ -228,7 +228,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
                 format!("refused to use the session `{session}`: it is not of account {account}"),
             ));
         }
-        let Some(granted) = answer.credentials() else {
+        let Some(granted) = output.credentials() else {
             return Err(ActionError::new(
                 ErrorKind::Failed,
                 "sts:AssumeRole answered no credentials",
@@ -250,7 +250,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             account: account.clone(),
             region: region.clone(),
             partition: partition.clone(),
-            pace: self.pace.clone(),
+            rate_limits: self.rate_limits.clone(),
             clusters: self.calls.to_clusters(),
         });
         Ok(Session::Open { account: Arc::new(account), renew_at: expires - RENEW_EARLY })

@@ -68,7 +68,7 @@ impl Approvals {
                 pauses::describe(scope, pause)
             )));
         }
-        let answer = ApprovalAnswer { verdict: ApprovalDecision::Approved, by, at: now, reason };
+        let answer = ApprovalAnswer { decision: ApprovalDecision::Approved, by, at: now, reason };
         Box::pin(self.execute_approved(record, answer, &[])).await
     }
 
@@ -81,8 +81,8 @@ impl Approvals {
         let response = self.awaiting(id).await?;
         let record = self.recorder.record_of(response).await?;
         let by = Approver::Person(self.recorder.caller.arn().await?);
-        let verdict = ApprovalDecision::Denied;
-        let answer = ApprovalAnswer { verdict, by, at: self.recorder.now(), reason };
+        let decision = ApprovalDecision::Denied;
+        let answer = ApprovalAnswer { decision, by, at: self.recorder.now(), reason };
         self.deliverer.apply_and_deliver(&record, Event::Denied { answer }).await
     }
 

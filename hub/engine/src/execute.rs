@@ -350,19 +350,19 @@ async fn try_step(
     let began = tokio::time::Instant::now();
     let mut tries = 1;
     loop {
-        let verdict = action.verify(context, &step.parameters, prior).await?;
-        let wait = match &verdict {
-            Verification::InEffect(_) => return Ok(verdict),
-            Verification::NotInEffect(_) if tries == VERIFICATIONS => return Ok(verdict),
+        let verified = action.verify(context, &step.parameters, prior).await?;
+        let wait = match &verified {
+            Verification::InEffect(_) => return Ok(verified),
+            Verification::NotInEffect(_) if tries == VERIFICATIONS => return Ok(verified),
             Verification::NotInEffect(_) => BETWEEN_VERIFICATIONS,
             Verification::InProgress(_)
                 if began.elapsed() >= PENDING_AT_MOST || !deadline.allows(BETWEEN_LOOKS) =>
             {
-                return Ok(verdict);
+                return Ok(verified);
             }
             Verification::InProgress(_) => BETWEEN_LOOKS,
         };
-        if matches!(verdict, Verification::NotInEffect(_)) {
+        if matches!(verified, Verification::NotInEffect(_)) {
             tries += 1;
         }
         tokio::time::sleep(wait).await;

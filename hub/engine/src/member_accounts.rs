@@ -153,7 +153,7 @@ impl MemberAccounts {
             .chain(tags::READS)
             .copied()
             .collect();
-        self.sessions.open(resource, &reads, Purpose::Observe).await
+        self.sessions.open(resource, &reads, Purpose::Read).await
     }
 
     /// The session of one response: what its steps need and nothing more.

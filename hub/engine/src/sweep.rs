@@ -265,8 +265,8 @@ impl Sweeper {
         let now = self.recorder.now();
         let within = approval.within.unwrap_or(RETRY_WHILE_PAUSED);
         let remind = Event::Reminded { within };
-        let answer = |verdict| ApprovalAnswer {
-            verdict,
+        let answer = |decision| ApprovalAnswer {
+            decision,
             by: Approver::Policy,
             at: now,
             reason: Some(format!("nobody answered within {within:#}")),

@@ -394,9 +394,9 @@ async fn console_output(
     instance_id: &str,
 ) -> Result<Vec<u8>, ActionError> {
     let ec2 = context.account.ec2(Class::Ec2Read).await;
-    let answer = ec2.get_console_output().instance_id(instance_id).send().await;
-    let answer = answer.map_err(|error| from_sdk("ec2:GetConsoleOutput", &error))?;
-    decoded(answer.output(), "console output")
+    let output = ec2.get_console_output().instance_id(instance_id).send().await;
+    let output = output.map_err(|error| from_sdk("ec2:GetConsoleOutput", &error))?;
+    decoded(output.output(), "console output")
 }
 
 async fn console_screenshot(
@@ -404,7 +404,7 @@ async fn console_screenshot(
     instance_id: &str,
 ) -> Result<Vec<u8>, ActionError> {
     let ec2 = context.account.ec2(Class::Ec2Read).await;
-    let answer = ec2.get_console_screenshot().instance_id(instance_id).send().await;
-    let answer = answer.map_err(|error| from_sdk("ec2:GetConsoleScreenshot", &error))?;
-    decoded(answer.image_data(), "console screenshot")
+    let output = ec2.get_console_screenshot().instance_id(instance_id).send().await;
+    let output = output.map_err(|error| from_sdk("ec2:GetConsoleScreenshot", &error))?;
+    decoded(output.image_data(), "console screenshot")
 }

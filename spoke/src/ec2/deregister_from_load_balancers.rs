@@ -286,17 +286,17 @@ async fn registered(
     group: String,
 ) -> Result<Vec<Registration>, ActionError> {
     let call = context.account.elbv2().await.describe_target_health().target_group_arn(&group);
-    let answer = match call
+    let output = match call
         .send()
         .await
         .map_err(|error| from_sdk("elasticloadbalancing:DescribeTargetHealth", &error))
     {
-        Ok(answer) => answer,
+        Ok(output) => output,
         // Deleted between the list and this.
         Err(error) if is_missing(&error) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let staying = answer.target_health_descriptions().iter().filter(|described| {
+    let staying = output.target_health_descriptions().iter().filter(|described| {
         let state = described.target_health().and_then(|health| health.state());
         state != Some(&TargetHealthStateEnum::Draining)
     });

@@ -164,9 +164,9 @@ async fn describe(
     }
     let filter = Filter::builder().name(filter).set_values(Some(values.to_vec())).build();
     let call = context.account.ec2(Class::Ec2Read).await.describe_addresses().filters(filter);
-    let answer = call.send().await;
-    let answer = answer.map_err(|error| from_sdk("ec2:DescribeAddresses", &error))?;
-    Ok(answer.addresses.unwrap_or_default())
+    let output = call.send().await;
+    let output = output.map_err(|error| from_sdk("ec2:DescribeAddresses", &error))?;
+    Ok(output.addresses.unwrap_or_default())
 }
 
 /// The recorded addresses as they are now. They are read by filter, so that a

@@ -285,8 +285,8 @@ async fn present(
     let read = |name: InstanceAttributeName| async move {
         let ec2 = context.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_instance_attribute().instance_id(id).attribute(name);
-        let answer = call.send().await;
-        answer.map_err(|error| from_sdk("ec2:DescribeInstanceAttribute", &error))
+        let output = call.send().await;
+        output.map_err(|error| from_sdk("ec2:DescribeInstanceAttribute", &error))
     };
     let (termination, stop, shutdown, membership) = futures::try_join!(
         read(InstanceAttributeName::DisableApiTermination),
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spot_instance_s_plan_and_verdict_say_what_cannot_be_done() {
+    fn the_plan_and_verification_of_a_spot_instance_say_what_cannot_be_done() {
         let wanted = wanted(&Parameters::default(), present(true));
         assert_eq!(wanted.termination_protection, None);
         let changes = changes(&Parameters::default(), &wanted);

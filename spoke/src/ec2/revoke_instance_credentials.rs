@@ -339,15 +339,15 @@ async fn role_of(
 ) -> Result<Option<Role>, ActionError> {
     let iam = context.account.iam(Class::IamRead).await;
     let call = iam.get_instance_profile().instance_profile_name(profile::name(profile_arn));
-    let answer = call.send().await;
-    let answer = match answer.map_err(|error| from_sdk("iam:GetInstanceProfile", &error)) {
-        Ok(answer) => answer,
+    let output = call.send().await;
+    let output = match output.map_err(|error| from_sdk("iam:GetInstanceProfile", &error)) {
+        Ok(output) => output,
         // EC2 keeps the association of a deleted profile; the instance exists.
         Err(error) if error.kind == ErrorKind::Gone => return Ok(None),
         Err(error) => return Err(error),
     };
     // A profile holds one role at most (IAM user guide, "Instance profiles").
-    let Some(role) = answer.instance_profile().and_then(|profile| profile.roles().first()) else {
+    let Some(role) = output.instance_profile().and_then(|profile| profile.roles().first()) else {
         return Ok(None);
     };
     refuse_protected(role.role_name(), role.path(), context.spoke_role)?;
@@ -465,8 +465,8 @@ mod tests {
     #[test]
     fn reading_back_asks_for_the_deny_and_for_the_profile() {
         let check = |parameters: &Parameters, denied: Force, present: Option<&str>, holds: bool| {
-            let verdict = judge(parameters, &prior(true), denied, present);
-            assert_eq!(matches!(verdict, Verification::InEffect(_)), holds, "{verdict:?}");
+            let verified = judge(parameters, &prior(true), denied, present);
+            assert_eq!(matches!(verified, Verification::InEffect(_)), holds, "{verified:?}");
         };
         let off = Parameters::default();
         check(&off, Force::Sessions, None, true);
@@ -484,10 +484,10 @@ mod tests {
     #[test]
     fn an_instance_without_a_profile_needs_no_change() {
         assert!(changes(&Parameters::default(), &prior(false)).is_empty());
-        let verdict =
+        let verified =
             |present| judge(&Parameters::default(), &prior(false), Force::Sessions, present);
-        assert!(matches!(verdict(None), Verification::InEffect(_)));
-        assert!(matches!(verdict(Some(WEB)), Verification::NotInEffect(_)));
+        assert!(matches!(verified(None), Verification::InEffect(_)));
+        assert!(matches!(verified(Some(WEB)), Verification::NotInEffect(_)));
     }
 
     #[test]

@@ -527,7 +527,7 @@ async fn is_shared(
     snapshot_id: &str,
     account: &AccountId,
 ) -> Result<bool, ActionError> {
-    let answer = context
+    let output = context
         .account
         .ec2(Class::Ec2Read)
         .await
@@ -537,7 +537,7 @@ async fn is_shared(
         .send()
         .await
         .map_err(|error| from_sdk("ec2:DescribeSnapshotAttribute", &error))?;
-    let mut permissions = answer.create_volume_permissions().iter();
+    let mut permissions = output.create_volume_permissions().iter();
     Ok(permissions.any(|it| it.user_id() == Some(account.as_str())))
 }
 

@@ -143,7 +143,7 @@ async fn set(
 ) -> Result<(), ActionError> {
     let Prior { cluster, instance, .. } = prior;
     let ecs = context.account.ecs().await;
-    let answer = ecs
+    let output = ecs
         .update_container_instances_state()
         .cluster(cluster)
         .container_instances(instance)
@@ -152,7 +152,7 @@ async fn set(
         .await
         .map_err(|error| from_sdk("ecs:UpdateContainerInstancesState", &error))?;
     let what = format!("the container instance `{instance}`");
-    let (changed, failures) = (answer.container_instances, answer.failures);
+    let (changed, failures) = (output.container_instances, output.failures);
     container::found(&what, "ecs:UpdateContainerInstancesState", changed, failures).map(|_| ())
 }
 

@@ -125,9 +125,9 @@ impl Action for CloseFunctionUrl {
 /// URL. Lambda returns the same error for a missing function.
 async fn is_open(context: ActionContext<'_>, name: &str) -> Result<Option<bool>, ActionError> {
     let lambda = context.account.lambda().await;
-    let answer = lambda.get_function_url_config().function_name(name).send().await;
-    match answer.map_err(|error| from_sdk("lambda:GetFunctionUrlConfig", &error)) {
-        Ok(answer) => Ok(Some(answer.auth_type == FunctionUrlAuthType::None)),
+    let output = lambda.get_function_url_config().function_name(name).send().await;
+    match output.map_err(|error| from_sdk("lambda:GetFunctionUrlConfig", &error)) {
+        Ok(output) => Ok(Some(output.auth_type == FunctionUrlAuthType::None)),
         Err(error) if error.kind == ErrorKind::Gone => Ok(None),
         Err(error) => Err(error),
     }
@@ -135,8 +135,8 @@ async fn is_open(context: ActionContext<'_>, name: &str) -> Result<Option<bool>,
 
 async fn assert_exists(context: ActionContext<'_>, name: &str) -> Result<(), ActionError> {
     let lambda = context.account.lambda().await;
-    let answer = lambda.get_function_concurrency().function_name(name).send().await;
-    answer.map(|_| ()).map_err(|error| from_sdk("lambda:GetFunctionConcurrency", &error))
+    let output = lambda.get_function_concurrency().function_name(name).send().await;
+    output.map(|_| ()).map_err(|error| from_sdk("lambda:GetFunctionConcurrency", &error))
 }
 
 async fn set(

@@ -138,9 +138,9 @@ fn describe(reserved: Option<i32>) -> String {
 
 async fn get(context: ActionContext<'_>, name: &str) -> Result<Option<i32>, ActionError> {
     let lambda = context.account.lambda().await;
-    let answer = lambda.get_function_concurrency().function_name(name).send().await;
-    answer
-        .map(|answer| answer.reserved_concurrent_executions())
+    let output = lambda.get_function_concurrency().function_name(name).send().await;
+    output
+        .map(|output| output.reserved_concurrent_executions())
         .map_err(|error| from_sdk("lambda:GetFunctionConcurrency", &error))
 }
 

@@ -344,8 +344,8 @@ mod tests {
     #[test]
     fn only_the_clean_group_alone_and_a_private_instance_hold() {
         let check = |database: Database, clean: Option<&str>, holds: bool| {
-            let verdict = judge(&database, clean);
-            assert_eq!(matches!(verdict, Verification::InEffect(_)), holds, "{verdict:?}");
+            let verified = judge(&database, clean);
+            assert_eq!(matches!(verified, Verification::InEffect(_)), holds, "{verified:?}");
         };
         check(database(&["sg-i"], false), Some("sg-i"), true);
         check(database(&["sg-i"], false), None, false);

@@ -283,20 +283,20 @@ async fn status(
     let found = match source {
         Holder::Instance(id) => {
             let call = rds.describe_db_snapshots().db_snapshot_identifier(snapshot);
-            let answer = call.db_instance_identifier(id).send().await;
-            answer
-                .map(|answer| {
-                    let found = answer.db_snapshots().first();
+            let output = call.db_instance_identifier(id).send().await;
+            output
+                .map(|output| {
+                    let found = output.db_snapshots().first();
                     found.and_then(|found| found.status().map(str::to_owned))
                 })
                 .map_err(|error| from_sdk("rds:DescribeDBSnapshots", &error))
         }
         Holder::Cluster(id) => {
             let call = rds.describe_db_cluster_snapshots().db_cluster_snapshot_identifier(snapshot);
-            let answer = call.db_cluster_identifier(id).send().await;
-            answer
-                .map(|answer| {
-                    let found = answer.db_cluster_snapshots().first();
+            let output = call.db_cluster_identifier(id).send().await;
+            output
+                .map(|output| {
+                    let found = output.db_cluster_snapshots().first();
                     found.and_then(|found| found.status().map(str::to_owned))
                 })
                 .map_err(|error| from_sdk("rds:DescribeDBClusterSnapshots", &error))

@@ -270,17 +270,17 @@ async fn get(context: ActionContext<'_>, level: Level<'_>) -> Result<Option<Flag
     let owner = context.account.id.as_str();
     let result = match level {
         Level::Bucket(bucket) => {
-            let answer = bucket::call(context.account, bucket, GET_BUCKET, |s3| {
+            let output = bucket::call(context.account, bucket, GET_BUCKET, |s3| {
                 s3.get_public_access_block().bucket(bucket).expected_bucket_owner(owner).send()
             });
-            answer.await.map(|answer| flags!(answer.public_access_block_configuration))
+            output.await.map(|output| flags!(output.public_access_block_configuration))
         }
         Level::Account => {
             let s3control = context.account.s3control().await;
             let call = s3control.get_public_access_block().account_id(owner);
             call.send()
                 .await
-                .map(|answer| flags!(answer.public_access_block_configuration))
+                .map(|output| flags!(output.public_access_block_configuration))
                 .map_err(|error| from_sdk(GET_ACCOUNT, &error))
         }
     };
@@ -298,14 +298,14 @@ async fn put(
     let owner = context.account.id.as_str();
     match level {
         Level::Bucket(bucket) => {
-            let answer = bucket::call(context.account, bucket, PUT_BUCKET, |s3| {
+            let output = bucket::call(context.account, bucket, PUT_BUCKET, |s3| {
                 s3.put_public_access_block()
                     .bucket(bucket)
                     .expected_bucket_owner(owner)
                     .public_access_block_configuration(configuration!(aws_sdk_s3, flags))
                     .send()
             });
-            answer.await.map(|_| ())
+            output.await.map(|_| ())
         }
         Level::Account => {
             let s3control = context.account.s3control().await;
@@ -323,10 +323,10 @@ async fn delete(context: ActionContext<'_>, level: Level<'_>) -> Result<(), Acti
     let owner = context.account.id.as_str();
     match level {
         Level::Bucket(bucket) => {
-            let answer = bucket::call(context.account, bucket, PUT_BUCKET, |s3| {
+            let output = bucket::call(context.account, bucket, PUT_BUCKET, |s3| {
                 s3.delete_public_access_block().bucket(bucket).expected_bucket_owner(owner).send()
             });
-            answer.await.map(|_| ())
+            output.await.map(|_| ())
         }
         Level::Account => {
             let s3control = context.account.s3control().await;

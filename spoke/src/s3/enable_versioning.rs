@@ -122,10 +122,10 @@ impl Action for EnableVersioning {
 
 async fn get(account: &AccountSession, name: &str) -> Result<Versioning, ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:GetBucketVersioning", |s3| {
+    let output = bucket::call(account, name, "s3:GetBucketVersioning", |s3| {
         s3.get_bucket_versioning().bucket(name).expected_bucket_owner(owner).send()
     });
-    match answer.await?.status {
+    match output.await?.status {
         None => Ok(Versioning::Never),
         Some(BucketVersioningStatus::Enabled) => Ok(Versioning::Enabled),
         Some(BucketVersioningStatus::Suspended) => Ok(Versioning::Suspended),
@@ -143,9 +143,9 @@ async fn put(
 ) -> Result<(), ActionError> {
     let owner = account.id.as_str();
     let configuration = VersioningConfiguration::builder().status(status).build();
-    let answer = bucket::call(account, name, "s3:PutBucketVersioning", |s3| {
+    let output = bucket::call(account, name, "s3:PutBucketVersioning", |s3| {
         let call = s3.put_bucket_versioning().bucket(name).expected_bucket_owner(owner);
         call.versioning_configuration(configuration.clone()).send()
     });
-    answer.await.map(|_| ())
+    output.await.map(|_| ())
 }

@@ -148,11 +148,11 @@ impl Action for PrivateAcl {
     ) -> Result<(), ActionError> {
         let name = bucket::name(&context.resource.kind)?;
         let owner = context.account.id.as_str();
-        let answer = bucket::call(context.account, name, PUT, |s3| {
+        let output = bucket::call(context.account, name, PUT, |s3| {
             let call = s3.put_bucket_acl().bucket(name).expected_bucket_owner(owner);
             call.acl(BucketCannedAcl::Private).send()
         });
-        match answer.await {
+        match output.await {
             // Somebody disabled ACLs since, so that they grant nothing any more.
             Err(error) if error.has_code(NOT_SUPPORTED) => Err(disabled(name)),
             result => result.map(|_| ()),
@@ -217,28 +217,28 @@ fn disabled(name: &str) -> ActionError {
 
 async fn are_disabled(account: &AccountSession, name: &str) -> Result<bool, ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:GetBucketOwnershipControls", |s3| {
+    let output = bucket::call(account, name, "s3:GetBucketOwnershipControls", |s3| {
         s3.get_bucket_ownership_controls().bucket(name).expected_bucket_owner(owner).send()
     });
-    let answer = bucket::absent(answer.await, "OwnershipControlsNotFoundError")?;
-    let controls = answer.and_then(|answer| answer.ownership_controls);
+    let output = bucket::absent(output.await, "OwnershipControlsNotFoundError")?;
+    let controls = output.and_then(|output| output.ownership_controls);
     let rules = controls.map(|controls| controls.rules).unwrap_or_default();
     Ok(rules.iter().any(|rule| rule.object_ownership == ObjectOwnership::BucketOwnerEnforced))
 }
 
 async fn get(account: &AccountSession, name: &str) -> Result<Prior, ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:GetBucketAcl", |s3| {
+    let output = bucket::call(account, name, "s3:GetBucketAcl", |s3| {
         s3.get_bucket_acl().bucket(name).expected_bucket_owner(owner).send()
     });
-    let answer = answer.await?;
+    let output = output.await?;
     let unreadable = || {
         ActionError::new(
             ErrorKind::Failed,
             format!("the ACL of `{name}` has a grant without a grantee"),
         )
     };
-    let grants = answer.grants.unwrap_or_default().into_iter().map(|grant| {
+    let grants = output.grants.unwrap_or_default().into_iter().map(|grant| {
         let grantee = grant.grantee.ok_or_else(unreadable)?;
         let to = match (grantee.id, grantee.uri) {
             (Some(id), _) => To::User(id),
@@ -249,7 +249,7 @@ async fn get(account: &AccountSession, name: &str) -> Result<Prior, ActionError>
         Ok(AclGrant { to, permission })
     });
     let grants = grants.collect::<Result<_, _>>()?;
-    let owner = answer.owner.and_then(|owner| owner.id).ok_or_else(unreadable)?;
+    let owner = output.owner.and_then(|owner| owner.id).ok_or_else(unreadable)?;
     Ok(Prior { owner, grants })
 }
 
@@ -275,11 +275,11 @@ async fn put(account: &AccountSession, name: &str, prior: &Prior) -> Result<(), 
         .set_grants(Some(grants))
         .build();
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, PUT, |s3| {
+    let output = bucket::call(account, name, PUT, |s3| {
         let call = s3.put_bucket_acl().bucket(name).expected_bucket_owner(owner);
         call.access_control_policy(policy.clone()).send()
     });
-    answer.await.map(|_| ())
+    output.await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -277,39 +277,39 @@ fn without(present: Option<&str>, own: &Value, prior: Option<&str>) -> Without {
 
 async fn get(account: &AccountSession, name: &str) -> Result<Option<String>, ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:GetBucketPolicy", |s3| {
+    let output = bucket::call(account, name, "s3:GetBucketPolicy", |s3| {
         s3.get_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
     });
-    bucket::absent(answer.await, "NoSuchBucketPolicy")
-        .map(|answer| answer.and_then(|answer| answer.policy))
+    bucket::absent(output.await, "NoSuchBucketPolicy")
+        .map(|output| output.and_then(|output| output.policy))
 }
 
 /// Whether S3 takes the policy for public.
 async fn is_public(account: &AccountSession, name: &str) -> Result<bool, ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:GetBucketPolicyStatus", |s3| {
+    let output = bucket::call(account, name, "s3:GetBucketPolicyStatus", |s3| {
         s3.get_bucket_policy_status().bucket(name).expected_bucket_owner(owner).send()
     });
-    let answer = bucket::absent(answer.await, "NoSuchBucketPolicy")?;
-    let status = answer.and_then(|answer| answer.policy_status);
+    let output = bucket::absent(output.await, "NoSuchBucketPolicy")?;
+    let status = output.and_then(|output| output.policy_status);
     Ok(status.and_then(|status| status.is_public).unwrap_or(false))
 }
 
 async fn put(account: &AccountSession, name: &str, text: &str) -> Result<(), ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:PutBucketPolicy", |s3| {
+    let output = bucket::call(account, name, "s3:PutBucketPolicy", |s3| {
         let call = s3.put_bucket_policy().bucket(name).expected_bucket_owner(owner);
         call.policy(text).send()
     });
-    answer.await.map(|_| ())
+    output.await.map(|_| ())
 }
 
 async fn delete(account: &AccountSession, name: &str) -> Result<(), ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:DeleteBucketPolicy", |s3| {
+    let output = bucket::call(account, name, "s3:DeleteBucketPolicy", |s3| {
         s3.delete_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
     });
-    answer.await.map(|_| ())
+    output.await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -44,13 +44,13 @@ impl RuleConfiguration for Lifecycle {
 
     async fn get(account: &AccountSession, name: &str) -> Result<Option<Self>, ActionError> {
         let owner = account.id.as_str();
-        let answer = bucket::call(account, name, "s3:GetLifecycleConfiguration", |s3| {
+        let output = bucket::call(account, name, "s3:GetLifecycleConfiguration", |s3| {
             s3.get_bucket_lifecycle_configuration().bucket(name).expected_bucket_owner(owner).send()
         });
-        let answer = bucket::absent(answer.await, "NoSuchLifecycleConfiguration")?;
-        Ok(answer.map(|answer| Self {
-            rules: answer.rules.unwrap_or_default(),
-            transition_minimum: answer.transition_default_minimum_object_size,
+        let output = bucket::absent(output.await, "NoSuchLifecycleConfiguration")?;
+        Ok(output.map(|output| Self {
+            rules: output.rules.unwrap_or_default(),
+            transition_minimum: output.transition_default_minimum_object_size,
         }))
     }
 
@@ -85,7 +85,7 @@ impl RuleConfiguration for Lifecycle {
             ActionError::new(ErrorKind::Failed, message)
         })?;
         let (owner, minimum) = (account.id.as_str(), self.transition_minimum);
-        let answer = bucket::call(account, name, "s3:PutLifecycleConfiguration", |s3| {
+        let output = bucket::call(account, name, "s3:PutLifecycleConfiguration", |s3| {
             s3.put_bucket_lifecycle_configuration()
                 .bucket(name)
                 .expected_bucket_owner(owner)
@@ -93,6 +93,6 @@ impl RuleConfiguration for Lifecycle {
                 .set_transition_default_minimum_object_size(minimum.clone())
                 .send()
         });
-        answer.await.map(|_| ())
+        output.await.map(|_| ())
     }
 }

@@ -47,11 +47,11 @@ impl RuleConfiguration for ReplicationConfiguration {
 
     async fn get(account: &AccountSession, name: &str) -> Result<Option<Self>, ActionError> {
         let owner = account.id.as_str();
-        let answer = bucket::call(account, name, "s3:GetReplicationConfiguration", |s3| {
+        let output = bucket::call(account, name, "s3:GetReplicationConfiguration", |s3| {
             s3.get_bucket_replication().bucket(name).expected_bucket_owner(owner).send()
         });
-        bucket::absent(answer.await, "ReplicationConfigurationNotFoundError")
-            .map(|answer| answer.and_then(|answer| answer.replication_configuration))
+        bucket::absent(output.await, "ReplicationConfigurationNotFoundError")
+            .map(|output| output.and_then(|output| output.replication_configuration))
     }
 
     fn rules(&self) -> Rules {
@@ -77,10 +77,10 @@ impl RuleConfiguration for ReplicationConfiguration {
 
     async fn put(self, account: &AccountSession, name: &str) -> Result<(), ActionError> {
         let owner = account.id.as_str();
-        let answer = bucket::call(account, name, "s3:PutReplicationConfiguration", |s3| {
+        let output = bucket::call(account, name, "s3:PutReplicationConfiguration", |s3| {
             let call = s3.put_bucket_replication().bucket(name).expected_bucket_owner(owner);
             call.replication_configuration(self.clone()).send()
         });
-        answer.await.map(|_| ())
+        output.await.map(|_| ())
     }
 }

@@ -340,10 +340,10 @@ fn no_such_document(document: &str, error: ActionError) -> ActionError {
 async fn assert_automation(context: ActionContext<'_>, run: &Run) -> Result<(), ActionError> {
     let ssm = context.account.ssm().await;
     let call = ssm.describe_document().name(&run.document);
-    let answer = call.set_document_version(run.version.clone()).send().await;
-    let answer = answer
+    let output = call.set_document_version(run.version.clone()).send().await;
+    let output = output
         .map_err(|error| no_such_document(&run.document, from_sdk(DESCRIBE_DOCUMENT, &error)))?;
-    match answer.document().and_then(|document| document.document_type()) {
+    match output.document().and_then(|document| document.document_type()) {
         Some(DocumentType::Automation) => Ok(()),
         other => {
             let kind = other.map_or("unknown", DocumentType::as_str);
@@ -415,11 +415,11 @@ async fn start(context: ActionContext<'_>, run: &Run) -> Result<String, ActionEr
         .set_parameters((!parameters.is_empty()).then_some(parameters))
         .client_token(&run.token)
         .set_tags(Some(tags));
-    let answer = call
+    let output = call
         .send()
         .await
         .map_err(|error| no_such_document(&run.document, from_sdk(START, &error)))?;
-    let id = answer.automation_execution_id().map(str::to_owned);
+    let id = output.automation_execution_id().map(str::to_owned);
     id.ok_or_else(|| ActionError::new(ErrorKind::Failed, "Systems Manager named no execution"))
 }
 
@@ -428,9 +428,9 @@ async fn get(
     id: &str,
 ) -> Result<Option<AutomationExecution>, ActionError> {
     let ssm = context.account.ssm().await;
-    let answer = ssm.get_automation_execution().automation_execution_id(id).send().await;
-    let answer = answer.map_err(|error| from_sdk("ssm:GetAutomationExecution", &error))?;
-    Ok(answer.automation_execution)
+    let output = ssm.get_automation_execution().automation_execution_id(id).send().await;
+    let output = output.map_err(|error| from_sdk("ssm:GetAutomationExecution", &error))?;
+    Ok(output.automation_execution)
 }
 
 /// The verification, from an execution's status.

@@ -114,9 +114,9 @@ fn database(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
 }
 
 async fn function(account: &AccountSession, resource: &Resource) -> Result<Tags, ActionError> {
-    let answer = account.lambda().await.list_tags().resource(resource.arn()).send().await;
-    let answer = answer.map_err(|error| from_sdk("lambda:ListTags", &error))?;
-    Ok(answer.tags.unwrap_or_default().into_iter().collect())
+    let output = account.lambda().await.list_tags().resource(resource.arn()).send().await;
+    let output = output.map_err(|error| from_sdk("lambda:ListTags", &error))?;
+    Ok(output.tags.unwrap_or_default().into_iter().collect())
 }
 
 /// The task's tags; without a task, or if ECS does not know it any more, the cluster's:
@@ -184,10 +184,10 @@ async fn role(account: &AccountSession, name: &str) -> Result<Tags, ActionError>
 
 async fn bucket(account: &AccountSession, name: &str) -> Result<Tags, ActionError> {
     let owner = account.id.as_str();
-    let answer = bucket::call(account, name, "s3:GetBucketTagging", |s3| {
+    let output = bucket::call(account, name, "s3:GetBucketTagging", |s3| {
         s3.get_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
     });
-    match bucket::absent(answer.await, "NoSuchTagSet")? {
+    match bucket::absent(output.await, "NoSuchTagSet")? {
         Some(tagging) => Ok(tagging
             .tag_set()
             .iter()

@@ -262,9 +262,9 @@ fn taggable(kind: &ResourceKind) -> Result<Taggable<'_>, ActionError> {
 async fn refuse_protected_role(context: ActionContext<'_>) -> Result<(), ActionError> {
     let ResourceKind::Role { name } = &context.resource.kind else { return Ok(()) };
     let iam = context.account.iam(Class::IamRead).await;
-    let answer = iam.get_role().role_name(name).send().await;
-    let answer = answer.map_err(|error| from_sdk("iam:GetRole", &error))?;
-    match &answer.role {
+    let output = iam.get_role().role_name(name).send().await;
+    let output = output.map_err(|error| from_sdk("iam:GetRole", &error))?;
+    match &output.role {
         Some(role) => refuse_protected(&role.role_name, &role.path, context.spoke_role),
         None => Ok(()),
     }
@@ -364,21 +364,21 @@ async fn put_bucket(
 ) -> Result<(), ActionError> {
     let owner = context.account.id.as_str();
     if tags.is_empty() {
-        let answer = bucket::call(context.account, name, PUT_BUCKET, |s3| {
+        let output = bucket::call(context.account, name, PUT_BUCKET, |s3| {
             s3.delete_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
         });
-        return answer.await.map(|_| ());
+        return output.await.map(|_| ());
     }
     let set: Vec<S3Tag> = tags
         .iter()
         .map(|(key, value)| S3Tag::builder().key(key).value(value).build().map_err(unbuilt))
         .collect::<Result<_, _>>()?;
     let tagging = Tagging::builder().set_tag_set(Some(set)).build().map_err(unbuilt)?;
-    let answer = bucket::call(context.account, name, PUT_BUCKET, |s3| {
+    let output = bucket::call(context.account, name, PUT_BUCKET, |s3| {
         let call = s3.put_bucket_tagging().bucket(name).expected_bucket_owner(owner);
         call.tagging(tagging.clone()).send()
     });
-    answer.await.map(|_| ())
+    output.await.map(|_| ())
 }
 
 /// The permission to put is the one to delete as well.

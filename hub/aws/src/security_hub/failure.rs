@@ -32,7 +32,7 @@ where
     let passes = matches!(code, Some("LimitExceededException" | "ConflictException"));
     // A response that cannot be read does not show what was done; sending the same
     // again is harmless.
-    let unread = error.raw_response().is_some_and(|answer| answer.status().is_success());
+    let unread = error.raw_response().is_some_and(|response| response.status().is_success());
     let passes = passes || unread;
     let error = failed(call, error);
     let error = if passes { error.with_kind(HubErrorKind::Transient) } else { error };

@@ -132,8 +132,8 @@ async fn page_asff(
         .filters(filters.build())
         .max_results(FINDINGS_PER_PAGE)
         .set_next_token(token);
-    let answer = request.customize().interceptor(text.clone()).send().await;
-    answer.map_err(|error| failure(CALL, &error))?;
+    let output = request.customize().interceptor(text.clone()).send().await;
+    output.map_err(|error| failure(CALL, &error))?;
     Ok(text.json(CALL)?)
 }
 
@@ -158,8 +158,8 @@ async fn page_ocsf(
         .filters(filters)
         .max_results(FINDINGS_PER_PAGE)
         .set_next_token(token);
-    let answer = request.customize().interceptor(text.clone()).send().await;
-    answer.map_err(|error| failure(CALL, &error))?;
+    let output = request.customize().interceptor(text.clone()).send().await;
+    output.map_err(|error| failure(CALL, &error))?;
     Ok(text.json(CALL)?)
 }
 

@@ -125,11 +125,11 @@ impl SecurityHub {
             for item in round {
                 match present.get(item.id) {
                     Some(Ok(present)) => {
-                        let (write, verdict) = merge(schema, present, item.update);
+                        let (write, owner) = merge(schema, present, item.update);
                         if write.is_empty() {
-                            results.push((item.index, said(verdict)));
+                            results.push((item.index, said(owner)));
                         } else {
-                            writes.entry(write).or_default().push((item, verdict));
+                            writes.entry(write).or_default().push((item, owner));
                         }
                     }
                     Some(Err(result)) => results.push((item.index, result.clone())),
@@ -139,13 +139,13 @@ impl SecurityHub {
             for (write, items) in writes {
                 let ids: Vec<SecurityHubId> = items.iter().map(|(it, _)| it.id.clone()).collect();
                 let mut wrote = self.write(region, schema, &ids, &write).await;
-                for (item, verdict) in items {
+                for (item, owner) in items {
                     let result = match wrote.remove(item.id) {
                         Some(Ok(())) => {
                             if let Some(Ok(present)) = present.get_mut(item.id) {
                                 *present = after(schema, present, &write);
                             }
-                            said(verdict)
+                            said(owner)
                         }
                         Some(Err(result)) => result,
                         None => UpdateResult::Later("the update was not answered for".to_owned()),
@@ -158,8 +158,8 @@ impl SecurityHub {
     }
 }
 
-fn said(verdict: StatusOwner) -> UpdateResult {
-    match verdict {
+fn said(owner: StatusOwner) -> UpdateResult {
+    match owner {
         StatusOwner::Ours(workflow) => UpdateResult::Written { workflow },
         StatusOwner::Kept { status, by } => UpdateResult::Kept { status, by },
     }

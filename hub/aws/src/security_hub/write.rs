@@ -40,14 +40,14 @@ impl SecurityHub {
         batches.reverse();
         while let Some(batch) = batches.pop() {
             self.rates.write(region).await;
-            let answer = match schema {
+            let output = match schema {
                 Schema::Asff => update_asff(&client, &batch, write).await,
                 Schema::Ocsf => update_ocsf(&client, &batch, write).await,
             };
-            match answer {
-                Ok(mut answer) => {
+            match output {
+                Ok(mut output) => {
                     for id in batch {
-                        let result = answer.remove(&id).unwrap_or_else(|| {
+                        let result = output.remove(&id).unwrap_or_else(|| {
                             let why = format!("Security Hub's answer leaves out `{}`", id.id());
                             Err(UpdateResult::Later(why))
                         });
@@ -94,7 +94,7 @@ async fn update_asff(
     for (key, value) in write.fields.iter().flatten() {
         request = request.user_defined_fields(key, value);
     }
-    let answer = request.send().await.map_err(|error| failure(CALL, &error))?;
+    let output = request.send().await.map_err(|error| failure(CALL, &error))?;
     let named = |identifier: Option<&AwsSecurityFindingIdentifier>| {
         Some(SecurityHubId::Asff {
             id: identifier?.id()?.to_owned(),
@@ -102,8 +102,8 @@ async fn update_asff(
         })
     };
     let processed =
-        answer.processed_findings().iter().filter_map(|it| Some((named(Some(it))?, Ok(()))));
-    let others = answer.unprocessed_findings().iter().filter_map(|it| {
+        output.processed_findings().iter().filter_map(|it| Some((named(Some(it))?, Ok(()))));
+    let others = output.unprocessed_findings().iter().filter_map(|it| {
         let result = unprocessed(CALL, it.error_code().unwrap_or("unknown"), it.error_message());
         Some((named(it.finding_identifier())?, Err(result)))
     });
@@ -129,13 +129,13 @@ async fn update_ocsf(
         .set_metadata_uids(Some(uids))
         .set_comment(write.note.clone())
         .set_status_id(status_id);
-    let answer = request.send().await.map_err(|error| failure(CALL, &error))?;
+    let output = request.send().await.map_err(|error| failure(CALL, &error))?;
     let named = |uid: Option<&str>| Some(SecurityHubId::Ocsf { metadata_uid: uid?.to_owned() });
-    let processed = answer
+    let processed = output
         .processed_findings()
         .iter()
         .filter_map(|it| Some((named(it.metadata_uid())?, Ok(()))));
-    let others = answer.unprocessed_findings().iter().filter_map(|it| {
+    let others = output.unprocessed_findings().iter().filter_map(|it| {
         let code = it.error_code().map_or("unknown", |code| code.as_str());
         let result = unprocessed(CALL, code, it.error_message());
         Some((named(it.metadata_uid())?, Err(result)))

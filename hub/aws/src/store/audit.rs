@@ -11,7 +11,7 @@ impl Store {
     /// Writes an event on its own; writing it again changes nothing.
     pub async fn write_event(&self, event: &AuditEvent) -> Result<(), HubError> {
         let put = self.event_put(event)?.build().map_err(unbuilt)?;
-        let answer = self
+        let output = self
             .client
             .put_item()
             .table_name(&self.table)
@@ -19,7 +19,7 @@ impl Store {
             .set_condition_expression(put.condition_expression)
             .send()
             .await;
-        match answer {
+        match output {
             Err(error)
                 if !error
                     .as_service_error()

@@ -123,18 +123,18 @@ impl Store {
                     ("sk".to_owned(), text("budget")),
                 ]));
             }
-            let answer = self
+            let output = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, wanted.build().map_err(unbuilt)?)
                 .send()
                 .await
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            if answer.unprocessed_keys().is_some_and(|left| !left.is_empty()) {
+            if output.unprocessed_keys().is_some_and(|left| !left.is_empty()) {
                 let why = "dynamodb:BatchGetItem left budgets unread".to_owned();
                 return Err(HubError::transient(why));
             }
-            let items = answer.responses.unwrap_or_default().remove(&self.table);
+            let items = output.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {
                 let found = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned();
                 for counter in some.iter_mut() {

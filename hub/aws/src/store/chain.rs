@@ -133,7 +133,7 @@ impl Store {
                     ("sk".to_owned(), text(format!("{KEY_PREFIX}{key}"))),
                 ]));
             }
-            let answer = self
+            let output = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, wanted.build().map_err(unbuilt)?)
@@ -141,7 +141,7 @@ impl Store {
                 .await
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
             // Items that DynamoDB left out stay due.
-            let items = answer.responses.unwrap_or_default().remove(&self.table);
+            let items = output.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {
                 if item.contains_key("seq") {
                     continue;
@@ -176,12 +176,12 @@ impl Store {
         }
         let head = self.head_put(write)?;
         let account = self.account_put(write)?;
-        let answer = call
+        let output = call
             .transact_items(TransactWriteItem::builder().put(head).build())
             .transact_items(TransactWriteItem::builder().put(account).build())
             .send()
             .await;
-        let Err(error) = answer else { return Ok(Written::Yes) };
+        let Err(error) = output else { return Ok(Written::Yes) };
         if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
             error.as_service_error()
         {
@@ -287,7 +287,7 @@ impl Store {
     }
 
     async fn audit_item(&self, pk: String, sk: &str) -> Result<Option<Item>, HubError> {
-        let answer = self
+        let output = self
             .client
             .get_item()
             .table_name(&self.table)
@@ -297,7 +297,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| failed("dynamodb:GetItem", &error))?;
-        Ok(answer.item)
+        Ok(output.item)
     }
 }
 

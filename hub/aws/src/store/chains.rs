@@ -197,16 +197,16 @@ impl Store {
             // "If you request more than 100 items … a partial result is returned", also
             // above 16 MB: the rest is requested again.
             while let Some(keys) = wanted.take() {
-                let answer = self
+                let output = self
                     .client
                     .batch_get_item()
                     .request_items(&self.table, keys)
                     .send()
                     .await
                     .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-                let items = answer.responses.unwrap_or_default().remove(&self.table);
+                let items = output.responses.unwrap_or_default().remove(&self.table);
                 let items = items.unwrap_or_default();
-                let left = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
+                let left = output.unprocessed_keys.unwrap_or_default().remove(&self.table);
                 wanted = left.filter(|left| !left.keys.is_empty());
                 if items.is_empty() && wanted.is_some() {
                     let why = "dynamodb:BatchGetItem left records unread".to_owned();

@@ -43,7 +43,7 @@ impl Store {
                 wanted = wanted
                     .keys(Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
             }
-            let answer = self
+            let output = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, wanted.build().map_err(unbuilt)?)
@@ -51,7 +51,7 @@ impl Store {
                 .await
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
             // Items that DynamoDB left out stay due, and the sweep finds them.
-            let items = answer.responses.unwrap_or_default().remove(&self.table);
+            let items = output.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {
                 let mut one: OutboxItem = read_json(&item, "body", "the outbox")?;
                 let tries = item.get("tries").and_then(number).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Store {
         let before = outbox_items.tries;
         outbox_items.tries = before.saturating_add(1);
         let json = serde_json::to_string(&outbox_items).map_err(|error| unreadable(&pk, error))?;
-        let answer = self
+        let output = self
             .client
             .update_item()
             .table_name(&self.table)
@@ -99,7 +99,7 @@ impl Store {
             .expression_attribute_values(":due", text(sortable(due)))
             .send()
             .await;
-        match answer {
+        match output {
             Ok(_) => Ok(Written::Yes),
             Err(error)
                 if error

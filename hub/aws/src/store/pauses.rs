@@ -10,7 +10,7 @@ pub(super) const SCOPE_PREFIX: &str = "pause#";
 impl Store {
     /// All pauses, including those that have ended: one consistent read.
     pub async fn pauses(&self) -> Result<Pauses, HubError> {
-        let answer = self
+        let output = self
             .client
             .get_item()
             .table_name(&self.table)
@@ -20,7 +20,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| failed("dynamodb:GetItem", &error))?;
-        read_pauses(answer.item.unwrap_or_default())
+        read_pauses(output.item.unwrap_or_default())
     }
 }
 

@@ -29,7 +29,7 @@ impl Store {
 
     /// One response, read consistently; `None` if there is none of this id.
     pub async fn response(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
-        let answer = self
+        let output = self
             .client
             .get_item()
             .table_name(&self.table)
@@ -39,7 +39,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| failed("dynamodb:GetItem", &error))?;
-        answer.item.map(|item| read_response(&item)).transpose()
+        output.item.map(|item| read_response(&item)).transpose()
     }
 
     /// The responses first recorded from `since` until `until`, newest first, read from

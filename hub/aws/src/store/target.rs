@@ -32,14 +32,14 @@ impl Store {
             .map_err(unbuilt)?;
         let mut target = TargetState::default();
         for _ in 0..READS {
-            let answer = self
+            let output = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, wanted)
                 .send()
                 .await
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            let items = answer.responses.unwrap_or_default().remove(&self.table);
+            let items = output.responses.unwrap_or_default().remove(&self.table);
             for item in items.unwrap_or_default() {
                 let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
                 if pk == Some(&target_pk) {
@@ -53,7 +53,7 @@ impl Store {
             // "If none of the items can be processed … a partial result" (DynamoDB API
             // reference, BatchGetItem): missing items are read again, because a pause
             // that was not read would have no effect.
-            let left = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
+            let left = output.unprocessed_keys.unwrap_or_default().remove(&self.table);
             match left.filter(|left| !left.keys.is_empty()) {
                 None => return Ok(target),
                 Some(left) => wanted = left,

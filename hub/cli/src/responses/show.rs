@@ -64,8 +64,8 @@ fn write_approval(
     approval: &Approval,
 ) -> std::io::Result<()> {
     match (&approval.answer, approval.within) {
-        (Some(ApprovalAnswer { verdict, by, at, reason }), _) => {
-            let word = match verdict {
+        (Some(ApprovalAnswer { decision, by, at, reason }), _) => {
+            let word = match decision {
                 ApprovalDecision::Approved => "approved",
                 ApprovalDecision::Denied => "denied",
             };

@@ -30,20 +30,20 @@ use firebreak_policy::BudgetRef;
 pub enum NoticeKind {
     /// A plan waits for a person.
     AwaitingApproval,
-    /// The attacker is cut off, which was verified; other steps take time.
-    CutOff,
+    /// Every containing step was verified; other steps are still pending.
+    ContainedWhileRunning,
     /// Every containing step was verified.
     Contained,
-    /// Carried out, with no step that contains.
+    /// Executed, with no step that contains.
     Completed,
     /// Some steps were verified, others failed.
     PartiallyContained,
     /// Nothing was contained.
     Failed,
-    /// A guardrail or the confirmation with the service said no, or the account
+    /// A guardrail refused, the finding's service did not confirm it, or the account
     /// cannot be reached.
     Refused,
-    /// A person, or the clock where policy says so, decided against the plan.
+    /// A person, or a timeout where policy says so, denied the plan.
     Denied,
     /// The prior state was restored, except for the reported drift.
     Undone,
@@ -61,7 +61,7 @@ impl NoticeKind {
     /// Every kind.
     pub const ALL: [Self; 13] = [
         Self::AwaitingApproval,
-        Self::CutOff,
+        Self::ContainedWhileRunning,
         Self::Contained,
         Self::Completed,
         Self::PartiallyContained,
@@ -79,7 +79,7 @@ impl NoticeKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AwaitingApproval => "awaiting-approval",
-            Self::CutOff => "cut-off",
+            Self::ContainedWhileRunning => "contained-while-running",
             Self::Contained => "contained",
             Self::Completed => "completed",
             Self::PartiallyContained => "partially-contained",
@@ -103,7 +103,7 @@ impl NoticeKind {
             | Self::PartiallyContained
             | Self::Failed
             | Self::Refused
-            | Self::CutOff
+            | Self::ContainedWhileRunning
             | Self::Denied
             | Self::Undone
             | Self::Expired => "Firebreak Response State Change",
@@ -119,8 +119,8 @@ impl NoticeKind {
     fn of(response: &Response) -> Option<Self> {
         match response.state {
             State::Running => {
-                let contained_meanwhile = response.waiting.is_some() && response.is_contained();
-                contained_meanwhile.then_some(Self::CutOff)
+                let contained_already = response.waiting.is_some() && response.is_contained();
+                contained_already.then_some(Self::ContainedWhileRunning)
             }
             State::Observed | State::Undoing => None,
             State::Refused => Some(Self::Refused),

@@ -13,7 +13,7 @@ const CHARACTERS: usize = 99;
 pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
     let verb = match kind {
         NoticeKind::AwaitingApproval => "awaits approval for",
-        NoticeKind::CutOff => "cut off",
+        NoticeKind::ContainedWhileRunning => "contained (steps pending)",
         NoticeKind::Contained => "contained",
         NoticeKind::Completed => "acted on",
         NoticeKind::PartiallyContained => "contained only in part",

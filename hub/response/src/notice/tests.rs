@@ -110,10 +110,10 @@ fn every_kind_says_what_happened_and_what_to_do() {
         all.extend(Notice::of_response(&response(state)));
     }
     let more = step("snapshot-volumes", Phase::Collect, StepState::Planned, "");
-    let mut cut_off = response(State::Running);
-    cut_off.steps.push(more);
-    cut_off.waiting = Some("snapshot-volumes is still under way".to_owned());
-    all.extend(Notice::of_response(&cut_off));
+    let mut contained = response(State::Running);
+    contained.steps.push(more);
+    contained.waiting = Some("snapshot-volumes is still under way".to_owned());
+    all.extend(Notice::of_response(&contained));
     let waiting = response(State::AwaitingApproval);
     let ends = "2026-01-01T01:00:00Z".parse().unwrap();
     let key = "r-fb01/20 action(s) per 1h by account/222222222222";

@@ -94,8 +94,8 @@ fn first(detail: &Detail) -> String {
             format!("Firebreak contained {target} only in part. Somebody has to look.")
         }
         NoticeKind::Failed => format!("Firebreak could not contain {target}. Somebody has to act."),
-        NoticeKind::CutOff => format!(
-            "Firebreak cut the attacker off {target}, and verified it. Other steps take time and go on."
+        NoticeKind::ContainedWhileRunning => format!(
+            "Firebreak contained {target}, and verified it by reading back. Other steps are still pending."
         ),
         NoticeKind::Refused => format!("Firebreak did not act on {target}."),
         NoticeKind::Denied => {

@@ -42,7 +42,7 @@ pub enum ApprovalCause {
 /// The approval or denial of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalAnswer {
-    pub verdict: ApprovalDecision,
+    pub decision: ApprovalDecision,
     pub by: Approver,
     pub at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]

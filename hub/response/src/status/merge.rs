@@ -255,12 +255,12 @@ mod tests {
 
     /// Status, note and owner of one case; the fields have cases of their own.
     fn check(schema: Schema, present: &Present, workflow: Option<Workflow>, expected: Expected) {
-        let (status, note, verdict) = expected;
+        let (status, note, owner) = expected;
         let (write, said) = merge(schema, present, &update(workflow));
         let described = format!("{schema:?} {present:?} {workflow:?}");
         assert_eq!(write.workflow, status, "{described}");
         assert_eq!(write.note.as_deref(), note, "{described}");
-        assert_eq!(said, verdict, "{described}");
+        assert_eq!(said, owner, "{described}");
         assert!(schema == ASFF || write.fields.is_none(), "{described}");
     }
 
@@ -308,8 +308,8 @@ mod tests {
         let check = |id: &str, state: &str, workflow: Workflow, expected: Workflow| {
             let fields = [(RESPONSE, id), (STATE, state), (WORKFLOW, "NOTIFIED")];
             let present = present("NOTIFIED", None, &fields);
-            let (write, verdict) = merge(ASFF, &present, &update(Some(workflow)));
-            assert_eq!(verdict, StatusOwner::Ours(Some(expected)), "{id} {state}");
+            let (write, owner) = merge(ASFF, &present, &update(Some(workflow)));
+            assert_eq!(owner, StatusOwner::Ours(Some(expected)), "{id} {state}");
             let marked = write.fields.unwrap().remove(WORKFLOW);
             assert_eq!(marked.as_deref(), Some(expected.name()), "{id} {state}");
         };
@@ -415,11 +415,11 @@ mod tests {
                             &[("team", "red"), (WORKFLOW, "NOTIFIED")],
                         );
                         let update = update(workflow);
-                        let (write, verdict) = merge(schema, &before, &update);
+                        let (write, owner) = merge(schema, &before, &update);
                         let then = after(schema, &before, &write);
                         let (again, same) = merge(schema, &then, &update);
                         assert!(again.is_empty(), "{before:?} {workflow:?} {again:?}");
-                        assert_eq!(same, verdict);
+                        assert_eq!(same, owner);
                     }
                 }
             }

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_already_is_said_while_the_rest_goes_on() {
+    fn a_verified_containment_is_reported_while_other_steps_are_pending() {
         use Phase::{Collect, Contain};
         use StepState::{Done, Failed, Planned, Skipped};
         let check = |steps: &[(Phase, StepState)], expected: Option<&str>| {

@@ -106,9 +106,9 @@ pub(super) fn suppression() -> Suppression {
     Suppression { until, by: "alice".to_owned(), response, reason: None }
 }
 
-pub(super) fn answer(verdict: ApprovalDecision) -> ApprovalAnswer {
+pub(super) fn answer(decision: ApprovalDecision) -> ApprovalAnswer {
     let by = Approver::Person("alice".to_owned());
-    ApprovalAnswer { verdict, by, at: now(), reason: None }
+    ApprovalAnswer { decision, by, at: now(), reason: None }
 }
 
 /// One event of each kind, by its name in the table.

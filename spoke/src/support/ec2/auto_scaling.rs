@@ -21,12 +21,12 @@ pub(crate) async fn membership(
     instance_id: &str,
 ) -> Result<Option<Membership>, ActionError> {
     let call = context.account.autoscaling().await.describe_auto_scaling_instances();
-    let answer = call
+    let output = call
         .instance_ids(instance_id)
         .send()
         .await
         .map_err(|error| from_sdk("autoscaling:DescribeAutoScalingInstances", &error))?;
-    Ok(answer.auto_scaling_instances().first().and_then(|found| {
+    Ok(output.auto_scaling_instances().first().and_then(|found| {
         let group = found.auto_scaling_group_name()?.to_owned();
         Some(Membership { group, lifecycle: found.lifecycle_state()?.to_owned() })
     }))
@@ -45,12 +45,12 @@ pub(crate) async fn size(
     group: &str,
 ) -> Result<Option<Size>, ActionError> {
     let call = context.account.autoscaling().await.describe_auto_scaling_groups();
-    let answer = call
+    let output = call
         .auto_scaling_group_names(group)
         .send()
         .await
         .map_err(|error| from_sdk("autoscaling:DescribeAutoScalingGroups", &error))?;
-    Ok(answer.auto_scaling_groups().first().map(|group| Size {
+    Ok(output.auto_scaling_groups().first().map(|group| Size {
         desired: group.desired_capacity().unwrap_or_default(),
         max: group.max_size().unwrap_or_default(),
     }))

@@ -29,9 +29,9 @@ impl IpSet {
     async fn read(&self, context: ActionContext<'_>) -> Result<(WafIpSet, String), ActionError> {
         let call = context.account.wafv2().await.get_ip_set();
         let call = call.name(&self.name).id(&self.id).scope(WafScope::Regional);
-        let answer = call.send().await;
-        let answer = answer.map_err(|error| from_sdk("wafv2:GetIPSet", &error))?;
-        match (answer.ip_set, answer.lock_token) {
+        let output = call.send().await;
+        let output = output.map_err(|error| from_sdk("wafv2:GetIPSet", &error))?;
+        match (output.ip_set, output.lock_token) {
             (Some(set), Some(token)) => Ok((set, token)),
             _ => Err(ActionError::new(ErrorKind::Failed, "wafv2:GetIPSet answered no IP set")),
         }
@@ -117,11 +117,11 @@ impl PrefixList<'_> {
     async fn version(self, context: ActionContext<'_>) -> Result<i64, ActionError> {
         let ec2 = context.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_managed_prefix_lists().prefix_list_ids(self.0);
-        let answer = call
+        let output = call
             .send()
             .await
             .map_err(|error| from_sdk("ec2:DescribeManagedPrefixLists", &error))?;
-        let version = answer.prefix_lists().first().and_then(|list| list.version());
+        let version = output.prefix_lists().first().and_then(|list| list.version());
         version.ok_or_else(|| {
             ActionError::new(ErrorKind::Failed, format!("there is no prefix list `{}`", self.0))
         })

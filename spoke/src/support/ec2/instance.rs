@@ -13,7 +13,7 @@ pub(crate) async fn describe(
     account: &AccountSession,
     instance_id: &str,
 ) -> Result<Instance, ActionError> {
-    let answer = account
+    let output = account
         .ec2(Class::Ec2Read)
         .await
         .describe_instances()
@@ -21,7 +21,7 @@ pub(crate) async fn describe(
         .send()
         .await
         .map_err(|error| from_sdk("ec2:DescribeInstances", &error))?;
-    let found = answer.reservations.unwrap_or_default().into_iter();
+    let found = output.reservations.unwrap_or_default().into_iter();
     let found = found.flat_map(|reservation| reservation.instances.unwrap_or_default()).next();
     let gone = |why: &str| {
         Err(ActionError::new(ErrorKind::Gone, format!("the instance `{instance_id}` {why}")))

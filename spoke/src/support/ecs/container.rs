@@ -37,9 +37,9 @@ pub(crate) fn named_task(target: &Resource) -> Result<(&str, &str), ActionError>
 pub(crate) async fn cluster(account: &AccountSession, name: &str) -> Result<Cluster, ActionError> {
     let ecs = account.ecs().await;
     let call = ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
-    let answer = call.send().await.map_err(|error| from_sdk("ecs:DescribeClusters", &error))?;
+    let output = call.send().await.map_err(|error| from_sdk("ecs:DescribeClusters", &error))?;
     let what = format!("the cluster `{name}`");
-    let found = found(&what, "ecs:DescribeClusters", answer.clusters, answer.failures)?;
+    let found = found(&what, "ecs:DescribeClusters", output.clusters, output.failures)?;
     if found.status() == Some("INACTIVE") {
         return Err(ActionError::new(ErrorKind::Gone, format!("{what} was deleted")));
     }
@@ -54,7 +54,7 @@ pub(crate) async fn service(
     name: &str,
 ) -> Result<Service, ActionError> {
     let ecs = account.ecs().await;
-    let answer = ecs
+    let output = ecs
         .describe_services()
         .cluster(cluster)
         .services(name)
@@ -62,7 +62,7 @@ pub(crate) async fn service(
         .await
         .map_err(|error| from_sdk("ecs:DescribeServices", &error))?;
     let what = format!("the service `{name}` in the cluster `{cluster}`");
-    let found = found(&what, "ecs:DescribeServices", answer.services, answer.failures)?;
+    let found = found(&what, "ecs:DescribeServices", output.services, output.failures)?;
     match found.status() {
         Some("ACTIVE") | None => Ok(found),
         Some(status) => {
@@ -80,7 +80,7 @@ pub(crate) async fn task(
     task: &str,
 ) -> Result<Task, ActionError> {
     let ecs = account.ecs().await;
-    let answer = ecs
+    let output = ecs
         .describe_tasks()
         .cluster(cluster)
         .tasks(task)
@@ -88,7 +88,7 @@ pub(crate) async fn task(
         .send()
         .await
         .map_err(|error| from_sdk("ecs:DescribeTasks", &error))?;
-    found(&format!("the task `{task}`"), "ecs:DescribeTasks", answer.tasks, answer.failures)
+    found(&format!("the task `{task}`"), "ecs:DescribeTasks", output.tasks, output.failures)
 }
 
 /// Describes a container instance. `Gone` when it is not in the cluster.
@@ -98,7 +98,7 @@ pub(crate) async fn instance(
     arn: &str,
 ) -> Result<ContainerInstance, ActionError> {
     let ecs = account.ecs().await;
-    let answer = ecs
+    let output = ecs
         .describe_container_instances()
         .cluster(cluster)
         .container_instances(arn)
@@ -106,7 +106,7 @@ pub(crate) async fn instance(
         .await
         .map_err(|error| from_sdk("ecs:DescribeContainerInstances", &error))?;
     let what = format!("the container instance `{arn}`");
-    let (instances, failures) = (answer.container_instances, answer.failures);
+    let (instances, failures) = (output.container_instances, output.failures);
     found(&what, "ecs:DescribeContainerInstances", instances, failures)
 }
 

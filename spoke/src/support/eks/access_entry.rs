@@ -156,12 +156,12 @@ async fn bare(
 ) -> Result<Option<Present>, ActionError> {
     let eks = account.eks().await;
     let call = eks.describe_access_entry().cluster_name(cluster).principal_arn(principal);
-    let answer = match call.send().await.map_err(|error| from_sdk(GET, &error)) {
-        Ok(answer) => answer,
+    let output = match call.send().await.map_err(|error| from_sdk(GET, &error)) {
+        Ok(output) => output,
         Err(error) if error.kind == ErrorKind::Gone => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(found) = answer.access_entry else { return Ok(None) };
+    let Some(found) = output.access_entry else { return Ok(None) };
     let entry = ClusterEntry {
         principal: principal.to_owned(),
         groups: found.kubernetes_groups.unwrap_or_default(),
@@ -304,8 +304,8 @@ async fn create(
         .set_username(username)
         .r#type(&entry.kind)
         .set_tags(Some(tags.into_iter().collect()));
-    let answer = call.send().await.map_err(|error| from_sdk(CREATE, &error))?;
-    Ok(answer.access_entry.and_then(|entry| entry.access_entry_arn).unwrap_or_default())
+    let output = call.send().await.map_err(|error| from_sdk(CREATE, &error))?;
+    Ok(output.access_entry.and_then(|entry| entry.access_entry_arn).unwrap_or_default())
 }
 
 fn default_username(principal: &str) -> String {

@@ -63,9 +63,9 @@ const PAGE: u32 = 500;
 
 /// Describes a cluster; `Gone` when there is none of this name.
 pub(crate) async fn describe(account: &AccountSession, name: &str) -> Result<Cluster, ActionError> {
-    let answer = account.eks().await.describe_cluster().name(name).send().await;
-    let answer = answer.map_err(|error| from_sdk(DESCRIBE, &error))?;
-    answer.cluster.ok_or_else(|| {
+    let output = account.eks().await.describe_cluster().name(name).send().await;
+    let output = output.map_err(|error| from_sdk(DESCRIBE, &error))?;
+    output.cluster.ok_or_else(|| {
         ActionError::new(ErrorKind::Failed, format!("{DESCRIBE} answered nothing about `{name}`"))
     })
 }
@@ -436,10 +436,10 @@ impl Service<http::Request<Body>> for ToCluster {
                     plain.headers_mut().insert(name, value.clone());
                 }
             }
-            let answer = operation.invoke(plain).await;
-            let answer = answer.map_err(|error| with_causes(&error))?;
-            let response = http::Response::builder().status(answer.status);
-            Ok(response.body(Body::from(answer.body))?)
+            let output = operation.invoke(plain).await;
+            let output = output.map_err(|error| with_causes(&error))?;
+            let response = http::Response::builder().status(output.status);
+            Ok(response.body(Body::from(output.body))?)
         })
     }
 }

@@ -137,9 +137,9 @@ pub(crate) async fn managed(
         .build()
         .map_err(unbuilt)?;
     let ssm = context.account.ssm().await;
-    let answer = ssm.describe_instance_information().filters(filter).send().await;
-    let answer = answer.map_err(|error| from_sdk("ssm:DescribeInstanceInformation", &error))?;
-    let Some(found) = answer.instance_information_list().first() else { return Ok(Managed::No) };
+    let output = ssm.describe_instance_information().filters(filter).send().await;
+    let output = output.map_err(|error| from_sdk("ssm:DescribeInstanceInformation", &error))?;
+    let Some(found) = output.instance_information_list().first() else { return Ok(Managed::No) };
     Ok(match (found.ping_status(), found.platform_type()) {
         (Some(PingStatus::Online), Some(PlatformType::Windows)) => Managed::PowerShell,
         (Some(PingStatus::Online), _) => Managed::Shell,
@@ -211,8 +211,8 @@ pub(crate) async fn send(
         .output_s3_key_prefix(place.key(wanted.name))
         .customize()
         .config_override(Builder::default().retry_config(RetryConfig::disabled()));
-    let answer = call.send().await.map_err(|error| from_sdk("ssm:SendCommand", &error))?;
-    let id = answer.command().and_then(|command| command.command_id());
+    let output = call.send().await.map_err(|error| from_sdk("ssm:SendCommand", &error))?;
+    let id = output.command().and_then(|command| command.command_id());
     Ok(id.unwrap_or_default().to_owned())
 }
 

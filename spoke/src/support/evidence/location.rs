@@ -87,8 +87,8 @@ pub(crate) async fn has_lock(
         .customize()
         .config_override(place.region(context));
     match call.send().await {
-        Ok(answer) => {
-            let configuration = answer.object_lock_configuration();
+        Ok(output) => {
+            let configuration = output.object_lock_configuration();
             let enabled = configuration.and_then(|it| it.object_lock_enabled());
             Ok(enabled == Some(&ObjectLockEnabled::Enabled))
         }
@@ -154,10 +154,10 @@ pub(crate) async fn size(
         .customize()
         .config_override(place.region(context));
     match call.send().await {
-        Ok(answer) => Ok(Some(answer.content_length().unwrap_or(0))),
+        Ok(output) => Ok(Some(output.content_length().unwrap_or(0))),
         Err(error) => {
             // A response to HEAD has no body, only a status.
-            let status = error.raw_response().map(|answer| answer.status().as_u16());
+            let status = error.raw_response().map(|response| response.status().as_u16());
             let error = from_sdk("s3:GetObject", &error);
             if error.kind == ErrorKind::Failed && status == Some(403) {
                 return Err(place.in_context(ActionError { kind: ErrorKind::Denied, ..error }));
@@ -183,11 +183,11 @@ pub(crate) async fn get(
         .set_expected_bucket_owner(place.owner())
         .customize()
         .config_override(place.region(context));
-    let answer = match call.send().await {
-        Ok(answer) => answer,
+    let output = match call.send().await {
+        Ok(output) => output,
         Err(error) => return absent(place, from_sdk("s3:GetObject", &error)),
     };
-    let bytes = answer.body.collect().await.map_err(|error| {
+    let bytes = output.body.collect().await.map_err(|error| {
         ActionError::new(ErrorKind::Transient, format!("s3:GetObject broke off: {error}"))
     })?;
     Ok(Some(bytes.to_vec()))

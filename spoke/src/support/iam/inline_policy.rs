@@ -23,7 +23,7 @@ pub(crate) async fn get(
             .policy_name(name)
             .send()
             .await
-            .map(|answer| answer.policy_document)
+            .map(|output| output.policy_document)
             .map_err(|error| from_sdk("iam:GetUserPolicy", &error)),
         Holder::Role(role) => iam
             .get_role_policy()
@@ -31,7 +31,7 @@ pub(crate) async fn get(
             .policy_name(name)
             .send()
             .await
-            .map(|answer| answer.policy_document)
+            .map(|output| output.policy_document)
             .map_err(|error| from_sdk("iam:GetRolePolicy", &error)),
     };
     let text = match text {

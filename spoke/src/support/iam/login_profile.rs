@@ -36,9 +36,9 @@ pub(crate) async fn get(
     user: &str,
 ) -> Result<Option<Password>, ActionError> {
     let iam = context.account.iam(Class::IamRead).await;
-    let answer = iam.get_login_profile().user_name(user).send().await;
-    match answer.map_err(|error| from_sdk("iam:GetLoginProfile", &error)) {
-        Ok(answer) => Ok(answer.login_profile.map(|profile| {
+    let output = iam.get_login_profile().user_name(user).send().await;
+    match output.map_err(|error| from_sdk("iam:GetLoginProfile", &error)) {
+        Ok(output) => Ok(output.login_profile.map(|profile| {
             if profile.password_reset_required { Password::ToBeChanged } else { Password::Valid }
         })),
         Err(error) if error.kind == ErrorKind::Gone => Ok(None),

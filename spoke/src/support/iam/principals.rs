@@ -149,17 +149,17 @@ async fn read(context: ActionContext<'_>, holder: &Holder) -> Result<Present, Ac
     };
     let present = match holder {
         Holder::User(name) => {
-            let answer = iam.get_user().user_name(name).send().await;
-            let answer = answer.map_err(|error| from_sdk("iam:GetUser", &error))?;
-            answer.user.map(|it| Present { id: it.user_id, boundary: arn(it.permissions_boundary) })
+            let output = iam.get_user().user_name(name).send().await;
+            let output = output.map_err(|error| from_sdk("iam:GetUser", &error))?;
+            output.user.map(|it| Present { id: it.user_id, boundary: arn(it.permissions_boundary) })
         }
         Holder::Role(name) => {
-            let answer = iam.get_role().role_name(name).send().await;
-            let answer = answer.map_err(|error| from_sdk("iam:GetRole", &error))?;
-            if let Some(role) = &answer.role {
+            let output = iam.get_role().role_name(name).send().await;
+            let output = output.map_err(|error| from_sdk("iam:GetRole", &error))?;
+            if let Some(role) = &output.role {
                 refuse_protected(&role.role_name, &role.path, context.spoke_role)?;
             }
-            answer.role.map(|it| Present { id: it.role_id, boundary: arn(it.permissions_boundary) })
+            output.role.map(|it| Present { id: it.role_id, boundary: arn(it.permissions_boundary) })
         }
     };
     present.ok_or_else(|| {

@@ -69,8 +69,8 @@ pub(crate) async fn instance(
     identifier: &str,
 ) -> Result<DbInstance, ActionError> {
     let rds = account.rds().await;
-    let answer = rds.describe_db_instances().db_instance_identifier(identifier).send().await;
-    let found = answer
+    let output = rds.describe_db_instances().db_instance_identifier(identifier).send().await;
+    let found = output
         .map_err(|error| from_sdk("rds:DescribeDBInstances", &error))?
         .db_instances
         .unwrap_or_default()
@@ -87,8 +87,8 @@ pub(crate) async fn cluster(
     identifier: &str,
 ) -> Result<DbCluster, ActionError> {
     let rds = account.rds().await;
-    let answer = rds.describe_db_clusters().db_cluster_identifier(identifier).send().await;
-    let found = answer
+    let output = rds.describe_db_clusters().db_cluster_identifier(identifier).send().await;
+    let found = output
         .map_err(|error| from_sdk("rds:DescribeDBClusters", &error))?
         .db_clusters
         .unwrap_or_default()

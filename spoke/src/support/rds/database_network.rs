@@ -102,9 +102,9 @@ pub(crate) async fn vpc(
 ) -> Result<String, ActionError> {
     let rds = context.account.rds().await;
     let call = rds.describe_db_subnet_groups().db_subnet_group_name(&database.subnet_group);
-    let answer =
+    let output =
         call.send().await.map_err(|error| from_sdk("rds:DescribeDBSubnetGroups", &error))?;
-    let vpc = answer.db_subnet_groups().first().and_then(|group| group.vpc_id());
+    let vpc = output.db_subnet_groups().first().and_then(|group| group.vpc_id());
     vpc.map(str::to_owned).ok_or_else(|| {
         let message = format!("{} is in no VPC, so no security group fits it", database.holder);
         ActionError::new(ErrorKind::Refused, message)

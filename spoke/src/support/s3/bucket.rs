@@ -45,13 +45,13 @@ where
     T: Send,
     E: ProvideErrorMetadata + Error + Send + 'static,
 {
-    let answer = send(account.s3_in(&account.region).await).await;
-    let moved = answer.as_ref().err().and_then(region);
-    let answer = match moved {
+    let output = send(account.s3_in(&account.region).await).await;
+    let moved = output.as_ref().err().and_then(region);
+    let output = match moved {
         Some(region) if region != account.region => send(account.s3_in(&region).await).await,
-        Some(_) | None => answer,
+        Some(_) | None => output,
     };
-    answer.map_err(|failed| error(action, &failed, account, bucket))
+    output.map_err(|failed| error(action, &failed, account, bucket))
 }
 
 /// The Region in a redirect.
@@ -65,11 +65,11 @@ fn region<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<
 
 /// Turns the error of this code into `None`.
 pub(crate) fn absent<T>(
-    answer: Result<T, ActionError>,
+    output: Result<T, ActionError>,
     code: &str,
 ) -> Result<Option<T>, ActionError> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
+    match output {
+        Ok(output) => Ok(Some(output)),
         Err(error) if error.has_code(code) => Ok(None),
         Err(error) => Err(error),
     }

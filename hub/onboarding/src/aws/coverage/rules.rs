@@ -25,16 +25,16 @@ pub(super) async fn read_rules(
 }
 
 async fn read_rule(client: &Client, name: &str) -> Result<Rule, CallError> {
-    let answer = client.describe_rule().name(name).send().await;
-    let rule = match answer.map_err(|error| CallError::from_sdk("events:DescribeRule", &error)) {
+    let output = client.describe_rule().name(name).send().await;
+    let rule = match output.map_err(|error| CallError::from_sdk("events:DescribeRule", &error)) {
         Ok(rule) => rule,
         Err(error) if error.has_code("ResourceNotFoundException") => return Ok(Rule::Missing),
         Err(error) => return Err(error),
     };
     // "5 targets a rule" (EventBridge quotas): they fit on one page.
-    let answer = client.list_targets_by_rule().rule(name).send().await;
+    let output = client.list_targets_by_rule().rule(name).send().await;
     let targets =
-        answer.map_err(|error| CallError::from_sdk("events:ListTargetsByRule", &error))?;
+        output.map_err(|error| CallError::from_sdk("events:ListTargetsByRule", &error))?;
     Ok(Rule::Present {
         state: rule.state().map_or("unknown", |it| it.as_str()).to_owned(),
         pattern: rule.event_pattern().unwrap_or_default().to_owned(),

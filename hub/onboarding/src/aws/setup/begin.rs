@@ -76,15 +76,15 @@ impl Setup {
 
 async fn caller(config: &SdkConfig) -> Result<SetupCaller, SetupError> {
     let call = "sts:GetCallerIdentity";
-    let answer = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
-    let answer = answer.map_err(|error| failed(call, &error))?;
+    let output = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
+    let output = output.map_err(|error| failed(call, &error))?;
     let invalid = |error: &dyn std::fmt::Display| {
         HubError::failed(format!("{call} returned an invalid value: {error}"))
     };
-    let arn = answer.arn().unwrap_or_default();
+    let arn = output.arn().unwrap_or_default();
     let partition = arn.split(':').nth(1).unwrap_or_default();
     let partition = partition.parse().map_err(|error| invalid(&error))?;
-    let account = answer.account().unwrap_or_default();
+    let account = output.account().unwrap_or_default();
     let account = account.parse().map_err(|error| invalid(&error))?;
     let management = organizations::management(config).await?;
     Ok(SetupCaller { account, partition, management })
@@ -167,7 +167,7 @@ async fn assume(
     role: &str,
 ) -> Result<SdkConfig, SetupError> {
     let arn = format!("arn:{}:iam::{administrator}:role/{role}", caller.partition);
-    let answer = aws_sdk_sts::Client::new(config)
+    let output = aws_sdk_sts::Client::new(config)
         .assume_role()
         .role_arn(&arn)
         .role_session_name(SESSION)
@@ -178,14 +178,14 @@ async fn assume(
                 .context(format_args!("cannot open a session of `{arn}`"))
         })?;
     // The session's ARN has its account.
-    let session = answer.assumed_role_user().map_or("", |user| user.arn());
+    let session = output.assumed_role_user().map_or("", |user| user.arn());
     let expected = format!("arn:{}:sts::{administrator}:assumed-role/", caller.partition);
     if !session.starts_with(&expected) {
         return Err(SetupError::Refused(format!(
             "rejected the session `{session}`: it is not in account {administrator}"
         )));
     }
-    let Some(granted) = answer.credentials() else {
+    let Some(granted) = output.credentials() else {
         let message = "sts:AssumeRole returned no credentials".to_owned();
         return Err(SetupError::Aws(HubError::failed(message)));
     };

@@ -66,18 +66,18 @@ impl GuardDutySetup {
 
     /// The account's own detector, of which there is at most one.
     pub(super) async fn detector_id(&self) -> Result<Option<String>, CallError> {
-        let answer = self.client.list_detectors().send().await;
-        let answer =
-            answer.map_err(|error| CallError::from_sdk("guardduty:ListDetectors", &error))?;
-        Ok(answer.detector_ids().first().cloned())
+        let output = self.client.list_detectors().send().await;
+        let output =
+            output.map_err(|error| CallError::from_sdk("guardduty:ListDetectors", &error))?;
+        Ok(output.detector_ids().first().cloned())
     }
 
     async fn detector(&self, id: &str) -> Result<Detector, CallError> {
-        let answer = self.client.get_detector().detector_id(id).send().await;
-        let answer =
-            answer.map_err(|error| CallError::from_sdk("guardduty:GetDetector", &error))?;
+        let output = self.client.get_detector().detector_id(id).send().await;
+        let output =
+            output.map_err(|error| CallError::from_sdk("guardduty:GetDetector", &error))?;
         let mut protections = BTreeMap::new();
-        for feature in answer.features() {
+        for feature in output.features() {
             let Some(name) = feature.name().map(|it| it.as_str()) else { continue };
             let on = feature.status() == Some(&FeatureStatus::Enabled);
             protections.insert(Protection::feature(name), on);
@@ -87,10 +87,10 @@ impl GuardDutySetup {
                 protections.insert(Protection::addition(name, added), on);
             }
         }
-        let frequency = answer.finding_publishing_frequency().map_or("unknown", |it| it.as_str());
+        let frequency = output.finding_publishing_frequency().map_or("unknown", |it| it.as_str());
         Ok(Detector {
             id: id.to_owned(),
-            on: answer.status() == Some(&DetectorStatus::Enabled),
+            on: output.status() == Some(&DetectorStatus::Enabled),
             frequency: frequency.to_owned(),
             protections,
         })
@@ -144,8 +144,8 @@ impl GuardDutySetup {
     pub(super) async fn designate(&self, administrator: &AccountId) -> Result<(), CallError> {
         let call = "guardduty:EnableOrganizationAdminAccount";
         let id = administrator.as_str();
-        let answer = self.client.enable_organization_admin_account().admin_account_id(id).send();
-        answer.await.map_err(|error| CallError::from_sdk(call, &error))?;
+        let output = self.client.enable_organization_admin_account().admin_account_id(id).send();
+        output.await.map_err(|error| CallError::from_sdk(call, &error))?;
         Ok(())
     }
 
@@ -211,8 +211,8 @@ impl GuardDutySetup {
         } else {
             create
         };
-        let answer = create.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
-        let id = answer.detector_id().map(str::to_owned);
+        let output = create.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
+        let id = output.detector_id().map(str::to_owned);
         id.ok_or_else(|| CallError::new(format!("{call} returned no detector id")))
     }
 
@@ -267,9 +267,9 @@ impl GuardDutySetup {
             });
             let details = Some(details.collect());
             let create = self.client.create_members().detector_id(&id);
-            let answer = create.set_account_details(details).send().await;
-            let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
-            for unprocessed in answer.unprocessed_accounts() {
+            let output = create.set_account_details(details).send().await;
+            let output = output.map_err(|error| CallError::from_sdk(call, &error))?;
+            for unprocessed in output.unprocessed_accounts() {
                 let why = unprocessed.result().unwrap_or("no reason given").to_owned();
                 refused.push((account_id(call, unprocessed.account_id())?, why));
             }

@@ -109,7 +109,7 @@ impl Setup {
             Ok(_) => return Ok(false),
             Err(error) => {
                 // A response to HEAD has no body, only a status.
-                let status = error.raw_response().map(|answer| answer.status().as_u16());
+                let status = error.raw_response().map(|response| response.status().as_u16());
                 match status {
                     Some(404) => {}
                     Some(301) => {
@@ -130,8 +130,8 @@ impl Setup {
         }
         let body = ByteStream::from(entities.text.clone().into_bytes());
         let put = client.put_object().bucket(&upload.bucket).key(key).content_type("text/plain");
-        let answer = put.expected_bucket_owner(owner).body(body).send().await;
-        answer.map_err(|error| CallError::from_sdk("s3:PutObject", &error))?;
+        let output = put.expected_bucket_owner(owner).body(body).send().await;
+        output.map_err(|error| CallError::from_sdk("s3:PutObject", &error))?;
         Ok(true)
     }
 }
@@ -294,17 +294,17 @@ impl Sets {
                 let call = "guardduty:CreateThreatEntitySet";
                 let create = client.create_threat_entity_set().detector_id(detector).name(name);
                 let create = create.format(ThreatEntitySetFormat::Txt).location(location);
-                let answer = create.activate(true).send().await;
-                let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
-                (call, answer.threat_entity_set_id().map(str::to_owned))
+                let output = create.activate(true).send().await;
+                let output = output.map_err(|error| CallError::from_sdk(call, &error))?;
+                (call, output.threat_entity_set_id().map(str::to_owned))
             }
             ListKind::Trusted => {
                 let call = "guardduty:CreateTrustedEntitySet";
                 let create = client.create_trusted_entity_set().detector_id(detector).name(name);
                 let create = create.format(TrustedEntitySetFormat::Txt).location(location);
-                let answer = create.activate(true).send().await;
-                let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
-                (call, answer.trusted_entity_set_id().map(str::to_owned))
+                let output = create.activate(true).send().await;
+                let output = output.map_err(|error| CallError::from_sdk(call, &error))?;
+                (call, output.trusted_entity_set_id().map(str::to_owned))
             }
         };
         id.ok_or_else(|| CallError::new(format!("{call} returned no id")))
@@ -316,16 +316,16 @@ impl Sets {
             ListKind::Threat => {
                 let update = client.update_threat_entity_set().detector_id(detector);
                 let update = update.threat_entity_set_id(id).location(location).activate(true);
-                let answer = update.send().await;
-                answer.map_err(|error| {
+                let output = update.send().await;
+                output.map_err(|error| {
                     CallError::from_sdk("guardduty:UpdateThreatEntitySet", &error)
                 })?;
             }
             ListKind::Trusted => {
                 let update = client.update_trusted_entity_set().detector_id(detector);
                 let update = update.trusted_entity_set_id(id).location(location).activate(true);
-                let answer = update.send().await;
-                answer.map_err(|error| {
+                let output = update.send().await;
+                output.map_err(|error| {
                     CallError::from_sdk("guardduty:UpdateTrustedEntitySet", &error)
                 })?;
             }

@@ -12,9 +12,9 @@ use firebreak_aws::error::{HubError, failed};
 /// The organization's management account. Every account may read it.
 pub(super) async fn management(config: &SdkConfig) -> Result<AccountId, HubError> {
     let call = "organizations:DescribeOrganization";
-    let answer = aws_sdk_organizations::Client::new(config).describe_organization().send().await;
-    let answer = answer.map_err(|error| failed(call, &error))?;
-    let id = answer.organization().and_then(|it| it.master_account_id()).unwrap_or_default();
+    let output = aws_sdk_organizations::Client::new(config).describe_organization().send().await;
+    let output = output.map_err(|error| failed(call, &error))?;
+    let id = output.organization().and_then(|it| it.master_account_id()).unwrap_or_default();
     id.parse().map_err(|error| HubError::failed(format!("{call} returned an invalid id: {error}")))
 }
 
@@ -62,9 +62,9 @@ pub(super) async fn accounts(config: &SdkConfig) -> Result<Vec<OrganizationAccou
 pub(super) async fn trust(config: &SdkConfig) -> Result<Trust, CallError> {
     let call = "cloudformation:DescribeOrganizationsAccess";
     let client = aws_sdk_cloudformation::Client::new(config);
-    let answer = client.describe_organizations_access().send().await;
-    let answer = answer.map_err(|error| CallError::from_sdk(call, &error))?;
-    let stacksets = answer.status().map_or("unknown", |it| it.as_str()).to_owned();
+    let output = client.describe_organizations_access().send().await;
+    let output = output.map_err(|error| CallError::from_sdk(call, &error))?;
+    let stacksets = output.status().map_or("unknown", |it| it.as_str()).to_owned();
     let call = "organizations:ListAWSServiceAccessForOrganization";
     let client = aws_sdk_organizations::Client::new(config);
     let pages = client.list_aws_service_access_for_organization().into_paginator().send();
@@ -82,8 +82,8 @@ pub(super) async fn trust(config: &SdkConfig) -> Result<Trust, CallError> {
 /// Lets StackSets deploy to the organization's accounts.
 pub(super) async fn trust_stacksets(config: &SdkConfig) -> Result<(), CallError> {
     let client = aws_sdk_cloudformation::Client::new(config);
-    let answer = client.activate_organizations_access().send().await;
-    answer.map_err(|error| {
+    let output = client.activate_organizations_access().send().await;
+    output.map_err(|error| {
         CallError::from_sdk("cloudformation:ActivateOrganizationsAccess", &error)
     })?;
     Ok(())
@@ -92,8 +92,8 @@ pub(super) async fn trust_stacksets(config: &SdkConfig) -> Result<(), CallError>
 /// Gives a service trusted access.
 pub(super) async fn trust_service(config: &SdkConfig, principal: &str) -> Result<(), CallError> {
     let client = aws_sdk_organizations::Client::new(config);
-    let answer = client.enable_aws_service_access().service_principal(principal).send().await;
-    answer.map_err(|error| CallError::from_sdk("organizations:EnableAWSServiceAccess", &error))?;
+    let output = client.enable_aws_service_access().service_principal(principal).send().await;
+    output.map_err(|error| CallError::from_sdk("organizations:EnableAWSServiceAccess", &error))?;
     Ok(())
 }
 
@@ -102,13 +102,13 @@ pub(super) async fn delegate_stacksets(
     config: &SdkConfig,
     administrator: &AccountId,
 ) -> Result<(), CallError> {
-    let answer = aws_sdk_organizations::Client::new(config)
+    let output = aws_sdk_organizations::Client::new(config)
         .register_delegated_administrator()
         .account_id(administrator.as_str())
         .service_principal(STACKSETS)
         .send()
         .await;
-    match answer.map_err(|error| {
+    match output.map_err(|error| {
         CallError::from_sdk("organizations:RegisterDelegatedAdministrator", &error)
     }) {
         Ok(_) => Ok(()),

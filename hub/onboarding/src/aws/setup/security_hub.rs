@@ -66,8 +66,8 @@ impl SecurityHubSetup {
     }
 
     async fn is_on(&self) -> Result<bool, CallError> {
-        let answer = self.client.describe_hub().send().await;
-        match answer.map_err(|error| CallError::from_sdk("securityhub:DescribeHub", &error)) {
+        let output = self.client.describe_hub().send().await;
+        match output.map_err(|error| CallError::from_sdk("securityhub:DescribeHub", &error)) {
             Ok(_) => Ok(true),
             Err(error) if OFF_CODES.iter().any(|code| error.has_code(code)) => Ok(false),
             Err(error) => Err(error),
@@ -93,24 +93,24 @@ impl SecurityHubSetup {
         if home != self.region {
             return Ok(Some(Aggregator { home, linking: None }));
         }
-        let answer = self.client.get_finding_aggregator().finding_aggregator_arn(arn).send().await;
-        let answer = answer
+        let output = self.client.get_finding_aggregator().finding_aggregator_arn(arn).send().await;
+        let output = output
             .map_err(|error| CallError::from_sdk("securityhub:GetFindingAggregator", &error))?;
-        let linking = answer.region_linking_mode().map(str::to_owned);
+        let linking = output.region_linking_mode().map(str::to_owned);
         Ok(Some(Aggregator { home, linking }))
     }
 
     async fn configuration(&self) -> Result<SecurityHubConfiguration, CallError> {
         let call = "securityhub:DescribeOrganizationConfiguration";
-        let answer = self.client.describe_organization_configuration().send().await;
-        let answer = answer.map_err(|error| {
+        let output = self.client.describe_organization_configuration().send().await;
+        let output = output.map_err(|error| {
             let error = CallError::from_sdk(call, &error);
             explain_not_administrator(error, "InvalidAccessException", "Security Hub")
         })?;
-        let kind = answer.organization_configuration().and_then(|it| it.configuration_type());
-        let standards = answer.auto_enable_standards().map_or("DEFAULT", |it| it.as_str());
+        let kind = output.organization_configuration().and_then(|it| it.configuration_type());
+        let standards = output.auto_enable_standards().map_or("DEFAULT", |it| it.as_str());
         Ok(SecurityHubConfiguration {
-            auto_enable: answer.auto_enable().unwrap_or_default(),
+            auto_enable: output.auto_enable().unwrap_or_default(),
             standards: standards.to_owned(),
             kind: kind.map_or("LOCAL", |it| it.as_str()).to_owned(),
         })
@@ -135,8 +135,8 @@ impl SecurityHubSetup {
     pub(super) async fn designate(&self, administrator: &AccountId) -> Result<(), CallError> {
         let call = "securityhub:EnableOrganizationAdminAccount";
         let id = administrator.as_str();
-        let answer = self.client.enable_organization_admin_account().admin_account_id(id).send();
-        answer.await.map_err(|error| CallError::from_sdk(call, &error))?;
+        let output = self.client.enable_organization_admin_account().admin_account_id(id).send();
+        output.await.map_err(|error| CallError::from_sdk(call, &error))?;
         Ok(())
     }
 
@@ -146,8 +146,8 @@ impl SecurityHubSetup {
         if self.is_on().await? {
             return Ok(());
         }
-        let answer = self.client.enable_security_hub().enable_default_standards(false).send().await;
-        match answer.map_err(|error| CallError::from_sdk("securityhub:EnableSecurityHub", &error)) {
+        let output = self.client.enable_security_hub().enable_default_standards(false).send().await;
+        match output.map_err(|error| CallError::from_sdk("securityhub:EnableSecurityHub", &error)) {
             Ok(_) => Ok(()),
             // Another caller was faster.
             Err(error) if error.has_code("ResourceConflictException") => Ok(()),
@@ -158,8 +158,8 @@ impl SecurityHubSetup {
     /// Aggregates the findings of all Regions in this one.
     pub(super) async fn aggregate(&self) -> Result<(), CallError> {
         let create = self.client.create_finding_aggregator().region_linking_mode("ALL_REGIONS");
-        let answer = create.send().await;
-        answer
+        let output = create.send().await;
+        output
             .map_err(|error| CallError::from_sdk("securityhub:CreateFindingAggregator", &error))?;
         Ok(())
     }
@@ -194,8 +194,8 @@ impl SecurityHubSetup {
             });
             let details = Some(details.collect());
             let create = self.client.create_members().set_account_details(details);
-            let answer = create.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
-            for unprocessed in answer.unprocessed_accounts() {
+            let output = create.send().await.map_err(|error| CallError::from_sdk(call, &error))?;
+            for unprocessed in output.unprocessed_accounts() {
                 let why = unprocessed.processing_result().unwrap_or("no reason given").to_owned();
                 refused.push((account_id(call, unprocessed.account_id())?, why));
             }

@@ -42,8 +42,8 @@ async fn a_failure_is_told_with_its_step_and_message() {
     });
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
-    let verdict = settled(&stage, &prior).await;
-    let Verification::NotInEffect(why) = verdict else { panic!("{verdict:?}") };
+    let verified = settled(&stage, &prior).await;
+    let Verification::NotInEffect(why) = verified else { panic!("{verified:?}") };
     assert!(why.contains("step `stop`: it is locked"), "{why}");
 }
 

@@ -103,8 +103,8 @@ async fn an_aws_auth_that_cannot_be_read_beside_an_entry_is_told_of() {
         .edit(|state| cluster(state).kubernetes.remove("clusterroles", "", "firebreak"));
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
-    let verdict = stage.verify(&prior).await;
-    let Verification::InEffect(said) = verdict else { panic!("{verdict:?}") };
+    let verified = stage.verify(&prior).await;
+    let Verification::InEffect(said) = verified else { panic!("{verified:?}") };
     assert!(said.contains("could not be read"), "{said}");
     let gone = stage.organization.edit(|state| !cluster(state).entries.contains_key(OPS));
     assert!(gone);
@@ -160,10 +160,10 @@ async fn a_policy_that_still_allows_the_pod_traffic_is_told() {
     open(json!({ "matchLabels": { "app": "web" } }));
     assert!(holds(&stage.verify(&prior).await));
     open(json!({ "matchExpressions": [{ "key": "app", "operator": "In", "values": ["shell"] }] }));
-    let verdict = stage.verify(&prior).await;
+    let verified = stage.verify(&prior).await;
     assert!(
-        matches!(&verdict, Verification::NotInEffect(why) if why.contains("`open`")),
-        "{verdict:?}"
+        matches!(&verified, Verification::NotInEffect(why) if why.contains("`open`")),
+        "{verified:?}"
     );
 }
 

@@ -54,8 +54,8 @@ async fn a_quarantine_is_pending_while_rds_works_on_it() {
             .apply(&prior)
             .await
             .unwrap_or_else(|error| assert_eq!(error.kind, ErrorKind::Transient));
-        let verdict = stage.verify(&prior).await;
-        assert!(matches!(verdict, Verification::InProgress(_)), "{name}: {verdict:?}");
+        let verified = stage.verify(&prior).await;
+        assert!(matches!(verified, Verification::InProgress(_)), "{name}: {verified:?}");
         assert!(holds(&pending(&stage, &prior).await), "{name}");
         stage.undo(&prior).await.unwrap();
         tokio::time::advance(Duration::from_secs(61)).await;
@@ -143,16 +143,16 @@ async fn a_snapshot_is_pending_until_it_is_available_and_a_failed_one_is_told() 
     takes(&stage, 600);
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
-    let verdict = stage.verify(&prior).await;
-    assert!(matches!(verdict, Verification::InProgress(_)), "{verdict:?}");
+    let verified = stage.verify(&prior).await;
+    assert!(matches!(verified, Verification::InProgress(_)), "{verified:?}");
     stage.apply(&prior).await.unwrap();
     assert!(holds(&pending(&stage, &prior).await));
     stage.organization.edit(|state| {
         let rds = &mut state.regional(ACCOUNT, REGION).rds;
         rds.cluster_snapshots.get_mut("firebreak-r-0001").unwrap().failed = true;
     });
-    let verdict = stage.verify(&prior).await;
-    assert!(matches!(verdict, Verification::NotInEffect(_)), "{verdict:?}");
+    let verified = stage.verify(&prior).await;
+    assert!(matches!(verified, Verification::NotInEffect(_)), "{verified:?}");
 }
 
 fn stops_take(stage: &Stage, seconds: i64) {
@@ -168,8 +168,8 @@ async fn tasks_that_are_still_stopping_are_not_called_stopped() {
         stops_take(&stage, 30);
         let prior = stage.capture().await.unwrap().prior;
         stage.apply(&prior).await.unwrap();
-        let verdict = stage.verify(&prior).await;
-        assert!(matches!(verdict, Verification::InProgress(_)), "{name}: {verdict:?}");
+        let verified = stage.verify(&prior).await;
+        assert!(matches!(verified, Verification::InProgress(_)), "{name}: {verified:?}");
         assert!(holds(&pending(&stage, &prior).await), "{name}");
     }
 }
@@ -182,9 +182,9 @@ async fn a_service_that_autoscaling_raised_again_is_told() {
     stage.organization.edit(|state| {
         ecs_cluster(state).services.get_mut("web").unwrap().desired = 2;
     });
-    let verdict = stage.verify(&prior).await;
+    let verified = stage.verify(&prior).await;
     assert!(
-        matches!(&verdict, Verification::NotInEffect(described) if described.contains("Auto Scaling"))
+        matches!(&verified, Verification::NotInEffect(described) if described.contains("Auto Scaling"))
     );
 }
 

@@ -85,10 +85,10 @@ async fn a_copy_that_fails_for_its_key_is_told_with_the_reason() {
     });
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
-    let verdict = settled(&stage, &prior).await;
+    let verified = settled(&stage, &prior).await;
     assert!(
-        matches!(&verdict, Verification::NotInEffect(why) if why.contains("key ID")),
-        "{verdict:?}"
+        matches!(&verified, Verification::NotInEffect(why) if why.contains("key ID")),
+        "{verified:?}"
     );
 }
 
@@ -156,8 +156,8 @@ async fn an_instance_that_is_not_managed_is_told_and_the_rest_is_collected() {
     let captured = stage.capture().await.unwrap();
     assert!(captured.changes.iter().any(|it| it.after.contains("does not manage")));
     stage.apply(&captured.prior).await.unwrap();
-    let verdict = stage.verify(&captured.prior).await;
-    let Verification::InEffect(seen) = verdict else { panic!("{verdict:?}") };
+    let verified = stage.verify(&captured.prior).await;
+    let Verification::InEffect(seen) = verified else { panic!("{verified:?}") };
     assert!(seen.contains("does not manage"), "{seen}");
 }
 
@@ -170,8 +170,8 @@ async fn a_piece_that_cannot_be_read_is_named_and_the_rest_is_collected() {
         stage.organization.inject(Fault::always(operation, effect));
     }
     stage.apply(&prior).await.unwrap();
-    let verdict = stage.verify(&prior).await;
-    let Verification::InEffect(seen) = verdict else { panic!("{verdict:?}") };
+    let verified = stage.verify(&prior).await;
+    let Verification::InEffect(seen) = verified else { panic!("{verified:?}") };
     for what in ["missing: console-screenshot.jpg", "missing: routeTables", "missing: commands"] {
         assert!(seen.contains(what), "{what}: {seen}");
     }
@@ -194,8 +194,8 @@ async fn what_object_lock_retains_is_retained_and_a_bucket_without_it_is_told() 
     stage.organization.edit(|state| state.s3.objects.locked.clear());
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
-    let verdict = settled(&stage, &prior).await;
-    let Verification::InEffect(seen) = verdict else { panic!("{verdict:?}") };
+    let verified = settled(&stage, &prior).await;
+    let Verification::InEffect(seen) = verified else { panic!("{verified:?}") };
     assert!(seen.contains("no Object Lock"), "{seen}");
 }
 
@@ -209,10 +209,10 @@ async fn evidence_that_somebody_took_away_is_missed() {
         let held = state.s3.objects.held.get_mut("evidence").unwrap();
         held.remove(&format!("{FOLDER}/console-output.txt"));
     });
-    let verdict = stage.verify(&prior).await;
+    let verified = stage.verify(&prior).await;
     assert!(
-        matches!(&verdict, Verification::NotInEffect(why) if why.contains("console-output")),
-        "{verdict:?}"
+        matches!(&verified, Verification::NotInEffect(why) if why.contains("console-output")),
+        "{verified:?}"
     );
 }
 

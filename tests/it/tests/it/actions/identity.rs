@@ -106,8 +106,8 @@ async fn a_fallback_says_that_it_denies_more_than_sessions() {
         let plan = stage.capture().await.unwrap();
         assert!(plan.changes[0].after.contains("AWSDenyAll"), "{:?}", plan.changes);
         stage.apply(&plan.prior).await.unwrap();
-        let verdict = stage.verify(&plan.prior).await;
-        let Verification::InEffect(described) = &verdict else { panic!("{verdict:?}") };
+        let verified = stage.verify(&plan.prior).await;
+        let Verification::InEffect(described) = &verified else { panic!("{verified:?}") };
         assert!(
             described.contains("AWSDenyAll") && described.contains("long-term keys"),
             "{described}"

@@ -49,11 +49,11 @@ async fn what_apply_does_is_read_back_and_not_before() {
     for case in cases() {
         let stage = Stage::of(&case).await;
         let prior = stage.capture().await.unwrap().prior;
-        let verdict = stage.verify(&prior).await;
-        assert!(!holds(&verdict), "{}: {verdict:?}", case.name);
+        let verified = stage.verify(&prior).await;
+        assert!(!holds(&verified), "{}: {verified:?}", case.name);
         stage.apply(&prior).await.unwrap();
-        let verdict = settled(&stage, &prior).await;
-        assert!(holds(&verdict), "{}: {verdict:?}", case.name);
+        let verified = settled(&stage, &prior).await;
+        assert!(holds(&verified), "{}: {verified:?}", case.name);
     }
 }
 
@@ -204,8 +204,8 @@ async fn an_apply_that_stops_at_any_call_converges_when_it_runs_again() {
             let whole = u32::try_from(stage.organization.call_count()).unwrap() <= after;
             let text = format!("{} {effect:?} at call {after}: {ended:?}", case.name);
             stage.apply(&prior).await.unwrap();
-            let verdict = settled(&stage, &prior).await;
-            assert!(holds(&verdict), "{text}: {verdict:?}");
+            let verified = settled(&stage, &prior).await;
+            assert!(holds(&verified), "{text}: {verified:?}");
             // What it left half done may still be under way: undo then waits.
             if stage.entry.spec.reversal == Reversal::Restored {
                 stage.undo(&prior).await.unwrap();

@@ -129,9 +129,9 @@ async fn life(stage: &Stage) -> Result<Vec<String>, ActionError> {
         stage.apply(prior).await?;
     }
     for _ in 0..50 {
-        let verdict = stage.read_back(prior).await?;
-        described.push(format!("{verdict:?}"));
-        if !matches!(verdict, Verification::InProgress(_)) {
+        let verified = stage.read_back(prior).await?;
+        described.push(format!("{verified:?}"));
+        if !matches!(verified, Verification::InProgress(_)) {
             break;
         }
         tokio::time::sleep(Duration::from_secs(15)).await;

@@ -92,7 +92,7 @@ pub(crate) async fn session(organization: &Organization, role: &str) -> AccountS
         &region,
     )
     .await;
-    let pace = RateLimits::new(100, NonZeroU32::MIN);
+    let rate_limits = RateLimits::new(100, NonZeroU32::MIN);
     let (account, partition) = (ACCOUNT.parse().unwrap(), "aws".parse().unwrap());
     AccountSession::new(SessionGrant {
         config: &sdk,
@@ -100,7 +100,7 @@ pub(crate) async fn session(organization: &Organization, role: &str) -> AccountS
         account,
         region,
         partition,
-        pace,
+        rate_limits,
         clusters: None,
     })
 }
@@ -213,7 +213,7 @@ pub(crate) async fn pending(stage: &Stage, prior: &Value) -> Verification {
     for _ in 0..200 {
         match stage.verify(prior).await {
             Verification::InProgress(_) => tokio::time::sleep(Duration::from_secs(5)).await,
-            verdict => return verdict,
+            verified => return verified,
         }
     }
     panic!("still under way after 200 looks");
@@ -225,7 +225,7 @@ pub(crate) async fn settled(stage: &Stage, prior: &Value) -> Verification {
     for _ in 0..50 {
         match stage.verify(prior).await {
             Verification::InProgress(_) => tokio::time::sleep(Duration::from_secs(15)).await,
-            verdict => return verdict,
+            verified => return verified,
         }
         stage.apply(prior).await.unwrap();
     }
@@ -250,6 +250,6 @@ fn difference(path: &str, before: &Value, now: &Value) -> Option<String> {
     }
 }
 
-pub(crate) fn holds(verdict: &Verification) -> bool {
-    matches!(verdict, Verification::InEffect(_))
+pub(crate) fn holds(verified: &Verification) -> bool {
+    matches!(verified, Verification::InEffect(_))
 }

@@ -117,7 +117,7 @@ async fn account(config: &SdkConfig) -> AccountSession {
         account: ACCOUNT.parse().unwrap(),
         region: REGION.parse().unwrap(),
         partition: "aws".parse().unwrap(),
-        pace: RateLimits::new(100, NonZeroU32::MIN),
+        rate_limits: RateLimits::new(100, NonZeroU32::MIN),
         clusters: None,
     })
 }

@@ -38,7 +38,7 @@ async fn an_approved_plan_is_executed_and_records_who_approved_it_and_why() {
     let done = stage.engine.approve(&plan.id, Some("it is real".to_owned()), None).await.unwrap();
     assert_eq!(done.state, State::Contained, "{}", done.reason);
     let answer = done.approval.as_ref().unwrap().answer.clone().unwrap();
-    assert_eq!(answer.verdict, ApprovalDecision::Approved);
+    assert_eq!(answer.decision, ApprovalDecision::Approved);
     assert_eq!(
         answer.by.to_string(),
         "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak"

@@ -225,7 +225,7 @@ async fn a_response_carries_its_id_into_the_member_s_trail() {
     let reading = stage
         .calls()
         .into_iter()
-        .filter(|call| call.source_identity.as_deref() == Some("firebreak-observe"));
+        .filter(|call| call.source_identity.as_deref() == Some("firebreak-read"));
     assert!(reading.into_iter().all(|call| !call.mutating));
     assert_eq!(json!(delivered.response().state), json!("contained"));
 }

@@ -98,7 +98,7 @@ async fn what_fails_repeatedly_waits_longer_each_time_and_delays_nothing_else() 
     assert!(!stage.reaches_internet(failing) && !stage.reaches_internet(fine));
 }
 
-/// The pace of an account is waited for without a call that could end in time.
+/// The rate limit of an account is waited for without a call that could end in time.
 #[tokio::test(start_paused = true)]
 async fn a_sweep_whose_time_is_over_is_dropped_before_the_deadline_and_the_next_goes_on() {
     let stage = stage().await;
