@@ -16,7 +16,7 @@ use crate::error::HubError;
 use crate::store::Store;
 
 /// How many accounts are read concurrently.
-const AT_ONCE: usize = 8;
+const MAX_PARALLEL: usize = 8;
 
 /// Why an export was not written.
 #[derive(Debug, thiserror::Error)]
@@ -61,21 +61,21 @@ pub async fn verify_table(
         known.entry(record.account.clone()).or_default().extend(days);
     }
     known.retain(|account, _| only.is_none_or(|only| only == account));
-    let mut look = Look { store, range, now, anchor, described: BTreeSet::new() };
+    let mut verification = Verification { store, range, now, anchor, described: BTreeSet::new() };
     let mut report = AuditReport::new(range);
     let accounts: Vec<_> = known.iter().collect();
-    for some in accounts.chunks(AT_ONCE) {
+    for some in accounts.chunks(MAX_PARALLEL) {
         let reads = some.iter().map(|(account, days)| store.account_record(account, days, range));
         for record in futures::future::try_join_all(reads).await? {
-            look.account(&record, &mut report).await?;
+            verification.account(&record, &mut report).await?;
         }
     }
-    look.unrecorded(only, &mut report).await?;
+    verification.unrecorded(only, &mut report).await?;
     Ok(report)
 }
 
 /// A verification of the table in progress.
-struct Look<'a> {
+struct Verification<'a> {
     store: &'a Store,
     range: Range,
     /// When it began: newer events may be recorded after the read.
@@ -85,7 +85,7 @@ struct Look<'a> {
     described: BTreeSet<ResponseId>,
 }
 
-impl Look<'_> {
+impl Verification<'_> {
     async fn account(
         &mut self,
         record: &AccountRecord,
@@ -120,9 +120,9 @@ impl Look<'_> {
         report: &mut AuditReport,
     ) -> Result<(), HubError> {
         for (id, account, created) in self.store.recorded_responses(self.range).await? {
-            let looked_at = only.is_none_or(|only| only == account);
+            let selected = only.is_none_or(|only| only == account);
             let old = created.is_none_or(|created| created < self.now);
-            if looked_at && old && !self.described.contains(&id) {
+            if selected && old && !self.described.contains(&id) {
                 let says = format!("nothing was recorded of response {id}");
                 let day = created.map_or(self.range.since, day_of);
                 let fault = Fault::in_chain(FaultKind::Unrecorded, &ChainId { account, day }, says);

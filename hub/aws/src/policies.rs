@@ -38,7 +38,7 @@ type Item = HashMap<String, AttributeValue>;
 const LONGEST_DOCUMENT: usize = 380 * 1024;
 
 /// How many documents are written concurrently.
-const SIDE_BY_SIDE: usize = 16;
+const MAX_PARALLEL: usize = 16;
 
 #[derive(Clone, Debug)]
 struct Loaded {
@@ -246,7 +246,7 @@ impl Policies {
         };
         futures::stream::iter(documents)
             .map(|document| self.write(&version, document))
-            .buffer_unordered(SIDE_BY_SIDE)
+            .buffer_unordered(MAX_PARALLEL)
             .try_collect::<Vec<()>>()
             .await?;
         let record = self

@@ -28,21 +28,22 @@ use firebreak_response::transition::{Event, Record};
 /// How often a step is verified before it counts as failed: IAM and EC2 are
 /// eventually consistent.
 const VERIFICATIONS: u32 = 4;
-const BETWEEN_VERIFICATIONS: Duration = Duration::from_millis(1_500);
+const VERIFICATION_INTERVAL: Duration = Duration::from_millis(1_500);
 
 /// How long a worker waits for work in progress in the member account, and how
 /// often it polls. After that the sweep continues.
-const PENDING_AT_MOST: Duration = Duration::from_secs(15);
-const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(15);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The least time that a wave of steps needs: two changes and their verification.
-const WAVE: Duration = Duration::from_secs(10);
+/// The least time that half a phase needs: two changes and their verification.
+const HALF_PHASE_TIME: Duration = Duration::from_secs(10);
 
 /// How long a response is retried. What has not ended by then has failed.
 const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
-/// The phases in their order, each in two halves: see [`plan::waits`].
-const WAVES: [(Phase, bool); 8] = [
+/// The phases in their order, each in two halves: steps that wait for others are in
+/// the second, see [`plan::waits`].
+const HALF_PHASES: [(Phase, bool); 8] = [
     (Phase::Contain, false),
     (Phase::Contain, true),
     (Phase::Protect, false),
@@ -137,7 +138,7 @@ impl Executor {
         Box::pin(self.complete_plan(&mut record)).await?;
         let mut steps = record.response.steps.clone();
         let names: Vec<String> = steps.iter().map(|it| it.action.clone()).collect();
-        for (phase, waiting) in WAVES {
+        for (phase, waiting) in HALF_PHASES {
             if phase == Phase::End && interrupted.is_none() {
                 skip_end_steps_without_evidence(&mut steps);
             }
@@ -145,14 +146,14 @@ impl Executor {
                 // Work in progress may still need the resource.
                 continue;
             }
-            let wave =
+            let half_of =
                 |step: &Step| (step.phase, plan::waits(&step.action, &names, registry::catalog()));
             let now =
-                |step: &Step| wave(step) == (phase, waiting) && step.state == StepState::Planned;
+                |step: &Step| half_of(step) == (phase, waiting) && step.state == StepState::Planned;
             if !steps.iter().any(now) {
                 continue;
             }
-            if !self.deadline.allows(WAVE) {
+            if !self.deadline.allows(HALF_PHASE_TIME) {
                 // A step that has not started cannot be interrupted half-way.
                 let why = "the invocation ran out of time".to_owned();
                 interrupted.get_or_insert(Interruption::Pending(why));
@@ -163,13 +164,13 @@ impl Executor {
                 return Err(lease_lost(&record.response.id));
             }
             let was_contained = is_contained(&steps);
-            let ended = Box::pin(self.execute_wave(&record.response, &mut steps, &session, now));
+            let ended = Box::pin(self.execute_half(&record.response, &mut steps, &session, now));
             interrupted = interrupted.or(ended.await);
             if phase == Phase::Contain && !was_contained && is_contained(&steps) {
                 contained_after = Some(received.elapsed());
             }
             let left = steps.iter().filter(|step| step.state == StepState::Planned);
-            if left.into_iter().any(|step| wave(step) > (phase, waiting)) {
+            if left.into_iter().any(|step| half_of(step) > (phase, waiting)) {
                 record = self.record_steps(&record, &steps).await?;
             }
         }
@@ -236,8 +237,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Executes the planned steps of a wave concurrently.
-    async fn execute_wave(
+    /// Executes the planned steps of half a phase concurrently.
+    async fn execute_half(
         &self,
         response: &Response,
         steps: &mut [Step],
@@ -354,13 +355,13 @@ async fn try_step(
         let wait = match &verified {
             Verification::InEffect(_) => return Ok(verified),
             Verification::NotInEffect(_) if tries == VERIFICATIONS => return Ok(verified),
-            Verification::NotInEffect(_) => BETWEEN_VERIFICATIONS,
+            Verification::NotInEffect(_) => VERIFICATION_INTERVAL,
             Verification::InProgress(_)
-                if began.elapsed() >= PENDING_AT_MOST || !deadline.allows(BETWEEN_LOOKS) =>
+                if began.elapsed() >= MAX_WAIT || !deadline.allows(POLL_INTERVAL) =>
             {
                 return Ok(verified);
             }
-            Verification::InProgress(_) => BETWEEN_LOOKS,
+            Verification::InProgress(_) => POLL_INTERVAL,
         };
         if matches!(verified, Verification::NotInEffect(_)) {
             tries += 1;

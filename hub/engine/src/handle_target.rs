@@ -315,7 +315,7 @@ impl TargetHandler {
             commit = commit.draw(&assessment.counters)?;
         }
         let mut tripped = Vec::new();
-        if let Some(spent) = assessment.spent.as_ref().filter(|spent| !spent.is_told(now)) {
+        if let Some(spent) = assessment.spent.as_ref().filter(|spent| !spent.is_announced(now)) {
             let (budget, key) = (&spent.draw.budget, spent.draw.key.as_str());
             let notice = Notice::budget_spent(budget, key, spent.frees_at(now), response);
             tripped = OutboxItem::notices(response, &notice, &self.recorder.channels, now);

@@ -31,7 +31,7 @@ impl Pauser {
         let now = self.recorder.now();
         let pause = Pause { by: self.recorder.caller.arn().await?, at: now, until, reason };
         let why = describe(scope, &pause);
-        let event = AuditEvent::new(AuditKind::Paused, &chain_of(scope), &pause.by, &why, now);
+        let event = AuditEvent::new(AuditKind::Paused, &audit_account(scope), &pause.by, &why, now);
         match self.recorder.store.commit(now).pause(scope, &pause, &event)?.write().await? {
             Written::Yes => Ok(pause),
             Written::Lost | Written::Spent => {
@@ -65,7 +65,7 @@ impl Pauser {
             return Ok(None);
         };
         let (why, now) = (format!("ended {}", describe(scope, &pause)), self.recorder.now());
-        let event = AuditEvent::new(AuditKind::Unpaused, &chain_of(scope), &by, &why, now);
+        let event = AuditEvent::new(AuditKind::Unpaused, &audit_account(scope), &by, &why, now);
         match self.recorder.store.commit(now).unpause(scope, &event)?.write().await? {
             Written::Yes => Ok(Some(pause)),
             // Somebody else ended it meanwhile.
@@ -74,7 +74,7 @@ impl Pauser {
     }
 }
 
-fn chain_of(scope: &PauseScope) -> String {
+fn audit_account(scope: &PauseScope) -> String {
     match scope {
         PauseScope::Account(account) => account.to_string(),
         PauseScope::Organization | PauseScope::Unit(_) | PauseScope::Rule(_) => {

@@ -29,9 +29,9 @@ use firebreak_response::transition::{Event, Record};
 
 /// How many items of each kind are read at once, and how many are processed
 /// concurrently.
-const AT_ONCE: usize = 100;
-const SIDE_BY_SIDE: usize = 16;
-const CHAINED_AT_ONCE: usize = 1_000;
+const PAGE_SIZE: usize = 100;
+const MAX_PARALLEL: usize = 16;
+const CHAIN_PAGE_SIZE: usize = 1_000;
 
 /// With less time than this, no new work is begun.
 const ENOUGH_TIME: Duration = Duration::from_secs(20);
@@ -121,24 +121,24 @@ impl Sweeper {
         Box::pin(self.sweep_outbox(swept)).await;
         loop {
             // Responses that were processed and are still due come first in the index.
-            let due = match self.recorder.store.due(self.recorder.now(), AT_ONCE + done.len()).await
-            {
-                Ok(due) => due,
-                Err(error) => {
-                    swept.errors.push(error.context("cannot read what is due"));
-                    break;
-                }
-            };
+            let due =
+                match self.recorder.store.due(self.recorder.now(), PAGE_SIZE + done.len()).await {
+                    Ok(due) => due,
+                    Err(error) => {
+                        swept.errors.push(error.context("cannot read what is due"));
+                        break;
+                    }
+                };
             // Responses that are still due are left to the next sweep.
             let due: Vec<ResponseId> =
                 due.into_iter().filter(|id| done.insert(id.clone())).collect();
             if due.is_empty() || !self.has_time() {
                 break;
             }
-            let mut looked_at = stream::iter(due)
+            let mut processed = stream::iter(due)
                 .map(|id| async move { self.process_due(&id).await.transpose() }.boxed())
-                .buffer_unordered(SIDE_BY_SIDE);
-            while let Some(ended) = looked_at.next().await {
+                .buffer_unordered(MAX_PARALLEL);
+            while let Some(ended) = processed.next().await {
                 swept.responses.extend(ended);
             }
         }
@@ -152,7 +152,7 @@ impl Sweeper {
             let due = match self
                 .recorder
                 .store
-                .due_outbox_items(self.recorder.now(), AT_ONCE + done.len())
+                .due_outbox_items(self.recorder.now(), PAGE_SIZE + done.len())
                 .await
             {
                 Ok(due) => due,
@@ -188,7 +188,7 @@ impl Sweeper {
     /// Links recorded audit events into their chains.
     async fn sweep_record(&self, swept: &mut SweepReport) {
         while self.has_time() {
-            match self.recorder.store.chain_due(self.recorder.now(), CHAINED_AT_ONCE).await {
+            match self.recorder.store.chain_due(self.recorder.now(), CHAIN_PAGE_SIZE).await {
                 Ok(0) => return,
                 Ok(chained) => swept.chained += chained,
                 Err(error) => {
@@ -206,7 +206,7 @@ impl Sweeper {
 
     /// Processes one due response; `None` if there was nothing to do.
     async fn process_due(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
-        let looked = async {
+        let processed = async {
             let response = self.recorder.load(id).await?;
             let now = self.recorder.now();
             // The index lags: the record decides.
@@ -230,7 +230,9 @@ impl Sweeper {
                 | State::Expired => Ok(None),
             }
         };
-        looked.await.map_err(|error: HubError| error.context(format_args!("the sweep of `{id}`")))
+        processed
+            .await
+            .map_err(|error: HubError| error.context(format_args!("the sweep of `{id}`")))
     }
 
     /// Recovers a response that a worker left or handed over.

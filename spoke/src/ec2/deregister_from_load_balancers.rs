@@ -246,7 +246,7 @@ async fn classic(context: ActionContext<'_>, who: &Who) -> Result<Vec<Registrati
 }
 
 /// How many target groups are read at once.
-const SIDE_BY_SIDE: usize = 5;
+const MAX_PARALLEL: usize = 5;
 
 async fn targets(context: ActionContext<'_>, who: &Who) -> Result<Vec<Registration>, ActionError> {
     let mut groups = Vec::new();
@@ -273,7 +273,7 @@ async fn targets(context: ActionContext<'_>, who: &Who) -> Result<Vec<Registrati
     }
     let found: Vec<Vec<Registration>> = stream::iter(groups)
         .map(|group| registered(context, who, group))
-        .buffer_unordered(SIDE_BY_SIDE)
+        .buffer_unordered(MAX_PARALLEL)
         .try_collect()
         .await?;
     Ok(found.into_iter().flatten().collect())

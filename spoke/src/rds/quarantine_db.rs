@@ -24,7 +24,7 @@ use crate::grant::Grant;
 use crate::support::ec2::grants::{DELETE_OWN_GROUPS, MAKE_ISOLATION_GROUPS, TAG_OWN_GROUPS};
 use crate::support::ec2::interfaces;
 use crate::support::ec2::isolation_groups::{self as isolation, Purpose};
-use crate::support::rds::database::Holder;
+use crate::support::rds::database::InstanceOrCluster;
 use crate::support::rds::database_network::{self, Database, Member};
 use crate::support::rds::grants::CHANGE_DATABASES;
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -132,7 +132,7 @@ impl Action for QuarantineDb {
             let (partition, region, id) = (&account.partition, &resource.region, id);
             format!("arn:{partition}:rds:{region}:{}:{kind}:{id}", account.id)
         };
-        let Holder::Cluster(cluster) = &prior.database.holder else { return Vec::new() };
+        let InstanceOrCluster::Cluster(cluster) = &prior.database.holder else { return Vec::new() };
         let members = prior.database.members.iter().map(|member| arn("db", &member.instance));
         std::iter::once(arn("cluster", cluster)).chain(members).collect()
     }
@@ -300,11 +300,11 @@ async fn modify(
         return Ok(());
     }
     match &present.holder {
-        Holder::Instance(id) => {
+        InstanceOrCluster::Instance(id) => {
             let public = members.first().map(|member| member.public);
             database_network::modify_instance(context, id, groups, public).await
         }
-        Holder::Cluster(id) => {
+        InstanceOrCluster::Cluster(id) => {
             // All are tried: an instance that cannot be changed now must not
             // keep the cluster open.
             let cluster = async {
@@ -332,7 +332,7 @@ mod tests {
         let member =
             Member { instance: "orders".to_owned(), public, status: "available".to_owned() };
         Database {
-            holder: Holder::Instance("orders".to_owned()),
+            holder: InstanceOrCluster::Instance("orders".to_owned()),
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
             subnet_group: "private".to_owned(),
             status: "available".to_owned(),

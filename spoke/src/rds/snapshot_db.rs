@@ -15,7 +15,7 @@ use crate::contract::{
     Undone, Verification,
 };
 use crate::grant::{Grant, GrantScope};
-use crate::support::rds::database::{self, Found, Holder};
+use crate::support::rds::database::{self, Found, InstanceOrCluster};
 use crate::support::rds::grants::{CHANGE_DATABASES, CLUSTER_SNAPSHOTS, DB_SNAPSHOTS};
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::ActionError;
@@ -33,7 +33,7 @@ enum Origin {
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Prior {
-    source: Holder,
+    source: InstanceOrCluster,
     snapshot: String,
     origin: Origin,
 }
@@ -82,8 +82,8 @@ impl Action for SnapshotDb {
         let source = source(context).await?;
         let finding = tag_value(context.finding);
         let listed = match &source {
-            Holder::Instance(id) => of_instance(context, id).await?,
-            Holder::Cluster(id) => of_cluster(context, id).await?,
+            InstanceOrCluster::Instance(id) => of_instance(context, id).await?,
+            InstanceOrCluster::Cluster(id) => of_cluster(context, id).await?,
         };
         let earlier = listed
             .into_iter()
@@ -148,10 +148,10 @@ const FINDING: &str = "firebreak:finding";
 const FAILED: &str = "failed";
 
 /// What the snapshot is taken of. A missing or stopped database is an error.
-async fn source(context: ActionContext<'_>) -> Result<Holder, ActionError> {
+async fn source(context: ActionContext<'_>) -> Result<InstanceOrCluster, ActionError> {
     let cluster = match database::of_target(context).await? {
         Found::Instance(id, instance) => {
-            let source = Holder::Instance(id);
+            let source = InstanceOrCluster::Instance(id);
             let status = instance.db_instance_status().unwrap_or_default();
             database::refuse_stopped(&source.to_string(), status)?;
             return Ok(source);
@@ -159,7 +159,7 @@ async fn source(context: ActionContext<'_>) -> Result<Holder, ActionError> {
         Found::Cluster(id) => id,
     };
     let found = database::cluster(context.account, &cluster).await?;
-    let source = Holder::Cluster(cluster);
+    let source = InstanceOrCluster::Cluster(cluster);
     database::refuse_stopped(&source.to_string(), found.status().unwrap_or_default())?;
     Ok(source)
 }
@@ -179,7 +179,7 @@ fn tag_value(text: &str) -> String {
     text.chars().take(256).map(|letter| if allowed(letter) { letter } else { '_' }).collect()
 }
 
-fn tags(context: ActionContext<'_>, source: &Holder) -> Vec<Tag> {
+fn tags(context: ActionContext<'_>, source: &InstanceOrCluster) -> Vec<Tag> {
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(tag_value(value)).build();
     vec![
         tag(FINDING, context.finding),
@@ -246,17 +246,17 @@ async fn of_cluster(context: ActionContext<'_>, id: &str) -> Result<Vec<Listed>,
 /// Starts the snapshot, unless it was started before.
 async fn create(
     context: ActionContext<'_>,
-    source: &Holder,
+    source: &InstanceOrCluster,
     snapshot: &str,
 ) -> Result<(), ActionError> {
     let (rds, tags) = (context.account.rds().await, Some(tags(context, source)));
     let result = match source {
-        Holder::Instance(id) => {
+        InstanceOrCluster::Instance(id) => {
             let call = rds.create_db_snapshot().db_instance_identifier(id);
             let result = call.db_snapshot_identifier(snapshot).set_tags(tags).send().await;
             result.map(|_| ()).map_err(|error| from_sdk("rds:CreateDBSnapshot", &error))
         }
-        Holder::Cluster(id) => {
+        InstanceOrCluster::Cluster(id) => {
             let call = rds.create_db_cluster_snapshot().db_cluster_identifier(id);
             let result = call.db_cluster_snapshot_identifier(snapshot).set_tags(tags).send().await;
             result.map(|_| ()).map_err(|error| from_sdk("rds:CreateDBClusterSnapshot", &error))
@@ -276,12 +276,12 @@ async fn create(
 /// The snapshot's status; `None` when the source has no such snapshot.
 async fn status(
     context: ActionContext<'_>,
-    source: &Holder,
+    source: &InstanceOrCluster,
     snapshot: &str,
 ) -> Result<Option<String>, ActionError> {
     let rds = context.account.rds().await;
     let found = match source {
-        Holder::Instance(id) => {
+        InstanceOrCluster::Instance(id) => {
             let call = rds.describe_db_snapshots().db_snapshot_identifier(snapshot);
             let output = call.db_instance_identifier(id).send().await;
             output
@@ -291,7 +291,7 @@ async fn status(
                 })
                 .map_err(|error| from_sdk("rds:DescribeDBSnapshots", &error))
         }
-        Holder::Cluster(id) => {
+        InstanceOrCluster::Cluster(id) => {
             let call = rds.describe_db_cluster_snapshots().db_cluster_snapshot_identifier(snapshot);
             let output = call.db_cluster_identifier(id).send().await;
             output

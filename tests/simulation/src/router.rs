@@ -526,10 +526,10 @@ fn dispatch_s3(
     if let Some(answer) = objects::answer(&mut state.s3, &call, request).filter(|_| !control) {
         return Some(answer.unwrap_or_else(|it| {
             let error = ServiceError::new(it.status, it.code, it.message);
-            let told = wire::error(*protocol, &error);
+            let rendered = wire::error(*protocol, &error);
             // An answer to HEAD has no body.
-            let body = if request.method == "HEAD" { Vec::new() } else { told.body };
-            HttpResponse { body, ..told }
+            let body = if request.method == "HEAD" { Vec::new() } else { rendered.body };
+            HttpResponse { body, ..rendered }
         }));
     }
     let answer = if control {

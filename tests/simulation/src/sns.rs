@@ -270,7 +270,7 @@ mod tests {
         with_topic(&[&[("Name", "notices.fifo")], &fifo[..]].concat())
     }
 
-    fn tell(sns: &mut Sns, arn: &str, now: Timestamp, pairs: &[(&str, &str)]) -> String {
+    fn publish_result(sns: &mut Sns, arn: &str, now: Timestamp, pairs: &[(&str, &str)]) -> String {
         let pairs = [&[("TopicArn", arn)], pairs].concat();
         match answer(sns, HERE, now, "Publish", &form(&pairs)).unwrap() {
             Ok(_) => "ok".to_owned(),
@@ -291,7 +291,7 @@ mod tests {
             ("", "InvalidParameter: Invalid parameter: Subject"),
         ] {
             let pairs = [("Subject", subject), ("Message", "m")];
-            assert_eq!(tell(&mut sns, &arn, NOW, &pairs), expected, "{subject}");
+            assert_eq!(publish_result(&mut sns, &arn, NOW, &pairs), expected, "{subject}");
         }
         assert_eq!(sns.topics[&arn].published.len(), 2);
     }
@@ -302,11 +302,13 @@ mod tests {
         let pairs = [("Message", "m"), ("MessageGroupId", "a"), ("MessageDeduplicationId", "one")];
         for (minutes, published) in [(0, 1), (4, 1), (5, 2), (9, 2)] {
             let now = NOW + SignedDuration::from_mins(minutes);
-            assert_eq!(tell(&mut sns, &arn, now, &pairs), "ok");
+            assert_eq!(publish_result(&mut sns, &arn, now, &pairs), "ok");
             assert_eq!(sns.topics[&arn].published.len(), published, "{minutes} minutes");
         }
-        assert!(tell(&mut sns, &arn, NOW, &pairs[..1]).contains("MessageGroupId"));
-        assert!(tell(&mut sns, &arn, NOW, &pairs[..2]).contains("MessageDeduplicationId"));
+        assert!(publish_result(&mut sns, &arn, NOW, &pairs[..1]).contains("MessageGroupId"));
+        assert!(
+            publish_result(&mut sns, &arn, NOW, &pairs[..2]).contains("MessageDeduplicationId")
+        );
     }
 
     #[test]
@@ -314,12 +316,12 @@ mod tests {
         let (mut sns, arn) = with_topic(&[("Name", "notices")]);
         let structure = ("MessageStructure", "json");
         let good = r#"{"default":"d","sqs":"{}"}"#;
-        assert_eq!(tell(&mut sns, &arn, NOW, &[structure, ("Message", good)]), "ok");
+        assert_eq!(publish_result(&mut sns, &arn, NOW, &[structure, ("Message", good)]), "ok");
         let published = &sns.topics[&arn].published[0];
         assert_eq!((published.text("sqs"), published.text("email")), ("{}", "d"));
         for (message, why) in [("{", "failed to parse"), (r#"{"sqs":"d"}"#, "No default entry")] {
-            let told = tell(&mut sns, &arn, NOW, &[structure, ("Message", message)]);
-            assert!(told.contains(why), "{told}");
+            let rendered = publish_result(&mut sns, &arn, NOW, &[structure, ("Message", message)]);
+            assert!(rendered.contains(why), "{rendered}");
         }
     }
 
@@ -327,9 +329,12 @@ mod tests {
     fn a_topic_that_is_not_there_and_a_message_too_long_are_refused() {
         let (mut sns, arn) = with_topic(&[("Name", "notices")]);
         let long = "x".repeat(MESSAGE_BYTES + 1);
-        assert!(tell(&mut sns, &arn, NOW, &[("Message", &long)]).contains("Message too long"));
         assert!(
-            tell(&mut sns, "arn:aws:sns:x:1:y", NOW, &[("Message", "m")]).starts_with("NotFound")
+            publish_result(&mut sns, &arn, NOW, &[("Message", &long)]).contains("Message too long")
+        );
+        assert!(
+            publish_result(&mut sns, "arn:aws:sns:x:1:y", NOW, &[("Message", "m")])
+                .starts_with("NotFound")
         );
     }
 }

@@ -21,7 +21,7 @@ use futures::future::join_all;
 use super::SecurityHub;
 use super::read::schema_of;
 use firebreak_model::finding::SecurityHubId;
-use firebreak_response::status::merge::{Schema, StatusOwner, Write, after, merge};
+use firebreak_response::status::merge::{Schema, StatusOwner, StatusWrite, after, merge};
 use firebreak_response::status::{StatusUpdate, Workflow};
 
 /// One update of findings of one Region.
@@ -121,7 +121,7 @@ impl SecurityHub {
             let (round, later): (Vec<_>, Vec<_>) =
                 waiting.into_iter().partition(|item| named.insert(item.id));
             waiting = later;
-            let mut writes: BTreeMap<Write, Vec<(Item<'_>, StatusOwner)>> = BTreeMap::new();
+            let mut writes: BTreeMap<StatusWrite, Vec<(Item<'_>, StatusOwner)>> = BTreeMap::new();
             for item in round {
                 match present.get(item.id) {
                     Some(Ok(present)) => {

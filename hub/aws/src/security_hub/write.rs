@@ -14,7 +14,7 @@ use super::failure::{Failure, failure, halves, unprocessed};
 use super::update::UpdateResult;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_response::status::Workflow;
-use firebreak_response::status::merge::{AUTHOR, Schema, Write};
+use firebreak_response::status::merge::{AUTHOR, Schema, StatusWrite};
 
 /// "Array Members: maximum number of 100 items" (Security Hub API reference,
 /// BatchUpdateFindings, FindingIdentifiers; the same for MetadataUids of its V2).
@@ -31,7 +31,7 @@ impl SecurityHub {
         region: &Region,
         schema: Schema,
         ids: &[SecurityHubId],
-        write: &Write,
+        write: &StatusWrite,
     ) -> Wrote {
         let client = self.client(region);
         let mut made = Wrote::new();
@@ -70,7 +70,7 @@ impl SecurityHub {
 async fn update_asff(
     client: &Client,
     ids: &[SecurityHubId],
-    write: &Write,
+    write: &StatusWrite,
 ) -> Result<Wrote, Failure> {
     const CALL: &str = "securityhub:BatchUpdateFindings";
     let mut request = client.batch_update_findings();
@@ -114,7 +114,7 @@ async fn update_asff(
 async fn update_ocsf(
     client: &Client,
     ids: &[SecurityHubId],
-    write: &Write,
+    write: &StatusWrite,
 ) -> Result<Wrote, Failure> {
     const CALL: &str = "securityhub:BatchUpdateFindingsV2";
     // OCSF schema, Detection Finding, `status_id`: New, In Progress, Resolved.

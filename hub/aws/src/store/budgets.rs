@@ -81,7 +81,7 @@ impl Counter {
     }
 
     /// Whether a notice about this spent budget was sent already.
-    pub fn is_told(&self, now: Timestamp) -> bool {
+    pub fn is_announced(&self, now: Timestamp) -> bool {
         self.tripped_until.is_some_and(|until| until > now)
     }
 

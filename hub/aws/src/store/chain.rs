@@ -28,7 +28,7 @@ const EVENTS: usize = 98;
 const BYTES: usize = 3_000_000;
 
 /// How many accounts are chained concurrently.
-const AT_ONCE: usize = 8;
+const MAX_PARALLEL: usize = 8;
 
 pub(super) const HEAD: &str = "head";
 pub(super) const ACCOUNT: &str = "account";
@@ -66,7 +66,7 @@ impl Store {
         }
         let accounts: Vec<_> = accounts.into_iter().collect();
         let (mut chained, mut failure) = (0, None);
-        for some in accounts.chunks(AT_ONCE) {
+        for some in accounts.chunks(MAX_PARALLEL) {
             let turns = some.iter().map(|(account, days)| self.chain_account(account, days, now));
             for turn in futures::future::join_all(turns).await {
                 match turn {
@@ -107,7 +107,7 @@ impl Store {
                 let links: Vec<Chained> =
                     some.iter().map(|event| next.append(&event.key, &event.body)).collect();
                 item.note(&next);
-                let write = Write { next: &next, before, item: &item, seen, now };
+                let write = ChainWrite { next: &next, before, item: &item, seen, now };
                 match self.write_chained(&id, &links, &write).await? {
                     Written::Yes => chained += links.len(),
                     // Another writer was first and continues; the other events stay
@@ -167,7 +167,7 @@ impl Store {
         &self,
         id: &ChainId,
         links: &[Chained],
-        write: &Write<'_>,
+        write: &ChainWrite<'_>,
     ) -> Result<Written, HubError> {
         let mut call = self.client.transact_write_items();
         for link in links {
@@ -220,7 +220,7 @@ impl Store {
             .map_err(unbuilt)
     }
 
-    fn head_put(&self, write: &Write<'_>) -> Result<Put, HubError> {
+    fn head_put(&self, write: &ChainWrite<'_>) -> Result<Put, HubError> {
         let Head { seq, hash, before, .. } = write.next;
         let id = write.next.id();
         let json = serde_json::to_string(before).map_err(|error| unreadable(&id, error))?;
@@ -244,7 +244,7 @@ impl Store {
         .map_err(unbuilt)
     }
 
-    fn account_put(&self, write: &Write<'_>) -> Result<Put, HubError> {
+    fn account_put(&self, write: &ChainWrite<'_>) -> Result<Put, HubError> {
         let AccountChains { account, revision, tails } = write.item;
         let json = serde_json::to_string(tails).map_err(|error| unreadable(account, error))?;
         let put = Put::builder()
@@ -302,7 +302,7 @@ impl Store {
 }
 
 /// What one transaction changes, and the values that it expects.
-struct Write<'a> {
+struct ChainWrite<'a> {
     next: &'a Head,
     /// The head's `seq` as it was read; `None` for a new chain.
     before: Option<u64>,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Day, chain, range};
+use super::{Day, parse_account, range};
 use crate::Failure;
 use crate::environment::engine;
 use crate::terminal::report;
@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
     /// Only this account's events; `organization` selects events not tied to an account.
-    #[arg(long, value_parser = chain)]
+    #[arg(long, value_parser = parse_account)]
     account: Option<String>,
     /// Write to this file, which must not exist [default: standard output].
     #[arg(long, value_name = "FILE")]

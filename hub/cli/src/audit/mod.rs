@@ -29,7 +29,7 @@ pub enum Command {
 
 /// Parses the account of an audit log, or `organization`. A mistyped account is
 /// rejected: it would have no records, and so no faults.
-fn chain(text: &str) -> Result<String, String> {
+fn parse_account(text: &str) -> Result<String, String> {
     if text == ORGANIZATION || text.parse::<AccountId>().is_ok_and(|id| id.is_real()) {
         return Ok(text.to_owned());
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Day, chain, range, report};
+use super::{Day, parse_account, range, report};
 use crate::environment::engine_or;
 use crate::{Failure, Output, inputs};
 use firebreak_audit::export::Export;
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DAY")]
     until: Option<Day>,
     /// Only this account's events; `organization` selects events not tied to an account.
-    #[arg(long, value_parser = chain)]
+    #[arg(long, value_parser = parse_account)]
     account: Option<String>,
     /// An earlier export: it shows records that were rewritten or removed since, even if the
     /// chain is consistent again.

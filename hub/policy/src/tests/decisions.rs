@@ -470,10 +470,10 @@ proptest! {
         let way: Vec<(&str, &Option<Sketch>)> =
             POINTS.iter().take(4).copied().zip(&sketches).rev().collect();
         let last = way.iter().position(|(_, it)| it.as_ref().is_some_and(|it| it.extends_none));
-        let looked_at: Vec<&str> =
+        let reached: Vec<&str> =
             way.iter().take(last.map_or(way.len(), |it| it + 1)).map(|(point, _)| *point).collect();
         if let Some(rule) = &decided.rule {
-            prop_assert!(looked_at.contains(&rule.document.as_str()), "{decided:#?}");
+            prop_assert!(reached.contains(&rule.document.as_str()), "{decided:#?}");
         }
     }
 

@@ -80,7 +80,7 @@ impl Noted {
 /// What has to be written; `None` leaves a part as it is. Findings with the same write
 /// share a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Write {
+pub struct StatusWrite {
     pub workflow: Option<Workflow>,
     pub note: Option<String>,
     /// All user-defined fields, including those of others: whether Security Hub merges
@@ -88,7 +88,7 @@ pub struct Write {
     pub fields: Option<BTreeMap<String, String>>,
 }
 
-impl Write {
+impl StatusWrite {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -110,7 +110,11 @@ pub enum StatusOwner {
 
 /// What to write for an update of a present finding, and who owns the status
 /// afterwards.
-pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write, StatusOwner) {
+pub fn merge(
+    schema: Schema,
+    present: &Present,
+    update: &StatusUpdate,
+) -> (StatusWrite, StatusOwner) {
     let update = &respect_other_responses(present, update);
     let written = written(schema, present);
     let status = present.status.as_deref().unwrap_or("NEW");
@@ -118,12 +122,12 @@ pub fn merge(schema: Schema, present: &Present, update: &StatusUpdate) -> (Write
         let fields = fields(schema, present, update, written.as_deref());
         let note = present.note.as_ref().filter(|note| !note.is_ours());
         let by = note.and_then(|note| note.by.as_deref()).unwrap_or(SOMEBODY).to_owned();
-        let write = Write { fields, ..Write::default() };
+        let write = StatusWrite { fields, ..StatusWrite::default() };
         return (write, StatusOwner::Kept { status: status.to_owned(), by });
     }
     let marked = update.workflow.map(Workflow::name).or(written.as_deref());
     let note = note(schema, present, update, marked);
-    let write = Write {
+    let write = StatusWrite {
         workflow: update.workflow.filter(|workflow| workflow.name() != status),
         note: Some(note).filter(|note| present.note.as_ref().is_none_or(|it| it.text != *note)),
         fields: fields(schema, present, update, marked),
@@ -147,7 +151,7 @@ fn respect_other_responses(present: &Present, update: &StatusUpdate) -> StatusUp
 
 /// The finding after a write, so that the next update of it does not read it again.
 #[must_use]
-pub fn after(schema: Schema, present: &Present, write: &Write) -> Present {
+pub fn after(schema: Schema, present: &Present, write: &StatusWrite) -> Present {
     let by = match schema {
         Schema::Asff => Some(AUTHOR.to_owned()),
         Schema::Ocsf => None,

@@ -14,12 +14,12 @@ use firebreak_model::resource::ResourceKind;
 
 /// The owner of settings and snapshots: an instance in a cluster has none of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Holder {
+pub(crate) enum InstanceOrCluster {
     Instance(String),
     Cluster(String),
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for InstanceOrCluster {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Instance(id) => write!(formatter, "the DB instance `{id}`"),
@@ -28,7 +28,7 @@ impl fmt::Display for Holder {
     }
 }
 
-impl Holder {
+impl InstanceOrCluster {
     pub(crate) fn arn(&self, context: ActionContext<'_>) -> String {
         let (partition, account) = (&context.account.partition, &context.account.id);
         let region = &context.account.region;

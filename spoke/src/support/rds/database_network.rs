@@ -5,7 +5,7 @@ use aws_sdk_rds::types::{DbCluster, DbInstance};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::ActionContext;
-use crate::support::rds::database::{self, Found, Holder};
+use crate::support::rds::database::{self, Found, InstanceOrCluster};
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 
@@ -20,7 +20,7 @@ pub(crate) struct Member {
 /// A database as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Database {
-    pub(crate) holder: Holder,
+    pub(crate) holder: InstanceOrCluster,
     /// In AWS's order, without those that are being removed.
     pub(crate) groups: Vec<String>,
     pub(crate) subnet_group: String,
@@ -47,11 +47,13 @@ pub(crate) async fn of_target(context: ActionContext<'_>) -> Result<Database, Ac
 /// The recorded database as it is now.
 pub(crate) async fn of_holder(
     context: ActionContext<'_>,
-    holder: &Holder,
+    holder: &InstanceOrCluster,
 ) -> Result<Database, ActionError> {
     match holder {
-        Holder::Instance(id) => Ok(alone(id, &database::instance(context.account, id).await?)),
-        Holder::Cluster(id) => of_cluster(context, id).await,
+        InstanceOrCluster::Instance(id) => {
+            Ok(alone(id, &database::instance(context.account, id).await?))
+        }
+        InstanceOrCluster::Cluster(id) => of_cluster(context, id).await,
     }
 }
 
@@ -59,7 +61,7 @@ fn alone(id: &str, instance: &DbInstance) -> Database {
     let groups = instance.vpc_security_groups();
     let subnet_group = instance.db_subnet_group().and_then(|group| group.db_subnet_group_name());
     Database {
-        holder: Holder::Instance(id.to_owned()),
+        holder: InstanceOrCluster::Instance(id.to_owned()),
         groups: database::groups(groups),
         subnet_group: subnet_group.unwrap_or_default().to_owned(),
         status: instance.db_instance_status().unwrap_or_default().to_owned(),
@@ -78,7 +80,7 @@ async fn of_cluster(context: ActionContext<'_>, id: &str) -> Result<Database, Ac
     };
     let groups = cluster.vpc_security_groups();
     Ok(Database {
-        holder: Holder::Cluster(id.to_owned()),
+        holder: InstanceOrCluster::Cluster(id.to_owned()),
         groups: database::groups(groups),
         subnet_group: cluster.db_subnet_group().unwrap_or_default().to_owned(),
         status: cluster.status().unwrap_or_default().to_owned(),

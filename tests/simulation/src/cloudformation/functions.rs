@@ -353,29 +353,29 @@ impl Scope<'_> {
 
     fn substitute(&self, at: &str, argument: &Value) -> Result<String, Refusal> {
         let (text, own) = substitution(self.of, at, argument)?;
-        let mut told = String::with_capacity(text.len());
+        let mut rendered = String::with_capacity(text.len());
         for part in variables(self.of, at, text)? {
             match part {
-                Part::Text(text) => told.push_str(text),
+                Part::Text(text) => rendered.push_str(text),
                 Part::Literal(name) => {
-                    told.push_str("${");
-                    told.push_str(name);
-                    told.push('}');
+                    rendered.push_str("${");
+                    rendered.push_str(name);
+                    rendered.push('}');
                 }
                 Part::Variable(name) => {
                     if let Some(own) = own.and_then(|own| own.get(name)) {
-                        told.push_str(&self.text(at, own)?);
+                        rendered.push_str(&self.text(at, own)?);
                     } else if let Some((id, name)) = name.split_once('.') {
-                        told.push_str(&self.attribute(at, id, name)?);
+                        rendered.push_str(&self.attribute(at, id, name)?);
                     } else {
                         let value = self.reference(at, name)?;
                         let why = format!("`{name}` is no text");
                         let text = scalar(&value).ok_or_else(|| self.of.refuse(at, why))?;
-                        told.push_str(&text);
+                        rendered.push_str(&text);
                     }
                 }
             }
         }
-        Ok(told)
+        Ok(rendered)
     }
 }

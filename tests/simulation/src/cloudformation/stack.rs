@@ -247,9 +247,9 @@ fn check_rules(scope: &Scope<'_>, template: &Template) -> Result<(), Refusal> {
         {
             continue;
         }
-        for (assertion, told) in &rule.assertions {
+        for (assertion, rendered) in &rule.assertions {
             if !scope.is_true(&at, assertion)? {
-                return Err(scope.of.refuse(at, told));
+                return Err(scope.of.refuse(at, rendered));
             }
         }
     }

@@ -294,8 +294,8 @@ fn rules(of: Of<'_>, declared: &Map<String, Value>) -> Result<BTreeMap<String, R
             let assertion = object(of, &at, assertion)?;
             only(of, &at, assertion, &["Assert", "AssertDescription"])?;
             let assert = assertion.get("Assert").ok_or_else(|| of.refuse(&at, "has no Assert"))?;
-            let told = assertion.get("AssertDescription").and_then(Value::as_str);
-            assertions.push((assert.clone(), told.unwrap_or("an assertion fails").to_owned()));
+            let rendered = assertion.get("AssertDescription").and_then(Value::as_str);
+            assertions.push((assert.clone(), rendered.unwrap_or("an assertion fails").to_owned()));
         }
         let when = declared.get("RuleCondition").cloned();
         read.insert(name.clone(), Rule { when, assertions });

@@ -170,7 +170,7 @@ fn what_is_not_known_is_refused_where_it_stands() {
         ("Resources:\n  R:\n    Type: AWS::IAM::Role\n    Properties: { RoleName: !Sub x }".to_owned(), "line 4: the simulation reads no tags: write the long form of `!Sub`"),
         ("Resources: { A: { Type: AWS::IAM::Role, DependsOn: B }, B: { Type: AWS::IAM::Role, DependsOn: A } }".to_owned(), "they need each other: A, B"),
     ] {
-        let told = refused(&text);
-        assert!(told.starts_with("a.yaml: ") && told.contains(why), "{told}");
+        let rendered = refused(&text);
+        assert!(rendered.starts_with("a.yaml: ") && rendered.contains(why), "{rendered}");
     }
 }

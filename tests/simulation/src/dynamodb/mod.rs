@@ -92,7 +92,7 @@ impl DynamoDb {
         if let Some(error) = transactions::refusal(&self.storage, region, &body) {
             return wire::error(Protocol::Json, &error);
         }
-        let answer = transactions::told(ask(&service, request).await);
+        let answer = transactions::with_reasons(ask(&service, request).await);
         if let (Some(token), 200) = (token, answer.status) {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.insert(token, (now, digest));

@@ -101,14 +101,14 @@ impl Table {
     ) -> QueryResult {
         let (mut items, mut held, mut last) = (Vec::new(), 0, None);
         for item in found {
-            let told = index.map_or_else(|| item.clone(), |it| it.project(&self.schema, item));
-            held += size::of(&told);
+            let rendered = index.map_or_else(|| item.clone(), |it| it.project(&self.schema, item));
+            held += size::of(&rendered);
             let full = items.len() >= limit.unwrap_or(usize::MAX) || held > size::PAGE;
             if full && !items.is_empty() {
                 last = items.last().map(|item| self.keys(index, item));
                 break;
             }
-            items.push(told);
+            items.push(rendered);
         }
         let count = items.len();
         QueryResult { items, count, scanned_count: count, last_evaluated_key: last }

@@ -140,9 +140,9 @@ impl DynamoDbBackend for Storage {
                 return Err(DynamoDbError::ResourceInUse(name));
             }
             let table = table?;
-            let told = described(&table);
+            let rendered = described(&table);
             tables.insert(name, table);
-            Ok(told)
+            Ok(rendered)
         }))
     }
 

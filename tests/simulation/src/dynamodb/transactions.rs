@@ -48,7 +48,7 @@ pub(super) fn refusal(storage: &Storage, region: &str, body: &Value) -> Option<S
 }
 
 /// An answer whose message names what came of each part, if it was cancelled.
-pub(super) fn told(mut answer: HttpResponse) -> HttpResponse {
+pub(super) fn with_reasons(mut answer: HttpResponse) -> HttpResponse {
     if answer.code.as_deref() != Some("TransactionCanceledException") {
         return answer;
     }

@@ -60,7 +60,7 @@ pub struct Event {
 
 impl Event {
     /// The event as rules and targets get it.
-    fn told(&self, account: &str, region: &str) -> Value {
+    fn rendered(&self, account: &str, region: &str) -> Value {
         let Self { id, at, source, detail_type, detail, resources } = self;
         json!({
             "version": "0", "id": id, "detail-type": detail_type, "source": source,
@@ -157,15 +157,15 @@ fn put(
             return Err(ServiceError::new(400, "ResourceNotFoundException", message));
         }
     }
-    let mut told = Vec::new();
+    let mut rendered = Vec::new();
     for entry in &entries {
-        told.push(match events.put_one(entry, (account, region), now) {
+        rendered.push(match events.put_one(entry, (account, region), now) {
             Ok(id) => json!({ "EventId": id }),
             Err((code, message)) => json!({ "ErrorCode": code, "ErrorMessage": message }),
         });
     }
-    let failed = told.iter().filter(|entry| entry.get("ErrorCode").is_some()).count();
-    Ok(json!({ "FailedEntryCount": failed, "Entries": told }))
+    let failed = rendered.iter().filter(|entry| entry.get("ErrorCode").is_some()).count();
+    Ok(json!({ "FailedEntryCount": failed, "Entries": rendered }))
 }
 
 /// An entry's size: 14 bytes for a time, and the texts (EventBridge user guide,
@@ -220,7 +220,7 @@ impl Events {
         let id = format!("f1b00000-0000-4000-a000-{:012x}", self.next);
         let event = Event { id: id.clone(), at: now, source, detail_type, detail, resources };
         let bus = bus(entry, account, region);
-        self.fresh.push((bus.clone(), event.told(account, region)));
+        self.fresh.push((bus.clone(), event.rendered(account, region)));
         self.buses.entry(bus).or_default().push(event);
         Ok(id)
     }
@@ -242,16 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn each_entry_is_told_by_itself() {
+    fn each_entry_has_a_result_of_its_own() {
         let mut events = Events::default();
         let refused =
             Refused { containing: "two".to_owned(), code: "InternalFailure".to_owned(), times: 1 };
         events.refused.push(refused);
         let put = json!({ "Entries": [entry("{\"a\":1}"), entry("{\"b\":\"two\"}"), entry("no")] });
-        let told = ask(&mut events, "PutEvents", &put).unwrap();
-        assert_eq!(told["FailedEntryCount"], 2);
-        assert_eq!(told["Entries"][1]["ErrorCode"], "InternalFailure");
-        assert_eq!(told["Entries"][2]["ErrorCode"], "MalformedDetail");
+        let rendered = ask(&mut events, "PutEvents", &put).unwrap();
+        assert_eq!(rendered["FailedEntryCount"], 2);
+        assert_eq!(rendered["Entries"][1]["ErrorCode"], "InternalFailure");
+        assert_eq!(rendered["Entries"][2]["ErrorCode"], "MalformedDetail");
         let bus = arn(HERE.0, HERE.1, "default");
         assert_eq!(events.buses[&bus].len(), 1);
         let again = ask(&mut events, "PutEvents", &put).unwrap();
@@ -271,8 +271,8 @@ mod tests {
             (vec![large], "ValidationException"),
             (vec![entry("{}"), nowhere], "ResourceNotFoundException"),
         ] {
-            let told = ask(&mut events, "PutEvents", &json!({ "Entries": entries }));
-            assert_eq!(told, Err(code.to_owned()));
+            let rendered = ask(&mut events, "PutEvents", &json!({ "Entries": entries }));
+            assert_eq!(rendered, Err(code.to_owned()));
         }
         assert!(events.buses.is_empty(), "{events:?}");
     }

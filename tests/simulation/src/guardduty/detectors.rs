@@ -74,7 +74,7 @@ pub(super) fn answer(
 ) -> Option<Result<Value, ServiceError>> {
     let held = guardduty.settings.get(&place.key()).cloned().unwrap_or_default();
     match operation {
-        "GetDetector" => Some(Ok(told(guardduty, place.region, &held))),
+        "GetDetector" => Some(Ok(rendered(guardduty, place.region, &held))),
         "UpdateDetector" => Some(changed(guardduty, place, held, input).map(|changed| {
             guardduty.settings.insert(place.key(), changed);
             json!({})
@@ -83,7 +83,7 @@ pub(super) fn answer(
     }
 }
 
-fn told(guardduty: &GuardDuty, region: &str, detector: &Detector) -> Value {
+fn rendered(guardduty: &GuardDuty, region: &str, detector: &Detector) -> Value {
     let status = |on: bool| if on { "ENABLED" } else { "DISABLED" };
     let features: Vec<Value> = offered(guardduty, region)
         .map(|(name, additions)| {

@@ -157,7 +157,7 @@ fn describe_clusters(ecs: &Ecs, place: &Place, input: &Value) -> Answer {
     Ok(json!({ "clusters": found, "failures": failures }))
 }
 
-fn told_service(place: &Place, cluster: &str, name: &str, service: &Service) -> Value {
+fn rendered_service(place: &Place, cluster: &str, name: &str, service: &Service) -> Value {
     json!({
         "serviceArn": arn(place, "service", &format!("{cluster}/{name}")),
         "serviceName": name,
@@ -176,7 +176,7 @@ fn describe_services(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
     for name in named(input, "services", 10)? {
         let name = short(&name);
         match cluster.services.get(name) {
-            Some(service) => found.push(told_service(place, &cluster_name, name, service)),
+            Some(service) => found.push(rendered_service(place, &cluster_name, name, service)),
             None => {
                 failures.push(missing(&arn(place, "service", &format!("{cluster_name}/{name}"))));
             }
@@ -208,10 +208,10 @@ fn update_service(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
         service.before = takes.is_positive().then(|| (running, place.now + takes));
         service.desired = desired;
     }
-    Ok(json!({ "service": told_service(place, &cluster_name, &name, service) }))
+    Ok(json!({ "service": rendered_service(place, &cluster_name, &name, service) }))
 }
 
-fn told_task(place: &Place, cluster: &str, id: &str, task: &Task, tags: &Value) -> Value {
+fn rendered_task(place: &Place, cluster: &str, id: &str, task: &Task, tags: &Value) -> Value {
     let last = match task.stopped {
         None => "RUNNING",
         Some(stopped) if place.now < stopped => "DEACTIVATING",
@@ -240,7 +240,7 @@ fn describe_tasks(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
         match cluster.tasks.get(id) {
             Some(task) => {
                 let tags = tags(input, &task.tags);
-                found.push(told_task(place, &cluster_name, id, task, &tags));
+                found.push(rendered_task(place, &cluster_name, id, task, &tags));
             }
             None => failures.push(missing(&arn(place, "task", &format!("{cluster_name}/{id}")))),
         }
@@ -259,10 +259,10 @@ fn stop_task(ecs: &mut Ecs, place: &Place, input: &Value) -> Answer {
         let reason = input.get("reason").and_then(Value::as_str);
         task.reason = Some(reason.unwrap_or("Task stopped by user").to_owned());
     }
-    Ok(json!({ "task": told_task(place, &cluster_name, &id, task, &json!([])) }))
+    Ok(json!({ "task": rendered_task(place, &cluster_name, &id, task, &json!([])) }))
 }
 
-fn told_container_instance(place: &Place, cluster: &str, id: &str, status: &str) -> Value {
+fn rendered_container_instance(place: &Place, cluster: &str, id: &str, status: &str) -> Value {
     json!({
         "containerInstanceArn": arn(place, "container-instance", &format!("{cluster}/{id}")),
         "status": status,
@@ -275,7 +275,7 @@ fn describe_container_instances(ecs: &mut Ecs, place: &Place, input: &Value) -> 
     for id in named(input, "containerInstances", 100)? {
         let id = short(&id);
         match cluster.container_instances.get(id) {
-            Some(status) => found.push(told_container_instance(place, &name, id, status)),
+            Some(status) => found.push(rendered_container_instance(place, &name, id, status)),
             None => {
                 failures.push(missing(&arn(place, "container-instance", &format!("{name}/{id}"))));
             }
@@ -299,7 +299,7 @@ fn update_container_instances(ecs: &mut Ecs, place: &Place, input: &Value) -> An
             // What is not ACTIVE or DRAINING cannot be given a state.
             Some(status) if ["ACTIVE", "DRAINING"].contains(&status.as_str()) => {
                 wanted.clone_into(status);
-                found.push(told_container_instance(place, &name, id, status));
+                found.push(rendered_container_instance(place, &name, id, status));
             }
             Some(status) => failures.push(json!({ "arn": arn, "reason": status })),
             None => failures.push(missing(&arn)),

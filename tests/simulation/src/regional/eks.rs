@@ -110,7 +110,7 @@ pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) 
         "ListAccessEntries" => list_entries(state, place, input),
         "CreateAccessEntry" => create_entry(state, place, input, unique),
         "DescribeAccessEntry" => entry(state, place, input).map(
-            |(cluster, arn, entry)| json!({ "accessEntry": told(place, &cluster, &arn, entry) }),
+            |(cluster, arn, entry)| json!({ "accessEntry": rendered(place, &cluster, &arn, entry) }),
         ),
         "DeleteAccessEntry" => delete_entry(state, place, input),
         "ListAssociatedAccessPolicies" => list_policies(state, place, input),
@@ -197,7 +197,7 @@ fn entry_arn(place: &Place, cluster: &str, principal: &str, entry: &AccessEntry)
     format!("arn:aws:eks:{region}:{account}:access-entry/{cluster}/{kind}/{account}/{name}/{id}")
 }
 
-fn told(place: &Place, cluster: &str, principal: &str, entry: &AccessEntry) -> Value {
+fn rendered(place: &Place, cluster: &str, principal: &str, entry: &AccessEntry) -> Value {
     json!({
         "clusterName": cluster,
         "principalArn": principal,
@@ -330,9 +330,9 @@ fn create_entry(state: &mut State, place: &Place, input: &Value, unique: u64) ->
         created: place.now.as_second(),
         id: unique.to_string(),
     };
-    let told = told(place, &name, &principal, &created);
+    let rendered = rendered(place, &name, &principal, &created);
     cluster.entries.insert(principal, created);
-    Ok(json!({ "accessEntry": told }))
+    Ok(json!({ "accessEntry": rendered }))
 }
 
 fn delete_entry(state: &mut State, place: &Place, input: &Value) -> Answer {

@@ -94,7 +94,7 @@ impl Kubernetes {
         self.objects.remove(&path(resource, namespace, name))
     }
 
-    fn told(&self, path: &str) -> Option<Value> {
+    fn rendered(&self, path: &str) -> Option<Value> {
         let mut object = self.objects.get(path)?.clone();
         let version = self.versions.get(path).copied().unwrap_or_default().to_string();
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -258,7 +258,7 @@ fn answered(
     match verb {
         "get" => {
             let path = target.path(target.name.as_deref().unwrap_or_default());
-            let object = held.told(&path).ok_or_else(|| missing(&target))?;
+            let object = held.rendered(&path).ok_or_else(|| missing(&target))?;
             Ok((200, typed(&target, object)))
         }
         "list" => Ok((200, list(held, &target, request))),
@@ -409,7 +409,7 @@ fn list(held: &Kubernetes, target: &Target, request: &HttpRequest) -> Value {
     });
     let page: Vec<&String> = rest.by_ref().take(size).map(|(path, _)| path).collect();
     let token = rest.next().and_then(|_| page.last().copied());
-    let items: Vec<Value> = page.iter().filter_map(|path| held.told(path)).collect();
+    let items: Vec<Value> = page.iter().filter_map(|path| held.rendered(path)).collect();
     json!({
         "kind": format!("{}List", target.kind),
         "apiVersion": "v1",
@@ -544,8 +544,8 @@ fn create(
     }
     let namespace = target.namespace.as_deref().unwrap_or_default();
     held.put(target.resource, namespace, &name, object);
-    let told = held.told(&path).ok_or_else(|| missing(target))?;
-    Ok(typed(target, told))
+    let rendered = held.rendered(&path).ok_or_else(|| missing(target))?;
+    Ok(typed(target, rendered))
 }
 
 /// Merges as RFC 7396 has it.
@@ -578,7 +578,7 @@ fn patch(
         return Err(refused(415, "UnsupportedMediaType", "the simulation takes merge patches"));
     }
     let path = target.path(target.name.as_deref().unwrap_or_default());
-    let before = held.told(&path).ok_or_else(|| missing(target))?;
+    let before = held.rendered(&path).ok_or_else(|| missing(target))?;
     let differs = |pointer: &str| {
         let wanted = change.pointer(pointer);
         wanted.is_some_and(|wanted| before.pointer(pointer) != Some(wanted))
@@ -601,14 +601,14 @@ fn patch(
         *held.versions.entry(path.clone()).or_default() += 1;
         held.objects.insert(path.clone(), object);
     }
-    let told = held.told(&path).ok_or_else(|| missing(target))?;
-    Ok(typed(target, told))
+    let rendered = held.rendered(&path).ok_or_else(|| missing(target))?;
+    Ok(typed(target, rendered))
 }
 
 fn delete(held: &mut Kubernetes, target: &Target, options: &Value) -> Result<Value, ServiceError> {
     let name = target.name.as_deref().unwrap_or_default();
     let path = target.path(name);
-    let object = held.told(&path).ok_or_else(|| missing(target))?;
+    let object = held.rendered(&path).ok_or_else(|| missing(target))?;
     for field in ["uid", "resourceVersion"] {
         let wanted = options.pointer(&format!("/preconditions/{field}"));
         if wanted

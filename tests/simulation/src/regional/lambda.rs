@@ -150,12 +150,12 @@ fn function<'a>(
     })
 }
 
-fn told(reserved: Option<i64>) -> Value {
+fn rendered(reserved: Option<i64>) -> Value {
     reserved.map_or_else(|| json!({}), |it| json!({ "ReservedConcurrentExecutions": it }))
 }
 
 fn get(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
-    Ok(told(function(lambda, place, required(input, "FunctionName")?)?.reserved))
+    Ok(rendered(function(lambda, place, required(input, "FunctionName")?)?.reserved))
 }
 
 fn put(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
@@ -176,7 +176,7 @@ fn put(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
         )));
     }
     function.reserved = Some(wanted);
-    Ok(told(function.reserved))
+    Ok(rendered(function.reserved))
 }
 
 fn delete(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
@@ -201,7 +201,7 @@ fn url<'a>(
     function.url_auth.as_mut().ok_or_else(missing)
 }
 
-fn told_url(place: &Place, name: &str, auth: &str) -> Value {
+fn rendered_url(place: &Place, name: &str, auth: &str) -> Value {
     let Place { account, region, .. } = place;
     json!({
         "FunctionUrl": format!("https://{name}.lambda-url.{region}.on.aws/"),
@@ -214,7 +214,7 @@ fn told_url(place: &Place, name: &str, auth: &str) -> Value {
 
 fn get_url(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
     let auth = url(lambda, place, input)?.clone();
-    Ok(told_url(place, required(input, "FunctionName")?, &auth))
+    Ok(rendered_url(place, required(input, "FunctionName")?, &auth))
 }
 
 fn update_url(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
@@ -226,7 +226,7 @@ fn update_url(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
         wanted.clone_into(auth);
     }
     let auth = auth.clone();
-    Ok(told_url(place, required(input, "FunctionName")?, &auth))
+    Ok(rendered_url(place, required(input, "FunctionName")?, &auth))
 }
 
 fn list_tags(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {

@@ -141,37 +141,37 @@ pub fn dispatch(
     match service {
         "autoscaling" => {
             let answer = autoscaling::answer(state, place, operation, &query::input(&text))?;
-            Some(told_as_query(operation, answer, plain))
+            Some(rendered_as_query(operation, answer, plain))
         }
         // Both generations sign as one service; the version tells them apart.
         "elasticloadbalancing" if text.contains("Version=2012-06-01") => {
             let answer = elb::answer(state, place, operation, &query::input(&text))?;
-            Some(told_as_query(operation, answer, plain))
+            Some(rendered_as_query(operation, answer, plain))
         }
         "elasticloadbalancing" => {
             let answer = elbv2::answer(state, place, operation, &query::input(&text))?;
-            Some(told_as_query(operation, answer, plain))
+            Some(rendered_as_query(operation, answer, plain))
         }
         "rds" => {
             let answer = rds::answer(state, place, operation, &query::input(&text))?;
-            Some(told_as_query(operation, answer, rds::member))
+            Some(rendered_as_query(operation, answer, rds::member))
         }
-        "ecs" => ecs::answer(state, place, operation, &json()).map(told_as_json),
-        "ssm" => ssm::answer(state, place, operation, &json()).map(told_as_json),
-        "wafv2" => wafv2::answer(state, place, operation, &json()).map(told_as_json),
+        "ecs" => ecs::answer(state, place, operation, &json()).map(rendered_as_json),
+        "ssm" => ssm::answer(state, place, operation, &json()).map(rendered_as_json),
+        "wafv2" => wafv2::answer(state, place, operation, &json()).map(rendered_as_json),
         "lambda" => {
             let (_, params) = lambda::route(&request.method, &request.path)?;
-            lambda::answer(state, place, operation, &rest(params)).map(told_as_json)
+            lambda::answer(state, place, operation, &rest(params)).map(rendered_as_json)
         }
         "eks" => {
             let (_, params) = eks::route(&request.method, &request.path)?;
-            eks::answer(state, place, operation, &rest(params)).map(told_as_json)
+            eks::answer(state, place, operation, &rest(params)).map(rendered_as_json)
         }
         _ => None,
     }
 }
 
-fn told_as_query(
+fn rendered_as_query(
     operation: &str,
     answer: Answer,
     member: fn(&str) -> &'static str,
@@ -182,7 +182,7 @@ fn told_as_query(
     }
 }
 
-fn told_as_json(answer: Answer) -> HttpResponse {
+fn rendered_as_json(answer: Answer) -> HttpResponse {
     match answer {
         Ok(value) => wire::json(&value),
         Err(error) => wire::error(Protocol::Json, &error),

@@ -227,7 +227,7 @@ fn start(ssm: &mut Ssm, place: &Place, unique: u64, input: &Value) -> Answer {
     Ok(json!({ "AutomationExecutionId": id }))
 }
 
-fn told(ssm: &Ssm, place: &Place, id: &str, execution: &Execution) -> Value {
+fn rendered(ssm: &Ssm, place: &Place, id: &str, execution: &Execution) -> Value {
     let Execution { document: name, started, .. } = execution;
     let document = ssm.documents.get(name);
     let running = document.map_or("InProgress", |it| it.running.as_str());
@@ -242,8 +242,8 @@ fn told(ssm: &Ssm, place: &Place, id: &str, execution: &Execution) -> Value {
     });
     let failure = document.and_then(|it| it.failure.as_ref()).filter(|_| ended);
     if let (Some((step, message)), Some(object)) = (failure, value.as_object_mut()) {
-        let told = format!("Step fails when it is Execute/Cancelling action. {message}");
-        object.insert("FailureMessage".to_owned(), json!(told));
+        let rendered = format!("Step fails when it is Execute/Cancelling action. {message}");
+        object.insert("FailureMessage".to_owned(), json!(rendered));
         let failed = json!({ "StepName": step, "StepStatus": status, "FailureMessage": message });
         object.insert("StepExecutions".to_owned(), json!([failed]));
     }
@@ -253,7 +253,9 @@ fn told(ssm: &Ssm, place: &Place, id: &str, execution: &Execution) -> Value {
 fn get(ssm: &Ssm, place: &Place, input: &Value) -> Answer {
     let id = required(input, "AutomationExecutionId")?;
     match ssm.executions.get(id) {
-        Some(execution) => Ok(json!({ "AutomationExecution": told(ssm, place, id, execution) })),
+        Some(execution) => {
+            Ok(json!({ "AutomationExecution": rendered(ssm, place, id, execution) }))
+        }
         None => refuse(
             "AutomationExecutionNotFoundException",
             format!("Automation execution {id} is not found"),
@@ -285,7 +287,7 @@ fn describe_executions(ssm: &Ssm, place: &Place, input: &Value) -> Answer {
         })
     };
     let found = ssm.executions.iter().filter(|(_, execution)| admits(execution));
-    let found = found.map(|(id, execution)| told(ssm, place, id, execution)).collect();
+    let found = found.map(|(id, execution)| rendered(ssm, place, id, execution)).collect();
     Ok(page(found, "AutomationExecutionMetadataList", input))
 }
 
@@ -304,7 +306,7 @@ fn describe_instances(ssm: &Ssm, input: &Value) -> Value {
     page(found, "InstanceInformationList", input)
 }
 
-fn command_told(id: &str, place: &Place, command: &Command) -> Value {
+fn rendered_command(id: &str, place: &Place, command: &Command) -> Value {
     json!({
         "CommandId": id,
         "DocumentName": command.document,
@@ -344,9 +346,9 @@ fn send_command(ssm: &mut Ssm, place: &Place, unique: u64, input: &Value) -> Ans
         outcome: held.map_or_else(|| "Success".to_owned(), |it| it.outcome.clone()),
     };
     let id = format!("10000000-0000-4000-8000-{unique:012x}");
-    let told = command_told(&id, place, &command);
+    let rendered = rendered_command(&id, place, &command);
     ssm.commands.insert(id, command);
-    Ok(json!({ "Command": told }))
+    Ok(json!({ "Command": rendered }))
 }
 
 fn list_commands(ssm: &Ssm, place: &Place, input: &Value) -> Value {
@@ -355,6 +357,6 @@ fn list_commands(ssm: &Ssm, place: &Place, input: &Value) -> Value {
         instance.is_none_or(|id| command.instances.iter().any(|instance| instance == id))
     };
     let found = ssm.commands.iter().filter(|(_, command)| of(command));
-    let found = found.map(|(id, command)| command_told(id, place, command)).collect();
+    let found = found.map(|(id, command)| rendered_command(id, place, command)).collect();
     page(found, "Commands", input)
 }

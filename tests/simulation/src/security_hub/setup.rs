@@ -241,7 +241,7 @@ fn aggregators(
         let account = hub.administrator_in(region).unwrap_or(place.account);
         format!("arn:aws:securityhub:{region}:{account}:finding-aggregator/simulated")
     };
-    let told = |region: &str, linking: Option<&str>| {
+    let rendered = |region: &str, linking: Option<&str>| {
         json!({
             "FindingAggregatorArn": arn(region),
             "FindingAggregationRegion": region,
@@ -260,7 +260,7 @@ fn aggregators(
         "GetFindingAggregator" => {
             let asked = request.path.strip_prefix("/findingAggregator/get/").unwrap_or_default();
             match hub.home_region.as_deref().filter(|region| arn(region) == decode(asked)) {
-                Some(region) => Ok(told(region, hub.linking.as_deref())),
+                Some(region) => Ok(rendered(region, hub.linking.as_deref())),
                 None => Err(Refusal {
                     status: 404,
                     code: "ResourceNotFoundException",
@@ -278,7 +278,7 @@ fn aggregators(
             let Some(linking) = linking else {
                 return Err(invalid("RegionLinkingMode is required"));
             };
-            let answer = told(place.region, Some(linking));
+            let answer = rendered(place.region, Some(linking));
             hub.linking = Some(linking.to_owned());
             hub.home_region = Some(place.region.to_owned());
             Ok(answer)

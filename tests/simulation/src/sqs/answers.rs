@@ -352,10 +352,10 @@ fn send_batch(sqs: &mut Sqs, place: Place<'_>, input: &Value) -> Answer {
             Err(error) => failed.push(failure(&id, &error)),
         }
     }
-    Ok(told(&sent, &failed))
+    Ok(rendered(&sent, &failed))
 }
 
-fn told(done: &[Value], failed: &[Value]) -> Value {
+fn rendered(done: &[Value], failed: &[Value]) -> Value {
     json!({ "Successful": done, "Failed": failed })
 }
 
@@ -377,7 +377,7 @@ fn batch(sqs: &mut Sqs, place: Place<'_>, input: &Value, single: Single) -> Answ
             Err(error) => failed.push(failure(&id, &error)),
         }
     }
-    Ok(told(&done, &failed))
+    Ok(rendered(&done, &failed))
 }
 
 fn delete(sqs: &mut Sqs, place: Place<'_>, input: &Value, entry: &Value) -> Answer {
@@ -440,8 +440,8 @@ fn described(message: &Message, asked: &[String], with_attributes: bool) -> Valu
     let first = first_received.map(|at| at.as_millisecond().to_string());
     add("ApproximateFirstReceiveTimestamp", first);
     add("MessageGroupId", group.clone());
-    let mut told = json!({ "MessageId": id, "ReceiptHandle": receipt, "Body": body });
-    if let Some(object) = told.as_object_mut() {
+    let mut rendered = json!({ "MessageId": id, "ReceiptHandle": receipt, "Body": body });
+    if let Some(object) = rendered.as_object_mut() {
         if !system.is_empty() {
             object.insert("Attributes".to_owned(), Value::Object(system));
         }
@@ -449,7 +449,7 @@ fn described(message: &Message, asked: &[String], with_attributes: bool) -> Valu
             object.insert("MessageAttributes".to_owned(), attributes.clone());
         }
     }
-    told
+    rendered
 }
 
 fn move_messages(sqs: &mut Sqs, place: Place<'_>, input: &Value) -> Answer {

@@ -57,7 +57,7 @@ impl Held {
         }
     }
 
-    pub(super) fn told(&self, number: u64) -> Message {
+    pub(super) fn rendered(&self, number: u64) -> Message {
         Message {
             id: self.id.clone(),
             body: self.body.clone(),
@@ -204,9 +204,9 @@ impl Queue {
         }
         held.receive_count += 1;
         held.first_received.get_or_insert(now);
-        let told = held.told(number);
+        let rendered = held.rendered(number);
         self.hide(number, visibility, now);
-        Some(Next::Message(told))
+        Some(Next::Message(rendered))
     }
 
     /// The oldest message of a quiet tenant; where there is none, one of the
@@ -268,7 +268,7 @@ impl Queue {
     }
 
     pub(super) fn messages(&self) -> impl Iterator<Item = Message> {
-        self.messages.iter().map(|(number, held)| held.told(*number))
+        self.messages.iter().map(|(number, held)| held.rendered(*number))
     }
 
     /// Takes every visible message out.

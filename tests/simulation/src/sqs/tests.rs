@@ -154,8 +154,8 @@ fn messages_and_batches_over_the_limits_are_refused() {
     let largest = "x".repeat(1_048_576);
     assert!(ask(&mut sqs, "SendMessage", &send(&largest)).is_ok());
     let larger = format!("{largest}x");
-    let told = ask(&mut sqs, "SendMessage", &send(&larger));
-    assert_eq!(told, Err("InvalidParameterValue".to_owned()));
+    let rendered = ask(&mut sqs, "SendMessage", &send(&larger));
+    assert_eq!(rendered, Err("InvalidParameterValue".to_owned()));
     let half = "x".repeat(600_000);
     let entry = |id: &str, body: &str| json!({ "Id": id, "MessageBody": body });
     for (entries, code) in [
@@ -172,16 +172,16 @@ fn messages_and_batches_over_the_limits_are_refused() {
 }
 
 #[test]
-fn a_batch_tells_which_of_its_entries_failed() {
+fn a_batch_reports_which_of_its_entries_failed() {
     let (mut sqs, queue) = queue();
     sqs.send(&queue, "a", None, START).unwrap();
     let receipt = sqs.receive(&queue, 1, START).unwrap().remove(0).receipt;
     let input = json!({ "QueueUrl": queue.url(), "Entries": [
         { "Id": "good", "ReceiptHandle": receipt }, { "Id": "bad", "ReceiptHandle": "x" },
     ]});
-    let told = ask(&mut sqs, "DeleteMessageBatch", &input).unwrap();
-    assert_eq!(told["Successful"], json!([{ "Id": "good" }]));
-    assert_eq!(told["Failed"][0]["Code"], "ReceiptHandleIsInvalid");
+    let rendered = ask(&mut sqs, "DeleteMessageBatch", &input).unwrap();
+    assert_eq!(rendered["Successful"], json!([{ "Id": "good" }]));
+    assert_eq!(rendered["Failed"][0]["Code"], "ReceiptHandleIsInvalid");
 }
 
 #[test]
@@ -191,8 +191,8 @@ fn another_account_s_queue_and_one_that_is_not_there_are_refused() {
         [("444455556666", "intake", "AccessDenied"), (PLACE.account, "none", "QueueDoesNotExist")]
     {
         let url = Address::new(account, PLACE.region, name).url();
-        let told = ask(&mut sqs, "ReceiveMessage", &json!({ "QueueUrl": url }));
-        assert_eq!(told, Err(code.to_owned()));
+        let rendered = ask(&mut sqs, "ReceiveMessage", &json!({ "QueueUrl": url }));
+        assert_eq!(rendered, Err(code.to_owned()));
     }
 }
 

@@ -41,11 +41,11 @@ use firebreak_policy::Policy;
 use firebreak_spoke::account::AccountSession;
 
 /// How many Regions are read in parallel: a Region's lists have thousands of pages.
-const REGIONS_AT_ONCE: usize = 8;
+const MAX_PARALLEL_REGIONS: usize = 8;
 
 /// How many spoke roles are tried in parallel: STS allows 600 calls a second in a
 /// Region, and each role takes one of them and one of IAM.
-const SPOKES_AT_ONCE: usize = 32;
+const MAX_PARALLEL_SPOKES: usize = 32;
 
 /// After how many spoke roles the survey is kept.
 pub const KEPT_EVERY: usize = 200;
@@ -139,7 +139,7 @@ impl Surveyor {
         let left = survey.regions_left();
         let regions = futures::stream::iter(left)
             .map(|region| async move { (self.region(&region).await, region) });
-        let mut regions = regions.buffer_unordered(REGIONS_AT_ONCE);
+        let mut regions = regions.buffer_unordered(MAX_PARALLEL_REGIONS);
         while let Some((seen, region)) = regions.next().await {
             progress(&format!("{region}: members and rules read"));
             survey.regions.insert(region, seen);
@@ -163,7 +163,7 @@ impl Surveyor {
                 let home = &self.setup.home;
                 (spokes::try_role(accounts, &self.settings, home, &account).await, account)
             });
-            let spokes: Vec<_> = spokes.buffer_unordered(SPOKES_AT_ONCE).collect().await;
+            let spokes: Vec<_> = spokes.buffer_unordered(MAX_PARALLEL_SPOKES).collect().await;
             tried += spokes.len();
             survey.spokes.extend(spokes.into_iter().map(|(spoke, account)| (account, spoke)));
             progress(&format!("spoke roles: {tried} of {count} tried"));

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use super::guardduty::GuardDutySetup;
 use super::read_state::Designated;
 use super::security_hub::SecurityHubSetup;
-use super::{Progress, REGIONS_AT_ONCE, Setup, organizations};
+use super::{MAX_PARALLEL_REGIONS, Progress, Setup, organizations};
 use crate::aws::call_error::{CallError, to_reading};
 use crate::setup::{
     self, DesiredSetup, DetectorPart, OrganizationAccount, Part, Reading, RegionState, Service,
@@ -58,7 +58,7 @@ impl Setup {
             }
         }
         let rest = futures::stream::iter(groups).map(|group| run.region(group));
-        let rest: Vec<Vec<Work>> = rest.buffered(REGIONS_AT_ONCE).collect().await;
+        let rest: Vec<Vec<Work>> = rest.buffered(MAX_PARALLEL_REGIONS).collect().await;
         works.extend(rest.into_iter().flatten());
         SetupPlan { works, skipped: plan.skipped }
     }

@@ -18,7 +18,7 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use super::guardduty::GuardDutySetup;
-use super::{Progress, REGIONS_AT_ONCE, Setup, SetupError};
+use super::{MAX_PARALLEL_REGIONS, Progress, Setup, SetupError};
 use crate::aws::call_error::{CallError, for_each_page};
 use crate::aws::regional;
 use crate::setup::entities::{Entities, ListKind};
@@ -89,7 +89,7 @@ impl Setup {
                 (region.clone(), outcome)
             }
         });
-        let regions = regions.buffered(REGIONS_AT_ONCE).collect().await;
+        let regions = regions.buffered(MAX_PARALLEL_REGIONS).collect().await;
         Ok(Listed { location, uploaded, regions })
     }
 

@@ -29,7 +29,7 @@ use firebreak_aws::error::HubError;
 pub use lists::{ListOutcome, Listed, Upload};
 
 /// How many Regions are processed in parallel.
-const REGIONS_AT_ONCE: usize = 8;
+const MAX_PARALLEL_REGIONS: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 pub struct SetupRequest {

@@ -8,7 +8,7 @@ use futures::StreamExt;
 
 use super::guardduty::GuardDutySetup;
 use super::security_hub::SecurityHubSetup;
-use super::{Progress, REGIONS_AT_ONCE, Setup, organizations};
+use super::{MAX_PARALLEL_REGIONS, Progress, Setup, organizations};
 use crate::aws::call_error::to_reading;
 use crate::setup::{Reading, RegionState, Service, SetupSnapshot, Trust};
 use firebreak_aws::error::HubError;
@@ -40,7 +40,7 @@ impl Setup {
             progress(&format!("{region}: read"));
             state
         });
-        let regions = regions.buffered(REGIONS_AT_ONCE).collect().await;
+        let regions = regions.buffered(MAX_PARALLEL_REGIONS).collect().await;
         Ok(SetupSnapshot {
             management: self.management.clone(),
             administrator: self.administrator.clone(),

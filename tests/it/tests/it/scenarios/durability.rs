@@ -243,7 +243,7 @@ async fn a_worker_that_another_took_over_from_carries_nothing_further_out() {
     let taken_over = error.contains("another worker took over response");
     assert!(taken_over, "{error}");
     let protected = |stage: &Stage| count(stage, "ModifyInstanceAttribute");
-    assert_eq!(protected(&stage), protected(&undisturbed), "the second wave, once");
+    assert_eq!(protected(&stage), protected(&undisturbed), "the protecting step ran once");
     assert!(!stage.reaches_internet(member));
     let again = stage.deliver(&finding).await;
     assert_eq!(again.disposition(), Disposition::Repeat);

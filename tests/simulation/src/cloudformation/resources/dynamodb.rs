@@ -69,8 +69,8 @@ fn check(properties: &Properties) -> Result<(), String> {
     let mut sorted = defined.clone();
     sorted.sort_unstable();
     if keys != sorted {
-        let told = json!({ "keys": keys, "AttributeDefinitions": sorted });
-        return Err(format!("keys and attribute definitions are not the same: {told}"));
+        let rendered = json!({ "keys": keys, "AttributeDefinitions": sorted });
+        return Err(format!("keys and attribute definitions are not the same: {rendered}"));
     }
     Ok(())
 }

@@ -196,7 +196,7 @@ fn operation_id(state: &mut State, form: &Form, set: &str) -> Result<String, Ser
     Ok(id)
 }
 
-fn told(id: &str) -> String {
+fn rendered(id: &str) -> String {
     let mut out = String::new();
     xml::text(&mut out, "OperationId", id);
     out
@@ -226,7 +226,7 @@ fn create_instances(state: &mut State, region: &str, now: Timestamp, form: &Form
     if let Some(asked) = set.operations.last_mut() {
         asked.steps.retain(|it| !current.contains(&(it.account.clone(), it.region.clone())));
     }
-    Ok(told(&id))
+    Ok(rendered(&id))
 }
 
 /// From the call on the instances are there, waiting for their operation.
@@ -306,7 +306,7 @@ fn update(state: &mut State, region: &str, now: Timestamp, form: &Form) -> Answe
     }
     ask(&mut changed, id.clone(), Action::Update, (&accounts, &regions), preferences, now);
     state.cloudformation.stack_sets.insert(name, changed);
-    Ok(told(&id))
+    Ok(rendered(&id))
 }
 
 fn describe(set: &StackSet) -> String {

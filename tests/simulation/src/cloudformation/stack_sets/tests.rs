@@ -91,13 +91,13 @@ fn every_account_below_a_target_gets_its_stack_one_after_another() {
     call(&mut state, START, "CreateStackInstances", &INSTANCES);
     settle(&mut state, START + STACK);
     assert!(has_role(&state, "111111111111") && !has_role(&state, "222222222222"));
-    let told = call(&mut state, START + STACK, "ListStackSetOperations", &[]);
-    assert!(told.contains("RUNNING"), "{told}");
+    let rendered = call(&mut state, START + STACK, "ListStackSetOperations", &[]);
+    assert!(rendered.contains("RUNNING"), "{rendered}");
     settle(&mut state, START + STACK * 2);
     assert!(has_role(&state, "222222222222"), "of an OU below");
     assert!(!has_role(&state, "333333333333") && !has_role(&state, MANAGEMENT));
-    let told = call(&mut state, START + STACK * 2, "DescribeStackSet", &[]);
-    assert!(told.contains("****") && !told.contains("abcd"), "{told}");
+    let rendered = call(&mut state, START + STACK * 2, "DescribeStackSet", &[]);
+    assert!(rendered.contains("****") && !rendered.contains("abcd"), "{rendered}");
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn who_joins_a_target_gets_a_stack_and_who_leaves_keeps_it_where_it_is_retained(
         state.organizations.accounts.get_mut("222222222222").unwrap().parent = "ou-c".to_owned();
         super::account_left(&mut state, "222222222222", now);
         now += SignedDuration::from_hours(1);
-        let told = call(&mut state, now, "ListStackInstances", &[]);
-        assert!(has_role(&state, "333333333333") && told.contains("333333333333"));
-        assert!(!told.contains("222222222222"), "{told}");
+        let rendered = call(&mut state, now, "ListStackInstances", &[]);
+        assert!(has_role(&state, "333333333333") && rendered.contains("333333333333"));
+        assert!(!rendered.contains("222222222222"), "{rendered}");
         assert_eq!(has_role(&state, "222222222222"), retains == "true");
     }
 }
@@ -131,16 +131,16 @@ fn who_is_suspended_fails_with_the_reason_and_the_others_go_on() {
     let id = call(&mut state, START, "CreateStackInstances", &INSTANCES);
     let id = id.split(['<', '>']).nth(2).unwrap().to_owned();
     let now = START + SignedDuration::from_hours(1);
-    let told = call(&mut state, now, "ListStackInstances", &[]);
-    assert!(told.contains("SKIPPED_SUSPENDED_ACCOUNT") && has_role(&state, "222222222222"));
-    let told = call(&mut state, now, "ListStackSetOperationResults", &[("OperationId", &id)]);
-    assert!(told.contains("Account 111111111111 is suspended"), "{told}");
+    let rendered = call(&mut state, now, "ListStackInstances", &[]);
+    assert!(rendered.contains("SKIPPED_SUSPENDED_ACCOUNT") && has_role(&state, "222222222222"));
+    let rendered = call(&mut state, now, "ListStackSetOperationResults", &[("OperationId", &id)]);
+    assert!(rendered.contains("Account 111111111111 is suspended"), "{rendered}");
     // Without tolerance the first failure stops the rest.
     let strict = &INSTANCES[..2];
     call(&mut state, now, "CreateStackInstances", strict);
     let now = now + SignedDuration::from_hours(1);
-    let told = call(&mut state, now, "ListStackSetOperations", &[]);
-    assert!(told.contains("FAILED"), "{told}");
+    let rendered = call(&mut state, now, "ListStackSetOperations", &[]);
+    assert!(rendered.contains("FAILED"), "{rendered}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{call, item, names, of_day, of_partition, pages, put, table};
 use crate::dynamodb::place::Number;
 
 #[test]
-fn numbers_are_ordered_and_told_apart_by_value() {
+fn numbers_are_ordered_and_compared_by_value() {
     let sorted =
         ["-1e3", "-12", "-1.5", "-0.5", "0", "0.05", "0.5", "1", "1.5", "12", "120", "1e3"];
     let mut shuffled = sorted;

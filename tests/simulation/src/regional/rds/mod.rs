@@ -1,8 +1,8 @@
 //! RDS's calls, as its API reference has them.
 
 mod change;
+mod describe;
 mod snapshots;
-mod told;
 
 use std::collections::BTreeMap;
 
@@ -134,9 +134,9 @@ pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) 
         _ => {
             let rds = &mut state.regional(&place.account, &place.region).rds;
             match operation {
-                "DescribeDBInstances" => told::instances(rds, place, input),
-                "DescribeDBClusters" => told::clusters(rds, place, input),
-                "DescribeDBSubnetGroups" => told::subnet_groups(rds, input),
+                "DescribeDBInstances" => describe::instances(rds, place, input),
+                "DescribeDBClusters" => describe::clusters(rds, place, input),
+                "DescribeDBSubnetGroups" => describe::subnet_groups(rds, input),
                 "CreateDBSnapshot" => snapshots::create_of_instance(rds, place, input),
                 "CreateDBClusterSnapshot" => snapshots::create_of_cluster(rds, place, input),
                 "DescribeDBSnapshots" => snapshots::of_instances(rds, place, input),

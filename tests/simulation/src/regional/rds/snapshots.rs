@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::told::tags;
+use super::describe::tags;
 use super::{Rds, cluster_not_found, identifier, instance_not_found, page};
 use crate::regional::{Answer, Place};
 use crate::wire::ServiceError;

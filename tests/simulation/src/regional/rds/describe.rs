@@ -1,4 +1,4 @@
-//! What RDS tells of DB instances, clusters and subnet groups.
+//! How RDS describes DB instances, clusters and subnet groups.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,13 @@ pub(super) fn tags(tags: &BTreeMap<String, String>) -> Value {
 /// The groups there are and, while they are changed, those that go and come.
 fn groups(present: &[String], change: Option<&Modification>) -> Value {
     let wanted = change.map_or(present, |change| change.groups.as_slice());
-    let told = |id: &String, status: &str| json!({ "VpcSecurityGroupId": id, "Status": status });
+    let rendered =
+        |id: &String, status: &str| json!({ "VpcSecurityGroupId": id, "Status": status });
     let kept = present.iter().map(|id| {
         let status = if wanted.contains(id) { "active" } else { "removing" };
-        told(id, status)
+        rendered(id, status)
     });
-    let coming = wanted.iter().filter(|id| !present.contains(id)).map(|id| told(id, "adding"));
+    let coming = wanted.iter().filter(|id| !present.contains(id)).map(|id| rendered(id, "adding"));
     kept.chain(coming).collect()
 }
 
@@ -110,14 +111,15 @@ pub(super) fn clusters(rds: &Rds, place: &Place, input: &Value) -> Answer {
 
 /// DescribeDBSubnetGroups.
 pub(super) fn subnet_groups(rds: &Rds, input: &Value) -> Answer {
-    let told = |(name, vpc): (&String, &String)| json!({ "DBSubnetGroupName": name, "VpcId": vpc });
+    let rendered =
+        |(name, vpc): (&String, &String)| json!({ "DBSubnetGroupName": name, "VpcId": vpc });
     if input.get("DBSubnetGroupName").is_some() {
         let name = identifier(input, "DBSubnetGroupName")?;
         let found = rds.subnet_groups.get_key_value(&name).ok_or_else(|| {
             let message = format!("DB subnet group '{name}' does not exist.");
             ServiceError::new(404, "DBSubnetGroupNotFoundFault", message)
         })?;
-        return Ok(json!({ "DBSubnetGroups": [told(found)] }));
+        return Ok(json!({ "DBSubnetGroups": [rendered(found)] }));
     }
-    page("DBSubnetGroups", rds.subnet_groups.iter().map(told).collect(), input)
+    page("DBSubnetGroups", rds.subnet_groups.iter().map(rendered).collect(), input)
 }
