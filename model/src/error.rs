@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_failures_the_passing_one_decides_and_all_are_told() {
+    fn of_several_failures_the_transient_one_decides_the_kind_and_all_are_reported() {
         assert_eq!(ActionError::all(Vec::new()), None);
         let failed = ActionError::new(ErrorKind::Failed, "no");
         let passing = ActionError::new(ErrorKind::Transient, "not yet");

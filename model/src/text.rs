@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_stays_on_one_line_and_has_an_end() {
+    fn shown_text_stays_on_one_line_and_is_cut() {
         assert_eq!(printable("i-1\nERROR forged\u{1b}[2J"), "i-1\\u{a}ERROR forged\\u{1b}[2J");
         assert_eq!(printable("gr\u{fc}n"), "gr\u{fc}n");
         assert_eq!(printable(&"a".repeat(1_000_000)).chars().count(), 201);

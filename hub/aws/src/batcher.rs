@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_during_a_call_is_answered_by_the_next() {
+    async fn a_lookup_during_a_call_is_made_by_the_next_call() {
         let (together, calls) = (LookupBatcher::new(50), AtomicUsize::new(0));
         let asks = (0..101).map(|key| together.ask(key, |keys| halves(keys, &calls)));
         for (key, answer) in (0..101).zip(join_all(asks).await) {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_dropped_leaves_nobody_waiting_for_ever() {
+    async fn a_dropped_call_leaves_no_caller_waiting_for_ever() {
         let (together, calls) = (LookupBatcher::new(50), AtomicUsize::new(0));
         let ask = |key| together.ask(key, |keys| halves(keys, &calls));
         let (dropped, kept) =

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_not_answered_ends_in_time_is_passing_and_is_not_tried_again() {
+    async fn a_call_without_an_answer_times_out_as_transient_and_is_not_retried() {
         let (config, calls) = calls(Network::Silent).await;
         calls.deadline.set(Instant::now() + Duration::from_secs(12));
         let (error, took) = read(&calls.of_hub(&config)).await;

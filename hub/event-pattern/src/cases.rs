@@ -100,7 +100,7 @@ fn one_alternative_of_or_is_enough_and_the_other_fields_still_count() {
 }
 
 #[test]
-fn what_is_no_pattern_is_refused_with_its_place() {
+fn an_invalid_pattern_is_rejected_with_its_place() {
     for (pattern, path) in [
         (json!([]), ""),
         (json!({}), ""),

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_run_of_characters() {
+    fn a_star_matches_any_run_of_characters() {
         let check = |pattern: &str, text: &str, expected: bool| {
             assert_eq!(Glob::new(pattern).matches(text), expected, "{pattern} on {text}");
         };

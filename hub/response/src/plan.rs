@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn within_a_phase_what_would_stand_in_the_way_comes_last() {
+    fn within_a_phase_a_step_that_would_block_others_comes_last() {
         let observation = || Ok(CapturedState { prior: Value::Bool(true), changes: Vec::new() });
         let order = |names: &[&str]| -> Vec<String> {
             let observed = names.iter().map(|name| (call(name), observation())).collect();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_observed_stays_in_the_plan_with_its_reason() {
+    fn an_action_that_could_not_be_captured_stays_in_the_plan_with_its_reason() {
         let check = |kind, expected| {
             let error = ActionError::new(kind, "why");
             let steps = steps(vec![(call("isolate-instance"), Err(error))], ACTIONS);

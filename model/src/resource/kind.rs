@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_something_else_does_not_take_an_instance_s_identity() {
+    fn a_resource_of_another_type_does_not_take_an_instance_s_identity() {
         let instance = "arn:aws:ec2:eu-central-1:222222222222:instance/i-0123456789abcdef0";
         let mut resource = Resource {
             partition: "aws".parse().unwrap(),

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vpc_without_the_group_is_told() {
+    fn a_vpc_without_the_group_is_reported() {
         let parameters = Parameters { group: "forensics".to_owned(), others: Others::Remove };
         let error = goal(&parameters, &interface(&["sg-1"]), &[]).unwrap_err();
         assert!(error.message.contains("vpc-1") && error.help.is_some(), "{error}");

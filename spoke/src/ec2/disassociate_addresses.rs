@@ -135,7 +135,7 @@ impl Action for DisassociateAddresses {
             let now = present
                 .iter()
                 .find(|address| address.allocation_id() == Some(before.allocation.as_str()));
-            put_back(context, before, now)
+            restore(context, before, now)
         }))
         .await;
         Undone::all(ended)
@@ -187,7 +187,7 @@ async fn disassociate(context: ActionContext<'_>, address: &Address) -> Result<(
     }
 }
 
-async fn put_back(
+async fn restore(
     context: ActionContext<'_>,
     before: &On,
     now: Option<&Address>,

@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_set_since_is_not_restored() {
+    fn a_later_change_is_not_overwritten() {
         let prior = wanted(&Parameters::default(), present(false));
         let now = Prior { termination_protection: Some(false), ..present(false) };
         assert_eq!(to_restore(&prior, &now), []);

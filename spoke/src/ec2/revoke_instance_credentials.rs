@@ -243,13 +243,13 @@ impl Action for RevokeInstanceCredentials {
                 None => Ok(Undone::default()),
             }
         };
-        let (taken_off, put_back) = futures::join!(
+        let (taken_off, restored) = futures::join!(
             taken_off,
-            put_back(context, parameters, &prior.instance_id, &profile.arn)
+            restore_profile(context, parameters, &prior.instance_id, &profile.arn)
         );
-        let (mut undone, put_back) = (taken_off?, put_back?);
-        undone.restored.extend(put_back.restored);
-        undone.drift.extend(put_back.drift);
+        let (mut undone, restored) = (taken_off?, restored?);
+        undone.restored.extend(restored.restored);
+        undone.drift.extend(restored.drift);
         Ok(undone)
     }
 }
@@ -391,7 +391,7 @@ async fn reach(
 }
 
 /// Gives the instance its profile back, unless somebody gave it another since.
-async fn put_back(
+async fn restore_profile(
     context: ActionContext<'_>,
     parameters: &Parameters,
     instance_id: &str,
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_back_asks_for_the_deny_and_for_the_profile() {
+    fn verification_checks_the_deny_and_the_profile() {
         let check = |parameters: &Parameters, denied: Force, present: Option<&str>, holds: bool| {
             let verified = judge(parameters, &prior(true), denied, present);
             assert_eq!(matches!(verified, Verification::InEffect(_)), holds, "{verified:?}");

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_deny_asks_for_temporary_credentials() {
+    fn the_deny_requires_temporary_credentials() {
         assert_eq!(
             document().pointer("/Statement/0/Condition"),
             Some(&json!({ "Null": { "aws:TokenIssueTime": "false" } }))

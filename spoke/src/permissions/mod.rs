@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_of_an_action_stands_in_exactly_one_of_its_grants() {
+    fn each_change_of_an_action_is_in_exactly_one_of_its_grants() {
         for entry in registry::all() {
             let name = entry.spec.name;
             let granted: Vec<&str> =
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_s_id_stands_for_one_scope() {
+    fn a_statement_s_id_belongs_to_one_scope() {
         let scopes: Vec<GrantScope> = registry::all()
             .iter()
             .flat_map(|entry| entry.grants)
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_only_deny_may_attach_no_other_policy() {
+    fn actions_that_only_deny_may_attach_no_other_policy() {
         let narrow = of(&["deny-all", "revoke-sessions"]);
         assert!(sids(&narrow).contains(&"AttachDenyAll"));
         assert!(!sids(&narrow).contains(&"AttachAnyPolicy"));

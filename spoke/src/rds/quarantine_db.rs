@@ -152,7 +152,7 @@ impl Action for QuarantineDb {
                     .filter(|group| group.group_name() == Some(&*Purpose::ISOLATION.group_name()))
                     .filter_map(|group| group.group_id())
                     .collect();
-                let back = put_back(&prior.database, &present, &ours, &mut undone);
+                let back = restore(&prior.database, &present, &ours, &mut undone);
                 if back.groups.is_some() || !back.members.is_empty() {
                     present.refuse_stopped()?;
                 }
@@ -239,7 +239,7 @@ struct Back {
 }
 
 /// Compares the present with the recorded state: what undo restores or leaves.
-fn put_back(prior: &Database, present: &Database, ours: &[&str], undone: &mut Undone) -> Back {
+fn restore(prior: &Database, present: &Database, ours: &[&str], undone: &mut Undone) -> Back {
     let (holder, now) = (&prior.holder, present.groups.join(", "));
     let mut back = Back { groups: None, members: Vec::new() };
     if !interfaces::same_groups(&present.groups, &prior.groups) {
@@ -355,11 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_set_since_is_not_put_back() {
+    fn a_later_change_is_not_overwritten() {
         let check = |present: Database, groups: bool, flag: bool, drift: usize| {
             let mut undone = Undone::default();
             let back =
-                put_back(&database(&["sg-1", "sg-2"], true), &present, &["sg-i"], &mut undone);
+                restore(&database(&["sg-1", "sg-2"], true), &present, &["sg-i"], &mut undone);
             assert_eq!(back.groups.is_some(), groups, "{present:?}");
             assert_eq!(!back.members.is_empty(), flag, "{present:?}");
             assert_eq!(undone.drift.len(), drift, "{undone:?}");

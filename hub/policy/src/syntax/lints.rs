@@ -179,7 +179,7 @@ rules:
     }
 
     #[test]
-    fn what_is_probably_not_meant_has_a_help() {
+    fn every_lint_has_a_help() {
         let helps = |pattern: &str| -> Vec<String> {
             let text =
                 format!("attach: r-ab12\nrules: [{{ name: a, mode: observe, when: {pattern} }}]\n");

@@ -234,7 +234,7 @@ fn a_decision_carries_the_terms_of_its_rule_and_the_budgets_above() {
 }
 
 #[test]
-fn what_would_overdraw_a_budget_asks_a_person_and_the_window_slides() {
+fn an_action_that_exceeds_a_budget_asks_a_person_and_the_window_slides() {
     let policy = policy(&[&acting(
         ROOT,
         "budgets: [{ actions: 2, per: 1h }, { actions: 1, per: 1h, by: action }]",
@@ -478,7 +478,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_known_never_does_more_than_what_is(
+    fn an_unknown_fact_never_allows_more_than_a_known_one(
         sketches in prop::collection::vec(sketch(), 5),
     ) {
         let target = instance();

@@ -221,7 +221,7 @@ fn every_error_is_reported_at_its_place_with_what_to_do() {
 }
 
 #[test]
-fn what_is_right_is_not_reported() {
+fn a_correct_document_has_no_issues() {
     let whole = "\
 version: 1
 attach: ou-ab12-prod1111
@@ -263,7 +263,7 @@ rules:
 }
 
 #[test]
-fn a_child_s_ceiling_is_compared_with_those_that_are_known_to_stand_above() {
+fn a_child_s_ceiling_is_compared_with_the_known_ceilings_above() {
     let ceilings = |files: &[(&str, &str, &str)], tree: &[(&str, &str)]| {
         let files: Vec<(String, String)> = files
             .iter()

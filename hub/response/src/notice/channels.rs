@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_neither_is_refused() {
+    fn an_arn_of_neither_a_topic_nor_a_bus_is_rejected() {
         for text in [
             "",
             "notices",

@@ -132,14 +132,14 @@ fn every_kind_says_what_happened_and_what_to_do() {
 }
 
 #[test]
-fn what_is_under_way_or_only_watched_is_not_told() {
+fn a_response_in_progress_or_only_observed_sends_no_notice() {
     for state in [State::Observed, State::Running, State::Undoing] {
         assert_eq!(Notice::of_response(&response(state)), None, "{state}");
     }
 }
 
 #[test]
-fn telling_a_notice_again_is_the_same_notice_and_a_new_revision_another() {
+fn a_resent_notice_has_the_same_id_and_a_new_revision_another() {
     let response = response(State::Contained);
     let one = Notice::of_response(&response).unwrap();
     assert_eq!(Notice::of_response(&response).unwrap(), one);
@@ -148,7 +148,7 @@ fn telling_a_notice_again_is_the_same_notice_and_a_new_revision_another() {
 }
 
 #[test]
-fn a_spent_budget_is_one_notice_for_its_window_whoever_spent_it() {
+fn a_spent_budget_is_one_notice_for_its_window_whichever_response_spent_it() {
     let ends: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
     let next: Timestamp = "2026-01-01T02:00:00Z".parse().unwrap();
     let one = Notice::budget_spent(&budget(), "k", ends, &response(State::AwaitingApproval));

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_undos_that_were_requested_are_both_carried_out() {
+    fn two_requested_undos_are_both_executed() {
         let until: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         let undo = |step: Option<&str>, drift, suppress_until| Undo {
             cause: UndoCause::Person("alice".to_owned()),

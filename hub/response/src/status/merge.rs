@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn over_another_response_that_stands_open_nothing_is_resolved() {
+    fn nothing_is_resolved_while_another_response_is_open() {
         use Workflow::{New, Notified, Resolved};
         let check = |id: &str, state: &str, workflow: Workflow, expected: Workflow| {
             let fields = [(RESPONSE, id), (STATE, state), (WORKFLOW, "NOTIFIED")];
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn under_somebody_s_status_our_fields_are_written_and_our_mark_is_not() {
+    fn under_an_analyst_s_status_our_fields_are_written_and_our_mark_is_not() {
         let present = present("SUPPRESSED", None, &[("team", "red"), (WORKFLOW, "NOTIFIED")]);
         let (write, _) = merge(ASFF, &present, &update(Some(Workflow::Resolved)));
         let fields = write.fields.unwrap();

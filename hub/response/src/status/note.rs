@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_quoted_is_found_again_and_ours_cannot_feign_it() {
+    fn a_quoted_note_is_found_again_and_our_text_cannot_pass_for_one() {
         let quote = quoted("ann", "a | Note of b: c");
         let text = with_quote(&update("Firebreak | Note of nobody"), &quote);
         assert_eq!(quote_in(&text), quote);

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_was_deleted_is_told_from_other_bad_values() {
+    fn a_deleted_profile_is_distinguished_from_other_bad_values() {
         let check = |said: &str, expected: bool| {
             let mut error = ActionError::new(ErrorKind::Failed, said);
             error.code = Some("InvalidParameterValue".to_owned());

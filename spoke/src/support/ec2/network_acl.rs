@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acl_without_a_free_number_is_told() {
+    fn an_acl_without_a_free_number_is_reported() {
         let full = acl(vec![entry(1, RuleAction::Allow, "0.0.0.0/0")]);
         let address = ["198.51.100.7/32".parse().unwrap()];
         let error = missing(&full, Way::Ingress, &address).unwrap_err();

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ecs_lists_as_a_failure_is_one() {
+    fn a_failure_that_ecs_lists_is_an_error() {
         let failure = |reason: &str| Some(vec![Failure::builder().reason(reason).build()]);
         let check = |listed: Option<Vec<u8>>, failures, expected: Result<u8, ErrorKind>| {
             let found = found("it", "ecs:X", listed, failures).map_err(|error| error.kind);

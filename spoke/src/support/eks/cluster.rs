@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_is_no_certificate_is_told() {
+    fn an_authority_that_is_not_a_certificate_is_reported() {
         let error = trusting("prod", "%").unwrap_err();
         assert!(error.message.contains("certificate authority"), "{error}");
     }

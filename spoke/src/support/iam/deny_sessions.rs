@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_somebody_changed_is_not_ours() {
+    fn a_changed_document_is_not_ours() {
         let own = document(&Which::UserId("AROAEXAMPLE:i-0abc"));
         assert!(is_ours(&own));
         for (pointer, value) in [

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_of_another_account_is_told_from_a_missing_permission() {
+    fn a_bucket_of_another_account_is_distinguished_from_a_missing_permission() {
         let check = |kind: ErrorKind, said: &str, expected: ErrorKind| {
             let error =
                 explain_denial("s3:X", ActionError::new(kind, said), "111111111111", "data");

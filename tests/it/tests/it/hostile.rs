@@ -96,7 +96,7 @@ fn invalid_json_is_rejected_with_line_and_column() {
 }
 
 #[test]
-fn a_message_of_a_mebibyte_is_answered_soon_and_in_few_words() {
+fn a_message_of_a_mebibyte_is_rejected_quickly_with_a_short_reason() {
     let size = 1 << 20;
     let finding = instance();
     let mut long = finding.clone();
@@ -435,7 +435,7 @@ proptest! {
 }
 
 #[test]
-fn what_fuzzing_starts_from_and_what_it_found_holds() {
+fn the_fuzzing_seeds_and_past_crashes_pass() {
     let (mut findings, mut documents) = (0, 0);
     for (name, text) in below("fuzz/seeds/intake") {
         println!("{name}");

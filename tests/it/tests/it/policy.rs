@@ -159,7 +159,7 @@ fn resource_of(kind: &str) -> ResourceKind {
 /// severities, is on record everywhere; where a severity is serious and an
 /// action acts on the resource, sandboxes and production have a playbook.
 #[test]
-fn every_finding_type_is_answered_by_the_example_policies() {
+fn the_example_policies_have_a_rule_for_every_finding_type() {
     let policy = example_policy().unwrap();
     let template = fixture("guardduty-instance.json");
     let acted_on: Vec<String> = registry::all()

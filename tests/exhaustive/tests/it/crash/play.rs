@@ -209,7 +209,7 @@ async fn state(world: &World) -> Value {
     let mut items: Vec<Value> = items.into_iter().filter_map(comparable).collect();
     items.sort_by_key(|item| format!("{}{}", item["pk"], item["sk"]));
     for item in &mut items {
-        forget_what_was_put_back(item);
+        forget_what_was_restored(item);
     }
     let recorded: BTreeSet<String> = recorded.iter().filter_map(event_of).collect();
     let all = json!({
@@ -244,7 +244,7 @@ fn event_of(item: &Value) -> Option<String> {
 
 /// The detail of an undone step says what its last worker restored; what one before it
 /// restored, and died, is restored as well, which the account's own state shows.
-fn forget_what_was_put_back(item: &mut Value) {
+fn forget_what_was_restored(item: &mut Value) {
     let Some(body) = item.pointer_mut("/body/S") else { return };
     let read = body.as_str().and_then(|it| serde_json::from_str::<Value>(it).ok());
     let Some(mut record) = read.filter(|it| it["steps"].is_array()) else { return };

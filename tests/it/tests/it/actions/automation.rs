@@ -33,7 +33,7 @@ async fn one_response_starts_one_execution_and_fills_its_parameters_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_with_its_step_and_message() {
+async fn a_failure_is_reported_with_its_step_and_message() {
     let stage = Stage::of(&case("run-automation")).await;
     edit(&stage, |ssm| {
         let document = ssm.documents.get_mut("Contain").unwrap();
@@ -67,7 +67,7 @@ async fn a_document_that_is_missing_unnamed_or_of_another_type_fails_before_anyt
 }
 
 #[tokio::test(start_paused = true)]
-async fn undo_runs_the_other_document_once_and_tells_how_it_ended() {
+async fn undo_runs_the_other_document_once_and_reports_its_result() {
     let stage = Stage::of(&case("run-automation with a role and an undo")).await;
     let prior = stage.capture().await.unwrap().prior;
     assert_eq!(stage.undo(&prior).await.unwrap(), Undone::default());
@@ -83,7 +83,7 @@ async fn undo_runs_the_other_document_once_and_tells_how_it_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undo_without_a_document_for_it_says_that_nothing_was_put_back() {
+async fn an_undo_without_an_undo_document_reports_that_nothing_was_restored() {
     let stage = Stage::of(&case("run-automation")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();

@@ -36,7 +36,7 @@ fn user(username: &str) -> ResourceKind {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_entries_that_the_cluster_or_firebreak_stand_on_are_refused() {
+async fn access_entries_that_the_cluster_or_firebreak_needs_are_refused() {
     let by_entry = "revoke-cluster-access by an access entry";
     let nodes = refused(by_entry, |state| {
         let ops = cluster(state).entries.get_mut(OPS).unwrap();
@@ -59,7 +59,7 @@ async fn the_entries_that_the_cluster_or_firebreak_stand_on_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_name_of_two_principals_is_nobody_s() {
+async fn a_user_name_that_two_principals_share_is_refused() {
     let error = refused("revoke-cluster-access by a name of one's own", |state| {
         let principal = "arn:aws:iam::111111111111:role/other";
         let username = "on-call:{{SessionName}}".to_owned();
@@ -96,7 +96,7 @@ async fn the_entry_of_a_principal_that_was_deleted_since_is_drift() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aws_auth_that_cannot_be_read_beside_an_entry_is_told_of() {
+async fn an_unreadable_aws_auth_beside_an_access_entry_is_reported() {
     let stage = Stage::of(&case("revoke-cluster-access by an access entry and aws-auth")).await;
     stage
         .organization
@@ -124,7 +124,7 @@ async fn a_cluster_that_does_not_know_the_spoke_role_says_what_to_grant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_private_endpoint_is_told_as_such() {
+async fn a_private_endpoint_is_named_as_the_cause() {
     let error = refused("isolate-pod", |state| cluster(state).public_endpoint = false).await;
     assert_eq!(error.kind, ErrorKind::Failed);
     assert!(error.to_string().contains("endpoint is private"), "{error}");
@@ -146,7 +146,7 @@ async fn an_administrator_by_access_policy_needs_no_rbac() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_that_still_allows_the_pod_traffic_is_told() {
+async fn a_policy_that_still_allows_the_pod_traffic_is_reported() {
     let stage = Stage::of(&case("isolate-pod")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
@@ -168,7 +168,8 @@ async fn a_policy_that_still_allows_the_pod_traffic_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_was_started_since_is_told_isolated_by_a_rerun_and_freed_by_undo() {
+async fn a_pod_started_after_apply_is_reported_then_isolated_by_a_second_apply_and_released_by_undo()
+ {
     let stage = Stage::of(&case("isolate-pod of a deployment")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
@@ -216,7 +217,7 @@ async fn pods_that_only_look_like_the_workload_s_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_no_pods_of_its_own_is_not_isolated() {
+async fn a_workload_without_pods_of_its_own_is_not_isolated() {
     for (kind, expected) in [
         (workload("cronjobs", "shop", "batch"), ErrorKind::NotApplicable),
         (workload("pods", "kube-system", "coredns"), ErrorKind::Refused),
@@ -251,7 +252,7 @@ async fn a_name_that_would_leave_its_path_is_refused_before_any_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_somebody_cordoned_before_stays_as_it_is() {
+async fn a_node_that_was_already_cordoned_stays_cordoned_after_undo() {
     let stage = Stage::of(&case("cordon-node of a deployment")).await;
     stage.organization.edit(|state| {
         let node = cluster(state).kubernetes.object_mut("nodes", "", "node-1").unwrap();

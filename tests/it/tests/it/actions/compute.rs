@@ -27,7 +27,7 @@ async fn a_function_that_was_frozen_by_its_owner_stays_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_whose_provisioned_concurrency_forbids_it_is_told_with_help() {
+async fn a_function_with_provisioned_concurrency_fails_with_help() {
     let stage = Stage::of(&case("freeze-function without one")).await;
     stage.organization.edit(|state| function(state).provisioned = 10);
     let prior = stage.capture().await.unwrap().prior;
@@ -81,7 +81,7 @@ async fn a_database_in_another_change_is_tried_again_and_a_stopped_one_is_refuse
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_was_deleted_since_keeps_its_database_quarantined_and_is_told() {
+async fn undo_leaves_a_database_quarantined_if_its_group_was_deleted_and_reports_drift() {
     let stage = Stage::of(&case("quarantine-db of an instance")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_group_that_was_deleted_since_keeps_its_database_quarantined_and_is_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_protects_a_cluster_is_heard_when_its_instance_is_the_target() {
+async fn a_protection_of_the_cluster_covers_its_instance_as_the_target() {
     let stage = Stage::of(&case("quarantine-db of an instance in a cluster")).await;
     let prior = stage.capture().await.unwrap().prior;
     let seen = ReadCache::default();
@@ -138,7 +138,7 @@ async fn a_finding_that_comes_again_takes_no_second_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_is_pending_until_it_is_available_and_a_failed_one_is_told() {
+async fn a_snapshot_is_in_progress_until_it_is_available_and_a_failed_one_is_not_in_effect() {
     let stage = Stage::of(&case("snapshot-db of a cluster")).await;
     takes(&stage, 600);
     let prior = stage.capture().await.unwrap().prior;
@@ -175,7 +175,7 @@ async fn tasks_that_are_still_stopping_are_not_called_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_autoscaling_raised_again_is_told() {
+async fn a_service_that_autoscaling_raised_again_is_not_in_effect() {
     let stage = Stage::of(&case("freeze-service")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_service_that_autoscaling_raised_again_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_container_s_target_does_not_name_is_not_applicable() {
+async fn a_container_target_without_the_needed_part_is_not_applicable() {
     let check = async |name: &str, fargate: bool, task: bool, service: Option<&str>| {
         let mut stage = Stage::of(&case(name)).await;
         let ResourceKind::EcsCluster { cluster, task: found, .. } = stage.resource.kind.clone()
@@ -229,7 +229,7 @@ async fn a_stopped_task_says_which_response_stopped_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_of_databases_functions_and_tasks_are_read_and_their_absence_told() {
+async fn tags_of_databases_functions_and_tasks_are_read_and_a_missing_resource_is_an_error() {
     let check = async |name: &str, kind: Option<ResourceKind>, team: Option<&str>| {
         let stage = Stage::of(&case(name)).await;
         let (organization, target) = (&stage.organization, stage.resource.clone());

@@ -77,7 +77,7 @@ async fn a_copy_for_another_account_without_a_key_is_refused_before_anything_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_fails_for_its_key_is_told_with_the_reason() {
+async fn a_copy_that_fails_because_of_its_key_reports_the_reason() {
     let stage = Stage::of(&case("snapshot-volumes with copies under a key")).await;
     stage.organization.edit(|state| {
         let key = stage.parameters["kms-key"].as_str().unwrap().to_owned();
@@ -151,7 +151,7 @@ async fn evidence_is_named_with_its_size_and_hash_and_commands_are_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_is_not_managed_is_told_and_the_rest_is_collected() {
+async fn an_unmanaged_instance_is_reported_and_the_rest_is_collected() {
     let stage = Stage::of(&case("collect-evidence of an instance that is not managed")).await;
     let captured = stage.capture().await.unwrap();
     assert!(captured.changes.iter().any(|it| it.after.contains("does not manage")));
@@ -178,7 +178,7 @@ async fn a_piece_that_cannot_be_read_is_named_and_the_rest_is_collected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_object_lock_retains_is_retained_and_a_bucket_without_it_is_told() {
+async fn evidence_is_retained_by_object_lock_and_a_bucket_without_it_is_reported() {
     let stage = Stage::of(&case("collect-evidence with memory, retained")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
@@ -200,7 +200,7 @@ async fn what_object_lock_retains_is_retained_and_a_bucket_without_it_is_told() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn evidence_that_somebody_took_away_is_missed() {
+async fn deleted_evidence_is_not_in_effect() {
     let stage = Stage::of(&case("collect-evidence")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();

@@ -61,7 +61,7 @@ async fn a_principal_that_was_made_anew_since_the_plan_is_not_touched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_denied_everything_can_do_nothing_and_afterwards_again() {
+async fn a_denied_principal_can_do_nothing_until_the_undo() {
     for name in [
         "deny-all of a user's key",
         "deny-all of a full user",
@@ -134,7 +134,7 @@ async fn a_managed_deny_that_was_there_before_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_neither_deny_fits_both_limits_are_told() {
+async fn if_neither_deny_fits_the_error_names_both_limits() {
     let stage = Stage::of(&case("deny-all of a full user")).await;
     stage.organization.edit(|state| {
         let iam = state.iam(ACCOUNT);

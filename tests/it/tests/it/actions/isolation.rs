@@ -61,7 +61,7 @@ async fn an_isolation_that_fails_never_leaves_the_instance_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_that_somebody_added_to_the_isolation_group_is_shown_and_taken_off() {
+async fn a_foreign_rule_in_the_isolation_group_is_planned_for_removal_and_removed() {
     let stage = Stage::of(&case("isolate-instance")).await;
     stage.organization.edit(|state| {
         let ec2 = state.ec2(ACCOUNT, REGION);
@@ -89,7 +89,7 @@ async fn a_rule_that_somebody_added_to_the_isolation_group_is_shown_and_taken_of
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_added_while_the_plan_waited_for_approval_is_taken_off() {
+async fn a_rule_added_while_the_plan_awaited_approval_is_removed() {
     let organization = empty(Duration::ZERO);
     let first = Stage::with(&case("isolate-instance"), organization.clone()).await;
     let warm = first.capture().await.unwrap().prior;
@@ -108,7 +108,7 @@ async fn a_rule_added_while_the_plan_waited_for_approval_is_taken_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn groups_that_another_undo_deletes_meanwhile_are_made_again() {
+async fn isolation_groups_that_another_undo_deletes_during_apply_are_created_again() {
     let organization = empty(Duration::ZERO);
     let stage = Stage::with(&case("isolate-instance"), organization.clone()).await;
     let cold = stage.capture().await.unwrap().prior;
@@ -163,7 +163,7 @@ fn first_interface_of(stage: &Stage) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_was_deleted_since_keeps_its_interface_isolated_and_is_told() {
+async fn undo_leaves_an_interface_isolated_if_its_group_was_deleted_and_reports_drift() {
     let stage = Stage::of(&case("isolate-instance")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();

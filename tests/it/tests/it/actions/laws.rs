@@ -45,7 +45,7 @@ async fn observing_changes_nothing_and_uses_reads_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_apply_does_is_read_back_and_not_before() {
+async fn a_change_is_in_effect_after_apply_and_not_before() {
     for case in cases() {
         let stage = Stage::of(&case).await;
         let prior = stage.capture().await.unwrap().prior;
@@ -89,7 +89,7 @@ async fn undo_restores_exactly_and_undoing_twice_equals_undoing_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_kept_is_there_after_an_undo() {
+async fn what_undo_keeps_exists_after_the_undo() {
     for case in cases() {
         let stage = Stage::of(&case).await;
         if stage.entry.spec.reversal != Reversal::Kept {
@@ -117,7 +117,7 @@ async fn undo_without_apply_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_changed_since_is_left_alone_and_told() {
+async fn a_later_change_is_kept_by_undo_and_reported_as_drift() {
     for case in restoring() {
         let stage = Stage::of(&case).await;
         let prior = stage.capture().await.unwrap().prior;
@@ -134,7 +134,7 @@ async fn what_somebody_changed_since_is_left_alone_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resource_that_is_gone_is_told_and_nothing_is_changed() {
+async fn a_deleted_resource_is_reported_and_nothing_is_changed() {
     for case in cases() {
         let stage = Stage::of(&case).await;
         let prior = stage.capture().await.unwrap().prior;

@@ -20,7 +20,7 @@ async fn a_restricted_bucket_is_closed_to_everyone_and_open_again_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_statement_that_somebody_added_since_survives_apply_and_undo() {
+async fn a_statement_added_after_capture_survives_apply_and_undo() {
     let stage = Stage::of(&case("restrict-bucket-policy of a bucket with one")).await;
     let prior = stage.capture().await.unwrap().prior;
     let more = theirs().replace("Theirs", "AddedSince");
@@ -55,7 +55,7 @@ async fn a_policy_that_grows_too_long_fails_the_plan() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn public_grants_that_could_not_be_put_back_are_not_touched() {
+async fn public_grants_that_could_not_be_restored_are_not_changed() {
     let stage = Stage::of(&case("private-acl of a public bucket")).await;
     let block = PublicAccessBlock { block_public_acls: true, ..PublicAccessBlock::default() };
     stage.organization.edit(|state| state.s3.account_blocks.insert(ACCOUNT.to_owned(), block));

@@ -12,7 +12,7 @@ use crate::actions::cases::{case, cases, instance_id};
 use crate::actions::stage::{ACCOUNT, REGION, SPOKE, Stage, allow};
 
 #[tokio::test(start_paused = true)]
-async fn a_terminated_instance_is_told_as_such() {
+async fn a_terminated_instance_is_reported_as_terminated() {
     for name in ["isolate-instance", "revoke-instance-credentials", "tag-resource on an instance"] {
         let stage = Stage::of(&case(name)).await;
         let id = instance_id(&stage.resource);
@@ -150,7 +150,7 @@ async fn a_bucket_of_another_account_is_refused_and_not_touched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_whose_block_an_organization_policy_manages_is_told_so() {
+async fn an_account_block_that_an_organization_policy_manages_is_reported() {
     let stage = Stage::of(&case("block-public-access of an account without a block")).await;
     stage.organization.edit(|state| state.s3.managed_by_organization.push(ACCOUNT.to_owned()));
     let prior = stage.capture().await.unwrap().prior;

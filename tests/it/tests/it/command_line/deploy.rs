@@ -35,7 +35,7 @@ fn before() -> Served {
 }
 
 #[test]
-fn it_plans_asks_deploys_and_says_what_became_of_it() {
+fn it_plans_asks_deploys_and_reports_the_result() {
     let served = before();
     let deploy = ["stacksets", "deploy", "--ou", "ou-fb01-sandbox1"];
     let with = |more: &[&'static str]| [&deploy[..], more].concat();

@@ -3,7 +3,7 @@
 use crate::command_line::served::served;
 
 #[test]
-fn what_is_there_is_paused_and_resumed_and_a_typing_error_is_refused() {
+fn an_existing_scope_is_paused_and_unpaused_and_a_mistyped_one_is_rejected() {
     let served = served();
     let run = |arguments: &[&str]| {
         let output = served.run(arguments, "");

@@ -479,7 +479,7 @@ async fn a_survey_that_dies_at_any_call_resumes_to_the_same_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_read_is_unknown_and_read_again() {
+async fn a_cell_that_could_not_be_read_is_unknown_and_read_again() {
     let organization = covered().await;
     let denied = Effect::Error { status: 400, code: "AccessDeniedException".to_owned() };
     let fault = Fault::always("DescribeRule", denied);

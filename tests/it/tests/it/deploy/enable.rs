@@ -216,7 +216,7 @@ async fn another_administrator_in_any_region_is_named_and_nothing_is_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_there_already_is_kept_and_never_lowered() {
+async fn an_existing_setting_is_kept_and_never_lowered() {
     let organization = organization(1);
     let key = |account: &str| (account.to_owned(), HOME.to_owned());
     organization.edit(|state| {
@@ -289,7 +289,7 @@ async fn regions_and_services_that_are_not_there_are_skipped_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_denied_call_is_reported_for_its_region_and_the_others_go_on() {
+async fn a_denied_call_is_reported_for_its_region_and_the_others_continue() {
     for (service, operation) in [
         ("guardduty", "EnableOrganizationAdminAccount"),
         ("guardduty", "UpdateDetector"),

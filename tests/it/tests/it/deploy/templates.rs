@@ -154,7 +154,7 @@ async fn assumes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_spoke_role_lets_the_hub_s_role_and_its_operators_in_and_nobody_else() {
+async fn only_the_hub_s_role_and_its_operators_can_assume_the_spoke_role() {
     let world = World::new(4, Options::default());
     let (organization, member) = (&world.organization, world.members[0].account.as_str());
     let all = json!({ "Statement": [{ "Effect": "Allow", "Action": "sts:*", "Resource": "*" }] });

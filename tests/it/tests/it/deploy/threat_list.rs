@@ -97,7 +97,7 @@ async fn a_list_is_put_once_in_every_region_and_replaced_by_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_else_s_trusted_set_is_not_replaced_and_the_other_region_goes_on() {
+async fn a_foreign_trusted_set_is_not_replaced_and_the_other_region_continues() {
     let organization = set_up().await;
     let key = (ADMINISTRATOR.to_owned(), HOME.to_owned());
     organization.edit(|state| {

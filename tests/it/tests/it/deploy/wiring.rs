@@ -124,7 +124,7 @@ async fn a_forged_finding_gets_onto_no_bus_of_the_hub_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_rule_may_not_deliver_is_in_its_dead_letter_queue() {
+async fn an_event_that_a_rule_may_not_deliver_is_in_its_dead_letter_queue() {
     let wired = wired().await;
     wired.world.organization.edit(|state| {
         let role = state.iam(HUB).roles.get_mut("FirebreakForwardFindings").unwrap();
@@ -188,7 +188,7 @@ async fn account_events_of_the_management_account_reach_the_hub_s_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_is_a_dead_letter_after_four_receipts_and_the_others_are_handled() {
+async fn an_unreadable_message_is_a_dead_letter_after_four_receipts_and_the_others_are_handled() {
     let wired = wired().await;
     let member = &wired.world.members[0];
     wired.emit(&Attack::Instance.finding(member, 1));

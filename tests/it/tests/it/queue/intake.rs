@@ -338,7 +338,7 @@ async fn a_slow_message_of_its_batch_keeps_none_from_coming_back_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_sqs_does_not_bring_a_message_back_soon_it_comes_later() {
+async fn a_message_that_cannot_be_made_visible_early_returns_after_its_timeout() {
     let hub = small().await;
     let member = hub.sandbox(0).clone();
     let down = |status, code: &str| Effect::Error { status, code: code.to_owned() };

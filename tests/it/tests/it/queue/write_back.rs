@@ -113,7 +113,7 @@ async fn poison_in_the_write_back_queue_does_not_prevent_other_deliveries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_queue_loses_the_sweep_delivers_after_ninety_seconds() {
+async fn the_sweep_delivers_what_the_queue_lost_after_ninety_seconds() {
     let hub = queued().await;
     let lost = hub.finding(hub.sandbox(0), 1);
     hub.send(&lost);

@@ -69,7 +69,7 @@ async fn a_denied_approval_is_not_requested_again_by_updates_of_the_finding() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_waits_can_be_answered_and_only_once() {
+async fn only_a_waiting_plan_can_be_approved_or_denied_and_only_once() {
     let stage = stage_with(asking(""), Options::default()).await;
     let plan = waiting(&stage).await;
     stage.engine.approve(&plan.id, None, None).await.unwrap();
@@ -80,7 +80,7 @@ async fn only_what_waits_can_be_answered_and_only_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_who_approve_at_once_carry_it_out_once() {
+async fn two_concurrent_approvals_execute_the_plan_once() {
     let options = Options { latency: std::time::Duration::from_millis(20), ..Options::default() };
     let stage = stage_with(asking(""), options).await;
     let plan = waiting(&stage).await;
@@ -145,7 +145,7 @@ async fn while_it_is_paused_nothing_is_approved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_nobody_answers_does_what_policy_says() {
+async fn a_plan_without_a_decision_in_time_follows_the_rule_s_otherwise() {
     for (otherwise, expected) in
         [("notify", State::AwaitingApproval), ("act", State::Contained), ("deny", State::Denied)]
     {
@@ -187,7 +187,7 @@ async fn automatic_actions_wait_while_they_are_paused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_approval_whose_worker_dies_is_carried_out_by_the_sweep() {
+async fn an_approved_plan_whose_worker_dies_is_executed_by_the_sweep() {
     let stage = stage_with(asking(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;
@@ -256,7 +256,7 @@ async fn while_a_budget_is_spent_nothing_acts_without_a_person() {
 
 /// Who approves means what they were shown.
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_became_another_since_it_was_shown_is_not_carried_out() {
+async fn a_plan_that_changed_since_it_was_shown_is_not_executed() {
     let stage = stage_with(asking(""), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let plan = waiting(&stage).await;

@@ -135,7 +135,7 @@ async fn contained() -> Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_containment_did_is_recorded_chained_and_verifies() {
+async fn a_containment_is_recorded_and_chained_and_its_audit_log_verifies() {
     let stage = Box::pin(contained()).await;
     let before = stage.verify(stage.today(), None).await;
     assert_eq!((before.faults.as_slice(), before.events().0), (&[][..], 0));

@@ -154,7 +154,7 @@ async fn an_event_that_differs_from_its_service_is_refused_and_the_difference_na
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_credentials_they_are_is_compared_too() {
+async fn the_owner_of_the_credentials_is_compared_too() {
     let documents = policy(&[
         "attach: r-fb01\nrules:\n  - { name: act, mode: auto, then: [deactivate-access-key] }\n",
     ]);
@@ -200,7 +200,7 @@ async fn an_address_that_the_service_does_not_know_is_not_blocked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finding_that_was_archived_meanwhile_is_not_acted_on() {
+async fn an_archived_finding_is_not_acted_on() {
     let stage = isolating().await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);
@@ -230,7 +230,7 @@ async fn a_sample_at_the_service_is_never_acted_on() {
 /// A forged event with a finding's own id must not make the real one count as
 /// handled.
 #[tokio::test(start_paused = true)]
-async fn a_forged_event_does_not_stand_in_the_way_of_the_real_one() {
+async fn a_forged_event_does_not_block_the_real_finding() {
     let stage = isolating().await;
     let member = stage.member("sandbox", 0);
     let real = stage.finding(Attack::Instance, member, 1);
@@ -272,7 +272,7 @@ async fn a_throttled_confirmation_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_not_ask_never_acts() {
+async fn without_permission_to_confirm_nothing_is_done() {
     for operation in ["ListDetectors", "GetFindings"] {
         let stage = isolating().await;
         stage.world.organization.edit(|state| {
@@ -431,7 +431,7 @@ async fn a_finding_that_comes_through_security_hub_is_confirmed_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finding_that_was_suppressed_in_security_hub_meanwhile_is_not_acted_on() {
+async fn a_finding_that_was_suppressed_in_security_hub_is_not_acted_on() {
     let stage = isolating().await;
     let finding = Attack::Instance.finding(stage.member("sandbox", 0), 1);
     let written = asff(&finding);

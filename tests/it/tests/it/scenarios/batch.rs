@@ -124,7 +124,7 @@ async fn a_response_that_takes_too_long_is_handed_back_before_the_deadline_and_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_its_account_s_pace_at_the_end_is_dropped_and_resumed() {
+async fn a_call_that_waits_for_a_rate_limit_at_the_deadline_is_dropped_and_continued() {
     let world = World::new(4, Options::default());
     world.engine(&example_policy().unwrap()).await.unwrap();
     let mut settings = world.settings();
@@ -211,7 +211,7 @@ async fn one_account_s_storm_does_not_delay_another_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queue_s_group_stands_for_the_account() {
+async fn the_queue_s_group_is_the_account() {
     let stage = stage().await;
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     let mut grouped = record("m-1", &event(&finding).to_string());
@@ -255,7 +255,7 @@ async fn poison_fails_alone_and_by_name_and_a_message_that_came_twice_is_handled
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_batch_did_is_measured() {
+async fn a_batch_emits_metrics_of_its_outcomes() {
     let stage: Stage = stage().await;
     let organization = &stage.world.organization;
     let bare = stage.member("production", 1).clone();

@@ -29,7 +29,7 @@ async fn an_instance_is_isolated_and_restored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_interface_in_every_vpc_is_cut_off() {
+async fn every_interface_in_every_vpc_is_isolated() {
     let stage = stage().await;
     let member = stage.member("sandbox", 1);
     let interfaces = stage.world.organization.edit(|state| {
@@ -59,7 +59,7 @@ async fn an_instance_of_three_interfaces_is_restored_exactly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_isolation_group_that_somebody_added_rules_to_is_repaired() {
+async fn an_isolation_group_with_added_rules_is_repaired() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     stage.world.organization.edit(|state| {
@@ -75,7 +75,7 @@ async fn an_isolation_group_that_somebody_added_rules_to_is_repaired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stolen_instance_credentials_stop_working_and_other_instances_go_on() {
+async fn stolen_instance_credentials_stop_working_and_other_instances_keep_working() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let organization = &stage.world.organization;
@@ -92,7 +92,7 @@ async fn stolen_instance_credentials_stop_working_and_other_instances_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_s_key_stops_working_and_the_role_of_the_same_name_goes_on() {
+async fn a_user_s_key_stops_working_and_the_role_of_the_same_name_keeps_working() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let organization = &stage.world.organization;
@@ -109,7 +109,7 @@ async fn a_user_s_key_stops_working_and_the_role_of_the_same_name_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_s_sessions_end_and_the_user_of_the_same_name_goes_on() {
+async fn a_role_s_sessions_end_and_the_user_of_the_same_name_keeps_working() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let organization = &stage.world.organization;
@@ -181,7 +181,7 @@ async fn a_whole_account_is_closed_by_parameter_and_its_flags_are_restored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_changed_since_is_reported_and_not_overwritten() {
+async fn a_later_change_is_reported_and_not_overwritten() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);

@@ -180,7 +180,7 @@ async fn events_are_put_ten_a_call_and_refused_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
+async fn a_failed_notice_reports_why_and_whether_to_retry() {
     let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
     let error = |status, code: &str| Effect::Error { status, code: code.to_owned() };
@@ -217,7 +217,7 @@ async fn what_cannot_be_sent_says_why_and_whether_to_try_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_is_gone_or_not_granted_is_named_in_the_error() {
+async fn a_topic_that_does_not_exist_or_is_not_granted_is_named_in_the_error() {
     let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
     channels.stage.world.organization.edit(|state| state.sns.topics.clear());

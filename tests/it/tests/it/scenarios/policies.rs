@@ -107,7 +107,7 @@ async fn a_protected_role_s_sessions_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_role_behind_an_instance_is_protected_and_the_instance_is_cut_off() {
+async fn the_role_of_an_instance_is_protected_and_the_instance_is_isolated() {
     let documents = policy(&[
         "attach: r-fb01\nprotect: { principals: [\"arn:*:iam::*:role/web-*\"] }\nrules:\n  - { name: a, mode: auto, then: [isolate-instance, revoke-instance-credentials] }\n",
     ]);
@@ -413,7 +413,7 @@ async fn findings_are_read_to_the_last_page_or_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_pushes_is_asked_of_sts() {
+async fn the_pusher_s_arn_comes_from_sts() {
     let stage = stage().await;
     let caller = stage.engine.caller().await.unwrap();
     assert_eq!(caller, "arn:aws:sts::100000000002:assumed-role/FirebreakHub/firebreak");

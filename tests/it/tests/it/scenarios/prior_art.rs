@@ -7,8 +7,8 @@
 //! | other resource types fail without a word | `resources::a_kind_that_no_action_acts_on_is_on_record_and_nothing_is_claimed` |
 //! | the hub's own account is changed | `failures::a_session_of_another_account_is_not_used` |
 //! | credentials are kept past their expiry | `a_session_that_ran_out_is_opened_anew` |
-//! | a reused group's rules are not checked, IPv6 stays open | `containment::an_isolation_group_that_somebody_added_rules_to_is_repaired` |
-//! | an instance with several interfaces is rejected | `containment::every_interface_in_every_vpc_is_cut_off` |
+//! | a reused group's rules are not checked, IPv6 stays open | `containment::an_isolation_group_with_added_rules_is_repaired` |
+//! | an instance with several interfaces is rejected | `containment::every_interface_in_every_vpc_is_isolated` |
 //! | nothing can be restored | `containment::*`, `undo::*`, and the laws of all actions |
 //! | newer sessions survive the revocation | `actions/targets.rs`, `sessions_that_began_before_end_and_later_ones_do_not` |
 //! | only the first bucket of a finding is closed | `resources::every_bucket_of_a_finding_is_closed_and_the_caller_s_key_as_well` |
@@ -17,7 +17,7 @@
 //! | each repeat takes snapshots again | `a_repeat_takes_no_second_snapshot` |
 //! | the second response records the quarantine as the original | `a_second_rule_s_response_does_not_take_the_quarantine_for_the_original` |
 //! | many groups overflow the tag that should keep them | `sixteen_groups_are_restored_in_their_order` |
-//! | a role's finding hits the user of the same name | `containment::a_role_s_sessions_end_and_the_user_of_the_same_name_goes_on` |
+//! | a role's finding hits the user of the same name | `containment::a_role_s_sessions_end_and_the_user_of_the_same_name_keeps_working` |
 //! | the same finding runs twice by two paths | `engine::by_guardduty_and_by_security_hub_there_is_one_response` |
 //! | an opt-in Region fails without a reason | `a_region_that_is_not_enabled_is_reported` |
 //! | dry run changes things | `a_plan_changes_nothing` |

@@ -221,7 +221,7 @@ async fn a_sequence_s_targets_are_each_decided_in_their_own_account_and_region()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_end_a_resource_waits_for_what_keeps_it() {
+async fn steps_that_end_a_resource_wait_for_steps_that_preserve_it() {
     let stage = stage_of("terminate-instance, snapshot-volumes, isolate-instance").await;
     let member = stage.member("sandbox", 0);
     let denied = firebreak_simulation::Effect::Error {

@@ -63,7 +63,7 @@ async fn however_many_fail_each_time_what_is_due_after_them_is_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_repeatedly_waits_longer_each_time_and_delays_nothing_else() {
+async fn a_repeatedly_failing_item_waits_longer_each_time_and_delays_nothing_else() {
     let stage = stage().await;
     let (failing, fine) = (stage.member("sandbox", 0), stage.member("sandbox", 1));
     let organization = &stage.world.organization;
@@ -100,7 +100,7 @@ async fn what_fails_repeatedly_waits_longer_each_time_and_delays_nothing_else() 
 
 /// The rate limit of an account is waited for without a call that could end in time.
 #[tokio::test(start_paused = true)]
-async fn a_sweep_whose_time_is_over_is_dropped_before_the_deadline_and_the_next_goes_on() {
+async fn a_sweep_that_runs_out_of_time_is_dropped_before_the_deadline_and_the_next_continues() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0).clone();
     let finding = stage.finding(Attack::Instance, &member, 1);

@@ -211,7 +211,7 @@ async fn a_response_that_a_person_undid_does_not_expire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attack_that_goes_on_after_the_end_is_answered_again() {
+async fn a_finding_that_recurs_after_expiry_is_handled_again() {
     let stage = stage_with(expiring(), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let mut finding = stage.finding(Attack::Instance, member, 1);
@@ -271,7 +271,7 @@ async fn an_undo_of_what_never_succeeded_does_not_claim_that_the_prior_state_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_a_resource_that_is_gone_nothing_is_forced() {
+async fn a_forced_undo_of_a_deleted_resource_changes_nothing() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let response = contained(&stage).await;

@@ -56,14 +56,14 @@ impl Stage {
         self.engine.security_hub.update_findings(&[delivering]).await
     }
 
-    async fn tell_one(&self, finding: &SecurityHubId, workflow: Workflow) -> UpdateResult {
+    async fn update_one(&self, finding: &SecurityHubId, workflow: Workflow) -> UpdateResult {
         let updated = self.update_findings(std::slice::from_ref(finding), workflow).await;
         assert_eq!((updated.len(), &updated[0].finding), (1, finding));
         updated[0].result.clone()
     }
 
     /// An update by somebody else.
-    fn somebody_updates(&self, id: &SecurityHubId, update: &Value) {
+    fn analyst_updates(&self, id: &SecurityHubId, update: &Value) {
         let SecurityHubId::Asff { id, product_arn } = id else { panic!("{id:?}") };
         let update: Map<String, Value> = update.as_object().unwrap().clone();
         let organization = &self.world.organization;
@@ -93,7 +93,7 @@ fn results(updated: &[UpdatedFinding]) -> Vec<&UpdateResult> {
 async fn the_status_and_note_of_an_analyst_remain_and_our_fields_are_added() {
     let stage = stage().await;
     let id = &stage.known(1)[0];
-    stage.somebody_updates(
+    stage.analyst_updates(
         id,
         &json!({
             "Workflow": { "Status": "SUPPRESSED" },
@@ -101,17 +101,17 @@ async fn the_status_and_note_of_an_analyst_remain_and_our_fields_are_added() {
         }),
     );
     let kept = UpdateResult::Kept { status: "SUPPRESSED".to_owned(), by: "ann".to_owned() };
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, kept);
+    assert_eq!(stage.update_one(id, Workflow::Resolved).await, kept);
     let held = stage.held(id);
     assert_eq!(held["Workflow"]["Status"], "SUPPRESSED");
     assert_eq!(held["Note"]["Text"], "our scanner");
     assert_eq!(held["UserDefinedFields"], json!({ "firebreak_response": "r-0123456789abcdef" }));
     // Opened again by the analyst, it is ours to change.
-    stage.somebody_updates(id, &json!({ "Workflow": { "Status": "NEW" } }));
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, RESOLVED);
+    stage.analyst_updates(id, &json!({ "Workflow": { "Status": "NEW" } }));
+    assert_eq!(stage.update_one(id, Workflow::Resolved).await, RESOLVED);
     // What they then make of our own status stands again.
-    stage.somebody_updates(id, &json!({ "Workflow": { "Status": "NOTIFIED" } }));
-    let result = stage.tell_one(id, Workflow::New).await;
+    stage.analyst_updates(id, &json!({ "Workflow": { "Status": "NOTIFIED" } }));
+    let result = stage.update_one(id, Workflow::New).await;
     assert!(
         matches!(&result, UpdateResult::Kept { status, .. } if status == "NOTIFIED"),
         "{result:?}"
@@ -120,12 +120,12 @@ async fn the_status_and_note_of_an_analyst_remain_and_our_fields_are_added() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_note_of_somebody_else_is_quoted_and_stays_quoted() {
+async fn a_foreign_note_is_quoted_and_stays_quoted() {
     let stage = stage().await;
     let id = &stage.known(1)[0];
-    stage.somebody_updates(id, &json!({ "Note": { "Text": "ticket 4711", "UpdatedBy": "ann" } }));
+    stage.analyst_updates(id, &json!({ "Note": { "Text": "ticket 4711", "UpdatedBy": "ann" } }));
     for workflow in [Workflow::Notified, Workflow::Resolved] {
-        stage.tell_one(id, workflow).await;
+        stage.update_one(id, workflow).await;
         let note = stage.held(id)["Note"].clone();
         let text = note["Text"].as_str().unwrap();
         assert_eq!(note["UpdatedBy"], "firebreak");
@@ -139,8 +139,8 @@ async fn a_note_of_somebody_else_is_quoted_and_stays_quoted() {
 async fn fields_of_others_are_there_after_an_update() {
     let stage = stage().await;
     let id = &stage.known(1)[0];
-    stage.somebody_updates(id, &json!({ "UserDefinedFields": { "team": "red" } }));
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, RESOLVED);
+    stage.analyst_updates(id, &json!({ "UserDefinedFields": { "team": "red" } }));
+    assert_eq!(stage.update_one(id, Workflow::Resolved).await, RESOLVED);
     let expected = json!({
         "team": "red", "firebreak_response": "r-0123456789abcdef", "firebreak_workflow": "RESOLVED",
     });
@@ -274,7 +274,7 @@ async fn a_call_that_fails_once_is_made_again_and_a_lost_answer_harms_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_id_that_spoils_a_call_does_not_spoil_the_others() {
+async fn one_invalid_id_does_not_fail_the_other_ids_of_its_call() {
     let stage = stage().await;
     let mut ids = stage.known(30);
     let long = SecurityHubId::Asff {
@@ -297,11 +297,11 @@ async fn a_finding_is_not_found_until_its_import_is_through() {
         state.security_hub.import_delay = SignedDuration::from_secs(300);
     });
     let id = &stage.known(1)[0];
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, UpdateResult::NotFound);
+    assert_eq!(stage.update_one(id, Workflow::Resolved).await, UpdateResult::NotFound);
     stage.world.organization.advance(SignedDuration::from_secs(299));
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, UpdateResult::NotFound);
+    assert_eq!(stage.update_one(id, Workflow::Resolved).await, UpdateResult::NotFound);
     stage.world.organization.advance(SignedDuration::from_secs(2));
-    assert_eq!(stage.tell_one(id, Workflow::Resolved).await, RESOLVED);
+    assert_eq!(stage.update_one(id, Workflow::Resolved).await, RESOLVED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -446,7 +446,7 @@ async fn ocsf_findings_share_calls_keep_an_analyst_s_status_and_say_what_failed(
     for operation in ["GetFindingsV2", "BatchUpdateFindingsV2"] {
         let down = Effect::Error { status: 500, code: "InternalServerException".to_owned() };
         organization.inject(Fault::always(operation, down));
-        let result = stage.tell_one(&ids[9], Workflow::Resolved).await;
+        let result = stage.update_one(&ids[9], Workflow::Resolved).await;
         assert!(
             matches!(&result, UpdateResult::Later(why) if why.contains(operation)),
             "{result:?}"
