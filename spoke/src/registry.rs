@@ -185,7 +185,7 @@ fn assert_account(context: ActionContext<'_>) -> Result<(), ActionError> {
     Err(ActionError::new(
         ErrorKind::Refused,
         format!(
-            "refused to touch `{arn}`: the session is of account {session}, the target of {target}"
+            "refused to change `{arn}`: the session is of account {session}, the target of {target}"
         ),
     ))
 }

@@ -171,7 +171,8 @@ fn entry(notice: &Notice, bus: &EventBus) -> PutEventsRequestEntry {
 fn put(notice: &Notice, reply: Option<&PutEventsResultEntry>) -> Result<(), HubError> {
     let id = &notice.id;
     let Some(reply) = reply else {
-        let why = format!("notice `{id}` may not be on the bus: EventBridge did not answer for it");
+        let why =
+            format!("notice `{id}` may not be on the bus: EventBridge returned no result for it");
         return Err(HubError::transient(why));
     };
     let Some(code) = reply.error_code() else { return Ok(()) };
@@ -201,7 +202,7 @@ where
         Some("Throttled" | "KMSThrottling") => said.with_kind(HubErrorKind::Transient),
         Some("NotFound" | "ResourceNotFoundException") => said
             .with_kind(HubErrorKind::Failed)
-            .with_help(format!("`{on}` is gone: make it again, or change {setting}")),
+            .with_help(format!("`{on}` does not exist: create it again, or change {setting}")),
         Some("AuthorizationError" | "AccessDenied" | "AccessDeniedException") => {
             let help = format!("grant the hub's role {call} on `{on}`");
             said.with_kind(HubErrorKind::Failed).with_help(help)

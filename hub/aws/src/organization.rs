@@ -129,7 +129,7 @@ impl Organization {
 
     async fn look_up(&self, account: &AccountId) -> Result<Place, HubError> {
         if !account.is_real() {
-            return Err(HubError::failed(format!("`{account}` is no account id")));
+            return Err(HubError::failed(format!("`{account}` is not an account id")));
         }
         self.accounts.permit(&self.region).await;
         let output = self

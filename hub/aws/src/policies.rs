@@ -172,7 +172,7 @@ impl Policies {
             return Ok(documents);
         }
         Err(HubError::failed(format!(
-            "version {} has {} document(s), and {} are there\nhelp: somebody changed the table: put a whole version in force with `firebreak policy rollback`",
+            "version {} has {} document(s), but {} exist\nhelp: the table was changed by hand: activate a complete version with `firebreak policy rollback`",
             version.number,
             version.documents,
             documents.len()
@@ -287,12 +287,12 @@ impl Policies {
         }
         Err(if now.number == before.number {
             HubError::transient(
-                "DynamoDB canceled the push, and nobody else pushed; nothing is in force of it"
+                "DynamoDB canceled the push, although there was no other push; nothing of it is in force"
                     .to_owned(),
             )
         } else {
             HubError::refused(format!(
-                "version {} was pushed meanwhile by {}; yours is not in force\nhelp: look at it with `firebreak policy diff`, then push again",
+                "version {} was pushed by {} at the same time; yours is not in force\nhelp: compare them with `firebreak policy diff`, then push again",
                 now.number, now.by
             ))
         })
@@ -346,7 +346,7 @@ fn version_of(item: &Item) -> Result<Version, HubError> {
     };
     version().ok_or_else(|| {
         HubError::failed(format!(
-            "the policy's item `{}` lacks a part or has one of the wrong form\nhelp: somebody changed the table: `firebreak policy history` shows what is left",
+            "the policy's item `{}` lacks an attribute or has one of the wrong type\nhelp: the table was changed by hand: `firebreak policy history` shows what is left",
             text("sk").unwrap_or_default()
         ))
     })

@@ -36,8 +36,9 @@ impl RawResponse {
     /// The response as JSON; it can be taken once. `call` names the call in errors.
     pub(super) fn json(&self, call: &str) -> Result<Value, HubError> {
         let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
-        serde_json::from_str(&text)
-            .map_err(|error| HubError::transient(format!("{call} answered no JSON: {error}")))
+        serde_json::from_str(&text).map_err(|error| {
+            HubError::transient(format!("the response to {call} is not JSON: {error}"))
+        })
     }
 }
 

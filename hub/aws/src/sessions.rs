@@ -231,7 +231,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         let Some(granted) = output.credentials() else {
             return Err(ActionError::new(
                 ErrorKind::Failed,
-                "sts:AssumeRole answered no credentials",
+                "sts:AssumeRole returned no credentials",
             ));
         };
         let credentials = Credentials::new(

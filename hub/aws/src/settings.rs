@@ -146,7 +146,7 @@ impl Settings {
             settings.archive_resolved = archive.parse().map_err(|_| SettingsError {
                 variable: "FIREBREAK_ARCHIVE_RESOLVED",
                 why: format!("`{archive}` is neither `true` nor `false`"),
-                help: "with `true`, GuardDuty archives what was contained; updates of it are then not acted on",
+                help: "with `true`, GuardDuty archives findings of contained targets; Firebreak ignores their later updates",
             })?;
         }
         settings.intake_queue = queue("FIREBREAK_INTAKE_QUEUE", &variable)?;

@@ -52,7 +52,7 @@ impl Approvals {
         let response = self.awaiting(id).await?;
         if shown.is_some_and(|shown| shown != response.revision) {
             return Err(HubError::refused(format!(
-                "`{id}` has changed since it was shown\nhelp: look at it with `firebreak responses show {id}`, and approve it again"
+                "`{id}` has changed since it was shown\nhelp: check it with `firebreak responses show {id}`, and approve it again"
             )));
         }
         let record = self.recorder.record_of(response).await?;
@@ -64,7 +64,7 @@ impl Approvals {
             pauses.paused(&response.place(), Some(&response.key.rule), now)
         {
             return Err(HubError::refused(format!(
-                "`{id}` cannot be carried out: {}\nhelp: `firebreak unpause` ends the pause",
+                "`{id}` cannot be executed: {}\nhelp: `firebreak unpause` ends the pause",
                 pauses::describe(scope, pause)
             )));
         }
@@ -90,7 +90,7 @@ impl Approvals {
         let response = self.recorder.load(id).await?;
         if response.state != State::AwaitingApproval {
             return Err(HubError::refused(format!(
-                "response `{id}` is {} and waits for nobody: {}",
+                "response `{id}` is {} and does not await approval: {}",
                 response.state, response.reason
             )));
         }
@@ -110,7 +110,9 @@ impl Approvals {
         let steps = Box::pin(self.plan_again(&record, &policy, mode)).await?;
         let id = &record.response.id;
         if self.recorder.is_paused(&record.response).await? {
-            return Err(HubError::transient(format!("`{id}` was paused meanwhile")));
+            return Err(HubError::transient(format!(
+                "`{id}` was paused before the approval was written"
+            )));
         }
         let event = Event::Approved { answer, steps };
         let approved = self.recorder.next(&record, event).await.map_err(refused)?;
@@ -174,7 +176,7 @@ impl Approvals {
         let replanned = self.recorder.apply(record, Event::PlanChanged { steps }).await?;
         info!(response.id = %response.id, "{}", replanned.record.response.reason);
         Err(HubError::refused(format!(
-            "`{id}` was not carried out: {PLAN_CHANGED}\nhelp: look at it with `firebreak responses show {id}`, and approve it again",
+            "`{id}` was not executed: {PLAN_CHANGED}\nhelp: check it with `firebreak responses show {id}`, and approve it again",
             id = response.id
         )))
     }

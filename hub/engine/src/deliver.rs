@@ -385,7 +385,7 @@ impl Deliverer {
             // Lost: another worker has claimed it.
             Ok(_) => {}
             // It stays due as it was.
-            Err(error) => warn!("`{}` stays in the outbox as it was: {error}", item.response),
+            Err(error) => warn!("`{}` stays in the outbox unchanged: {error}", item.response),
         }
     }
 

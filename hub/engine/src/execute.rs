@@ -70,7 +70,7 @@ fn skip_end_steps_without_evidence(steps: &mut [Step]) {
     let planned = |step: &&mut Step| step.phase == Phase::End && step.state == StepState::Planned;
     for step in steps.iter_mut().filter(planned) {
         step.state = StepState::Failed;
-        step.detail = format!("not carried out, because {} failed", failed.join(", "));
+        step.detail = format!("not executed, because {} failed", failed.join(", "));
     }
 }
 

@@ -195,7 +195,7 @@ impl TargetHandler {
         let new_response = match &assessment.not_covered {
             Some(why) => Some((State::Refused, format!("not covered: {why}"))),
             None if key.subject == KeySubject::TooMany => {
-                let why = "too many responses to single findings stand on this target already";
+                let why = "this target already has too many responses to single findings";
                 Some((State::Refused, why.to_owned()))
             }
             None => initial_state(decision, &steps),

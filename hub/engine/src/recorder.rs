@@ -92,7 +92,9 @@ impl Recorder {
     ) -> Result<Transition, HubError> {
         let next = self.next(record, event).await;
         let transition = next.map_err(|illegal| match illegal.reason {
-            Reason::State(_) => HubError::transient(format!("{illegal}: it changed meanwhile")),
+            Reason::State(_) => {
+                HubError::transient(format!("{illegal}: it was changed at the same time"))
+            }
             Reason::Leased | Reason::NothingToUndo | Reason::StepsLeft => refused(illegal),
         })?;
         self.commit(transition, &[]).await

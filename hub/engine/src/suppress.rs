@@ -46,7 +46,7 @@ impl Suppressor {
         match self.recorder.try_apply(&record, event).await? {
             Some(released) => Ok(released.record.response),
             None => Err(HubError::transient(format!(
-                "the state of `{arn}` changed meanwhile; release `{id}` again"
+                "the state of `{arn}` was changed at the same time; release `{id}` again"
             ))),
         }
     }

@@ -125,7 +125,7 @@ impl Sweeper {
                 match self.recorder.store.due(self.recorder.now(), PAGE_SIZE + done.len()).await {
                     Ok(due) => due,
                     Err(error) => {
-                        swept.errors.push(error.context("cannot read what is due"));
+                        swept.errors.push(error.context("cannot read the due items"));
                         break;
                     }
                 };
@@ -271,7 +271,7 @@ impl Sweeper {
             decision,
             by: Approver::Policy,
             at: now,
-            reason: Some(format!("nobody answered within {within:#}")),
+            reason: Some(format!("nobody decided within {within:#}")),
         };
         match approval.otherwise {
             Otherwise::Notify => self.deliverer.apply_and_deliver(&record, remind).await,

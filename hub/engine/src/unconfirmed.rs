@@ -66,7 +66,7 @@ impl UnconfirmedRecorder {
         error!(
             response.id = %response.id, finding.id = %finding.id,
             account.id = %target.resource.account,
-            "finding `{}` is forged, altered or gone: {reason}", finding.id
+            "finding `{}` is forged, altered or deleted: {reason}", finding.id
         );
         let mut outcome = context.finished(assessment, Disposition::NotConfirmed, reason);
         (outcome.written_back, outcome.undelivered) =

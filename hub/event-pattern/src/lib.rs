@@ -17,7 +17,7 @@
 //! let errors = Pattern::parse(&json!({ "source": [{ "prefx": "aws." }] })).unwrap_err();
 //! assert_eq!(
 //!     errors.to_string(),
-//!     "`source[0].prefx`: this is no operator; did you mean `prefix`?"
+//!     "`source[0].prefx`: this is not an operator; did you mean `prefix`?"
 //! );
 //! ```
 //!

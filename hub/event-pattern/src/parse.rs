@@ -151,7 +151,7 @@ fn leaf(values: &[Value], path: Path<'_>) -> Parsed<Vec<Matcher>> {
 fn matcher(value: &Value, path: Path<'_>) -> Parsed<Matcher> {
     let object = match value {
         Value::Object(object) => object,
-        Value::Array(_) => return path.fail("a list within a list is no alternative"),
+        Value::Array(_) => return path.fail("a list within a list is not an alternative"),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             return Ok(Matcher::Exact(value.clone()));
         }
@@ -177,7 +177,7 @@ fn only_entry<'a>(object: &'a Map<String, Value>, path: Path<'_>) -> Parsed<(&'a
     let mut entries = object.iter();
     match (entries.next(), entries.next()) {
         (Some((operator, operand)), None) => Ok((operator, operand)),
-        (None, _) => path.fail("an empty object is no operator"),
+        (None, _) => path.fail("an empty object is not an operator"),
         (Some(_), Some(_)) => path.fail("one object holds one operator"),
     }
 }
@@ -204,7 +204,7 @@ fn text_test(operator: &str, operand: &Value, path: Path<'_>) -> Parsed<TextTest
         _ => {
             let help =
                 suggestion(operator, OPERATORS, || format!("there are {}", OPERATORS.join(", ")));
-            path.fail(format!("this is no operator; {help}"))
+            path.fail(format!("this is not an operator; {help}"))
         }
     }
 }
@@ -214,7 +214,7 @@ fn ignoring_case(operand: &Value, path: Path<'_>) -> Parsed<Option<String>> {
     let Value::Object(object) = operand else { return Ok(None) };
     match only_entry(object, path)? {
         ("equals-ignore-case", Value::String(text)) => Ok(Some(text.clone())),
-        _ => path.fail("only `equals-ignore-case` with a text may stand inside it"),
+        _ => path.fail("only `equals-ignore-case` with a string is allowed inside it"),
     }
 }
 
@@ -270,7 +270,7 @@ fn anything_but(operand: &Value, path: Path<'_>) -> Parsed<Matcher> {
 
 fn anything_but_text(operator: &str, operand: &Value, path: Path<'_>) -> Parsed<Matcher> {
     if !matches!(operator, "prefix" | "suffix" | "equals-ignore-case" | "wildcard") {
-        return path.fail("only prefix, suffix, equals-ignore-case or wildcard may stand inside");
+        return path.fail("only prefix, suffix, equals-ignore-case or wildcard are allowed inside");
     }
     let operands = match operand {
         Value::Array(operands) => operands.as_slice(),

@@ -86,7 +86,7 @@ impl Glob {
             let literal = match char {
                 '\\' => match chars.next() {
                     Some(escaped @ ('*' | '\\')) => escaped,
-                    _ => return Err("`\\` stands before `*` or `\\` only"),
+                    _ => return Err("`\\` is allowed before `*` or `\\` only"),
                 },
                 other => other,
             };
@@ -98,7 +98,7 @@ impl Glob {
         let glob = Self { start: parts.next().unwrap_or_default(), rest: parts.collect() };
         if glob.most_alike() > MOST_ALIKE {
             return Err(
-                "EventBridge refuses this as too complex: let fewer `*` stand before the same character",
+                "EventBridge rejects this as too complex: put fewer `*` before the same character",
             );
         }
         Ok(glob)

@@ -41,7 +41,7 @@ impl fmt::Display for PauseScope {
 
 /// A text that is no scope of a pause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scope of a pause: `organization`, `ou:<id>`, `account:<id>` or `rule:<name>`")]
+#[error("`{0}` is not a pause scope: `organization`, `ou:<id>`, `account:<id>` or `rule:<name>`")]
 pub struct PauseScopeError(String);
 
 impl FromStr for PauseScope {

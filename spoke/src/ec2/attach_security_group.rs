@@ -237,7 +237,7 @@ fn judge(parameters: &Parameters, present: &[Interface], groups: &[Group]) -> Ve
     if outside.is_empty() {
         Verification::InEffect(format!("{} interface(s) in {named}", present.len()))
     } else {
-        Verification::NotInEffect(format!("{} not in {named} as asked for", outside.join(", ")))
+        Verification::NotInEffect(format!("{} not in {named} as planned", outside.join(", ")))
     }
 }
 

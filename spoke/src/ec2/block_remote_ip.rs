@@ -232,7 +232,7 @@ fn addresses(named: &[String], at_most: usize) -> Result<Vec<IpNet>, ActionError
     if public.len() > at_most {
         let count = public.len();
         let message = format!("the finding names {count} remote addresses, more than {at_most}");
-        let help = "raise `at-most`, or answer this finding with isolate-instance".to_owned();
+        let help = "raise `at-most`, or use isolate-instance for this finding".to_owned();
         let error = ActionError::new(ErrorKind::Refused, message);
         return Err(ActionError { help: Some(help), ..error });
     }
@@ -300,7 +300,10 @@ async fn put(
         )),
         There::Another => Err(ActionError::new(
             ErrorKind::Failed,
-            format!("entry {} of `{}` was taken since the plan was made", deny.number, deny.acl),
+            format!(
+                "entry {} of `{}` was taken by another rule since the plan was made",
+                deny.number, deny.acl
+            ),
         )),
     }
 }

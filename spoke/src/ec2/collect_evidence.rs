@@ -157,7 +157,10 @@ impl Action for CollectEvidence {
         parameters: &Parameters,
     ) -> Result<CapturedState<Prior>, ActionError> {
         let ResourceKind::Instance { instance_id } = &context.resource.kind else {
-            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
+            return Err(ActionError::new(
+                ErrorKind::NotApplicable,
+                "the target is not an instance",
+            ));
         };
         let place = place(context, parameters)?;
         instance::describe(context.account, instance_id).await?;
@@ -233,7 +236,8 @@ impl Action for CollectEvidence {
         for kept in &manifest.objects {
             if bucket::size(context, &place, &kept.key).await? != Some(kept.size) {
                 let Kept { key, size, .. } = kept;
-                let summary = format!("s3://{}/{key} is not there with {size} bytes", place.bucket);
+                let summary =
+                    format!("s3://{}/{key} does not exist with {size} bytes", place.bucket);
                 return Ok(Verification::NotInEffect(summary));
             }
         }

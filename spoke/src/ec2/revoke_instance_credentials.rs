@@ -165,7 +165,10 @@ impl Action for RevokeInstanceCredentials {
         parameters: &Parameters,
     ) -> Result<CapturedState<Prior>, ActionError> {
         let ResourceKind::Instance { instance_id } = &context.resource.kind else {
-            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
+            return Err(ActionError::new(
+                ErrorKind::NotApplicable,
+                "the target is not an instance",
+            ));
         };
         let (present, association) = futures::join!(
             context.cache.instance(context.account, instance_id),
@@ -321,7 +324,7 @@ fn judge(
     let present = present.unwrap_or("none");
     let more = match denied {
         Force::Nothing | Force::Sessions => "",
-        Force::Everything => ", as is whoever uses its role, by AWSDenyAll",
+        Force::Everything => ", and AWSDenyAll denies everything to all users of its role",
     };
     if as_wanted {
         Verification::InEffect(format!(

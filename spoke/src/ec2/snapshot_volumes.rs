@@ -134,7 +134,7 @@ const COPY_UNDER_KEYS: GrantScope = GrantScope {
 
 const LET_EC2_USE_KEYS: GrantScope = GrantScope {
     sid: "LetEc2UseKeys",
-    why: "A grant to Amazon EC2, and to nobody else.",
+    why: "A grant to Amazon EC2 only.",
     resources: &["arn:${AWS::Partition}:kms:*:*:key/*"],
     conditions: &[
         Condition { operator: "Bool", key: "kms:GrantIsForAWSResource", values: &["true"] },
@@ -202,7 +202,10 @@ impl Action for SnapshotVolumes {
         parameters: &Parameters,
     ) -> Result<CapturedState<Prior>, ActionError> {
         let ResourceKind::Instance { instance_id } = &context.resource.kind else {
-            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
+            return Err(ActionError::new(
+                ErrorKind::NotApplicable,
+                "the target is not an instance",
+            ));
         };
         assert_sharable(parameters)?;
         let (present, volumes, made) = futures::join!(

@@ -118,9 +118,9 @@ impl Action for DrainContainerInstance {
             }
             (Ok(state), true) if state == ACTIVE => {}
             (Ok(state), false) if state == DRAINING => {}
-            (Ok(state), _) => undone
-                .drift
-                .push(format!("the container instance `{instance}` became {state} since")),
+            (Ok(state), _) => {
+                undone.drift.push(format!("the container instance `{instance}` is now {state}"))
+            }
             (Err(error), _) => return Undone::if_gone(error),
         }
         Ok(undone)

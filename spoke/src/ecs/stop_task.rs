@@ -123,7 +123,7 @@ fn judge(name: &str, found: &Task) -> Verification {
     } else if is_to_stop(found) {
         Verification::InProgress(format!("the task `{name}` is to stop and is {last}"))
     } else {
-        Verification::NotInEffect(format!("the task `{name}` is {last} and is to go on"))
+        Verification::NotInEffect(format!("the task `{name}` is {last} and is not stopping"))
     }
 }
 

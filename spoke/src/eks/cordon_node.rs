@@ -172,7 +172,7 @@ impl Action for CordonNode {
                 undone.restored.push(format!("the node `{name}` takes new pods again"));
             } else if is_ours || is_cordoned(&node) != unschedulable.unwrap_or(false) {
                 let is = if is_cordoned(&node) { "cordoned" } else { "uncordoned" };
-                undone.drift.push(format!("the node `{name}` was {is} by somebody else"));
+                undone.drift.push(format!("the node `{name}` was {is} after the response"));
             }
         }
         Ok(undone)

@@ -116,7 +116,7 @@ impl Action for DeactivateAccessKey {
 /// refused.
 fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
     let ResourceKind::AccessKey { access_key_id, principal } = kind else {
-        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no access key"));
+        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is not an access key"));
     };
     let Principal { kind, name, .. } = principal;
     let temporary = access_key_id.as_deref().is_some_and(|id| id.starts_with("ASIA"));
@@ -132,7 +132,7 @@ fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
         )),
         (PrincipalType::Root, ..) => Err(ActionError::new(
             ErrorKind::Refused,
-            "the access key is the root user's: nobody but root can turn it off",
+            "the access key is the root user's: only root can deactivate it",
         )),
         (
             PrincipalType::IdentityCenterUser

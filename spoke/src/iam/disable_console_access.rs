@@ -122,7 +122,7 @@ impl Action for DisableConsoleAccess {
         match inline_policy::get(context, holder, &name).await? {
             Some(present) if present == document() => {
                 let deleted = inline_policy::delete(context, holder, &name).await?;
-                let restored = format!("the inline policy {name} of {described} is taken off");
+                let restored = format!("the inline policy {name} of {described} is removed");
                 undone.restored.extend(deleted.then_some(restored));
             }
             Some(_) => undone

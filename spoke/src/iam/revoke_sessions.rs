@@ -82,7 +82,7 @@ impl Action for RevokeSessions {
         let managed = Attached::now(context, &holder).await?;
         // Every plan says so: only IAM knows whether the deny fits, and only when it is
         // put.
-        let full = "where its inline policies are full, AWSDenyAll stands in, which denies new sessions and long-term keys too";
+        let full = "if its inline policies are full, AWSDenyAll is attached instead, which denies new sessions and long-term keys too";
         let change = Change {
             what: format!("sessions of {}", holder.describe()),
             before: "valid".to_owned(),

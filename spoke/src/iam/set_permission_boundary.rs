@@ -133,7 +133,7 @@ impl Action for SetPermissionBoundary {
         }
         if present.as_ref() != Some(&prior.arn) {
             let now = present.unwrap_or_else(|| "none".to_owned());
-            undone.drift.push(format!("the permissions boundary of {described} is {now} since"));
+            undone.drift.push(format!("the permissions boundary of {described} is now {now}"));
             return Ok(undone);
         }
         let result = match &prior.before {

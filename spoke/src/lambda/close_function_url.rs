@@ -90,7 +90,7 @@ impl Action for CloseFunctionUrl {
                 "the URL of function `{name}` can be called without a signature"
             )),
             Some(false) => Verification::InEffect(format!(
-                "the URL of function `{name}` asks for IAM authentication; URLs of its aliases were not looked at"
+                "the URL of function `{name}` asks for IAM authentication; URLs of its aliases were not checked"
             )),
             None => Verification::InEffect(format!("function `{name}` has no URL any more")),
         })
@@ -115,7 +115,9 @@ impl Action for CloseFunctionUrl {
                     .push(format!("the URL of function `{function}` was made public since"));
             }
             (Some(true), true) | (Some(false), false) => {}
-            (None, _) => undone.drift.push(format!("the URL of function `{function}` is gone")),
+            (None, _) => {
+                undone.drift.push(format!("the URL of function `{function}` was deleted since"))
+            }
         }
         Ok(undone)
     }

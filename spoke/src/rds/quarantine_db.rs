@@ -161,7 +161,7 @@ impl Action for QuarantineDb {
                         let groups = prior.database.groups.join(", ");
                         undone.restored.clear();
                         undone.drift.push(format!(
-                            "{holder} stays quarantined, because of its groups {groups} one was deleted since: {}",
+                            "{holder} stays quarantined, because one of its groups {groups} was deleted since: {}",
                             error.message
                         ));
                     }

@@ -125,7 +125,7 @@ impl Action for PrivateAcl {
             && block_public_access::is_raised(context, name, Flag::BlockPublicAcls).await?
         {
             let message = format!(
-                "refused to touch the ACL of `{name}`: BlockPublicAcls would forbid to put its public grants back"
+                "refused to change the ACL of `{name}`: BlockPublicAcls would forbid to put its public grants back"
             );
             let help =
                 "use block-public-access, whose IgnorePublicAcls takes the public grants back"

@@ -77,9 +77,9 @@ impl Action for RestrictBucketPolicy {
             && block_public_access::is_raised(context, name, Flag::BlockPublicPolicy).await?
         {
             let message = format!(
-                "refused to touch the policy of `{name}`: it is public, and BlockPublicPolicy forbids to put it again, with a statement more or as it was"
+                "refused to change the policy of `{name}`: it is public, and BlockPublicPolicy forbids writing it, with one more statement or unchanged"
             );
-            let help = "use block-public-access, whose RestrictPublicBuckets takes the policy's public grants back".to_owned();
+            let help = "use block-public-access, whose RestrictPublicBuckets makes the policy's public grants ineffective".to_owned();
             let help = Some(help);
             return Err(ActionError { help, ..ActionError::new(ErrorKind::Refused, message) });
         }
@@ -117,7 +117,7 @@ impl Action for RestrictBucketPolicy {
         let present = get(context.account, name).await?;
         Ok(if has(present.as_deref(), &statement(context, name, parameters)) {
             Verification::InEffect(format!(
-                "the policy of `{name}` denies everybody but those excepted"
+                "the policy of `{name}` denies everyone except the exempted principals"
             ))
         } else {
             Verification::NotInEffect(format!(

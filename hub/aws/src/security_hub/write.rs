@@ -48,7 +48,7 @@ impl SecurityHub {
                 Ok(mut output) => {
                     for id in batch {
                         let result = output.remove(&id).unwrap_or_else(|| {
-                            let why = format!("Security Hub's answer leaves out `{}`", id.id());
+                            let why = format!("Security Hub's response lacks `{}`", id.id());
                             Err(UpdateResult::Later(why))
                         });
                         made.insert(id, result);

@@ -59,7 +59,7 @@ impl Store {
         let mut accounts: BTreeMap<String, BTreeMap<Date, Vec<String>>> = BTreeMap::new();
         for (pk, sk) in self.due_keys(DueKind::Audit, now, at_most).await? {
             let Some((id, key)) = chain_of(&pk).zip(sk.strip_prefix(KEY_PREFIX)) else {
-                error!("the index of what is due has an item that is no event: {pk} {sk}");
+                error!("the index of due items has an item that is not an event: {pk} {sk}");
                 continue;
             };
             accounts.entry(id.account).or_default().entry(id.day).or_default().push(key.to_owned());
@@ -155,7 +155,7 @@ impl Store {
                         recorded.push(Recorded { at, revision, key, body });
                     }
                     None => {
-                        error!("what is recorded in {} cannot be read and is not chained", pk(id));
+                        error!("the audit events in {} cannot be read and are not chained", pk(id));
                     }
                 }
             }

@@ -20,7 +20,7 @@ impl Store {
         let ids = keys.into_iter().filter_map(|(pk, _)| {
             let id = pk.strip_prefix("response#").and_then(|id| id.parse().ok());
             if id.is_none() {
-                error!("the index of what is due has an item that is no response: {pk}");
+                error!("the index of due items has an item that is not a response: {pk}");
             }
             id
         });

@@ -263,7 +263,7 @@ pub async fn roll_out(
         };
         if done.contains(&change) {
             return Err(DeployError::Aws(HubError::failed(format!(
-                "{} was changed by another caller meanwhile\nhelp: run this again when that has ended",
+                "{} is being changed by another caller\nhelp: run this again when that change has ended",
                 desired.name
             ))));
         }

@@ -241,7 +241,7 @@ impl fmt::Display for SetupChange {
             Self::TrustStackSets => formatter.write_str("trust StackSets"),
             Self::Trust { principal } => write!(formatter, "trust {principal}"),
             Self::DelegateStackSets { administrator } => {
-                write!(formatter, "let {administrator} deploy StackSets")
+                write!(formatter, "allow {administrator} to deploy StackSets")
             }
             Self::TurnOnInManagement(service) => {
                 write!(formatter, "turn on {service} in the management account")

@@ -132,7 +132,7 @@ fn the_management_part_plans_what_is_missing() {
         },
         &[
             "trust StackSets",
-            "let 000000000002 deploy StackSets",
+            "allow 000000000002 to deploy StackSets",
             "trust malware-protection.guardduty.amazonaws.com",
             "turn on GuardDuty in the management account",
             "make 000000000002 the administrator",

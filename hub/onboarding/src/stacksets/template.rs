@@ -87,10 +87,10 @@ fn parameters(wanted: &[&Parameter]) -> String {
 fn policies(statements: &[Statement], entries: &[&RegisteredAction]) -> String {
     let mut out = Lines::default();
     let whose = if entries.len() == registry::all().len() {
-        "Every action may be carried out.".to_owned()
+        "Every action may be executed.".to_owned()
     } else {
         let names: Vec<&str> = entries.iter().map(|entry| entry.spec.name).collect();
-        format!("Only these actions may be carried out: {}.", names.join(", "))
+        format!("Only these actions may be executed: {}.", names.join(", "))
     };
     out.comment(6, &whose);
     out.0.push_str(&yaml::policies(statements));
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(of(&["collect-evidence"]).parameters, ["EvidenceBuckets"]);
         let few = of(&["isolate-instance"]);
         assert!(few.parameters.is_empty() && !few.text.contains("EvidenceBuckets"));
-        assert!(few.text.contains("Only these actions may be carried out: isolate-instance."));
+        assert!(few.text.contains("Only these actions may be executed: isolate-instance."));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Policy {
             return Decision::without_rule(PolicyOutcome::WrongPlace, why);
         }
         if !account.is_real() {
-            let why = format!("`{account}` is no account id: nothing can be done there");
+            let why = format!("`{account}` is not an account id: nothing can be done there");
             return Decision::without_rule(PolicyOutcome::WrongPlace, why);
         }
         let way = match self.way_up(place) {

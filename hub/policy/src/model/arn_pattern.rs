@@ -37,7 +37,7 @@ impl ArnPattern {
         }
         if service == "s3" && resource.contains('/') {
             return refuse(
-                "what is acted on are buckets, not the objects in them",
+                "actions change buckets, not the objects in them",
                 "protect the bucket, as in arn:*:s3:::backup-*",
             );
         }
@@ -89,7 +89,7 @@ impl ArnPattern {
         let whole = account.parse::<AccountId>().is_ok();
         if !whole && !account.is_empty() && account != "aws" && !account.contains('*') {
             return Err(NoArnPattern {
-                why: "its account is no account id of twelve digits",
+                why: "its account is not an account id of twelve digits",
                 help: "write twelve digits, or * for any account",
             });
         }

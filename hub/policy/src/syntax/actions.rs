@@ -52,7 +52,8 @@ impl Actions {
             let (types, matched) = (resource_types.join(", "), matched.join(", "));
             let message =
                 format!("`{}` acts on {types}, and this rule matches {matched} only", call.name);
-            let help = "it would never run here: give it a rule that matches what it acts on";
+            let help =
+                "it would never run here: give it a rule that matches resources of its types";
             reader.report(*place, message, Some(help));
         }
     }
@@ -148,7 +149,7 @@ fn action(
         None => {
             if let Err(why) = (facts.check)(&Value::Null) {
                 let message = format!("`{name}` needs parameters: {why}");
-                let help = format!("write `- {name}: {{ … }}` with what it needs");
+                let help = format!("write `- {name}: {{ … }}` with its parameters");
                 reader.report(place, message, Some(&help));
             }
         }

@@ -27,7 +27,7 @@ const BUDGETS: Key<Vec<Budget>> = Key::optional(
 );
 const EXTENDS: Key<Extends> = Key::optional(
     "extends",
-    "Whether rules above are looked at where none here matches (`parent`, the default). Ceilings, protections and budgets above apply in any case.",
+    "Whether rules above are evaluated if none here matches (`parent`, the default). Ceilings, protections and budgets above apply in any case.",
 );
 pub(super) const RULES: Key<Rules> =
     Key::optional("rules", "In order: the first that matches decides.");
@@ -58,7 +58,7 @@ impl Keyed for Document {
 
 const TAGS: Key<Vec<TagSet>> = Key::optional(
     "tags",
-    "Resources that have all tags of one of these sets. `*` stands for any text.",
+    "Resources that have all tags of one of these sets. `*` matches any text.",
 );
 const PRINCIPALS: Key<Vec<PrincipalPattern>> =
     Key::optional("principals", "Users and roles, and their credentials.");
@@ -131,7 +131,7 @@ impl FromNode for AttachPoint {
     fn from_node(node: &Node, what: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let text = reader.text(node, what)?;
         if !is_attach_point(text) {
-            let message = format!("`{text}` is no root id, OU id or account id");
+            let message = format!("`{text}` is not a root id, OU id or account id");
             let help = "write r-…, ou-…-… or twelve digits; names can change, ids cannot";
             reader.report(node.place, message, Some(help));
         }

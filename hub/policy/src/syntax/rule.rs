@@ -100,7 +100,7 @@ fn check_expiry(
     if let Some(within) = approve.within.filter(|within| *within >= expires) {
         let message =
             format!("the containment would expire after {expires}, the approval after {within}");
-        let help = "let it expire later than the plan may wait";
+        let help = "let it expire after the plan may no longer wait";
         reader.report(node.place, message, Some(help));
     }
 }
@@ -127,7 +127,7 @@ const OTHERWISE: Key<Otherwise> = Key::optional(
     "What happens then: the request is sent again and the plan waits on (`notify`, the default), the plan is executed (`act`), or it is denied.",
 );
 const APPROVERS: Key<String> =
-    Key::optional("approvers", "Who approves, in words for whoever reads the notice.");
+    Key::optional("approvers", "Who approves, as text for the reader of the notice.");
 
 impl Keyed for Approve {
     const WHAT: &'static str = "`approve`";

@@ -203,7 +203,7 @@ fn write_step(formatter: &mut fmt::Formatter<'_>, depth: usize, step: &WalkStep)
         write!(formatter, ", {budget}")?;
     }
     if *extends == Extends::None {
-        write!(formatter, ", extends none: no rule above it is looked at")?;
+        write!(formatter, ", extends none: no rule above it is evaluated")?;
     }
     writeln!(formatter)?;
     for RuleResult { rule, result } in rules {

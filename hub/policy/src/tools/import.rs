@@ -52,7 +52,7 @@ type Chain = Vec<ActionCall>;
 pub fn import_gd_actions(text: &str, attach: &str, mode: Mode, actions: ActionCatalog) -> Imported {
     let mut errors = Vec::new();
     if !is_attach_point(attach) {
-        let why = format!("`{attach}` is no root id, OU id or account id");
+        let why = format!("`{attach}` is not a root id, OU id or account id");
         return Imported { document: None, errors: vec![why] };
     }
     let map = match gd_actions(text) {

@@ -1,7 +1,7 @@
 //! The subject: what happened, to what, where, and what was found.
 
 use super::NoticeKind;
-use crate::record::Response;
+use crate::record::{Response, StepState};
 
 /// SNS documents "less than 100 characters long", "ASCII text", no line breaks
 /// (SNS API reference, Publish).
@@ -11,6 +11,7 @@ const CHARACTERS: usize = 99;
 /// Where it is too long the finding's type is cut first, then the resource's
 /// name; the verb and the account never are.
 pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
+    let drifted = response.steps.iter().any(|step| step.state == StepState::Drifted);
     let verb = match kind {
         NoticeKind::AwaitingApproval => "awaits approval for",
         NoticeKind::ContainedWhileRunning => "contained (steps pending)",
@@ -20,8 +21,10 @@ pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
         NoticeKind::Failed => "could not contain",
         NoticeKind::Refused => "did not act on",
         NoticeKind::Denied => "was denied to act on",
+        NoticeKind::Undone if drifted => "partly undid what it did to",
         NoticeKind::Undone => "undid what it did to",
-        NoticeKind::Expired => "let go by the clock",
+        NoticeKind::Expired if drifted => "partly undid on expiry what it did to",
+        NoticeKind::Expired => "undid on expiry what it did to",
         NoticeKind::BudgetSpent => "spent a budget and asks about",
         NoticeKind::ApprovalDue => "still awaits approval for",
         NoticeKind::Undelivered => "could not report on",

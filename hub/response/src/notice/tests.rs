@@ -77,7 +77,7 @@ fn response(state: State) -> Response {
     let reason = match state {
         State::AwaitingApproval => "rule `isolate` of r-fb01 says approve: isolate-instance",
         State::Refused => "not confirmed: the finding's account is another",
-        State::Completed => "carried out: tag-resource",
+        State::Completed => "executed: tag-resource",
         State::PartiallyContained => "verified: isolate-instance; failed: denied",
         State::Failed => "the instance is gone",
         State::Denied => "denied by alice: a test of ours",

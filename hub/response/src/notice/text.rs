@@ -80,6 +80,8 @@ fn first(detail: &Detail) -> String {
     let resource = &detail.response.resource;
     let (name, account, region) = (&resource.name, &resource.account, &resource.region);
     let target = format!("{name} in account {account}, {region}");
+    let drifted = detail.response.steps.iter().any(|step| step.state == "drifted");
+    let partly = if drifted { "partly " } else { "" };
     match detail.kind {
         NoticeKind::AwaitingApproval => {
             format!("Firebreak awaits approval to act on {target}. Nothing is changed yet.")
@@ -91,28 +93,30 @@ fn first(detail: &Detail) -> String {
             format!("Firebreak acted on {target}. No step was one that contains.")
         }
         NoticeKind::PartiallyContained => {
-            format!("Firebreak contained {target} only in part. Somebody has to look.")
+            format!("Firebreak contained {target} only in part. A person has to check it.")
         }
-        NoticeKind::Failed => format!("Firebreak could not contain {target}. Somebody has to act."),
+        NoticeKind::Failed => format!("Firebreak could not contain {target}. A person has to act."),
         NoticeKind::ContainedWhileRunning => format!(
             "Firebreak contained {target}, and verified it by reading back. Other steps are still pending."
         ),
         NoticeKind::Refused => format!("Firebreak did not act on {target}."),
         NoticeKind::Denied => {
-            format!("The plan for {target} was turned down; nothing was changed.")
+            format!("The plan for {target} was denied; nothing was changed.")
         }
-        NoticeKind::Undone => format!("Firebreak undid what it did to {target}."),
+        NoticeKind::Undone => {
+            format!("Firebreak {partly}undid what it did to {target}.")
+        }
         NoticeKind::Expired => format!(
-            "The time is over for which policy contains {target}: the prior state was put back."
+            "The `expires` of the rule is over: Firebreak {partly}undid what it did to {target}."
         ),
         NoticeKind::BudgetSpent => format!(
-            "A budget is spent. Until there is budget again a person is asked, first about {target}. There is no further notice of this budget for those that follow."
+            "A budget is spent. Until its window ends a person has to approve, first for {target}. Further plans that wait because of this budget cause no notice."
         ),
         NoticeKind::ApprovalDue => {
             format!("Nobody has decided yet whether Firebreak may act on {target}.")
         }
         NoticeKind::Undelivered => format!(
-            "Firebreak could not report on {target} and does not try again. What it did there stands."
+            "Firebreak could not report on {target} and does not try again. What it did there remains in effect."
         ),
     }
 }

@@ -122,7 +122,7 @@ pub fn result(steps: &[Step]) -> (State, String) {
             State::Failed,
             format!("no step applied to this target: skipped {}", skipped.join(", ")),
         ),
-        (false, true) => (State::Completed, format!("carried out: {}", done.join(", "))),
+        (false, true) => (State::Completed, format!("executed: {}", done.join(", "))),
     }
 }
 

@@ -38,7 +38,7 @@ const FIELDS_AT_MOST: usize = 50;
 /// "Map Entries: value up to 1024 characters" (same).
 const FIELD_CHARACTERS: usize = 1_024;
 /// The author of a note if Security Hub does not name one.
-const SOMEBODY: &str = "somebody else";
+const UNNAMED_AUTHOR: &str = "another author";
 
 /// The schema of a finding in Security Hub: it decides where our status can be marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,7 +121,7 @@ pub fn merge(
     if status != "NEW" && Some(status) != written.as_deref() {
         let fields = fields(schema, present, update, written.as_deref());
         let note = present.note.as_ref().filter(|note| !note.is_ours());
-        let by = note.and_then(|note| note.by.as_deref()).unwrap_or(SOMEBODY).to_owned();
+        let by = note.and_then(|note| note.by.as_deref()).unwrap_or(UNNAMED_AUTHOR).to_owned();
         let write = StatusWrite { fields, ..StatusWrite::default() };
         return (write, StatusOwner::Kept { status: status.to_owned(), by });
     }
@@ -179,7 +179,7 @@ fn written(schema: Schema, present: &Present) -> Option<String> {
 fn note(schema: Schema, present: &Present, update: &StatusUpdate, marked: Option<&str>) -> String {
     let quote = match &present.note {
         Some(note) if note.is_ours() => quote_in(&note.text).to_owned(),
-        Some(note) => quoted(note.by.as_deref().unwrap_or(SOMEBODY), &note.text),
+        Some(note) => quoted(note.by.as_deref().unwrap_or(UNNAMED_AUTHOR), &note.text),
         None => String::new(),
     };
     match (schema, marked) {
@@ -298,9 +298,9 @@ mod tests {
         let suppressed = present("SUPPRESSED", noted("ann", "mine"), &[]);
         check(suppressed, Some(Resolved), kept("SUPPRESSED", "ann"));
         let theirs = present("RESOLVED", began(), &notified);
-        check(theirs, Some(Resolved), kept("RESOLVED", SOMEBODY));
-        check(present("NOTIFIED", None, &[]), Some(New), kept("NOTIFIED", SOMEBODY));
-        check(present("NOTIFIED", None, &resolved), None, kept("NOTIFIED", SOMEBODY));
+        check(theirs, Some(Resolved), kept("RESOLVED", UNNAMED_AUTHOR));
+        check(present("NOTIFIED", None, &[]), Some(New), kept("NOTIFIED", UNNAMED_AUTHOR));
+        check(present("NOTIFIED", None, &resolved), None, kept("NOTIFIED", UNNAMED_AUTHOR));
         // An update without a status leaves it and notes.
         check(present("NEW", None, &[]), None, ours(None, Some(OURS)));
         check(present("RESOLVED", began(), &resolved), None, ours(None, Some(OURS)));
@@ -356,10 +356,10 @@ mod tests {
         let notified = present("NOTIFIED", began(), &[]);
         check(notified.clone(), Some(Resolved), ours(Some(Resolved), resolved));
         check(notified, None, ours(None, Some("Firebreak [NOTIFIED] said. Undo: it")));
-        check(present("RESOLVED", began(), &[]), Some(New), kept("RESOLVED", SOMEBODY));
+        check(present("RESOLVED", began(), &[]), Some(New), kept("RESOLVED", UNNAMED_AUTHOR));
         let suppressed = present("SUPPRESSED", comment("mine"), &[]);
-        check(suppressed, Some(Resolved), kept("SUPPRESSED", SOMEBODY));
-        let quoted = "Firebreak said. Undo: it | Note of somebody else: mine";
+        check(suppressed, Some(Resolved), kept("SUPPRESSED", UNNAMED_AUTHOR));
+        let quoted = "Firebreak said. Undo: it | Note of another author: mine";
         check(present("NEW", comment("mine"), &[]), None, ours(None, Some(quoted)));
     }
 

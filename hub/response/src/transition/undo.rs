@@ -54,8 +54,8 @@ pub(super) fn ended(mut draft: Draft<'_>, steps: Vec<Step>, failures: &[String])
 fn summary(undo: &Undo) -> String {
     let step = undo.step.as_ref().map_or("all steps", String::as_str);
     let drift = match undo.drift {
-        Drift::Leave => "what changed since is left alone",
-        Drift::Overwrite => "what changed since is overwritten",
+        Drift::Leave => "later changes are kept",
+        Drift::Overwrite => "later changes are overwritten",
     };
     let suppressed = undo.suppress_until.map(|until| format!(", suppressed until {until}"));
     format!("undo of {step}: {drift}{}", suppressed.unwrap_or_default())
@@ -93,11 +93,13 @@ fn outcome(response: &Response, failures: &[String], any_succeeded: bool) -> (St
     let why = expired.map(|after| format!("expired after {after:#}: ")).unwrap_or_default();
     let state = if expired.is_some() { State::Expired } else { State::Undone };
     let reason = if drift.is_empty() && !any_succeeded {
-        format!("{why}no step had succeeded: what they left, if anything, is put back")
+        format!("{why}no step had succeeded; any change that they made is restored")
     } else if drift.is_empty() {
         format!("{why}restored to its state before the response")
     } else {
-        format!("{why}partly undone, changed meanwhile: {}", drift.join("; "))
+        let steps = drift.len() + of(StepState::Undone).count();
+        let changed = format!("{} of {steps} steps changed meanwhile", drift.len());
+        format!("{why}partly undone: {changed} ({})", drift.join("; "))
     };
     (state, reason)
 }

@@ -33,7 +33,7 @@ impl IpSet {
         let output = output.map_err(|error| from_sdk("wafv2:GetIPSet", &error))?;
         match (output.ip_set, output.lock_token) {
             (Some(set), Some(token)) => Ok((set, token)),
-            _ => Err(ActionError::new(ErrorKind::Failed, "wafv2:GetIPSet answered no IP set")),
+            _ => Err(ActionError::new(ErrorKind::Failed, "wafv2:GetIPSet returned no IP set")),
         }
     }
 

@@ -13,7 +13,7 @@ use firebreak_model::resource::{Resource, ResourceKind};
 /// The instance's id, or why the target is none.
 pub(crate) fn id(resource: &Resource) -> Result<&str, ActionError> {
     let ResourceKind::Instance { instance_id } = &resource.kind else {
-        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
+        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is not an instance"));
     };
     Ok(instance_id)
 }

@@ -120,7 +120,7 @@ pub(crate) async fn put_back(
             Ok(Undone { restored, ..Undone::default() })
         }
         Err(error) if lacks_group(&error) => drift(format!(
-            "`{id}` stays as it is, because of its groups {groups_text} one was deleted since: {}",
+            "`{id}` stays as it is, because one of its groups {groups_text} was deleted since: {}",
             error.message
         )),
         Err(error) if error.kind == ErrorKind::Gone => {

@@ -187,7 +187,7 @@ pub(crate) async fn delete(
     match look(acls, deny) {
         There::Nothing | There::NoAcl => return Ok(Undone::default()),
         There::Another => {
-            let drift = vec![format!("entry {number} of {acl} is another one since")];
+            let drift = vec![format!("entry {number} of {acl} was replaced since")];
             return Ok(Undone { drift, ..Undone::default() });
         }
         There::Ours => {}

@@ -241,7 +241,7 @@ pub(crate) async fn restore(
         Some(present) if is_unfinished(&present.entry, entry, context.response) => present,
         Some(_) => {
             let drift =
-                format!("the access entry of `{principal}` was made again by somebody else");
+                format!("the access entry of `{principal}` was created again by another caller");
             undone.drift.push(drift);
             return Ok(());
         }
@@ -256,7 +256,7 @@ pub(crate) async fn restore(
             Err(error) if error.has_code("InvalidParameterException") => {
                 undone
                     .drift
-                    .push(format!("the access entry cannot be made again: {}", error.message));
+                    .push(format!("the access entry cannot be created again: {}", error.message));
                 return Ok(());
             }
             Err(error) => return Err(error),

@@ -241,7 +241,7 @@ impl<'a> Kubernetes<'a> {
                 ActionError { code, help, ..failed(kind, why) }
             }
             kube::Error::Service(error) if self.private => {
-                let help = "the cluster's endpoint is private: let Firebreak's function run in a network that reaches it, or make the endpoint public to that network's addresses".to_owned();
+                let help = "the cluster's endpoint is private: run Firebreak's function in a network that reaches it, or make the endpoint public to that network's addresses".to_owned();
                 ActionError { help: Some(help), ..failed(ErrorKind::Failed, error.to_string()) }
             }
             kube::Error::Service(error) => failed(ErrorKind::Transient, error.to_string()),
@@ -276,7 +276,10 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, ActionError> {
     if fits {
         return Ok(name);
     }
-    Err(ActionError::new(ErrorKind::Refused, format!("`{name}` is no name of a Kubernetes object")))
+    Err(ActionError::new(
+        ErrorKind::Refused,
+        format!("`{name}` is not a name of a Kubernetes object"),
+    ))
 }
 
 /// The bearer token: valid for the cluster of this name alone.

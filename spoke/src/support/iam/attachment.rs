@@ -182,7 +182,7 @@ async fn undo(
     }
     if present != made {
         let now = present.describe();
-        undone.drift.push(format!("the policy `{arn}` is {now} to {described} since"));
+        undone.drift.push(format!("the policy `{arn}` is now {now} to {described}"));
         return Ok(undone);
     }
     match set(context, prior, *before).await {

@@ -121,9 +121,7 @@ pub(crate) async fn take_off(
         (DenyPresence::Nothing, _) | (DenyPresence::Managed, Attached::Before) => {}
         (DenyPresence::Inline(present), _) if is_ours(&present) => {
             if inline_policy::delete(context, holder, name).await? {
-                undone
-                    .restored
-                    .push(format!("the inline policy {name} of {described} is taken off"));
+                undone.restored.push(format!("the inline policy {name} of {described} is removed"));
             }
         }
         (DenyPresence::Inline(_), _) => undone

@@ -50,7 +50,7 @@ pub(crate) struct Present {
 pub(crate) fn holder(target: &Resource) -> Result<(Holder, Option<String>), ActionError> {
     let refuse = |why: &str| Err(ActionError::new(ErrorKind::Refused, why));
     let Some(PrincipalRef { kind, name, id }) = target.principal() else {
-        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no user or role"));
+        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is not a user or role"));
     };
     let id = id.map(str::to_owned);
     match (kind, name) {
@@ -65,7 +65,7 @@ pub(crate) fn holder(target: &Resource) -> Result<(Holder, Option<String>), Acti
             refuse("the session is the root user's: no policy of the account binds root")
         }
         (PrincipalType::FederatedUser, _) => {
-            refuse("the session is a federated user's: act on the IAM user that asked for it")
+            refuse("the session is a federated user's: act on the IAM user that requested it")
         }
         (PrincipalType::IdentityCenterUser, _) => {
             refuse("the session is an Identity Center user's: revoke it in Identity Center")
@@ -103,7 +103,7 @@ pub(crate) async fn find(
         return Err(ActionError::new(
             ErrorKind::Refused,
             format!(
-                "refused to touch {}: its unique id is {}, the finding's is {named}",
+                "refused to change {}: its unique id is {}, the finding's is {named}",
                 holder.describe(),
                 present.id
             ),
@@ -163,7 +163,7 @@ async fn read(context: ActionContext<'_>, holder: &Holder) -> Result<Present, Ac
         }
     };
     present.ok_or_else(|| {
-        ActionError::new(ErrorKind::Failed, format!("IAM's answer lacks {}", holder.describe()))
+        ActionError::new(ErrorKind::Failed, format!("IAM's response lacks {}", holder.describe()))
     })
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn refuse_protected(
     } else {
         return Ok(());
     };
-    Err(ActionError::new(ErrorKind::Refused, format!("refused to touch the role `{name}`: {why}")))
+    Err(ActionError::new(ErrorKind::Refused, format!("refused to change the role `{name}`: {why}")))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) async fn of_target(context: ActionContext<'_>) -> Result<Found, Actio
         return Ok(Found::Cluster(identifier.clone()));
     }
     let ResourceKind::DbInstance { identifier } = &context.resource.kind else {
-        let why = "the target is no RDS database";
+        let why = "the target is not an RDS database";
         return Err(ActionError::new(ErrorKind::NotApplicable, why));
     };
     let found = instance(context.account, identifier).await?;
@@ -150,7 +150,7 @@ pub(crate) fn refuse_stopped(what: &str, status: &str) -> Result<(), ActionError
     let message = format!(
         "{what} is {status}: RDS does nothing with it in this state, and it is unreachable"
     );
-    let help = "RDS starts it by itself after seven days: start it under guard and answer the finding again, or delete it";
+    let help = "RDS starts it by itself after seven days: start it while isolated and handle the finding again, or delete it";
     Err(ActionError {
         help: Some(help.to_owned()),
         ..ActionError::new(ErrorKind::Refused, message)

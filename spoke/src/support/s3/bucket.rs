@@ -17,7 +17,7 @@ use firebreak_model::resource::{Region, ResourceKind};
 /// The bucket that a target names.
 pub(crate) fn name(kind: &ResourceKind) -> Result<&str, ActionError> {
     let ResourceKind::Bucket { name } = kind else {
-        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no bucket"));
+        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is not a bucket"));
     };
     Ok(name)
 }
@@ -99,7 +99,7 @@ fn explain_denial(call: &str, error: ActionError, account: &str, bucket: &str) -
         return error;
     }
     let message = format!(
-        "refused to touch the bucket `{bucket}`: S3 denies access to it as a bucket of account {account}: {}",
+        "refused to change the bucket `{bucket}`: S3 denies access to it as a bucket of account {account}: {}",
         error.message
     );
     let help = format!(

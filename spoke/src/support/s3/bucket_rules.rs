@@ -179,9 +179,9 @@ fn reverse(kind: &str, bucket: &str, present: &Rules, prior: &Prior) -> (BTreeSe
                 undone.restored.push(format!("the {kind} rule {id} of {bucket} is on again"));
             }
             Some(Status::Enabled) => {}
-            None => undone
-                .drift
-                .push(format!("the {kind} rule `{id}` of `{bucket}` was taken away since")),
+            None => {
+                undone.drift.push(format!("the {kind} rule `{id}` of `{bucket}` was deleted since"))
+            }
         }
     }
     (on, undone)

@@ -92,5 +92,5 @@ fn the_map_may_stand_in_an_environment_and_must_be_a_map() {
         assert_eq!((imported.document, imported.errors.len()), (None, 1), "{text}");
     }
     let nowhere = import_gd_actions(&map.to_string(), "prod", Mode::Auto, registry::catalog());
-    assert_eq!(nowhere.errors, ["`prod` is no root id, OU id or account id"]);
+    assert_eq!(nowhere.errors, ["`prod` is not a root id, OU id or account id"]);
 }

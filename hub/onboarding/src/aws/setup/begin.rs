@@ -234,7 +234,7 @@ fn regions(
             match statuses.get(region.as_str()).map(String::as_str) {
                 Some("ENABLED" | "ENABLED_BY_DEFAULT") => None,
                 Some(status) => Some(format!("its status in account {account} is {status}")),
-                None => Some("there is no such Region in this partition".to_owned()),
+                None => Some("this partition has no such Region".to_owned()),
             }
         });
         match reason {

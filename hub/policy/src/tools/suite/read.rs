@@ -48,7 +48,7 @@ impl Keyed for TestFile {
 const CASE_NAME: Key<String> = Key::required("name", "What the test shows, in words.");
 const GIVEN: Key<Situation> = Key::required("given", "A finding at a place.");
 const EXPECT: Key<Expect> =
-    Key::required("expect", "What has to be decided; what is left out may be anything.");
+    Key::required("expect", "The expected decision; a key that is left out is not checked.");
 
 impl Keyed for Case {
     const WHAT: &'static str = "a test";
@@ -278,7 +278,7 @@ const OUTCOME: Key<PolicyOutcome> = Key::optional("outcome", "How the decision c
 const MODE: Key<Mode> = Key::optional("mode", "The mode after all ceilings.");
 const ACTIONS: Key<Actions> = Key::optional(
     "actions",
-    "The actions in order; one without parameters stands for any parameters.",
+    "The actions in order; one without parameters matches any parameters.",
 );
 const RULE: Key<String> = Key::optional("rule", "The rule that decides, or `none`.");
 const DOCUMENT: Key<String> =

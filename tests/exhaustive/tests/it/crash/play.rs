@@ -119,8 +119,8 @@ impl Stage {
                 let id = self.only_response().await?;
                 match self.engine.approve(&id, None, None).await {
                     Ok(_) => Ok(()),
-                    // Whoever died may have approved it: the sweep goes on then.
-                    Err(error) if error.to_string().contains("waits for nobody") => Ok(()),
+                    // The worker that died may have approved it: then the sweep continues.
+                    Err(error) if error.to_string().contains("does not await approval") => Ok(()),
                     Err(error) => Err(error.to_string()),
                 }
             }
@@ -128,7 +128,7 @@ impl Stage {
                 let id = self.only_response().await?;
                 match self.engine.deny(&id, None).await {
                     Ok(_) => Ok(()),
-                    Err(error) if error.to_string().contains("waits for nobody") => Ok(()),
+                    Err(error) if error.to_string().contains("does not await approval") => Ok(()),
                     Err(error) => Err(error.to_string()),
                 }
             }

@@ -149,7 +149,7 @@ fn patterns_are_tried_out() {
     );
     let (code, _, err) = matches(r#"{"a": [{"prefx": "x"}]}"#, "{}");
     assert_eq!(code, Some(2));
-    assert!(err.contains("`a[0].prefx`: this is no operator; did you mean `prefix`?"), "{err}");
+    assert!(err.contains("`a[0].prefx`: this is not an operator; did you mean `prefix`?"), "{err}");
     let folder = folder("match");
     fs::write(folder.join("p.json"), pattern).unwrap();
     fs::write(folder.join("e.json"), yes).unwrap();

@@ -74,9 +74,9 @@ async fn only_a_waiting_plan_can_be_approved_or_denied_and_only_once() {
     let plan = waiting(&stage).await;
     stage.engine.approve(&plan.id, None, None).await.unwrap();
     let error = stage.engine.deny(&plan.id, None).await.unwrap_err().to_string();
-    assert!(error.contains("is contained and waits for nobody"), "{error}");
+    assert!(error.contains("is contained and does not await approval"), "{error}");
     let error = stage.engine.approve(&plan.id, None, None).await.unwrap_err().to_string();
-    assert!(error.contains("is contained and waits for nobody"), "{error}");
+    assert!(error.contains("is contained and does not await approval"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -222,7 +222,7 @@ async fn a_topic_that_does_not_exist_or_is_not_granted_is_named_in_the_error() {
     let notice = channels.contained(1).await;
     channels.stage.world.organization.edit(|state| state.sns.topics.clear());
     let error = channels.notices.publish(&notice).await.unwrap_err().to_string();
-    assert!(error.contains("is gone: make it again"), "{error}");
+    assert!(error.contains("does not exist: create it again"), "{error}");
     let config = channels.stage.world.hub_config().await.unwrap();
     let elsewhere = Settings {
         topic: Some(sns::arn(HUB, HOME, "somebody-else-s").parse().unwrap()),

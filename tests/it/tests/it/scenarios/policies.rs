@@ -226,11 +226,14 @@ async fn of_two_pushes_at_once_one_loses_and_changes_nothing() {
     let documents = stage.engine.policies.documents(&before).await.unwrap();
     stage.engine.policies.push(&documents[..1], &before, &author()).await.unwrap();
     let error = stage.engine.policies.push(&documents[..2], &before, &author()).await.unwrap_err();
-    assert!(error.to_string().contains("pushed meanwhile by alice; yours is not"), "{error}");
+    assert!(
+        error.to_string().contains("pushed by alice at the same time; yours is not"),
+        "{error}"
+    );
     // Nor is somebody else's push of the same documents taken for one's own.
     let other = Author { by: "bob".to_owned(), note: "mine".to_owned() };
     let same = stage.engine.policies.push(&documents[..1], &before, &other).await;
-    assert!(same.unwrap_err().to_string().contains("pushed meanwhile by alice"));
+    assert!(same.unwrap_err().to_string().contains("pushed by alice at the same time"));
     let now = stage.engine.policies.version().await.unwrap();
     assert_eq!(stage.engine.policies.documents(&now).await.unwrap(), documents[..1]);
 }

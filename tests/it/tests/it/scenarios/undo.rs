@@ -266,7 +266,7 @@ async fn an_undo_of_what_never_succeeded_does_not_claim_that_the_prior_state_is_
     assert_eq!(delivered.state(), State::Failed);
     let undone = stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone);
-    let reason = "no step had succeeded: what they left, if anything, is put back";
+    let reason = "no step had succeeded; any change that they made is restored";
     assert_eq!(undone.reason, reason);
 }
 

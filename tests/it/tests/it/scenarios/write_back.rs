@@ -442,7 +442,7 @@ async fn ocsf_findings_share_calls_keep_an_analyst_s_status_and_say_what_failed(
     assert!(stage.calls().iter().all(|call| call.error.is_none()));
     let quoted = stage.held(&ids[1])["comment"].as_str().unwrap().to_owned();
     assert!(quoted.starts_with("Firebreak [NOTIFIED] said so."), "{quoted}");
-    assert!(quoted.ends_with("Note of somebody else: ticket 4711"), "{quoted}");
+    assert!(quoted.ends_with("Note of another author: ticket 4711"), "{quoted}");
     for operation in ["GetFindingsV2", "BatchUpdateFindingsV2"] {
         let down = Effect::Error { status: 500, code: "InternalServerException".to_owned() };
         organization.inject(Fault::always(operation, down));
