@@ -321,17 +321,20 @@ fn judge(
         Goal::TakeOff => present.is_none(),
         Goal::Replace(named) => present.is_some_and(|arn| profile::is(arn, named)),
     };
-    let present = present.unwrap_or("none");
+    let profile = present.map_or_else(
+        || "no instance profile".to_owned(),
+        |arn| format!("the instance profile `{arn}`"),
+    );
     let more = match denied {
         Force::Nothing | Force::Sessions => "",
         Force::Everything => ", and AWSDenyAll denies everything to all users of its role",
     };
     if as_wanted {
         Verification::InEffect(format!(
-            "the credentials of `{instance_id}` are denied everything{more}; its instance profile: {present}"
+            "the credentials of `{instance_id}` are denied everything{more}; it has {profile}"
         ))
     } else {
-        Verification::NotInEffect(format!("the instance profile of `{instance_id}` is: {present}"))
+        Verification::NotInEffect(format!("`{instance_id}` has {profile}"))
     }
 }
 

@@ -217,8 +217,9 @@ impl Decision {
         }
         let actions: Vec<&str> = self.actions.iter().map(|it| it.name.as_str()).collect();
         let actions = if actions.is_empty() { "no action".into() } else { actions.join(", ") };
-        let says = format!("rule `{rule}` of {document} says {}: {actions}", self.mode.name());
+        let mode = self.mode.name();
+        let rule = format!("rule `{rule}` of {document} is in mode {mode}: {actions}");
         let guardrails = self.guardrails.iter().map(|guardrail| guardrail.effect.as_str());
-        std::iter::once(says.as_str()).chain(guardrails).collect::<Vec<_>>().join("; ")
+        std::iter::once(rule.as_str()).chain(guardrails).collect::<Vec<_>>().join("; ")
     }
 }

@@ -85,7 +85,7 @@ fn a_ceiling_that_lowered_the_mode_is_named() {
     let decision = check(&texts, &instance(), &Tags::None, PolicyOutcome::Follow, Mode::Approve);
     assert_eq!(
         decision.reason(),
-        "rule `act` of ou-ab12-prod1111 says approve: isolate-instance; the ceiling of r-ab12 lowers auto to approve"
+        "rule `act` of ou-ab12-prod1111 is in mode approve: isolate-instance; the ceiling of r-ab12 lowers auto to approve"
     );
 }
 
@@ -349,7 +349,7 @@ UnauthorizedAccess:EC2/SSHBruteForce
       └ r-ab12 (0.yaml), ceiling approve, 1 protection(s)
 - revoke-sessions is left out: it acts on AccessKey, User, Role, not on a target of type Instance
 ! the ceiling of r-ab12 lowers auto to approve
-= approve: rule `act` of ou-ab12-prod1111 says approve: isolate-instance; the ceiling of r-ab12 lowers auto to approve"
+= approve: rule `act` of ou-ab12-prod1111 is in mode approve: isolate-instance; the ceiling of r-ab12 lowers auto to approve"
     );
     let json = serde_json::to_value(&explanation).unwrap();
     assert_eq!(json["decision"]["outcome"], "follow");

@@ -55,7 +55,7 @@ fn terms(decision: &Decision) -> Vec<String> {
     }
     terms.extend(expires.map(|expires| format!("undone after {expires}")));
     if !confirm {
-        terms.push("unconfirmed".to_owned());
+        terms.push("without confirming the finding".to_owned());
     }
     terms
 }

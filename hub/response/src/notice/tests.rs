@@ -75,7 +75,7 @@ fn response(state: State) -> Response {
         }
     };
     let reason = match state {
-        State::AwaitingApproval => "rule `isolate` of r-fb01 says approve: isolate-instance",
+        State::AwaitingApproval => "rule `isolate` of r-fb01 is in mode approve: isolate-instance",
         State::Refused => "not confirmed: the finding's account is another",
         State::Completed => "executed: tag-resource",
         State::PartiallyContained => "verified: isolate-instance; failed: denied",

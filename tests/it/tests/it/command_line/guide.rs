@@ -53,7 +53,7 @@ fn the_guide_s_policy_watches_then_asks_then_acts() {
     for mode in ["observe", "approve", "auto"] {
         fs::write(&root, text.replace("ceiling: observe", &format!("ceiling: {mode}"))).unwrap();
         let out = explained();
-        let decided = format!("= {mode}: rule `rehearsal` of 444455556666 says {mode}");
+        let decided = format!("= {mode}: rule `rehearsal` of 444455556666 is in mode {mode}");
         assert!(out.contains(&decided), "{out}");
     }
     fs::remove_file(folder.join("policies/rehearsal.yaml")).unwrap();
