@@ -53,7 +53,7 @@ variable "code_version" {
 }
 
 variable "operator_role" {
-  description = "The hub account's role of the people who approve and undo, with its path; empty: nobody but the function"
+  description = "The hub account's role of the people who approve and undo, with its path; empty: only the function"
   type        = string
   default     = ""
 }

@@ -25,5 +25,5 @@ pub(super) const NEVER: &[&str] = &[
     "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/OrganizationAccountAccessRole",
 ];
 
-pub(super) const NEVER_WHY: &str = "The program refuses to touch these roles. This holds even \
-     where it errs: whoever took it over could not raise its own permissions.";
+pub(super) const NEVER_WHY: &str = "The program refuses to change these roles. The denial holds \
+     even if the program errs: an attacker who takes it over cannot raise its own permissions.";

@@ -143,8 +143,8 @@ fn read(entries: &[&RegisteredAction]) -> Statement {
     Statement {
         policy: READ,
         sid: "ReadBeforeChanging",
-        why: "What is there before anything is changed, tags that protect, and what \
-              changes left behind.",
+        why: "Reads the state before a change, the tags that protect, and the state after a \
+              change.",
         effect: Effect::Allow,
         permissions: permissions.into_iter().collect(),
         resources: &["*"],

@@ -36,9 +36,8 @@ const INTERFACE_SCOPE: GrantScope = GrantScope {
 
 pub(crate) const MAKE_ISOLATION_GROUPS: GrantScope = GrantScope {
     sid: "MakeIsolationGroups",
-    why: "The VPC may be another account's that shares it. Rules are put right in every \
-          group of Firebreak's names, with its tag or without: whoever takes the tag off \
-          shall not keep an opening.",
+    why: "The VPC may belong to another account that shares it. Rules are corrected in every \
+          group with Firebreak's names, tagged or not: removing the tag must not keep an opening.",
     resources: &[
         GROUPS,
         "arn:${AWS::Partition}:ec2:*:${AWS::AccountId}:security-group-rule/*",

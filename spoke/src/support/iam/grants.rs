@@ -13,7 +13,7 @@ pub(crate) const fn passed_to(services: &'static [&'static str]) -> Condition {
 
 pub(crate) const CHANGE_USERS: GrantScope = GrantScope {
     sid: "ChangeUsers",
-    why: "Which users, policy decides: any may be the one whose key leaked.",
+    why: "Policy decides which users: any user's key may have leaked.",
     resources: &[USERS],
     conditions: &[],
     within: None,
@@ -21,7 +21,7 @@ pub(crate) const CHANGE_USERS: GrantScope = GrantScope {
 
 pub(crate) const CHANGE_ROLES: GrantScope = GrantScope {
     sid: "ChangeRoles",
-    why: "Which roles, policy decides; those that the policy `never` names stay as they are.",
+    why: "Policy decides which roles; roles that the policy `never` names are not changed.",
     resources: &[ROLES],
     conditions: &[],
     within: None,
@@ -36,7 +36,7 @@ pub(crate) const ATTACH_ANY_POLICY: Grant = ANY_POLICY_SCOPE.allows(&[
 
 const ANY_POLICY_SCOPE: GrantScope = GrantScope {
     sid: "AttachAnyPolicy",
-    why: "The managed policies that policies name, and back on what was taken off.",
+    why: "To attach the managed policies that policies name, and to attach detached ones again.",
     resources: &[ROLES, USERS],
     conditions: &[],
     within: None,
