@@ -61,21 +61,21 @@ pub async fn verify_table(
         known.entry(record.account.clone()).or_default().extend(days);
     }
     known.retain(|account, _| only.is_none_or(|only| only == account));
-    let mut verification = Verification { store, range, now, anchor, described: BTreeSet::new() };
+    let mut check = TableCheck { store, range, now, anchor, described: BTreeSet::new() };
     let mut report = AuditReport::new(range);
     let accounts: Vec<_> = known.iter().collect();
     for some in accounts.chunks(MAX_PARALLEL) {
         let reads = some.iter().map(|(account, days)| store.account_record(account, days, range));
         for record in futures::future::try_join_all(reads).await? {
-            verification.account(&record, &mut report).await?;
+            check.account(&record, &mut report).await?;
         }
     }
-    verification.unrecorded(only, &mut report).await?;
+    check.unrecorded(only, &mut report).await?;
     Ok(report)
 }
 
 /// A verification of the table in progress.
-struct Verification<'a> {
+struct TableCheck<'a> {
     store: &'a Store,
     range: Range,
     /// When it began: newer events may be recorded after the read.
@@ -85,7 +85,7 @@ struct Verification<'a> {
     described: BTreeSet<ResponseId>,
 }
 
-impl Verification<'_> {
+impl TableCheck<'_> {
     async fn account(
         &mut self,
         record: &AccountRecord,

@@ -16,7 +16,7 @@ pub enum HubErrorKind {
     /// A retry may succeed: throttled, timed out, unreachable, or another worker holds
     /// the lease. The message goes back to the queue.
     Transient,
-    /// A retry fails in the same way until somebody fixes what the message names.
+    /// A retry fails in the same way until the cause in the message is fixed.
     Failed,
     /// Rejected by Firebreak, not by AWS: there is no such response, its
     /// state does not allow it, no policy is in force, no such target can exist.
@@ -50,7 +50,7 @@ impl HubError {
         Self::new(HubErrorKind::Transient, Cause::Message(message.into()))
     }
 
-    /// A failure that repeats until somebody fixes what the message names.
+    /// A failure that repeats until the cause in the message is fixed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(HubErrorKind::Failed, Cause::Message(message.into()))
     }

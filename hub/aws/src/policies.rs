@@ -220,7 +220,7 @@ impl Policies {
     ///
     /// # Errors
     ///
-    /// `Refused` if somebody else pushed meanwhile, with their name; this push has no
+    /// `Refused` if another caller pushed at the same time, with their name; this push has no
     /// effect.
     pub async fn push(
         &self,

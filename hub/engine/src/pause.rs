@@ -68,7 +68,7 @@ impl Pauser {
         let event = AuditEvent::new(AuditKind::Unpaused, &audit_account(scope), &by, &why, now);
         match self.recorder.store.commit(now).unpause(scope, &event)?.write().await? {
             Written::Yes => Ok(Some(pause)),
-            // Somebody else ended it meanwhile.
+            // Another caller has ended it.
             Written::Lost | Written::Spent => Ok(None),
         }
     }

@@ -143,7 +143,7 @@ impl Action for DisassociateAddresses {
 }
 
 /// What an address is associated with; `None` where the element is left out or
-/// empty (moto sends it empty): undo must not take that for somebody's change.
+/// empty (moto sends it empty): undo must not take that for a later change.
 fn on(address: &Address) -> Option<On> {
     let interface = address.network_interface_id().filter(|interface| !interface.is_empty())?;
     Some(On {
@@ -181,7 +181,7 @@ async fn disassociate(context: ActionContext<'_>, address: &Address) -> Result<(
     let ec2 = context.account.ec2(Class::Ec2Write).await;
     let result = ec2.disassociate_address().association_id(association).send().await.map(|_| ());
     match result.map_err(|error| from_sdk("ec2:DisassociateAddress", &error)) {
-        // Somebody else disassociated it first.
+        // Another caller disassociated it first.
         Err(error) if error.kind == ErrorKind::Gone => Ok(()),
         result => result,
     }

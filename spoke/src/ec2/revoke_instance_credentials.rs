@@ -396,7 +396,7 @@ async fn reach(
     }
 }
 
-/// Gives the instance its profile back, unless somebody gave it another since.
+/// Gives the instance its profile back, unless it was given another since.
 async fn restore_profile(
     context: ActionContext<'_>,
     parameters: &Parameters,

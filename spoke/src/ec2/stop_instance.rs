@@ -107,7 +107,7 @@ impl Action for StopInstance {
         // retried.
         state::start(context, id).await?;
         let restored = vec![format!(
-            "{id} is started again; what its memory and instance store volumes held is lost, and a public address that is no Elastic IP address is another one now"
+            "{id} is started again; the contents of its memory and instance store volumes are lost, and a public address that is not an Elastic IP address has changed"
         )];
         Ok(Undone { restored, ..Undone::default() })
     }

@@ -1,6 +1,6 @@
 //! Keeps ECS from placing tasks on the container instance that the finding's
 //! task runs on, by the state `DRAINING`. Undo makes it `ACTIVE` again if it
-//! was, unless somebody changed it since.
+//! was, unless it was changed since.
 //!
 //! ECS moves the tasks of services elsewhere as their deployment settings allow; tasks
 //! that no service started keep running (ECS API reference,

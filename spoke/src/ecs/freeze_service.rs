@@ -1,6 +1,6 @@
 //! Stops every task of the ECS service that started the finding's task, by a
 //! desired count of 0: the service would replace a task that is stopped alone.
-//! Undo restores the count, unless somebody changed it since; the tasks are new
+//! Undo restores the count, unless it was changed since; the tasks are new
 //! ones.
 //!
 //! A service of the daemon strategy has no count (ECS API reference,

@@ -94,7 +94,7 @@ impl Action for RevokeClusterAccess {
             }
         }
         if entry.is_none() && mapping.is_none() {
-            return Err(nobody(name, username));
+            return Err(no_principal(name, username));
         }
         let changes = changes(name, entry.as_ref(), mapping.as_ref());
         let (cluster, username) = (name.to_owned(), username.to_owned());
@@ -213,7 +213,7 @@ fn mode(cluster: &Cluster) -> Mode {
 fn user(kind: &ResourceKind) -> Result<(&str, &str), ActionError> {
     let not_applicable = |why: String| Err(ActionError::new(ErrorKind::NotApplicable, why));
     let ResourceKind::EksCluster { name, username, .. } = kind else {
-        return not_applicable("the target is no EKS cluster".to_owned());
+        return not_applicable("the target is not an EKS cluster".to_owned());
     };
     let Some(username) = username else {
         return not_applicable("the finding names no user of the cluster".to_owned());
@@ -331,7 +331,7 @@ fn refuse_entry(cluster: &Cluster, present: &Present) -> Result<(), ActionError>
     Ok(())
 }
 
-fn nobody(cluster: &str, username: &str) -> ActionError {
+fn no_principal(cluster: &str, username: &str) -> ActionError {
     let text = format!(
         "no access entry or mapping of the cluster `{cluster}` gives the user name `{username}`"
     );

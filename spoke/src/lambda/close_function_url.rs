@@ -1,5 +1,5 @@
 //! Requires IAM's authentication at a Lambda function's URL that anybody could call.
-//! Undo opens it again, unless somebody changed it since.
+//! Undo opens it again, unless it was changed since.
 //!
 //! With `AuthType` `NONE` nobody has to sign a request; with `AWS_IAM` Lambda rejects
 //! an unsigned request with 403 (Lambda developer guide, "Control access to Lambda
@@ -54,7 +54,7 @@ impl Action for CloseFunctionUrl {
         _: &NoParameters,
     ) -> Result<CapturedState<Prior>, ActionError> {
         let ResourceKind::Function { name } = &context.resource.kind else {
-            let why = "the target is no Lambda function";
+            let why = "the target is not a Lambda function";
             return Err(ActionError::new(ErrorKind::NotApplicable, why));
         };
         let Some(open) = is_open(context, name).await? else {

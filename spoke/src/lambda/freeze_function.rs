@@ -57,7 +57,7 @@ impl Action for FreezeFunction {
         let ResourceKind::Function { name } = &context.resource.kind else {
             return Err(ActionError::new(
                 ErrorKind::NotApplicable,
-                "the target is no Lambda function",
+                "the target is not a Lambda function",
             ));
         };
         let reserved = get(context, name).await?;

@@ -1,6 +1,6 @@
 //! Isolates an RDS database: its only VPC security group becomes one without rules,
 //! and it is not publicly accessible any more. Undo restores groups and flag exactly,
-//! unless somebody changed them since.
+//! unless they were changed since.
 //!
 //! A DB instance in a cluster has its groups from the cluster (RDS API
 //! reference, ModifyDBInstance: "managed by the DB cluster"), so the whole

@@ -1,5 +1,5 @@
 //! Makes a bucket's ACL private: full control for its owner and no other grant. Undo
-//! restores exactly the former grants, unless somebody changed them.
+//! restores exactly the former grants, unless they were changed.
 //!
 //! It does not change the objects' own ACLs: with `block-public-access` S3 ignores all
 //! of them. For a bucket whose ACLs are disabled (object ownership "bucket owner
@@ -153,7 +153,7 @@ impl Action for PrivateAcl {
             call.acl(BucketCannedAcl::Private).send()
         });
         match output.await {
-            // Somebody disabled ACLs since, so that they grant nothing any more.
+            // ACLs were disabled since, so that they grant nothing any more.
             Err(error) if error.has_code(NOT_SUPPORTED) => Err(disabled(name)),
             result => result.map(|_| ()),
         }

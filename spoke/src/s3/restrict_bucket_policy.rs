@@ -334,7 +334,7 @@ mod tests {
         // The very text that was there, white space and all.
         let spaced = theirs.replace(',', ", ");
         check(Some(&both), Some(&spaced), Without::Put(spaced.clone()));
-        // Somebody added a statement since.
+        // A statement was added since.
         let more = policy(&["more", "own"]);
         check(Some(&more), None, Without::Put(policy(&["more"])));
         let changed = json!({ "Statement": { "Sid": "own", "Effect": "Allow" } }).to_string();

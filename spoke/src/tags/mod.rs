@@ -1,5 +1,5 @@
 //! Reads a resource's present tags, by kind. The finding's copy is as old as the
-//! finding, and a protection by tag must hold as soon as somebody sets it.
+//! finding, and a protection by tag must hold as soon as it is set.
 
 mod tag_resource;
 

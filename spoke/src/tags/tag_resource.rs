@@ -1,5 +1,5 @@
 //! Tags the target with the finding and the response. Undo restores each tag's value or
-//! absence, unless somebody changed it since.
+//! absence, unless it was changed since.
 //!
 //! Only the keys that it sets are ever written. A bucket's tags are one set that
 //! is replaced as a whole, so the present set is read right before each write
@@ -431,7 +431,7 @@ mod tests {
         check(&[("value", "old"), same], &[], &[], &[]);
         // Stopped half way.
         check(&[("value", "old"), ("absent", "new"), same], &[], &[("absent", "new")], &[]);
-        // Somebody changed one and took the other off.
+        // One was changed and the other removed.
         check(&[("value", "theirs"), same], &[], &[], &["value"]);
         check(&[("absent", "theirs"), ("value", "old"), same], &[], &[], &["absent"]);
         check(&[("value", "old")], &[], &[], &["same"]);

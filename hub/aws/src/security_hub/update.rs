@@ -55,7 +55,7 @@ pub enum UpdateResult {
     /// An analyst has set a status: our fields were written, status and note were not.
     Kept {
         status: String,
-        /// Who wrote the present note; `somebody else` if that is not known.
+        /// Who wrote the present note; `another author` if that is not known.
         by: String,
     },
     /// Security Hub does not know the finding, or not yet: an import takes up to

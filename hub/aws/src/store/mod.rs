@@ -66,7 +66,7 @@ const DUE_SHARDS: u8 = 4;
 #[must_use]
 pub enum Written {
     Yes,
-    /// Somebody else wrote first; nothing was changed.
+    /// Another caller wrote first; nothing was changed.
     Lost,
     /// A budget does not allow it any more; nothing was changed.
     Spent,

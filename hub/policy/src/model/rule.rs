@@ -49,7 +49,7 @@ pub(crate) struct RuleAction {
 /// The terms of a plan's approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Approve {
-    /// How long the plan waits; without a limit it waits until somebody approves or
+    /// How long the plan waits; without a limit it waits until a person approves or
     /// denies it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<Window>,

@@ -106,7 +106,7 @@ fn gd_actions(text: &str) -> Result<Map<String, Value>, String> {
             Err(error) => Err(error.without_snippet().to_string()),
         },
         Ok(other) => Err(format!("a JSON object is expected, not {other}")),
-        Err(error) => Err(format!("this is no JSON: {error}")),
+        Err(error) => Err(format!("this is not JSON: {error}")),
     };
     let map = object(text)?;
     match map.get("GD_ACTIONS") {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Approval {
     /// Why a person is asked.
     pub cause: ApprovalCause,
-    /// How long it waits for a person; without a limit, until somebody decides.
+    /// How long it waits for a person; without a limit, until a person decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<SignedDuration>,
     /// What happens after that time.

@@ -20,7 +20,7 @@ pub enum StepState {
     Skipped,
     /// The prior state was restored.
     Undone,
-    /// Not fully restored: somebody changed the resource since.
+    /// Not fully restored: the resource was changed since.
     Drifted,
 }
 

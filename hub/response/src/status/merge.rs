@@ -3,9 +3,9 @@
 //! The rules, each of which is in the table of cases below:
 //!
 //! - Firebreak changes the workflow status only while it is `NEW` or the one that we
-//!   wrote last. Any other status was set by somebody else and is kept; then the note
+//!   wrote last. Any other status was set by an analyst and is kept; then the note
 //!   is kept too, and only our fields are written.
-//! - Somebody else's note is quoted after ours. The quote is kept from note to note.
+//! - Another author's note is quoted after ours. The quote is kept from note to note.
 //! - User-defined fields of others are kept. If there is no room for all of ours, the
 //!   least important are left out.
 //! - What is up to date is not written again.
@@ -335,7 +335,7 @@ mod tests {
             (noted("ann", "mine"), Some(quote)),
             (noted(AUTHOR, began), Some(quote)),
             (noted(AUTHOR, quote), None),
-            // An author whose name begins like ours is somebody else.
+            // An author whose name begins like ours is another author.
             (
                 noted("ann", "Firebreak?"),
                 Some("Firebreak said. Undo: it | Note of ann: Firebreak?"),

@@ -1,4 +1,4 @@
-//! Puts a note together within its length: ours first, then somebody else's with its
+//! Puts a note together within its length: ours first, then another author's with its
 //! author. Never drops either of them completely.
 
 use super::StatusUpdate;
@@ -25,7 +25,7 @@ pub(super) fn ours(update: &StatusUpdate, room: usize) -> String {
     format!("{} {hint}", cut(&note, left))
 }
 
-/// Somebody's note as it is quoted behind ours.
+/// Another author's note as it is quoted behind ours.
 pub(super) fn quoted(author: &str, text: &str) -> String {
     format!("{QUOTE}{}: {}", cut(&one_line(author), AUTHOR_CHARACTERS), one_line(text))
 }

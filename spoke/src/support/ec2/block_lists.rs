@@ -162,7 +162,7 @@ impl PrefixList<'_> {
         let result = call.send().await.map(|_| true);
         result.map_err(|error| {
             let error = from_sdk("ec2:ModifyManagedPrefixList", &error);
-            // Somebody changed it meanwhile, or a change is still in progress.
+            // It was changed at the same time, or a change is still in progress.
             if error.has_code("PrefixListVersionMismatch") || error.has_code("IncorrectState") {
                 return ActionError { kind: ErrorKind::Transient, ..error };
             }

@@ -96,7 +96,7 @@ pub(crate) async fn set_groups(
     })
 }
 
-/// Gives one interface its groups back, unless somebody changed them since:
+/// Gives one interface its groups back, unless they were changed since:
 /// `by_us` lists the groups that the action set.
 pub(crate) async fn put_back(
     context: ActionContext<'_>,

@@ -20,7 +20,7 @@ pub(crate) struct Named<'a> {
 /// The cluster that a target names, and what runs in it.
 pub(crate) fn named(target: &Resource) -> Result<Named<'_>, ActionError> {
     let ResourceKind::EcsCluster { cluster, task, service } = &target.kind else {
-        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no ECS cluster"));
+        return Err(ActionError::new(ErrorKind::NotApplicable, "the target is not an ECS cluster"));
     };
     Ok(Named { cluster, task: task.as_deref(), service: service.as_deref() })
 }

@@ -21,7 +21,7 @@ pub(crate) const TAG: &str = "eks:TagResource";
 pub(crate) const UNTAG: &str = "eks:UntagResource";
 
 /// On an entry that undo has made and not yet given all its policies: without
-/// it, an undo that stopped half way would look like somebody's own entry.
+/// it, an undo that stopped half way would look like a foreign entry.
 const UNFINISHED: &str = "firebreak:restoring";
 
 /// The most tags that a resource may have (EKS user guide, "Tagging").

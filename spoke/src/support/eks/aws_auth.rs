@@ -112,7 +112,7 @@ pub(crate) async fn is_mapped(
     }
 }
 
-/// Restores the list, unless somebody changed it since.
+/// Restores the list, unless it was changed since.
 pub(crate) async fn restore(
     kubernetes: &Kubernetes<'_>,
     edit: &Edit,

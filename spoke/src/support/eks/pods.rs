@@ -30,7 +30,7 @@ pub(crate) struct FoundPod<'a> {
 pub(crate) fn workload(kind: &ResourceKind) -> Result<(&str, &Workload), ActionError> {
     let not_applicable = |why: &str| Err(ActionError::new(ErrorKind::NotApplicable, why));
     let ResourceKind::EksCluster { name, workload, .. } = kind else {
-        return not_applicable("the target is no EKS cluster");
+        return not_applicable("the target is not an EKS cluster");
     };
     match workload {
         Some(workload) => Ok((name, workload)),

@@ -89,7 +89,7 @@ pub(crate) async fn force(
     })
 }
 
-/// Removes this response's policy, unless somebody changed it.
+/// Removes this response's policy, unless it was changed.
 pub(crate) async fn take_off(
     context: ActionContext<'_>,
     holder: &Holder,
