@@ -1,4 +1,4 @@
-//! Errors of the hub's own calls, by what the caller does about them.
+//! The hub's error type, with what the caller does about each kind.
 
 use std::error::Error;
 use std::fmt;
@@ -14,12 +14,12 @@ use firebreak_response::transition::IllegalTransition;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HubErrorKind {
     /// A retry may succeed: throttled, timed out, unreachable, or another worker holds
-    /// the lease. The message goes back to the queue.
+    /// the lease. The queue delivers the finding again.
     Transient,
     /// A retry fails in the same way until the cause in the message is fixed.
     Failed,
     /// Rejected by Firebreak, not by AWS: there is no such response, its
-    /// state does not allow it, no policy is in force, no such target can exist.
+    /// state does not allow it, no policy is in force, the ids of a target are malformed.
     Refused,
 }
 
@@ -28,24 +28,24 @@ pub enum HubErrorKind {
 pub struct HubError {
     /// What the caller does about it.
     pub kind: HubErrorKind,
-    /// What failed, the outermost first.
+    /// What the hub was doing, the outermost first.
     context: Vec<String>,
     cause: Cause,
 }
 
-/// What an error of the hub comes from.
+/// Where an error originated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
     /// A call to AWS, or an action in a member account.
     Action(ActionError),
     /// An event that the state of a response does not allow.
     Transition(IllegalTransition),
-    /// The hub itself found it.
+    /// Detected by the hub itself.
     Message(String),
 }
 
 impl HubError {
-    /// A failure that a retry may mend.
+    /// A failure that may succeed when retried.
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(HubErrorKind::Transient, Cause::Message(message.into()))
     }
@@ -83,7 +83,7 @@ impl HubError {
         Self { kind, ..self }
     }
 
-    /// The same error of AWS, with what the reader can do; another error stays as it is.
+    /// Adds help to an error of AWS or of an action; other errors are unchanged.
     #[must_use]
     pub(crate) fn with_help(mut self, help: String) -> Self {
         if let Cause::Action(error) = &mut self.cause {
@@ -139,14 +139,12 @@ impl From<ActionError> for HubError {
     }
 }
 
-/// Reads an SDK error of one of the hub's own calls; `call` is the name of the IAM
-/// action.
+/// Converts an SDK error of one of the hub's own calls; `call` is the IAM action.
 pub fn failed<E>(call: &str, error: &SdkError<E, HttpResponse>) -> HubError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    // The codes mean the same as in a member account, but the help is about the spoke
-    // role.
+    // The help of `from_sdk` is about the spoke role and would mislead here.
     HubError::from(ActionError { help: None, ..from_sdk(call, error) })
 }
 

@@ -82,7 +82,7 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     if until.is_some_and(|until| until <= now) {
         return Err(Failure::Usage("--until is in the past: nothing was paused".to_owned()));
     }
-    match engine.knows(&scope).await {
+    match engine.scope_exists(&scope).await {
         Ok(true) => {}
         Ok(false) => {
             return Err(Failure::Usage(format!(

@@ -1,12 +1,12 @@
-//! Assesses one target: applies policy to the target's present tags, the active
-//! pauses and the remaining budgets. Changes nothing.
+//! Assesses one target: decides by policy, captures the prior state, confirms the finding,
+//! and applies pauses and budgets. Changes nothing.
 
 use std::sync::Arc;
 
 use firebreak_model::error::ErrorKind;
 use firebreak_spoke::read_cache::ReadCache;
 
-use super::confirm::{Confirmation, Confirmer, differs};
+use super::confirm::{Confirmation, Confirmer, why_different};
 use super::member_accounts::{At, MemberAccounts};
 use super::recorder::Recorder;
 use firebreak_aws::error::HubError;
@@ -26,16 +26,16 @@ pub(super) struct Assessment {
     /// The policy's decision, lowered by pauses and spent budgets.
     pub(super) decision: Decision,
     /// The prior state for the decision's actions.
-    pub(super) observed: Vec<plan::CapturedCall>,
+    pub(super) captured: Vec<plan::CapturedCall>,
     /// The version of the policy.
     pub(super) policy_version: u64,
     /// The budgets that acting draws on.
     pub(super) counters: Vec<Counter>,
-    /// Why a person is asked, if one is.
+    /// Why approval is needed, if it is.
     pub(super) cause: ApprovalCause,
-    /// The spent budget, if that is the cause.
+    /// The spent budget, if the cause is a budget.
     pub(super) spent: Option<Counter>,
-    /// Why the finding's service does not confirm the finding, if it was asked.
+    /// Why the finding is not confirmed; `None` if it is, or need not be.
     pub(super) unconfirmed: Option<String>,
     /// Why the account cannot be reached, if it cannot.
     pub(super) not_covered: Option<String>,
@@ -99,7 +99,7 @@ impl Assessor {
         let evaluate = |known: Known<'_>| evaluate(&policy, place, (finding, target), known);
         let assessment = |decision| Assessment {
             decision,
-            observed: Vec::new(),
+            captured: Vec::new(),
             policy_version,
             counters: Vec::new(),
             cause: ApprovalCause::Policy,
@@ -108,7 +108,7 @@ impl Assessor {
             not_covered: None,
         };
 
-        // A decision that no tag can change needs no look-up of tags.
+        // A decision that changes nothing and that no tag can change is final.
         let without_tags = evaluate(Known::WithoutTags);
         if !without_tags.depends_on_tags() && !without_tags.acts() {
             return Ok(assessment(without_tags));
@@ -128,13 +128,13 @@ impl Assessor {
         let cache = ReadCache::default();
         let at = At { policy: &policy, place, cache: &cache };
         let draws = expected.draws(place);
-        let asks = |decision: &Decision| decision.acts() && decision.confirm;
-        let (tags, mut observed, counters, confirmation) = futures::join!(
+        let needs_confirmation = |decision: &Decision| decision.acts() && decision.confirm;
+        let (tags, mut captured, counters, confirmation) = futures::join!(
             self.members.tags(resource, &cache),
             self.members.capture(finding, resource, target_state, &expected, at),
             self.recorder.store.counters(&draws),
             async {
-                match asks(&expected) {
+                match needs_confirmation(&expected) {
                     // Boxed, because joined futures would otherwise share one large stack
                     // frame.
                     true => Box::pin(self.confirmer.confirm(finding, target)).await.map(Some),
@@ -144,7 +144,7 @@ impl Assessor {
         );
         let tags = tags?;
         let decision = evaluate(Known::PresentTags(&tags));
-        let confirmation = match asks(&decision) {
+        let confirmation = match needs_confirmation(&decision) {
             false => None,
             true => match confirmation? {
                 None => Some(Box::pin(self.confirmer.confirm(finding, target)).await?),
@@ -154,9 +154,10 @@ impl Assessor {
         let unconfirmed = match confirmation {
             None => None,
             Some(Confirmation::Refused(why)) => Some(why),
-            Some(Confirmation::Confirmed(fetched, own)) => {
-                let confirmed = evaluate(Known::Confirmed(&fetched, &own, &tags));
-                differs((finding, &decision), (&fetched, &confirmed))
+            Some(Confirmation::Confirmed(confirmed_finding, confirmed_target)) => {
+                let confirmed =
+                    evaluate(Known::Confirmed(&confirmed_finding, &confirmed_target, &tags));
+                why_different((finding, &decision), (&confirmed_finding, &confirmed))
             }
         };
         if unconfirmed.is_some() {
@@ -164,7 +165,7 @@ impl Assessor {
         }
         let mut counters = counters?;
         if decision.actions != expected.actions || decision.rule != expected.rule {
-            observed =
+            captured =
                 Box::pin(self.members.capture(finding, resource, target_state, &decision, at))
                     .await;
         }
@@ -172,7 +173,7 @@ impl Assessor {
         if present != draws {
             counters = self.recorder.store.counters(&present).await?;
         }
-        let mut assessment = Assessment { observed, counters, ..assessment(decision) };
+        let mut assessment = Assessment { captured, counters, ..assessment(decision) };
         self.require_approval(&mut assessment, place, target_state);
         Ok(assessment)
     }
@@ -197,7 +198,7 @@ impl Assessor {
             return;
         }
         if let Some(spent) = assessment.counters.iter().find(|counter| counter.is_spent(now)) {
-            decision.overdraw(&spent.draw.budget);
+            decision.lower_for_spent_budget(&spent.draw.budget);
             assessment.cause = ApprovalCause::Budget;
             assessment.spent = Some(spent.clone());
         }

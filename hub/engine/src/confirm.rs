@@ -203,7 +203,7 @@ fn compare<'a>(
 
 /// Why a confirmed finding must not be acted on: policy decides differently for the
 /// service's copy, or the addresses that its actions use differ.
-pub(super) fn differs(
+pub(super) fn why_different(
     (finding, decision): (&Finding, &Decision),
     (fetched, confirmed): (&Finding, &Decision),
 ) -> Option<String> {

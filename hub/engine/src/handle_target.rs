@@ -161,7 +161,7 @@ impl TargetHandler {
             return Box::pin(self.unconfirmed.record(context, &assessment, (&key, &why), run))
                 .await;
         }
-        let steps = plan::steps(std::mem::take(&mut assessment.observed), registry::catalog());
+        let steps = plan::steps(std::mem::take(&mut assessment.captured), registry::catalog());
         if run == Run::Act
             && decision.mode == Mode::Auto
             && assessment.not_covered.is_none()

@@ -3,16 +3,20 @@
 //!
 //! # Guarantees
 //!
-//! - Nothing is changed before the whole plan with all prior state is recorded,
-//!   and nothing by anyone but the holder of the claim.
-//! - A finding that was handled costs one read.
-//! - After a crash the response is recovered from its record when the finding is
-//!   delivered again and the lease has expired.
+//! - No resource is changed before the plan is recorded, and no step is executed before
+//!   its own prior state is. Only the worker that holds the lease changes anything.
+//! - A finding that was handled before costs one read of the store.
+//! - After a crash the response is recovered from its record once its lease has expired:
+//!   at the next finding for the target, or by the sweep.
 //! - `contained` is recorded only after reading back.
 //!
 //! # What it assumes
 //!
 //! The caller delivers a finding again when an error is returned (SQS does).
+
+// The futures hold outputs of the SDKs, whose types are deeply nested, and the compiler
+// checks `Send` for each. Outside this crate they are boxed.
+#![recursion_limit = "256"]
 
 mod approve;
 mod assess;
@@ -77,23 +81,22 @@ pub use self::sweep::SweepReport;
 use self::sweep::Sweeper;
 use self::undo::Undoer;
 
-/// The engine of one process: its stages, each with the adapters that it uses, behind
-/// one door.
+/// The engine of one process: the public interface to its stages.
 #[derive(Debug)]
 pub struct Engine {
-    /// The table of responses.
+    /// The hub's DynamoDB table.
     pub store: Arc<Store>,
     /// The policy that is in force.
     pub policies: Arc<Policies>,
-    /// Places of accounts.
+    /// Looks up the places of accounts.
     pub organization: Arc<Organization>,
     /// Findings and their status.
     pub security_hub: Arc<SecurityHub>,
-    /// GuardDuty, as its administrator sees it.
+    /// GuardDuty, called as its delegated administrator.
     pub guardduty: Arc<GuardDuty>,
-    /// When the present invocation ends; set at each invocation.
+    /// When the current invocation ends; set at each invocation.
     pub deadline: Deadline,
-    /// The AWS calls by service.
+    /// The number of AWS calls, by service.
     pub counts: Counts,
     /// The intake queue, if configured.
     pub intake: Option<Intake>,
@@ -188,8 +191,8 @@ impl Engine {
         self.responder.respond(finding, run).boxed()
     }
 
-    /// Approves a plan and executes it. `shown` is the revision that the approver was
-    /// shown, if any.
+    /// Approves a plan and executes it. If `shown` is given, the plan is approved only if
+    /// that is still the response's revision.
     ///
     /// # Errors
     ///
@@ -205,7 +208,7 @@ impl Engine {
         self.approvals.approve(id, reason, shown).boxed()
     }
 
-    /// Denies a plan. Its findings are not handled again.
+    /// Denies a plan. Its findings are not decided again unless [`Engine::release`] is called.
     ///
     /// # Errors
     ///
@@ -218,16 +221,15 @@ impl Engine {
         self.approvals.deny(id, reason).boxed()
     }
 
-    /// Undoes a response, or one step of it: restores what it changed, the last step
-    /// first, and reports what somebody changed since. If requested, findings of the
-    /// type are suppressed on the target before anything is restored, so that none
-    /// contains it again meanwhile. The findings that the response covers are never
-    /// handled again.
+    /// Undoes a response, or one step of it: restores the prior state, the last step first,
+    /// and reports drift. If requested, findings of the same type are first suppressed on
+    /// the target, so that no finding contains it again during the undo. The findings that
+    /// the response covers are not decided again unless [`Engine::release`] is called.
     ///
     /// # Errors
     ///
-    /// `Refused` when there is no such response or step or it changed nothing,
-    /// `Transient` when a worker holds it.
+    /// `Refused` if there is no such response or step, or nothing to undo; `Transient` if a
+    /// worker holds the lease.
     pub fn undo<'a>(
         &'a self,
         id: &'a ResponseId,
@@ -257,13 +259,13 @@ impl Engine {
     /// # Errors
     ///
     /// `Refused` when there is no such response, `Transient` when a worker
-    /// changed the target in the same moment.
+    /// changed the target at the same time.
     pub fn release<'a>(&'a self, id: &'a ResponseId) -> BoxFuture<'a, Result<Response, HubError>> {
         self.suppressor.release(id).boxed()
     }
 
-    /// Pauses a scope for every process of the hub: each reads the pauses together with
-    /// the target, before it claims it. Responses in progress are finished.
+    /// Pauses a scope. It takes effect in every process of the hub: each reads the pauses
+    /// before it claims a target. Responses in progress are finished.
     pub fn pause<'a>(
         &'a self,
         scope: &'a PauseScope,
@@ -281,17 +283,21 @@ impl Engine {
         self.pauser.end_pause(scope).boxed()
     }
 
-    /// Whether a scope exists: a pause of a mistyped scope would have no effect. A rule
-    /// is searched in the policy in force.
+    /// Whether a scope exists: a pause of a mistyped scope would have no effect. A rule is
+    /// looked up in the policy in force.
     ///
     /// # Errors
     ///
     /// Organizations or the table cannot be read.
-    pub fn knows<'a>(&'a self, scope: &'a PauseScope) -> BoxFuture<'a, Result<bool, HubError>> {
-        self.pauser.knows(scope).boxed()
+    pub fn scope_exists<'a>(
+        &'a self,
+        scope: &'a PauseScope,
+    ) -> BoxFuture<'a, Result<bool, HubError>> {
+        self.pauser.scope_exists(scope).boxed()
     }
 
-    /// Delivers the outbox items under these keys; a missing item was delivered already.
+    /// Delivers the outbox items under these keys. Items that were delivered or given up
+    /// already, or that another worker has claimed, are skipped.
     pub fn deliver_keys<'a>(
         &'a self,
         keys: &'a [OutboxKey],
@@ -299,9 +305,9 @@ impl Engine {
         self.deliverer.deliver_keys(keys).boxed()
     }
 
-    /// Processes everything due: approval timeouts, expiries, work that another
-    /// worker left or handed over, pending notifications. Work still running at
-    /// the deadline is dropped: it is recovered from its record.
+    /// Processes everything due: approval timeouts, expiries, responses that were abandoned
+    /// or handed over, pending notifications. Work still running at the deadline is
+    /// stopped, and is recovered from its record later.
     pub fn sweep(&self) -> BoxFuture<'_, SweepReport> {
         self.sweeper.sweep().boxed()
     }
@@ -311,7 +317,7 @@ impl Engine {
         self.caller.arn().await
     }
 
-    /// The record of a response.
+    /// Loads a response.
     ///
     /// # Errors
     ///
@@ -325,7 +331,7 @@ impl Engine {
         SignedDuration::try_from(self.settings.suppress_after_undo).unwrap_or(SignedDuration::MAX)
     }
 
-    /// The present time by the configuration's clock.
+    /// The current time, from the SDK configuration's time source.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }

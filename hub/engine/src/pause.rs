@@ -40,8 +40,8 @@ impl Pauser {
         }
     }
 
-    /// See [`super::Engine::knows`].
-    pub(super) async fn knows(&self, scope: &PauseScope) -> Result<bool, HubError> {
+    /// See [`super::Engine::scope_exists`].
+    pub(super) async fn scope_exists(&self, scope: &PauseScope) -> Result<bool, HubError> {
         let point = match scope {
             PauseScope::Organization => return Ok(true),
             PauseScope::Unit(id) => id.clone(),

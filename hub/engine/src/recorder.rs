@@ -1,4 +1,4 @@
-//! Reads records, applies events to them, and stores what follows.
+//! Loads records, applies events to them, and stores the transitions.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ pub(super) struct Recorder {
     pub(super) store: Arc<Store>,
     pub(super) caller: Caller,
     pub(super) clock: Clock,
-    /// The channels that a notice goes to.
+    /// The channels that are configured.
     pub(super) channels: Arc<[Channel]>,
-    /// How long a worker holds a response without progress.
+    /// The length of a lease; it is renewed when progress is recorded.
     pub(super) lease: SignedDuration,
 }
 
@@ -34,7 +34,7 @@ impl Recorder {
         self.clock.now()
     }
 
-    /// The record of a response; `Refused` if there is none.
+    /// Loads a response; `Refused` if there is none.
     pub(super) async fn load(&self, id: &ResponseId) -> Result<Response, HubError> {
         self.store.response(id).await?.ok_or_else(|| {
             HubError::refused(format!(
@@ -43,15 +43,15 @@ impl Recorder {
         })
     }
 
-    /// A response with the findings that it covers; it has to be the latest under its
-    /// key at its target.
+    /// The response with the findings that it covers; `Refused` unless it is the latest
+    /// response of its rule on its target.
     pub(super) async fn record_of(&self, response: Response) -> Result<Record, HubError> {
         let (id, arn) = (&response.id, response.resource.arn());
         let mut target = self.store.target(&arn, &response.resource.account).await?;
         let entry = target.entries.remove(&response.key).filter(|entry| entry.response == *id);
         let Some(entry) = entry else {
             return Err(HubError::refused(format!(
-                "response `{id}` is not the latest of rule `{}` on `{arn}`",
+                "response `{id}` is not the latest response of rule `{}` on `{arn}`",
                 response.key
             )));
         };
@@ -63,12 +63,12 @@ impl Recorder {
         let pauses = self.store.pauses().await?;
         let found = pauses.paused(&response.place(), Some(&response.key.rule), self.now());
         if let Some((scope, pause)) = found {
-            info!(response.id = %response.id, "waits: {}", pauses::describe(scope, pause));
+            info!(response.id = %response.id, "response `{}` waits: {}", response.id, pauses::describe(scope, pause));
         }
         Ok(found.is_some())
     }
 
-    /// Applies an event and stores the transition whole.
+    /// Applies an event and stores the transition in one transaction.
     ///
     /// # Errors
     ///
@@ -83,8 +83,9 @@ impl Recorder {
         self.commit(transition, &[]).await
     }
 
-    /// The same for a finding: where the state does not allow the event any more, another
-    /// worker was faster, and the finding is delivered again.
+    /// As [`Self::apply`], for an event that a finding causes. If the state does not allow it
+    /// any more, another worker wrote first: `Transient`, so that the finding is delivered
+    /// again.
     pub(super) async fn apply_for_finding(
         &self,
         record: &Record,
@@ -100,7 +101,8 @@ impl Recorder {
         self.commit(transition, &[]).await
     }
 
-    /// The same; `None` when another worker was faster.
+    /// As [`Self::apply`]; `None` if the state does not allow the event any more or another
+    /// worker wrote first.
     pub(super) async fn try_apply(
         &self,
         record: &Record,
@@ -115,7 +117,7 @@ impl Recorder {
         Ok((written == Written::Yes).then_some(transition))
     }
 
-    /// What follows from an event; nothing is stored.
+    /// The transition for an event, not stored.
     pub(super) async fn next(
         &self,
         record: &Record,
@@ -138,7 +140,11 @@ impl Recorder {
         let commit = self.store.commit(self.now()).transition(&transition)?.draw(counters)?;
         match commit.write().await? {
             Written::Yes => Ok(transition),
-            Written::Lost | Written::Spent => Err(lease_lost(&transition.record.response.id)),
+            Written::Lost => Err(lease_lost(&transition.record.response.id)),
+            Written::Spent => Err(HubError::transient(format!(
+                "a budget for response `{}` was spent meanwhile",
+                transition.record.response.id
+            ))),
         }
     }
 
@@ -147,7 +153,7 @@ impl Recorder {
     }
 }
 
-/// The error of an event that a person, or the sweep, asked for.
+/// The error for an event that the record does not allow.
 pub(super) fn refused(illegal: IllegalTransition) -> HubError {
     let kind = match illegal.reason {
         Reason::Leased => HubErrorKind::Transient,
@@ -157,7 +163,7 @@ pub(super) fn refused(illegal: IllegalTransition) -> HubError {
     HubError::illegal(kind, illegal)
 }
 
-/// Another worker has the response.
+/// The error when another worker holds the response now.
 pub(super) fn lease_lost(id: &ResponseId) -> HubError {
     HubError::transient(format!("another worker took over response `{id}`"))
 }

@@ -1,5 +1,5 @@
-//! Responds to a finding: finds out for each of its targets whether it was handled
-//! before, waits for other workers, and hands it on.
+//! Responds to a finding: deduplicates each of its targets, recovers an abandoned response,
+//! and passes a new target on. Tries again when another worker claims the target first.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::outcome::{Disposition, Run, TargetOutcome, outcome};
 use super::recorder::Recorder;
 use super::recover::Recoverer;
 
-/// How often a target is read again after another worker claimed it.
-const CLAIMS: u32 = 8;
+/// How often a target is read before the finding goes back to the queue.
+const MAX_ATTEMPTS: u32 = 8;
 
 /// Responds to findings.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Responder {
             return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
         }
         if finding.targets.is_empty() {
-            let reason = format!("`{}` names no resource", finding.kind);
+            let reason = format!("the finding of type `{}` names no resource", finding.kind);
             return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
         }
         let targets = finding.targets.iter().map(|target| async move {
@@ -61,9 +61,9 @@ impl Responder {
         // where its ids would become keys.
         target.resource.check_form().map_err(|error| HubError::refused(error.to_string()))?;
         // A worker that loses a claim reads the target again and finds the winner's
-        // entry. Each waits for a random time, longer each time, so that many do not
-        // lose in step.
-        for lost in 0..CLAIMS {
+        // entry. Before that it sleeps for a random time whose upper limit doubles, so that
+        // many workers do not collide again.
+        for lost in 0..MAX_ATTEMPTS {
             if lost > 0 {
                 let wait = Duration::from_millis(10 << lost);
                 tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
@@ -90,17 +90,17 @@ impl Responder {
                 }
                 PriorResponse::UnderWay { response } => {
                     return Err(HubError::transient(format!(
-                        "response `{response}` is running on this target"
+                        "response `{response}` is being executed or undone on this target"
                     )));
                 }
                 PriorResponse::Abandoned { key, entry } if run == Run::Act => {
-                    let answered = entry.findings.contains_key(&finding.id);
+                    let covers_finding = entry.findings.contains_key(&finding.id);
                     info!(response.id = %entry.response, "the worker of `{key}` stopped");
                     let outcome = Box::pin(
                         self.recoverer.recover_for_finding(finding, target, entry, received),
                     )
                     .await?;
-                    if answered {
+                    if covers_finding {
                         return Ok(outcome);
                     }
                     // That response covered another finding: this one is decided now.

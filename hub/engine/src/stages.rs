@@ -22,7 +22,7 @@ use super::sweep::Sweeper;
 use super::unconfirmed::UnconfirmedRecorder;
 use super::undo::Undoer;
 
-/// What the stages are made of.
+/// What the stages share, and how each is built of it.
 pub(super) struct Stages {
     pub(super) recorder: Recorder,
     pub(super) members: MemberAccounts,

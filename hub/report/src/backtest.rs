@@ -99,7 +99,7 @@ fn changed_row(change: &Changed) -> Markup {
 fn side(name: &str, side: &Side) -> Markup {
     let Side { responses, held, accounts, resources, tripped } = side;
     html! {
-        h3 { (name) ": " (responses) " responses, " (held) " more findings on resources already contained" }
+        h3 { (name) ": " (responses) " responses, " (held) " more findings on resources that have a response already" }
         @for Tripped { budget, times, first } in tripped {
             p.warn {
                 "The budget of " (budget.document) ", " (budget.budget) ", would have been spent "

@@ -152,7 +152,7 @@ impl Action for AttachSecurityGroup {
             let by_us = |groups: &[String]| {
                 goal.after.as_ref().is_some_and(|after| interfaces::same_groups(after, groups))
             };
-            interfaces::put_back(context, &goal.before, now, by_us)
+            interfaces::restore_groups(context, &goal.before, now, by_us)
         }))
         .await;
         Undone::all(ended)

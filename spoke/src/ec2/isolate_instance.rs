@@ -131,7 +131,10 @@ impl Action for IsolateInstance {
         parameters: &Parameters,
     ) -> Result<CapturedState<Prior>, ActionError> {
         let ResourceKind::Instance { instance_id } = &context.resource.kind else {
-            return Err(ActionError::new(ErrorKind::NotApplicable, "the target is no instance"));
+            return Err(ActionError::new(
+                ErrorKind::NotApplicable,
+                "the target is not an instance",
+            ));
         };
         let (present, interfaces, groups) = futures::join!(
             context.cache.instance(context.account, instance_id),
@@ -189,7 +192,7 @@ impl Action for IsolateInstance {
         let ended = join_all(prior.changeable().map(|interface| {
             let isolation = of_vpc(&isolation, interface);
             let transit = transit.as_ref().map(|ready| of_vpc(ready, interface));
-            cut_off(context, interface, (parameters.isolation(), isolation), transit)
+            isolate_interface(context, interface, (parameters.isolation(), isolation), transit)
         }))
         .await;
         let all_gone = !ended.is_empty() && ended.iter().all(|end| matches!(end, Ok(Cut::Gone)));
@@ -234,7 +237,7 @@ impl Action for IsolateInstance {
             // The groups that apply sets, or that a crash during it left.
             let by_us =
                 |groups: &[String]| matches!(groups, [group] if ours.contains(&group.as_str()));
-            interfaces::put_back(context, before, now, by_us)
+            interfaces::restore_groups(context, before, now, by_us)
         }))
         .await;
         let mut undone = Undone::all(ended)?;
@@ -345,7 +348,7 @@ enum Cut {
 }
 
 /// Runs both steps for one interface.
-async fn cut_off(
+async fn isolate_interface(
     context: ActionContext<'_>,
     interface: &Interface,
     (purpose, isolation): (Purpose<'_>, Result<String, ActionError>),
@@ -378,7 +381,7 @@ async fn cut_off(
             let message = match interfaces::set_groups(context, id, &interface.groups).await {
                 Ok(()) => format!("{}; it has its own groups again", error.message),
                 Err(back) => format!(
-                    "{}; it may be open to everyone, because its own groups could not be put back: {}",
+                    "{}; it may be open to everyone, because restoring its own groups failed: {}",
                     error.message, back.message
                 ),
             };

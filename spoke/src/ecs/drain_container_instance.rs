@@ -119,7 +119,7 @@ impl Action for DrainContainerInstance {
             (Ok(state), true) if state == ACTIVE => {}
             (Ok(state), false) if state == DRAINING => {}
             (Ok(state), _) => {
-                undone.drift.push(format!("the container instance `{instance}` is now {state}"))
+                undone.drift.push(format!("the container instance `{instance}` is now {state}"));
             }
             (Err(error), _) => return Undone::if_gone(error),
         }

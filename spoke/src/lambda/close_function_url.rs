@@ -116,7 +116,7 @@ impl Action for CloseFunctionUrl {
             }
             (Some(true), true) | (Some(false), false) => {}
             (None, _) => {
-                undone.drift.push(format!("the URL of function `{function}` was deleted since"))
+                undone.drift.push(format!("the URL of function `{function}` was deleted since"));
             }
         }
         Ok(undone)

@@ -152,7 +152,7 @@ impl Decision {
     }
 
     /// Lowers the mode to `approve` because a budget is spent.
-    pub fn overdraw(&mut self, spent: &BudgetRef) {
+    pub fn lower_for_spent_budget(&mut self, spent: &BudgetRef) {
         let why = format!("the budget of {}, {}, is spent and", spent.document, spent.budget);
         self.lower(Mode::Approve, &spent.document, &why);
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Nothing is done, and nothing is recorded.
+    /// Nothing is done and no response is made. The audit log records the decision.
     Off,
     /// Only what would be done is recorded.
     Observe,

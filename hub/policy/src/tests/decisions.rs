@@ -247,7 +247,7 @@ fn an_action_that_exceeds_a_budget_asks_a_person_and_the_window_slides() {
         let mut decision = decide();
         let now = start + jiff::SignedDuration::from_mins(minutes);
         if let Err(budget) = spent.take(&decision.draws(&place()), now) {
-            decision.overdraw(budget);
+            decision.lower_for_spent_budget(budget);
         }
         modes.push(decision.mode);
         if minutes == 30 {

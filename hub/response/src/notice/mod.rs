@@ -49,7 +49,7 @@ pub enum NoticeKind {
     Undone,
     /// Undone automatically after the rule's `expires`.
     Expired,
-    /// A budget is spent: until its window ends a person is asked.
+    /// A budget is spent: plans wait for approval until there is budget again.
     BudgetSpent,
     /// Nobody decided within the time that policy gives.
     ApprovalDue,

@@ -7,24 +7,29 @@ use crate::record::{Response, StepState};
 /// (SNS API reference, Publish).
 const CHARACTERS: usize = 99;
 
+/// The length of an access key's id; an instance's is shorter.
+const ID: usize = 20;
+
 /// `Firebreak contained i-0abc in 222222222222 eu-central-1: Backdoor:EC2/…`.
-/// Where it is too long the finding's type is cut first, then the resource's
-/// name; the verb and the account never are.
+/// Where it is too long the finding's type is cut first, then the resource's name down to
+/// the length of an instance's or key's id; the verb and the account never are.
 pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
-    let drifted = response.steps.iter().any(|step| step.state == StepState::Drifted);
+    let any = |state| response.steps.iter().any(|step| step.state == state);
+    let (drifted, undone) = (any(StepState::Drifted), any(StepState::Undone));
     let verb = match kind {
         NoticeKind::AwaitingApproval => "awaits approval for",
-        NoticeKind::ContainedWhileRunning => "contained (steps pending)",
+        NoticeKind::ContainedWhileRunning => "contained (not done yet)",
         NoticeKind::Contained => "contained",
         NoticeKind::Completed => "acted on",
         NoticeKind::PartiallyContained => "contained only in part",
         NoticeKind::Failed => "could not contain",
         NoticeKind::Refused => "did not act on",
         NoticeKind::Denied => "was denied to act on",
-        NoticeKind::Undone if drifted => "partly undid what it did to",
-        NoticeKind::Undone => "undid what it did to",
-        NoticeKind::Expired if drifted => "partly undid on expiry what it did to",
-        NoticeKind::Expired => "undid on expiry what it did to",
+        NoticeKind::Undone | NoticeKind::Expired if drifted && !undone => "could not undo",
+        NoticeKind::Undone if drifted => "partly undid",
+        NoticeKind::Undone => "undid",
+        NoticeKind::Expired if drifted => "partly undid (expiry)",
+        NoticeKind::Expired => "undid (expiry)",
         NoticeKind::BudgetSpent => "spent a budget and asks about",
         NoticeKind::ApprovalDue => "still awaits approval for",
         NoticeKind::Undelivered => "could not report on",
@@ -36,7 +41,7 @@ pub(super) fn of(kind: NoticeKind, response: &Response) -> String {
     let found = ascii(&response.finding.kind);
     let room = CHARACTERS.saturating_sub(head.len() + place.len());
     // The type keeps half of the room at most when both want more.
-    let for_name = room.saturating_sub(found.len() + 2).max(room / 2);
+    let for_name = room.saturating_sub(found.len() + 2).max(room / 2).max(ID).min(room);
     let name = cut(&name, for_name);
     let for_found = room.saturating_sub(name.len() + 2);
     let found = cut(&found, for_found);

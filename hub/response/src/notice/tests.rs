@@ -1,5 +1,5 @@
 use firebreak_model::action::Phase;
-use firebreak_model::resource::{AccountId, Region};
+use firebreak_model::resource::{AccountId, Region, ResourceKind};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -129,6 +129,28 @@ fn every_kind_says_what_happened_and_what_to_do() {
     assert_eq!(ids.len(), all.len(), "no two are the same notice");
     let all: Vec<String> = all.iter().map(render).collect();
     insta::assert_snapshot!("kinds", all.join("\n\n================\n\n"));
+}
+
+/// An SMS or the subject of a mail has to say which instance it is about.
+#[test]
+fn a_subject_has_the_whole_id_of_an_instance_in_every_region() {
+    for region in ["eu-central-1", "us-east-1", "ap-southeast-1", "us-gov-west-1"] {
+        for state in State::ALL {
+            let mut response = response(state);
+            response.resource.region = region.parse().unwrap();
+            response.resource.kind =
+                ResourceKind::Instance { instance_id: "i-0123456789abcdef0".to_owned() };
+            for drifted in [false, true] {
+                if drifted {
+                    response.steps.push(step("x", Phase::Contain, StepState::Drifted, ""));
+                }
+                let Some(notice) = Notice::of_response(&response) else { continue };
+                let subject = notice.subject;
+                assert!(subject.len() < 100, "{subject}");
+                assert!(subject.contains("i-0123456789abcdef0 in 222222222222"), "{subject}");
+            }
+        }
+    }
 }
 
 #[test]

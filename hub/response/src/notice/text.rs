@@ -81,7 +81,12 @@ fn first(detail: &Detail) -> String {
     let (name, account, region) = (&resource.name, &resource.account, &resource.region);
     let target = format!("{name} in account {account}, {region}");
     let drifted = detail.response.steps.iter().any(|step| step.state == "drifted");
-    let partly = if drifted { "partly " } else { "" };
+    let undone = detail.response.steps.iter().any(|step| step.state == "undone");
+    let undid = match (drifted, undone) {
+        (false, _) => "undid",
+        (true, true) => "partly undid",
+        (true, false) => "could not undo",
+    };
     match detail.kind {
         NoticeKind::AwaitingApproval => {
             format!("Firebreak awaits approval to act on {target}. Nothing is changed yet.")
@@ -103,14 +108,12 @@ fn first(detail: &Detail) -> String {
         NoticeKind::Denied => {
             format!("The plan for {target} was denied; nothing was changed.")
         }
-        NoticeKind::Undone => {
-            format!("Firebreak {partly}undid what it did to {target}.")
+        NoticeKind::Undone => format!("Firebreak {undid} what it did to {target}."),
+        NoticeKind::Expired => {
+            format!("The `expires` of the rule is over: Firebreak {undid} what it did to {target}.")
         }
-        NoticeKind::Expired => format!(
-            "The `expires` of the rule is over: Firebreak {partly}undid what it did to {target}."
-        ),
         NoticeKind::BudgetSpent => format!(
-            "A budget is spent. Until its window ends a person has to approve, first for {target}. Further plans that wait because of this budget cause no notice."
+            "A budget is spent. Until there is budget again, plans wait for approval, first for {target}. Further plans that wait because of this budget cause no notice."
         ),
         NoticeKind::ApprovalDue => {
             format!("Nobody has decided yet whether Firebreak may act on {target}.")

@@ -89,8 +89,16 @@ impl Step {
     }
 }
 
-/// Whether the target is contained, as far as it is verified.
+/// Whether the target is contained, even if other steps are still pending: a containing
+/// step was verified, and each step of the phase contain was verified or does not apply.
 pub fn is_contained(steps: &[Step]) -> bool {
+    let of_the_phase = |step: &&Step| step.phase == Phase::Contain;
+    let ended = |step: &Step| matches!(step.state, StepState::Done | StepState::Skipped);
+    is_contained_in_part(steps) && steps.iter().filter(of_the_phase).all(ended)
+}
+
+/// Whether a containing step was verified.
+fn is_contained_in_part(steps: &[Step]) -> bool {
     steps.iter().any(|step| step.is_containing() && step.state == StepState::Done)
 }
 
@@ -100,7 +108,7 @@ pub fn result(steps: &[Step]) -> (State, String) {
     let of = |wanted: StepState| -> Vec<&str> {
         steps.iter().filter(|step| step.state == wanted).map(|step| step.action.as_str()).collect()
     };
-    let contained = is_contained(steps);
+    let contained = is_contained_in_part(steps);
     let (done, failed, skipped) =
         (of(StepState::Done), of(StepState::Failed), of(StepState::Skipped));
     let failures = || {
@@ -141,6 +149,21 @@ mod tests {
             detail: "denied".into(),
         };
         steps.iter().map(step).collect()
+    }
+
+    #[test]
+    fn a_target_is_contained_once_each_step_of_the_phase_contain_is_verified() {
+        use Phase::{Collect, Contain, End};
+        use StepState::{Done, Failed, Planned, Skipped};
+        let check = |steps: &[(Phase, StepState)], expected| {
+            assert_eq!(is_contained(&of(steps)), expected, "{steps:?}");
+        };
+        check(&[(Contain, Done)], true);
+        check(&[(Contain, Done), (Contain, Skipped), (Collect, Planned), (End, Planned)], true);
+        check(&[(Contain, Done), (Contain, Planned)], false);
+        check(&[(Contain, Done), (Contain, Failed), (Collect, Planned)], false);
+        check(&[(Contain, Skipped), (Collect, Done)], false);
+        check(&[(End, Done)], true);
     }
 
     #[test]

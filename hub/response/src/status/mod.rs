@@ -122,18 +122,15 @@ pub fn of(response: &Response) -> Option<StatusUpdate> {
 }
 
 /// The actions that have not ended yet, of a response that is contained already; `None`
-/// before that, and if one failed: the result is known only at the end.
+/// before that.
 fn under_way(response: &Response) -> Option<String> {
-    let steps = &response.steps;
-    let mut cutting = steps.iter().filter(|step| step.is_containing());
-    let verified = cutting.clone().any(|step| step.state == StepState::Done);
-    let all = cutting.all(|step| matches!(step.state, StepState::Done | StepState::Skipped));
-    let going: Vec<&str> = steps
+    let going: Vec<&str> = response
+        .steps
         .iter()
         .filter(|step| step.state == StepState::Planned)
         .map(|step| step.action.as_str())
         .collect();
-    (verified && all && !going.is_empty()).then(|| going.join(", "))
+    (response.is_contained() && !going.is_empty()).then(|| going.join(", "))
 }
 
 #[cfg(test)]

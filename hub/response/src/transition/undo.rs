@@ -99,7 +99,8 @@ fn outcome(response: &Response, failures: &[String], any_succeeded: bool) -> (St
     } else {
         let steps = drift.len() + of(StepState::Undone).count();
         let changed = format!("{} of {steps} steps changed meanwhile", drift.len());
-        format!("{why}partly undone: {changed} ({})", drift.join("; "))
+        let undone = if drift.len() == steps { "not undone" } else { "partly undone" };
+        format!("{why}{undone}: {changed} ({})", drift.join("; "))
     };
     (state, reason)
 }

@@ -98,7 +98,7 @@ pub(crate) async fn set_groups(
 
 /// Gives one interface its groups back, unless they were changed since:
 /// `by_us` lists the groups that the action set.
-pub(crate) async fn put_back(
+pub(crate) async fn restore_groups(
     context: ActionContext<'_>,
     before: &Interface,
     now: Option<&Interface>,

@@ -180,7 +180,9 @@ fn reverse(kind: &str, bucket: &str, present: &Rules, prior: &Prior) -> (BTreeSe
             }
             Some(Status::Enabled) => {}
             None => {
-                undone.drift.push(format!("the {kind} rule `{id}` of `{bucket}` was deleted since"))
+                undone
+                    .drift
+                    .push(format!("the {kind} rule `{id}` of `{bucket}` was deleted since"));
             }
         }
     }

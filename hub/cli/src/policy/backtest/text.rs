@@ -67,7 +67,7 @@ fn write_side(out: &mut impl Write, name: &str, side: &Side) -> std::io::Result<
     let Side { responses, held, accounts, resources, tripped } = side;
     writeln!(
         out,
-        "{name}: {responses} response(s), {held} more finding(s) on resources already contained"
+        "{name}: {responses} response(s), {held} more finding(s) on resources that have a response already"
     )?;
     let named = |list: &[(String, usize)]| {
         let named: Vec<String> =

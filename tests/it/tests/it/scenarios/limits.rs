@@ -228,7 +228,7 @@ async fn a_scope_that_does_not_exist_is_known_before_it_is_paused() {
     let operator = stage.operator().await;
     let known = |text: String| {
         let (engine, scope) = (&operator, text.parse::<PauseScope>().unwrap());
-        async move { engine.knows(&scope).await.unwrap() }
+        async move { engine.scope_exists(&scope).await.unwrap() }
     };
     for scope in ["organization", "ou:ou-fb01-sandbox1", "ou:r-fb01", "rule:act", "rule:r-fb01/act"]
     {
@@ -243,5 +243,5 @@ async fn a_scope_that_does_not_exist_is_known_before_it_is_paused() {
         "ListRoots",
         Effect::Error { status: 400, code: "AccessDeniedException".to_owned() },
     ));
-    assert!(operator.knows(&"ou:r-fb01".parse().unwrap()).await.is_err());
+    assert!(operator.scope_exists(&"ou:r-fb01".parse().unwrap()).await.is_err());
 }

@@ -268,7 +268,7 @@ async fn a_version_that_lost_a_document_is_not_followed() {
     put.item("count", AttributeValue::N("8".to_owned())).send().await.unwrap();
     let finding = stage.finding(Attack::Instance, stage.member("sandbox", 0), 1);
     let error = stage.deliver(&finding).await.error();
-    assert!(error.contains("8 document(s), and 7 are there"), "{error}");
+    assert!(error.contains("8 document(s), but 7 exist"), "{error}");
     assert!(stage.reaches_internet(stage.member("sandbox", 0)));
 }
 
