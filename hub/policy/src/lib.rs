@@ -17,11 +17,14 @@
 //! # Guarantees
 //!
 //! - The nearest matching rule decides: the account's own document, then each
-//!   OU's on the way up, then the root's; within a document the first.
-//! - Ceilings, protections and budgets of *every* document on that way apply
-//!   and only tighten. A document below cannot weaken one above.
-//! - What cannot be known is refused: a broken document, tags that cannot be read
-//!   although policy depends on them, a principal without a name.
+//!   OU's on the way up, then the root's; within a document the first. The search ends
+//!   at a document with `extends: none`.
+//! - Ceilings, protections and budgets of *every* document from the account up to the
+//!   root apply, also above `extends: none`, and only tighten. A document below cannot
+//!   weaken one above.
+//! - What cannot be known is refused: a target below a broken document, tags that are
+//!   unknown where the decision depends on them, an unknown principal where principals
+//!   are protected.
 //! - A key that this version does not know is refused, never skipped: it may be a
 //!   guardrail.
 //! - The decision does not depend on the order in which documents were loaded.
@@ -43,8 +46,9 @@ pub use model::{
 };
 pub use syntax::{Diagnostic, lints, schema};
 pub use tools::{
-    Backtest, Case, CaseResult, Changed, Difference, Effect, EffectiveChange, Explanation, Given,
-    Imported, Point, Replayed, Row, RuleOutcome, RuleResult, Side, Span, Spent, Stance, Tripped,
-    WalkStep, effective_changes, import_gd_actions, read_files, read_files_within, read_tests,
-    replay, test_schema,
+    Backtest, BudgetCounters, ChangedOutcome, ComparedPoint, Effect, EffectiveChange, Explanation,
+    FindingSource, Imported, OutcomeCount, PolicyTest, PolicyTestResult, PolicyTotals, Replayed,
+    RuleOutcome, RuleResult, SpentBudget, Stance, StanceRange, TestDifference, WalkStep,
+    effective_changes, import_gd_actions, read_files, read_files_within, read_tests, replay,
+    test_schema,
 };

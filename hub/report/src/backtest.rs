@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use serde::Serialize;
 
-use firebreak_policy::{Backtest, Changed, Row, Side, Tripped};
+use firebreak_policy::{Backtest, ChangedOutcome, OutcomeCount, PolicyTotals, SpentBudget};
 
 use crate::page;
 
-/// A backtest with what it was made from.
+/// A backtest, with counts of what was read and rejected.
 #[derive(Debug, Serialize)]
 pub struct BacktestReport {
-    /// The policy before.
+    /// The name of the policy that was compared with.
     pub compared_with: String,
     /// How many findings were read.
     pub findings: usize,
@@ -27,7 +27,7 @@ pub struct BacktestReport {
     pub backtest: Backtest,
 }
 
-/// How many findings with a changed outcome are listed.
+/// How many changed decisions are listed.
 const MAX_LISTED: usize = 1_000;
 
 const STYLE: &str = "
@@ -46,7 +46,7 @@ pub fn page(report: &BacktestReport) -> Markup {
         p {
             (findings) " findings, " (targets) " targets decided, " (repeats)
             " repeats; compared with " (compared_with) ". "
-            strong { (changed.len()) " findings change their outcome." }
+            strong { (changed.len()) " decisions change." }
         }
         @if *rejected > 0 {
             p.warn { (rejected) " parts of the input were rejected." }
@@ -63,17 +63,17 @@ pub fn page(report: &BacktestReport) -> Markup {
         }
         h2 { "Actions" }
         (bars(&actions_by_name(counts)))
-        h2 { "Accounts and resources with the most findings" }
-        (side("before", before))
-        (side("after", after))
+        h2 { "Accounts with the most responses, resources with the most findings" }
+        (totals("before", before))
+        (totals("after", after))
         h2 { "All counts" }
         table {
             tr { th { "OU" } th { "mode" } th { "action" } th.n { "before" } th.n { "after" } }
-            @for Row { unit, mode, action, before, after } in counts {
-                tr { td { (unit) } td { (mode) } td { (action) } td.n { (before) } td.n { (after) } }
+            @for OutcomeCount { unit, mode, action, before, after } in counts {
+                tr { td { (unit) } td { (mode) } td { @if action.is_empty() { "(decisions)" } @else { (action) } } td.n { (before) } td.n { (after) } }
             }
         }
-        h2 { "Findings whose outcome changes" }
+        h2 { "Decisions that change" }
         @if changed.len() > MAX_LISTED {
             p { "The first " (MAX_LISTED) " of " (changed.len()) "; --output json has all." }
         }
@@ -85,8 +85,8 @@ pub fn page(report: &BacktestReport) -> Markup {
     page::page("Firebreak backtest", STYLE, &body)
 }
 
-fn changed_row(change: &Changed) -> Markup {
-    let Changed { finding, kind, severity, ou_path, target, before, after, .. } = change;
+fn changed_row(change: &ChangedOutcome) -> Markup {
+    let ChangedOutcome { finding, kind, severity, ou_path, target, before, after, .. } = change;
     html! {
         tr {
             td { (kind) " (" (severity) ")" br; code { (finding) } }
@@ -96,15 +96,15 @@ fn changed_row(change: &Changed) -> Markup {
     }
 }
 
-fn side(name: &str, side: &Side) -> Markup {
-    let Side { responses, held, accounts, resources, tripped } = side;
+fn totals(name: &str, totals: &PolicyTotals) -> Markup {
+    let PolicyTotals { responses, covered, accounts, resources, spent_budgets } = totals;
     html! {
-        h3 { (name) ": " (responses) " responses, " (held) " more findings on resources that have a response already" }
-        @for Tripped { budget, times, first } in tripped {
+        h3 { (name) ": " (responses) " responses, " (covered) " more findings held: covered by an earlier response" }
+        @for SpentBudget { budget, times, first } in spent_budgets {
             p.warn {
-                "The budget of " (budget.document) ", " (budget.budget) ", would have been spent "
-                (times) " times"
-                @if let Some(first) = first { ", first at " (first) }
+                "The budget of " (budget.document) ", " (budget.budget) ", would have been spent: "
+                (times) " responses would wait for approval"
+                @if let Some(first) = first { ", the first at " (first) }
                 "."
             }
         }
@@ -122,18 +122,18 @@ fn side(name: &str, side: &Side) -> Markup {
 type Counts = BTreeMap<String, [usize; 2]>;
 
 /// Decisions, counted by name.
-fn decisions_by(rows: &[Row], name: impl Fn(&Row) -> String) -> Counts {
+fn decisions_by(rows: &[OutcomeCount], name: impl Fn(&OutcomeCount) -> String) -> Counts {
     sum(rows.iter().filter(|row| row.action.is_empty()).map(|row| (name(row), row)))
 }
 
-fn actions_by_name(rows: &[Row]) -> Counts {
+fn actions_by_name(rows: &[OutcomeCount]) -> Counts {
     let actions = rows.iter().filter(|row| !row.action.is_empty());
     sum(actions.map(|row| (format!("{} ({})", row.action, row.mode), row)))
 }
 
-fn sum<'a>(rows: impl Iterator<Item = (String, &'a Row)>) -> Counts {
+fn sum<'a>(rows: impl Iterator<Item = (String, &'a OutcomeCount)>) -> Counts {
     let mut counts = Counts::new();
-    for (name, Row { before, after, .. }) in rows {
+    for (name, OutcomeCount { before, after, .. }) in rows {
         let [all_before, all_after] = counts.entry(name).or_default();
         *all_before += before;
         *all_after += after;
@@ -141,8 +141,8 @@ fn sum<'a>(rows: impl Iterator<Item = (String, &'a Row)>) -> Counts {
     counts
 }
 
-fn units(rows: &[Row]) -> BTreeMap<&str, Vec<Row>> {
-    let mut units: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
+fn units(rows: &[OutcomeCount]) -> BTreeMap<&str, Vec<OutcomeCount>> {
+    let mut units: BTreeMap<&str, Vec<OutcomeCount>> = BTreeMap::new();
     for row in rows {
         units.entry(&row.unit).or_default().push(row.clone());
     }

@@ -16,7 +16,7 @@ use crate::terminal::write_json;
 use crate::{Failure, Output};
 use firebreak_engine::Engine;
 use firebreak_model::organization::OuPath;
-use firebreak_policy::{EffectiveChange, Point, Policy, StoredDocument, effective_changes};
+use firebreak_policy::{ComparedPoint, EffectiveChange, Policy, StoredDocument, effective_changes};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -108,7 +108,7 @@ pub(super) async fn compare(
     let (mut points, mut unknown_points) = (Vec::new(), Vec::new());
     for id in ids {
         let path = engine.organization.path_of(id).await?;
-        match path.and_then(|ou_path| Point::at(id, ou_path)) {
+        match path.and_then(|ou_path| ComparedPoint::at(id, ou_path)) {
             Some(point) => points.push(point),
             None => unknown_points.push(id.to_owned()),
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::{Failure, inputs};
 use firebreak_model::organization::OuPath;
 use firebreak_policy::{
-    Case, Diagnostic, Policy, lints as lints_of, read_files_within, read_tests,
+    Diagnostic, Policy, PolicyTest, lints as lints_of, read_files_within, read_tests,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ fn check_within(
 }
 
 /// Loads the tests in folders named `tests`.
-pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<Case>, Failure> {
+pub(super) fn load_tests(paths: &[PathBuf]) -> Result<Vec<PolicyTest>, Failure> {
     let (files, unreadable) = read_yaml(paths, FileKind::Tests)?;
     if !unreadable.is_empty() {
         return Err(issues("test", &unreadable));

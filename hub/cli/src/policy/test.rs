@@ -10,7 +10,7 @@ use super::files;
 use crate::terminal::write_json;
 use crate::{Failure, Output};
 use firebreak_model::finding::Finding;
-use firebreak_policy::{Case, CaseResult, Difference, Given, Policy};
+use firebreak_policy::{FindingSource, Policy, PolicyTest, PolicyTestResult, TestDifference};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -55,12 +55,12 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> 
     if failed == 0 { Ok(()) } else { Err(Failure::No) }
 }
 
-pub(super) fn run_all(cases: &[Case], policy: &Policy) -> Vec<CaseResult> {
+pub(super) fn run_all(cases: &[PolicyTest], policy: &Policy) -> Vec<PolicyTestResult> {
     cases
         .iter()
         .map(|case| match &case.finding {
-            Given::Fields(finding) => case.run(policy, finding),
-            Given::File(name) => match finding(&case.file, name) {
+            FindingSource::Fields(finding) => case.run(policy, finding),
+            FindingSource::File(name) => match finding(&case.file, name) {
                 Ok(finding) => case.run(policy, &finding),
                 Err(error) => case.failed(error),
             },
@@ -88,13 +88,13 @@ fn finding(test: &str, name: &str) -> Result<Finding, String> {
 }
 
 /// Writes one result for people; a failure with its differences and the explanation.
-pub(super) fn write_result(out: &mut impl Write, result: &CaseResult) -> std::io::Result<()> {
-    let CaseResult { file, line, name, passed, differences, error, explanation } = result;
+pub(super) fn write_result(out: &mut impl Write, result: &PolicyTestResult) -> std::io::Result<()> {
+    let PolicyTestResult { file, line, name, passed, differences, error, explanation } = result;
     if *passed {
         return writeln!(out, "✓ {name}");
     }
     writeln!(out, "✗ {name}\n    {file}:{line}")?;
-    for Difference { what, expected, decided } in differences {
+    for TestDifference { what, expected, decided } in differences {
         writeln!(out, "    {what}\n      - {expected}\n      + {decided}")?;
     }
     if let Some(error) = error {

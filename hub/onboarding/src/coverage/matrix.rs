@@ -14,7 +14,7 @@ use super::survey::{
 use crate::setup::Reading;
 use firebreak_model::finding_types;
 use firebreak_model::organization::Place;
-use firebreak_policy::Span;
+use firebreak_policy::StanceRange;
 
 /// In order from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,7 +91,7 @@ pub struct AccountRow {
     pub spoke: Cell,
     pub policy: Cell,
     /// What policy does for each family of finding types.
-    pub modes: BTreeMap<&'static str, Span>,
+    pub modes: BTreeMap<&'static str, StanceRange>,
     /// The last day on which the hub decided a finding in the account, if it is known.
     pub last_finding: Option<String>,
     /// Membership in GuardDuty, by Region.
@@ -325,7 +325,7 @@ fn policy(
     context: &SurveyContext<'_>,
     account: &SurveyedAccount,
     finding_types: &[finding_types::FindingType],
-) -> (Cell, BTreeMap<&'static str, Span>) {
+) -> (Cell, BTreeMap<&'static str, StanceRange>) {
     let Ok(policy) = context.policy else {
         return (
             Cell::new(CoverageStatus::Unknown, "the policy could not be read"),

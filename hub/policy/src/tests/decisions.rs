@@ -9,7 +9,9 @@ use super::support::{
     ACCOUNT, OU_PATH, actions, documents, finding, instance, key_of, place, place_at, policy,
     target,
 };
-use crate::{Decision, Document, Mode, Policy, PolicyOutcome, Spent, StoredDocument, Tags};
+use crate::{
+    BudgetCounters, Decision, Document, Mode, Policy, PolicyOutcome, StoredDocument, Tags,
+};
 use firebreak_model::finding::Target;
 
 /// The root, the OU below it and the account's own OU, nearest last.
@@ -240,13 +242,13 @@ fn an_action_that_exceeds_a_budget_asks_a_person_and_the_window_slides() {
         "budgets: [{ actions: 2, per: 1h }, { actions: 1, per: 1h, by: action }]",
     )]);
     let decide = || policy.decide(&finding(&instance()), &instance(), &place(), &Tags::None);
-    let mut spent = Spent::default();
+    let mut counters = BudgetCounters::default();
     let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut modes = Vec::new();
     for minutes in [0, 30, 59, 60, 61] {
         let mut decision = decide();
         let now = start + jiff::SignedDuration::from_mins(minutes);
-        if let Err(budget) = spent.take(&decision.draws(&place()), now) {
+        if let Err(budget) = counters.draw(&decision.draws(&place()), now) {
             decision.lower_for_spent_budget(budget);
         }
         modes.push(decision.mode);

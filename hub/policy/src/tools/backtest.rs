@@ -4,8 +4,9 @@
 //! Finding → replay (each on its own, side by side) → Replayed → tally (in the order of time)
 //! ```
 //!
-//! A response is counted once for a target and a rule. Later findings of a target that a
-//! response covers already are counted as held.
+//! A response is counted once for a target and a rule. Later findings for which the same
+//! rule would act on the same target are covered by that response, even if it waits for
+//! approval: they are counted in the mode `held`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +14,8 @@ use firebreak_model::resource::AccountId;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::budget_counters::BudgetCounters;
 use super::effect::Effect;
-use super::spent::Spent;
 use crate::eval::Policy;
 use crate::model::{BudgetRef, Draw, Tags};
 use firebreak_model::finding::Finding;
@@ -92,25 +93,25 @@ pub struct Backtest {
     pub targets: usize,
     /// How many updates of a finding were left out because they changed nothing.
     pub repeats: usize,
-    /// For each OU, mode and action: how often before and after.
-    pub counts: Vec<Row>,
+    /// For each OU, mode and action: how often by each policy.
+    pub counts: Vec<OutcomeCount>,
     /// The policy that was compared with.
-    pub before: Side,
+    pub before: PolicyTotals,
     /// The policy that is proposed.
-    pub after: Side,
-    /// Every finding whose outcome changes.
-    pub changed: Vec<Changed>,
+    pub after: PolicyTotals,
+    /// Every decision that the policies make differently.
+    pub changed: Vec<ChangedOutcome>,
 }
 
-/// How often one action, or any, would have been executed in one OU and mode.
+/// How many decisions one OU would have had in one mode, or how many of them one action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct OutcomeCount {
     /// The root or OU directly above the accounts.
     pub unit: String,
-    /// `auto`, `approve`, `observe`, `refused`, `nothing`, or `held` for a target that a
-    /// response to another finding covers already.
+    /// `auto`, `approve`, `observe`, `refused`, `nothing`, or `held` where an earlier
+    /// response to another finding covers the target.
     pub mode: String,
-    /// The action; empty for the number of decisions.
+    /// The action; empty in the row that counts decisions.
     pub action: String,
     /// How often by the policy that was compared with.
     pub before: usize,
@@ -120,33 +121,35 @@ pub struct Row {
 
 /// What one policy would have done.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Side {
+pub struct PolicyTotals {
     /// Responses that act, at once or once approved.
     pub responses: usize,
-    /// Findings of a target that a response covered already.
-    pub held: usize,
-    /// The accounts with the most responses, the most first.
+    /// Further findings that an earlier response covers.
+    #[serde(rename = "held")]
+    pub covered: usize,
+    /// The accounts with the most responses, and how many each.
     pub accounts: Vec<(String, usize)>,
-    /// The resources with the most findings that led to a response or were held.
+    /// The resources with the most findings that led to a response or were covered by one.
     pub resources: Vec<(String, usize)>,
     /// Budgets that would have been spent.
-    pub tripped: Vec<Tripped>,
+    #[serde(rename = "tripped")]
+    pub spent_budgets: Vec<SpentBudget>,
 }
 
 /// A budget that would have been spent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Tripped {
+pub struct SpentBudget {
     #[serde(flatten)]
     pub budget: BudgetRef,
     /// How many responses would have waited for approval because of it.
     pub times: usize,
-    /// The time of the first.
+    /// When the first of them would have begun; `None` if its finding has no time.
     pub first: Option<Timestamp>,
 }
 
-/// A finding whose outcome changes.
+/// One target of a finding that the policies decide differently.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Changed {
+pub struct ChangedOutcome {
     /// The finding's id.
     pub finding: String,
     #[serde(rename = "type")]
@@ -166,26 +169,27 @@ fn as_text<S: Serializer>(effect: &Effect, serializer: S) -> Result<S::Ok, S::Er
     serializer.collect_str(effect)
 }
 
-/// The mode of a finding of a target that a response covers already.
+/// The mode of a decision that an earlier response covers.
 const HELD: &str = "held";
 
-/// How many accounts and resources are listed.
-const MOST: usize = 10;
+/// How many accounts, and how many resources, are listed.
+const MAX_LISTED: usize = 10;
 
 /// What is counted for one policy.
 #[derive(Default)]
 struct Tally<'a> {
-    spent: Spent,
-    held: BTreeSet<(&'a str, &'a str)>,
-    held_again: usize,
+    budgets: BudgetCounters,
+    /// The target and the rule of each response.
+    with_response: BTreeSet<(&'a str, &'a str)>,
+    covered: usize,
     responses: usize,
     accounts: BTreeMap<&'a str, usize>,
     resources: BTreeMap<&'a str, usize>,
-    tripped: BTreeMap<&'a BudgetRef, (usize, Option<Timestamp>)>,
+    spent_budgets: BTreeMap<&'a BudgetRef, (usize, Option<Timestamp>)>,
 }
 
 impl Backtest {
-    /// Counts in the order of time; what has no time comes first.
+    /// Counts in the order of time; findings without a time come first.
     pub fn tally(mut replayed: Vec<Replayed>) -> Self {
         replayed.sort_by(|one, other| {
             (one.time, &one.finding, &one.target).cmp(&(other.time, &other.finding, &other.target))
@@ -201,7 +205,7 @@ impl Backtest {
                 after.add(row, &row.after, last.map(|[_, mode]| mode)),
             ];
             seen.insert((&row.finding, &row.target), modes);
-            // An update that changes nothing is handled already.
+            // A repeat: the modes are those of the finding's last update.
             if last == Some(modes) {
                 backtest.repeats += 1;
                 continue;
@@ -226,7 +230,7 @@ impl Backtest {
         }
         backtest.counts = counts
             .into_iter()
-            .map(|((unit, mode, action), [before, after])| Row {
+            .map(|((unit, mode, action), [before, after])| OutcomeCount {
                 unit: unit.to_owned(),
                 mode: mode.to_owned(),
                 action: action.to_owned(),
@@ -234,16 +238,16 @@ impl Backtest {
                 after,
             })
             .collect();
-        backtest.before = before.side();
-        backtest.after = after.side();
+        backtest.before = before.totals();
+        backtest.after = after.totals();
         backtest
     }
 }
 
 impl Replayed {
-    fn changed(&self, [before, after]: [&'static str; 2]) -> Changed {
+    fn changed(&self, [before, after]: [&'static str; 2]) -> ChangedOutcome {
         let effect = |decided: &Decided, mode| Effect { mode, ..decided.effect.clone() };
-        Changed {
+        ChangedOutcome {
             finding: self.finding.clone(),
             kind: self.kind.clone(),
             severity: self.severity,
@@ -257,8 +261,9 @@ impl Replayed {
 }
 
 impl<'a> Tally<'a> {
-    /// Counts one decision, and returns its mode after what was counted before. `last` is
-    /// the mode of the same finding's last update at this target.
+    /// Counts one decision, and returns its mode: the decision's own, `held` where an
+    /// earlier response covers it, `approve` where a budget is spent. `last` is the mode
+    /// of the same finding's last update at this target.
     fn add(
         &mut self,
         row: &'a Replayed,
@@ -267,12 +272,12 @@ impl<'a> Tally<'a> {
     ) -> &'static str {
         let mode = decided.effect.mode;
         let (true, Some(rule)) = (decided.acts, decided.rule.as_deref()) else { return mode };
-        if !self.held.insert((&row.target, rule)) {
+        if !self.with_response.insert((&row.target, rule)) {
             // The response is this finding's own.
             if let Some(last @ ("auto" | "approve" | HELD)) = last {
                 return last;
             }
-            self.held_again += 1;
+            self.covered += 1;
             *self.resources.entry(&row.target).or_default() += 1;
             return HELD;
         }
@@ -283,22 +288,26 @@ impl<'a> Tally<'a> {
             return mode;
         }
         let now = row.time.unwrap_or(Timestamp::UNIX_EPOCH);
-        let Err(budget) = self.spent.take(&decided.draws, now) else { return mode };
-        let tripped = self.tripped.entry(budget).or_insert((0, row.time));
-        tripped.0 += 1;
+        let Err(budget) = self.budgets.draw(&decided.draws, now) else { return mode };
+        let (times, _) = self.spent_budgets.entry(budget).or_insert((0, row.time));
+        *times += 1;
         "approve"
     }
 
-    fn side(self) -> Side {
-        Side {
+    fn totals(self) -> PolicyTotals {
+        PolicyTotals {
             responses: self.responses,
-            held: self.held_again,
+            covered: self.covered,
             accounts: most(self.accounts),
             resources: most(self.resources),
-            tripped: self
-                .tripped
+            spent_budgets: self
+                .spent_budgets
                 .into_iter()
-                .map(|(budget, (times, first))| Tripped { budget: budget.clone(), times, first })
+                .map(|(budget, (times, first))| SpentBudget {
+                    budget: budget.clone(),
+                    times,
+                    first,
+                })
                 .collect(),
         }
     }
@@ -309,6 +318,6 @@ fn most(counts: BTreeMap<&str, usize>) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> =
         counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     counts.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
-    counts.truncate(MOST);
+    counts.truncate(MAX_LISTED);
     counts
 }

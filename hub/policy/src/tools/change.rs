@@ -1,8 +1,8 @@
-//! Compares two policies: for each point of the tree and each finding type, the decision
+//! Compares two policies: for each root, OU or account and each finding type, the decision
 //! before and after.
 //!
-//! At a point without a document of its own the decision is that of the nearest point
-//! above with one. So only points with a document, before or after, are compared.
+//! Where no document is attached, the decision is that of the nearest OU or root above that
+//! has one. So only attach points of a document, before or after, are compared.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::model::Tags;
 use firebreak_model::finding_types::{self, FindingType};
 use firebreak_model::organization::{OuPath, Place};
 
-/// Finding types whose decisions at a point change in the same way.
+/// Finding types whose decisions at one attach point change in the same way.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EffectiveChange {
     /// The root, OU or account.
     pub point: String,
-    /// The path of OUs down to the point.
+    /// The OU path of the point.
     pub ou_path: String,
     pub before: Effect,
     pub after: Effect,
@@ -29,17 +29,18 @@ pub struct EffectiveChange {
     pub finding_types: Vec<String>,
 }
 
-/// A point of the tree, and an account there to decide for.
+/// A root, OU or account where two policies are compared, and an account there to
+/// decide for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Point {
+pub struct ComparedPoint {
     /// The id of the root, OU or account.
     pub id: String,
-    /// An account there, and its path.
+    /// An account there, and its OU path.
     pub place: Place,
 }
 
-impl Point {
-    /// A root, an OU or an account at its path. `None` where the id has no such form.
+impl ComparedPoint {
+    /// The root, OU or account of this id, at its OU path.
     pub fn at(id: &str, ou_path: OuPath) -> Option<Self> {
         let account = id.parse().or_else(|_| synthetic::ACCOUNT.parse()).ok()?;
         Some(Self { id: id.to_owned(), place: Place { account, ou_path } })
@@ -47,10 +48,10 @@ impl Point {
 }
 
 /// Compares two policies at each point, for every known finding type. The resource of
-/// the synthetic findings is in `region`, has no tags, and a name that nobody protects.
+/// the synthetic findings is in `region`, and has no tags and a name that no policy protects.
 pub fn effective_changes(
     (before, after): (&Policy, &Policy),
-    points: &[Point],
+    points: &[ComparedPoint],
     region: &Region,
 ) -> Vec<EffectiveChange> {
     let finding_types = finding_types::all();
@@ -61,7 +62,7 @@ pub fn effective_changes(
 
 fn changes_at(
     (before, after): (&Policy, &Policy),
-    point: &Point,
+    point: &ComparedPoint,
     region: &Region,
     finding_types: &[FindingType],
 ) -> Vec<EffectiveChange> {

@@ -18,7 +18,7 @@ use firebreak_model::organization::Place;
 pub enum Stance {
     /// Nothing: no rule matches, the mode is off, or no action fits.
     Nothing,
-    /// A guardrail forbids to act.
+    /// A guardrail, or something that is not known, forbids to act.
     Refused,
     /// What would be done is recorded.
     Observe,
@@ -51,16 +51,17 @@ impl Stance {
     }
 }
 
-/// The weakest and the strongest stance in a family, whose types and severities differ.
+/// The weakest and the strongest stance in a family: they differ by finding type, resource
+/// type and severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Span {
+pub struct StanceRange {
     /// The weakest stance.
     pub weakest: Stance,
     /// The strongest stance.
     pub strongest: Stance,
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for StanceRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.weakest == self.strongest {
             return formatter.write_str(self.weakest.name());
@@ -72,7 +73,7 @@ impl fmt::Display for Span {
 impl Policy {
     /// Decides at a place about synthetic findings, and sums the decisions up by family.
     /// There is one finding for each type with each of its resource types and severities.
-    /// The resource is in `region`, has no tags, and a name that nobody protects.
+    /// The resource is in `region`, and has no tags and a name that no policy protects.
     ///
     /// # Errors
     ///
@@ -83,8 +84,8 @@ impl Policy {
         place: &Place,
         region: &Region,
         finding_types: &[FindingType],
-    ) -> Result<BTreeMap<&'static str, Span>, String> {
-        let mut families: BTreeMap<&'static str, Span> = BTreeMap::new();
+    ) -> Result<BTreeMap<&'static str, StanceRange>, String> {
+        let mut families: BTreeMap<&'static str, StanceRange> = BTreeMap::new();
         let tags = Tags::Known(BTreeMap::new());
         for finding_type in finding_types {
             for resource_type in &finding_type.resource_types {
@@ -102,10 +103,10 @@ impl Policy {
                         return Err(decision.why);
                     }
                     let stance = Stance::of(&decision);
-                    let only = Span { weakest: stance, strongest: stance };
-                    let span = families.entry(finding_type.family()).or_insert(only);
-                    span.weakest = span.weakest.min(stance);
-                    span.strongest = span.strongest.max(stance);
+                    let single = StanceRange { weakest: stance, strongest: stance };
+                    let range = families.entry(finding_type.family()).or_insert(single);
+                    range.weakest = range.weakest.min(stance);
+                    range.strongest = range.strongest.max(stance);
                 }
             }
         }
@@ -133,7 +134,7 @@ rules:
     then: [deactivate-access-key]
 ";
 
-    fn stances(text: &str, unit: &str) -> Result<BTreeMap<&'static str, Span>, String> {
+    fn stances(text: &str, unit: &str) -> Result<BTreeMap<&'static str, StanceRange>, String> {
         let stored =
             StoredDocument { attach: "r-fb01".into(), file: "root.yaml".into(), text: text.into() };
         let ou_path = unit.parse().unwrap();
@@ -147,14 +148,14 @@ rules:
     }
 
     #[test]
-    fn a_family_spans_the_least_and_the_most_that_is_done() {
+    fn a_family_has_the_weakest_and_the_strongest_stance_of_its_findings() {
         let families = stances(RULES, "r-fb01/ou-fb01-prod1111").unwrap();
         assert_eq!(families.keys().len(), finding_types::FAMILIES.len());
-        let span_of = |family: &str| families[family].to_string();
-        assert_eq!(span_of("EC2"), "nothing..auto");
-        assert_eq!(span_of("Runtime"), "nothing");
+        let range_of = |family: &str| families[family].to_string();
+        assert_eq!(range_of("EC2"), "nothing..auto");
+        assert_eq!(range_of("Runtime"), "nothing");
         // Custom detections of this family are sequences, which name access keys.
-        assert_eq!(span_of("Lambda"), "nothing..approve");
+        assert_eq!(range_of("Lambda"), "nothing..approve");
         assert_eq!(families["IAM"].strongest, Stance::Approve);
     }
 

@@ -11,7 +11,7 @@ use firebreak_model::finding::Finding;
 use firebreak_model::organization::Place;
 use firebreak_model::resource::{Principal, PrincipalType, ResourceKind};
 use firebreak_policy::{
-    Decision, Given, Mode, Policy, PolicyOutcome, Tags, read_files, read_tests,
+    Decision, FindingSource, Mode, Policy, PolicyOutcome, Tags, read_files, read_tests,
 };
 use firebreak_testkit::repository;
 use serde_json::Value;
@@ -130,7 +130,7 @@ fn the_documentation_s_example_is_sound_and_passes_its_own_test() {
     let cases = read_tests(&[block("tests:")], registry::catalog()).unwrap();
     assert!(!cases.is_empty());
     for case in &cases {
-        let Given::Fields(finding) = &case.finding else { unreachable!("{case:?}") };
+        let FindingSource::Fields(finding) = &case.finding else { unreachable!("{case:?}") };
         let result = case.run(&policy, finding);
         assert!(result.passed, "{result:#?}");
     }

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use comfy_table::CellAlignment;
 
-use firebreak_policy::{Backtest, Changed, Row, Side, Tripped};
+use firebreak_policy::{Backtest, ChangedOutcome, OutcomeCount, PolicyTotals, SpentBudget};
 use firebreak_report::backtest::BacktestReport;
 
 use crate::terminal::table;
 
-/// How many findings with a changed outcome are written.
+/// How many changed decisions are written.
 const MAX_WRITTEN: usize = 20;
 
 pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> std::io::Result<()> {
@@ -19,7 +19,7 @@ pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> std::io::R
     writeln!(out, "{findings} finding(s), {targets} target(s) decided, {repeats} repeat(s)")?;
     writeln!(out, "compared with {compared_with}")?;
     if *rejected > 0 {
-        writeln!(out, "{rejected} rejected, such as:")?;
+        writeln!(out, "{rejected} part(s) of the input rejected, such as:")?;
         for reason in rejections.iter().take(3) {
             writeln!(out, "  {reason}")?;
         }
@@ -28,16 +28,16 @@ pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> std::io::R
         let sum: usize = unplaced.values().sum();
         writeln!(
             out,
-            "{sum} target(s) in {} account(s) that are not in --places were skipped",
+            "{sum} target(s) in {} account(s) whose OU path is unknown were skipped",
             unplaced.len()
         )?;
     }
     let mut table = table(["OU", "mode", "action", "before", "after"]);
-    for Row { unit, mode, action, before, after } in counts {
+    for OutcomeCount { unit, mode, action, before, after } in counts {
         table.add_row([
             unit.clone(),
             mode.clone(),
-            action.clone(),
+            if action.is_empty() { "(decisions)".to_owned() } else { action.clone() },
             before.to_string(),
             after.to_string(),
         ]);
@@ -48,10 +48,10 @@ pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> std::io::R
         }
     }
     writeln!(out, "\n{table}\n")?;
-    write_side(out, "before", before)?;
-    write_side(out, "after", after)?;
-    writeln!(out, "{} finding(s) change their outcome", changed.len())?;
-    for Changed { finding, kind, severity, account, target, before, after, .. } in
+    write_totals(out, "before", before)?;
+    write_totals(out, "after", after)?;
+    writeln!(out, "{} decision(s) change", changed.len())?;
+    for ChangedOutcome { finding, kind, severity, account, target, before, after, .. } in
         changed.iter().take(MAX_WRITTEN)
     {
         writeln!(out, "  {kind} ({severity}) {finding} in {account}\n    {target}")?;
@@ -63,11 +63,11 @@ pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> std::io::R
     Ok(())
 }
 
-fn write_side(out: &mut impl Write, name: &str, side: &Side) -> std::io::Result<()> {
-    let Side { responses, held, accounts, resources, tripped } = side;
+fn write_totals(out: &mut impl Write, name: &str, totals: &PolicyTotals) -> std::io::Result<()> {
+    let PolicyTotals { responses, covered, accounts, resources, spent_budgets } = totals;
     writeln!(
         out,
-        "{name}: {responses} response(s), {held} more finding(s) on resources that have a response already"
+        "{name}: {responses} response(s), {covered} more finding(s) held: covered by an earlier response"
     )?;
     let named = |list: &[(String, usize)]| {
         let named: Vec<String> =
@@ -75,14 +75,14 @@ fn write_side(out: &mut impl Write, name: &str, side: &Side) -> std::io::Result<
         named.join(", ")
     };
     if !accounts.is_empty() {
-        writeln!(out, "  accounts with the most findings: {}", named(accounts))?;
+        writeln!(out, "  accounts with the most responses: {}", named(accounts))?;
         writeln!(out, "  resources with the most findings: {}", named(resources))?;
     }
-    for Tripped { budget, times, first } in tripped {
-        let first = first.map(|first| format!(", first at {first}")).unwrap_or_default();
+    for SpentBudget { budget, times, first } in spent_budgets {
+        let first = first.map(|first| format!(", the first at {first}")).unwrap_or_default();
         writeln!(
             out,
-            "  ! the budget of {}, {}, would have been spent {times} time(s){first}",
+            "  ! the budget of {}, {}, would have been spent: {times} response(s) would wait for approval{first}",
             budget.document, budget.budget
         )?;
     }

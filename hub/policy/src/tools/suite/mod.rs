@@ -17,15 +17,15 @@ use crate::model::{ActionCall, Decision, Mode, PolicyOutcome, Tags};
 pub(crate) use read::TestFile;
 pub use read::{read_tests, test_schema};
 
-/// One test.
+/// One test of a policy.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub struct PolicyTest {
     pub file: String,
     /// The line of the test's name.
     pub line: u64,
     pub name: String,
     /// Where its finding comes from.
-    pub finding: Given,
+    pub finding: FindingSource,
     /// Which of the finding's targets, by a part of its ARN.
     target: Option<String>,
     account: Option<AccountId>,
@@ -36,10 +36,10 @@ pub struct Case {
 
 /// Where a test's finding comes from.
 #[derive(Clone, Debug)]
-pub enum Given {
+pub enum FindingSource {
     /// A file, relative to the test's file, in any form in which findings arrive.
     File(String),
-    /// The fields are in the test itself.
+    /// The test itself, which has the finding's fields.
     Fields(Box<Finding>),
 }
 
@@ -54,9 +54,9 @@ struct Expect {
     document: Option<String>,
 }
 
-/// The result of a test.
+/// The result of a policy test.
 #[derive(Clone, Debug, Serialize)]
-pub struct CaseResult {
+pub struct PolicyTestResult {
     pub file: String,
     /// The line of the test's name.
     pub line: u64,
@@ -65,7 +65,7 @@ pub struct CaseResult {
     pub passed: bool,
     /// The parts of the decision that are not as expected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub differences: Vec<Difference>,
+    pub differences: Vec<TestDifference>,
     /// The reason why the test could not be run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -76,20 +76,21 @@ pub struct CaseResult {
 
 /// One part of a decision that is not as expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// The part.
+pub struct TestDifference {
+    /// The part: `outcome`, `mode`, `rule`, `document` or `actions`.
     pub what: &'static str,
-    /// What the test expects it to be.
+    /// What the test expects.
     pub expected: String,
-    /// What it is.
+    /// What the policy decided.
     pub decided: String,
 }
 
-impl Case {
-    /// Decides about the finding. The caller has read it where it is in a file.
-    pub fn run(&self, policy: &Policy, finding: &Finding) -> CaseResult {
-        let result =
-            |differences: Vec<Difference>, error: Option<String>, explanation| CaseResult {
+impl PolicyTest {
+    /// Decides about the finding, and compares the decision with the expected one. Where
+    /// `self.finding` is a file, the caller has read it.
+    pub fn run(&self, policy: &Policy, finding: &Finding) -> PolicyTestResult {
+        let result = |differences: Vec<TestDifference>, error: Option<String>, explanation| {
+            PolicyTestResult {
                 file: self.file.clone(),
                 line: self.line,
                 name: self.name.clone(),
@@ -97,7 +98,8 @@ impl Case {
                 differences,
                 error,
                 explanation,
-            };
+            }
+        };
         let (target, place) = match self.target(finding).and_then(|target| {
             let place = self.place(policy, &target)?;
             Ok((target, place))
@@ -113,8 +115,8 @@ impl Case {
     }
 
     /// The result of a test that could not be run.
-    pub fn failed(&self, error: String) -> CaseResult {
-        CaseResult {
+    pub fn failed(&self, error: String) -> PolicyTestResult {
+        PolicyTestResult {
             file: self.file.clone(),
             line: self.line,
             name: self.name.clone(),
@@ -162,11 +164,11 @@ impl Case {
 }
 
 impl Expect {
-    fn differences(&self, decision: &Decision) -> Vec<Difference> {
+    fn differences(&self, decision: &Decision) -> Vec<TestDifference> {
         let mut differences = Vec::new();
         let mut compare = |what, expected: Option<String>, decided: String| {
             if let Some(expected) = expected.filter(|expected| *expected != decided) {
-                differences.push(Difference { what, expected, decided });
+                differences.push(TestDifference { what, expected, decided });
             }
         };
         let rule = decision.rule.as_ref();

@@ -8,7 +8,7 @@ use firebreak_model::organization::OuPath;
 use firebreak_model::resource::{AccountId, Principal, PrincipalType, Region, ResourceKind};
 use serde_json::{Value, json};
 
-use super::{Case, Expect, Given};
+use super::{Expect, FindingSource, PolicyTest};
 use crate::model::{Mode, PolicyOutcome};
 use crate::syntax::{
     Actions, Content, Diagnostic, FromNode, Key, Keyed, Keys, MapDescription, Node, Reader,
@@ -21,7 +21,7 @@ use crate::tools::synthetic;
 pub fn read_tests(
     files: &[(String, String)],
     actions: ActionCatalog,
-) -> Result<Vec<Case>, Vec<Diagnostic>> {
+) -> Result<Vec<PolicyTest>, Vec<Diagnostic>> {
     let suites = read_each::<TestFile>(files, actions)?;
     Ok(suites.into_iter().flat_map(|it| it.0).collect())
 }
@@ -31,10 +31,10 @@ pub fn test_schema(actions: ActionCatalog) -> Value {
     schema_of::<TestFile>("Tests of Firebreak policies", actions)
 }
 
-pub(crate) struct TestFile(Vec<Case>);
+pub(crate) struct TestFile(Vec<PolicyTest>);
 
 const VERSION: Key<Version> = Key::optional("version", "The version of this form.");
-const TESTS: Key<Vec<Case>> = Key::required("tests", "The tests.");
+const TESTS: Key<Vec<PolicyTest>> = Key::required("tests", "The tests.");
 
 impl Keyed for TestFile {
     const WHAT: &'static str = "a file of tests";
@@ -50,7 +50,7 @@ const GIVEN: Key<Situation> = Key::required("given", "A finding at a place.");
 const EXPECT: Key<Expect> =
     Key::required("expect", "The expected decision; a key that is left out is not checked.");
 
-impl Keyed for Case {
+impl Keyed for PolicyTest {
     const WHAT: &'static str = "a test";
 
     fn read(keys: &mut Keys<'_, '_>) -> Option<Self> {
@@ -74,14 +74,14 @@ impl Keyed for Case {
 
 /// The value of `given`.
 struct Situation {
-    finding: Given,
+    finding: FindingSource,
     target: Option<String>,
     account: Option<AccountId>,
     ou_path: Option<OuPath>,
     tags: Option<BTreeMap<String, String>>,
 }
 
-const FINDING: Key<Given> = Key::required(
+const FINDING: Key<FindingSource> = Key::required(
     "finding",
     "A file, relative to this one, in any form in which findings arrive; or the fields of a finding.",
 );
@@ -106,7 +106,7 @@ impl Keyed for Situation {
         let ou_path = keys.take(&OU_PATH);
         let tags = keys.take(&TAGS);
         let mut finding = finding?;
-        if let (Given::Fields(finding), Some(account)) = (&mut finding, &account) {
+        if let (FindingSource::Fields(finding), Some(account)) = (&mut finding, &account) {
             finding.account.clone_from(account);
             for target in &mut finding.targets {
                 target.resource.account.clone_from(account);
@@ -116,7 +116,7 @@ impl Keyed for Situation {
     }
 }
 
-impl FromNode for Given {
+impl FromNode for FindingSource {
     fn from_node(node: &Node, what: &str, reader: &mut Reader<'_>) -> Option<Self> {
         if let Some(file) = node.as_text() {
             return Some(Self::File(file.to_owned()));

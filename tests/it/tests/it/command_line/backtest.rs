@@ -83,7 +83,7 @@ fn findings_in_every_packing_are_replayed_through_both_policies() {
     );
     assert_eq!((&report["findings"], &report["rejected"]), (&6.into(), &1.into()), "{report:#}");
     assert_eq!((&report["targets"], &report["repeats"]), (&5.into(), &1.into()), "{report:#}");
-    // Two of four were within the budget; the second finding of the first is held by then.
+    // Two of four are within the budget; the first one's response covers its second finding.
     let after = &report["after"];
     assert_eq!((&after["responses"], &after["tripped"][0]["times"]), (&4.into(), &2.into()));
     assert_eq!(after["resources"][0][1], 2, "{report:#}");
@@ -102,8 +102,8 @@ fn findings_in_every_packing_are_replayed_through_both_policies() {
         assert!(!page.contains(outside), "{outside}: the page stands on its own");
     }
     let text = served.text(&offline[..offline.len() - 2], "");
-    assert!(text.contains("5 finding(s) change their outcome"), "{text}");
-    assert!(text.contains("2 action(s) per 1h, would have been spent 2 time(s)"), "{text}");
+    assert!(text.contains("5 decision(s) change"), "{text}");
+    assert!(text.contains("2 action(s) per 1h, would have been spent: 2 response(s) would wait for approval"), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Counts draws on budgets when findings of the past are replayed.
+//! Counts draws on budgets when stored findings are replayed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,14 +8,14 @@ use crate::model::{Budget, BudgetRef, Draw};
 
 /// What was drawn on each counter, in the order of time.
 #[derive(Clone, Debug, Default)]
-pub struct Spent {
+pub struct BudgetCounters {
     counters: BTreeMap<String, VecDeque<(Timestamp, u32)>>,
 }
 
-impl Spent {
-    /// Draws on every budget, or on none of them: then the first that is spent is
-    /// returned. `now` must not be earlier than in the call before.
-    pub fn take<'a>(&mut self, draws: &'a [Draw], now: Timestamp) -> Result<(), &'a BudgetRef> {
+impl BudgetCounters {
+    /// Draws on every budget. `Err` is the first one that would be exceeded; then nothing
+    /// is drawn. `now` must not be earlier than in the call before.
+    pub fn draw<'a>(&mut self, draws: &'a [Draw], now: Timestamp) -> Result<(), &'a BudgetRef> {
         for Draw { budget: reference, key, actions } in draws {
             let Budget { actions: allowed, per, .. } = reference.budget;
             let counter = self.counters.entry(key.clone()).or_default();
