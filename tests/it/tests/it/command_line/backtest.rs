@@ -103,7 +103,12 @@ fn findings_in_every_packing_are_replayed_through_both_policies() {
     }
     let text = served.text(&offline[..offline.len() - 2], "");
     assert!(text.contains("5 decision(s) change"), "{text}");
-    assert!(text.contains("2 action(s) per 1h, would have been spent: 2 response(s) would wait for approval"), "{text}");
+    assert!(
+        text.contains(
+            "2 action(s) per 1h, would have been spent: 2 response(s) would wait for approval"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
