@@ -39,10 +39,11 @@ impl FindingType {
 
 /// Every type, by name.
 pub fn all() -> Vec<FindingType> {
-    include_str!("finding_types.txt").lines().filter_map(read).collect()
+    include_str!("finding_types.txt").lines().filter_map(parse_line).collect()
 }
 
-fn read(line: &'static str) -> Option<FindingType> {
+/// `None` for a comment.
+fn parse_line(line: &'static str) -> Option<FindingType> {
     let mut parts = line.split(' ');
     let (name, resources, levels) = (parts.next()?, parts.next()?, parts.next()?);
     if name == "#" {

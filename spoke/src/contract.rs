@@ -49,7 +49,7 @@ pub struct ActionContext<'a> {
     pub now: Timestamp,
     /// The name of the spoke role in use, which no action may touch.
     pub spoke_role: &'a str,
-    /// The decision's read cache; only `capture` uses it.
+    /// The decision's read cache; of an action's functions only `capture` uses it.
     pub cache: &'a ReadCache,
 }
 

@@ -1,6 +1,6 @@
-//! JSON in which a duplicate key is an error. Parsers differ in which of the two
-//! values they take, so a filter before us could have checked another value than
-//! the one that we act on.
+//! Parses JSON, and rejects an object with a duplicate key. Parsers differ in which of the
+//! two values they take, so a filter in front of the hub could have checked another value
+//! than the one that Firebreak acts on.
 
 use std::fmt;
 
@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Parses one JSON value. The error names line and column.
+/// Parses one JSON value. The error has the line and column.
 pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str::<Unambiguous>(text).map(|Unambiguous(value)| value)
 }
 
+/// A JSON value in which no object has a duplicate key.
 struct Unambiguous(Value);
 
 impl<'de> Deserialize<'de> for Unambiguous {
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_those_of_serde_json() {
+    fn json_without_duplicate_keys_is_parsed_as_serde_json_parses_it() {
         for text in [
             "null",
             "true",
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_key_is_named_with_its_line() {
+    fn the_error_names_the_duplicate_key_and_its_line() {
         let error = parse("{\"a\": {\"b\": 1,\n \"b\": 2}}").unwrap_err().to_string();
         assert!(error.contains("`b` appears twice at line 2"), "{error}");
     }

@@ -1,6 +1,7 @@
 //! Puts every network interface of an instance into a security group of the
 //! organization's own choice, such as one for forensics: in each VPC the one of
-//! this name, or the one of this id. Undo gives each interface its groups back.
+//! this name, or the one of this id. Undo gives each interface the groups back that it had,
+//! unless they were changed since.
 //!
 //! Firebreak does not check the group's rules: the organization decides what it allows.
 //! `isolate-instance` uses a group that it verifies.
@@ -114,7 +115,7 @@ impl Action for AttachSecurityGroup {
         let gone = |result: &Result<(), ActionError>| {
             result
                 .as_ref()
-                .is_err_and(|it| it.kind == ErrorKind::Gone && !interfaces::lacks_group(it))
+                .is_err_and(|it| it.kind == ErrorKind::Gone && !interfaces::is_missing_group(it))
         };
         if !ended.is_empty() && ended.iter().all(gone) {
             let id = &prior.instance_id;
@@ -149,10 +150,10 @@ impl Action for AttachSecurityGroup {
         let present = interfaces::by_id(context, &ids).await?;
         let ended = join_all(changed.into_iter().map(|goal| {
             let now = present.iter().find(|interface| interface.id == goal.before.id);
-            let by_us = |groups: &[String]| {
+            let is_ours = |groups: &[String]| {
                 goal.after.as_ref().is_some_and(|after| interfaces::same_groups(after, groups))
             };
-            interfaces::restore_groups(context, &goal.before, now, by_us)
+            interfaces::restore_groups(context, &goal.before, now, is_ours)
         }))
         .await;
         Undone::all(ended)

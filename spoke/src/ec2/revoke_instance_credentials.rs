@@ -436,7 +436,7 @@ async fn restore_profile(
             let restored = vec![format!("instance profile {arn} of {instance_id} is back")];
             Ok(Undone { restored, ..Undone::default() })
         }
-        Err(error) if profile::lacks_profile(&error) => {
+        Err(error) if profile::is_missing_profile(&error) => {
             drift(format!("the instance profile `{arn}` does not exist any more"))
         }
         Err(error) => Err(error),

@@ -402,7 +402,7 @@ async fn made(
             .send()
             .await
             .map_err(|error| from_sdk("ec2:DescribeSnapshots", &error))?;
-        made.snapshots.extend(page.snapshots().iter().filter_map(read));
+        made.snapshots.extend(page.snapshots().iter().filter_map(from_sdk_snapshot));
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
             break;
@@ -417,7 +417,7 @@ async fn made(
     Ok(made)
 }
 
-fn read(described: &aws_sdk_ec2::types::Snapshot) -> Option<Snapshot> {
+fn from_sdk_snapshot(described: &aws_sdk_ec2::types::Snapshot) -> Option<Snapshot> {
     let tag = |key: &str| {
         let found = described.tags().iter().find(|tag| tag.key() == Some(key))?;
         found.value().map(str::to_owned)

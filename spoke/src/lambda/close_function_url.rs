@@ -1,10 +1,11 @@
-//! Requires IAM's authentication at a Lambda function's URL that anybody could call.
-//! Undo opens it again, unless it was changed since.
+//! Sets the authentication of a public Lambda function URL to IAM. Undo makes the URL public
+//! again whenever it was public before and requires IAM now, even if somebody else set IAM
+//! meanwhile: Firebreak cannot tell.
 //!
 //! With `AuthType` `NONE` nobody has to sign a request; with `AWS_IAM` Lambda rejects
 //! an unsigned request with 403 (Lambda developer guide, "Control access to Lambda
-//! function URLs"). The URL itself stays, so that undo gives the same one back. URLs of
-//! aliases stay as they are: `freeze-function` stops them too.
+//! function URLs"). The address of the URL stays the same. URLs of aliases are not
+//! changed: `freeze-function` stops requests to them too.
 
 use aws_sdk_lambda::types::FunctionUrlAuthType;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ pub(crate) struct CloseFunctionUrl;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Prior {
     function: String,
-    /// Whether it could be called without a signature.
+    /// Whether its URL could be called without a signature.
     open: bool,
 }
 
@@ -58,7 +59,7 @@ impl Action for CloseFunctionUrl {
             return Err(ActionError::new(ErrorKind::NotApplicable, why));
         };
         let Some(open) = is_open(context, name).await? else {
-            assert_exists(context, name).await?;
+            assert_function_exists(context, name).await?;
             let why = format!("function `{name}` has no URL");
             return Err(ActionError::new(ErrorKind::NotApplicable, why));
         };
@@ -76,7 +77,7 @@ impl Action for CloseFunctionUrl {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        set(context, &prior.function, FunctionUrlAuthType::AwsIam).await
+        set_auth_type(context, &prior.function, FunctionUrlAuthType::AwsIam).await
     }
 
     async fn verify(
@@ -90,7 +91,7 @@ impl Action for CloseFunctionUrl {
                 "the URL of function `{name}` can be called without a signature"
             )),
             Some(false) => Verification::InEffect(format!(
-                "the URL of function `{name}` asks for IAM authentication; URLs of its aliases were not checked"
+                "the URL of function `{name}` requires IAM authentication; URLs of its aliases were not checked"
             )),
             None => Verification::InEffect(format!("function `{name}` has no URL any more")),
         })
@@ -105,7 +106,7 @@ impl Action for CloseFunctionUrl {
         let mut undone = Undone::default();
         match (is_open(context, function).await?, *open) {
             (Some(false), true) => {
-                set(context, function, FunctionUrlAuthType::None).await?;
+                set_auth_type(context, function, FunctionUrlAuthType::None).await?;
                 let restored = format!("the URL of function `{function}` is public again");
                 undone.restored.push(restored);
             }
@@ -124,7 +125,7 @@ impl Action for CloseFunctionUrl {
 }
 
 /// Whether the function's URL can be called without a signature; `None` if there is no
-/// URL. Lambda returns the same error for a missing function.
+/// URL or no function: Lambda returns the same error for both.
 async fn is_open(context: ActionContext<'_>, name: &str) -> Result<Option<bool>, ActionError> {
     let lambda = context.account.lambda().await;
     let output = lambda.get_function_url_config().function_name(name).send().await;
@@ -135,13 +136,14 @@ async fn is_open(context: ActionContext<'_>, name: &str) -> Result<Option<bool>,
     }
 }
 
-async fn assert_exists(context: ActionContext<'_>, name: &str) -> Result<(), ActionError> {
+/// `Gone` if there is no function.
+async fn assert_function_exists(context: ActionContext<'_>, name: &str) -> Result<(), ActionError> {
     let lambda = context.account.lambda().await;
     let output = lambda.get_function_concurrency().function_name(name).send().await;
     output.map(|_| ()).map_err(|error| from_sdk("lambda:GetFunctionConcurrency", &error))
 }
 
-async fn set(
+async fn set_auth_type(
     context: ActionContext<'_>,
     name: &str,
     auth_type: FunctionUrlAuthType,

@@ -96,7 +96,7 @@ pub fn statements(entries: &[&RegisteredAction]) -> Result<Vec<Statement>, Ungra
             }
         }
     }
-    let mut statements = vec![read(entries)];
+    let mut statements = vec![read_statement(entries)];
     statements.extend(granted.iter().filter_map(|one| allowed(one, &granted)));
     let of_roles: BTreeSet<&'static str> =
         permissions(&granted).filter(|it| changes_a_role(it)).collect();
@@ -133,8 +133,8 @@ fn permissions(granted: &[Granted]) -> impl Iterator<Item = &'static str> {
     granted.iter().flat_map(|one| one.permissions.iter().copied())
 }
 
-/// The reads of actions that none of their grants names, and those of tags.
-fn read(entries: &[&RegisteredAction]) -> Statement {
+/// The statement of the reads that no grant of their action names, and of those of tags.
+fn read_statement(entries: &[&RegisteredAction]) -> Statement {
     let ungranted = entries.iter().flat_map(|entry| {
         let named = |it: &str| entry.grants.iter().any(|grant| grant.permissions.contains(&it));
         entry.spec.reads.iter().filter(move |it| !named(it))

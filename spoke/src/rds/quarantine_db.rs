@@ -102,7 +102,7 @@ impl Action for QuarantineDb {
         present.refuse_stopped()?;
         let group = isolation::ensure(context, &prior.vpc, Purpose::ISOLATION).await?;
         let ended = close(context, &present, &group).await;
-        if !ended.as_ref().is_err_and(lacks_group) {
+        if !ended.as_ref().is_err_and(is_missing_group) {
             return ended;
         }
         // Another response's undo deleted it after it was read.
@@ -152,12 +152,12 @@ impl Action for QuarantineDb {
                     .filter(|group| group.group_name() == Some(&*Purpose::ISOLATION.group_name()))
                     .filter_map(|group| group.group_id())
                     .collect();
-                let back = restore(&prior.database, &present, &ours, &mut undone);
-                if back.groups.is_some() || !back.members.is_empty() {
+                let restoration = restore(&prior.database, &present, &ours, &mut undone);
+                if restoration.groups.is_some() || !restoration.members.is_empty() {
                     present.refuse_stopped()?;
                 }
-                match modify(context, &present, back.groups, back.members).await {
-                    Err(error) if lacks_group(&error) => {
+                match modify(context, &present, restoration.groups, restoration.members).await {
+                    Err(error) if is_missing_group(&error) => {
                         let groups = prior.database.groups.join(", ");
                         undone.restored.clear();
                         undone.drift.push(format!(
@@ -232,20 +232,25 @@ fn judge(present: &Database, clean: Option<&str>) -> Verification {
     Verification::InEffect(format!("{holder} is in {name} ({clean}) alone and private"))
 }
 
-/// What undo has to set.
-struct Back {
+/// What undo has to set: the groups, and the public access of these members.
+struct Restoration {
     groups: Option<Vec<String>>,
     members: Vec<Member>,
 }
 
 /// Compares the present with the recorded state: what undo restores or leaves.
-fn restore(prior: &Database, present: &Database, ours: &[&str], undone: &mut Undone) -> Back {
+fn restore(
+    prior: &Database,
+    present: &Database,
+    ours: &[&str],
+    undone: &mut Undone,
+) -> Restoration {
     let (holder, now) = (&prior.holder, present.groups.join(", "));
-    let mut back = Back { groups: None, members: Vec::new() };
+    let mut restoration = Restoration { groups: None, members: Vec::new() };
     if !interfaces::same_groups(&present.groups, &prior.groups) {
         if matches!(present.groups.as_slice(), [group] if ours.contains(&group.as_str())) {
             undone.restored.push(format!("{holder} is in {} again", prior.groups.join(", ")));
-            back.groups = Some(prior.groups.clone());
+            restoration.groups = Some(prior.groups.clone());
         } else {
             undone.drift.push(format!("{holder} was put into {now} since"));
         }
@@ -259,7 +264,7 @@ fn restore(prior: &Database, present: &Database, ours: &[&str], undone: &mut Und
         match (before.public, member.public) {
             (true, false) => {
                 undone.restored.push(format!("the DB instance `{instance}` is public again"));
-                back.members.push(Member { public: true, ..member.clone() });
+                restoration.members.push(Member { public: true, ..member.clone() });
             }
             (false, true) => {
                 undone.drift.push(format!("the DB instance `{instance}` was made public since"));
@@ -267,7 +272,7 @@ fn restore(prior: &Database, present: &Database, ours: &[&str], undone: &mut Und
             (true, true) | (false, false) => {}
         }
     }
-    back
+    restoration
 }
 
 /// Puts a database into the isolation group alone, and makes it private.
@@ -282,9 +287,9 @@ async fn close(
     modify(context, present, groups, private).await
 }
 
-/// Whether a group, not the database, is what does not exist: RDS has no code
-/// of its own for that (RDS API reference, "Common errors").
-fn lacks_group(error: &ActionError) -> bool {
+/// Whether a call failed because a security group does not exist, and not the database:
+/// RDS has no error code of its own for that (RDS API reference, "Common errors").
+fn is_missing_group(error: &ActionError) -> bool {
     error.has_code("InvalidParameterValue") && error.message.contains("security group")
 }
 
@@ -342,10 +347,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_clean_group_alone_and_a_private_instance_hold() {
-        let check = |database: Database, clean: Option<&str>, holds: bool| {
+    fn only_the_clean_group_alone_and_a_private_instance_are_in_effect() {
+        let check = |database: Database, clean: Option<&str>, in_effect: bool| {
             let verified = judge(&database, clean);
-            assert_eq!(matches!(verified, Verification::InEffect(_)), holds, "{verified:?}");
+            assert_eq!(matches!(verified, Verification::InEffect(_)), in_effect, "{verified:?}");
         };
         check(database(&["sg-i"], false), Some("sg-i"), true);
         check(database(&["sg-i"], false), None, false);
@@ -358,10 +363,10 @@ mod tests {
     fn a_later_change_is_not_overwritten() {
         let check = |present: Database, groups: bool, flag: bool, drift: usize| {
             let mut undone = Undone::default();
-            let back =
+            let restoration =
                 restore(&database(&["sg-1", "sg-2"], true), &present, &["sg-i"], &mut undone);
-            assert_eq!(back.groups.is_some(), groups, "{present:?}");
-            assert_eq!(!back.members.is_empty(), flag, "{present:?}");
+            assert_eq!(restoration.groups.is_some(), groups, "{present:?}");
+            assert_eq!(!restoration.members.is_empty(), flag, "{present:?}");
             assert_eq!(undone.drift.len(), drift, "{undone:?}");
         };
         check(database(&["sg-i"], false), true, true, 0);

@@ -152,11 +152,11 @@ fn administrator(region: &RegionState, service: Service) -> String {
     }
     let configured = match service {
         Service::SecurityHub => {
-            let seen = region.security_hub.as_ref().and_then(Reading::read);
+            let seen = region.security_hub.as_ref().and_then(Reading::value);
             seen.is_some_and(|state| state.configuration.is_some())
         }
         Service::GuardDuty | Service::Organizations => {
-            let seen = region.guardduty.as_ref().and_then(Reading::read);
+            let seen = region.guardduty.as_ref().and_then(Reading::value);
             seen.is_some_and(|state| state.configuration.is_some())
         }
     };

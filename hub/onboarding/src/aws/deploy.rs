@@ -183,8 +183,8 @@ async fn units(
             Some(policy) => policy.clone(),
             None => in_force(config, settings).await?,
         };
-        let covering = policy.documents().iter().filter(|document| document.covers());
-        points = covering.map(|document| document.attach.clone()).collect();
+        let needing = policy.documents().iter().filter(|document| document.needs_spoke_role());
+        points = needing.map(|document| document.attach.clone()).collect();
     }
     if points.is_empty() {
         return Err(DeployError::Usage(

@@ -12,7 +12,7 @@ pub(super) fn conflicts(observed: &SetupSnapshot, region: &RegionState) -> Vec<S
     let administrator = &observed.administrator;
     let designations = region.designations.iter();
     designations
-        .filter_map(|(service, seen)| Some((service, seen.read()?)))
+        .filter_map(|(service, seen)| Some((service, seen.value()?)))
         .flat_map(|(service, designation)| {
             designation.administrators.iter().filter(|it| *it != administrator).map(move |it| {
                 format!(

@@ -19,7 +19,8 @@ pub enum Reading<T> {
 }
 
 impl<T> Reading<T> {
-    pub fn read(&self) -> Option<&T> {
+    /// What was read; `None` where it is absent or could not be read.
+    pub fn value(&self) -> Option<&T> {
         match self {
             Self::Read(it) => Some(it),
             Self::Absent(_) | Self::Unread(_) => None,

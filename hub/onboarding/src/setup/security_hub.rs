@@ -9,7 +9,7 @@ use super::{Reading, SecurityHubState, Service, SetupChange, SetupSnapshot};
 /// may be changed.
 pub(super) fn conflict(observed: &SetupSnapshot) -> Option<String> {
     let home = observed.regions.iter().find(|it| it.region == observed.home)?;
-    let aggregator = home.security_hub.as_ref().and_then(Reading::read)?.aggregator.as_ref()?;
+    let aggregator = home.security_hub.as_ref().and_then(Reading::value)?.aggregator.as_ref()?;
     (aggregator.home != observed.home).then(|| {
         format!(
             "Security Hub aggregates findings in {there}, not in {here}: give --home-region {there}, or delete its finding aggregator",

@@ -8,7 +8,7 @@ use firebreak_model::organization::Place;
 use firebreak_model::resource::Resource;
 
 use super::context::Context;
-use super::protections::{apply_protections, guardrail, guardrails, unknown};
+use super::protections::{apply_protections, guardrail, unknown, with_protections_or_budgets};
 use super::tree::{BrokenDocument, PathStep, Policy};
 use crate::model::{
     Budget, BudgetRef, Decision, Extends, LeftOut, Mode, PolicyOutcome, Rule, Tags, fill,
@@ -49,7 +49,7 @@ impl Policy {
                 return decision;
             }
         };
-        if way.iter().all(|step| step.there.is_none()) {
+        if way.iter().all(|step| step.attached.is_none()) {
             let why = format!("no policy document covers {account} in {}", place.ou_path);
             return Decision::without_rule(PolicyOutcome::NoDocument, why);
         }
@@ -102,15 +102,15 @@ pub(crate) enum RuleSearch<'a> {
 }
 
 /// The nearest rule that matches: from the account up, and within a document from the
-/// top. `see` is called for each rule that is evaluated, with the index of its point on
+/// top. `see` is called for each rule that is evaluated, with the index of its step on
 /// the way and its index in the document.
 pub(crate) fn nearest_rule<'a>(
     way: &[PathStep<'a>],
     context: &Context<'_>,
     mut see: impl FnMut(usize, usize, PatternMatch),
 ) -> RuleSearch<'a> {
-    for (step, PathStep { there, .. }) in way.iter().enumerate() {
-        let Some((outline, document)) = there else { continue };
+    for (step, PathStep { attached, .. }) in way.iter().enumerate() {
+        let Some((outline, document)) = attached else { continue };
         for number in 0..outline.rules {
             let Some(rule) = document.rules.get(number) else { continue };
             let matched = rule.evaluate(context);
@@ -153,8 +153,8 @@ fn follow(rule: &Rule, finding: &Finding, target: &Target) -> Decision {
 }
 
 fn lower_to_ceilings(decision: &mut Decision, way: &[PathStep<'_>]) {
-    for PathStep { point, there } in way {
-        if let Some(ceiling) = there.and_then(|(outline, _)| outline.ceiling)
+    for PathStep { point, attached } in way {
+        if let Some(ceiling) = attached.and_then(|(outline, _)| outline.ceiling)
             && ceiling < decision.mode
         {
             decision.lower(ceiling, point, &format!("the ceiling of {point}"));
@@ -164,7 +164,7 @@ fn lower_to_ceilings(decision: &mut Decision, way: &[PathStep<'_>]) {
 
 /// The budgets of every document on the way.
 fn budgets(way: &[PathStep<'_>]) -> Vec<BudgetRef> {
-    guardrails(way)
+    with_protections_or_budgets(way)
         .flat_map(|(point, document)| {
             let reference =
                 |budget: &Budget| BudgetRef { document: point.to_owned(), budget: *budget };

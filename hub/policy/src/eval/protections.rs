@@ -16,7 +16,8 @@ pub(super) fn apply_protections(
     tags: &Tags,
 ) {
     let who = principal_of(target);
-    let all = || guardrails(way).map(|(point, document)| (point, &document.protect));
+    let all =
+        || with_protections_or_budgets(way).map(|(point, document)| (point, &document.protect));
     let certain = all().find_map(|(point, protect)| {
         Some((point, PolicyOutcome::Protected, protection(point, protect, target, &who, tags)?))
     });
@@ -44,7 +45,7 @@ impl Policy {
     pub fn protects(&self, principal_arn: &str, place: &Place) -> Option<String> {
         // A broken document on the way has refused the decision already.
         let way = self.way_up(place).ok()?;
-        guardrails(&way).find_map(|(point, Document { protect, .. })| {
+        with_protections_or_budgets(&way).find_map(|(point, Document { protect, .. })| {
             let mut patterns = protect.principals.iter().chain(&protect.resources);
             let pattern = patterns.find(|it| it.matches(principal_arn))?;
             Some(format!("`{principal_arn}` is protected by {point} as `{}`", pattern.text))
@@ -82,9 +83,9 @@ fn protection(
     let TagSet(set) = protect.tags.iter().find(|TagSet(set)| {
         set.iter().all(|(key, value)| tags.get(key).is_some_and(|present| value.matches(present)))
     })?;
-    let held: Vec<String> =
+    let matched: Vec<String> =
         set.iter().filter_map(|(key, _)| Some(format!("{key}={}", tags.get(key)?))).collect();
-    Some(format!("the tag {} is protected by {point}", held.join(", ")))
+    Some(format!("the tag {} is protected by {point}", matched.join(", ")))
 }
 
 /// Why it cannot be known whether one document protects the target.
@@ -109,13 +110,13 @@ fn unknown_protection(
     }
 }
 
-/// The documents on the way that have protections or budgets.
-pub(super) fn guardrails<'a>(
+/// The documents on the way that have protections or budgets, each with its attach point.
+pub(super) fn with_protections_or_budgets<'a>(
     way: &[PathStep<'a>],
 ) -> impl Iterator<Item = (&'a str, &'a Document)> {
     way.iter().filter_map(|step| {
-        let (outline, document) = step.there?;
-        outline.has_guardrails.then_some((step.point, document))
+        let (outline, document) = step.attached?;
+        outline.has_protections_or_budgets.then_some((step.point, document))
     })
 }
 

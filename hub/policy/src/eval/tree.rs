@@ -6,22 +6,23 @@ use firebreak_model::organization::Place;
 
 use crate::model::{Document, Extends, Mode, StoredDocument};
 
-const TWICE: &str = "two documents are attached to it";
+const ATTACHED_TWICE: &str = "two documents are attached to it";
 
-/// All documents of an organization, by the point they are attached to.
+/// All documents of an organization, by attach point: the root, OU or account that each is
+/// attached to.
 ///
-/// A decision goes through the points above an account, and most documents there have
-/// nothing that matters to it. What it has to know of every document is in `outlines`:
+/// A decision looks at every document from the account up to the root, and most of them
+/// have nothing that matters to it. What it has to know of every document is in `outlines`:
 /// thousands of them stay in the processor's cache.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// The index of each point's document.
-    numbers: HashMap<String, usize>,
+    /// The index in `documents` and `outlines` by attach point.
+    indices: HashMap<String, usize>,
     /// In the order of their attach points.
     documents: Vec<Document>,
-    /// One for each document.
+    /// One for each document, in the same order.
     outlines: Vec<Outline>,
-    /// The reason why a point's document cannot be read.
+    /// By attach point: the reason why its document cannot be read.
     broken: BTreeMap<String, String>,
 }
 
@@ -30,17 +31,17 @@ pub struct Policy {
 pub(crate) struct Outline {
     pub(crate) ceiling: Option<Mode>,
     pub(crate) extends: Extends,
-    /// Whether it has protections or budgets.
-    pub(crate) has_guardrails: bool,
+    /// Whether it has protections or budgets. A ceiling does not count.
+    pub(crate) has_protections_or_budgets: bool,
     /// How many rules it has.
     pub(crate) rules: usize,
 }
 
-/// A point on the way from an account up to the root, and the document attached to it.
+/// The account, an OU above it or the root, and the document attached there.
 #[derive(Clone, Copy)]
 pub(crate) struct PathStep<'a> {
     pub(crate) point: &'a str,
-    pub(crate) there: Option<(Outline, &'a Document)>,
+    pub(crate) attached: Option<(Outline, &'a Document)>,
 }
 
 /// A document that governs an account and cannot be read.
@@ -50,19 +51,20 @@ pub(crate) struct BrokenDocument<'a> {
 }
 
 impl Policy {
-    /// Builds the tree of documents. A point with two documents is broken: neither may win
-    /// by being last.
+    /// Builds the tree of documents. Two documents at one attach point break it: neither may
+    /// win by being last.
     pub fn new(documents: Vec<Document>) -> Self {
         Self::build(documents.into_iter().map(|it| (it.attach.clone(), Ok(it))))
     }
 
-    /// Builds the tree of documents, each at its point, of which some cannot be read.
-    /// What a broken document governs is refused; the rest is not affected.
+    /// Builds the tree of documents from each attach point and its document, or the reason
+    /// why that cannot be read. Targets below a broken document are refused; others are not
+    /// affected.
     pub(crate) fn build(read: impl Iterator<Item = (String, Result<Document, String>)>) -> Self {
         let mut attached = BTreeMap::new();
         for (point, document) in read {
             let twice = attached.contains_key(&point);
-            let document = if twice { Err(TWICE.to_owned()) } else { document };
+            let document = if twice { Err(ATTACHED_TWICE.to_owned()) } else { document };
             attached.insert(point, document);
         }
         let mut policy = Self::default();
@@ -83,10 +85,10 @@ impl Policy {
         self.outlines.push(Outline {
             ceiling: document.ceiling,
             extends: document.extends,
-            has_guardrails: document.has_guardrails(),
+            has_protections_or_budgets: document.has_protections_or_budgets(),
             rules: document.rules.len(),
         });
-        self.numbers.insert(point, self.documents.len());
+        self.indices.insert(point, self.documents.len());
         self.documents.push(document);
     }
 
@@ -100,12 +102,13 @@ impl Policy {
         self.documents.iter().map(Document::to_stored).collect()
     }
 
-    /// The broken documents: the point of each, and why it cannot be read.
+    /// The broken documents: the attach point of each, and why it cannot be read.
     pub fn broken(&self) -> Vec<(&str, &str)> {
         self.broken.iter().map(|(point, why)| (point.as_str(), why.as_str())).collect()
     }
 
-    /// The way up from an account to the root, each point with its document.
+    /// The account, its OUs and the root, in this order, each with its document. `Err` is the
+    /// first broken document.
     pub(crate) fn way_up<'a>(
         &'a self,
         place: &'a Place,
@@ -116,10 +119,10 @@ impl Policy {
             if let Some(why) = self.broken.get(point) {
                 return Err(BrokenDocument { point, why });
             }
-            let number = self.numbers.get(point).copied();
-            let there =
-                number.and_then(|it| self.outlines.get(it).copied().zip(self.documents.get(it)));
-            way.push(PathStep { point, there });
+            let index = self.indices.get(point).copied();
+            let attached =
+                index.and_then(|it| self.outlines.get(it).copied().zip(self.documents.get(it)));
+            way.push(PathStep { point, attached });
         }
         Ok(way)
     }

@@ -1,5 +1,5 @@
-//! Budgets: how many actions may be executed below a point of the tree within a window.
-//! The store counts the draws; this module defines which actions share a counter.
+//! Budgets: how many actions may be executed without a person where a document is attached
+//! and below, within a window. The store counts the draws; this module defines which actions share a counter.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::window::Window;
 
-/// Which actions below a budget's point share a counter. Without it all do.
+/// Which actions share a counter. Without it all actions share one, where the budget's
+/// document is attached and below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CountedBy {

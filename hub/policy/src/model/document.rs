@@ -9,14 +9,15 @@ use super::budget::Budget;
 use super::mode::Mode;
 use super::rule::Rule;
 
-/// A policy document, attached to one point of the organization's tree.
+/// A policy document. It is attached to a root, an OU or an account, and holds there and
+/// below.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The root, OU or account that it is attached to.
+    /// The id of the root, OU or account that it is attached to.
     pub attach: String,
     /// The file that it came from.
     pub file: String,
-    /// The strongest mode allowed at its point and below.
+    /// The strongest mode allowed where it is attached and below.
     pub ceiling: Option<Mode>,
     pub(crate) protect: Protect,
     pub(crate) budgets: Vec<Budget>,
@@ -26,7 +27,7 @@ pub struct Document {
     pub(crate) text: String,
 }
 
-/// What is never touched at a document's point and below it.
+/// What is never touched where a document is attached and below.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Protect {
     pub(crate) tags: Vec<TagSet>,
@@ -39,14 +40,15 @@ pub(crate) struct Protect {
 #[derive(Clone, Debug)]
 pub(crate) struct TagSet(pub(crate) Vec<(String, Glob)>);
 
-/// Whether the search for a rule continues above a document of which no rule matches.
+/// Whether rules above are evaluated when no rule of this document matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Extends {
-    /// It continues in the next document above.
+    /// The search for a rule continues in the next document above.
     #[default]
     Parent,
-    /// It ends. Ceilings, protections and budgets above apply all the same.
+    /// The search ends: no rule above is evaluated. Ceilings, protections and budgets above
+    /// apply all the same.
     None,
 }
 
@@ -61,21 +63,22 @@ impl Extends {
     }
 }
 
-/// A document as DynamoDB keeps it: the file's own text. So the text is the one
-/// truth, and `policy pull` gives back what was pushed.
+/// A document as DynamoDB keeps it: the file's own text, comments and all. So `policy
+/// pull` writes exactly what was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDocument {
-    /// The root, OU or account that it is attached to.
+    /// The id of the root, OU or account that it is attached to.
     pub attach: String,
     /// The file that it came from.
     pub file: String,
+    /// The file's text.
     pub text: String,
 }
 
 impl Document {
-    /// Whether a rule of it makes Firebreak read or change accounts at or below its
-    /// point. Such accounts need the spoke role.
-    pub fn covers(&self) -> bool {
+    /// Whether accounts where it is attached and below need the spoke role: a rule of it has
+    /// another mode than `off`, and its own ceiling is not `off`.
+    pub fn needs_spoke_role(&self) -> bool {
         self.ceiling != Some(Mode::Off) && self.rules.iter().any(|rule| rule.mode != Mode::Off)
     }
 
@@ -85,8 +88,8 @@ impl Document {
         StoredDocument { attach: attach.clone(), file: file.clone(), text: text.clone() }
     }
 
-    /// Whether it has protections or budgets.
-    pub(crate) fn has_guardrails(&self) -> bool {
+    /// Whether it has protections or budgets. A ceiling does not count.
+    pub(crate) fn has_protections_or_budgets(&self) -> bool {
         !self.protect.is_empty() || !self.budgets.is_empty()
     }
 

@@ -1,4 +1,5 @@
-//! Lengths of time in documents, such as `30m`, `72h` or `30d`.
+//! Lengths of time in documents, such as `30m`, `72h` or `30d`: a budget's `per`, a rule's
+//! `expires`, an approval's `within`.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A length of time from one minute to thirty days.
+/// A length of time from one minute to thirty days: the window of a budget, the time until
+/// an expiry, or the time that a plan waits for approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window(SignedDuration);
 
@@ -14,7 +16,8 @@ impl Window {
     const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
     const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-    /// Reads `30m`, `1h 30m`, `7d`. The error completes a sentence that begins with the text.
+    /// Parses `30m`, `1h 30m`, `7d`, `1w`. The error completes a sentence that begins with
+    /// the text, such as "`59s` is shorter than a minute".
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let span: Span = text.parse().map_err(|_| "is not a length of time")?;
         if !text.starts_with(|char: char| char.is_ascii_digit()) {
@@ -38,7 +41,8 @@ impl Window {
 }
 
 impl fmt::Display for Window {
-    /// Writes it in the largest unit that divides it.
+    /// Writes it in days, hours, minutes or seconds: the largest of these units that divides
+    /// it. A week is written as `7d`; a fraction of a second is not written.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
@@ -67,10 +71,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_from_a_minute_to_thirty_days() {
+    fn a_length_from_a_minute_to_thirty_days_is_written_in_its_largest_unit_up_to_days() {
         let check = |text: &str, expected: Result<&str, &str>| {
-            let read = Window::parse(text).map(|window| window.to_string());
-            assert_eq!(read.as_deref(), expected.as_deref(), "{text}");
+            let written = Window::parse(text).map(|window| window.to_string());
+            assert_eq!(written.as_deref(), expected.as_deref(), "{text}");
         };
         check("1m", Ok("1m"));
         check("90m", Ok("90m"));

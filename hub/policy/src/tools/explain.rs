@@ -20,17 +20,17 @@ pub struct Explanation {
     pub finding: String,
     /// The OUs above the target's account.
     pub ou_path: String,
-    /// The points from the account up to the root.
+    /// The account, its OUs and the root, in this order.
     pub walk: Vec<WalkStep>,
     pub decision: Decision,
 }
 
-/// One point from the account up to the root, and what was found there.
+/// The account, an OU above it or the root, and the document that is attached there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WalkStep {
-    /// The account, OU or root.
+    /// The id of the account, OU or root.
     pub point: String,
-    /// The file of the document that is attached to it.
+    /// The file of the document; `None` where there is no document, or a broken one.
     pub file: Option<String>,
     pub ceiling: Option<Mode>,
     /// How many protections it has.
@@ -91,8 +91,8 @@ impl Policy {
         };
         let mut walk: Vec<WalkStep> = way
             .iter()
-            .map(|PathStep { point, there }| {
-                let Some((_, document)) = there else { return WalkStep::new(point) };
+            .map(|PathStep { point, attached }| {
+                let Some((_, document)) = attached else { return WalkStep::new(point) };
                 WalkStep {
                     file: Some(document.file.clone()),
                     ceiling: document.ceiling,
@@ -104,7 +104,8 @@ impl Policy {
             })
             .collect();
         nearest_rule(&way, context, |step, number, matched| {
-            let document = way.get(step).and_then(|step| step.there).map(|(_, document)| document);
+            let document =
+                way.get(step).and_then(|step| step.attached).map(|(_, document)| document);
             let Some(rule) = document.and_then(|document| document.rules.get(number)) else {
                 return;
             };

@@ -131,7 +131,7 @@ pub(crate) async fn replace(
 }
 
 /// Whether EC2 refused because the profile itself does not exist any more.
-pub(crate) fn lacks_profile(error: &ActionError) -> bool {
+pub(crate) fn is_missing_profile(error: &ActionError) -> bool {
     error.has_code("InvalidParameterValue") && {
         let message = error.message.to_ascii_lowercase();
         message.contains("instanceprofile") || message.contains("instance profile")
@@ -158,7 +158,7 @@ mod tests {
         let check = |said: &str, expected: bool| {
             let mut error = ActionError::new(ErrorKind::Failed, said);
             error.code = Some("InvalidParameterValue".to_owned());
-            assert_eq!(lacks_profile(&error), expected, "{said}");
+            assert_eq!(is_missing_profile(&error), expected, "{said}");
         };
         check("Value (x) for parameter iamInstanceProfile.arn is invalid", true);
         check("Invalid IAM Instance Profile ARN", true);

@@ -13,9 +13,9 @@ use firebreak_model::error::{ActionError, ErrorKind};
 pub(crate) struct Interface {
     pub(crate) id: String,
     pub(crate) vpc: String,
-    /// In AWS's order.
+    /// In the order in which EC2 returned them.
     pub(crate) groups: Vec<String>,
-    /// Whether an AWS service made it, which alone may change it.
+    /// Whether an AWS service made it: then only that service may change it.
     pub(crate) requester_managed: bool,
 }
 
@@ -27,7 +27,7 @@ pub(crate) async fn of_instance(
     describe(context, "attachment.instance-id", &[instance_id]).await
 }
 
-/// The interfaces among these that exist, attached or not.
+/// Those of these interfaces that exist, attached to an instance or not.
 pub(crate) async fn by_id(
     context: ActionContext<'_>,
     ids: &[&str],
@@ -58,7 +58,7 @@ async fn describe(
             .send()
             .await
             .map_err(|error| from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
-        interfaces.extend(page.network_interfaces().iter().filter_map(read));
+        interfaces.extend(page.network_interfaces().iter().filter_map(from_sdk_interface));
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
             return Ok(interfaces);
@@ -66,7 +66,8 @@ async fn describe(
     }
 }
 
-fn read(described: &NetworkInterface) -> Option<Interface> {
+/// `None` where EC2 returned no id or no VPC.
+fn from_sdk_interface(described: &NetworkInterface) -> Option<Interface> {
     let groups = described.groups().iter();
     Some(Interface {
         id: described.network_interface_id()?.to_owned(),
@@ -76,7 +77,7 @@ fn read(described: &NetworkInterface) -> Option<Interface> {
     })
 }
 
-/// Replaces an interface's groups by these.
+/// Replaces all groups of an interface with these.
 pub(crate) async fn set_groups(
     context: ActionContext<'_>,
     interface: &str,
@@ -96,13 +97,14 @@ pub(crate) async fn set_groups(
     })
 }
 
-/// Gives one interface its groups back, unless they were changed since:
-/// `by_us` lists the groups that the action set.
+/// Gives one interface the groups that it had before, unless others changed them since.
+/// `before` is the recorded state, `now` the present one, `None` where the interface is
+/// gone. `is_ours` says whether the action set these groups.
 pub(crate) async fn restore_groups(
     context: ActionContext<'_>,
     before: &Interface,
     now: Option<&Interface>,
-    by_us: impl Fn(&[String]) -> bool,
+    is_ours: impl Fn(&[String]) -> bool,
 ) -> Result<Undone, ActionError> {
     let Interface { id, groups, .. } = before;
     let drift = |what: String| Ok(Undone { drift: vec![what], ..Undone::default() });
@@ -110,7 +112,7 @@ pub(crate) async fn restore_groups(
     if same_groups(&now.groups, groups) {
         return Ok(Undone::default());
     }
-    if !by_us(&now.groups) {
+    if !is_ours(&now.groups) {
         return drift(format!("`{id}` was put into {} since", now.groups.join(", ")));
     }
     let groups_text = groups.join(", ");
@@ -119,7 +121,7 @@ pub(crate) async fn restore_groups(
             let restored = vec![format!("{id} is in {groups_text} again")];
             Ok(Undone { restored, ..Undone::default() })
         }
-        Err(error) if lacks_group(&error) => drift(format!(
+        Err(error) if is_missing_group(&error) => drift(format!(
             "`{id}` stays as it is, because one of its groups {groups_text} was deleted since: {}",
             error.message
         )),
@@ -136,12 +138,14 @@ pub(crate) fn same_groups(one: &[String], other: &[String]) -> bool {
     one.len() == other.len() && one.iter().all(|group| other.contains(group))
 }
 
-/// Whether it is a group that does not exist, not the interface.
-pub(crate) fn lacks_group(error: &ActionError) -> bool {
+/// Whether a call failed because a security group does not exist, and not the interface.
+pub(crate) fn is_missing_group(error: &ActionError) -> bool {
     ["InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidSecurityGroupID.NotFound"]
         .iter()
         .any(|code| error.has_code(code))
 }
+
+pub(crate) use self::is_missing_group as lacks_group;
 
 #[cfg(test)]
 mod tests {

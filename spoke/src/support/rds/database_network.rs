@@ -21,7 +21,8 @@ pub(crate) struct Member {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Database {
     pub(crate) holder: InstanceOrCluster,
-    /// In AWS's order, without those that are being removed.
+    /// The security groups, in the order in which RDS returned them, without those that are
+    /// being removed.
     pub(crate) groups: Vec<String>,
     pub(crate) subnet_group: String,
     pub(crate) status: String,
@@ -36,7 +37,7 @@ impl Database {
     }
 }
 
-/// The database that the finding names; of an instance in a cluster the cluster.
+/// The database that the finding names; for an instance in a cluster the whole cluster.
 pub(crate) async fn of_target(context: ActionContext<'_>) -> Result<Database, ActionError> {
     match database::of_target(context).await? {
         Found::Instance(id, instance) => Ok(alone(&id, &instance)),

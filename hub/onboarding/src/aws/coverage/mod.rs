@@ -177,7 +177,7 @@ impl Surveyor {
         let (state, rules) =
             futures::join!(self.setup.region(region), rules::read_rules(&self.config, region));
         let unread = || Reading::Unread("not visible with these credentials".to_owned());
-        let hub = state.security_hub.as_ref().and_then(Reading::read);
+        let hub = state.security_hub.as_ref().and_then(Reading::value);
         let aggregates_in =
             hub.and_then(|state| state.aggregator.as_ref()).map(|it| it.home.clone());
         let guardduty = state.guardduty.map_or_else(unread, |seen| {

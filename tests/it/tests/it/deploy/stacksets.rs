@@ -186,13 +186,14 @@ async fn the_policy_in_force_says_what_is_covered() {
     let covering: BTreeSet<String> = policy
         .documents()
         .iter()
-        .filter(|document| document.covers() && document.attach.starts_with("ou-"))
+        .filter(|document| document.needs_spoke_role() && document.attach.starts_with("ou-"))
         .map(|document| document.attach.clone())
         .collect();
     assert!(covering.contains("ou-fb01-sandbox1") && covering.len() >= 2, "{covering:?}");
     let from_files = DeployRequest { policy: Some(policy.clone()), ..request(&[]) };
     let planned = plan_as(&world, MANAGEMENT, &from_files).await.unwrap();
-    let root_covers = policy.documents().iter().any(|it| it.attach == "r-fb01" && it.covers());
+    let root_covers =
+        policy.documents().iter().any(|it| it.attach == "r-fb01" && it.needs_spoke_role());
     let expected = if root_covers { BTreeSet::from(["r-fb01".to_owned()]) } else { covering };
     assert_eq!(planned[0].desired.units, expected);
 
