@@ -1,4 +1,4 @@
-//! Properties of every sequence of events.
+//! Properties of transitions, for any event in any state, and a few single transitions.
 
 use firebreak_model::digest::sha256_hex;
 use jiff::{SignedDuration, Timestamp};
@@ -10,26 +10,25 @@ use super::testing::{context, events, now, record, step, steps, undo};
 use super::{AddedFinding, Event, MAX_FINDINGS, Reason, Record, Transition, Write, apply};
 use crate::record::{Drift, State, Step, StepState, Undo, UndoCause};
 
-/// The table as the store keeps it: one record, written on condition of its revision.
+/// The store with one record, which it writes on condition of the revision; and the time.
 struct Stored {
     record: Record,
     now: Timestamp,
-    audited: usize,
 }
 
 impl Stored {
-    /// Writes a transition that was computed from `read`; whether it was written.
+    /// Writes a transition of the record `read`, unless the stored one has another revision.
+    /// Returns whether it was written.
     fn write(&mut self, read: &Record, transition: Transition) -> bool {
         if read.response.revision != self.record.response.revision {
             return false;
         }
-        self.audited += usize::from(transition.audit.is_some());
         self.record = transition.record;
         true
     }
 }
 
-fn step_state() -> impl Strategy<Value = StepState> {
+fn any_step_state() -> impl Strategy<Value = StepState> {
     prop::sample::select(vec![
         StepState::Planned,
         StepState::Done,
@@ -40,26 +39,28 @@ fn step_state() -> impl Strategy<Value = StepState> {
     ])
 }
 
-/// Any event; those with steps have any steps.
-fn event() -> impl Strategy<Value = Event> {
+/// An event of any kind; its steps, where it has some, are in any state.
+fn any_event() -> impl Strategy<Value = Event> {
     let kinds = events().len();
-    (0..kinds, step_state(), step_state(), any::<bool>()).prop_map(|(kind, one, other, fails)| {
-        let (_, event) = events().swap_remove(kind);
-        let steps = steps(one, other);
-        match event {
-            Event::StepsRecorded { .. } => Event::StepsRecorded { steps },
-            Event::HandedOver { waiting, .. } => Event::HandedOver { steps, waiting },
-            Event::Executed { .. } => Event::Executed { steps },
-            Event::UndoEnded { .. } => {
-                let failures = fails.then(|| "denied".to_owned()).into_iter().collect();
-                Event::UndoEnded { steps, failures }
+    (0..kinds, any_step_state(), any_step_state(), any::<bool>()).prop_map(
+        |(kind, one, other, fails)| {
+            let (_, event) = events().swap_remove(kind);
+            let steps = steps(one, other);
+            match event {
+                Event::StepsRecorded { .. } => Event::StepsRecorded { steps },
+                Event::HandedOver { waiting, .. } => Event::HandedOver { steps, waiting },
+                Event::Executed { .. } => Event::Executed { steps },
+                Event::UndoEnded { .. } => {
+                    let failures = fails.then(|| "denied".to_owned()).into_iter().collect();
+                    Event::UndoEnded { steps, failures }
+                }
+                other => other,
             }
-            other => other,
-        }
-    })
+        },
+    )
 }
 
-/// Events that change a state, answer a plan or undo; the rest is progress.
+/// Whether the event has an audit event. Those without one only record progress.
 fn is_audited(event: &Event) -> bool {
     match event {
         Event::LeaseTaken
@@ -81,17 +82,17 @@ fn is_audited(event: &Event) -> bool {
     }
 }
 
-fn state() -> impl Strategy<Value = State> {
+fn any_state() -> impl Strategy<Value = State> {
     prop::sample::select(State::ALL.to_vec())
 }
 
 proptest! {
     #[test]
-    fn every_change_leaves_exactly_one_audit_event_and_progress_none(
-        start in state(),
-        happened in prop::collection::vec((event(), 0_i64..600), 1..12),
+    fn a_transition_has_an_audit_event_unless_it_only_records_progress(
+        start in any_state(),
+        happened in prop::collection::vec((any_event(), 0_i64..600), 1..12),
     ) {
-        let mut stored = Stored { record: record(start), now: now(), audited: 0 };
+        let mut stored = Stored { record: record(start), now: now() };
         for (event, seconds) in happened {
             stored.now += SignedDuration::from_secs(seconds);
             let (read, audited) = (stored.record.clone(), is_audited(&event));
@@ -104,14 +105,14 @@ proptest! {
     }
 
     #[test]
-    fn an_audit_event_of_a_response_has_the_digest_of_the_record_that_is_stored(
-        start in state(),
-        event in event(),
+    fn an_audit_event_of_a_response_has_the_digest_and_revision_of_the_record_that_is_stored(
+        start in any_state(),
+        event in any_event(),
     ) {
         let read = record(start);
         let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
         let Some(audit) = transition.audit else { return Ok(()) };
-        // Another finding's decision is recorded, but belongs to no revision.
+        // The decision about another finding has an audit event, but changes no record.
         let Some(digest) = audit.record else { return Ok(()) };
         let json = serde_json::to_string(&transition.record.response).unwrap();
         prop_assert_eq!(digest, sha256_hex(json));
@@ -119,9 +120,9 @@ proptest! {
     }
 
     #[test]
-    fn a_transition_is_one_revision_unless_it_leaves_the_record_as_it_is(
-        start in state(),
-        event in event(),
+    fn a_transition_that_writes_the_response_raises_its_revision_by_one(
+        start in any_state(),
+        event in any_event(),
     ) {
         let read = record(start);
         let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
@@ -138,9 +139,9 @@ proptest! {
     }
 
     #[test]
-    fn contained_follows_from_a_verified_containing_step_alone(
-        start in state(),
-        event in event(),
+    fn a_response_becomes_contained_only_if_it_was_verified_and_no_step_failed_or_is_left(
+        start in any_state(),
+        event in any_event(),
     ) {
         let read = record(start);
         let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
@@ -152,33 +153,33 @@ proptest! {
         }
     }
 
-    /// Two workers read the same record. One of them writes; the other one's transition
-    /// is dropped, whatever it is, and so extends no lease.
+    /// Two workers read the same record, and one of them takes the lease. The other one's
+    /// transition is not written, whatever it is.
     #[test]
-    fn a_lease_is_never_extended_by_its_loser(
+    fn a_worker_that_read_before_the_lease_was_taken_cannot_write(
         running in prop::sample::select(vec![State::Running, State::Undoing]),
-        late in event(),
+        late in any_event(),
         seconds in 0_i64..600,
     ) {
-        let mut stored = Stored { record: record(running), now: now(), audited: 0 };
+        let mut stored = Stored { record: record(running), now: now() };
         let read = stored.record.clone();
         let taken = apply(&read, Event::LeaseTaken, &context(stored.now)).unwrap();
         prop_assert!(stored.write(&read, taken));
-        let held = stored.record.response.lease_until;
+        let lease_until = stored.record.response.lease_until;
         stored.now += SignedDuration::from_secs(seconds);
         if let Ok(transition) = apply(&read, late, &context(stored.now)) {
             prop_assert!(!stored.write(&read, transition));
         }
-        prop_assert_eq!(stored.record.response.lease_until, held);
-        // Nor is the lease taken from its holder.
+        prop_assert_eq!(stored.record.response.lease_until, lease_until);
+        // Nor does the other worker get the lease before it expires.
         let again = apply(&stored.record, Event::LeaseTaken, &context(stored.now));
-        if held.is_some_and(|until| until > stored.now) {
+        if lease_until.is_some_and(|until| until > stored.now) {
             prop_assert_eq!(again.unwrap_err().reason, Reason::Leased);
         }
     }
 
     #[test]
-    fn the_entry_says_what_the_record_says(start in state(), event in event()) {
+    fn the_targets_entry_agrees_with_the_record(start in any_state(), event in any_event()) {
         let read = record(start);
         let Ok(transition) = apply(&read, event, &context(now())) else { return Ok(()) };
         let (entry, response) = (transition.record.entry(), &transition.record.response);
@@ -190,7 +191,7 @@ proptest! {
 }
 
 #[test]
-fn what_waits_blocks_other_findings_only_while_a_containing_step_is_left() {
+fn a_handed_over_response_counts_as_waiting_only_once_its_containing_steps_have_ended() {
     let handed_over = |contain| {
         let waiting = "a snapshot".to_owned();
         let event = Event::HandedOver { steps: steps(contain, StepState::Planned), waiting };
@@ -201,7 +202,7 @@ fn what_waits_blocks_other_findings_only_while_a_containing_step_is_left() {
 }
 
 #[test]
-fn a_response_with_a_step_left_does_not_end() {
+fn a_response_with_a_planned_step_does_not_end() {
     let event = Event::Executed { steps: steps(StepState::Done, StepState::Planned) };
     let illegal = apply(&record(State::Running), event, &context(now())).unwrap_err();
     assert_eq!(illegal.reason, Reason::StepsLeft);
@@ -212,34 +213,34 @@ fn requested(undo: Undo) -> Event {
 }
 
 #[test]
-fn a_response_that_a_worker_holds_is_neither_taken_nor_undone_until_its_lease_is_over() {
+fn a_response_that_a_worker_holds_is_neither_taken_nor_undone_before_its_lease_expires() {
     let mut held = record(State::Running);
     held.response.lease_until = Some(now() + SignedDuration::from_secs(1));
     for event in [Event::LeaseTaken, requested(undo())] {
         let illegal = apply(&held, event.clone(), &context(now())).unwrap_err();
         assert_eq!(illegal.reason, Reason::Leased);
-        // At its very end it is over.
+        // A lease has expired at the time that it names.
         assert!(apply(&held, event, &context(now() + SignedDuration::from_secs(1))).is_ok());
     }
 }
 
 #[test]
-fn what_is_undone_is_undone_again_only_to_overwrite_drift() {
+fn an_undone_response_is_undone_again_only_to_overwrite_drift() {
     let leaves = Undo { drift: Drift::Leave, ..undo() };
     let illegal = apply(&record(State::Undone), requested(leaves), &context(now())).unwrap_err();
     assert_eq!(illegal.reason, Reason::NothingToUndo);
     assert!(apply(&record(State::Undone), requested(undo()), &context(now())).is_ok());
-    let mut whole = record(State::Undone);
-    whole.response.steps = steps(StepState::Undone, StepState::Undone);
-    let illegal = apply(&whole, requested(undo()), &context(now())).unwrap_err();
+    let mut without_drift = record(State::Undone);
+    without_drift.response.steps = steps(StepState::Undone, StepState::Undone);
+    let illegal = apply(&without_drift, requested(undo()), &context(now())).unwrap_err();
     assert_eq!(illegal.reason, Reason::NothingToUndo);
 }
 
-/// A containing step that was never executed is left: undoing another one does not make
-/// a containment of it.
+/// One step is undone. The response is contained if every containing step that is left was
+/// executed, and partially contained if one of them never was.
 #[test]
-fn after_the_undo_of_one_step_a_step_that_is_left_planned_is_no_containment() {
-    let ended = |left| {
+fn after_the_undo_of_one_step_a_planned_containing_step_is_not_contained() {
+    let state_after_undo = |left| {
         let mut undoing = record(State::Undoing);
         let step = Some("tag-resource".to_owned());
         undoing.response.undo = Some(Undo { step, ..undo() });
@@ -248,8 +249,8 @@ fn after_the_undo_of_one_step_a_step_that_is_left_planned_is_no_containment() {
         let event = Event::UndoEnded { steps, failures: Vec::new() };
         apply(&undoing, event, &context(now())).unwrap().record.response.state
     };
-    assert_eq!(ended(StepState::Done), State::Contained);
-    assert_eq!(ended(StepState::Planned), State::PartiallyContained);
+    assert_eq!(state_after_undo(StepState::Done), State::Contained);
+    assert_eq!(state_after_undo(StepState::Planned), State::PartiallyContained);
 }
 
 fn step_of(action: &str, state: StepState) -> Step {
@@ -257,7 +258,7 @@ fn step_of(action: &str, state: StepState) -> Step {
 }
 
 #[test]
-fn an_expiry_that_fails_is_reported_once_and_tried_again_later_each_time() {
+fn an_expiry_that_fails_is_reported_once_and_retried_after_a_longer_wait_each_time() {
     let mut handed_over = record(State::Running);
     handed_over.response.tries = 3;
     let executed = Event::Executed { steps: steps(StepState::Done, StepState::Done) };
@@ -277,7 +278,7 @@ fn an_expiry_that_fails_is_reported_once_and_tried_again_later_each_time() {
 }
 
 #[test]
-fn two_undos_of_different_steps_undo_all() {
+fn an_undo_of_another_step_during_an_undo_widens_it_to_all_steps() {
     let of = |step: &str| Undo { step: Some(step.to_owned()), ..undo() };
     let mut undoing = record(State::Undoing);
     undoing.response.undo = Some(of("tag-resource"));
@@ -286,7 +287,7 @@ fn two_undos_of_different_steps_undo_all() {
 }
 
 #[test]
-fn of_too_many_findings_the_oldest_is_forgotten() {
+fn when_there_are_too_many_findings_the_oldest_is_dropped() {
     let mut full = record(State::Contained);
     full.findings = (0..MAX_FINDINGS)
         .map(|number| {
@@ -301,10 +302,10 @@ fn of_too_many_findings_the_oldest_is_forgotten() {
 }
 
 #[test]
-fn a_finding_that_security_hub_knows_changes_the_entry_alone() {
+fn a_finding_whose_id_in_security_hub_is_known_changes_the_entry_alone() {
     let known = record(State::Contained);
     let added = events().into_iter().find(|(name, _)| *name == "finding-added").unwrap().1;
-    let Event::FindingAdded(added) = added else { unreachable!("it is one") };
+    let Event::FindingAdded(added) = added else { unreachable!("the event is of this kind") };
     let again =
         AddedFinding { security_hub: known.response.finding.security_hub.clone(), ..*added };
     let event = Event::FindingAdded(Box::new(again));

@@ -14,8 +14,8 @@ pub(super) fn suppressed(draft: Draft<'_>, suppression: Suppression) -> Transiti
     Transition { suppression, audit, ..draft.without_record(Write::Suppression) }
 }
 
-/// Ends the suppression. The findings that an undone or denied response covers are
-/// forgotten with it, so that they are decided again.
+/// Ends the suppression. An undone or denied response no longer covers its findings then, so
+/// that they are decided again.
 pub(super) fn released(mut draft: Draft<'_>, by: &str, target_revision: Option<u64>) -> Transition {
     let response = &draft.before.response;
     let is_over = matches!(response.state, State::Undone | State::Denied);
