@@ -530,7 +530,7 @@ mod tests {
         assert!(changes.iter().any(|change| change.after == SPOT), "{changes:?}");
         let done =
             Prior { shutdown_behavior: None, devices: Vec::new(), membership: None, ..wanted };
-        let Verification::InEffect(seen) = judge(&done) else { panic!("not held") };
+        let Verification::InEffect(seen) = judge(&done) else { panic!("not in effect") };
         assert!(seen.contains("Spot"), "{seen}");
     }
 

@@ -470,9 +470,12 @@ mod tests {
 
     #[test]
     fn verification_checks_the_deny_and_the_profile() {
-        let check = |parameters: &Parameters, denied: Force, present: Option<&str>, holds: bool| {
+        let check = |parameters: &Parameters,
+                     denied: Force,
+                     present: Option<&str>,
+                     in_effect: bool| {
             let verified = judge(parameters, &prior(true), denied, present);
-            assert_eq!(matches!(verified, Verification::InEffect(_)), holds, "{verified:?}");
+            assert_eq!(matches!(verified, Verification::InEffect(_)), in_effect, "{verified:?}");
         };
         let off = Parameters::default();
         check(&off, Force::Sessions, None, true);

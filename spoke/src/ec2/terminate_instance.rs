@@ -55,8 +55,8 @@ impl Action for TerminateInstance {
             .join(", ");
         let before = state::state(instance).to_owned();
         let after = match lost.as_str() {
-            "" => "terminated, for good".to_owned(),
-            lost => format!("terminated, for good, and with it the volumes {lost}"),
+            "" => "terminated; this cannot be undone".to_owned(),
+            lost => format!("terminated, and with it the volumes {lost}; this cannot be undone"),
         };
         let what = format!("state of {instance_id}");
         let prior = Prior { instance_id: instance_id.to_owned(), state: before.clone() };

@@ -90,7 +90,7 @@ impl Action for IsolatePod {
         let FoundPod { kubernetes, pods } = pods::find(context).await?;
         if let Some(pod) = pods.iter().find(|pod| uses_host_network(pod)) {
             let why = format!(
-                "the pod `{}` is on its host's network, where no network policy holds: cordon or isolate the node",
+                "the pod `{}` is on its host's network, where no network policy applies: cordon or isolate the node",
                 pod.name_any()
             );
             return Err(ActionError::new(ErrorKind::NotApplicable, why));

@@ -1,5 +1,5 @@
 //! Deletes an IAM user's password, so that nobody signs in to the console with
-//! it. It cannot be undone: AWS gives no password back, so the user needs a new
+//! it. This cannot be undone: AWS does not return a password, so the user needs a new
 //! one (IAM API reference, DeleteLoginProfile). Sessions and access keys of the user
 //! stay valid. `disable-console-access` can be undone.
 
@@ -49,7 +49,7 @@ impl Action for DeleteLoginProfile {
         let change = Change {
             what: format!("password of {}", subject.holder.describe()),
             before: "set".to_owned(),
-            after: "deleted for good".to_owned(),
+            after: "deleted; this cannot be undone".to_owned(),
         };
         let changes = password.map(|_| change).into_iter().collect();
         Ok(CapturedState { prior: Prior { subject, had_password: password.is_some() }, changes })
@@ -60,7 +60,7 @@ impl Action for DeleteLoginProfile {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        principals::same(context, &prior.subject).await?;
+        principals::find_same(context, &prior.subject).await?;
         let iam = context.account.iam(Class::IamWrite).await;
         let call = iam.delete_login_profile().user_name(login_profile::user(&prior.subject)?);
         let result = call.send().await.map(|_| ());
@@ -95,7 +95,7 @@ impl Action for DeleteLoginProfile {
         let present = get(context, login_profile::user(&prior.subject)?).await?;
         if prior.had_password && present.is_none() {
             undone.drift.push(format!(
-                "the password of {described} is deleted and cannot be given back: set a new one"
+                "the password of {described} was deleted and cannot be restored: set a new one"
             ));
         }
         Ok(undone)

@@ -71,7 +71,7 @@ impl Action for DenyAll {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        principals::same(context, &prior.subject).await?;
+        principals::find_same(context, &prior.subject).await?;
         let (holder, name) = (&prior.subject.holder, policy_name(context.response));
         match deny_policy::standing(context, holder, &name).await? {
             // An earlier run put it.
@@ -111,7 +111,7 @@ impl Action for DenyAll {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        if let Some(undone) = principals::gone(context, &prior.subject).await? {
+        if let Some(undone) = principals::undo_if_gone(context, &prior.subject).await? {
             return Ok(undone);
         }
         let (holder, name) = (&prior.subject.holder, policy_name(context.response));

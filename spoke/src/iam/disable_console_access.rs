@@ -7,7 +7,8 @@
 //! carry `aws:TokenIssueTime`, while the user's access keys do not. So the deny
 //! ends what the user does in the console and in sessions that it asked STS
 //! for, now and later, and not what its access keys do. Signing in still succeeds;
-//! everything after it is denied. `delete-login-profile` prevents signing in, for good.
+//! everything after it is denied. `delete-login-profile` prevents signing in,
+//! and cannot be undone.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -75,7 +76,7 @@ impl Action for DisableConsoleAccess {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        principals::same(context, &prior.subject).await?;
+        principals::find_same(context, &prior.subject).await?;
         let name = policy_name(context.response);
         let result = inline_policy::put(context, &prior.subject.holder, &name, &document()).await;
         result.map_err(|error| {
@@ -113,7 +114,7 @@ impl Action for DisableConsoleAccess {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        if let Some(undone) = principals::gone(context, &prior.subject).await? {
+        if let Some(undone) = principals::undo_if_gone(context, &prior.subject).await? {
             return Ok(undone);
         }
         let mut undone = Undone::default();

@@ -71,7 +71,7 @@ impl Action for ForcePasswordChange {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        principals::same(context, &prior.subject).await?;
+        principals::find_same(context, &prior.subject).await?;
         set(context, &prior.subject, Password::ToBeChanged).await
     }
 
@@ -97,7 +97,7 @@ impl Action for ForcePasswordChange {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        if let Some(undone) = principals::gone(context, &prior.subject).await? {
+        if let Some(undone) = principals::undo_if_gone(context, &prior.subject).await? {
             return Ok(undone);
         }
         let mut undone = Undone::default();

@@ -3,7 +3,7 @@
 //! former boundary, or removes it if there was none.
 //!
 //! A boundary limits what identity policies allow, not what a resource's policy
-//! grants to a user or a session directly; an explicit deny in it holds against
+//! grants to a user or a session directly; an explicit deny in it applies to
 //! both (IAM user guide, "Permissions boundaries for IAM entities").
 
 use schemars::JsonSchema;
@@ -91,7 +91,7 @@ impl Action for SetPermissionBoundary {
         _: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        principals::same(context, &prior.subject).await?;
+        principals::find_same(context, &prior.subject).await?;
         put(context, &prior.subject.holder, &prior.arn).await
     }
 
@@ -101,7 +101,7 @@ impl Action for SetPermissionBoundary {
         prior: &Prior,
     ) -> Result<Verification, ActionError> {
         let described = prior.subject.holder.describe();
-        let present = principals::same(context, &prior.subject).await?.boundary;
+        let present = principals::find_same(context, &prior.subject).await?.boundary;
         Ok(match present {
             Some(arn) if arn == prior.arn => {
                 Verification::InEffect(format!("`{arn}` bounds the permissions of {described}"))
@@ -119,7 +119,7 @@ impl Action for SetPermissionBoundary {
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let present = match principals::same(context, &prior.subject).await {
+        let present = match principals::find_same(context, &prior.subject).await {
             Err(error) if error.kind == ErrorKind::Gone => {
                 undone.drift.push(error.message);
                 return Ok(undone);

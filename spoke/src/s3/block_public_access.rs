@@ -218,7 +218,7 @@ pub(crate) enum Flag {
     BlockPublicPolicy,
 }
 
-/// Whether a flag holds for a bucket: by its own block or its account's.
+/// Whether a flag is in effect for a bucket, by its own block or its account's.
 pub(crate) async fn is_raised(
     context: ActionContext<'_>,
     bucket: &str,

@@ -220,7 +220,7 @@ async fn are_disabled(account: &AccountSession, name: &str) -> Result<bool, Acti
     let output = bucket::call(account, name, "s3:GetBucketOwnershipControls", |s3| {
         s3.get_bucket_ownership_controls().bucket(name).expected_bucket_owner(owner).send()
     });
-    let output = bucket::absent(output.await, "OwnershipControlsNotFoundError")?;
+    let output = bucket::none_if_missing(output.await, "OwnershipControlsNotFoundError")?;
     let controls = output.and_then(|output| output.ownership_controls);
     let rules = controls.map(|controls| controls.rules).unwrap_or_default();
     Ok(rules.iter().any(|rule| rule.object_ownership == ObjectOwnership::BucketOwnerEnforced))

@@ -280,7 +280,7 @@ async fn get(account: &AccountSession, name: &str) -> Result<Option<String>, Act
     let output = bucket::call(account, name, "s3:GetBucketPolicy", |s3| {
         s3.get_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
     });
-    bucket::absent(output.await, "NoSuchBucketPolicy")
+    bucket::none_if_missing(output.await, "NoSuchBucketPolicy")
         .map(|output| output.and_then(|output| output.policy))
 }
 
@@ -290,7 +290,7 @@ async fn is_public(account: &AccountSession, name: &str) -> Result<bool, ActionE
     let output = bucket::call(account, name, "s3:GetBucketPolicyStatus", |s3| {
         s3.get_bucket_policy_status().bucket(name).expected_bucket_owner(owner).send()
     });
-    let output = bucket::absent(output.await, "NoSuchBucketPolicy")?;
+    let output = bucket::none_if_missing(output.await, "NoSuchBucketPolicy")?;
     let status = output.and_then(|output| output.policy_status);
     Ok(status.and_then(|status| status.is_public).unwrap_or(false))
 }

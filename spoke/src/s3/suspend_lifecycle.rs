@@ -47,7 +47,7 @@ impl RuleConfiguration for Lifecycle {
         let output = bucket::call(account, name, "s3:GetLifecycleConfiguration", |s3| {
             s3.get_bucket_lifecycle_configuration().bucket(name).expected_bucket_owner(owner).send()
         });
-        let output = bucket::absent(output.await, "NoSuchLifecycleConfiguration")?;
+        let output = bucket::none_if_missing(output.await, "NoSuchLifecycleConfiguration")?;
         Ok(output.map(|output| Self {
             rules: output.rules.unwrap_or_default(),
             transition_minimum: output.transition_default_minimum_object_size,

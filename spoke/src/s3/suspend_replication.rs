@@ -1,7 +1,7 @@
-//! Disables a bucket's replication rules, so that nothing that is written or deleted
-//! in it reaches its copies. Undo enables those again that were enabled.
+//! Disables a bucket's replication rules, so that what is written or deleted in it from then
+//! on does not reach the destination buckets. Undo enables the rules again that were enabled.
 //!
-//! S3 takes a whole configuration only, and writing it passes the replicating role to
+//! S3 accepts only a whole configuration, and writing it passes the replicating role to
 //! S3, for which the caller needs `iam:PassRole` (S3 API reference,
 //! PutBucketReplication). Undo does not replicate what was written meanwhile: S3 Batch
 //! Replication does that.
@@ -50,7 +50,7 @@ impl RuleConfiguration for ReplicationConfiguration {
         let output = bucket::call(account, name, "s3:GetReplicationConfiguration", |s3| {
             s3.get_bucket_replication().bucket(name).expected_bucket_owner(owner).send()
         });
-        bucket::absent(output.await, "ReplicationConfigurationNotFoundError")
+        bucket::none_if_missing(output.await, "ReplicationConfigurationNotFoundError")
             .map(|output| output.and_then(|output| output.replication_configuration))
     }
 

@@ -1,13 +1,13 @@
-//! Hands the resource to an Automation document of Systems Manager, for everything that
-//! no other action does. Firebreak does not know what the document does, so there is no
-//! undo, unless `undo-document` names one: undo then runs that.
+//! Runs an Automation document of Systems Manager on the resource, for what no other action
+//! does. Firebreak does not know what the document changes. So undo restores nothing by
+//! itself: it runs the document that `undo-document` names, or reports that none is named.
 //!
-//! Nothing waits. Apply starts the execution under a client token that follows from the
-//! response, the target and the document with its parameters, so that starting it again
-//! finds it (Systems Manager API reference, StartAutomationExecution: "can't be
-//! reused"). A tag's key has the token too: by that key an execution is found again
-//! (DescribeAutomationExecutions, filter `TagKey`). The verification is `InProgress`
-//! until the execution has ended.
+//! Apply starts the execution and does not wait for its end. Its client token follows from
+//! the response, the target and the document with its parameters, so that a second start
+//! makes no second execution (Systems Manager API reference, StartAutomationExecution:
+//! "can't be reused"). The key of one of its tags has the token too: apply, verify and undo
+//! find the execution by that key (DescribeAutomationExecutions, filter `TagKey`). The
+//! verification is `InProgress` until the execution has ended.
 //!
 //! Without `role` the document acts with the spoke session's own permissions, which are
 //! few. The document itself must check whether the target still exists.
@@ -34,7 +34,7 @@ use firebreak_model::resource::ResourceKind;
 pub(crate) struct RunAutomation;
 
 /// A document's parameters.
-type Given = BTreeMap<String, Vec<String>>;
+type DocumentParameters = BTreeMap<String, Vec<String>>;
 
 /// Which document is run, and with what.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -49,21 +49,21 @@ pub(crate) struct Parameters {
     /// The document's parameters: lists of texts, in which `${resource.id}`,
     /// `${resource.arn}`, `${account.id}`, `${region}`, `${finding.id}` and
     /// `${response.id}` are filled in.
-    parameters: Given,
+    parameters: DocumentParameters,
     /// The ARN of the role that the document acts with: `AutomationAssumeRole`.
     role: Option<String>,
     /// The Automation document that undo runs, with the same role.
     undo_document: Option<String>,
     /// The parameters of `undo-document`; those of `document` where absent.
-    undo_parameters: Option<Given>,
+    undo_parameters: Option<DocumentParameters>,
 }
 
-/// One run, as it is started.
+/// A document and its parameters, as one execution of it is started.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Run {
     document: String,
     version: Option<String>,
-    parameters: Given,
+    parameters: DocumentParameters,
     /// A UUID that no other run has.
     token: String,
 }
@@ -150,7 +150,7 @@ impl Action for RunAutomation {
         for run in [Some(&prior.run), prior.undo.as_ref()].into_iter().flatten() {
             assert_automation(context, run).await?;
         }
-        let found = find(context, &prior.run).await?;
+        let found = find_execution(context, &prior.run).await?;
         let Run { document, parameters, .. } = &prior.run;
         let given = parameters.iter().map(|(name, values)| format!("{name}={}", values.join(",")));
         let change = Change {
@@ -168,9 +168,9 @@ impl Action for RunAutomation {
         prior: &Prior,
     ) -> Result<(), ActionError> {
         // Searched first, because AWS does not document how long a token is remembered.
-        match find(context, &prior.run).await? {
+        match find_execution(context, &prior.run).await? {
             Some(_) => Ok(()),
-            None => start(context, &prior.run).await.map(|_| ()),
+            None => start_execution(context, &prior.run).await.map(|_| ()),
         }
     }
 
@@ -180,9 +180,9 @@ impl Action for RunAutomation {
         prior: &Prior,
     ) -> Result<Verification, ActionError> {
         let document = &prior.run.document;
-        Ok(match find(context, &prior.run).await? {
+        Ok(match find_execution(context, &prior.run).await? {
             None => Verification::NotInEffect(format!("no execution of `{document}` is found")),
-            Some(id) => judge(document, &id, get(context, &id).await?.as_ref()),
+            Some(id) => judge(document, &id, get_execution(context, &id).await?.as_ref()),
         })
     }
 
@@ -192,37 +192,38 @@ impl Action for RunAutomation {
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
-        let Some(id) = find(context, &prior.run).await? else { return Ok(undone) };
+        let Some(id) = find_execution(context, &prior.run).await? else { return Ok(undone) };
         let document = &prior.run.document;
         let Some(undo) = &prior.undo else {
-            let described =
-                format!("`{document}` was run as {id}, and no `undo-document` is named");
+            let described = format!(
+                "execution {id} of `{document}` was started, and no `undo-document` is named"
+            );
             undone.drift.push(described);
             return Ok(undone);
         };
         if let Verification::InProgress(seen) =
-            judge(document, &id, get(context, &id).await?.as_ref())
+            judge(document, &id, get_execution(context, &id).await?.as_ref())
         {
-            return Err(under_way(&seen));
+            return Err(still_in_progress(&seen));
         }
-        let id = match find(context, undo).await? {
+        let id = match find_execution(context, undo).await? {
             Some(id) => id,
-            None => start(context, undo).await?,
+            None => start_execution(context, undo).await?,
         };
-        match judge(&undo.document, &id, get(context, &id).await?.as_ref()) {
+        match judge(&undo.document, &id, get_execution(context, &id).await?.as_ref()) {
             Verification::InEffect(seen) => undone.restored.push(seen),
             Verification::NotInEffect(seen) => {
                 return Err(ActionError::new(ErrorKind::Failed, seen));
             }
-            Verification::InProgress(seen) => return Err(under_way(&seen)),
+            Verification::InProgress(seen) => return Err(still_in_progress(&seen)),
         }
         Ok(undone)
     }
 }
 
-/// An undo has no result for work in progress: it is run again, and finds what it
-/// started.
-fn under_way(seen: &str) -> ActionError {
+/// The error of an undo that has to be requested again once the execution has ended: an undo
+/// has no result for work in progress.
+fn still_in_progress(seen: &str) -> ActionError {
     let help = "undo it again once the execution has ended".to_owned();
     ActionError { help: Some(help), ..ActionError::new(ErrorKind::Transient, seen) }
 }
@@ -234,8 +235,8 @@ fn plan(context: ActionContext<'_>, parameters: &Parameters) -> Result<Prior, Ac
         let error = ActionError::new(ErrorKind::Failed, "run-automation needs `document`");
         return Err(ActionError { help: Some(help), ..error });
     }
-    let run = |purpose, document: &str, version: Option<&String>, given: &Given| {
-        let mut filled = Given::new();
+    let run = |purpose, document: &str, version: Option<&String>, given: &DocumentParameters| {
+        let mut filled = DocumentParameters::new();
         for (name, values) in given {
             let values: Result<Vec<_>, _> = values.iter().map(|text| fill(context, text)).collect();
             filled.insert(name.clone(), values?);
@@ -255,18 +256,18 @@ fn plan(context: ActionContext<'_>, parameters: &Parameters) -> Result<Prior, Ac
     Ok(Prior { run: first, undo: undo.transpose()? })
 }
 
-/// A UUID that follows from the response, the target and what is run, so that
-/// two steps of one response have one each. A version 8 one: made by a hash.
+/// A UUID that follows from the response, the target and what is run, so that each run of a
+/// response has its own. It is of version 8, because it is made by a hash.
 fn token(
     context: ActionContext<'_>,
     purpose: &str,
     document: &str,
     version: Option<&str>,
-    parameters: &Given,
+    parameters: &DocumentParameters,
 ) -> String {
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
-        // With its length, so that different lists of parts never have the same hash.
+        // Each part follows its length, so that different lists of parts have different input.
         hash.update(text.len().to_be_bytes());
         hash.update(text);
     };
@@ -296,14 +297,14 @@ fn fill(context: ActionContext<'_>, text: &str) -> Result<String, ActionError> {
             return Err(ActionError::new(ErrorKind::Failed, message));
         };
         filled.push_str(before);
-        filled.push_str(&value(context, name)?);
+        filled.push_str(&placeholder_value(context, name)?);
         rest = after;
     }
     filled.push_str(rest);
     Ok(filled)
 }
 
-fn value(context: ActionContext<'_>, name: &str) -> Result<String, ActionError> {
+fn placeholder_value(context: ActionContext<'_>, name: &str) -> Result<String, ActionError> {
     Ok(match name {
         "resource.id" => context.resource.id().map(str::to_owned).ok_or_else(|| {
             ActionError::new(ErrorKind::Refused, "the finding names no id for `${resource.id}`")
@@ -322,7 +323,8 @@ fn value(context: ActionContext<'_>, name: &str) -> Result<String, ActionError> 
     })
 }
 
-fn no_such_document(document: &str, error: ActionError) -> ActionError {
+/// Names the document in the error if it is the one that does not exist.
+fn name_missing_document(document: &str, error: ActionError) -> ActionError {
     let missing = ["InvalidDocument", "InvalidDocumentVersion"];
     let codes =
         ["AutomationDefinitionNotFoundException", "AutomationDefinitionVersionNotFoundException"];
@@ -336,13 +338,15 @@ fn no_such_document(document: &str, error: ActionError) -> ActionError {
     ActionError { kind: ErrorKind::Failed, message, help: Some(help), ..error }
 }
 
-/// Checked when the plan is made, not only when it is executed.
+/// Fails unless the document exists and is an Automation document. Capture calls it, so that
+/// the plan fails and not only its execution.
 async fn assert_automation(context: ActionContext<'_>, run: &Run) -> Result<(), ActionError> {
     let ssm = context.account.ssm().await;
     let call = ssm.describe_document().name(&run.document);
     let output = call.set_document_version(run.version.clone()).send().await;
-    let output = output
-        .map_err(|error| no_such_document(&run.document, from_sdk(DESCRIBE_DOCUMENT, &error)))?;
+    let output = output.map_err(|error| {
+        name_missing_document(&run.document, from_sdk(DESCRIBE_DOCUMENT, &error))
+    })?;
     match output.document().and_then(|document| document.document_type()) {
         Some(DocumentType::Automation) => Ok(()),
         other => {
@@ -354,7 +358,7 @@ async fn assert_automation(context: ActionContext<'_>, run: &Run) -> Result<(), 
     }
 }
 
-fn unbuilt(error: impl std::fmt::Display) -> ActionError {
+fn cannot_build(error: impl std::fmt::Display) -> ActionError {
     ActionError::new(ErrorKind::Failed, format!("cannot build a call: {error}"))
 }
 
@@ -363,12 +367,15 @@ fn tag_key(run: &Run) -> String {
 }
 
 /// The id of the execution that a run started, if it did.
-async fn find(context: ActionContext<'_>, run: &Run) -> Result<Option<String>, ActionError> {
+async fn find_execution(
+    context: ActionContext<'_>,
+    run: &Run,
+) -> Result<Option<String>, ActionError> {
     let filter = AutomationExecutionFilter::builder()
         .key(AutomationExecutionFilterKey::TagKey)
         .values(tag_key(run))
         .build()
-        .map_err(unbuilt)?;
+        .map_err(cannot_build)?;
     let mut next = None;
     loop {
         let page = context
@@ -393,11 +400,11 @@ async fn find(context: ActionContext<'_>, run: &Run) -> Result<Option<String>, A
     }
 }
 
-async fn start(context: ActionContext<'_>, run: &Run) -> Result<String, ActionError> {
+async fn start_execution(context: ActionContext<'_>, run: &Run) -> Result<String, ActionError> {
     let tag = |key: &str, value: &str| {
         // A tag's value has 256 characters at most.
         let value: String = value.chars().take(256).collect();
-        Tag::builder().key(key).value(value).build().map_err(unbuilt)
+        Tag::builder().key(key).value(value).build().map_err(cannot_build)
     };
     let tags = vec![
         tag(&tag_key(run), "run")?,
@@ -418,12 +425,14 @@ async fn start(context: ActionContext<'_>, run: &Run) -> Result<String, ActionEr
     let output = call
         .send()
         .await
-        .map_err(|error| no_such_document(&run.document, from_sdk(START, &error)))?;
+        .map_err(|error| name_missing_document(&run.document, from_sdk(START, &error)))?;
     let id = output.automation_execution_id().map(str::to_owned);
-    id.ok_or_else(|| ActionError::new(ErrorKind::Failed, "Systems Manager named no execution"))
+    id.ok_or_else(|| {
+        ActionError::new(ErrorKind::Failed, "Systems Manager returned no id of an execution")
+    })
 }
 
-async fn get(
+async fn get_execution(
     context: ActionContext<'_>,
     id: &str,
 ) -> Result<Option<AutomationExecution>, ActionError> {
@@ -433,11 +442,11 @@ async fn get(
     Ok(output.automation_execution)
 }
 
-/// The verification, from an execution's status.
+/// The verification, from an execution's status. `id` is the execution's.
 fn judge(document: &str, id: &str, execution: Option<&AutomationExecution>) -> Verification {
     let status = execution.and_then(|it| it.automation_execution_status());
     let described = status.map_or("of unknown status", Status::as_str);
-    let seen = format!("`{document}` as {id} is {described}");
+    let seen = format!("execution {id} of `{document}` is {described}");
     match status {
         Some(Status::Success | Status::CompletedWithSuccess) => Verification::InEffect(seen),
         Some(
@@ -477,7 +486,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_status_is_an_end_or_under_way() {
+    fn every_status_is_a_success_in_progress_or_a_failure() {
         let described = |status: &str| {
             let execution = AutomationExecution::builder()
                 .automation_execution_status(Status::from(status))
@@ -506,8 +515,8 @@ mod tests {
             .step_executions(step)
             .build();
         let Verification::NotInEffect(why) = judge("doc", "1", Some(&execution)) else {
-            panic!("broken")
+            panic!("a failed execution is not in effect")
         };
-        assert_eq!(why, "`doc` as 1 is Failed: step `stop`: no");
+        assert_eq!(why, "execution 1 of `doc` is Failed: step `stop`: no");
     }
 }

@@ -187,7 +187,7 @@ async fn bucket(account: &AccountSession, name: &str) -> Result<Tags, ActionErro
     let output = bucket::call(account, name, "s3:GetBucketTagging", |s3| {
         s3.get_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
     });
-    match bucket::absent(output.await, "NoSuchTagSet")? {
+    match bucket::none_if_missing(output.await, "NoSuchTagSet")? {
         Some(tagging) => Ok(tagging
             .tag_set()
             .iter()

@@ -105,7 +105,7 @@ impl<C: AttachmentChange> Action for ChangeAttachment<C> {
         _: &C::Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        principals::same(context, &prior.subject).await?;
+        principals::find_same(context, &prior.subject).await?;
         set(context, prior, C::WANTED).await
     }
 
@@ -171,7 +171,7 @@ async fn undo(
     prior: &Prior,
     made: Presence,
 ) -> Result<Undone, ActionError> {
-    if let Some(undone) = principals::gone(context, &prior.subject).await? {
+    if let Some(undone) = principals::undo_if_gone(context, &prior.subject).await? {
         return Ok(undone);
     }
     let mut undone = Undone::default();

@@ -112,9 +112,9 @@ pub(crate) async fn find(
     Ok((Subject { holder, id: present.id.clone() }, present))
 }
 
-/// Reads the user or role that a plan was made for. One that was deleted and created
-/// again under the same name is another one: the plan's is `Gone`.
-pub(crate) async fn same(
+/// Reads the user or role that a plan was made for. `Gone` if it was deleted, even if
+/// another one has its name now: that one has another unique id.
+pub(crate) async fn find_same(
     context: ActionContext<'_>,
     subject: &Subject,
 ) -> Result<Present, ActionError> {
@@ -125,17 +125,19 @@ pub(crate) async fn same(
     let (described, id, now) = (subject.holder.describe(), &subject.id, &present.id);
     Err(ActionError::new(
         ErrorKind::Gone,
-        format!("{described} is not the one that it was: its unique id was {id} and is {now} now"),
+        format!(
+            "{described} was deleted, and another one has its name: the unique id was {id} and is {now} now"
+        ),
     ))
 }
 
 /// The result of undo if the user or role of the plan is gone; `None` if it still
 /// exists.
-pub(crate) async fn gone(
+pub(crate) async fn undo_if_gone(
     context: ActionContext<'_>,
     subject: &Subject,
 ) -> Result<Option<Undone>, ActionError> {
-    match same(context, subject).await {
+    match find_same(context, subject).await {
         Ok(_) => Ok(None),
         Err(error) if error.kind == ErrorKind::Gone => Ok(Some(Undone::drifted(error.message))),
         Err(error) => Err(error),

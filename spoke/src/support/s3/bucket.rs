@@ -64,7 +64,7 @@ fn region<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<
 }
 
 /// Turns the error of this code into `None`.
-pub(crate) fn absent<T>(
+pub(crate) fn none_if_missing<T>(
     output: Result<T, ActionError>,
     code: &str,
 ) -> Result<Option<T>, ActionError> {

@@ -21,7 +21,7 @@ pub(crate) trait RuleConfiguration: Clone + PartialEq + Send + Sync {
     const SPEC: ActionSpec;
     /// See [`Action::GRANTS`].
     const GRANTS: &'static [Grant];
-    /// What its rules are for, such as `lifecycle`.
+    /// The kind of its rules in messages, such as `lifecycle`.
     const KIND: &'static str;
 
     /// Reads it; `None` where the bucket has none.
@@ -36,7 +36,7 @@ pub(crate) trait RuleConfiguration: Clone + PartialEq + Send + Sync {
     /// Gives the rules of these ids a status.
     fn set(&mut self, ids: &BTreeSet<String>, status: Status);
 
-    /// Writes it as a whole: S3 takes no single rule.
+    /// Writes the whole configuration: S3 cannot change a single rule.
     fn put(
         self,
         account: &AccountSession,
@@ -168,8 +168,8 @@ fn judge(kind: &str, bucket: &str, present: &Rules, prior: &Prior) -> Verificati
     }
 }
 
-/// The rules that undo enables again, and the drift: rules that somebody deleted
-/// since.
+/// The ids of the rules that undo enables again, and undo's result: a rule that somebody
+/// deleted since is drift.
 fn reverse(kind: &str, bucket: &str, present: &Rules, prior: &Prior) -> (BTreeSet<String>, Undone) {
     let (mut on, mut undone) = (BTreeSet::new(), Undone::default());
     for id in &prior.enabled {
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn undo_turns_on_only_what_was_on() {
+    fn undo_enables_only_the_rules_that_were_enabled() {
         let rules = |rules: &[(&str, Status)]| -> Rules {
             rules.iter().map(|&(id, status)| (id.to_owned(), status)).collect()
         };
