@@ -21,8 +21,11 @@ pub const FORMAT: u32 = 1;
 pub struct ExportScope {
     /// See [`FORMAT`].
     pub format: u32,
+    /// When the export was made.
     pub at: Timestamp,
+    /// The first day.
     pub since: Date,
+    /// The last day, included.
     pub until: Date,
     /// `None` for all accounts.
     pub account: Option<String>,
@@ -34,92 +37,97 @@ impl ExportScope {
     }
 }
 
-/// An item of a chain.
+/// An item, and the chain that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InChain<T> {
     pub account: String,
     pub day: Date,
-    pub is: T,
+    #[serde(rename = "is")]
+    pub item: T,
 }
 
-/// The last line, which shows whether lines are missing.
+/// The last line, which shows whether lines above are missing or changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
+pub struct ExportEnd {
     /// The number of lines above.
     pub lines: u64,
-    /// Their SHA-256, including line ends.
+    /// The SHA-256 of those lines, including line ends.
     pub digest: String,
 }
 
+/// A line of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Line {
+pub enum ExportLine {
     Export(ExportScope),
-    /// An account's item.
+    /// An account's item: the ends of its chains.
     Account(AccountChains),
     /// The head of a chain in the range.
     Head(Head),
-    /// The head of a later chain, which has links to these.
+    /// The head of a chain after the range, which may link to chains in it.
     Later(Head),
     /// An event in its chain.
     Event(InChain<Chained>),
     /// An event that is not chained yet.
     Waiting(InChain<Waiting>),
-    /// An item that is not an event.
+    /// An item among the events that is not an event.
     Stray(InChain<Stray>),
-    End(End),
+    End(ExportEnd),
 }
 
+/// Writes an export line by line.
 #[derive(Debug)]
-pub struct Writer<W> {
+pub struct ExportWriter<W> {
     out: W,
     lines: u64,
     digest: Sha256,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> ExportWriter<W> {
+    /// Writes the first line.
     pub fn begin(out: W, scope: &ExportScope) -> io::Result<Self> {
         let mut writer = Self { out, lines: 0, digest: Sha256::new() };
-        writer.line(&Line::Export(scope.clone()))?;
+        writer.write_line(&ExportLine::Export(scope.clone()))?;
         Ok(writer)
     }
 
-    pub fn account(&mut self, record: &AccountRecord) -> io::Result<()> {
+    /// Writes all lines of one account.
+    pub fn write_account(&mut self, record: &AccountRecord) -> io::Result<()> {
         if let Some(item) = &record.item {
-            self.line(&Line::Account(item.clone()))?;
+            self.write_line(&ExportLine::Account(item.clone()))?;
         }
         for Chain { id, head, events, waiting, strays } in record.chains.values() {
             let mut events: Vec<&Chained> = events.iter().collect();
             events.sort_by(|a, b| (a.seq, &a.key).cmp(&(b.seq, &b.key)));
             for event in events {
-                self.line(&Line::Event(in_chain(id, event)))?;
+                self.write_line(&ExportLine::Event(in_chain(id, event)))?;
             }
             for event in waiting {
-                self.line(&Line::Waiting(in_chain(id, event)))?;
+                self.write_line(&ExportLine::Waiting(in_chain(id, event)))?;
             }
             for stray in strays {
-                self.line(&Line::Stray(in_chain(id, stray)))?;
+                self.write_line(&ExportLine::Stray(in_chain(id, stray)))?;
             }
             if let Some(head) = head {
-                self.line(&Line::Head(head.clone()))?;
+                self.write_line(&ExportLine::Head(head.clone()))?;
             }
         }
         for head in record.later.values() {
-            self.line(&Line::Later(head.clone()))?;
+            self.write_line(&ExportLine::Later(head.clone()))?;
         }
         Ok(())
     }
 
     /// Writes the last line, and returns it.
-    pub fn end(mut self) -> io::Result<End> {
+    pub fn finish(mut self) -> io::Result<ExportEnd> {
         let digest = hex::encode(self.digest.clone().finalize());
-        let end = End { lines: self.lines, digest };
-        self.line(&Line::End(end.clone()))?;
+        let end = ExportEnd { lines: self.lines, digest };
+        self.write_line(&ExportLine::End(end.clone()))?;
         self.out.flush()?;
         Ok(end)
     }
 
-    fn line(&mut self, line: &Line) -> io::Result<()> {
+    fn write_line(&mut self, line: &ExportLine) -> io::Result<()> {
         let mut text = serde_json::to_string(line).map_err(io::Error::other)?;
         text.push('\n');
         self.digest.update(&text);
@@ -128,8 +136,8 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn in_chain<T: Clone>(id: &ChainId, is: &T) -> InChain<T> {
-    InChain { account: id.account.clone(), day: id.day, is: is.clone() }
+fn in_chain<T: Clone>(id: &ChainId, item: &T) -> InChain<T> {
+    InChain { account: id.account.clone(), day: id.day, item: item.clone() }
 }
 
 /// A parsed export.
@@ -137,18 +145,19 @@ fn in_chain<T: Clone>(id: &ChainId, is: &T) -> InChain<T> {
 pub struct Export {
     pub scope: ExportScope,
     pub accounts: BTreeMap<String, AccountRecord>,
-    /// Unreadable, missing or inserted lines.
+    /// Unreadable, missing, changed, duplicate or inserted lines.
     pub faults: Vec<Fault>,
 }
 
 impl Export {
-    /// `Err` if the text is not an export, or of a newer format.
+    /// Parses an export. `Err` if the text is not an export, or has a newer format; faults in
+    /// its lines are recorded in `faults`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.split_inclusive('\n');
         let first = lines.next().unwrap_or_default();
-        let none = "the first line is not that of an export";
-        let Ok(Line::Export(scope)) = serde_json::from_str(first) else {
-            return Err(none.to_owned());
+        let not_an_export = "the first line is not that of an export";
+        let Ok(ExportLine::Export(scope)) = serde_json::from_str(first) else {
+            return Err(not_an_export.to_owned());
         };
         if scope.format > FORMAT {
             return Err(format!(
@@ -159,9 +168,9 @@ impl Export {
         let mut export = Self { scope, accounts: BTreeMap::new(), faults: Vec::new() };
         let mut digest = Sha256::new();
         digest.update(first);
-        let (mut above, mut end) = (1, None);
+        let (mut lines_above, mut end) = (1, None);
         for (number, text) in (2_u64..).zip(lines) {
-            let line = serde_json::from_str::<Line>(text);
+            let line = serde_json::from_str::<ExportLine>(text);
             if end.is_some() {
                 export.fault(FaultKind::Inserted, format!("line {number} comes after the end"));
             }
@@ -172,17 +181,17 @@ impl Export {
                         format!("line {number} cannot be read: {error}"),
                     );
                 }
-                Ok(Line::End(line)) => {
-                    end = Some((line, hex::encode(digest.clone().finalize()), above));
+                Ok(ExportLine::End(line)) => {
+                    end = Some((line, hex::encode(digest.clone().finalize()), lines_above));
                 }
-                Ok(Line::Export(_)) => {
+                Ok(ExportLine::Export(_)) => {
                     export
                         .fault(FaultKind::Inserted, format!("line {number} begins another export"));
                 }
                 Ok(line) => export.add(line),
             }
             digest.update(text);
-            above += 1;
+            lines_above += 1;
         }
         match end {
             None => {
@@ -190,7 +199,7 @@ impl Export {
             }
             Some((end, digest, lines)) if end.digest != digest || end.lines != lines => {
                 let message = format!(
-                    "the export has {lines} lines, which are not the {} lines that were written",
+                    "lines were changed after the export was written: it has {lines} lines above the end, {} were written",
                     end.lines
                 );
                 export.fault(FaultKind::Changed, message);
@@ -200,8 +209,8 @@ impl Export {
         Ok(export)
     }
 
-    fn fault(&mut self, wrong: FaultKind, message: String) {
-        self.faults.push(Fault::of(wrong, "export", message));
+    fn fault(&mut self, kind: FaultKind, message: String) {
+        self.faults.push(Fault::of(kind, "export", message));
     }
 
     fn record(&mut self, account: &str) -> &mut AccountRecord {
@@ -213,44 +222,48 @@ impl Export {
         self.record(account).chains.entry(day).or_insert_with(|| Chain::new(id))
     }
 
-    fn add(&mut self, line: Line) {
+    fn add(&mut self, line: ExportLine) {
         match line {
-            Line::Account(item) => {
+            ExportLine::Account(item) => {
                 let account = item.account.clone();
                 let before = self.record(&account).item.replace(item);
                 if before.is_some() {
-                    self.twice(&format!("the item of account {account}"));
+                    self.report_duplicate(&format!("the item of account {account}"));
                 }
             }
-            Line::Head(head) => {
+            ExportLine::Head(head) => {
                 let id = head.id();
                 let before = self.chain(&id.account, id.day).head.replace(head);
                 if before.is_some() {
-                    self.twice(&format!("the head of {id}"));
+                    self.report_duplicate(&format!("the head of {id}"));
                 }
             }
-            Line::Later(head) => {
+            ExportLine::Later(head) => {
                 let id = head.id();
                 let before = self.record(&id.account).later.insert(id.day, head);
                 if before.is_some() {
-                    self.twice(&format!("the head of {id}"));
+                    self.report_duplicate(&format!("the head of {id}"));
                 }
             }
-            Line::Event(InChain { account, day, is }) => self.chain(&account, day).events.push(is),
-            Line::Waiting(InChain { account, day, is }) => {
-                self.chain(&account, day).waiting.push(is);
+            ExportLine::Event(InChain { account, day, item }) => {
+                self.chain(&account, day).events.push(item);
             }
-            Line::Stray(InChain { account, day, is }) => self.chain(&account, day).strays.push(is),
+            ExportLine::Waiting(InChain { account, day, item }) => {
+                self.chain(&account, day).waiting.push(item);
+            }
+            ExportLine::Stray(InChain { account, day, item }) => {
+                self.chain(&account, day).strays.push(item);
+            }
             // Handled by `parse`.
-            Line::Export(_) | Line::End(_) => {}
+            ExportLine::Export(_) | ExportLine::End(_) => {}
         }
     }
 
-    fn twice(&mut self, what: &str) {
+    fn report_duplicate(&mut self, what: &str) {
         self.fault(FaultKind::Duplicated, format!("{what} appears twice"));
     }
 
-    /// All faults in the export itself.
+    /// All faults in the export itself: in its lines, its chains and between its chains.
     pub fn verify(&self) -> Vec<Fault> {
         let mut faults = self.faults.clone();
         for record in self.accounts.values() {
@@ -259,41 +272,47 @@ impl Export {
         faults
     }
 
-    /// Compares an account's present chains with this export: they may have been rewritten or
-    /// shortened since and still be consistent.
-    pub fn against(&self, present: &AccountRecord, range: Range) -> Vec<Fault> {
+    /// Compares an account's present chains with this export, because chains that were
+    /// rewritten or shortened since can still be consistent. Returns the faults.
+    pub fn compare(&self, present: &AccountRecord, range: Range) -> Vec<Fault> {
         let Some(record) = self.accounts.get(&present.account) else { return Vec::new() };
         let chains = record.chains.values().filter(|chain| range.has(chain.id.day));
-        chains.flat_map(|was| differences(was, present.chains.get(&was.id.day))).collect()
+        chains
+            .flat_map(|exported| differences(exported, present.chains.get(&exported.id.day)))
+            .collect()
     }
 }
 
-fn differences(was: &Chain, is: Option<&Chain>) -> Vec<Fault> {
-    let id = &was.id;
-    let Some(is) = is else {
-        let message =
-            format!("the export has {} events of {id}, which are missing now", was.events.len());
+/// What is missing from a chain now, or was changed, since it was exported.
+fn differences(exported: &Chain, present: Option<&Chain>) -> Vec<Fault> {
+    let id = &exported.id;
+    let Some(present) = present else {
+        let message = format!(
+            "the export has {} events of {id}, which are missing now",
+            exported.events.len()
+        );
         return vec![Fault::in_chain(FaultKind::Cut, id, message)];
     };
     let mut faults = Vec::new();
-    let present: BTreeMap<u64, &Chained> = is.events.iter().map(|it| (it.seq, it)).collect();
-    let mut events: Vec<&Chained> = was.events.iter().collect();
+    let present_events: BTreeMap<u64, &Chained> =
+        present.events.iter().map(|it| (it.seq, it)).collect();
+    let mut events: Vec<&Chained> = exported.events.iter().collect();
     events.sort_by_key(|event| event.seq);
     for event in events {
-        let (wrong, message) = match present.get(&event.seq) {
+        let (kind, message) = match present_events.get(&event.seq) {
             None => (FaultKind::Cut, format!("event {} of the export is missing now", event.seq)),
-            Some(is) if *is != event => {
+            Some(present) if *present != event => {
                 (FaultKind::Rewritten, format!("event {} differs from the export", event.seq))
             }
             Some(_) => continue,
         };
-        faults.push(Fault::in_chain(wrong, id, message).at(event.seq, &event.key));
+        faults.push(Fault::in_chain(kind, id, message).at(event.seq, &event.key));
     }
-    for event in &was.waiting {
-        let waiting = is.waiting.iter().map(|it| (&it.key, &it.body));
-        let chained = is.events.iter().map(|it| (&it.key, &it.body));
-        let there = waiting.chain(chained).find(|(key, _)| **key == event.key);
-        let (wrong, message) = match there {
+    for event in &exported.waiting {
+        let waiting = present.waiting.iter().map(|it| (&it.key, &it.body));
+        let chained = present.events.iter().map(|it| (&it.key, &it.body));
+        let found = waiting.chain(chained).find(|(key, _)| **key == event.key);
+        let (kind, message) = match found {
             None => (FaultKind::Cut, "an event that was not chained in the export is missing now"),
             Some((_, body)) if *body != event.body => (
                 FaultKind::Rewritten,
@@ -301,7 +320,7 @@ fn differences(was: &Chain, is: Option<&Chain>) -> Vec<Fault> {
             ),
             Some(_) => continue,
         };
-        let fault = Fault::in_chain(wrong, id, message);
+        let fault = Fault::in_chain(kind, id, message);
         faults.push(Fault { key: Some(event.key.clone()), ..fault });
     }
     faults

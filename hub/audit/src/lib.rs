@@ -1,5 +1,6 @@
 //! The audit log: `chain` links events by hash, `verify`, `account` and `records`
-//! detect tampering, `export` writes and reads copies outside of the table. Pure.
+//! detect tampering, `report` sums up what was verified, `export` writes and reads copies
+//! outside of the table. Pure.
 
 pub mod account;
 pub mod chain;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::account::{AccountRecord, Range};
 use super::chain::{AccountChains, Chain, ChainId, Chained, Head, Link, Waiting, day_of};
-use super::export::{Export, ExportScope, FORMAT, Writer};
+use super::export::{Export, ExportScope, ExportWriter, FORMAT};
 use super::records::{LatestEvent, compare};
 use super::verify::FaultKind;
 use firebreak_model::digest::sha256_hex;
@@ -289,9 +289,9 @@ fn export(record: &AccountRecord) -> String {
         account: None,
     };
     let mut text = Vec::new();
-    let mut writer = Writer::begin(&mut text, &scope).unwrap();
-    writer.account(record).unwrap();
-    writer.end().unwrap();
+    let mut writer = ExportWriter::begin(&mut text, &scope).unwrap();
+    writer.write_account(record).unwrap();
+    writer.finish().unwrap();
     String::from_utf8(text).unwrap()
 }
 
@@ -301,7 +301,7 @@ fn an_export_has_all_of_a_record_and_verifies() {
     let read = Export::parse(&text).unwrap();
     assert_eq!(read.accounts, BTreeMap::from([(ACCOUNT.to_owned(), record())]));
     assert_eq!(read.verify(), []);
-    assert_eq!(read.against(&record(), range()), []);
+    assert_eq!(read.compare(&record(), range()), []);
     // One line each: the export, the item, 11 events, 3 heads, the end.
     assert_eq!(text.lines().count(), 17);
 }
@@ -344,7 +344,7 @@ fn a_consistent_rewrite_is_detected_by_an_earlier_export() {
             .collect();
         present.item = Some(AccountChains { account: ACCOUNT.to_owned(), revision, tails });
         assert_eq!(present.verify(range(), now()), []);
-        let faults = before.against(&present, range());
+        let faults = before.compare(&present, range());
         faults
             .iter()
             .map(|it| (it.fault, it.day.unwrap().day(), it.seq.unwrap_or_default()))
@@ -366,7 +366,7 @@ fn an_unchained_event_of_an_export_must_exist_later() {
     let before = Export::parse(&export(&past)).unwrap();
     let mut present = record();
     let found = |present: &AccountRecord| -> Vec<FaultKind> {
-        before.against(present, range()).into_iter().map(|fault| fault.fault).collect()
+        before.compare(present, range()).into_iter().map(|fault| fault.fault).collect()
     };
     assert_eq!(found(&present), [FaultKind::Cut]);
     chain(&mut present, 3, "late");

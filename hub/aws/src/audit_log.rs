@@ -5,7 +5,7 @@ use std::io::Write;
 
 use firebreak_audit::account::{AccountRecord, Range};
 use firebreak_audit::chain::{ChainId, day_of};
-use firebreak_audit::export::{End, Export, ExportScope, Writer};
+use firebreak_audit::export::{Export, ExportEnd, ExportScope, ExportWriter};
 use firebreak_audit::records::{LatestEvent, collect, compare};
 use firebreak_audit::report::AuditReport;
 use firebreak_audit::verify::{Fault, FaultKind};
@@ -34,16 +34,16 @@ pub async fn export_table(
     store: &Store,
     scope: &ExportScope,
     out: impl Write,
-) -> Result<End, ExportError> {
+) -> Result<ExportEnd, ExportError> {
     let known = store.audited(scope.range(), scope.at).await?;
-    let mut writer = Writer::begin(out, scope)?;
+    let mut writer = ExportWriter::begin(out, scope)?;
     for (name, days) in known {
         if scope.account.as_ref().is_none_or(|account| *account == name) {
             let record = store.account_record(&name, &days, scope.range()).await?;
-            writer.account(&record)?;
+            writer.write_account(&record)?;
         }
     }
-    Ok(writer.end()?)
+    Ok(writer.finish()?)
 }
 
 /// Verifies the audit log of these days, of one account or of all, and compares it with
@@ -93,7 +93,7 @@ impl TableCheck<'_> {
     ) -> Result<(), HubError> {
         report.count(record);
         report.faults.extend(record.verify(self.range, self.now));
-        report.faults.extend(self.anchor.iter().flat_map(|it| it.against(record, self.range)));
+        report.faults.extend(self.anchor.iter().flat_map(|it| it.compare(record, self.range)));
         let mut described: BTreeMap<ResponseId, LatestEvent> = BTreeMap::new();
         for chain in record.chains.values() {
             collect(chain, &mut described);

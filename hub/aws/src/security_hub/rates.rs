@@ -1,5 +1,5 @@
-//! Rate limits for Security Hub. Its quotas are those of the administrator's account in
-//! a Region; the processes of the hub share them evenly.
+//! Rate limits for Security Hub. Its quotas apply to the administrator's account in each
+//! Region; the processes of the hub share them evenly.
 
 use std::num::NonZeroU32;
 
@@ -12,7 +12,7 @@ const WRITES: (u32, u32) = (30, 10);
 /// "GetFindings: 3 requests per second, burst 6" (same).
 const READS: (u32, u32) = (6, 3);
 
-/// The buckets of this process, by Region. No rates are published for the calls on OCSF
+/// The token buckets of this process, by Region. No rates are published for the calls on OCSF
 /// findings: they draw on the same buckets.
 #[derive(Debug)]
 pub(super) struct Rates {
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_process_keeps_to_its_part_of_the_documented_rates() {
+    async fn a_process_keeps_to_its_share_of_the_documented_rates() {
         let near = |is: (u128, u128), expected: (u128, u128)| {
             let close = |a: u128, b: u128| a.abs_diff(b) <= 40;
             assert!(close(is.0, expected.0) && close(is.1, expected.1), "{is:?} {expected:?}");

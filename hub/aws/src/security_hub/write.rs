@@ -20,21 +20,21 @@ use firebreak_response::status::merge::{AUTHOR, Schema, StatusWrite};
 /// BatchUpdateFindings, FindingIdentifiers; the same for MetadataUids of its V2).
 const FINDINGS_PER_CALL: usize = 100;
 
-/// The result for each finding; `Ok` if it was updated.
-pub(super) type Wrote = HashMap<SecurityHubId, Result<(), UpdateResult>>;
+/// The result for each finding; `Ok` if Security Hub updated it.
+pub(super) type WriteResults = HashMap<SecurityHubId, Result<(), UpdateResult>>;
 
 impl SecurityHub {
-    /// Writes the same update to these findings, each of which must be of `schema` and
-    /// named once. The result has every one of them.
+    /// Writes the same update to these findings, which must all be of `schema`, without
+    /// duplicates. The result has every one of them.
     pub(super) async fn write(
         &self,
         region: &Region,
         schema: Schema,
         ids: &[SecurityHubId],
         write: &StatusWrite,
-    ) -> Wrote {
+    ) -> WriteResults {
         let client = self.client(region);
-        let mut made = Wrote::new();
+        let mut results = WriteResults::new();
         let mut batches: Vec<Vec<SecurityHubId>> =
             ids.chunks(FINDINGS_PER_CALL).map(<[_]>::to_vec).collect();
         batches.reverse();
@@ -51,7 +51,7 @@ impl SecurityHub {
                             let why = format!("Security Hub's response lacks `{}`", id.id());
                             Err(UpdateResult::Later(why))
                         });
-                        made.insert(id, result);
+                        results.insert(id, result);
                     }
                 }
                 Err(Failure { is_invalid: true, .. }) if batch.len() > 1 => {
@@ -59,11 +59,11 @@ impl SecurityHub {
                 }
                 Err(failure) => {
                     let result = failure.result();
-                    made.extend(batch.into_iter().map(|id| (id, Err(result.clone()))));
+                    results.extend(batch.into_iter().map(|id| (id, Err(result.clone()))));
                 }
             }
         }
-        made
+        results
     }
 }
 
@@ -71,7 +71,7 @@ async fn update_asff(
     client: &Client,
     ids: &[SecurityHubId],
     write: &StatusWrite,
-) -> Result<Wrote, Failure> {
+) -> Result<WriteResults, Failure> {
     const CALL: &str = "securityhub:BatchUpdateFindings";
     let mut request = client.batch_update_findings();
     for id in ids {
@@ -95,27 +95,27 @@ async fn update_asff(
         request = request.user_defined_fields(key, value);
     }
     let output = request.send().await.map_err(|error| failure(CALL, &error))?;
-    let named = |identifier: Option<&AwsSecurityFindingIdentifier>| {
+    let id_of = |identifier: Option<&AwsSecurityFindingIdentifier>| {
         Some(SecurityHubId::Asff {
             id: identifier?.id()?.to_owned(),
             product_arn: identifier?.product_arn()?.to_owned(),
         })
     };
     let processed =
-        output.processed_findings().iter().filter_map(|it| Some((named(Some(it))?, Ok(()))));
-    let others = output.unprocessed_findings().iter().filter_map(|it| {
+        output.processed_findings().iter().filter_map(|it| Some((id_of(Some(it))?, Ok(()))));
+    let not_updated = output.unprocessed_findings().iter().filter_map(|it| {
         let result = unprocessed(CALL, it.error_code().unwrap_or("unknown"), it.error_message());
-        Some((named(it.finding_identifier())?, Err(result)))
+        Some((id_of(it.finding_identifier())?, Err(result)))
     });
     // Last, so that a finding that appears in both lists does not count as updated.
-    Ok(processed.chain(others).collect())
+    Ok(processed.chain(not_updated).collect())
 }
 
 async fn update_ocsf(
     client: &Client,
     ids: &[SecurityHubId],
     write: &StatusWrite,
-) -> Result<Wrote, Failure> {
+) -> Result<WriteResults, Failure> {
     const CALL: &str = "securityhub:BatchUpdateFindingsV2";
     // OCSF schema, Detection Finding, `status_id`: New, In Progress, Resolved.
     let status_id = write.workflow.map(|workflow| match workflow {
@@ -130,15 +130,15 @@ async fn update_ocsf(
         .set_comment(write.note.clone())
         .set_status_id(status_id);
     let output = request.send().await.map_err(|error| failure(CALL, &error))?;
-    let named = |uid: Option<&str>| Some(SecurityHubId::Ocsf { metadata_uid: uid?.to_owned() });
+    let id_of = |uid: Option<&str>| Some(SecurityHubId::Ocsf { metadata_uid: uid?.to_owned() });
     let processed = output
         .processed_findings()
         .iter()
-        .filter_map(|it| Some((named(it.metadata_uid())?, Ok(()))));
-    let others = output.unprocessed_findings().iter().filter_map(|it| {
+        .filter_map(|it| Some((id_of(it.metadata_uid())?, Ok(()))));
+    let not_updated = output.unprocessed_findings().iter().filter_map(|it| {
         let code = it.error_code().map_or("unknown", |code| code.as_str());
         let result = unprocessed(CALL, code, it.error_message());
-        Some((named(it.metadata_uid())?, Err(result)))
+        Some((id_of(it.metadata_uid())?, Err(result)))
     });
-    Ok(processed.chain(others).collect())
+    Ok(processed.chain(not_updated).collect())
 }

@@ -62,7 +62,7 @@ fn verify_export(export: &Export, anchor: Option<&Export>) -> AuditReport {
     report.faults = export.verify();
     for record in export.accounts.values() {
         report.count(record);
-        report.faults.extend(anchor.iter().flat_map(|anchor| anchor.against(record, range)));
+        report.faults.extend(anchor.iter().flat_map(|anchor| anchor.compare(record, range)));
     }
     if let Some(anchor) = anchor {
         let in_scope =
