@@ -72,9 +72,9 @@ impl AccountRecord {
             let id = ChainId { account: self.account.clone(), day: link.day };
             let who =
                 from.map_or("the account's item".to_owned(), |day| format!("the chain of {day}"));
-            let fault = |wrong, message: String| Fault {
+            let fault = |kind, message: String| Fault {
                 seq: Some(link.seq),
-                ..Fault::in_chain(wrong, &id, message)
+                ..Fault::in_chain(kind, &id, message)
             };
             let gone = format!("{who} refers to the chain of {id}, which is missing");
             if range.has(link.day) {

@@ -26,12 +26,12 @@ pub struct LatestEvent {
 }
 
 impl LatestEvent {
-    fn fault(&self, wrong: FaultKind, response: &ResponseId, message: String) -> Fault {
+    fn fault(&self, kind: FaultKind, response: &ResponseId, message: String) -> Fault {
         Fault {
             seq: self.seq,
             key: Some(self.key.clone()),
             response: Some(response.clone()),
-            ..Fault::in_chain(wrong, &self.id, message)
+            ..Fault::in_chain(kind, &self.id, message)
         }
     }
 }

@@ -189,9 +189,9 @@ impl<'a> ChainView<'a> {
         view
     }
 
-    fn fault(&self, wrong: FaultKind, event: &Chained, message: String) -> Fault {
+    fn fault(&self, kind: FaultKind, event: &Chained, message: String) -> Fault {
         let response = parse_event(&event.body).ok().and_then(|event| event.response);
-        Fault::in_chain(wrong, &self.chain.id, message).at(event.seq, &event.key).about(response)
+        Fault::in_chain(kind, &self.chain.id, message).at(event.seq, &event.key).about(response)
     }
 
     /// Whether an event links to the one before it.
@@ -393,11 +393,11 @@ fn contents(chain: &Chain, wrong: &BTreeSet<(u64, &str)>, now: Timestamp) -> Vec
         .map(|event| (Some(event.seq), &event.key, &event.body));
     let waiting = chain.waiting.iter().map(|event| (None, &event.key, &event.body));
     for (seq, key, body) in chained.chain(waiting) {
-        let fault = |wrong, message: String, response| Fault {
+        let fault = |kind, message: String, response| Fault {
             seq,
             key: Some(key.clone()),
             response,
-            ..Fault::in_chain(wrong, id, message)
+            ..Fault::in_chain(kind, id, message)
         };
         let event = match parse_event(body) {
             Ok(event) => event,
