@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_recorded_by_the_keys_of_its_schema_and_an_old_record_still_reads() {
+    fn a_security_hub_id_has_the_keys_of_its_schema_and_reads_back() {
         let asff = SecurityHubId::Asff { id: "a".to_owned(), product_arn: "p".to_owned() };
         let ocsf = SecurityHubId::Ocsf { metadata_uid: "u".to_owned() };
         for (id, text) in

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_of_account_paths_loses_organization_and_account() {
+    fn organization_id_and_account_id_are_dropped_from_a_path() {
         let path: OuPath = "o-aa111bb222/r-a1b2/ou-a1b2-prod1111/222222222222/".parse().unwrap();
         assert_eq!(path.ids().collect::<Vec<_>>(), ["r-a1b2", "ou-a1b2-prod1111"]);
         assert_eq!(path.unit(), "ou-a1b2-prod1111");

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_near_is_suggested() {
+    fn only_a_similar_word_is_suggested() {
         let check = |word, expected| {
             assert_eq!(nearest(word, ["ceiling", "protect", "rules"]), expected, "{word}");
         };

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_is_everybody_s_who_asked_with_it() {
+    async fn every_caller_of_a_failed_call_gets_its_error() {
         let together: LookupBatcher<u32, u32> = LookupBatcher::new(50);
         let ask = |key| together.ask(key, |_| async { Err(HubError::transient("throttled")) });
         let (first, second) = tokio::join!(ask(1), ask(2));

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_without_time_is_not_made() {
+    async fn a_call_whose_deadline_has_passed_is_not_made() {
         let (config, calls) = calls(Network::Silent).await;
         calls.deadline.set(Instant::now() + HUB_CALLS);
         let (error, took) = read(&calls.of_hub(&config)).await;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_retry_ends_in_time_as_well() {
+    async fn a_retry_ends_by_the_deadline_too() {
         let (config, calls) = calls(Network::Breaking).await;
         calls.deadline.set(Instant::now() + HUB_CALLS + Duration::from_millis(1));
         let (error, took) = read(&calls.of_hub(&config)).await;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn throttles_are_counted_by_service_and_each_try_by_itself() {
+    async fn every_attempt_and_every_throttle_is_counted_by_service() {
         let (config, calls) = calls(Network::Throttling).await;
         let (error, _) = read(&calls.of_hub(&config)).await;
         assert!(error.is_transient(), "{error}");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_configuration_without_a_client_gets_the_sdk_s_own_and_clusters_theirs() {
+    async fn without_a_client_in_the_configuration_the_default_clients_are_used() {
         let config = SdkConfig::builder().behavior_version(config::behavior_version()).build();
         let calls = DeadlineClients::new(&config);
         assert!(calls.of_hub(&config).http_client().is_some());

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_holds_in_its_scope_and_below_and_until_its_time() {
+    fn a_pause_is_in_effect_in_its_scope_and_below_until_its_time() {
         let place = Place {
             account: "222222222222".parse().unwrap(),
             ou_path: "r-fb01/ou-fb01-prod1111".parse().unwrap(),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_written_as_it_is_read() {
+    fn a_written_scope_parses_as_the_same_scope() {
         for text in ["organization", "ou:ou-fb01-prod1111", "account:222222222222", "rule:x"] {
             assert_eq!(text.parse::<PauseScope>().unwrap().to_string(), text);
         }

@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_name_an_arn_of_its_own_and_a_page() {
+    fn every_kind_has_a_type_name_its_own_arn_and_a_console_page() {
         for type_name in TYPE_NAMES {
             let resource = resource(ResourceKind::named(type_name, None, "example"));
             assert_eq!(resource.type_name(), *type_name);

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_groups_go_unless_policy_keeps_them() {
+    fn the_other_groups_are_removed_unless_policy_keeps_them() {
         let groups = [Group { id: "sg-f".to_owned(), vpc: "vpc-1".to_owned() }];
         let check = |others: Others, before: &[&str], expected: &[&str]| {
             let parameters = Parameters { group: "forensics".to_owned(), others };

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_without_an_interface_is_on_nothing() {
+    fn an_address_without_an_interface_is_not_associated() {
         let address = |interface: Option<&str>| {
             let builder = Address::builder().allocation_id("eipalloc-1");
             builder.set_network_interface_id(interface.map(str::to_owned)).build()

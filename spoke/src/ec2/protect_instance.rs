@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_as_it_should_be_is_changed() {
+    fn only_attributes_that_differ_from_the_wanted_ones_are_changed() {
         let wanted = wanted(&Parameters::default(), present(false));
         assert_eq!((wanted.termination_protection, wanted.stop_protection), (Some(false), None));
         assert_eq!(changes(&Parameters::default(), &wanted).len(), 4);

@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prior_state_survives_its_record() {
+    fn the_prior_state_reads_back_as_it_was_recorded() {
         for prior in [prior(true), prior(false)] {
             let json = serde_json::to_value(&prior).unwrap();
             assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);

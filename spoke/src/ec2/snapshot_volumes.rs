@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_back_wants_every_volume_complete() {
+    fn it_is_in_effect_once_the_snapshot_of_every_volume_is_complete() {
         let whole = snapshot("snap-1", "vol-1", None, State::Complete);
         let second = |state| snapshot("snap-2", "vol-2", None, state);
         let message = |made: &[Snapshot]| judge(&Parameters::default(), &prior(), &all(made));

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_stopped_instance_is_stopped() {
+    fn only_the_state_stopped_is_in_effect() {
         assert!(matches!(judge("i-1", "stopped"), Verification::InEffect(_)));
         assert!(matches!(judge("i-1", "stopping"), Verification::InProgress(_)));
         assert!(matches!(judge("i-1", "running"), Verification::NotInEffect(_)));

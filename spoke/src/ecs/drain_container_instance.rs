@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prior_state_survives_its_record() {
+    fn the_prior_state_reads_back_as_it_was_recorded() {
         let (cluster, instance) = ("web".to_owned(), "arn:aws:ecs:x".to_owned());
         let prior = Prior { cluster, instance, active: true };
         let json = serde_json::to_value(&prior).unwrap();

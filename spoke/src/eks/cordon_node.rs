@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prior_state_survives_its_record() {
+    fn the_prior_state_reads_back_as_it_was_recorded() {
         let node = |unschedulable, label: Option<&str>| PriorNode {
             name: "ip-10-0-0-1.ec2.internal".to_owned(),
             uid: "uid".to_owned(),

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prior_state_survives_its_record() {
+    fn the_prior_state_reads_back_as_it_was_recorded() {
         let pod = |label: Option<&str>| PriorPod {
             name: "web-1".to_owned(),
             uid: "uid".to_owned(),

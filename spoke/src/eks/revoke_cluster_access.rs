@@ -344,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_who_are_no_iam_principals_are_not_for_this() {
+    fn kubernetes_users_that_are_not_iam_principals_are_not_applicable() {
         let check = |username: Option<&str>, applies: bool| {
             let (name, username) = ("prod".to_owned(), username.map(str::to_owned));
             let kind = ResourceKind::EksCluster { name, workload: None, username };

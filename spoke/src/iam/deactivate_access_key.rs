@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prior_state_survives_its_record() {
+    fn the_prior_state_reads_back_as_it_was_recorded() {
         let (user, access_key_id) = ("deploy".to_owned(), "AKIAEXAMPLE".to_owned());
         let prior = Prior { user, access_key_id, active: true };
         let json = serde_json::to_value(&prior).unwrap();

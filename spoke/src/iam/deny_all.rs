@@ -126,7 +126,7 @@ mod tests {
     use crate::support::iam::principals::Holder;
 
     #[test]
-    fn the_prior_state_survives_its_record() {
+    fn the_prior_state_reads_back_as_it_was_recorded() {
         let holder = Holder::Role("web".to_owned());
         for managed in [Attached::Before, Attached::NotBefore] {
             let subject = Subject { holder: holder.clone(), id: "AROAEXAMPLE".to_owned() };

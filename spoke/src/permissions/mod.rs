@@ -311,7 +311,7 @@ mod tests {
     /// "No mutating permission stands on `*` without a condition unless AWS
     /// offers no resource level", for each action alone too.
     #[test]
-    fn only_the_listed_changes_are_unbounded_and_none_is_listed_for_nothing() {
+    fn the_unbounded_changes_are_exactly_the_listed_ones() {
         let mut unbounded = BTreeSet::new();
         for entry in registry::all() {
             for statement in statements(&[entry]).unwrap() {
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_account_and_no_resource_is_unbounded() {
+    fn a_statement_that_names_no_account_and_no_resource_is_unbounded() {
         let with = |resources: &'static [&'static str]| {
             let statement = all().into_iter().next().unwrap();
             Statement { resources, ..statement }.is_unbounded()

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn absence_and_flags_survive_their_record() {
+    fn absence_and_flags_read_back_as_they_were_recorded() {
         let some = Flags { block_public_acls: false, ..ALL };
         for flags in [None, Some(some)] {
             let prior = Prior { flags };

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grants_survive_their_record() {
+    fn the_grants_read_back_as_they_were_recorded() {
         let prior = acl(&[("owner", FULL), ("somebody", "WRITE")]);
         let json = serde_json::to_value(&prior).unwrap();
         assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);

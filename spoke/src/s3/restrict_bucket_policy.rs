@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn undo_takes_out_its_own_statement_and_no_other() {
+    fn undo_removes_only_its_own_statement() {
         let own = json!({ "Sid": "own" });
         let check = |present: Option<&str>, prior: Option<&str>, expected: Without| {
             assert_eq!(without(present, &own, prior), expected, "{present:?} {prior:?}");

@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn undo_restores_values_and_absence_and_spares_what_was_changed() {
+    fn undo_restores_values_and_absence_and_leaves_later_changes() {
         let wanted = tags(&[("value", "new"), ("absent", "new"), ("same", "s")]);
         let before = tags(&[("value", "old"), ("same", "s")]);
         let prior = compare(&before, &wanted).prior;

@@ -92,7 +92,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn variables_are_filled_wherever_texts_stand() {
+    fn variables_are_filled_in_every_text_of_a_value() {
         let target = instance();
         let value = json!({"a": ["${account.id}-${region}", 1], "b": {"c": "x${finding.id}"}});
         assert_eq!(
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_and_what_is_not_closed_is_reported() {
+    fn variable_names_are_found_and_an_unclosed_one_is_reported() {
         assert_eq!(variable_names("a${region}b${x").collect::<Vec<_>>(), [Some("region"), None]);
         assert_eq!(variable_names("no $ variable").count(), 0);
     }

@@ -213,7 +213,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_part_has_its_place_and_off_is_a_text() {
+    fn every_node_has_its_line_and_column_and_off_is_a_text() {
         let node = Node::from_yaml("mode: off\nwhen:\n  type: [a, { prefix: \"b\" }]\n").unwrap();
         let json = json!({"mode": "off", "when": {"type": ["a", {"prefix": "b"}]}});
         assert_eq!(node.to_json(), json);

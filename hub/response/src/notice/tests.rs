@@ -230,7 +230,7 @@ fn every_kind_of_resource_has_its_own_link_or_none() {
 }
 
 #[test]
-fn a_long_text_is_cut_where_it_may_be_and_the_whole_stays_short() {
+fn a_notice_of_many_long_steps_stays_within_its_limits() {
     let mut response = response(State::PartiallyContained);
     response.steps = (0..60)
         .map(|_| step("collect-evidence", Phase::Collect, StepState::Failed, &"\"é\n".repeat(999)))

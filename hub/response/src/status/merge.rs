@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_ours_while_it_is_new_or_what_we_wrote() {
+    fn firebreak_owns_the_status_while_it_is_new_or_as_firebreak_wrote_it() {
         use Workflow::{New, Notified, Resolved};
         let began = || noted(AUTHOR, "Firebreak began.");
         let said = || noted(AUTHOR, OURS);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ocsf_comment_says_which_status_was_ours() {
+    fn an_ocsf_comment_says_which_status_firebreak_wrote() {
         use Workflow::{New, Resolved};
         let began = || comment("Firebreak [NOTIFIED] began.");
         let check =
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_others_stay_and_ours_yield_from_the_least_important() {
+    fn fields_of_others_are_kept_and_the_least_important_of_ours_are_dropped_first() {
         for (others, ours) in [
             (0, &[RESPONSE, WORKFLOW, STATE, RULE][..]),
             (46, &[RESPONSE, WORKFLOW, STATE, RULE]),
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn under_an_analyst_s_status_our_fields_are_written_and_our_mark_is_not() {
+    fn under_an_analyst_s_status_all_fields_but_that_of_the_status_are_written() {
         let present = present("SUPPRESSED", None, &[("team", "red"), (WORKFLOW, "NOTIFIED")]);
         let (write, _) = merge(ASFF, &present, &update(Some(Workflow::Resolved)));
         let fields = write.fields.unwrap();
@@ -407,7 +407,7 @@ mod tests {
 
     /// Writing the same update again never changes anything.
     #[test]
-    fn what_was_written_is_not_written_again() {
+    fn the_same_update_is_not_written_twice() {
         let notes = [None, noted("ann", &"mine ".repeat(100)), noted(AUTHOR, "Firebreak began.")];
         for schema in [ASFF, OCSF] {
             for status in ["NEW", "NOTIFIED", "RESOLVED", "SUPPRESSED"] {

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn resolved_is_said_of_a_containment_and_new_of_an_undo_alone() {
+    fn only_a_containment_sets_resolved_and_only_an_undo_sets_new() {
         for state in State::ALL {
             let workflow = of(&response(state, &[])).and_then(|update| update.workflow);
             let expected = match state {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_note_names_its_response_and_what_holds_a_resource_says_how_to_undo_it() {
+    fn every_note_names_its_response_and_says_how_to_undo_it_if_a_resource_may_be_changed() {
         for state in State::ALL {
             let Some(update) = of(&response(state, &[])) else { continue };
             let text = update.text();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn however_long_the_reason_the_hint_is_whole() {
+    fn the_hint_is_never_cut_however_long_the_reason_is() {
         for state in State::ALL {
             let long = "é".repeat(2_000);
             let Some(update) = of(&Response { reason: long, ..response(state, &[]) }) else {

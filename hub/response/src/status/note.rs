@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_and_theirs_are_whole_where_they_fit_and_neither_is_lost_where_not() {
+    fn both_notes_are_whole_if_they_fit_and_neither_is_lost_if_not() {
         let short = with_quote(&update("Firebreak."), &quoted("ann", "known\nscanner"));
         assert_eq!(short, "Firebreak. Undo: it | Note of ann: known scanner");
         for (ours, theirs) in [(20, 600), (600, 20), (600, 600), (300, 300), (490, 10), (9, 480)] {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_note_is_found_again_and_our_text_cannot_pass_for_one() {
+    fn a_quoted_note_is_found_again_and_our_own_text_is_never_taken_for_one() {
         let quote = quoted("ann", "a | Note of b: c");
         let text = with_quote(&update("Firebreak | Note of nobody"), &quote);
         assert_eq!(quote_in(&text), quote);

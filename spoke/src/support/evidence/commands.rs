@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_the_platform_s_and_memory_comes_first() {
+    fn the_commands_are_those_of_the_platform_and_memory_is_collected_first() {
         let names = |managed, own: Option<&[String]>, memory: Option<&str>| {
             let none = BTreeMap::new();
             let memory = memory.map(|document| (document, &none));

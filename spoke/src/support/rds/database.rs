@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_go_are_not_counted_and_those_that_come_are() {
+    fn groups_being_removed_are_not_counted_and_groups_being_added_are() {
         let moving = [membership("sg-1", "removing"), membership("sg-2", "adding")];
         assert_eq!(groups(&moving), ["sg-2"]);
         assert!(groups_change(&moving));
