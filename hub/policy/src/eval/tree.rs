@@ -51,8 +51,8 @@ pub(crate) struct BrokenDocument<'a> {
 }
 
 impl Policy {
-    /// Builds the tree of documents. Two documents at one attach point break it: neither may
-    /// win by being last.
+    /// Builds the tree of documents. An attach point with two documents is broken: the order
+    /// of the documents must not decide which one applies.
     pub fn new(documents: Vec<Document>) -> Self {
         Self::build(documents.into_iter().map(|it| (it.attach.clone(), Ok(it))))
     }

@@ -1,5 +1,6 @@
 //! Budgets: how many actions may be executed without a person where a document is attached
-//! and below, within a window. The store counts the draws; this module defines which actions share a counter.
+//! and below, within a window. The store counts the draws; this module defines which actions
+//! share a counter.
 
 use std::fmt;
 

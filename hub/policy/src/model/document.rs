@@ -63,8 +63,8 @@ impl Extends {
     }
 }
 
-/// A document as DynamoDB keeps it: the file's own text, comments and all. So `policy
-/// pull` writes exactly what was pushed.
+/// A document as DynamoDB keeps it: the file's own text, comments and all. So
+/// `policy pull` writes exactly what was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDocument {
     /// The id of the root, OU or account that it is attached to.
