@@ -47,8 +47,8 @@ pub use model::{
 pub use syntax::{Diagnostic, lints, schema};
 pub use tools::{
     Backtest, BudgetCounters, ChangedOutcome, ComparedPoint, Effect, EffectiveChange, Explanation,
-    FindingSource, Imported, OutcomeCount, PolicyTest, PolicyTestResult, PolicyTotals, Replayed,
-    RuleOutcome, RuleResult, SpentBudget, Stance, StanceRange, TestDifference, WalkStep,
+    FindingSource, OutcomeCount, PolicyImport, PolicyTest, PolicyTestResult, PolicyTotals,
+    Replayed, RuleOutcome, RuleResult, SpentBudget, Stance, StanceRange, TestDifference, WalkStep,
     effective_changes, import_gd_actions, read_files, read_files_within, read_tests, replay,
     test_schema,
 };

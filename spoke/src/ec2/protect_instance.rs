@@ -380,27 +380,27 @@ const SPOT: &str = "none: a Spot Instance can have neither, and AWS may reclaim 
 /// The verification, from what would still have to change.
 fn judge(left: &Prior) -> Verification {
     let Prior { instance_id: id, membership, devices, shutdown_behavior, .. } = left;
-    let mut broken = Vec::new();
+    let mut not_in_effect = Vec::new();
     if left.termination_protection.is_some() {
-        broken.push("termination protection is off".to_owned());
+        not_in_effect.push("termination protection is off".to_owned());
     }
     if left.stop_protection.is_some() {
-        broken.push("stop protection is off".to_owned());
+        not_in_effect.push("stop protection is off".to_owned());
     }
     if let Some(behavior) = shutdown_behavior {
-        broken.push(format!("a shutdown means {behavior}"));
+        not_in_effect.push(format!("a shutdown means {behavior}"));
     }
     if !devices.is_empty() {
-        broken.push(format!("the volumes on {} go with it", devices.join(", ")));
+        not_in_effect.push(format!("the volumes on {} go with it", devices.join(", ")));
     }
     if let Some(Membership { group, lifecycle }) = membership {
         if lifecycle == "EnteringStandby" || lifecycle == "Detaching" {
             return Verification::InProgress(format!("{id} is {lifecycle} in {group}"));
         }
-        broken.push(format!("it is {lifecycle} in the Auto Scaling group {group}"));
+        not_in_effect.push(format!("it is {lifecycle} in the Auto Scaling group {group}"));
     }
-    if !broken.is_empty() {
-        Verification::NotInEffect(format!("{id}: {}", broken.join("; ")))
+    if !not_in_effect.is_empty() {
+        Verification::NotInEffect(format!("{id}: {}", not_in_effect.join("; ")))
     } else if left.spot {
         Verification::InEffect(format!("{id} is protected as far as can be; protections: {SPOT}"))
     } else {

@@ -154,22 +154,22 @@ impl Action for IsolatePod {
             Err(error) => return Err(error),
         };
         let name = policy_name(context.response);
-        let broken = |why: String| Ok(Verification::NotInEffect(why));
+        let not_in_effect = |why: String| Ok(Verification::NotInEffect(why));
         match policy(&kubernetes, &prior.namespace, context.response).await? {
-            None => return broken(format!("there is no network policy `{name}`")),
+            None => return not_in_effect(format!("there is no network policy `{name}`")),
             Some(policy) if !is_denial(&policy, context.response) => {
-                return broken(format!("the network policy `{name}` was changed"));
+                return not_in_effect(format!("the network policy `{name}` was changed"));
             }
             Some(_) => {}
         }
         if let Some(pod) = pods.iter().find(|pod| label(pod) != Some(context.response)) {
-            return broken(format!("the pod `{}` is not isolated", pod.name_any()));
+            return not_in_effect(format!("the pod `{}` is not isolated", pod.name_any()));
         }
         let all = kubernetes.namespaced::<NetworkPolicy>(&prior.namespace);
         let all = kubernetes.list(&all, &Selector::default()).await?;
         for policy in all.iter().filter(|policy| allows_something(policy)) {
             if let Some(pod) = pods.iter().find(|pod| selects(policy, pod)) {
-                return broken(format!(
+                return not_in_effect(format!(
                     "the network policy `{}` still allows the pod `{}` some traffic: policies add up",
                     policy.name_any(),
                     pod.name_any()

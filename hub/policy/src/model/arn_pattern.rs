@@ -11,7 +11,7 @@ pub(crate) struct ArnPattern {
 }
 
 /// Why a text is not an ARN pattern of a protection, and what to write instead.
-pub(crate) struct NoArnPattern {
+pub(crate) struct ArnPatternError {
     pub(crate) why: &'static str,
     pub(crate) help: &'static str,
 }
@@ -19,13 +19,13 @@ pub(crate) struct NoArnPattern {
 const PRINCIPAL_HELP: &str = "write it as in arn:*:iam::*:role/BreakGlass*";
 
 impl ArnPattern {
-    /// Reads a pattern of any resource; `*` alone is every resource. A pattern that could
+    /// Parses a pattern of any resource; `*` alone is every resource. A pattern that could
     /// never match is refused: its author would believe that something is protected.
-    pub(crate) fn resource(text: &str) -> Result<Self, NoArnPattern> {
+    pub(crate) fn parse_resource(text: &str) -> Result<Self, ArnPatternError> {
         if text == "*" {
             return Ok(Self { text: text.to_owned(), glob: Glob::new(text) });
         }
-        let refuse = |why, help| Err(NoArnPattern { why, help });
+        let refuse = |why, help| Err(ArnPatternError { why, help });
         let Some(Parts { service, resource, .. }) = parts(text) else {
             return refuse(
                 "an ARN has six parts with colons between them",
@@ -33,7 +33,7 @@ impl ArnPattern {
             );
         };
         if service == "iam" || service == "sts" {
-            return Self::principal(text);
+            return Self::parse_principal(text);
         }
         if service == "s3" && resource.contains('/') {
             return refuse(
@@ -47,12 +47,12 @@ impl ArnPattern {
                 "write it as in arn:*:ec2:*:*:instance/i-0123456789abcdef0",
             );
         }
-        Self::placed(text)
+        Self::with_valid_account(text)
     }
 
-    /// Reads a pattern of users and roles; `*` alone is all of them.
-    pub(crate) fn principal(text: &str) -> Result<Self, NoArnPattern> {
-        let refuse = |why, help| Err(NoArnPattern { why, help });
+    /// Parses a pattern of users and roles; `*` alone is all of them.
+    pub(crate) fn parse_principal(text: &str) -> Result<Self, ArnPatternError> {
+        let refuse = |why, help| Err(ArnPatternError { why, help });
         if text == "*" {
             return Ok(Self { text: text.to_owned(), glob: Glob::new(text) });
         }
@@ -80,15 +80,15 @@ impl ArnPattern {
         if !region.is_empty() && region != "*" {
             return refuse("users and roles have no Region", PRINCIPAL_HELP);
         }
-        Self::placed(text)
+        Self::with_valid_account(text)
     }
 
-    /// Checks the account of a pattern.
-    fn placed(text: &str) -> Result<Self, NoArnPattern> {
+    /// The pattern, if its account is a whole account id, a pattern of one, `aws` or empty.
+    fn with_valid_account(text: &str) -> Result<Self, ArnPatternError> {
         let account = parts(text).map_or("", |parts| parts.account);
         let whole = account.parse::<AccountId>().is_ok();
         if !whole && !account.is_empty() && account != "aws" && !account.contains('*') {
-            return Err(NoArnPattern {
+            return Err(ArnPatternError {
                 why: "its account is not an account id of twelve digits",
                 help: "write twelve digits, or * for any account",
             });
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_principal_pattern_that_could_never_match_is_refused() {
         let check = |text: &str, accepted: bool| {
-            assert_eq!(ArnPattern::principal(text).is_ok(), accepted, "{text}");
+            assert_eq!(ArnPattern::parse_principal(text).is_ok(), accepted, "{text}");
         };
         check("*", true);
         check("arn:*:iam::*:role/BreakGlass*", true);
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_resource_pattern_is_an_arn() {
         let check = |text: &str, accepted: bool| {
-            assert_eq!(ArnPattern::resource(text).is_ok(), accepted, "{text}");
+            assert_eq!(ArnPattern::parse_resource(text).is_ok(), accepted, "{text}");
         };
         check("*", true);
         check("arn:*:s3:::backup-*", true);

@@ -14,7 +14,7 @@ mod variables;
 mod window;
 
 pub use action_call::ActionCall;
-pub(crate) use arn_pattern::{ArnPattern, NoArnPattern};
+pub(crate) use arn_pattern::{ArnPattern, ArnPatternError};
 pub use attach_point::is_attach_point;
 pub use budget::{Budget, BudgetRef, CountedBy, Draw};
 pub use decision::{Decision, Guardrail, LeftOut, PolicyOutcome};

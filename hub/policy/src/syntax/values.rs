@@ -12,7 +12,7 @@ use super::fields;
 use super::key::{FromNode, MapDescription};
 use super::node::{Content, Node};
 use super::reader::Reader;
-use crate::model::{ArnPattern, NoArnPattern, TagSet, Window};
+use crate::model::{ArnPattern, ArnPatternError, TagSet, Window};
 
 impl FromNode for String {
     fn from_node(node: &Node, what: &str, reader: &mut Reader<'_>) -> Option<Self> {
@@ -201,12 +201,12 @@ fn arn_pattern(
     node: &Node,
     what: &str,
     reader: &mut Reader<'_>,
-    parse: fn(&str) -> Result<ArnPattern, NoArnPattern>,
+    parse: fn(&str) -> Result<ArnPattern, ArnPatternError>,
 ) -> Option<ArnPattern> {
     let text = reader.text(node, what)?;
     match parse(text) {
         Ok(pattern) => Some(pattern),
-        Err(NoArnPattern { why, help }) => {
+        Err(ArnPatternError { why, help }) => {
             reader.report(node.place, format!("`{text}` protects nothing: {why}"), Some(help));
             None
         }
@@ -215,7 +215,7 @@ fn arn_pattern(
 
 impl FromNode for PrincipalPattern {
     fn from_node(node: &Node, what: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        arn_pattern(node, what, reader, ArnPattern::principal).map(Self)
+        arn_pattern(node, what, reader, ArnPattern::parse_principal).map(Self)
     }
 
     fn schema(_: ActionCatalog) -> Value {
@@ -229,7 +229,7 @@ impl FromNode for PrincipalPattern {
 
 impl FromNode for ResourcePattern {
     fn from_node(node: &Node, what: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        arn_pattern(node, what, reader, ArnPattern::resource).map(Self)
+        arn_pattern(node, what, reader, ArnPattern::parse_resource).map(Self)
     }
 
     fn schema(_: ActionCatalog) -> Value {

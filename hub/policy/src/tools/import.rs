@@ -1,5 +1,5 @@
-//! Dome9 CloudBots' `GD_ACTIONS` turned into a policy document: a map from
-//! exact finding types to `AUTO: bot parameters | AUTO: bot`.
+//! Turns a `GD_ACTIONS` map of Dome9 CloudBots into a policy document. The map has exact
+//! finding types as keys, and values such as `AUTO: bot parameters | AUTO: bot`.
 
 use std::collections::BTreeMap;
 
@@ -37,10 +37,11 @@ const BOTS: &[(&str, &str)] = &[
 
 /// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
+pub struct PolicyImport {
     /// The document, in YAML; `None` when nothing could be imported.
     pub document: Option<String>,
-    /// What could not be imported, each with the reason.
+    /// What could not be imported, each with the reason, and each imported action that needs
+    /// `irreversible: allow` before the document is valid.
     pub errors: Vec<String>,
 }
 
@@ -49,15 +50,20 @@ type Chain = Vec<ActionCall>;
 
 /// Turns a `GD_ACTIONS` map into a document for an attach point. `text` is the
 /// map as JSON, or as JSON with a key `GD_ACTIONS` that holds it.
-pub fn import_gd_actions(text: &str, attach: &str, mode: Mode, actions: ActionCatalog) -> Imported {
+pub fn import_gd_actions(
+    text: &str,
+    attach: &str,
+    mode: Mode,
+    actions: ActionCatalog,
+) -> PolicyImport {
     let mut errors = Vec::new();
     if !is_attach_point(attach) {
         let why = format!("`{attach}` is not a root id, OU id or account id");
-        return Imported { document: None, errors: vec![why] };
+        return PolicyImport { document: None, errors: vec![why] };
     }
     let map = match gd_actions(text) {
         Ok(map) => map,
-        Err(error) => return Imported { document: None, errors: vec![error] },
+        Err(error) => return PolicyImport { document: None, errors: vec![error] },
     };
     let mut chains: BTreeMap<String, (Chain, Vec<&str>)> = BTreeMap::new();
     for (finding_type, tags) in &map {
@@ -94,7 +100,7 @@ pub fn import_gd_actions(text: &str, attach: &str, mode: Mode, actions: ActionCa
     }
     let document = (!chains.is_empty())
         .then(|| write_document(attach, mode, &chains.into_values().collect::<Vec<_>>(), &errors));
-    Imported { document, errors }
+    PolicyImport { document, errors }
 }
 
 fn gd_actions(text: &str) -> Result<Map<String, Value>, String> {
@@ -117,7 +123,7 @@ fn gd_actions(text: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// One `AUTO: bot parameters` as an action. CloudBots counts a tag when it
+/// Turns one `AUTO: bot parameters` into an action. CloudBots reads a tag only if it
 /// matches `^AUTO:\s.+`, and splits it at spaces.
 fn call(tag: &str, actions: ActionCatalog) -> Result<ActionCall, String> {
     let rest =

@@ -20,7 +20,7 @@ pub use change::{ComparedPoint, EffectiveChange, effective_changes};
 pub use effect::Effect;
 pub use explain::{Explanation, RuleOutcome, RuleResult, WalkStep};
 pub use families::{Stance, StanceRange};
-pub use import::{Imported, import_gd_actions};
+pub use import::{PolicyImport, import_gd_actions};
 pub use load::{read_files, read_files_within};
 #[cfg(test)]
 pub(crate) use suite::TestFile;

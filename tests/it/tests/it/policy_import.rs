@@ -1,10 +1,10 @@
 //! A GD_ACTIONS map of CloudBots as a policy document.
 
-use firebreak_policy::{Imported, Mode, import_gd_actions, read_files};
+use firebreak_policy::{Mode, PolicyImport, import_gd_actions, read_files};
 use firebreak_spoke::registry;
 use serde_json::{Value, json};
 
-fn import(map: &Value) -> Imported {
+fn import(map: &Value) -> PolicyImport {
     import_gd_actions(&map.to_string(), "ou-ab12-prod1111", Mode::Auto, registry::catalog())
 }
 
