@@ -145,6 +145,7 @@ pub(crate) fn is_missing_group(error: &ActionError) -> bool {
         .any(|code| error.has_code(code))
 }
 
+// The former name, which `isolate_instance` still uses.
 pub(crate) use self::is_missing_group as lacks_group;
 
 #[cfg(test)]
