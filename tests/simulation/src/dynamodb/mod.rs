@@ -3,8 +3,9 @@
 //! what it lacks: idempotency of transactions by their client token, the limit of
 //! an item's size, keys that are sound, and pages.
 //!
-//! It does not return the item on a failed condition, so a request for it is
-//! refused, and so is what else is not modelled; reserved words are not checked.
+//! With a failed condition the item is returned for UpdateItem alone; a request for it with
+//! other calls is refused, and so is what else is not modelled; reserved words are not
+//! checked.
 
 mod place;
 mod select;
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use winterbaume_core::{MockRequest, MockService};
-use winterbaume_dynamodb::DynamoDbService;
+use winterbaume_dynamodb::{DynamoDbService, Item};
 
 use self::storage::Storage;
 use crate::wire::{self, HttpRequest, HttpResponse, Protocol, ServiceError};
@@ -71,7 +72,13 @@ impl DynamoDb {
         }
         let service = self.service.lock().await;
         if operation != "TransactWriteItems" {
-            let answer = ask(&service, request).await;
+            let mut answer = ask(&service, request).await;
+            if answer.code.as_deref() == Some("ConditionalCheckFailedException")
+                && body.get(ON_FAILURE).and_then(Value::as_str) == Some("ALL_OLD")
+                && let Some(item) = self.storage.item(region, &body)
+            {
+                add_item(&mut answer, &item);
+            }
             let counted = body.get("Select").and_then(Value::as_str) == Some("COUNT");
             return if counted { without_items(answer) } else { answer };
         }
@@ -135,6 +142,18 @@ async fn ask(service: &DynamoDbService, request: &HttpRequest) -> HttpResponse {
     });
     let body = answer.body.into();
     HttpResponse { status: answer.status, headers: answer.headers, body, code }
+}
+
+/// Asks for the item with the error of a failed condition (API reference, UpdateItem).
+const ON_FAILURE: &str = "ReturnValuesOnConditionCheckFailure";
+
+/// Adds the item to the error of a failed condition.
+fn add_item(answer: &mut HttpResponse, item: &Item) {
+    let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if let Some(body) = body.as_object_mut() {
+        body.insert("Item".to_owned(), json!(item));
+    }
+    answer.body = body.to_string().into_bytes();
 }
 
 /// What a query answers that only counts.

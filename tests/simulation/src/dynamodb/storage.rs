@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
+use serde::Deserialize;
+use serde_json::Value;
 use winterbaume_dynamodb::types::{self, AttributeValue, SortKeyCondition, TransactOp};
 use winterbaume_dynamodb::{
     DynamoDbBackend, DynamoDbError, DynamoDbState, DynamodbStateView, Item, QueryResult,
@@ -37,6 +39,14 @@ impl Storage {
         let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         let tables = regions.values().filter_map(|tables| tables.get(table));
         tables.flat_map(|table| table.items.values().cloned()).collect()
+    }
+
+    /// The item that a request's `TableName` and `Key` name.
+    pub(super) fn item(&self, region: &str, request: &Value) -> Option<Item> {
+        let table = request.get("TableName")?.as_str()?;
+        let part = |name: &str| AttributeValue::deserialize(request.get("Key")?.get(name)?).ok();
+        let key = self.key(region, table, part).ok()?;
+        self.with(region, table, |table| Ok(table.items.get(&key).cloned())).ok()?
     }
 
     /// The key of an item of a table: `part` gives the value of an attribute.

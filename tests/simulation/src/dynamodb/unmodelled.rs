@@ -32,7 +32,7 @@ pub(super) fn refusal(operation: &str, body: &Value, text: &[u8]) -> Option<Serv
     }
     // It stands in a part of a transaction as well.
     let asked = b"ReturnValuesOnConditionCheckFailure";
-    if text.windows(asked.len()).any(|some| some == asked) {
+    if operation != "UpdateItem" && text.windows(asked.len()).any(|some| some == asked) {
         return not_modelled("ReturnValuesOnConditionCheckFailure");
     }
     let scanned = ["IndexName", "Segment"].iter().any(|name| body.get(*name).is_some());

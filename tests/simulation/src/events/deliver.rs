@@ -81,14 +81,14 @@ fn send(
     let ended = match target.arn.split(':').nth(2) {
         Some("events") if !may_hop => return,
         Some("events") => to_bus(state, rule, target, event, now),
-        Some("sqs") => to_queue(state, rule, &target.arn, event, now),
+        Some("sqs") => to_queue(state, rule, (&target.arn, target.group.as_deref()), event, now),
         Some("lambda") => to_function(state, rule, &target.arn, event),
         Some("logs") => to_log(state, rule, &target.arn, event),
         _ => Err("the simulation does not model the target".to_owned()),
     };
     let Err(why) = ended else { return };
     let dead = target.dead_letters.as_ref();
-    let kept = dead.map(|queue| to_queue(state, rule, queue, event, now));
+    let kept = dead.map(|queue| to_queue(state, rule, (queue, None), event, now));
     if kept.is_none_or(|kept| kept.is_err()) {
         let (rule, target) = (rule.to_owned(), target.arn.clone());
         state.events.lost.push(Lost { rule, target, why, event: event.clone() });
@@ -123,7 +123,7 @@ fn admits(policy: &Value, rule: &str, action: &str, resource: &str) -> Result<()
 fn to_queue(
     state: &mut State,
     rule: &str,
-    arn: &str,
+    (arn, group): (&str, Option<&str>),
     event: &Value,
     now: Timestamp,
 ) -> Result<(), String> {
@@ -131,7 +131,7 @@ fn to_queue(
     let held = state.sqs.queues.get(&queue).ok_or_else(|| format!("there is no queue {arn}"))?;
     let policy = held.policy.clone().unwrap_or_default();
     admits(&policy, rule, "sqs:SendMessage", arn)?;
-    let sent = state.sqs.send(&queue, &event.to_string(), None, now);
+    let sent = state.sqs.send(&queue, &event.to_string(), group, now);
     sent.map(drop).map_err(|error| error.message)
 }
 

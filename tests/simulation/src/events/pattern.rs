@@ -1,5 +1,5 @@
 //! Event patterns, as far as the rules here use them: exact values, nested
-//! fields, arrays, and `prefix`, `suffix`, `exists` and `anything-but` of exact
+//! fields, arrays, `$or`, and `prefix`, `suffix`, `exists` and `anything-but` of exact
 //! values (EventBridge user guide, "Event patterns"). Every other operator is
 //! refused when the rule is made.
 
@@ -10,6 +10,9 @@ pub fn check(pattern: &Value) -> Result<(), String> {
     let fields = pattern.as_object().ok_or("an event pattern is a mapping")?;
     for (name, wanted) in fields {
         match wanted {
+            Value::Array(choices) if name == "$or" && !choices.is_empty() => {
+                choices.iter().try_for_each(check)?;
+            }
             Value::Object(_) => check(wanted)?,
             Value::Array(values) if !values.is_empty() => values.iter().try_for_each(known)?,
             _ => {
@@ -39,6 +42,9 @@ pub fn matches(pattern: &Value, event: &Value) -> bool {
     fields.iter().all(|(name, wanted)| {
         let found = event.get(name);
         match (wanted, found) {
+            (Value::Array(choices), _) if name == "$or" => {
+                choices.iter().any(|choice| matches(choice, event))
+            }
             // Of an array any element may be the one.
             (Value::Object(_), Some(Value::Array(elements))) => {
                 elements.iter().any(|element| matches(wanted, element))
@@ -95,6 +101,8 @@ mod tests {
             (json!({ "detail": { "m": [{ "exists": false }] } }), true),
             (json!({ "detail": { "m": [1] } }), false),
             (json!({ "source": [{ "anything-but": ["aws.guardduty"] }] }), true),
+            (json!({ "$or": [{ "detail": { "n": [2] } }, { "detail": { "n": [1] } }] }), true),
+            (json!({ "$or": [{ "detail": { "n": [2] } }], "source": ["aws.securityhub"] }), false),
         ] {
             check(&pattern).unwrap();
             assert_eq!(matches(&pattern, &event), expected, "{pattern}");
@@ -102,7 +110,7 @@ mod tests {
         for pattern in [
             json!({ "source": "aws.guardduty" }),
             json!({ "detail": { "n": [{ "numeric": [">", 1] }] } }),
-            json!({ "$or": [{ "source": ["a"] }] }),
+            json!({ "$or": [] }),
             json!({ "source": [] }),
         ] {
             assert!(check(&pattern).is_err(), "{pattern}");

@@ -31,6 +31,8 @@ pub struct Target {
     pub role: Option<String>,
     /// The queue that gets what could not be delivered.
     pub dead_letters: Option<String>,
+    /// The message group of what it sends to a queue.
+    pub group: Option<String>,
 }
 
 /// A rule's ARN, on the default bus.

@@ -84,7 +84,7 @@ fn delete_policy(state: &mut State, _: Here<'_>, before: &Before<'_>) {
 }
 
 fn target(declared: &Properties) -> Result<Target, String> {
-    declared.only(&["Arn", "DeadLetterConfig", "Id", "RetryPolicy", "RoleArn"])?;
+    declared.only(&["Arn", "DeadLetterConfig", "Id", "RetryPolicy", "RoleArn", "SqsParameters"])?;
     let dead_letters = match declared.object("DeadLetterConfig")? {
         None => None,
         Some(held) => {
@@ -116,7 +116,17 @@ fn target(declared: &Properties) -> Result<Target, String> {
     if service == "events" && role.is_none() {
         return Err(format!("the target {arn} needs a role"));
     }
-    Ok(Target { id: declared.required("Id")?, arn, role, dead_letters })
+    let group = match declared.object("SqsParameters")? {
+        None => None,
+        // "The custom parameters … for a target that is an Amazon SQS fair or FIFO queue"
+        // (EventBridge API reference, SqsParameters).
+        Some(_) if service != "sqs" => return Err(format!("the target {arn} is no queue")),
+        Some(held) => {
+            held.only(&["MessageGroupId"])?;
+            Some(held.required("MessageGroupId")?)
+        }
+    };
+    Ok(Target { id: declared.required("Id")?, arn, role, dead_letters, group })
 }
 
 fn rule(

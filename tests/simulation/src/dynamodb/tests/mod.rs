@@ -30,6 +30,7 @@ async fn call(dynamodb: &DynamoDb, operation: &str, input: Value) -> Result<Valu
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
     match answer.code {
         None => Ok(body),
+        Some(code) if body.get("Item").is_some() => Err(format!("{code} {}", body["Item"])),
         Some(code) => Err(format!("{code} {}", body["CancellationReasons"])),
     }
 }

@@ -115,3 +115,26 @@ async fn a_batch_has_each_key_once_and_what_is_not_modelled_is_refused() {
     let scan = json!({ "TableName": "t", "IndexName": "by-day" });
     assert_eq!(call(&dynamodb, "Scan", scan).await.unwrap_err(), "NotModelled null");
 }
+
+#[tokio::test]
+async fn an_update_whose_condition_fails_returns_the_item_if_it_is_asked_for() {
+    let dynamodb = table().await;
+    put(&dynamodb, "a", "1", &[("day", "3")]).await;
+    let update = async |returned: &str| {
+        let input = json!({
+            "TableName": "t",
+            "Key": item("a", "1", &[]),
+            "UpdateExpression": "SET #day = :day",
+            "ConditionExpression": "attribute_not_exists(#day)",
+            "ExpressionAttributeNames": { "#day": "day" },
+            "ExpressionAttributeValues": { ":day": { "S": "4" } },
+            "ReturnValuesOnConditionCheckFailure": returned,
+        });
+        call(&dynamodb, "UpdateItem", input).await.unwrap_err()
+    };
+    let code = "ConditionalCheckFailedException";
+    let error = update("ALL_OLD").await;
+    let old: Value = serde_json::from_str(error.strip_prefix(code).unwrap()).unwrap();
+    assert_eq!(old, item("a", "1", &[("day", "3")]));
+    assert_eq!(update("NONE").await, format!("{code} null"));
+}
