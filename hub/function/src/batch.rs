@@ -10,7 +10,8 @@
 //! - A bad message does not keep the others in its batch from being handled.
 //! - A transient failure is retried once after 15 s, and then after the queue's
 //!   visibility timeout.
-//! - Accounts take turns, so that many findings of one do not delay the others.
+//! - Accounts take turns, so that many findings of one do not delay the others. Within an
+//!   account the most severe finding comes first.
 //! - The response is returned before the deadline. Messages that were not started or
 //!   did not end by then are reported as failed; responses in progress are recovered
 //!   from their records. Lambda never kills an invocation.
@@ -113,12 +114,15 @@ pub async fn handle_batch(
         let times = Times { sent, received, ..Times::default() };
         let deliveries = number("ApproximateReceiveCount").and_then(|it| u32::try_from(it).ok());
         let unhandled = Handled::of(&parts, times, deliveries.unwrap_or(0));
-        let account = || parts.iter().flatten().next().map(|finding| finding.account.to_string());
-        let group = attribute("MessageGroupId").cloned().or_else(account);
+        // The message's group is that of many accounts (stacksets/hub.yaml), so the account
+        // of its first finding counts. A message without findings is a group of its own.
+        let account = parts.iter().flatten().next().map(|finding| finding.account.to_string());
+        let severities = parts.iter().flatten().map(|finding| finding.severity);
+        let severity = severities.max_by(f64::total_cmp).unwrap_or_default();
         let index = handled.len();
-        // A message without findings is a group of its own.
         queue.push(
-            &group.unwrap_or_else(|| format!("message {id}")),
+            &account.unwrap_or_else(|| format!("message {id}")),
+            severity,
             PendingMessage { index, id: id.clone(), receipt: message.receipt_handle, parts },
         );
         handled.push((id, Handled { errors: vec![NOT_STARTED], ..unhandled }));

@@ -1,5 +1,6 @@
 //! Fair queue: groups (accounts) take turns, and each has a concurrency limit, so that
-//! many items of one group do not delay the others. Within a group the order is kept. Pure.
+//! many items of one group do not delay the others. Within a group the item of the highest
+//! priority comes first, and of equal ones the earlier. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) struct FairQueue<T> {
     max_parallel: usize,
     max_per_group: usize,
-    waiting: VecDeque<(String, VecDeque<T>)>,
+    waiting: VecDeque<(String, VecDeque<(f64, T)>)>,
     in_progress: HashMap<String, usize>,
 }
 
@@ -18,11 +19,14 @@ impl<T> FairQueue<T> {
         Self { max_parallel, max_per_group, waiting, in_progress }
     }
 
-    /// Adds an item at the end of its group.
-    pub(crate) fn push(&mut self, group: &str, item: T) {
+    /// Adds an item to its group, behind those of at least its priority.
+    pub(crate) fn push(&mut self, group: &str, priority: f64, item: T) {
         match self.waiting.iter_mut().find(|(name, _)| name == group) {
-            Some((_, items)) => items.push_back(item),
-            None => self.waiting.push_back((group.to_owned(), VecDeque::from([item]))),
+            Some((_, items)) => {
+                let place = items.partition_point(|(other, _)| *other >= priority);
+                items.insert(place, (priority, item));
+            }
+            None => self.waiting.push_back((group.to_owned(), VecDeque::from([(priority, item)]))),
         }
     }
 
@@ -37,7 +41,7 @@ impl<T> FairQueue<T> {
         };
         let index = self.waiting.iter().position(|(group, _)| free(group))?;
         let (group, mut items) = self.waiting.remove(index)?;
-        let item = items.pop_front()?;
+        let (_, item) = items.pop_front()?;
         *self.in_progress.entry(group.clone()).or_default() += 1;
         if !items.is_empty() {
             // The other groups come first now.
@@ -66,19 +70,30 @@ mod tests {
     fn groups_are_taken_in_turn_and_each_keeps_its_order() {
         let mut queue = FairQueue::new(100, 100);
         for (group, item) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5), ("b", 6)] {
-            queue.push(group, item);
+            queue.push(group, 1.0, item);
         }
         let order: Vec<u32> = all(&mut queue).into_iter().map(|(_, item)| item).collect();
         assert_eq!(order, [1, 4, 5, 2, 6, 3]);
     }
 
     #[test]
+    fn the_highest_priority_of_a_group_comes_first() {
+        let mut queue = FairQueue::new(100, 100);
+        for (priority, item) in [(2.0, 1), (8.9, 2), (5.0, 3), (8.9, 4)] {
+            queue.push("a", priority, item);
+        }
+        queue.push("b", 1.0, 5);
+        let order: Vec<u32> = all(&mut queue).into_iter().map(|(_, item)| item).collect();
+        assert_eq!(order, [2, 5, 4, 3, 1]);
+    }
+
+    #[test]
     fn a_group_never_exceeds_its_limit() {
         let mut queue = FairQueue::new(6, 4);
         for item in 0..10 {
-            queue.push("storm", item);
+            queue.push("storm", 1.0, item);
         }
-        queue.push("quiet", 100);
+        queue.push("quiet", 1.0, 100);
         let started = all(&mut queue);
         assert_eq!(started.len(), 5, "four of the storm, and the quiet one: {started:?}");
         assert!(started.contains(&("quiet".to_owned(), 100)));
@@ -92,7 +107,7 @@ mod tests {
     fn all_groups_together_never_exceed_the_limit() {
         let mut queue = FairQueue::new(3, 4);
         for item in 0..5_u32 {
-            queue.push(&item.to_string(), item);
+            queue.push(&item.to_string(), 1.0, item);
         }
         assert_eq!(all(&mut queue).len(), 3);
         queue.end("1");
