@@ -4,6 +4,7 @@ use aws_credential_types::Credentials;
 use aws_types::SdkConfig;
 use firebreak_model::resource::{AccountId, Partition, Region};
 
+use crate::deadline::Deadline;
 use crate::deadline_client::Limits;
 use crate::rate_limit::RateLimits;
 
@@ -19,6 +20,8 @@ pub struct SessionGrant<'a> {
     pub partition: Partition,
     /// Shared by all sessions.
     pub rate_limits: RateLimits,
+    /// When the present invocation ends.
+    pub deadline: Deadline,
     /// The limits of calls to a cluster's API, which need a client that trusts only the
     /// cluster's certificate authority. Without limits these calls use the HTTP client of
     /// `config`.

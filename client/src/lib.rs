@@ -7,3 +7,4 @@ pub mod grant;
 pub mod rate_limit;
 pub mod sdk_error;
 mod token_bucket;
+pub mod token_source;

@@ -39,6 +39,11 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
         Self { clock, limiter }
     }
 
+    /// Takes a token of this key's bucket if there is one.
+    pub(crate) fn try_permit(&self, key: &K) -> bool {
+        self.limiter.check_key(key).is_ok()
+    }
+
     /// Takes a token of this key's bucket, after waiting for it if necessary.
     pub(crate) async fn permit(&self, key: &K) {
         while let Err(early) = self.limiter.check_key(key) {

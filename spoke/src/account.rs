@@ -2,19 +2,22 @@
 //! A client is handed out only with a permit of the rate limits, so that every call
 //! keeps to them. Each is built when first needed: a response needs two or three.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aws_credential_types::Credentials;
 use aws_smithy_runtime::client::retries::RetryPartition;
 use aws_types::SdkConfig;
 
+use std::time::Duration;
+
+use firebreak_client::deadline::Deadline;
 use firebreak_client::deadline_client::Limits;
 use firebreak_client::grant::SessionGrant;
-use firebreak_client::rate_limit::{Class, RateLimits};
+use firebreak_client::rate_limit::{Class, RateLimits, Urgency};
 use firebreak_model::resource::{AccountId, Partition, Region};
 
 /// One account and Region, seen through one session of the spoke role.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AccountSession {
     pub id: AccountId,
     /// The Region of the regional clients.
@@ -27,7 +30,10 @@ pub struct AccountSession {
     /// which trusts the cluster's certificate authority.
     pub(crate) clusters: Option<Limits>,
     rate_limits: RateLimits,
-    clients: Clients,
+    deadline: Deadline,
+    /// How urgent the calls are.
+    urgency: Urgency,
+    clients: Arc<Clients>,
 }
 
 // A function cannot be generic over the SDKs' unrelated builders.
@@ -101,8 +107,16 @@ impl AccountSession {
     /// Retry tokens are this session's own: the SDK shares them by service and
     /// Region otherwise, so that one throttled account would starve the rest.
     pub fn new(grant: SessionGrant<'_>) -> Self {
-        let SessionGrant { config, credentials, account, region, partition, rate_limits, clusters } =
-            grant;
+        let SessionGrant {
+            config,
+            credentials,
+            account,
+            region,
+            partition,
+            rate_limits,
+            deadline,
+            clusters,
+        } = grant;
         Self {
             id: account,
             region,
@@ -111,14 +125,22 @@ impl AccountSession {
             config: config.clone(),
             clusters,
             rate_limits,
-            clients: Clients::default(),
+            urgency: Urgency::default(),
+            deadline,
+            clients: Arc::default(),
         }
+    }
+
+    /// The same session for calls of this urgency.
+    #[must_use]
+    pub fn with_urgency(&self, urgency: Urgency) -> Self {
+        Self { urgency, ..self.clone() }
     }
 
     /// EC2, once the rate limits allow a call of this class.
     pub async fn ec2(&self, class: Class) -> &aws_sdk_ec2::Client {
         self.permit(class).await;
-        self.clients.ec2.get_or_init(|| client!(self, aws_sdk_ec2))
+        self.ec2_permitted()
     }
 
     /// IAM, once the rate limits allow a call of this class.
@@ -137,7 +159,23 @@ impl AccountSession {
         client!(self, aws_sdk_s3, region)
     }
 
+    /// Waits until so many calls of this class may be made one right after the other.
+    pub(crate) async fn permits(&self, class: Class, calls: usize) {
+        let kind = (class, self.urgency);
+        self.rate_limits.permit(&self.id, &self.region, kind, calls).await;
+    }
+
+    /// Whether there is time for work of this length.
+    pub(crate) fn has_time(&self, work: Duration) -> bool {
+        self.deadline.allows(work)
+    }
+
+    /// EC2, for calls that [`permits`](Self::permits) has allowed.
+    pub(crate) fn ec2_permitted(&self) -> &aws_sdk_ec2::Client {
+        self.clients.ec2.get_or_init(|| client!(self, aws_sdk_ec2))
+    }
+
     pub(crate) async fn permit(&self, class: Class) {
-        self.rate_limits.permit(&self.id, &self.region, class).await;
+        self.permits(class, 1).await;
     }
 }

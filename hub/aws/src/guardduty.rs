@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use firebreak_client::rate_limit::RegionalRate;
+use firebreak_client::rate_limit::{Class, RateLimits};
 use firebreak_model::resource::Region;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -22,19 +22,16 @@ use tokio::sync::OnceCell;
 use crate::batcher::LookupBatcher;
 use crate::error::{HubError, failed};
 use crate::raw_response::RawResponse;
-use crate::settings::Settings;
 
 /// "Array Members: maximum number of 50 items" (GuardDuty API reference,
 /// GetFindings, ArchiveFindings, UnarchiveFindings).
 const IDS_PER_CALL: usize = 50;
-/// GuardDuty publishes no rates; this many calls a second are deliberately few.
-const CALLS_PER_SECOND: u32 = 10;
 
 /// The clients of GuardDuty, one for each Region that has findings.
 #[derive(Debug)]
 pub struct GuardDuty {
     config: SdkConfig,
-    rate: RegionalRate,
+    rate_limits: RateLimits,
     regions: Mutex<HashMap<Region, Arc<Regional>>>,
 }
 
@@ -48,9 +45,8 @@ struct Regional {
 
 impl GuardDuty {
     /// Uses the hub's credentials, which must be those of the delegated administrator.
-    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
-        let rate = RegionalRate::new(CALLS_PER_SECOND, CALLS_PER_SECOND, settings.concurrency);
-        Self { config: config.clone(), rate, regions: Mutex::default() }
+    pub fn new(config: &SdkConfig, rate_limits: &RateLimits) -> Self {
+        Self { config: config.clone(), rate_limits: rate_limits.clone(), regions: Mutex::default() }
     }
 
     /// The present finding as the service has it; `None` if it has none of this id.
@@ -64,7 +60,7 @@ impl GuardDuty {
         let look_up = |ids: Vec<String>| async move {
             let call = "guardduty:GetFindings";
             let detector = self.detector(regional).await?;
-            self.rate.permit(region).await;
+            self.rate_limits.permit_hub(region, Class::GuardDuty).await;
             let text = RawResponse::new(|| Output::erase(GetFindingsOutput::builder().build()));
             let output = regional
                 .client
@@ -91,7 +87,7 @@ impl GuardDuty {
         let regional = self.regional(region);
         for ids in ids.chunks(IDS_PER_CALL) {
             let detector = self.detector(&regional).await?;
-            self.rate.permit(region).await;
+            self.rate_limits.permit_hub(region, Class::GuardDuty).await;
             let call = regional.client.archive_findings().detector_id(detector);
             let output = call.set_finding_ids(Some(ids.to_vec())).send().await;
             output.map_err(|error| self.failed(&regional, "guardduty:ArchiveFindings", &error))?;
@@ -104,7 +100,7 @@ impl GuardDuty {
         let regional = self.regional(region);
         for ids in ids.chunks(IDS_PER_CALL) {
             let detector = self.detector(&regional).await?;
-            self.rate.permit(region).await;
+            self.rate_limits.permit_hub(region, Class::GuardDuty).await;
             let call = regional.client.unarchive_findings().detector_id(detector);
             let output = call.set_finding_ids(Some(ids.to_vec())).send().await;
             output
@@ -117,7 +113,7 @@ impl GuardDuty {
     async fn detector<'a>(&self, regional: &'a Regional) -> Result<&'a str, HubError> {
         let region = &regional.region;
         let detector = regional.detector.get_or_try_init(|| async {
-            self.rate.permit(region).await;
+            self.rate_limits.permit_hub(region, Class::GuardDuty).await;
             let output = regional.client.list_detectors().send().await;
             let output = output.map_err(|error| failed("guardduty:ListDetectors", &error))?;
             output.detector_ids().first().cloned().ok_or_else(|| {

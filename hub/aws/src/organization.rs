@@ -6,16 +6,16 @@
 //! minute.
 //!
 //! The organization's rates are low and shared with every other tool (DescribeAccount:
-//! 20 calls a second for all processes together). So each process stores the places
-//! that it found in the table until they expire, and reads them together with the
-//! target.
+//! 20 calls a second for all processes together). So the sweep lists all accounts and
+//! stores their places in the table, and each process reads them together with the target.
+//! It looks up only an account that was not listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_organizations::types::ParentType;
-use firebreak_client::rate_limit::RegionalRate;
+use firebreak_client::rate_limit::{Class, RateLimits};
 use firebreak_model::resource::{AccountId, Region};
 use jiff::Timestamp;
 use moka::future::Cache;
@@ -40,14 +40,8 @@ pub struct Organization {
     ttl: Duration,
     places: Cache<AccountId, CachedPlace>,
     region: Region,
-    accounts: RegionalRate,
-    parents: RegionalRate,
+    rate_limits: RateLimits,
 }
-
-/// "DescribeAccount: 20 per second, burst 30" and "ListParents: 5 per second,
-/// burst 8" (AWS Organizations user guide, "Quotas"): burst and rate.
-const ACCOUNTS: (u32, u32) = (30, 20);
-const PARENTS: (u32, u32) = (8, 5);
 
 /// The OU path of each account.
 pub type Paths = BTreeMap<AccountId, OuPath>;
@@ -64,8 +58,7 @@ const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(60);
 impl Organization {
     /// Uses the hub's credentials, which must be those of the management account or of
     /// a delegated administrator.
-    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
-        let rate = |(burst, rate)| RegionalRate::new(burst, rate, settings.concurrency);
+    pub fn new(config: &SdkConfig, settings: &Settings, rate_limits: &RateLimits) -> Self {
         let region = config.region().and_then(|region| region.as_ref().parse().ok());
         Self {
             client: aws_sdk_organizations::Client::new(config),
@@ -73,8 +66,7 @@ impl Organization {
             ttl: settings.place_ttl,
             places: Cache::builder().max_capacity(100_000).build(),
             region: region.unwrap_or_else(Region::global),
-            accounts: rate(ACCOUNTS),
-            parents: rate(PARENTS),
+            rate_limits: rate_limits.clone(),
         }
     }
 
@@ -97,12 +89,35 @@ impl Organization {
         self.place(account).await
     }
 
-    /// An account's cached place, to store for the other processes; `None` if it is not
-    /// cached.
-    pub async fn to_store(&self, account: &AccountId) -> Option<StoredPlace> {
-        let known = self.places.get(account).await?;
-        let place = known.place.ok()?;
-        Some(StoredPlace { ou_path: place.ou_path, until: known.until })
+    /// The places of all accounts, which costs one call for twenty accounts. An account
+    /// without exactly one path is left out. `None` if `has_time` says so before the end.
+    ///
+    /// # Errors
+    ///
+    /// Organizations cannot be reached, or denies the call.
+    pub async fn list(&self, has_time: impl Fn() -> bool) -> Result<Option<Paths>, HubError> {
+        let mut paths = Paths::new();
+        let mut pages = self.client.list_accounts().into_paginator().send();
+        loop {
+            if !has_time() {
+                return Ok(None);
+            }
+            self.rate_limits.permit_hub(&self.region, Class::ListAccounts).await;
+            let Some(page) = pages.next().await else { return Ok(Some(paths)) };
+            let page = page.map_err(|error| failed("organizations:ListAccounts", &error))?;
+            for account in page.accounts() {
+                if let (Some(Ok(id)), [path]) = (account.id().map(str::parse), account.paths())
+                    && let Ok(path) = path.parse()
+                {
+                    paths.insert(id, path);
+                }
+            }
+        }
+    }
+
+    /// How long a place is used.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
     }
 
     /// The account's place, at most the TTL old.
@@ -131,7 +146,7 @@ impl Organization {
         if !account.is_real() {
             return Err(HubError::failed(format!("`{account}` is not an account id")));
         }
-        self.accounts.permit(&self.region).await;
+        self.rate_limits.permit_hub(&self.region, Class::DescribeAccount).await;
         let output = self
             .client
             .describe_account()
@@ -158,18 +173,9 @@ impl Organization {
     pub async fn places(&self, accounts: &BTreeSet<AccountId>) -> Result<Paths, HubError> {
         let mut paths = Paths::new();
         if accounts.len() > ASKED_ONE_BY_ONE {
-            let mut pages = self.client.list_accounts().into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| failed("organizations:ListAccounts", &error))?;
-                for account in page.accounts() {
-                    if let (Some(Ok(id)), [path]) = (account.id().map(str::parse), account.paths())
-                        && accounts.contains(&id)
-                        && let Ok(path) = path.parse()
-                    {
-                        paths.insert(id, path);
-                    }
-                }
-            }
+            let mut listed = self.list(|| true).await?.unwrap_or_default();
+            listed.retain(|account, _| accounts.contains(account));
+            paths = listed;
         }
         for account in accounts {
             if paths.contains_key(account) {
@@ -231,7 +237,7 @@ impl Organization {
         let mut child = child.to_owned();
         // Five OUs and the root; one step more means a loop.
         for _ in 0..7 {
-            self.parents.permit(&self.region).await;
+            self.rate_limits.permit_hub(&self.region, Class::ListParents).await;
             let parents = self
                 .client
                 .list_parents()

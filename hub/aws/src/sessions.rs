@@ -22,7 +22,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::types::Tag;
 use firebreak_client::grant::SessionGrant;
-use firebreak_client::rate_limit::RateLimits;
+use firebreak_client::rate_limit::{Class, RateLimits};
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::{AccountId, Partition, Region, Resource};
@@ -100,11 +100,12 @@ const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
 
 impl<A: Send + Sync + 'static> Sessions<A> {
     /// Opens sessions with the hub's own credentials in `config`; their calls go
-    /// through `calls`. `build` makes the clients of each session.
+    /// through `calls`, and keep to `rate_limits`. `build` makes the clients of each session.
     pub fn new(
         config: &SdkConfig,
         settings: Arc<Settings>,
         calls: DeadlineClients,
+        rate_limits: RateLimits,
         build: fn(SessionGrant<'_>) -> A,
     ) -> Self {
         Self {
@@ -112,7 +113,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             sts: aws_sdk_sts::Client::new(&calls.of_hub(config)),
             config: calls.into_members(config),
             calls,
-            rate_limits: RateLimits::new(settings.rate_share, settings.concurrency),
+            rate_limits,
             settings,
             cache: Cache::builder()
                 .max_capacity(20_000)
@@ -180,6 +181,16 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         }
     }
 
+    /// Takes a token for the next session that is going to be opened.
+    pub async fn reserve(&self) {
+        self.rate_limits.reserve_hub(&self.region(), Class::AssumeRole).await;
+    }
+
+    fn region(&self) -> Region {
+        let region = self.config.region().and_then(|region| region.as_ref().parse().ok());
+        region.unwrap_or_else(Region::global)
+    }
+
     async fn assume(&self, key: &Key) -> Result<Session<A>, ActionError> {
         let Key { partition, account, region, policy, purpose } = key;
         let role = &self.settings.spoke_role;
@@ -202,6 +213,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
                 .tags(tag("firebreak:response", source_identity)?)
                 .tags(tag("firebreak:finding", &tag_value(finding))?);
         }
+        self.rate_limits.permit_hub(&self.region(), Class::AssumeRole).await;
         let output = request.send().await.map_err(|error| {
             let error = from_sdk("sts:AssumeRole", &error);
             let help = match error.kind {
@@ -251,6 +263,7 @@ impl<A: Send + Sync + 'static> Sessions<A> {
             region: region.clone(),
             partition: partition.clone(),
             rate_limits: self.rate_limits.clone(),
+            deadline: self.calls.deadline.clone(),
             clusters: self.calls.to_clusters(),
         });
         Ok(Session::Open { account: Arc::new(account), renew_at: expires - RENEW_EARLY })

@@ -1,6 +1,5 @@
 //! The hub's settings, read once from the environment.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use firebreak_model::resource::Region;
@@ -20,12 +19,10 @@ pub struct Settings {
     /// Security Hub's home Region, if it has an aggregator:
     /// `FIREBREAK_AGGREGATOR_REGION`. Otherwise a finding is updated in its own Region.
     pub aggregator_region: Option<Region>,
-    /// The part of each documented API rate that may be used, in percent:
-    /// `FIREBREAK_RATE_SHARE`, default 20.
+    /// The part of each documented API bucket of a member account that protecting and
+    /// collecting may use, in percent: `FIREBREAK_RATE_SHARE`, default 20. Containment may
+    /// use the rest of 90 percent.
     pub rate_share: u32,
-    /// How many processes of the hub run at once, the function's maximum
-    /// concurrency: `FIREBREAK_CONCURRENCY`, default 1.
-    pub concurrency: NonZeroU32,
     /// How long a policy is cached before its version is read again.
     pub policy_ttl: Duration,
     /// How long an account's place is cached.
@@ -34,6 +31,9 @@ pub struct Settings {
     /// places, because its many processes would look up the same accounts; the command
     /// line looks each one up.
     pub share_places: bool,
+    /// Whether the rate limits are shared with the hub's other processes, by the table. A
+    /// command that only reads keeps to them by itself.
+    pub share_rates: bool,
     /// The lease: how long a worker may hold a response before another recovers it.
     pub lease: Duration,
     /// How long findings of the same type are suppressed on a target after an undo:
@@ -74,12 +74,12 @@ impl Settings {
             external_id: external_id.into(),
             aggregator_region: None,
             rate_share: 20,
-            concurrency: NonZeroU32::MIN,
             // A policy change takes effect everywhere within this time.
             policy_ttl: Duration::from_secs(60),
             // MoveAccount events appear in the management account only.
             place_ttl: Duration::from_secs(600),
             share_places: true,
+            share_rates: true,
             // Lambda's longest invocation is 15 minutes; the function has a shorter
             // timeout.
             lease: Duration::from_secs(300),
@@ -116,20 +116,13 @@ impl Settings {
         }
         if let Some(share) = variable("FIREBREAK_RATE_SHARE") {
             settings.rate_share =
-                share.parse().ok().filter(|share| (1..=100).contains(share)).ok_or_else(|| {
+                share.parse().ok().filter(|share| (1..=50).contains(share)).ok_or_else(|| {
                     SettingsError {
                         variable: "FIREBREAK_RATE_SHARE",
-                        why: format!("`{share}` is not a whole number from 1 to 100"),
+                        why: format!("`{share}` is not a whole number from 1 to 50"),
                         help: "10 to 20 percent leaves the members' own workloads alone",
                     }
                 })?;
-        }
-        if let Some(concurrency) = variable("FIREBREAK_CONCURRENCY") {
-            settings.concurrency = concurrency.parse().map_err(|_| SettingsError {
-                variable: "FIREBREAK_CONCURRENCY",
-                why: format!("`{concurrency}` is not a whole number from 1 up"),
-                help: "set it to the event source's MaximumConcurrency",
-            })?;
         }
         if let Some(hours) = variable("FIREBREAK_SUPPRESS_HOURS") {
             let hours: u64 =
@@ -216,7 +209,7 @@ mod tests {
             ("FIREBREAK_AGGREGATOR_REGION", "Frankfurt"),
             ("FIREBREAK_RATE_SHARE", "0"),
             ("FIREBREAK_RATE_SHARE", "lots"),
-            ("FIREBREAK_CONCURRENCY", "0"),
+            ("FIREBREAK_RATE_SHARE", "51"),
             ("FIREBREAK_SUPPRESS_HOURS", "a day"),
             ("FIREBREAK_INTAKE_QUEUE", "firebreak-intake"),
             ("FIREBREAK_WRITE_BACK_QUEUE", "arn:aws:sqs:eu-west-1:111122223333:write-back"),

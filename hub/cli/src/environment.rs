@@ -13,15 +13,22 @@ pub(crate) fn settings() -> Result<Settings, Failure> {
     Settings::read(variable).map_err(|error| Failure::Usage(error.to_string()))
 }
 
-/// The same for a short-lived process, which does not share its cache of accounts'
-/// places through the table.
+/// The same for a short-lived process, which neither lists accounts' places nor takes part
+/// in the rate limits of the table: it may only be able to read.
 pub(crate) fn own_settings() -> Result<Settings, Failure> {
-    Ok(Settings { share_places: false, ..settings()? })
+    Ok(Settings { share_places: false, share_rates: false, ..settings()? })
 }
 
-/// An engine with the AWS credentials and settings of this environment.
+/// An engine with the AWS credentials and settings of this environment, for a command that
+/// changes nothing in member accounts.
 pub(crate) async fn engine() -> Result<Engine, Failure> {
     let settings = own_settings()?;
+    Ok(Engine::new(&aws_config(None).await?, settings))
+}
+
+/// The same for a command that does: it shares the rate limits with the function.
+pub(crate) async fn acting_engine() -> Result<Engine, Failure> {
+    let settings = Settings { share_rates: true, ..own_settings()? };
     Ok(Engine::new(&aws_config(None).await?, settings))
 }
 

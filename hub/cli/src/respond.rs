@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::environment::engine;
+use super::environment::{acting_engine, engine};
 use super::terminal::write_json;
 use super::{Failure, Output};
 use firebreak_aws::error::HubError;
@@ -39,7 +39,8 @@ pub async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
         })?
     };
     let run = if arguments.plan { Run::Plan } else { Run::Act };
-    let handled = handle_message(&engine().await?, &body, run).await;
+    let engine = if arguments.plan { engine().await? } else { acting_engine().await? };
+    let handled = handle_message(&engine, &body, run).await;
     let mut out = std::io::stdout().lock();
     match output {
         Output::Json => write_json(&mut out, &json(&handled))?,

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::environment::engine;
+use super::environment::acting_engine;
 use super::terminal::write_json;
 use super::{Failure, Output};
 use firebreak_aws::error::HubError;
@@ -12,7 +12,7 @@ use firebreak_aws::error::HubError;
 /// Exit code 3 if a call to AWS failed, 1 if an undo failed, a plan can no longer be
 /// executed, or a notification was given up. The next sweep tries again.
 pub async fn run(output: Output) -> Result<(), Failure> {
-    let swept = engine().await?.sweep().await;
+    let swept = acting_engine().await?.sweep().await;
     let failures = swept.failures();
     let processed: Vec<_> = swept.responses.iter().flatten().collect();
     let mut out = std::io::stdout().lock();

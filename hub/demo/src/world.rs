@@ -28,6 +28,7 @@ pub const HOME: &str = "eu-central-1";
 /// The Regions in use.
 pub const REGIONS: [&str; 2] = [HOME, "us-east-1"];
 const HUB_ROLE: &str = "FirebreakHub";
+const FUNCTION: &str = "firebreak";
 /// The external id of the spoke roles.
 pub const EXTERNAL_ID: &str = "firebreak-demo";
 pub const ORGANIZATION: &str = "o-fb01demo01";
@@ -155,18 +156,45 @@ impl World {
         Ok(config::with_http_client(client, session, time, &region).await)
     }
 
-    /// The hub's settings.
-    pub fn settings(&self) -> Settings {
-        let mut settings = Settings::new(EXTERNAL_ID);
-        settings.aggregator_region = HOME.parse().ok();
-        // No other workload shares the rates of the simulated accounts.
-        settings.rate_share = 100;
-        settings
+    /// The settings that stacksets/hub.yaml gives the function.
+    ///
+    /// # Errors
+    ///
+    /// The function is not deployed, or its environment is invalid.
+    pub fn deployed_settings(&self) -> Result<Settings, HubError> {
+        let environment = self.organization.edit(|state| {
+            let functions = &state.regional(HUB, HOME).lambda.functions;
+            let configuration = functions.get(FUNCTION)?.configuration.as_ref()?;
+            Some(configuration.environment.clone())
+        });
+        let environment = environment.ok_or_else(|| {
+            HubError::failed(format!("the function `{FUNCTION}` is not deployed"))
+        })?;
+        Settings::read(|name| environment.get(name).cloned())
+            .map_err(|error| HubError::failed(error.to_string()))
+    }
+
+    /// The same without queues, channels and the archive: each process delivers to Security Hub itself, as
+    /// the command line does, and sends no notices.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::deployed_settings`].
+    pub fn settings(&self) -> Result<Settings, HubError> {
+        let deployed = self.deployed_settings()?;
+        Ok(Settings {
+            intake_queue: None,
+            write_back_queue: None,
+            archive_resolved: false,
+            topic: None,
+            event_bus: None,
+            ..deployed
+        })
     }
 
     /// An engine, after pushing the policy.
     pub async fn engine(&self, policy: &Policy) -> Result<Engine, HubError> {
-        let engine = Engine::new(&self.hub_config().await?, self.settings());
+        let engine = Engine::new(&self.hub_config().await?, self.settings()?);
         let documents = policy.to_stored();
         let before = engine.policies.version().await?;
         let author = Author { by: MANAGEMENT.to_owned(), note: "the examples".to_owned() };

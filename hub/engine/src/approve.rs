@@ -119,7 +119,9 @@ impl Approvals {
         let record = self.recorder.commit(approved, counters).await?.record;
         let session = self.members.changing_session(&record.response).await;
         let received = tokio::time::Instant::now();
-        let execution = Box::pin(self.executor.execute(record, session, received)).await?;
+        let execution =
+            Box::pin(self.executor.execute(record, session, received, &ReadCache::default()))
+                .await?;
         let Execution { record, outbox_items, .. } = execution;
         Box::pin(self.deliverer.deliver_outbox(&record.response, outbox_items)).await;
         Ok(record.response)

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use firebreak_model::error::ErrorKind;
 use firebreak_spoke::read_cache::ReadCache;
+use firebreak_spoke::registry;
 
 use super::confirm::{Confirmation, Confirmer, why_different};
-use super::member_accounts::{At, MemberAccounts};
+use super::member_accounts::{At, Captured, MemberAccounts};
+use super::outcome::Run;
 use super::recorder::Recorder;
 use firebreak_aws::error::HubError;
 use firebreak_aws::policies::Policies;
@@ -15,9 +17,10 @@ use firebreak_aws::store::Counter;
 use firebreak_model::finding::{Finding, Target};
 use firebreak_model::organization::Place;
 use firebreak_policy::{Decision, Mode, Policy, Tags};
+use firebreak_response::dedup::target_key;
 use firebreak_response::pauses;
 use firebreak_response::plan;
-use firebreak_response::record::ApprovalCause;
+use firebreak_response::record::{ApprovalCause, State};
 use firebreak_response::target::TargetState;
 
 /// The decision about one target, and its inputs.
@@ -39,6 +42,24 @@ pub(super) struct Assessment {
     pub(super) unconfirmed: Option<String>,
     /// Why the account cannot be reached, if it cannot.
     pub(super) not_covered: Option<String>,
+    /// What was read of the target, for captures of later phases.
+    pub(super) cache: ReadCache,
+}
+
+impl Assessment {
+    fn new(decision: Decision, policy_version: u64) -> Self {
+        Self {
+            decision,
+            captured: Vec::new(),
+            policy_version,
+            counters: Vec::new(),
+            cause: ApprovalCause::Policy,
+            spent: None,
+            unconfirmed: None,
+            not_covered: None,
+            cache: ReadCache::default(),
+        }
+    }
 }
 
 /// What one evaluation of policy knows of the finding and of its target's tags.
@@ -76,6 +97,42 @@ fn evaluate(
     }
 }
 
+fn needs_confirmation(decision: &Decision) -> bool {
+    decision.acts() && decision.confirm
+}
+
+/// Whether a finding joins a response that is in force already: it is added to the record,
+/// and nothing is changed.
+fn joins(decision: &Decision, finding: &Finding, target_state: &TargetState) -> bool {
+    let key = target_key(decision, finding, target_state, registry::catalog());
+    let entry = key.and_then(|key| target_state.entries.get(&key));
+    let in_force = |state| {
+        matches!(
+            state,
+            State::AwaitingApproval
+                | State::Running
+                | State::Contained
+                | State::Completed
+                | State::Undoing
+        )
+    };
+    decision.acts() && entry.is_some_and(|entry| in_force(entry.state))
+}
+
+/// Why a finding is not confirmed; `confirmed` decides about the copy of its service.
+fn unconfirmed(
+    confirmation: Option<Confirmation>,
+    received: (&Finding, &Decision),
+    confirmed: impl Fn(&Finding, &Target) -> Decision,
+) -> Option<String> {
+    match confirmation? {
+        Confirmation::Refused(why) => Some(why),
+        Confirmation::Confirmed(finding, target) => {
+            why_different(received, (&finding, &confirmed(&finding, &target)))
+        }
+    }
+}
+
 /// Assesses targets.
 #[derive(Clone, Debug)]
 pub(super) struct Assessor {
@@ -93,20 +150,12 @@ impl Assessor {
         target: &Target,
         place: &Place,
         target_state: &TargetState,
+        run: Run,
     ) -> Result<Assessment, HubError> {
         let resource = &target.resource;
         let (policy_version, policy) = self.policies.in_force().await?;
         let evaluate = |known: Known<'_>| evaluate(&policy, place, (finding, target), known);
-        let assessment = |decision| Assessment {
-            decision,
-            captured: Vec::new(),
-            policy_version,
-            counters: Vec::new(),
-            cause: ApprovalCause::Policy,
-            spent: None,
-            unconfirmed: None,
-            not_covered: None,
-        };
+        let assessment = |decision| Assessment::new(decision, policy_version);
 
         // A decision that changes nothing and that no tag can change is final.
         let without_tags = evaluate(Known::WithoutTags);
@@ -114,7 +163,23 @@ impl Assessor {
             return Ok(assessment(without_tags));
         }
         let expected = evaluate(Known::FindingTags);
-        match self.members.reading_session(resource).await {
+        if joins(&expected, finding, target_state) {
+            // It changes nothing, so nothing of the account is read.
+            let confirmation = match needs_confirmation(&expected) {
+                true => Some(Box::pin(self.confirmer.confirm(finding, target)).await?),
+                false => None,
+            };
+            let unconfirmed = unconfirmed(confirmation, (finding, &expected), |finding, target| {
+                evaluate(Known::Confirmed(finding, target, &Tags::Known(target.tags.clone())))
+            });
+            return Ok(Assessment { unconfirmed, ..assessment(expected) });
+        }
+        let (session, (), ()) = futures::join!(
+            self.members.reading_session(resource),
+            self.members.reserve(resource, &expected.actions),
+            self.members.reserve_session()
+        );
+        match session {
             Ok(_) => {}
             Err(error) if error.kind == ErrorKind::Transient => return Err(HubError::from(error)),
             Err(error) => {
@@ -128,10 +193,13 @@ impl Assessor {
         let cache = ReadCache::default();
         let at = At { policy: &policy, place, cache: &cache };
         let draws = expected.draws(place);
-        let needs_confirmation = |decision: &Decision| decision.acts() && decision.confirm;
+        let which = |decision: &Decision| match (decision.mode, run) {
+            (Mode::Auto, Run::Act) => Captured::FirstPhase,
+            (_, Run::Act | Run::Plan) => Captured::Whole,
+        };
         let (tags, mut captured, counters, confirmation) = futures::join!(
             self.members.tags(resource, &cache),
-            self.members.capture(finding, resource, target_state, &expected, at),
+            self.members.capture(finding, resource, target_state, &expected, which(&expected), at),
             self.recorder.store.counters(&draws),
             async {
                 match needs_confirmation(&expected) {
@@ -151,31 +219,38 @@ impl Assessor {
                 some => some,
             },
         };
-        let unconfirmed = match confirmation {
-            None => None,
-            Some(Confirmation::Refused(why)) => Some(why),
-            Some(Confirmation::Confirmed(confirmed_finding, confirmed_target)) => {
-                let confirmed =
-                    evaluate(Known::Confirmed(&confirmed_finding, &confirmed_target, &tags));
-                why_different((finding, &decision), (&confirmed_finding, &confirmed))
-            }
-        };
+        let unconfirmed = unconfirmed(confirmation, (finding, &decision), |finding, target| {
+            evaluate(Known::Confirmed(finding, target, &tags))
+        });
         if unconfirmed.is_some() {
             return Ok(Assessment { unconfirmed, ..assessment(decision) });
         }
         let mut counters = counters?;
-        if decision.actions != expected.actions || decision.rule != expected.rule {
-            captured =
-                Box::pin(self.members.capture(finding, resource, target_state, &decision, at))
-                    .await;
+        let again = |decision: &Decision, which| {
+            let members = &self.members;
+            let decision = decision.clone();
+            async move {
+                Box::pin(members.capture(finding, resource, target_state, &decision, which, at))
+                    .await
+            }
+        };
+        if decision.actions != expected.actions
+            || decision.rule != expected.rule
+            || which(&decision) != which(&expected)
+        {
+            captured = again(&decision, which(&decision)).await;
         }
         let present = decision.draws(place);
         if present != draws {
             counters = self.recorder.store.counters(&present).await?;
         }
         let mut assessment = Assessment { captured, counters, ..assessment(decision) };
+        let read = which(&assessment.decision);
         self.require_approval(&mut assessment, place, target_state);
-        Ok(assessment)
+        if which(&assessment.decision) != read {
+            assessment.captured = again(&assessment.decision, Captured::Whole).await;
+        }
+        Ok(Assessment { cache, ..assessment })
     }
 
     /// Lowers `auto` to `approve` where a pause is active or a budget is spent.

@@ -8,12 +8,13 @@ use firebreak_spoke::account::AccountSession;
 use firebreak_spoke::contract::{ActionContext, Phase, Verification};
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::registry;
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{Either, join_all, select};
 use jiff::SignedDuration;
 use tracing::{instrument, warn};
 
 use super::deliver::Deliverer;
-use super::member_accounts::{At, MemberAccounts};
+use super::member_accounts::{At, MemberAccounts, urgency};
 use super::recorder::{Recorder, lease_lost};
 use firebreak_aws::deadline::Deadline;
 use firebreak_aws::error::HubError;
@@ -74,6 +75,40 @@ fn skip_end_steps_without_evidence(steps: &mut [Step]) {
     }
 }
 
+/// The calls of planned steps whose prior state is not captured.
+fn calls_without_prior_state(steps: &[Step], of: impl Fn(&Step) -> bool) -> Vec<ActionCall> {
+    let missing =
+        |step: &&Step| step.state == StepState::Planned && step.prior == PriorState::NotCaptured;
+    let call =
+        |step: &Step| ActionCall { name: step.action.clone(), parameters: step.parameters.clone() };
+    steps.iter().filter(missing).filter(|step| of(step)).map(call).collect()
+}
+
+/// Puts captured steps in the places of those whose prior state was missing.
+fn put_captured(steps: &mut [Step], captured: Vec<Step>) {
+    for captured in captured {
+        let missing = |step: &&mut Step| {
+            step.state == StepState::Planned
+                && step.prior == PriorState::NotCaptured
+                && step.action == captured.action
+        };
+        if let Some(step) = steps.iter_mut().find(missing) {
+            *step = captured;
+        }
+    }
+}
+
+/// Runs `work`, and `other` for as long as that takes; `None` if it has not ended by then.
+async fn meanwhile<A, B>(
+    work: impl Future<Output = A> + Unpin,
+    other: impl Future<Output = B> + Unpin,
+) -> (A, Option<B>) {
+    match select(work, other).await {
+        Either::Left((work, other)) => (work, other.now_or_never()),
+        Either::Right((other, work)) => (work.await, Some(other)),
+    }
+}
+
 /// Why a step was interrupted.
 #[derive(Clone, Debug)]
 enum Interruption {
@@ -120,7 +155,8 @@ pub(super) struct Executor {
 
 impl Executor {
     /// Executes the planned steps phase by phase, and records how each ended. What
-    /// needs longer is handed over to the sweep.
+    /// needs longer is handed over to the sweep. `cache` is what was read of the target in
+    /// this run.
     ///
     /// # Errors
     ///
@@ -132,10 +168,10 @@ impl Executor {
         mut record: Record,
         session: Result<Option<Arc<AccountSession>>, ActionError>,
         received: tokio::time::Instant,
+        cache: &ReadCache,
     ) -> Result<Execution, HubError> {
         let mut contained_after = None;
         let mut interrupted = None;
-        Box::pin(self.complete_plan(&mut record)).await?;
         let mut steps = record.response.steps.clone();
         let names: Vec<String> = steps.iter().map(|it| it.action.clone()).collect();
         for (phase, waiting) in HALF_PHASES {
@@ -163,9 +199,26 @@ impl Executor {
                 // Another worker may have taken over: nothing more may be changed.
                 return Err(lease_lost(&record.response.id));
             }
+            // Nothing is changed whose prior state is not recorded.
+            let missing = calls_without_prior_state(&steps, |step| step.phase == phase);
+            if !missing.is_empty() {
+                let captured = Box::pin(self.capture(&record.response, &missing, cache)).await?;
+                put_captured(&mut steps, captured);
+                record = self.record_steps(&record, &steps).await?;
+                if !steps.iter().any(now) {
+                    continue;
+                }
+            }
             let was_contained = is_contained(&steps);
-            let ended = Box::pin(self.execute_half(&record.response, &mut steps, &session, now));
-            interrupted = interrupted.or(ended.await);
+            let later = calls_without_prior_state(&steps, |step| step.phase > phase);
+            let half = Box::pin(self.execute_half(&record.response, &mut steps, &session, now));
+            let captured = Box::pin(self.capture(&record.response, &later, cache));
+            let (ended, captured) = meanwhile(half, captured).await;
+            interrupted = interrupted.or(ended);
+            // What could not be read now is read before its phase.
+            if let Some(Ok(captured)) = captured {
+                put_captured(&mut steps, captured);
+            }
             if phase == Phase::Contain && !was_contained && is_contained(&steps) {
                 contained_after = Some(received.elapsed());
             }
@@ -203,38 +256,24 @@ impl Executor {
         Ok(self.recorder.apply(record, event).await?.record)
     }
 
-    /// Captures what could not be captured when the plan was made, under the same
-    /// guardrails, and records it: nothing is changed whose prior state is not
-    /// recorded.
-    async fn complete_plan(&self, record: &mut Record) -> Result<(), HubError> {
-        let missing =
-            |step: &Step| step.state == StepState::Planned && step.prior == PriorState::NotCaptured;
-        let response = &record.response;
-        if !response.steps.iter().any(missing) {
-            return Ok(());
+    /// Captures the prior state for these steps of a response, under the same guardrails as
+    /// for a new plan.
+    async fn capture(
+        &self,
+        response: &Response,
+        calls: &[ActionCall],
+        cache: &ReadCache,
+    ) -> Result<Vec<Step>, HubError> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
         }
         let policy = self.policies.current().await?;
         let place = self.organization.place(&response.resource.account).await?;
-        let cache = ReadCache::default();
-        let at = At { policy: &policy, place: &place, cache: &cache };
-        let call = |step: &Step| ActionCall {
-            name: step.action.clone(),
-            parameters: step.parameters.clone(),
-        };
-        let calls: Vec<ActionCall> =
-            response.steps.iter().filter(|step| missing(step)).map(call).collect();
+        let at = At { policy: &policy, place: &place, cache };
         let id = response.id.as_str();
         let captured =
-            self.members.capture_calls(&response.resource, id, &response.finding, &calls, at);
-        let mut steps = response.steps.clone();
-        for captured in plan::steps(Box::pin(captured).await, registry::catalog()) {
-            let mut missing = steps.iter_mut().filter(|step| missing(step));
-            if let Some(step) = missing.find(|step| step.action == captured.action) {
-                *step = captured;
-            }
-        }
-        *record = self.record_steps(record, &steps).await?;
-        Ok(())
+            self.members.capture_calls(&response.resource, id, &response.finding, calls, at);
+        Ok(plan::steps(Box::pin(captured).await, registry::catalog()))
     }
 
     /// Executes the planned steps of half a phase concurrently.
@@ -251,8 +290,9 @@ impl Executor {
             match session {
                 Ok(Some(account)) => {
                     let cache = ReadCache::default();
+                    let account = account.with_urgency(urgency(step.phase));
                     let context = self.members.action_context(
-                        account,
+                        &account,
                         resource,
                         id.as_str(),
                         finding,

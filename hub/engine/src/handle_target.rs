@@ -9,7 +9,6 @@ use firebreak_aws::organization::Organization;
 use firebreak_aws::store::{Counter, Written};
 use firebreak_model::finding::{Finding, Target};
 use firebreak_model::organization::Place;
-use firebreak_model::resource::AccountId;
 use firebreak_policy::Mode;
 use firebreak_response::audit_event::{AuditEvent, AuditKind};
 use firebreak_response::dedup::{initial_state, next_epoch, target_key};
@@ -23,7 +22,7 @@ use firebreak_response::transition::{
 };
 use firebreak_spoke::registry;
 use jiff::Timestamp;
-use tracing::{Instrument, info, info_span, instrument, warn};
+use tracing::{Instrument, info, info_span, instrument};
 
 use super::assess::{Assessment, Assessor};
 use super::deliver::Deliverer;
@@ -142,17 +141,16 @@ impl TargetHandler {
     ) -> Result<Option<TargetOutcome>, HubError> {
         let account = &target.resource.account;
         let stored = target_state.place.as_ref().filter(|_| self.share_places);
-        let (place, by) = futures::join!(
+        // The policy is read meanwhile, if it is not cached; a failure is found by `assess`.
+        let (place, by, _) = futures::join!(
             self.organization.place_stored(account, stored),
-            self.recorder.caller.arn_or_unknown()
+            self.recorder.caller.arn_or_unknown(),
+            self.assessor.policies.in_force()
         );
         let (place, by) = (place?, by.as_str());
         let context = TargetContext { finding, target, place: &place, target_state, by };
-        let (assessment, ()) = futures::join!(
-            Box::pin(self.assessor.assess(finding, target, &place, target_state)),
-            self.share_place(&target.resource.account, target_state, run)
-        );
-        let mut assessment = assessment?;
+        let assessment = self.assessor.assess(finding, target, &place, target_state, run);
+        let mut assessment = Box::pin(assessment).await?;
         let decision = &assessment.decision;
         let Some(key) = target_key(decision, finding, target_state, registry::catalog()) else {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);
@@ -233,20 +231,6 @@ impl TargetHandler {
     async fn is_half_changed(&self, entry: &TargetEntry) -> Result<bool, HubError> {
         let response = self.recorder.load(&entry.response).await?;
         Ok(response.undo.is_none() && response.steps.iter().any(Step::may_have_changed))
-    }
-
-    /// Stores where an account is, for the hub's other processes.
-    async fn share_place(&self, account: &AccountId, target_state: &TargetState, run: Run) {
-        let now = self.recorder.now();
-        let is_known = target_state.place.as_ref().is_some_and(|place| place.until > now);
-        if is_known || run == Run::Plan {
-            return;
-        }
-        let Some(place) = self.organization.to_store(account).await else { return };
-        if let Err(error) = self.recorder.store.remember_place(account, &place).await {
-            // The other processes look it up themselves.
-            warn!("the place of {account} is not kept: {error}");
-        }
     }
 
     /// Records a decision that needs no action.
@@ -348,7 +332,9 @@ impl TargetHandler {
         let mut outcome = context.finished(assessment, disposition, response.reason.clone());
         let Transition { record, outbox, .. } = opened;
         let (response, outbox_items) = if record.response.state == State::Running {
-            let execution = Box::pin(self.executor.execute(record, session, received)).await?;
+            let execution =
+                Box::pin(self.executor.execute(record, session, received, &assessment.cache))
+                    .await?;
             outcome.contained_after = execution.contained_after;
             outcome.reason.clone_from(&execution.response().reason);
             (execution.record.response, execution.outbox_items)

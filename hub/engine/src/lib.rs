@@ -53,7 +53,8 @@ use firebreak_aws::queue::Queue;
 use firebreak_aws::security_hub::SecurityHub;
 use firebreak_aws::sessions::Sessions;
 use firebreak_aws::settings::Settings;
-use firebreak_aws::store::Store;
+use firebreak_aws::store::{SharedTokens, Store};
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::finding::Finding;
 use firebreak_response::outbox::{Channel, OutboxKey};
 use firebreak_response::pauses::{Pause, PauseScope};
@@ -119,17 +120,29 @@ impl Engine {
         let settings = Arc::new(settings);
         let calls = DeadlineClients::new(config);
         let DeadlineClients { deadline, counts, .. } = calls.clone();
-        let sessions =
-            Arc::new(Sessions::new(config, settings.clone(), calls.clone(), AccountSession::new));
+        let members_config = config;
         // Every client below uses this configuration, so that the deadline applies to
         // every call.
         let config = &calls.of_hub(config);
         let clock = Clock::new(config.clone());
         let store = Arc::new(Store::new(config, &settings));
+        let rate_limits = if settings.share_rates {
+            let tokens = SharedTokens::new(config, Store::clone(&store));
+            RateLimits::new(Arc::new(tokens), settings.rate_share)
+        } else {
+            RateLimits::local(settings.rate_share)
+        };
+        let sessions = Arc::new(Sessions::new(
+            members_config,
+            settings.clone(),
+            calls,
+            rate_limits.clone(),
+            AccountSession::new,
+        ));
         let policies = Arc::new(Policies::new(config, &settings, registry::catalog()));
-        let organization = Arc::new(Organization::new(config, &settings));
-        let security_hub = Arc::new(SecurityHub::new(config, &settings));
-        let guardduty = Arc::new(GuardDuty::new(config, &settings));
+        let organization = Arc::new(Organization::new(config, &settings, &rate_limits));
+        let security_hub = Arc::new(SecurityHub::new(config, &settings, &rate_limits));
+        let guardduty = Arc::new(GuardDuty::new(config, &rate_limits));
         let caller = Caller::new(sessions.clone());
 
         let recorder = Recorder {
@@ -140,7 +153,12 @@ impl Engine {
             lease: SignedDuration::try_from(settings.lease).unwrap_or(SignedDuration::MAX),
         };
         let stages = Stages {
-            members: MemberAccounts { sessions, settings: settings.clone(), clock: clock.clone() },
+            members: MemberAccounts {
+                sessions,
+                rate_limits,
+                settings: settings.clone(),
+                clock: clock.clone(),
+            },
             confirmer: Confirmer {
                 guardduty: guardduty.clone(),
                 security_hub: security_hub.clone(),

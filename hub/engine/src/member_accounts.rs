@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use firebreak_client::rate_limit::{Calls, Class, RateLimits, Urgency};
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::Resource;
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::contract::ActionContext;
+use firebreak_spoke::contract::{ActionContext, Phase};
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::registry;
 use firebreak_spoke::tags;
@@ -30,8 +31,19 @@ use firebreak_response::target::TargetState;
 #[derive(Clone, Debug)]
 pub(super) struct MemberAccounts {
     pub(super) sessions: Arc<Sessions<AccountSession>>,
+    pub(super) rate_limits: RateLimits,
     pub(super) settings: Arc<Settings>,
     pub(super) clock: Clock,
+}
+
+/// For which actions of a decision the prior state is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Captured {
+    /// For all: a person sees the whole plan.
+    Whole,
+    /// For those of the first phase. What comes later is read before its own phase, so that
+    /// it does not delay the containment.
+    FirstPhase,
 }
 
 /// The inputs of a decision: the policy, the account's place, and what was read of the
@@ -64,7 +76,8 @@ impl MemberAccounts {
         }
     }
 
-    /// Captures the prior state for every action concurrently.
+    /// Captures the prior state for the actions of a decision concurrently. Those that are
+    /// left for later have an error that a later capture replaces.
     #[instrument(name = "capture", skip_all, fields(account.id = %resource.account))]
     pub(super) async fn capture(
         &self,
@@ -72,6 +85,7 @@ impl MemberAccounts {
         resource: &Resource,
         target_state: &TargetState,
         decision: &Decision,
+        which: Captured,
         at: At<'_>,
     ) -> Vec<plan::CapturedCall> {
         let key = target_key(decision, finding, target_state, registry::catalog());
@@ -85,8 +99,18 @@ impl MemberAccounts {
                 parameters: with_response(&call.parameters, id.as_str()),
             })
             .collect();
+        let phase = |call: &ActionCall| registry::find(&call.name).map(|it| it.spec.phase);
+        let first = calls.iter().filter_map(phase).min();
+        let is_later = |call: &ActionCall| which == Captured::FirstPhase && phase(call) != first;
+        let (later, now): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_later);
         let summary = FindingSummary::of(finding);
-        Box::pin(self.capture_calls(resource, id.as_str(), &summary, &calls, at)).await
+        let captured = self.capture_calls(resource, id.as_str(), &summary, &now, at);
+        let mut captured = Box::pin(captured).await;
+        captured.extend(later.into_iter().map(|call| {
+            let why = "its state is read before its phase";
+            (call, Err(ActionError::new(ErrorKind::Transient, why)))
+        }));
+        captured
     }
 
     /// Captures the prior state for these actions of a response concurrently.
@@ -100,9 +124,10 @@ impl MemberAccounts {
     ) -> Vec<plan::CapturedCall> {
         let each = calls.iter().map(|call| async move {
             let captured = async {
-                let account = self.reading_session(resource).await?;
-                let context = self.action_context(&account, resource, id, summary, at.cache);
                 let action = find(&call.name)?;
+                let account = self.reading_session(resource).await?;
+                let account = account.with_urgency(urgency(action.spec.phase));
+                let context = self.action_context(&account, resource, id, summary, at.cache);
                 let captured = action.capture(context, &call.parameters).await?;
                 // Only the captured state shows which other resources the action
                 // changes.
@@ -138,6 +163,22 @@ impl MemberAccounts {
             spoke_role: &self.settings.spoke_role,
             cache,
         }
+    }
+
+    /// Takes tokens of the rate limits for what the actions' containing steps are going to
+    /// call.
+    pub(super) async fn reserve(&self, resource: &Resource, actions: &[ActionCall]) {
+        let entries = actions.iter().filter_map(|call| registry::find(&call.name));
+        let mut calls = Calls::default();
+        for entry in entries.filter(|entry| entry.spec.phase == Phase::Contain) {
+            add_calls(&mut calls, entry.spec.reads, entry.spec.writes);
+        }
+        self.rate_limits.reserve(&resource.account, &resource.region, &calls).await;
+    }
+
+    /// Takes a token for the AssumeRole of the session that changes the resource.
+    pub(super) async fn reserve_session(&self) {
+        self.sessions.reserve().await;
     }
 
     /// The session that every finding of an account shares, which only reads.
@@ -176,5 +217,33 @@ impl MemberAccounts {
         let purpose =
             Purpose::Change { response: response.id.clone(), finding: response.finding.id.clone() };
         self.sessions.open(&response.resource, &needed, purpose).await.map(Some)
+    }
+}
+
+/// How urgent the calls of a phase are.
+pub(super) fn urgency(phase: Phase) -> Urgency {
+    match phase {
+        Phase::Contain | Phase::End => Urgency::Contain,
+        Phase::Protect | Phase::Collect => Urgency::Routine,
+    }
+}
+
+/// About how many calls of each class a containing step makes: it reads before and after,
+/// and each of up to four interfaces is changed three times.
+fn add_calls(calls: &mut Calls, reads: &[&str], writes: &[&str]) {
+    for class in reads.iter().filter_map(|action| Class::of_action(action)) {
+        calls.add(class, Urgency::Contain, 2);
+    }
+    if writes.iter().any(|action| Class::of_action(action) == Some(Class::Ec2Write)) {
+        calls.add(Class::Ec2Write, Urgency::Contain, 3);
+    }
+    for class in writes.iter().filter_map(|action| Class::of_action(action)) {
+        // Of EC2's other changes a warm VPC needs three.
+        let count = match class {
+            Class::NetworkInterface => 12,
+            Class::Ec2Write => continue,
+            _ => 1,
+        };
+        calls.add(class, Urgency::Contain, count);
     }
 }

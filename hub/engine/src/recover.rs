@@ -6,6 +6,7 @@ use firebreak_model::finding::{Finding, Target};
 use firebreak_response::record::{PriorState, Response, State, Step, StepState};
 use firebreak_response::target::TargetEntry;
 use firebreak_response::transition::{Event, Record};
+use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 
 use super::deliver::Deliverer;
@@ -59,7 +60,7 @@ impl Recoverer {
             return Box::pin(self.undoer.execute_undo(record)).await;
         }
         let session = self.executor.members.changing_session(&record.response).await;
-        Box::pin(self.executor.execute(record, session, received)).await
+        Box::pin(self.executor.execute(record, session, received, &ReadCache::default())).await
     }
 
     /// Retries failed steps from the record: a new plan would record our own half-made
@@ -83,7 +84,9 @@ impl Recoverer {
         let record = self.recorder.apply_for_finding(&record, event).await?.record;
         info!(response.id = %record.response.id, "retries `{}`", record.response.id);
         let session = self.executor.members.changing_session(&record.response).await;
-        let execution = Box::pin(self.executor.execute(record, session, received)).await?;
+        let execution =
+            Box::pin(self.executor.execute(record, session, received, &ReadCache::default()))
+                .await?;
         let reason = execution.response().reason.clone();
         let ended = outcome(finding, Some(&target.resource), Disposition::Responded, reason);
         Ok(Some(self.delivered(ended, execution).await))

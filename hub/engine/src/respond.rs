@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use firebreak_aws::deadline::Deadline;
 use firebreak_aws::error::HubError;
 use firebreak_model::finding::{Finding, Target};
 use firebreak_response::dedup::{PriorResponse, prior_response, skip_reason, suppressed_until};
@@ -17,12 +18,19 @@ use super::recover::Recoverer;
 /// How often a target is read before the finding goes back to the queue.
 const MAX_ATTEMPTS: u32 = 8;
 
+/// How often the target is read again while another worker executes a response on it, and
+/// for how long: most end within a second, and a message that goes back to the queue comes
+/// again after 15 seconds only.
+const WAIT_BETWEEN: Duration = Duration::from_millis(500);
+const WAIT_AT_MOST: Duration = Duration::from_secs(4);
+
 /// Responds to findings.
 #[derive(Clone, Debug)]
 pub(super) struct Responder {
     pub(super) recorder: Recorder,
     pub(super) recoverer: Recoverer,
     pub(super) handler: TargetHandler,
+    pub(super) deadline: Deadline,
 }
 
 impl Responder {
@@ -63,7 +71,8 @@ impl Responder {
         // A worker that loses a claim reads the target again and finds the winner's
         // entry. Before that it sleeps for a random time whose upper limit doubles, so that
         // many workers do not collide again.
-        for lost in 0..MAX_ATTEMPTS {
+        let (mut lost, mut waited) = (0, Duration::ZERO);
+        while lost < MAX_ATTEMPTS {
             if lost > 0 {
                 let wait = Duration::from_millis(10 << lost);
                 tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
@@ -88,6 +97,15 @@ impl Responder {
                     let resource = Some(&target.resource);
                     return Ok(outcome(finding, resource, Disposition::Repeat, reason));
                 }
+                PriorResponse::UnderWay { .. }
+                    if run == Run::Act
+                        && waited < WAIT_AT_MOST
+                        && self.deadline.allows(WAIT_BETWEEN) =>
+                {
+                    tokio::time::sleep(WAIT_BETWEEN).await;
+                    waited += WAIT_BETWEEN;
+                    continue;
+                }
                 PriorResponse::UnderWay { response } => {
                     return Err(HubError::transient(format!(
                         "response `{response}` is being executed or undone on this target"
@@ -104,6 +122,7 @@ impl Responder {
                         return Ok(outcome);
                     }
                     // That response covered another finding: this one is decided now.
+                    lost += 1;
                     continue;
                 }
                 PriorResponse::Abandoned { entry, .. } => {
@@ -118,6 +137,7 @@ impl Responder {
             {
                 return Ok(outcome);
             }
+            lost += 1;
         }
         Err(HubError::transient("other workers claimed this target each time".to_owned()))
     }

@@ -38,6 +38,7 @@ impl Stages {
     pub(super) fn responder(&self) -> Responder {
         Responder {
             recorder: self.recorder.clone(),
+            deadline: self.deadline.clone(),
             recoverer: self.recoverer(),
             handler: TargetHandler {
                 assessor: self.assessor(),
@@ -124,6 +125,7 @@ impl Stages {
             approvals: self.approvals(),
             policies: self.policies.clone(),
             organization: self.organization.clone(),
+            share_places: self.share_places,
             deadline: self.deadline.clone(),
         }
     }

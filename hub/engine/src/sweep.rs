@@ -95,6 +95,8 @@ pub(super) struct Sweeper {
     pub(super) approvals: Approvals,
     pub(super) policies: Arc<Policies>,
     pub(super) organization: Arc<Organization>,
+    /// Whether the hub's processes share the places of accounts in the table.
+    pub(super) share_places: bool,
     pub(super) deadline: Deadline,
 }
 
@@ -119,6 +121,7 @@ impl Sweeper {
     async fn sweep_all(&self, swept: &mut SweepReport) {
         let mut done: HashSet<ResponseId> = HashSet::new();
         Box::pin(self.sweep_outbox(swept)).await;
+        self.list_places(swept).await;
         loop {
             // Responses that were processed and are still due come first in the index.
             let due =
@@ -144,6 +147,28 @@ impl Sweeper {
         }
         Box::pin(self.sweep_outbox(swept)).await;
         Box::pin(self.sweep_record(swept)).await;
+    }
+
+    /// Lists where all accounts are, for every process, when half of their time is over.
+    async fn list_places(&self, swept: &mut SweepReport) {
+        if !self.share_places {
+            return;
+        }
+        let ttl = SignedDuration::try_from(self.organization.ttl()).unwrap_or(SignedDuration::MAX);
+        let listed = async {
+            let (now, until) = (self.recorder.now(), self.recorder.store.places_until().await?);
+            if until.is_some_and(|until| until.duration_since(now) > ttl / 2) {
+                return Ok(());
+            }
+            let Some(places) = self.organization.list(|| self.has_time()).await? else {
+                warn!("the organization's accounts were not listed in time");
+                return Ok(());
+            };
+            self.recorder.store.remember_places(places, now + ttl).await
+        };
+        if let Err(error) = listed.await {
+            swept.errors.push(error.context("cannot list the organization's accounts"));
+        }
     }
 
     async fn sweep_outbox(&self, swept: &mut SweepReport) {

@@ -1,22 +1,25 @@
 //! Isolates an instance: every network interface, in every VPC, gets a security
 //! group without rules. Undo gives each interface its groups back.
 //!
-//! Changing groups does not cut connections that are being tracked, so by
-//! default each interface first gets a group that allows everything (its flows
-//! become untracked) and then the empty one, which ends them (EC2 user guide,
-//! "Security group connection tracking"). That opens the host for a moment, so:
-//! nothing is opened before the group that closes it again is ready; the second
-//! step runs whether or not the first succeeded; where it fails, the interface gets
-//! its own groups back rather than stay open; and a recovered response repeats both
-//! steps, which always ends closed.
+//! New connections are closed first: each interface is put into the isolation group as soon
+//! as that is ready. Changing groups does not cut connections that are being tracked, so
+//! by default each interface then passes through a group that allows everything (its flows
+//! become untracked) and back into the isolation group, which ends them (EC2 user guide,
+//! "Security group connection tracking"). That opens the host for one call, so: one
+//! interface after another does it; the rate limits allow both calls before the first, and
+//! there is time for both; the second runs whether or not the first succeeded and is
+//! repeated; where it fails all the same, the interface gets its own groups back rather
+//! than stay open; and a recovered response repeats all of it, which always ends closed.
 //!
-//! There is one pair of groups for each VPC, created when first needed, verified and
-//! repaired when found. With `allow`, the group that closes lets these blocks begin
-//! connections; each such list has a group of its own. Undo deletes the groups that
-//! Firebreak created once no interface uses them. An interface that an AWS service
-//! created cannot be changed: the plan says so, and verification reports it.
+//! There is one isolation group for each VPC, created when first needed, verified and
+//! repaired when found. With `allow`, it lets these blocks begin connections; each such
+//! list has a group of its own. The group that allows everything is made for one response
+//! and deleted when it was passed through. Undo deletes the groups that Firebreak created
+//! once no interface uses them. An interface that an AWS service created cannot be changed:
+//! the plan says so, and verification reports it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::join_all;
 use ipnet::IpNet;
@@ -33,7 +36,8 @@ use crate::support::ec2::grants::{
 };
 use crate::support::ec2::instance;
 use crate::support::ec2::interfaces::{self, Interface};
-use crate::support::ec2::isolation_groups::{self as groups, Purpose, VpcGroups};
+use crate::support::ec2::isolation_groups::{self as groups, Purpose};
+use firebreak_client::rate_limit::Class;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
@@ -68,8 +72,8 @@ impl Default for Parameters {
 pub(crate) struct Prior {
     instance_id: String,
     interfaces: Vec<Interface>,
-    /// The groups of each VPC that existed and had the right rules.
-    vpcs: BTreeMap<String, VpcGroups>,
+    /// The isolation group of each VPC that has one with the right rules.
+    isolation_groups: BTreeMap<String, String>,
     observed: Timestamp,
 }
 
@@ -99,7 +103,6 @@ impl Action for IsolateInstance {
             "ec2:DescribeSecurityGroups",
         ],
         writes: &[
-            "ec2:AuthorizeSecurityGroupEgress",
             "ec2:AuthorizeSecurityGroupIngress",
             "ec2:CreateSecurityGroup",
             "ec2:CreateTags",
@@ -114,7 +117,6 @@ impl Action for IsolateInstance {
     const GRANTS: &'static [Grant] = &[
         CHANGE_INTERFACES,
         MAKE_ISOLATION_GROUPS.allows(&[
-            "ec2:AuthorizeSecurityGroupEgress",
             "ec2:AuthorizeSecurityGroupIngress",
             "ec2:CreateSecurityGroup",
             "ec2:RevokeSecurityGroupEgress",
@@ -149,19 +151,23 @@ impl Action for IsolateInstance {
                 format!("the instance `{instance_id}` has no network interface"),
             ));
         }
-        let mut vpcs = groups::clean(&groups, parameters.isolation());
-        vpcs.retain(|vpc, _| interfaces.iter().any(|interface| interface.vpc == *vpc));
-        let prior =
-            Prior { instance_id: instance_id.clone(), interfaces, vpcs, observed: context.now };
+        let mut isolation_groups = groups::clean(&groups, parameters.isolation());
+        isolation_groups.retain(|vpc, _| interfaces.iter().any(|it| it.vpc == *vpc));
+        let prior = Prior {
+            instance_id: instance_id.clone(),
+            interfaces,
+            isolation_groups,
+            observed: context.now,
+        };
         let name = parameters.isolation().group_name();
-        let mut changes: Vec<Change> =
-            prior.interfaces.iter().filter_map(|it| change(it, &prior.vpcs, &name)).collect();
+        let mut changes: Vec<Change> = prior
+            .interfaces
+            .iter()
+            .filter_map(|it| change(it, &prior.isolation_groups, &name))
+            .collect();
         if !changes.is_empty() {
             for vpc in prior.vpcs() {
                 changes.extend(groups::repairs(&groups, &vpc, parameters.isolation()));
-                if parameters.cut_tracked_connections {
-                    changes.extend(groups::repairs(&groups, &vpc, Purpose::Transit));
-                }
             }
         }
         Ok(CapturedState { prior, changes })
@@ -174,28 +180,18 @@ impl Action for IsolateInstance {
     ) -> Result<(), ActionError> {
         let known = known_groups(context, prior, parameters.isolation()).await?;
         let vpcs = prior.vpcs();
-        let mut purposes = vec![parameters.isolation()];
-        if parameters.cut_tracked_connections {
-            purposes.push(Purpose::Transit);
-        }
-        let lacks = |vpc: &String| {
-            let found = known.get(vpc);
-            purposes.iter().any(|purpose| found.is_none_or(|found| found.of(*purpose).is_none()))
-        };
-        if vpcs.iter().any(lacks) {
+        if vpcs.iter().any(|vpc| !known.contains_key(vpc)) {
             // No group is made for an instance that is gone.
             instance::describe(context.account, &prior.instance_id).await?;
         }
-        let groups = join_all(purposes.iter().map(|it| ready(context, &vpcs, &known, *it))).await;
-        let mut groups = groups.into_iter();
-        let (isolation, transit) = (groups.next().unwrap_or_default(), groups.next());
-        let ended = join_all(prior.changeable().map(|interface| {
-            let isolation = of_vpc(&isolation, interface);
-            let transit = transit.as_ref().map(|ready| of_vpc(ready, interface));
-            isolate_interface(context, interface, (parameters.isolation(), isolation), transit)
+        let ended = join_all(vpcs.iter().map(|vpc| {
+            let interfaces: Vec<&Interface> =
+                prior.changeable().filter(|interface| interface.vpc == *vpc).collect();
+            isolate_in_vpc(context, parameters, vpc, interfaces, known.get(vpc))
         }))
-        .await;
-        let all_gone = !ended.is_empty() && ended.iter().all(|end| matches!(end, Ok(Cut::Gone)));
+        .await
+        .concat();
+        let all_gone = !ended.is_empty() && ended.iter().all(|end| matches!(end, Ok(End::Gone)));
         if all_gone {
             let message =
                 format!("the instance `{}` has none of its interfaces any more", prior.instance_id);
@@ -248,8 +244,12 @@ impl Action for IsolateInstance {
 }
 
 /// The planned change of one interface; `None` if it is isolated already.
-fn change(interface: &Interface, vpcs: &BTreeMap<String, VpcGroups>, name: &str) -> Option<Change> {
-    let group = vpcs.get(&interface.vpc).and_then(|found| found.isolation.as_ref());
+fn change(
+    interface: &Interface,
+    isolation_groups: &BTreeMap<String, String>,
+    name: &str,
+) -> Option<Change> {
+    let group = isolation_groups.get(&interface.vpc);
     if group.is_some_and(|group| interface.groups == [group.clone()]) {
         return None;
     }
@@ -269,13 +269,13 @@ fn change(interface: &Interface, vpcs: &BTreeMap<String, VpcGroups>, name: &str)
 fn judge(
     instance_id: &str,
     present: &[Interface],
-    clean: &BTreeMap<String, VpcGroups>,
+    clean: &BTreeMap<String, String>,
     name: &str,
 ) -> Verification {
     let mut broken = Vec::new();
     for interface in present {
         let Interface { id, vpc, groups, requester_managed } = interface;
-        let Some(isolation) = clean.get(vpc).and_then(|found| found.isolation.as_ref()) else {
+        let Some(isolation) = clean.get(vpc) else {
             broken.push(format!("{id}: {vpc} has no group {name} without rules"));
             continue;
         };
@@ -305,81 +305,146 @@ async fn known_groups(
     context: ActionContext<'_>,
     prior: &Prior,
     isolation: Purpose<'_>,
-) -> Result<BTreeMap<String, VpcGroups>, ActionError> {
+) -> Result<BTreeMap<String, String>, ActionError> {
     if context.now.duration_since(prior.observed) <= FRESH {
-        return Ok(prior.vpcs.clone());
+        return Ok(prior.isolation_groups.clone());
     }
     Ok(groups::clean(&groups::describe(context, None).await?, isolation))
 }
 
-type Ready = BTreeMap<String, Result<String, ActionError>>;
-
-/// The group of this purpose in each VPC: the known one, or one made now.
-async fn ready(
-    context: ActionContext<'_>,
-    vpcs: &[String],
-    known: &BTreeMap<String, VpcGroups>,
-    purpose: Purpose<'_>,
-) -> Ready {
-    let ready = join_all(vpcs.iter().map(|vpc| async move {
-        let group = match known.get(vpc).and_then(|found| found.of(purpose)) {
-            Some(group) => Ok(group.clone()),
-            None => groups::ensure(context, vpc, purpose).await,
-        };
-        (vpc.clone(), group)
-    }))
-    .await;
-    ready.into_iter().collect()
-}
-
-fn of_vpc(ready: &Ready, interface: &Interface) -> Result<String, ActionError> {
-    let vpc = &interface.vpc;
-    ready.get(vpc).cloned().unwrap_or_else(|| {
-        Err(ActionError::new(ErrorKind::Failed, format!("no group was prepared in {vpc}")))
-    })
-}
-
-/// The result for one interface.
+/// How one interface ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
-    Done,
+enum End {
+    Isolated,
     /// Detached and deleted since: there is nothing to isolate.
     Gone,
 }
 
-/// Runs both steps for one interface.
-async fn isolate_interface(
+/// Isolates the interfaces in one VPC. The transit group is made while new connections are
+/// closed.
+async fn isolate_in_vpc(
+    context: ActionContext<'_>,
+    parameters: &Parameters,
+    vpc: &str,
+    interfaces: Vec<&Interface>,
+    known: Option<&String>,
+) -> Vec<Result<End, ActionError>> {
+    let purpose = parameters.isolation();
+    let close_new_connections = async {
+        let isolation = match known {
+            Some(group) => Ok(group.clone()),
+            None => groups::ensure(context, vpc, purpose).await,
+        };
+        join_all(interfaces.iter().map(|interface| {
+            let isolation = isolation.clone();
+            async move { isolate(context, interface, purpose, isolation?).await }
+        }))
+        .await
+    };
+    if !parameters.cut_tracked_connections {
+        let closed = close_new_connections.await;
+        return closed
+            .into_iter()
+            .map(|closed| Ok(closed?.map_or(End::Gone, |_| End::Isolated)))
+            .collect();
+    }
+    let transit = groups::make_transit(context, vpc);
+    let (closed, transit) = futures::join!(close_new_connections, transit);
+    let mut ended = Vec::new();
+    for (interface, closed) in interfaces.into_iter().zip(closed) {
+        ended.push(match (closed, &transit) {
+            (Ok(None), _) => Ok(End::Gone),
+            (Ok(Some(isolation)), Ok(transit)) => {
+                pass_through(context, interface, transit, &isolation).await
+            }
+            (Ok(Some(_)), Err(error)) => Err(connections_may_live_on(interface, error)),
+            // Nothing is opened that could not be closed.
+            (Err(error), _) => Err(error),
+        });
+    }
+    if let Ok(transit) = &transit
+        && let Err(error) = groups::delete_transit(context, transit).await
+    {
+        ended.push(Err(error));
+    }
+    ended
+}
+
+/// Puts an interface into the isolation group alone. Returns that group, which is another
+/// one where the known one was deleted; `None` if the interface does not exist any more.
+async fn isolate(
     context: ActionContext<'_>,
     interface: &Interface,
-    (purpose, isolation): (Purpose<'_>, Result<String, ActionError>),
-    transit: Option<Result<String, ActionError>>,
-) -> Result<Cut, ActionError> {
-    let isolation = isolation?;
-    let through_transit = transit.is_some();
-    let opened = match transit {
-        Some(Ok(group)) => put(context, interface, Purpose::Transit, group).await,
-        Some(Err(error)) => Err(error),
-        None => Ok(Cut::Done),
-    };
-    let closed = put(context, interface, purpose, isolation).await;
-    let id = &interface.id;
-    match (opened, closed) {
-        (_, Ok(Cut::Gone)) => Ok(Cut::Gone),
-        (Ok(_), Ok(Cut::Done)) => Ok(Cut::Done),
-        (Err(error), Ok(Cut::Done)) => {
-            let message = format!(
-                "`{id}` is isolated, but connections that were being tracked may live on: {}",
-                error.message
-            );
-            let help = error.help.clone().unwrap_or_else(|| {
-                "where such a group may not be made, set cut-tracked-connections: false".to_owned()
-            });
-            Err(ActionError { message, help: Some(help), ..error })
+    purpose: Purpose<'_>,
+    mut group: String,
+) -> Result<Option<String>, ActionError> {
+    let mut result =
+        interfaces::set_groups(context, &interface.id, std::slice::from_ref(&group)).await;
+    if result.as_ref().is_err_and(interfaces::is_missing_group) {
+        // Another response's undo deleted it after it was read.
+        group = groups::ensure(context, &interface.vpc, purpose).await?;
+        result = interfaces::set_groups(context, &interface.id, std::slice::from_ref(&group)).await;
+    }
+    match result {
+        Ok(()) => Ok(Some(group)),
+        Err(error) if interfaces::is_missing_group(&error) => {
+            Err(ActionError { kind: ErrorKind::Transient, ..error })
         }
-        (_, Err(error)) if through_transit => {
-            // The first step may or may not have taken effect.
+        Err(error) if error.kind == ErrorKind::Gone => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The time that opening and closing an interface may take.
+const PASS: Duration = Duration::from_secs(5);
+
+/// The waits before each further try to close an interface again.
+const CLOSE_AGAIN: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
+
+/// Puts an isolated interface into the transit group and back, which ends the connections
+/// that are being tracked.
+async fn pass_through(
+    context: ActionContext<'_>,
+    interface: &Interface,
+    transit: &str,
+    isolation: &str,
+) -> Result<End, ActionError> {
+    let id = &interface.id;
+    context.account.permits(Class::NetworkInterface, 2).await;
+    if !context.account.has_time(PASS) {
+        let error = ActionError::new(ErrorKind::Transient, "no time is left to end them");
+        return Err(connections_may_live_on(interface, &error));
+    }
+    let set = |group: &str| {
+        let groups = [group.to_owned()];
+        async move { interfaces::set_groups_permitted(context, id, &groups).await }
+    };
+    let opened = set(transit).await;
+    let mut closed = set(isolation).await;
+    for wait in CLOSE_AGAIN {
+        match &closed {
+            Ok(()) => break,
+            Err(error) if error.kind == ErrorKind::Gone && !interfaces::is_missing_group(error) => {
+                return Ok(End::Gone);
+            }
+            Err(_) => {
+                tokio::time::sleep(wait).await;
+                closed = set(isolation).await;
+            }
+        }
+    }
+    match (opened, closed) {
+        (Ok(()), Ok(())) => Ok(End::Isolated),
+        (Err(error), Ok(())) => Err(connections_may_live_on(interface, &error)),
+        (opened, Err(error)) => {
+            // A call that was refused changed nothing; any other may have taken effect.
+            let refused = opened.is_err_and(|opened| opened.kind != ErrorKind::Transient);
             let message = match interfaces::set_groups(context, id, &interface.groups).await {
                 Ok(()) => format!("{}; it has its own groups again", error.message),
+                Err(_) if refused => {
+                    format!("{}; it was in the isolation group before", error.message)
+                }
                 Err(back) => format!(
                     "{}; it may be open to everyone, because restoring its own groups failed: {}",
                     error.message, back.message
@@ -387,30 +452,18 @@ async fn isolate_interface(
             };
             Err(ActionError { message, ..error })
         }
-        (_, Err(error)) => Err(error),
     }
 }
 
-/// Puts an interface into one group alone.
-async fn put(
-    context: ActionContext<'_>,
-    interface: &Interface,
-    purpose: Purpose<'_>,
-    group: String,
-) -> Result<Cut, ActionError> {
-    let mut result = interfaces::set_groups(context, &interface.id, &[group]).await;
-    if result.as_ref().is_err_and(interfaces::lacks_group) {
-        // Another response's undo deleted it after it was read.
-        let group = groups::ensure(context, &interface.vpc, purpose).await?;
-        result = interfaces::set_groups(context, &interface.id, &[group]).await;
-    }
-    match result {
-        Err(error) if interfaces::lacks_group(&error) => {
-            Err(ActionError { kind: ErrorKind::Transient, ..error })
-        }
-        Err(error) if error.kind == ErrorKind::Gone => Ok(Cut::Gone),
-        result => result.map(|()| Cut::Done),
-    }
+fn connections_may_live_on(interface: &Interface, error: &ActionError) -> ActionError {
+    let message = format!(
+        "`{}` is isolated, but connections that were being tracked may live on: {}",
+        interface.id, error.message
+    );
+    let help = error.help.clone().unwrap_or_else(|| {
+        "where such a group may not be made, set cut-tracked-connections: false".to_owned()
+    });
+    ActionError { message, help: Some(help), ..error.clone() }
 }
 
 #[cfg(test)]
@@ -422,15 +475,14 @@ mod tests {
         Interface { id: id.to_owned(), vpc: "vpc-1".to_owned(), groups, requester_managed }
     }
 
-    fn vpcs(isolation: Option<&str>) -> BTreeMap<String, VpcGroups> {
-        let found = VpcGroups { isolation: isolation.map(str::to_owned), transit: None };
-        BTreeMap::from([("vpc-1".to_owned(), found)])
+    fn isolation_groups(id: Option<&str>) -> BTreeMap<String, String> {
+        id.map(|id| ("vpc-1".to_owned(), id.to_owned())).into_iter().collect()
     }
 
     #[test]
     fn a_plan_says_what_becomes_of_each_interface() {
         let check = |interface: &Interface, isolation: Option<&str>, expected: Option<&str>| {
-            let after = change(interface, &vpcs(isolation), "firebreak-isolation")
+            let after = change(interface, &isolation_groups(isolation), "firebreak-isolation")
                 .map(|change| change.after);
             assert_eq!(after.as_deref(), expected, "{interface:?}");
         };
@@ -459,7 +511,8 @@ mod tests {
     #[test]
     fn isolation_holds_for_every_interface_or_not_at_all() {
         let check = |present: &[Interface], isolation: Option<&str>, holds: bool| {
-            let verdict = judge("i-1", present, &vpcs(isolation), "firebreak-isolation");
+            let verdict =
+                judge("i-1", present, &isolation_groups(isolation), "firebreak-isolation");
             assert_eq!(matches!(verdict, Verification::InEffect(_)), holds, "{verdict:?}");
         };
         let cut = interface("eni-1", &["sg-iso"], false);
@@ -476,7 +529,7 @@ mod tests {
         let prior = Prior {
             instance_id: "i-1".to_owned(),
             interfaces: vec![interface("eni-1", &["sg-2", "sg-1"], false)],
-            vpcs: vpcs(Some("sg-iso")),
+            isolation_groups: isolation_groups(Some("sg-iso")),
             observed: Timestamp::UNIX_EPOCH,
         };
         let json = serde_json::to_value(&prior).unwrap();

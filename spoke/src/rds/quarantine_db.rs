@@ -81,10 +81,7 @@ impl Action for QuarantineDb {
         database.refuse_stopped()?;
         let vpc = database_network::vpc(context, &database).await?;
         let described = isolation::describe(context, Some(&vpc)).await?;
-        let found = isolation::clean(&described, Purpose::ISOLATION)
-            .remove(&vpc)
-            .unwrap_or_default()
-            .isolation;
+        let found = isolation::clean(&described, Purpose::ISOLATION).remove(&vpc);
         let mut changes = changes(&database, &vpc, found.as_deref());
         if !changes.is_empty() {
             changes.extend(isolation::repairs(&described, &vpc, Purpose::ISOLATION));
@@ -121,9 +118,8 @@ impl Action for QuarantineDb {
             Err(error) => return Verification::if_gone(error),
         };
         let described = isolation::describe(context, Some(&prior.vpc)).await?;
-        let found =
-            isolation::clean(&described, Purpose::ISOLATION).remove(&prior.vpc).unwrap_or_default();
-        Ok(judge(&present, found.isolation.as_deref()))
+        let found = isolation::clean(&described, Purpose::ISOLATION).remove(&prior.vpc);
+        Ok(judge(&present, found.as_deref()))
     }
 
     fn touches(context: ActionContext<'_>, prior: &Prior) -> Vec<String> {

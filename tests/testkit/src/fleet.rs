@@ -205,6 +205,13 @@ impl Shared {
     }
 }
 
+/// When the event source starts its next process: "five concurrent batches" at first, and
+/// "up to 300 more each minute" (Lambda developer guide, "Configuring scaling behavior for
+/// SQS event source mappings").
+fn started_after(nth: u32) -> Duration {
+    Duration::from_millis(200) * (nth + 1).saturating_sub(5)
+}
+
 impl Fleet {
     /// Works a queue off; `beside` is polled beside it, and dropped when all is done.
     pub async fn run(
@@ -213,12 +220,12 @@ impl Fleet {
         intake: &Player,
         beside: impl Future<Output = ()>,
     ) -> Report {
-        let mut settings = world.settings();
-        // The sweep is a process of its own beside the workers.
-        settings.concurrency = (self.workers + 1).try_into().unwrap();
         let write_back = (self.delivered_by == DeliveredBy::WriteBackQueue)
             .then(|| Player::of(world, WRITE_BACK));
-        settings.write_back_queue = write_back.as_ref().map(|player| player.queue.url());
+        let settings = match self.delivered_by {
+            DeliveredBy::WriteBackQueue => world.deployed_settings().unwrap(),
+            DeliveredBy::Responders => world.settings().unwrap(),
+        };
         let shared = Rc::new(Shared {
             world: world.clone(),
             config: world.hub_config().await.unwrap(),
@@ -232,8 +239,12 @@ impl Fleet {
             let delivering = write_back.map(|player| shared.clone().write_back(player));
             let delivering = delivering.map(tokio::task::spawn_local);
             let mut workers = JoinSet::new();
-            for _ in 0..self.workers {
-                workers.spawn_local(shared.clone().take_in());
+            for nth in 0..self.workers {
+                let work = shared.clone().take_in();
+                workers.spawn_local(async move {
+                    tokio::time::sleep(started_after(nth)).await;
+                    work.await;
+                });
             }
             while let Some(ended) = workers.join_next().await {
                 ended.unwrap();
@@ -260,7 +271,7 @@ impl Fleet {
 /// Sweeps until nothing is left to do, with time passing between; how the
 /// last one failed, if it did.
 pub async fn settle(world: &World, rounds: u32) -> Option<String> {
-    let engine = Engine::new(&world.hub_config().await.unwrap(), world.settings());
+    let engine = Engine::new(&world.hub_config().await.unwrap(), world.settings().unwrap());
     let mut failed = None;
     for _ in 0..rounds {
         tokio::time::sleep(Duration::from_secs(301)).await;

@@ -4,6 +4,7 @@
 use aws_sdk_securityhub::operation::get_findings::GetFindingsOutput;
 use aws_sdk_securityhub::types::{AwsSecurityFindingFilters, DateFilter};
 use aws_smithy_runtime_api::client::interceptors::context::Output;
+use firebreak_client::rate_limit::Class;
 use firebreak_model::resource::Region;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -32,7 +33,7 @@ impl SecurityHub {
         let filters = AwsSecurityFindingFilters::builder().updated_at(range).build();
         let mut token = None;
         loop {
-            self.rates.read(&region).await;
+            self.rate_limits.permit_hub(&region, Class::SecurityHubRead).await;
             let text = RawResponse::new(|| Output::erase(GetFindingsOutput::builder().build()));
             client
                 .get_findings()

@@ -7,7 +7,6 @@
 mod export;
 mod failure;
 mod lookup;
-mod rates;
 mod read;
 mod update;
 mod write;
@@ -16,10 +15,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aws_config::SdkConfig;
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::resource::Region;
 
 use self::lookup::Lookups;
-use self::rates::Rates;
 use crate::settings::Settings;
 
 pub use self::update::{FindingUpdate, UpdateResult, UpdatedFinding};
@@ -30,18 +29,18 @@ pub struct SecurityHub {
     config: SdkConfig,
     aggregator_region: Option<Region>,
     lookups: Lookups,
-    rates: Rates,
+    rate_limits: RateLimits,
     clients: Mutex<HashMap<Region, aws_sdk_securityhub::Client>>,
 }
 
 impl SecurityHub {
     /// Makes no call yet.
-    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+    pub fn new(config: &SdkConfig, settings: &Settings, rate_limits: &RateLimits) -> Self {
         Self {
             config: config.clone(),
             aggregator_region: settings.aggregator_region.clone(),
             lookups: Lookups::default(),
-            rates: Rates::new(settings.concurrency),
+            rate_limits: rate_limits.clone(),
             clients: Mutex::default(),
         }
     }

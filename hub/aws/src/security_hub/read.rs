@@ -10,6 +10,7 @@ use aws_sdk_securityhub::types::{
     OcsfStringField, OcsfStringFilter, StringFilter, StringFilterComparison,
 };
 use aws_smithy_runtime_api::client::interceptors::context::Output;
+use firebreak_client::rate_limit::Class;
 use firebreak_model::resource::Region;
 use serde_json::Value;
 
@@ -88,7 +89,7 @@ impl SecurityHub {
         let mut found = HashMap::new();
         let mut token = None;
         loop {
-            self.rates.read(region).await;
+            self.rate_limits.permit_hub(region, Class::SecurityHubRead).await;
             let mut page = match schema {
                 Schema::Asff => page_asff(&client, ids, token).await?,
                 Schema::Ocsf => page_ocsf(&client, ids, token).await?,

@@ -7,6 +7,7 @@ use aws_sdk_securityhub::Client;
 use aws_sdk_securityhub::types::{
     AwsSecurityFindingIdentifier, NoteUpdate, WorkflowStatus, WorkflowUpdate,
 };
+use firebreak_client::rate_limit::Class;
 use firebreak_model::resource::Region;
 
 use super::SecurityHub;
@@ -39,7 +40,7 @@ impl SecurityHub {
             ids.chunks(FINDINGS_PER_CALL).map(<[_]>::to_vec).collect();
         batches.reverse();
         while let Some(batch) = batches.pop() {
-            self.rates.write(region).await;
+            self.rate_limits.permit_hub(region, Class::SecurityHubUpdate).await;
             let output = match schema {
                 Schema::Asff => update_asff(&client, &batch, write).await,
                 Schema::Ocsf => update_ocsf(&client, &batch, write).await,

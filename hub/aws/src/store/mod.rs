@@ -7,7 +7,9 @@
 //! |---|---|---|
 //! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it covers; for each finding type its suppression, if there is one |
 //! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day` |
-//! | `place#<account>` | `place` | where an account is, for a while |
+//! | `places#<two digits>` | `places` | where the accounts are whose ids end so, for a while |
+//! | `places` | `places` | until when these are used |
+//! | `rate#<account>` | `rate` | how far the buckets of its rate limits are used, for all processes |
 //! | `pauses` | `pauses` | what is paused |
 //! | `budget#<digest>` | `budget` | what was drawn on one budget |
 //! | `outbox#<response>` | `<revision>#<channel>` | pending notifications |
@@ -15,8 +17,8 @@
 //! | `audit#<account>` | `account` | where the account's chains end, for the next one to refer to |
 //!
 //! Every item that the sweep processes has `due_shard`, by kind, and `due` for the
-//! index `by-due`, so that a sweep costs only what is due. Budgets and places have
-//! `expires_at`, the table's time to live.
+//! index `by-due`, so that a sweep costs only what is due. Budgets, places and rates
+//! have `expires_at`, the table's time to live.
 //!
 //! # Guarantees
 //!
@@ -36,11 +38,14 @@ mod chains;
 mod commit;
 mod outbox;
 mod pauses;
+mod places;
+mod rates;
 mod responses;
 mod table;
 mod target;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -48,8 +53,13 @@ use jiff::Timestamp;
 
 pub use self::budgets::Counter;
 pub use self::commit::Commit;
+use self::rates::SeenRates;
+pub use self::rates::SharedTokens;
+use self::target::{TARGETS_PER_CALL, TargetId};
+use crate::batcher::LookupBatcher;
 use crate::error::{HubError, failed};
 use crate::settings::Settings;
+use firebreak_response::target::TargetState;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -95,12 +105,19 @@ impl DueKind {
 pub struct Store {
     client: aws_sdk_dynamodb::Client,
     table: String,
+    targets: Arc<LookupBatcher<TargetId, Result<TargetState, HubError>>>,
+    rates: Arc<SeenRates>,
 }
 
 impl Store {
     /// The configured table, with the hub's credentials.
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
-        Self { client: aws_sdk_dynamodb::Client::new(config), table: settings.table.clone() }
+        Self {
+            client: aws_sdk_dynamodb::Client::new(config),
+            table: settings.table.clone(),
+            targets: Arc::new(LookupBatcher::new(TARGETS_PER_CALL)),
+            rates: Arc::default(),
+        }
     }
 
     /// The keys of the items of a kind that were due at `now`, the earliest of each
@@ -173,7 +190,7 @@ fn count(value: u64) -> AttributeValue {
 
 /// The attribute by which DynamoDB deletes items that are not needed any more, some
 /// days after `end`: "within a few days of their expiration" (developer guide, "Using
-/// time to live"). Only counters and cached places have it: responses and the audit log
+/// time to live"). Only counters, cached places and rates have it: responses and the audit log
 /// are never deleted.
 const EXPIRES_AT: &str = "expires_at";
 

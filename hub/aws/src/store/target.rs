@@ -1,12 +1,15 @@
 //! The state of a target, its account's place and the pauses: one read for all.
 
+use std::collections::{BTreeSet, HashMap};
+
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use firebreak_model::resource::AccountId;
 
 use super::pauses::{PAUSES, read_pauses};
-use super::{EXPIRES_AT, Item, Store, expires_after, number, read_json, text, unbuilt, unreadable};
+use super::{Item, Store, number, places, rates, text, unbuilt, unreadable};
 use crate::error::{HubError, failed};
-use firebreak_response::target::{StoredPlace, TargetKey, TargetState};
+use firebreak_response::pauses::Pauses;
+use firebreak_response::target::{TargetKey, TargetState};
 
 /// The prefix of the attributes that hold entries; the rest of the name is the key.
 pub(super) const KEY_PREFIX: &str = "rule#";
@@ -15,22 +18,72 @@ pub(super) const SUPPRESSION_PREFIX: &str = "suppression#";
 /// How often missing items of a partial result are read again.
 const READS: u32 = 4;
 
+/// A target, by ARN and account.
+pub(super) type TargetId = (String, AccountId);
+
+/// How many targets are read in one call: with the items that belong to them, "up to 100
+/// items" (DynamoDB API reference, BatchGetItem).
+pub(super) const TARGETS_PER_CALL: usize = 32;
+
 impl Store {
-    /// The state of a target, the place of its account, and the pauses: one consistent
-    /// read.
+    /// The state of a target, the place of its account, and the pauses, in one consistent
+    /// read. Targets that are asked for at the same moment share a call.
     pub async fn target(&self, arn: &str, account: &AccountId) -> Result<TargetState, HubError> {
-        let key = |pk: &str, sk: &str| {
-            Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+        let id = (arn.to_owned(), account.clone());
+        let read = self.targets.ask(id, |ids| self.read_targets(ids)).await?;
+        read.unwrap_or_else(|| Err(HubError::transient(format!("`{arn}` was not read"))))
+    }
+
+    async fn read_targets(
+        &self,
+        ids: Vec<TargetId>,
+    ) -> Result<HashMap<TargetId, Result<TargetState, HubError>>, HubError> {
+        let mut keys: BTreeSet<(String, &str)> = BTreeSet::from([(PAUSES.to_owned(), PAUSES)]);
+        for (arn, account) in &ids {
+            keys.insert((format!("target#{arn}"), "target"));
+            keys.insert((places::pk_of(account), "places"));
+            keys.insert((rates::pk_of(account.as_str()), "rate"));
+        }
+        let mut items = self.read_items(keys).await?;
+        let pauses = match items.remove(PAUSES) {
+            Some(item) => read_pauses(item)?,
+            None => Pauses::default(),
         };
-        let (target_pk, place_pk) = (format!("target#{arn}"), format!("place#{account}"));
-        let mut wanted = KeysAndAttributes::builder()
-            .consistent_read(true)
-            .keys(key(&target_pk, "target"))
-            .keys(key(PAUSES, PAUSES))
-            .keys(key(&place_pk, "place"))
-            .build()
-            .map_err(unbuilt)?;
-        let mut target = TargetState::default();
+        let mut targets = HashMap::new();
+        for id in ids {
+            let (arn, account) = &id;
+            if let Some(rates) = items.get(&rates::pk_of(account.as_str())) {
+                self.rates.remember(account.as_str(), rates);
+            }
+            let read = || {
+                let mut target = TargetState { pauses: pauses.clone(), ..TargetState::default() };
+                if let Some(item) = items.get(&format!("target#{arn}")) {
+                    read_target(arn, item, &mut target)?;
+                }
+                if let Some(item) = items.get(&places::pk_of(account)) {
+                    target.place = places::read_place(item, account)?;
+                }
+                Ok(target)
+            };
+            targets.insert(id.clone(), read());
+        }
+        Ok(targets)
+    }
+
+    /// Reads items, by partition key. "If none of the items can be processed … a partial
+    /// result" (DynamoDB API reference, BatchGetItem): missing items are read again,
+    /// because a pause that was not read would have no effect.
+    async fn read_items(
+        &self,
+        keys: BTreeSet<(String, &str)>,
+    ) -> Result<HashMap<String, Item>, HubError> {
+        let mut wanted = KeysAndAttributes::builder().consistent_read(true);
+        for (pk, sk) in keys {
+            wanted =
+                wanted.keys(Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
+        }
+        let mut wanted = wanted.build().map_err(unbuilt)?;
+        let mut items = HashMap::new();
         for _ in 0..READS {
             let output = self
                 .client
@@ -39,55 +92,27 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            let items = output.responses.unwrap_or_default().remove(&self.table);
-            for item in items.unwrap_or_default() {
-                let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
-                if pk == Some(&target_pk) {
-                    read_target(arn, item, &mut target)?;
-                } else if pk == Some(&place_pk) {
-                    target.place = Some(read_json(&item, "body", &place_pk)?);
-                } else {
-                    target.pauses = read_pauses(item)?;
+            let read = output.responses.unwrap_or_default().remove(&self.table);
+            for item in read.unwrap_or_default() {
+                if let Some(pk) = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned() {
+                    items.insert(pk, item);
                 }
             }
-            // "If none of the items can be processed … a partial result" (DynamoDB API
-            // reference, BatchGetItem): missing items are read again, because a pause
-            // that was not read would have no effect.
             let left = output.unprocessed_keys.unwrap_or_default().remove(&self.table);
             match left.filter(|left| !left.keys.is_empty()) {
-                None => return Ok(target),
+                None => return Ok(items),
                 Some(left) => wanted = left,
             }
         }
-        Err(HubError::transient(format!("dynamodb:BatchGetItem left `{arn}` unread")))
-    }
-
-    /// Stores an account's place for the other processes.
-    pub async fn remember_place(
-        &self,
-        account: &AccountId,
-        place: &StoredPlace,
-    ) -> Result<(), HubError> {
-        let json = serde_json::to_string(place).map_err(|error| unreadable(account, error))?;
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .item("pk", text(format!("place#{account}")))
-            .item("sk", text("place"))
-            .item("body", text(json))
-            .item(EXPIRES_AT, expires_after(place.until))
-            .send()
-            .await
-            .map_err(|error| failed("dynamodb:PutItem", &error))?;
-        Ok(())
+        Err(HubError::transient("dynamodb:BatchGetItem left targets unread"))
     }
 }
 
-fn read_target(arn: &str, item: Item, target: &mut TargetState) -> Result<(), HubError> {
+fn read_target(arn: &str, item: &Item, target: &mut TargetState) -> Result<(), HubError> {
     for (name, value) in item {
         if name == "revision" {
             target.revision =
-                number(&value).ok_or_else(|| unreadable(arn, "its `revision` is not a number"))?;
+                number(value).ok_or_else(|| unreadable(arn, "its `revision` is not a number"))?;
         } else if let Some(key) = name.strip_prefix(KEY_PREFIX) {
             let json = value.as_s().map_err(|_| unreadable(arn, "an entry is not text"))?;
             let entry = serde_json::from_str(json).map_err(|error| unreadable(arn, error))?;

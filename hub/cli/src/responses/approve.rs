@@ -5,7 +5,7 @@ use firebreak_response::record::State;
 
 use super::Id;
 use super::show::write_response;
-use crate::environment::engine;
+use crate::environment::acting_engine;
 use crate::respond::write_steps;
 use crate::terminal::confirm;
 use crate::{Failure, Output};
@@ -24,7 +24,7 @@ pub struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { response: Id { id }, reason, yes } = arguments;
-    let engine = engine().await?;
+    let engine = acting_engine().await?;
     let mut shown_revision = None;
     if !yes {
         if let Some(response) = engine.store.response(id).await? {

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::show::write_response;
 use super::{Id, suppression_end};
-use crate::environment::engine;
+use crate::environment::acting_engine;
 use crate::terminal::confirm;
 use crate::values::duration;
 use crate::{Failure, Output};
@@ -37,7 +37,7 @@ fn duration_or_zero(text: &str) -> Result<SignedDuration, String> {
 
 pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { response: Id { id }, step, force_drift, suppress, yes } = arguments;
-    let engine = engine().await?;
+    let engine = acting_engine().await?;
     if !yes {
         confirm(&format!("Undo {id}? The resource will be as exposed as before. Continue?"))?;
     }

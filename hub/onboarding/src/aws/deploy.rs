@@ -9,6 +9,7 @@ use firebreak_aws::error::HubError;
 use firebreak_aws::organization::Organization;
 use firebreak_aws::policies::Policies;
 use firebreak_aws::settings::Settings;
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::resource::AccountId;
 use firebreak_policy::Policy;
 use firebreak_spoke::registry;
@@ -99,7 +100,7 @@ pub async fn plan(
     caller: &StackSetCaller,
     request: &DeployRequest,
 ) -> Result<Vec<Planned>, DeployError> {
-    let organization = Organization::new(config, settings);
+    let organization = Organization::new(config, settings, &RateLimits::local(settings.rate_share));
     let is_management = caller.account == caller.management;
     let hub = match &request.hub_account {
         Some(account) => account.clone(),

@@ -83,10 +83,19 @@ pub(crate) async fn set_groups(
     interface: &str,
     groups: &[String],
 ) -> Result<(), ActionError> {
+    context.account.permits(Class::NetworkInterface, 1).await;
+    set_groups_permitted(context, interface, groups).await
+}
+
+/// The same without a wait: the rate limits have allowed the call already.
+pub(crate) async fn set_groups_permitted(
+    context: ActionContext<'_>,
+    interface: &str,
+    groups: &[String],
+) -> Result<(), ActionError> {
     let call = context
         .account
-        .ec2(Class::NetworkInterface)
-        .await
+        .ec2_permitted()
         .modify_network_interface_attribute()
         .network_interface_id(interface)
         .set_groups(Some(groups.to_vec()));
@@ -144,9 +153,6 @@ pub(crate) fn is_missing_group(error: &ActionError) -> bool {
         .iter()
         .any(|code| error.has_code(code))
 }
-
-// The former name, which `isolate_instance` still uses.
-pub(crate) use self::is_missing_group as lacks_group;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
-//! The two security groups of each VPC that isolate instances: found, checked, created,
-//! repaired and, if no interface uses them, deleted.
+//! The security groups that isolate instances: found, checked, created, repaired and, if
+//! no interface uses them, deleted. The isolation group is one for each VPC. A transit
+//! group belongs to one response and is deleted as soon as it was passed through: it
+//! allows everything, and whatever reads or repairs groups would report it or change it.
 //!
 //! Only Firebreak uses these names: a rule that somebody adds to one is an opening in
 //! the isolation of every instance in it. It is removed, the plan shows it, and no undo
@@ -15,7 +17,6 @@ use aws_sdk_ec2::types::{
 use firebreak_model::digest::sha256_hex_of_parts;
 use futures::future::join_all;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
 use crate::contract::{ActionContext, Change};
 use crate::support::ec2::isolation_rules::{self, Direction};
@@ -28,8 +29,8 @@ use firebreak_model::error::{ActionError, ErrorKind};
 pub(crate) enum Purpose<'a> {
     /// No traffic, except connections that these blocks begin.
     Isolation { allow: &'a [IpNet] },
-    /// All traffic, so that the flows of an interface become untracked.
-    Transit,
+    /// All traffic, so that the flows of an interface become untracked; for one response.
+    Transit { response: &'a str },
 }
 
 impl Purpose<'_> {
@@ -47,7 +48,7 @@ impl Purpose<'_> {
                 digits.truncate(8);
                 Cow::Owned(format!("{ISOLATION}-{digits}"))
             }
-            Self::Transit => Cow::Borrowed("firebreak-transit"),
+            Self::Transit { response } => Cow::Owned(format!("{TRANSIT}-{response}")),
         }
     }
 
@@ -55,7 +56,9 @@ impl Purpose<'_> {
         match self {
             Self::Isolation { allow: [] } => "Firebreak: no traffic in or out. Do not add rules.",
             Self::Isolation { .. } => "Firebreak: forensics only. Do not add rules.",
-            Self::Transit => "Firebreak: passed through for a moment to cut tracked connections.",
+            Self::Transit { .. } => {
+                "Firebreak: passed through for a moment to cut tracked connections."
+            }
         }
     }
 
@@ -66,7 +69,7 @@ impl Purpose<'_> {
                 allow.iter().map(IpNet::to_string).collect()
             }
             (Self::Isolation { .. }, Direction::Egress) => Vec::new(),
-            (Self::Transit, _) => [EVERYONE_V4, EVERYONE_V6].map(str::to_owned).to_vec(),
+            (Self::Transit { .. }, _) => [EVERYONE_V4, EVERYONE_V6].map(str::to_owned).to_vec(),
         }
     }
 
@@ -80,27 +83,12 @@ impl Purpose<'_> {
 }
 
 const ISOLATION: &str = "firebreak-isolation";
+const TRANSIT: &str = "firebreak-transit";
 
 /// The permissions that a group has and should not, and those that it lacks.
 struct GroupRepair {
     revoke: Vec<IpPermission>,
     authorize: Vec<IpPermission>,
-}
-
-/// The groups of one VPC that exist with the right rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct VpcGroups {
-    pub(crate) isolation: Option<String>,
-    pub(crate) transit: Option<String>,
-}
-
-impl VpcGroups {
-    pub(crate) fn of(&self, purpose: Purpose<'_>) -> Option<&String> {
-        match purpose {
-            Purpose::Isolation { .. } => self.isolation.as_ref(),
-            Purpose::Transit => self.transit.as_ref(),
-        }
-    }
 }
 
 /// All groups of Firebreak's names: in one VPC, or in all.
@@ -111,7 +99,7 @@ pub(crate) async fn describe(
     let names = Filter::builder()
         .name("group-name")
         .values(format!("{ISOLATION}*"))
-        .values(Purpose::Transit.group_name())
+        .values(format!("{TRANSIT}*"))
         .build();
     let vpc = vpc.map(|vpc| Filter::builder().name("vpc-id").values(vpc).build());
     let filters: Vec<Filter> = std::iter::once(names).chain(vpc).collect();
@@ -136,25 +124,14 @@ pub(crate) async fn describe(
     }
 }
 
-/// The groups among these that have the right rules, by VPC: the groups of this purpose
-/// and the transit groups.
-pub(crate) fn clean(
-    groups: &[SecurityGroup],
-    isolation: Purpose<'_>,
-) -> BTreeMap<String, VpcGroups> {
-    let mut vpcs: BTreeMap<String, VpcGroups> = BTreeMap::new();
-    for group in groups {
-        let (Some(id), Some(vpc)) = (group.group_id(), group.vpc_id()) else { continue };
-        let found = vpcs.entry(vpc.to_owned()).or_default();
-        for (purpose, slot) in
-            [(isolation, &mut found.isolation), (Purpose::Transit, &mut found.transit)]
-        {
-            if group.group_name() == Some(&*purpose.group_name()) && purpose.is_clean(group) {
-                *slot = Some(id.to_owned());
-            }
-        }
-    }
-    vpcs
+/// The groups of this purpose among these that have the right rules: their ids by VPC.
+pub(crate) fn clean(groups: &[SecurityGroup], purpose: Purpose<'_>) -> BTreeMap<String, String> {
+    let name = purpose.group_name();
+    groups
+        .iter()
+        .filter(|group| group.group_name() == Some(&*name) && purpose.is_clean(group))
+        .filter_map(|group| Some((group.vpc_id()?.to_owned(), group.group_id()?.to_owned())))
+        .collect()
 }
 
 /// The changes of a plan to groups in a VPC whose rules have to be repaired.
@@ -174,15 +151,14 @@ pub(crate) fn repairs(groups: &[SecurityGroup], vpc: &str, purpose: Purpose<'_>)
             after: match purpose {
                 Purpose::Isolation { allow: [] } => "none".to_owned(),
                 Purpose::Isolation { allow } => format!("only what {allow:?} begin"),
-                Purpose::Transit => "all traffic in and out".to_owned(),
+                Purpose::Transit { .. } => "all traffic in and out".to_owned(),
             },
         })
         .collect()
 }
 
-/// How long to wait before each further look for a new group: EC2 is eventually
-/// consistent.
-const LOOKS: [Duration; 4] =
+/// How long to wait before each further try: EC2 is eventually consistent.
+const WAITS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// Makes the VPC's group of this purpose, or repairs it, and returns its id.
@@ -194,8 +170,8 @@ pub(crate) async fn ensure(
     create(context, vpc, purpose).await?;
     // Read back in every case: a new group allows all egress, in IPv6 too where
     // the VPC has it, and another worker may have made it in the same moment.
-    for pause in LOOKS {
-        tokio::time::sleep(pause).await;
+    for wait in WAITS {
+        tokio::time::sleep(wait).await;
         let groups = describe(context, Some(vpc)).await?;
         let of_purpose =
             |group: &&SecurityGroup| group.group_name() == Some(&*purpose.group_name());
@@ -206,19 +182,58 @@ pub(crate) async fn ensure(
             return Ok(id.to_owned());
         }
     }
-    let name = purpose.group_name();
-    Err(ActionError::new(
-        ErrorKind::Transient,
-        format!("the group `{name}` in {vpc} is not ready yet"),
-    ))
+    Err(not_ready(vpc, purpose))
 }
 
-/// Makes the group unless it is there.
+fn not_ready(vpc: &str, purpose: Purpose<'_>) -> ActionError {
+    let name = purpose.group_name();
+    let message = format!("the group `{name}` in {vpc} is not ready yet");
+    ActionError::new(ErrorKind::Transient, message)
+}
+
+/// Makes the transit group of this response in a VPC, and returns its id. One that a crash
+/// left is used as it is, or deleted and made again if its rules were changed.
+pub(crate) async fn make_transit(
+    context: ActionContext<'_>,
+    vpc: &str,
+) -> Result<String, ActionError> {
+    let purpose = Purpose::Transit { response: context.response };
+    let mut made = None;
+    for wait in WAITS {
+        tokio::time::sleep(wait).await;
+        if made.is_none() {
+            made = create(context, vpc, purpose).await?;
+        }
+        if let Some(id) = &made {
+            // A new group allows all traffic out, in IPv6 too where the VPC has it (EC2
+            // user guide, "Default security groups"): only traffic in is missing.
+            let everything = purpose.blocks(Direction::Ingress);
+            let GroupRepair { authorize, .. } = repair_of(&[], &everything);
+            if isolation_rules::authorize_ingress(context, id, authorize).await? {
+                return Ok(id.clone());
+            }
+            continue;
+        }
+        let name = purpose.group_name();
+        let groups = describe(context, Some(vpc)).await?;
+        let left = groups.iter().find(|group| group.group_name() == Some(&*name));
+        let Some((left, id)) = left.and_then(|left| Some((left, left.group_id()?))) else {
+            continue;
+        };
+        if purpose.is_clean(left) {
+            return Ok(id.to_owned());
+        }
+        delete(context, id).await?;
+    }
+    Err(not_ready(vpc, purpose))
+}
+
+/// Makes the group unless it is there; returns the id of a new one.
 async fn create(
     context: ActionContext<'_>,
     vpc: &str,
     purpose: Purpose<'_>,
-) -> Result<(), ActionError> {
+) -> Result<Option<String>, ActionError> {
     let tags = TagSpecification::builder()
         .resource_type(ResourceType::SecurityGroup)
         .tags(Tag::builder().key(TAG_KEY).value(TAG_VALUE).build())
@@ -232,10 +247,10 @@ async fn create(
         .description(purpose.description())
         .vpc_id(vpc)
         .tag_specifications(tags);
-    let result = call.send().await.map(|_| ());
-    match result.map_err(|error| from_sdk("ec2:CreateSecurityGroup", &error)) {
-        Err(error) if error.has_code("InvalidGroup.Duplicate") => Ok(()),
-        result => result,
+    match call.send().await.map_err(|error| from_sdk("ec2:CreateSecurityGroup", &error)) {
+        Ok(output) => Ok(output.group_id),
+        Err(error) if error.has_code("InvalidGroup.Duplicate") => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -247,16 +262,15 @@ async fn repair(
     group: &SecurityGroup,
     purpose: Purpose<'_>,
 ) -> Result<bool, ActionError> {
-    let [ingress, egress] = Direction::BOTH.map(|direction| async move {
-        let GroupRepair { revoke, authorize } =
-            repair_of(direction.permissions(group), &purpose.blocks(direction));
-        let revoked = isolation_rules::revoke(context, id, direction, revoke);
-        let authorized = isolation_rules::authorize(context, id, direction, authorize);
-        let (revoked, authorized) = futures::try_join!(revoked, authorized)?;
-        Ok::<bool, ActionError>(revoked && authorized)
-    });
-    let (ingress, egress) = futures::try_join!(ingress, egress)?;
-    Ok(ingress && egress)
+    let [ingress, egress] = Direction::BOTH
+        .map(|direction| repair_of(direction.permissions(group), &purpose.blocks(direction)));
+    let (ingress_revoked, ingress_authorized, egress_revoked) = futures::try_join!(
+        isolation_rules::revoke(context, id, Direction::Ingress, ingress.revoke),
+        isolation_rules::authorize_ingress(context, id, ingress.authorize),
+        isolation_rules::revoke(context, id, Direction::Egress, egress.revoke)
+    )?;
+    // No isolation group allows traffic out; a transit group is made anew instead.
+    Ok(ingress_revoked && ingress_authorized && egress_revoked && egress.authorize.is_empty())
 }
 
 const TAG_KEY: &str = "firebreak";
@@ -284,9 +298,7 @@ pub(crate) async fn delete_unused(
     }
 }
 
-/// One VPC's pair. The isolation group goes first: while an instance is in it,
-/// the transit group stays as well, though no interface is ever left in that
-/// one, so that the next isolation finds both.
+/// One VPC's groups: the isolation group, and a transit group that a crash left.
 async fn delete_pair(
     context: ActionContext<'_>,
     groups: &[SecurityGroup],
@@ -294,29 +306,65 @@ async fn delete_pair(
     vpc: &str,
 ) -> Result<Vec<String>, ActionError> {
     let mut deleted = Vec::new();
-    for purpose in [isolation, Purpose::Transit] {
+    for purpose in [isolation, Purpose::Transit { response: context.response }] {
         let ours = groups.iter().find(|group| {
             group.vpc_id() == Some(vpc)
                 && group.group_name() == Some(&*purpose.group_name())
                 && is_ours(group)
         });
         let Some(id) = ours.and_then(SecurityGroup::group_id) else { continue };
-        let call = context.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
-        let result = call.send().await.map(|_| ());
-        match result.map_err(|error| from_sdk("ec2:DeleteSecurityGroup", &error)) {
-            Ok(()) => deleted.push(format!("the unused group {id} is deleted")),
-            Err(error) if error.kind == ErrorKind::Gone => {}
+        match delete(context, id).await? {
+            Deleted::Yes => deleted.push(format!("the unused group {id} is deleted")),
             // Another response still needs it.
-            Err(error)
-                if error.has_code("DependencyViolation")
-                    || error.has_code("InvalidGroup.InUse") =>
-            {
-                break;
-            }
-            Err(error) => return Err(error),
+            Deleted::Gone | Deleted::InUse => {}
         }
     }
     Ok(deleted)
+}
+
+/// What became of a group that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deleted {
+    Yes,
+    /// It did not exist.
+    Gone,
+    /// An interface is in it.
+    InUse,
+}
+
+async fn delete(context: ActionContext<'_>, id: &str) -> Result<Deleted, ActionError> {
+    let call = context.account.ec2(Class::Ec2Write).await.delete_security_group().group_id(id);
+    let result = call.send().await.map(|_| ());
+    match result.map_err(|error| from_sdk("ec2:DeleteSecurityGroup", &error)) {
+        Ok(()) => Ok(Deleted::Yes),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(Deleted::Gone),
+        Err(error)
+            if error.has_code("DependencyViolation") || error.has_code("InvalidGroup.InUse") =>
+        {
+            Ok(Deleted::InUse)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a transit group that was passed through. An interface that has just left it
+/// may still count as in it for a moment.
+///
+/// # Errors
+///
+/// `Transient` while an interface is in it.
+pub(crate) async fn delete_transit(
+    context: ActionContext<'_>,
+    id: &str,
+) -> Result<(), ActionError> {
+    for wait in WAITS {
+        tokio::time::sleep(wait).await;
+        if delete(context, id).await? != Deleted::InUse {
+            return Ok(());
+        }
+    }
+    let message = format!("the group {id}, which allows all traffic, is still in use");
+    Err(ActionError::new(ErrorKind::Transient, message))
 }
 
 const EVERYONE_V4: &str = "0.0.0.0/0";
@@ -385,6 +433,8 @@ mod tests {
         IpPermission::builder().ip_protocol("-1").ipv6_ranges(range)
     }
 
+    const TRANSIT_OF_ONE: Purpose<'static> = Purpose::Transit { response: "r-1" };
+
     fn group() -> SecurityGroupBuilder {
         SecurityGroup::builder()
     }
@@ -411,7 +461,7 @@ mod tests {
         let both =
             || v4(EVERYONE_V4).ipv6_ranges(Ipv6Range::builder().cidr_ipv6(EVERYONE_V6).build());
         let check = |group: SecurityGroupBuilder, clean: bool| {
-            assert_eq!(Purpose::Transit.is_clean(&group.clone().build()), clean, "{group:?}");
+            assert_eq!(TRANSIT_OF_ONE.is_clean(&group.clone().build()), clean, "{group:?}");
         };
         check(group(), false);
         let open = || group().ip_permissions(both().build());
@@ -433,7 +483,7 @@ mod tests {
         let range = IpRange::builder().cidr_ip("10.0.0.0/8").build();
         let mixed = v4(EVERYONE_V4).ip_ranges(range).build();
         let GroupRepair { revoke, authorize } =
-            repair_of(&[https.clone(), mixed], &Purpose::Transit.blocks(Direction::Egress));
+            repair_of(&[https.clone(), mixed], &TRANSIT_OF_ONE.blocks(Direction::Egress));
         assert_eq!(revoke, [https.clone(), v4("10.0.0.0/8").build()]);
         assert_eq!(authorize, [v6(EVERYONE_V6).build()]);
         let GroupRepair { revoke, authorize } = repair_of(std::slice::from_ref(&https), &[]);
@@ -445,16 +495,13 @@ mod tests {
         let named = |id: &str, purpose: Purpose<'_>| {
             group().group_id(id).vpc_id("vpc-1").group_name(purpose.group_name())
         };
-        let dirty = named("sg-2", Purpose::Transit).build();
+        let dirty = named("sg-2", TRANSIT_OF_ONE).build();
         let groups = [named("sg-1", Purpose::ISOLATION).build(), dirty];
-        let found = VpcGroups { isolation: Some("sg-1".to_owned()), transit: None };
-        assert_eq!(
-            clean(&groups, Purpose::ISOLATION),
-            BTreeMap::from([("vpc-1".to_owned(), found)])
-        );
+        let found = BTreeMap::from([("vpc-1".to_owned(), "sg-1".to_owned())]);
+        assert_eq!(clean(&groups, Purpose::ISOLATION), found);
         assert!(repairs(&groups, "vpc-1", Purpose::ISOLATION).is_empty());
-        let [change] = repairs(&groups, "vpc-1", Purpose::Transit).try_into().unwrap();
-        assert_eq!(change.what, "rules of firebreak-transit (sg-2) in vpc-1");
+        let [change] = repairs(&groups, "vpc-1", TRANSIT_OF_ONE).try_into().unwrap();
+        assert_eq!(change.what, "rules of firebreak-transit-r-1 (sg-2) in vpc-1");
     }
 
     #[test]

@@ -55,32 +55,20 @@ pub(crate) async fn revoke(
     settle(result, "InvalidPermission.NotFound")
 }
 
-/// Authorizes permissions; without any there is no call. `false` as for [`revoke`].
-pub(crate) async fn authorize(
+/// Authorizes permissions of traffic in; without any there is no call. `false` as for
+/// [`revoke`].
+pub(crate) async fn authorize_ingress(
     context: ActionContext<'_>,
     group: &str,
-    direction: Direction,
     permissions: Vec<IpPermission>,
 ) -> Result<bool, ActionError> {
     if permissions.is_empty() {
         return Ok(true);
     }
     let ec2 = context.account.ec2(Class::Ec2Write).await;
-    let permissions = Some(permissions);
-    let result = match direction {
-        Direction::Ingress => {
-            let call = ec2.authorize_security_group_ingress().group_id(group);
-            let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
-            let name = "ec2:AuthorizeSecurityGroupIngress";
-            result.map_err(|error| from_sdk(name, &error))
-        }
-        Direction::Egress => {
-            let call = ec2.authorize_security_group_egress().group_id(group);
-            let result = call.set_ip_permissions(permissions).send().await.map(|_| ());
-            let name = "ec2:AuthorizeSecurityGroupEgress";
-            result.map_err(|error| from_sdk(name, &error))
-        }
-    };
+    let call = ec2.authorize_security_group_ingress().group_id(group);
+    let result = call.set_ip_permissions(Some(permissions)).send().await.map(|_| ());
+    let result = result.map_err(|error| from_sdk("ec2:AuthorizeSecurityGroupIngress", &error));
     settle(result, "InvalidPermission.Duplicate")
 }
 

@@ -77,7 +77,8 @@ async fn run(accounts: usize, workers: u32, times: usize, seed: u64) -> Run {
     let mut made = vec![BTreeMap::new(); accounts];
     for call in world.organization.calls() {
         let changed = call.mutating && call.error.is_none();
-        let hub = ["dynamodb", "securityhub", "sqs"].contains(&call.service.as_str());
+        let services = ["dynamodb", "events", "guardduty", "securityhub", "sns", "sqs"];
+        let hub = services.contains(&call.service.as_str());
         if let Some(&nth) = place.get(call.account.as_str()).filter(|_| changed && !hub) {
             let name = format!("{}:{}", call.service, call.operation);
             *made.get_mut(nth).unwrap().entry(name).or_default() += 1;

@@ -4,6 +4,7 @@ use super::Surveyor;
 use crate::aws::setup::Progress;
 use crate::coverage::SurveyedAccount;
 use firebreak_aws::error::{HubError, failed};
+use firebreak_client::rate_limit::Class;
 
 impl Surveyor {
     /// Every account; `ou_path` is `None` if it cannot be read.
@@ -16,7 +17,7 @@ impl Surveyor {
         let mut accounts = Vec::new();
         let mut token = None;
         loop {
-            self.listing.permit(&self.setup.home).await;
+            self.rate_limits.permit_hub(&self.setup.home, Class::ListAccounts).await;
             let page = client.list_accounts().set_next_token(token).send().await;
             let page = page.map_err(|error| failed(call, &error))?;
             for listed in page.accounts() {

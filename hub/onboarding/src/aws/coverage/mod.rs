@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use firebreak_client::rate_limit::RegionalRate;
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::resource::{AccountId, Region};
 use futures::StreamExt;
 use jiff::civil::Date;
@@ -50,10 +50,6 @@ const MAX_PARALLEL_SPOKES: usize = 32;
 /// After how many spoke roles the survey is kept.
 pub const KEPT_EVERY: usize = 200;
 
-/// "ListAccounts: 8 per second, burst 12" (AWS Organizations user guide,
-/// "Quotas"): burst and rate.
-const LISTING: (u32, u32) = (12, 8);
-
 /// Why a survey was not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
@@ -71,7 +67,7 @@ pub struct Surveyor {
     config: SdkConfig,
     settings: Arc<Settings>,
     organization: Organization,
-    listing: RegionalRate,
+    rate_limits: RateLimits,
 }
 
 impl Surveyor {
@@ -88,9 +84,10 @@ impl Surveyor {
             )));
         };
         let settings = Arc::new(settings);
+        let rate_limits = RateLimits::local(settings.rate_share);
         Ok(Self {
-            organization: Organization::new(&config, &settings),
-            listing: RegionalRate::new(LISTING.0, LISTING.1, settings.concurrency),
+            organization: Organization::new(&config, &settings, &rate_limits),
+            rate_limits,
             setup,
             config,
             settings,
@@ -156,6 +153,7 @@ impl Surveyor {
                 &self.config,
                 self.settings.clone(),
                 DeadlineClients::new(&self.config),
+                self.rate_limits.clone(),
                 AccountSession::new,
             );
             let accounts = &accounts;

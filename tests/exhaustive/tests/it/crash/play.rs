@@ -56,7 +56,7 @@ impl Stage {
 
     async fn another_process(&mut self) {
         let config = self.world.hub_config().await.unwrap();
-        self.engine = Engine::new(&config, self.world.settings());
+        self.engine = Engine::new(&config, self.world.settings().unwrap());
     }
 
     /// Does something until it is done, in one process after another.
@@ -224,7 +224,7 @@ fn is(item: &Value, prefix: &str) -> bool {
 
 /// What of an item of the hub's table has to be the same.
 fn comparable(item: Value) -> Option<Value> {
-    if is(&item, "place#") {
+    if is(&item, "places") || is(&item, "rate#") {
         return None;
     }
     if is(&item, "budget#") {

@@ -12,7 +12,7 @@ use crate::actions::stage::{ACCOUNT, REGION, Stage, empty, holds, resource};
 use crate::actions::stops::stopped;
 
 #[tokio::test(start_paused = true)]
-async fn a_warm_isolation_takes_one_call_after_another_three_times() {
+async fn a_warm_isolation_closes_new_connections_with_its_first_call_and_needs_five() {
     const LATENCY: Duration = Duration::from_millis(100);
     let organization = empty(LATENCY);
     // Another instance in both VPCs is isolated already.
@@ -36,8 +36,19 @@ async fn a_warm_isolation_takes_one_call_after_another_three_times() {
     let start = tokio::time::Instant::now();
     let captured = second.capture().await.unwrap();
     assert_eq!(start.elapsed().as_millis() / LATENCY.as_millis(), 1);
+    organization.forget_calls();
     second.apply(&captured.prior).await.unwrap();
-    assert_eq!(start.elapsed().as_millis() / LATENCY.as_millis(), 3);
+    // Both VPCs at the same time: close new connections while the transit group is made,
+    // give it its rules, open, close, delete the transit group.
+    assert_eq!(start.elapsed().as_millis() / LATENCY.as_millis(), 1 + 5);
+    let calls = organization.take_calls();
+    let swaps = calls.iter().filter(|call| call.operation == "ModifyNetworkInterfaceAttribute");
+    let first = swaps.map(|call| call.ended).min().unwrap();
+    let began = calls.iter().map(|call| call.began).min().unwrap();
+    assert_eq!(
+        first.duration_since(began).as_millis(),
+        i128::try_from(LATENCY.as_millis()).unwrap()
+    );
     assert!(holds(&second.verify(&captured.prior).await));
     // The first still needs the groups.
     let undone = second.undo(&captured.prior).await.unwrap();
@@ -105,6 +116,36 @@ async fn a_rule_added_while_the_plan_awaited_approval_is_removed() {
     tokio::time::advance(Duration::from_mins(10)).await;
     first.apply(&prior).await.unwrap();
     assert!(holds(&first.verify(&prior).await));
+}
+
+/// A transit group that a crash left is used, or made again if its rules were changed, and
+/// deleted when it was passed through.
+#[tokio::test(start_paused = true)]
+async fn a_transit_group_that_a_crash_left_does_not_stay() {
+    for emptied in [false, true] {
+        let stage = Stage::of(&case("isolate-instance")).await;
+        let prior = stage.capture().await.unwrap().prior;
+        stage.organization.edit(|state| {
+            let ec2 = state.ec2(ACCOUNT, REGION);
+            let vpc = ec2.vpcs.keys().next().unwrap().clone();
+            let id = ec2.add_group(&vpc, "firebreak-transit-r-0001");
+            let group = ec2.groups.get_mut(&id).unwrap();
+            group.ingress.insert(Rule::all(Peer::Ipv4("0.0.0.0/0".to_owned())));
+            group.ingress.insert(Rule::all(Peer::Ipv6("::/0".to_owned())));
+            if emptied {
+                group.egress.clear();
+            }
+            let tags = ec2.tags.entry(id).or_default();
+            tags.insert("firebreak".to_owned(), "managed".to_owned());
+        });
+        stage.apply(&prior).await.unwrap();
+        assert!(holds(&stage.verify(&prior).await));
+        let left = stage.organization.edit(|state| {
+            let groups = state.ec2(ACCOUNT, REGION).groups.values();
+            groups.filter(|group| group.name.starts_with("firebreak-transit")).count()
+        });
+        assert_eq!(left, 0, "emptied: {emptied}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,11 +2,11 @@
 //! `firebreak stacksets render` gives the action alone: one session that may only
 //! read, one that may change.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fastrand::Rng;
 use firebreak_aws::config;
+use firebreak_client::deadline::Deadline;
 use firebreak_client::grant::SessionGrant;
 use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::error::ActionError;
@@ -92,7 +92,7 @@ pub(crate) async fn session(organization: &Organization, role: &str) -> AccountS
         &region,
     )
     .await;
-    let rate_limits = RateLimits::new(100, NonZeroU32::MIN);
+    let rate_limits = RateLimits::local(20);
     let (account, partition) = (ACCOUNT.parse().unwrap(), "aws".parse().unwrap());
     AccountSession::new(SessionGrant {
         config: &sdk,
@@ -101,6 +101,7 @@ pub(crate) async fn session(organization: &Organization, role: &str) -> AccountS
         region,
         partition,
         rate_limits,
+        deadline: Deadline::default(),
         clusters: None,
     })
 }

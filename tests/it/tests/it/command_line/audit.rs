@@ -27,7 +27,7 @@ fn export_and_verify_in_the_table_and_without_it() {
     let now = served.world.organization.now();
     let chained = served.runtime.block_on(async {
         let config = served.world.hub_config().await.unwrap();
-        let store = Store::new(&config, &served.world.settings());
+        let store = Store::new(&config, &served.world.settings().unwrap());
         store.chain_due(served.world.organization.now(), 1_000).await.unwrap()
     });
     assert!(chained >= 2, "{chained} at {now}");

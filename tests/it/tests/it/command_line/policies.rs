@@ -65,7 +65,7 @@ fn push_decide_move_decide_again_break_fail_closed_and_roll_back() {
     // A newer program, or another hand, puts a document in force that this one cannot read.
     served.runtime.block_on(async {
         let config = served.world.hub_config().await.unwrap();
-        let policies = Engine::new(&config, served.world.settings()).policies;
+        let policies = Engine::new(&config, served.world.settings().unwrap()).policies;
         let before = policies.version().await.unwrap();
         let mut documents = policies.documents(&before).await.unwrap();
         for document in &mut documents {

@@ -1,12 +1,12 @@
 //! Every action from its observation to its undo, on either implementation:
 //! over HTTP on moto, in process on the simulation.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
+use firebreak_client::deadline::Deadline;
 use firebreak_client::grant::SessionGrant;
 use firebreak_client::rate_limit::RateLimits;
 use firebreak_model::error::ActionError;
@@ -117,7 +117,8 @@ async fn account(config: &SdkConfig) -> AccountSession {
         account: ACCOUNT.parse().unwrap(),
         region: REGION.parse().unwrap(),
         partition: "aws".parse().unwrap(),
-        rate_limits: RateLimits::new(100, NonZeroU32::MIN),
+        rate_limits: RateLimits::local(20),
+        deadline: Deadline::default(),
         clusters: None,
     })
 }

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use firebreak_aws::guardduty::GuardDuty;
-use firebreak_aws::settings::Settings;
+use firebreak_client::rate_limit::RateLimits;
 
 use crate::conformance::backend::{Backend, REGION};
 
@@ -304,8 +304,7 @@ pub(crate) const CASES: &[Case] = &[
         found.join(" ")
     }),
     case!("guardduty: an account without a detector lists none", "none", None, |backend| {
-        let settings = Settings::new("conformance");
-        let guardduty = GuardDuty::new(backend.config(), &settings);
+        let guardduty = GuardDuty::new(backend.config(), &RateLimits::local(20));
         let error = guardduty.finding(&REGION.parse().unwrap(), "f1").await.unwrap_err();
         let none = format!("GuardDuty has no detector in {REGION}");
         if error.to_string().contains(&none) { "none".to_owned() } else { error.to_string() }

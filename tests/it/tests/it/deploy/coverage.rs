@@ -109,6 +109,7 @@ fn add_rules(organization: &Organization) {
                     arn: events::arn(ADMINISTRATOR, HOME, "firebreak"),
                     role: None,
                     dead_letters: None,
+                    group: None,
                 }],
                 is_enabled: true,
             };

@@ -224,12 +224,10 @@ async fn a_finding_that_cannot_be_confirmed_in_passing_is_contained_within_the_m
 async fn the_schedule_sweeps_and_the_function_is_set_up_as_one() {
     let wired = wired().await;
     wired.tick().await;
-    let configuration = wired.function().configuration.unwrap();
-    let concurrency: i64 = configuration.environment["FIREBREAK_CONCURRENCY"].parse().unwrap();
     let sources = [INTAKE, WRITE_BACK].map(|queue| wired.source(queue));
     let at_once: i64 = sources.iter().map(|source| source.at_once.unwrap()).sum();
-    assert_eq!(concurrency, at_once + 1, "the event sources' together, and one for the sweep");
-    assert_eq!(wired.function().reserved, Some(concurrency));
+    let reserved = wired.function().reserved;
+    assert_eq!(reserved, Some(at_once + 1), "the event sources' together, and one for the sweep");
     assert!(sources.iter().all(|source| source.reports_failures));
 }
 

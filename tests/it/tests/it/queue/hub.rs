@@ -37,7 +37,8 @@ pub(crate) async fn hub(
     let intake = Player::of(&world, INTAKE);
     let write_back = Player::of(&world, WRITE_BACK);
     let intake_queue = Some(intake.queue.url());
-    let settings = settings(Settings { intake_queue, ..world.settings() }, write_back.queue.url());
+    let settings =
+        settings(Settings { intake_queue, ..world.settings().unwrap() }, write_back.queue.url());
     let config = world.hub_config().await.unwrap();
     let engine = Engine::new(&config, settings.clone());
     Hub { world, engine, settings, intake, write_back }

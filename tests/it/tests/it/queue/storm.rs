@@ -1,10 +1,8 @@
 //! One account's storm beside quiet accounts, through a fair queue and several
 //! processes of the function at once.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use firebreak_aws::settings::Settings;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::Attack;
 use firebreak_response::record::State;
@@ -34,11 +32,7 @@ async fn process(hub: &Hub) -> Ended {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_one_account_does_not_delay_the_quiet_ones() {
     let options = Options { latency: Duration::from_millis(20), ..Options::default() };
-    let settings = |settings, url| Settings {
-        concurrency: NonZeroU32::new(PROCESSES).unwrap(),
-        ..through_the_queue(settings, url)
-    };
-    let hub = hub(40, &example_policy().unwrap(), options, settings).await;
+    let hub = hub(40, &example_policy().unwrap(), options, through_the_queue).await;
     let stormy = hub.sandbox(0).clone();
     for number in 0..STORM {
         let mut finding = Attack::Instance.finding(&stormy, number + 1);

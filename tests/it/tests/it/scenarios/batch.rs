@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
+use firebreak_client::rate_limit::Class;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, Member, World, event};
 use firebreak_engine::Engine;
@@ -17,7 +18,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::scenarios::stage::{Stage, stage};
+use crate::scenarios::stage::{Stage, stage, take_tokens};
 
 fn record(id: &str, body: &str) -> Value {
     json!({ "messageId": id, "eventSource": "aws:sqs", "body": body })
@@ -127,12 +128,10 @@ async fn a_response_that_takes_too_long_is_handed_back_before_the_deadline_and_r
 async fn a_call_that_waits_for_a_rate_limit_at_the_deadline_is_dropped_and_continued() {
     let world = World::new(4, Options::default());
     world.engine(&example_policy().unwrap()).await.unwrap();
-    let mut settings = world.settings();
-    // One call of each class in a second: what waits for it makes no call that
-    // could end before the deadline.
-    settings.rate_share = 1;
-    let engine = Engine::new(&world.hub_config().await.unwrap(), settings);
+    let engine = Engine::new(&world.hub_config().await.unwrap(), world.settings().unwrap());
     let member = world.members[0].clone();
+    // What waits for a token makes no call that could end before the deadline.
+    take_tokens(&world, &member, Class::Ec2Read, SignedDuration::from_mins(20)).await;
     let mut waiting = findings(&world, std::slice::from_ref(&member));
     for number in 0..12 {
         let mut finding = Attack::Instance.finding(&member, 100 + number);

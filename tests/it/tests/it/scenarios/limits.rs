@@ -200,10 +200,11 @@ async fn an_account_without_a_spoke_role_is_not_covered_and_says_so() {
 
 /// What DynamoDB drops by itself is what nobody misses: evidence never.
 #[tokio::test(start_paused = true)]
-async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
+async fn only_budgets_places_and_rates_end_by_themselves_and_long_after_their_use() {
     let stage =
         stage_with(acting("budgets: [{ actions: 2, per: 1h }]\n"), Options::default()).await;
     assert_eq!(attack(&stage, "sandbox", 1).await.0, State::Contained);
+    stage.engine.sweep().await;
     let used = stage.engine.now().as_second();
     let mut kinds = std::collections::BTreeMap::new();
     for item in firebreak_testkit::truth::items(&stage.world).await {
@@ -215,7 +216,7 @@ async fn only_budgets_and_places_end_by_themselves_and_long_after_their_use() {
     }
     let expiring: Vec<&str> =
         kinds.iter().filter(|(_, expires)| **expires).map(|(kind, _)| kind.as_str()).collect();
-    assert_eq!(expiring, ["budget", "place"]);
+    assert_eq!(expiring, ["budget", "places", "rate"]);
     assert!(kinds.contains_key("response") && kinds.contains_key("audit"), "{kinds:?}");
 }
 

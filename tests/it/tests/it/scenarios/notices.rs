@@ -41,7 +41,7 @@ async fn channels_to(name: &str) -> Channels {
     let settings = Settings {
         topic: Some(topic.parse().unwrap()),
         event_bus: Some("firebreak-notices".parse().unwrap()),
-        ..stage.world.settings()
+        ..stage.world.settings().unwrap()
     };
     let notices = Notices::new(&stage.world.hub_config().await.unwrap(), &settings);
     Channels { stage, notices, topic, bus }
@@ -227,7 +227,7 @@ async fn a_topic_that_does_not_exist_or_is_not_granted_is_named_in_the_error() {
     let elsewhere = Settings {
         topic: Some(sns::arn(HUB, HOME, "somebody-else-s").parse().unwrap()),
         event_bus: Some("somebody-else-s".parse().unwrap()),
-        ..channels.stage.world.settings()
+        ..channels.stage.world.settings().unwrap()
     };
     let notices = Notices::new(&config, &elsewhere);
     let error = notices.publish(&notice).await.unwrap_err().to_string();
@@ -240,7 +240,7 @@ async fn a_topic_that_does_not_exist_or_is_not_granted_is_named_in_the_error() {
 async fn a_channel_that_is_not_set_is_off() {
     let channels = channels_to("firebreak-notices").await;
     let notice = channels.contained(1).await;
-    let settings = channels.stage.world.settings();
+    let settings = channels.stage.world.settings().unwrap();
     let notices = Notices::new(&channels.stage.world.hub_config().await.unwrap(), &settings);
     assert!(!notices.has_topic() && !notices.has_bus());
     channels.stage.world.organization.forget_calls();

@@ -27,8 +27,9 @@
 //! | snapshots under the default key cannot be shared | `actions/evidence.rs` |
 //! | throttling drops work | `failures::what_is_throttled_is_taken_up_again_by_the_next_delivery` |
 
+use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{Attack, Member, event};
-use firebreak_engine::{Disposition, Run};
+use firebreak_engine::{Disposition, Engine, Run};
 use firebreak_function::handle_message;
 use firebreak_response::record::{State, StepState};
 use firebreak_simulation::Options;
@@ -142,11 +143,14 @@ async fn a_plan_changes_nothing() {
     let stage = stage().await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
+    // As the command line plans.
+    let settings = Settings { share_rates: false, ..stage.world.settings().unwrap() };
+    let reader = Engine::new(&stage.world.hub_config().await.unwrap(), settings);
     for (number, attack) in Attack::ALL.into_iter().enumerate() {
         let finding = stage.finding(attack, member, number + 1);
         let body = event(&finding).to_string();
         stage.world.organization.forget_calls();
-        let handled = handle_message(&stage.engine, &body, Run::Plan).await;
+        let handled = handle_message(&reader, &body, Run::Plan).await;
         let outcome = &handled.outcomes[0];
         assert_eq!(outcome.disposition, Disposition::Planned, "{}", outcome.reason);
         let planned = outcome.response.as_ref().unwrap();

@@ -20,7 +20,7 @@ async fn archiving() -> (Stage, Engine) {
         "attach: ou-fb01-prod1111\nceiling: approve\n",
     ]);
     let stage = stage_with(documents, Options::default()).await;
-    let settings = Settings { archive_resolved: true, ..stage.world.settings() };
+    let settings = Settings { archive_resolved: true, ..stage.world.settings().unwrap() };
     let engine = Engine::new(&stage.world.hub_config().await.unwrap(), settings);
     (stage, engine)
 }

@@ -1,7 +1,9 @@
 //! An organization with a responder, and ways to deliver findings to it.
 
 use aws_lambda_events::event::sqs::SqsEvent;
+use aws_sdk_dynamodb::types::AttributeValue;
 use firebreak_aws::policies::Author;
+use firebreak_client::rate_limit::Class;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, Member, World, event};
 use firebreak_engine::{Disposition, Engine, TargetOutcome};
@@ -10,6 +12,7 @@ use firebreak_policy::Policy;
 use firebreak_response::record::{Response, State};
 use firebreak_simulation::{CallRecord, Options};
 use firebreak_testkit::truth;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 pub(crate) use firebreak_testkit::arrange::{finding_on, policy, whole_undo};
@@ -138,12 +141,12 @@ impl Stage {
 
     /// A second process of the hub, with caches of its own.
     pub(crate) async fn another_responder(&self) -> Engine {
-        Engine::new(&self.world.hub_config().await.unwrap(), self.world.settings())
+        Engine::new(&self.world.hub_config().await.unwrap(), self.world.settings().unwrap())
     }
 
     /// The command line of somebody who pushes policies.
     pub(crate) async fn operator(&self) -> Engine {
-        Engine::new(&self.world.operator_config().await.unwrap(), self.world.settings())
+        Engine::new(&self.world.operator_config().await.unwrap(), self.world.settings().unwrap())
     }
 
     /// Lets an hour pass and sweeps, as the schedule does, every five minutes.
@@ -188,4 +191,26 @@ pub(crate) async fn deliver_to(engine: &Engine, body: &str) -> Delivered {
     let (response, handled) = lambda::handle_batch(engine, batch).await;
     let (_, handled) = handled.into_iter().next().unwrap();
     Delivered { failed: !response.batch_item_failures.is_empty(), handled }
+}
+
+/// Takes all tokens of a bucket of the shared rate limits, so that the next one comes
+/// after this time.
+pub(crate) async fn take_tokens(
+    world: &World,
+    member: &Member,
+    class: Class,
+    wait: SignedDuration,
+) {
+    let client = aws_sdk_dynamodb::Client::new(&world.hub_config().await.unwrap());
+    let bucket = format!("{class:?}-Contain-{}", member.region);
+    let until = world.organization.now() + wait;
+    client
+        .put_item()
+        .table_name("firebreak")
+        .item("pk", AttributeValue::S(format!("rate#{}", member.account)))
+        .item("sk", AttributeValue::S("rate".to_owned()))
+        .item(bucket, AttributeValue::N(until.as_microsecond().to_string()))
+        .send()
+        .await
+        .unwrap();
 }

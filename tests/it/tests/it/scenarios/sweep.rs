@@ -1,19 +1,18 @@
 //! The sweep: what fails again and again waits longer each time, and is in
 //! nobody's way.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
+use firebreak_client::rate_limit::Class;
 use firebreak_demo::world::Attack;
-use firebreak_engine::Engine;
 use firebreak_response::record::{Response, State};
 use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use crate::scenarios::stage::{Stage, policy, stage, stage_with};
+use crate::scenarios::stage::{Stage, policy, stage, stage_with, take_tokens};
 
 async fn now(stage: &Stage, response: &Response) -> Response {
     stage.engine.store.response(&response.id).await.unwrap().unwrap()
@@ -110,12 +109,12 @@ async fn a_sweep_that_runs_out_of_time_is_dropped_before_the_deadline_and_the_ne
     stage.world.organization.clear_faults();
     stage.world.organization.advance(SignedDuration::from_mins(6));
 
-    let mut settings = stage.world.settings();
-    settings.concurrency = NonZeroU32::new(200).unwrap();
-    let slow = Engine::new(&stage.world.hub_config().await.unwrap(), settings);
+    let for_long = SignedDuration::from_mins(2);
+    take_tokens(&stage.world, &member, Class::NetworkInterface, for_long).await;
     let ends = Instant::now() + Duration::from_secs(40);
-    slow.deadline.set(ends);
-    let swept = slow.sweep().await;
+    stage.engine.deadline.set(ends);
+    let swept = stage.engine.sweep().await;
+    stage.engine.deadline.clear();
     assert!(Instant::now() < ends);
     assert!(swept.responses.is_empty(), "{swept:?}");
     let response = recorded(&stage).await.remove(0);

@@ -281,5 +281,9 @@ async fn a_forced_undo_of_a_deleted_resource_changes_nothing() {
     let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
     let undone = stage.engine.undo(&response.id, request).await.unwrap();
     assert_eq!(undone.state, State::Undone, "{}", undone.reason);
-    assert!(undone.reason.contains("not undone: 3 of 3 steps changed meanwhile"), "{}", undone.reason);
+    assert!(
+        undone.reason.contains("not undone: 3 of 3 steps changed meanwhile"),
+        "{}",
+        undone.reason
+    );
 }

@@ -2,6 +2,7 @@
 //! the documented rates, and every failure told for the findings that it hit.
 
 use firebreak_aws::security_hub::{FindingUpdate, SecurityHub, UpdateResult, UpdatedFinding};
+use firebreak_client::rate_limit::RateLimits;
 use firebreak_demo::world::{Attack, Member};
 use firebreak_engine::Disposition;
 use firebreak_model::finding::SecurityHubId;
@@ -308,9 +309,13 @@ async fn a_finding_is_not_found_until_its_import_is_through() {
 async fn without_an_aggregator_each_region_is_called_and_one_does_not_hide_another() {
     let stage = stage().await;
     stage.world.organization.edit(|state| state.security_hub.home_region = None);
-    let mut settings = stage.world.settings();
+    let mut settings = stage.world.settings().unwrap();
     settings.aggregator_region = None;
-    let hub = SecurityHub::new(&stage.world.hub_config().await.unwrap(), &settings);
+    let hub = SecurityHub::new(
+        &stage.world.hub_config().await.unwrap(),
+        &settings,
+        &RateLimits::local(20),
+    );
     let at = |nth, number| stage.finding(Attack::Instance, stage.member("sandbox", nth), number);
     let (home, away) = (asff_id(&at(0, 1)), asff_id(&at(1, 2)));
     let updates = [

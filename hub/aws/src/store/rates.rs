@@ -1,0 +1,279 @@
+//! The rate limits of all processes of the hub: one item for each account, with an
+//! attribute for each bucket.
+//!
+//! An attribute is the time at which the bucket's last token that was taken may be used
+//! (the theoretical arrival time of the generic cell rate algorithm), in microseconds of
+//! the epoch. A full bucket's is `burst` intervals ago. Taking tokens moves it by as many
+//! intervals: by adding, which never conflicts, or from a full bucket, on condition that
+//! it is still full. It never moves back, so what a process saw last is a lower bound.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use firebreak_client::token_source::{Grant, Taking, TokenSource, Unavailable, Wanted};
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::{EXPIRES_AT, Item, Store, expires_after, text};
+use crate::config;
+use crate::error::{HubError, failed};
+
+/// How far ahead tokens are given out. Who comes later asks again, so that tokens are not
+/// kept for processes that have ended meanwhile.
+const AHEAD_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How often a write is tried whose condition fails.
+const TRIES: u32 = 5;
+
+/// How many owners are remembered.
+const OWNERS_REMEMBERED: usize = 4_096;
+
+/// The buckets that all processes share.
+#[derive(Debug)]
+pub struct SharedTokens {
+    store: Store,
+    config: SdkConfig,
+}
+
+/// The attributes as they were last seen, by owner: by a draw, or beside a target.
+#[derive(Debug, Default)]
+pub(super) struct SeenRates(Mutex<HashMap<String, HashMap<String, i64>>>);
+
+impl SeenRates {
+    fn of(&self, owner: &str) -> HashMap<String, i64> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(owner).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn remember(&self, owner: &str, item: &Item) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() > OWNERS_REMEMBERED {
+            seen.clear();
+        }
+        let of_owner = seen.entry(owner.to_owned()).or_default();
+        for (bucket, value) in item {
+            if let Some(at) = stands_at(value) {
+                let known = of_owner.entry(bucket.clone()).or_insert(at);
+                *known = at.max(*known);
+            }
+        }
+    }
+}
+
+/// Tokens to take of one bucket, from where it stood when it was last seen.
+#[derive(Debug)]
+struct Draw<'a> {
+    wanted: &'a Wanted,
+    interval: i64,
+    /// Where a full bucket stands.
+    full: i64,
+    /// Up to where tokens are given out.
+    latest: i64,
+    /// Whether it was full.
+    was_full: bool,
+}
+
+impl<'a> Draw<'a> {
+    fn new(wanted: &'a Wanted, seen: Option<i64>, now: i64) -> Self {
+        let interval = micros(wanted.limit.interval);
+        let full = now - interval * i64::from(wanted.limit.burst);
+        let (latest, was_full) = (now + micros(AHEAD_AT_MOST), seen.is_none_or(|seen| seen < full));
+        Self { wanted, interval, full, latest, was_full }
+    }
+
+    fn moved_by(&self) -> i64 {
+        self.interval * i64::from(self.wanted.count)
+    }
+
+    /// When each token may be used, given where the bucket stands after the draw.
+    fn grant(&self, after: i64, now: i64) -> Grant {
+        let count = i64::from(self.wanted.count);
+        let wait = |nth: i64| {
+            let usable = after - (count - nth) * self.interval;
+            Duration::from_micros(u64::try_from(usable - now).unwrap_or(0))
+        };
+        Grant::Tokens((1..=count).map(wait).collect())
+    }
+}
+
+impl SharedTokens {
+    /// The buckets in the hub's table.
+    pub fn new(config: &SdkConfig, store: Store) -> Self {
+        Self { store, config: config.clone() }
+    }
+
+    async fn draw(&self, owner: &str, wanted: &[Wanted]) -> Result<Vec<Grant>, HubError> {
+        for _ in 0..TRIES {
+            let seen = self.store.rates.of(owner);
+            let now = config::now(&self.config);
+            let at = now.as_microsecond();
+            let latest = at + micros(AHEAD_AT_MOST);
+            let ahead = |wanted: &Wanted| seen.get(&wanted.bucket).map_or(0, |seen| seen - latest);
+            if let Some(most) = wanted.iter().map(ahead).max().filter(|most| *most > 0) {
+                // It may be less by now: only another read would show it.
+                let wait = Duration::from_micros(u64::try_from(most).unwrap_or(0));
+                return Ok(vec![Grant::AskAgainIn(wait); wanted.len()]);
+            }
+            let draws: Vec<Draw<'_>> = wanted
+                .iter()
+                .map(|wanted| Draw::new(wanted, seen.get(&wanted.bucket).copied(), at))
+                .collect();
+            let (item, moved) = self.write(owner, &draws, now).await?;
+            self.store.rates.remember(owner, &item);
+            if moved {
+                let grant = |draw: &Draw<'_>| {
+                    let after = item.get(&draw.wanted.bucket).and_then(stands_at).unwrap_or(at);
+                    draw.grant(after, at)
+                };
+                return Ok(draws.iter().map(grant).collect());
+            }
+            // A bucket that was taken to be full is not, or too many wait for one.
+        }
+        Err(HubError::transient(format!("the rate limits of `{owner}` changed each time")))
+    }
+
+    /// Moves the buckets. Returns the item, and whether they were moved: not if one does not
+    /// stand where it was seen.
+    async fn write(
+        &self,
+        owner: &str,
+        draws: &[Draw<'_>],
+        now: Timestamp,
+    ) -> Result<(Item, bool), HubError> {
+        let mut sets = vec![format!("{EXPIRES_AT} = :expires")];
+        let mut conditions = Vec::new();
+        let mut update = self
+            .store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(key(owner)))
+            .expression_attribute_values(":expires", expires_after(now))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        for (nth, draw) in draws.iter().enumerate() {
+            let moved_by = draw.moved_by();
+            let (set, condition) = if draw.was_full {
+                update = update.expression_attribute_values(
+                    format!(":to{nth}"),
+                    micros_at(draw.full + moved_by),
+                );
+                (
+                    format!("#b{nth} = :to{nth}"),
+                    format!("(attribute_not_exists(#b{nth}) OR #b{nth} < :full{nth})"),
+                )
+            } else {
+                update =
+                    update.expression_attribute_values(format!(":by{nth}"), micros_at(moved_by));
+                update = update
+                    .expression_attribute_values(format!(":latest{nth}"), micros_at(draw.latest));
+                let between = format!("#b{nth} BETWEEN :full{nth} AND :latest{nth}");
+                (format!("#b{nth} = #b{nth} + :by{nth}"), between)
+            };
+            update = update
+                .expression_attribute_names(format!("#b{nth}"), &draw.wanted.bucket)
+                .expression_attribute_values(format!(":full{nth}"), micros_at(draw.full));
+            sets.push(set);
+            conditions.push(condition);
+        }
+        let output = update
+            .update_expression(format!("SET {}", sets.join(", ")))
+            .condition_expression(conditions.join(" AND "))
+            .send()
+            .await;
+        match output {
+            Ok(output) => Ok((output.attributes.unwrap_or_default(), true)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok((failed.item.clone().unwrap_or_default(), false))
+                }
+                _ => Err(failed("dynamodb:UpdateItem", &error)),
+            },
+        }
+    }
+}
+
+impl TokenSource for SharedTokens {
+    fn take<'a>(&'a self, owner: &'a str, wanted: &'a [Wanted]) -> Taking<'a> {
+        Box::pin(async move {
+            self.draw(owner, wanted).await.map_err(|error| {
+                warn!("no calls to `{owner}` are made until its rate limits can be read: {error}");
+                Unavailable
+            })
+        })
+    }
+}
+
+/// The partition key of an owner's buckets.
+pub(super) fn pk_of(owner: &str) -> String {
+    format!("rate#{owner}")
+}
+
+fn key(owner: &str) -> Item {
+    Item::from([("pk".to_owned(), text(pk_of(owner))), ("sk".to_owned(), text("rate"))])
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn stands_at(value: &AttributeValue) -> Option<i64> {
+    value.as_n().ok()?.parse().ok()
+}
+
+fn micros_at(at: i64) -> AttributeValue {
+    AttributeValue::N(at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use firebreak_client::rate_limit::Limit;
+
+    use super::*;
+
+    fn wanted(count: u32) -> Wanted {
+        let interval = Duration::from_millis(500);
+        let limit = Limit { burst: 10, interval, kept: Duration::from_secs(1) };
+        Wanted { bucket: "Ec2Write-Contain-eu-central-1".to_owned(), limit, count }
+    }
+
+    fn waits(grant: &Grant) -> Vec<u128> {
+        match grant {
+            Grant::Tokens(waits) => waits.iter().map(Duration::as_millis).collect(),
+            Grant::AskAgainIn(_) => panic!("{grant:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_bucket_gives_its_burst_at_once_and_then_a_token_each_interval() {
+        let now = 1_000_000_000;
+        let twelve = wanted(12);
+        let draw = Draw::new(&twelve, None, now);
+        assert!(draw.was_full);
+        let grant = draw.grant(draw.full + draw.moved_by(), now);
+        assert_eq!(waits(&grant), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 500, 1_000]);
+    }
+
+    #[test]
+    fn what_others_took_is_waited_for() {
+        let now = 1_000_000_000;
+        let two = wanted(2);
+        // The last token that was taken may be used in a second.
+        let draw = Draw::new(&two, Some(now + 1_000_000), now);
+        assert!(!draw.was_full);
+        assert_eq!(waits(&draw.grant(now + 1_000_000 + draw.moved_by(), now)), [1_500, 2_000]);
+    }
+
+    #[test]
+    fn a_bucket_that_was_not_used_for_long_holds_no_more_than_its_burst() {
+        let now = 1_000_000_000;
+        let one = wanted(1);
+        let draw = Draw::new(&one, Some(0), now);
+        assert!(draw.was_full);
+        assert_eq!(draw.full, now - 5_000_000);
+    }
+}
