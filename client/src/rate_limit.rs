@@ -258,6 +258,12 @@ pub struct RateLimits {
     taken: Arc<Mutex<HashMap<Key, Tokens>>>,
 }
 
+/// How long a turn lasts: longer than it takes to read a target and to claim it.
+pub const TURN: Duration = Duration::from_secs(2);
+
+/// The beginning of the names of turns among an owner's buckets.
+pub const TURN_PREFIX: &str = "turn-";
+
 /// The owner of the hub's own buckets.
 const HUB: &str = "hub";
 
@@ -292,17 +298,32 @@ impl RateLimits {
     /// Takes tokens that are going to be needed, with one call of the source, so that the
     /// calls themselves need not wait for it. Its failure is no error: each call takes
     /// its own token then.
-    pub async fn reserve(&self, account: &AccountId, region: &Region, calls: &Calls) {
-        self.reserve_of(account.as_str(), region, calls).await;
+    ///
+    /// `false` if another process did so for the same `turn` just now: then nothing was
+    /// taken. A turn is a bucket of one token that is refilled in [`TURN`].
+    pub async fn reserve(
+        &self,
+        account: &AccountId,
+        region: &Region,
+        calls: &Calls,
+        turn: &str,
+    ) -> bool {
+        self.reserve_of(account.as_str(), region, calls, Some(turn)).await
     }
 
     /// The same for one call of the hub's own.
     pub async fn reserve_hub(&self, region: &Region, class: Class) {
         let calls = Calls(BTreeMap::from([((class, Urgency::Contain), 1)]));
-        self.reserve_of(HUB, region, &calls).await;
+        self.reserve_of(HUB, region, &calls, None).await;
     }
 
-    async fn reserve_of(&self, owner: &str, region: &Region, calls: &Calls) {
+    async fn reserve_of(
+        &self,
+        owner: &str,
+        region: &Region,
+        calls: &Calls,
+        turn: Option<&str>,
+    ) -> bool {
         // In the order of the keys, so that two that reserve never wait for each other.
         let mut reserved = Vec::new();
         for ((class, urgency), count) in &calls.0 {
@@ -313,20 +334,30 @@ impl RateLimits {
             if missing > 0 {
                 // The hub's own are for all accounts: some more than the one are used.
                 let count = if owner == HUB { at_once(&limit) } else { missing };
-                reserved.push((tokens, Wanted { bucket: key.name(), limit, count }));
+                let only_if_full = false;
+                let bucket = key.name();
+                reserved.push((tokens, Wanted { bucket, limit, count, only_if_full }));
             }
         }
-        if reserved.is_empty() {
-            return;
+        let mut wanted: Vec<Wanted> = reserved.iter().map(|(_, wanted)| wanted.clone()).collect();
+        wanted.extend(turn.map(|turn| Wanted {
+            bucket: format!("{TURN_PREFIX}{turn}"),
+            limit: Limit { burst: 1, interval: TURN, kept: TURN },
+            count: 1,
+            only_if_full: true,
+        }));
+        if wanted.is_empty() {
+            return true;
         }
-        let wanted: Vec<Wanted> = reserved.iter().map(|(_, wanted)| wanted.clone()).collect();
-        if let Ok(grants) = self.source.take(owner, &wanted).await {
-            for ((mut tokens, wanted), grant) in reserved.into_iter().zip(grants) {
-                if let Grant::Tokens(waits) = grant {
-                    add(&mut tokens, &waits, &wanted.limit);
-                }
+        let Ok(grants) = self.source.take(owner, &wanted).await else { return true };
+        let is_taken = |grant: &Grant| matches!(grant, Grant::AskAgainIn(_));
+        let is_turn = turn.is_none() || !grants.last().is_some_and(is_taken);
+        for ((mut tokens, wanted), grant) in reserved.into_iter().zip(grants) {
+            if let Grant::Tokens(waits) = grant {
+                add(&mut tokens, &waits, &wanted.limit);
             }
         }
+        is_turn
     }
 
     async fn take(&self, key: Key, calls: usize) {
@@ -344,7 +375,8 @@ impl RateLimits {
             while tokens.len() < calls {
                 let missing = u32::try_from(calls - tokens.len()).unwrap_or(u32::MAX);
                 let count = missing.max(at_once(&limit));
-                let wanted = Wanted { bucket: key.name(), limit, count };
+                let only_if_full = false;
+                let wanted = Wanted { bucket: key.name(), limit, count, only_if_full };
                 match source.take(&key.owner, std::slice::from_ref(&wanted)).await {
                     Ok(grants) => {
                         for grant in grants {
@@ -497,7 +529,7 @@ mod tests {
         let (account, region) = ("111111111111".parse().unwrap(), "eu-central-1".parse().unwrap());
         let mut calls = Calls::default();
         calls.add(Class::Ec2Write, Urgency::Contain, 4);
-        limits.reserve(&account, &region, &calls).await;
+        assert!(limits.reserve(&account, &region, &calls, "i-1").await);
         let key = Key::new("111111111111", &region, Class::Ec2Write, Urgency::Contain);
         assert_eq!(usable(&*limits.tokens(&key).lock().await), 4);
         tokio::time::advance(KEPT_AT_MOST).await;

@@ -18,6 +18,8 @@ pub struct Wanted {
     pub limit: Limit,
     /// At least one, and not more than the bucket holds.
     pub count: u32,
+    /// Whether nothing at all is taken unless this bucket is full.
+    pub only_if_full: bool,
 }
 
 /// What the source gives of one bucket.
@@ -64,7 +66,7 @@ impl TokenSource for LocalTokens {
     fn take<'a>(&'a self, owner: &'a str, wanted: &'a [Wanted]) -> Taking<'a> {
         Box::pin(async move {
             let mut grants = Vec::new();
-            for Wanted { bucket, limit, count } in wanted {
+            for Wanted { bucket, limit, count, .. } in wanted {
                 let buckets = self.buckets(*limit);
                 let key = format!("{owner} {bucket}");
                 // One, and more only if they are there: who wants one more waits for it.

@@ -143,7 +143,8 @@ pub(super) struct Assessor {
 }
 
 impl Assessor {
-    /// Assesses one target of a finding.
+    /// Assesses one target of a finding. `None` while another process does so: it is going to
+    /// claim the target.
     pub(super) async fn assess(
         &self,
         finding: &Finding,
@@ -151,7 +152,7 @@ impl Assessor {
         place: &Place,
         target_state: &TargetState,
         run: Run,
-    ) -> Result<Assessment, HubError> {
+    ) -> Result<Option<Assessment>, HubError> {
         let resource = &target.resource;
         let (policy_version, policy) = self.policies.in_force().await?;
         let evaluate = |known: Known<'_>| evaluate(&policy, place, (finding, target), known);
@@ -160,7 +161,7 @@ impl Assessor {
         // A decision that changes nothing and that no tag can change is final.
         let without_tags = evaluate(Known::WithoutTags);
         if !without_tags.depends_on_tags() && !without_tags.acts() {
-            return Ok(assessment(without_tags));
+            return Ok(Some(assessment(without_tags)));
         }
         let expected = evaluate(Known::FindingTags);
         if joins(&expected, finding, target_state) {
@@ -172,19 +173,22 @@ impl Assessor {
             let unconfirmed = unconfirmed(confirmation, (finding, &expected), |finding, target| {
                 evaluate(Known::Confirmed(finding, target, &Tags::Known(target.tags.clone())))
             });
-            return Ok(Assessment { unconfirmed, ..assessment(expected) });
+            return Ok(Some(Assessment { unconfirmed, ..assessment(expected) }));
         }
-        let (session, (), ()) = futures::join!(
+        let (session, is_turn, ()) = futures::join!(
             self.members.reading_session(resource),
             self.members.reserve(resource, &expected.actions),
             self.members.reserve_session()
         );
+        if !is_turn && run == Run::Act {
+            return Ok(None);
+        }
         match session {
             Ok(_) => {}
             Err(error) if error.kind == ErrorKind::Transient => return Err(HubError::from(error)),
             Err(error) => {
                 let not_covered = Some(error.to_string());
-                return Ok(Assessment { not_covered, ..assessment(expected) });
+                return Ok(Some(Assessment { not_covered, ..assessment(expected) }));
             }
         }
         // The prior state is captured concurrently with the tags, for the decision that
@@ -223,7 +227,7 @@ impl Assessor {
             evaluate(Known::Confirmed(finding, target, &tags))
         });
         if unconfirmed.is_some() {
-            return Ok(Assessment { unconfirmed, ..assessment(decision) });
+            return Ok(Some(Assessment { unconfirmed, ..assessment(decision) }));
         }
         let mut counters = counters?;
         let again = |decision: &Decision, which| {
@@ -250,7 +254,7 @@ impl Assessor {
         if which(&assessment.decision) != read {
             assessment.captured = again(&assessment.decision, Captured::Whole).await;
         }
-        Ok(Assessment { cache, ..assessment })
+        Ok(Some(Assessment { cache, ..assessment }))
     }
 
     /// Lowers `auto` to `approve` where a pause is active or a budget is spent.

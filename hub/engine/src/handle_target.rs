@@ -32,6 +32,9 @@ use super::recorder::Recorder;
 use super::recover::Recoverer;
 use super::unconfirmed::UnconfirmedRecorder;
 
+/// How long to wait while another process assesses the target.
+const ANOTHER_ASSESSES: Duration = Duration::from_millis(300);
+
 /// How old the reading of pauses may be when a response begins.
 const MAX_AGE_OF_PAUSES: Duration = Duration::from_secs(2);
 
@@ -150,7 +153,10 @@ impl TargetHandler {
         let (place, by) = (place?, by.as_str());
         let context = TargetContext { finding, target, place: &place, target_state, by };
         let assessment = self.assessor.assess(finding, target, &place, target_state, run);
-        let mut assessment = Box::pin(assessment).await?;
+        let Some(mut assessment) = Box::pin(assessment).await? else {
+            tokio::time::sleep(ANOTHER_ASSESSES).await;
+            return Ok(None);
+        };
         let decision = &assessment.decision;
         let Some(key) = target_key(decision, finding, target_state, registry::catalog()) else {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);

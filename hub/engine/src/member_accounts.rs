@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use firebreak_client::rate_limit::{Calls, Class, RateLimits, Urgency};
+use firebreak_model::digest::sha256_hex;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::Resource;
 use firebreak_spoke::account::AccountSession;
@@ -166,14 +167,16 @@ impl MemberAccounts {
     }
 
     /// Takes tokens of the rate limits for what the actions' containing steps are going to
-    /// call.
-    pub(super) async fn reserve(&self, resource: &Resource, actions: &[ActionCall]) {
+    /// call. `false` if another process has begun to read the same resource just now.
+    pub(super) async fn reserve(&self, resource: &Resource, actions: &[ActionCall]) -> bool {
         let entries = actions.iter().filter_map(|call| registry::find(&call.name));
         let mut calls = Calls::default();
         for entry in entries.filter(|entry| entry.spec.phase == Phase::Contain) {
             add_calls(&mut calls, entry.spec.reads, entry.spec.writes);
         }
-        self.rate_limits.reserve(&resource.account, &resource.region, &calls).await;
+        let turn = sha256_hex(resource.arn());
+        let turn = turn.get(..16).unwrap_or(&turn);
+        self.rate_limits.reserve(&resource.account, &resource.region, &calls, turn).await
     }
 
     /// Takes a token for the AssumeRole of the session that changes the resource.

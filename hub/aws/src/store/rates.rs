@@ -14,6 +14,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use firebreak_client::rate_limit::TURN_PREFIX;
 use firebreak_client::token_source::{Grant, Taking, TokenSource, Unavailable, Wanted};
 use jiff::Timestamp;
 use tracing::warn;
@@ -25,6 +26,10 @@ use crate::error::{HubError, failed};
 /// How far ahead tokens are given out. Who comes later asks again, so that tokens are not
 /// kept for processes that have ended meanwhile.
 const AHEAD_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How long a turn that is over stays in the item, and how many are removed by one write.
+const TURNS_KEPT: Duration = Duration::from_secs(60);
+const TURNS_REMOVED_AT_ONCE: usize = 20;
 
 /// How often a write is tried whose condition fails.
 const TRIES: u32 = 5;
@@ -47,6 +52,24 @@ impl SeenRates {
     fn of(&self, owner: &str) -> HashMap<String, i64> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(owner).cloned().unwrap_or_default()
+    }
+
+    /// The turns of an owner that are over for long, to be removed: some at a time.
+    fn turns_over(&self, owner: &str, now: i64) -> Vec<String> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(of_owner) = seen.get_mut(owner) else { return Vec::new() };
+        let long = now - micros(TURNS_KEPT);
+        let is_over = |(name, at): &(&String, &i64)| name.starts_with(TURN_PREFIX) && **at < long;
+        let over: Vec<String> = of_owner
+            .iter()
+            .filter(is_over)
+            .map(|(name, _)| name.clone())
+            .take(TURNS_REMOVED_AT_ONCE)
+            .collect();
+        for turn in &over {
+            of_owner.remove(turn);
+        }
+        over
     }
 
     pub(super) fn remember(&self, owner: &str, item: &Item) {
@@ -82,6 +105,7 @@ impl<'a> Draw<'a> {
         let interval = micros(wanted.limit.interval);
         let full = now - interval * i64::from(wanted.limit.burst);
         let (latest, was_full) = (now + micros(AHEAD_AT_MOST), seen.is_none_or(|seen| seen < full));
+        let was_full = was_full || wanted.only_if_full;
         Self { wanted, interval, full, latest, was_full }
     }
 
@@ -111,12 +135,8 @@ impl SharedTokens {
             let seen = self.store.rates.of(owner);
             let now = config::now(&self.config);
             let at = now.as_microsecond();
-            let latest = at + micros(AHEAD_AT_MOST);
-            let ahead = |wanted: &Wanted| seen.get(&wanted.bucket).map_or(0, |seen| seen - latest);
-            if let Some(most) = wanted.iter().map(ahead).max().filter(|most| *most > 0) {
-                // It may be less by now: only another read would show it.
-                let wait = Duration::from_micros(u64::try_from(most).unwrap_or(0));
-                return Ok(vec![Grant::AskAgainIn(wait); wanted.len()]);
+            if let Some(refused) = refused(wanted, &seen, at) {
+                return Ok(refused);
             }
             let draws: Vec<Draw<'_>> = wanted
                 .iter()
@@ -145,6 +165,7 @@ impl SharedTokens {
         now: Timestamp,
     ) -> Result<(Item, bool), HubError> {
         let mut sets = vec![format!("{EXPIRES_AT} = :expires")];
+        let over = self.store.rates.turns_over(owner, now.as_microsecond());
         let mut conditions = Vec::new();
         let mut update = self
             .store
@@ -155,6 +176,9 @@ impl SharedTokens {
             .expression_attribute_values(":expires", expires_after(now))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        for (nth, turn) in over.iter().enumerate() {
+            update = update.expression_attribute_names(format!("#over{nth}"), turn);
+        }
         for (nth, draw) in draws.iter().enumerate() {
             let moved_by = draw.moved_by();
             let (set, condition) = if draw.was_full {
@@ -181,7 +205,7 @@ impl SharedTokens {
             conditions.push(condition);
         }
         let output = update
-            .update_expression(format!("SET {}", sets.join(", ")))
+            .update_expression(update_expression(&sets, over.len()))
             .condition_expression(conditions.join(" AND "))
             .send()
             .await;
@@ -206,6 +230,41 @@ impl TokenSource for SharedTokens {
             })
         })
     }
+}
+
+fn update_expression(sets: &[String], over: usize) -> String {
+    let sets = sets.join(", ");
+    if over == 0 {
+        return format!("SET {sets}");
+    }
+    let over: Vec<String> = (0..over).map(|nth| format!("#over{nth}")).collect();
+    format!("SET {sets} REMOVE {}", over.join(", "))
+}
+
+/// The grants if nothing can be taken by what was seen: another process has the turn, or too
+/// many wait for a token already. It may be less by now; only another read would show it.
+fn refused(wanted: &[Wanted], seen: &HashMap<String, i64>, at: i64) -> Option<Vec<Grant>> {
+    // How far a bucket stands above a limit.
+    let above = |wanted: &Wanted, limit: i64| {
+        let above = seen.get(&wanted.bucket)? - limit;
+        let wait = Duration::from_micros(u64::try_from(above).ok()?);
+        (above > 0).then_some(wait)
+    };
+    let of_turn = wanted.iter().filter(|wanted| wanted.only_if_full).find_map(|wanted| {
+        let full = at - micros(wanted.limit.interval) * i64::from(wanted.limit.burst);
+        above(wanted, full)
+    });
+    if let Some(wait) = of_turn {
+        return Some(vec![Grant::AskAgainIn(wait); wanted.len()]);
+    }
+    let latest = at + micros(AHEAD_AT_MOST);
+    let wait = wanted.iter().filter_map(|wanted| above(wanted, latest)).max()?;
+    let grant = |wanted: &Wanted| match wanted.only_if_full {
+        // The caller goes on without tokens, and waits for each.
+        true => Grant::Tokens(Vec::new()),
+        false => Grant::AskAgainIn(wait),
+    };
+    Some(wanted.iter().map(grant).collect())
 }
 
 /// The partition key of an owner's buckets.
@@ -238,7 +297,8 @@ mod tests {
     fn wanted(count: u32) -> Wanted {
         let interval = Duration::from_millis(500);
         let limit = Limit { burst: 10, interval, kept: Duration::from_secs(1) };
-        Wanted { bucket: "Ec2Write-Contain-eu-central-1".to_owned(), limit, count }
+        let bucket = "Ec2Write-Contain-eu-central-1".to_owned();
+        Wanted { bucket, limit, count, only_if_full: false }
     }
 
     fn waits(grant: &Grant) -> Vec<u128> {
@@ -256,6 +316,25 @@ mod tests {
         assert!(draw.was_full);
         let grant = draw.grant(draw.full + draw.moved_by(), now);
         assert_eq!(waits(&grant), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 500, 1_000]);
+    }
+
+    #[test]
+    fn a_turn_is_one_process_s_for_its_time_and_nothing_is_taken_without_it() {
+        let now = 1_000_000_000;
+        let limit = Limit { burst: 1, interval: Duration::from_secs(2), kept: Duration::ZERO };
+        let turn = Wanted { bucket: "turn-1".to_owned(), limit, count: 1, only_if_full: true };
+        let wanted = [wanted(2), turn.clone()];
+        assert_eq!(refused(&wanted, &HashMap::new(), now), None);
+        let draw = Draw::new(&turn, None, now);
+        let taken = HashMap::from([("turn-1".to_owned(), draw.full + draw.moved_by())]);
+        let wait = |seconds| vec![Grant::AskAgainIn(Duration::from_secs(seconds)); 2];
+        assert_eq!(refused(&wanted, &taken, now), Some(wait(2)));
+        assert_eq!(refused(&wanted, &taken, now + 1_000_000), Some(wait(1)));
+        assert_eq!(refused(&wanted, &taken, now + 2_000_000), None);
+        // Too many wait for a token: that does not take the turn away.
+        let ahead = HashMap::from([(wanted[0].bucket.clone(), now + 15_000_000)]);
+        let expected = vec![Grant::AskAgainIn(Duration::from_secs(5)), Grant::Tokens(Vec::new())];
+        assert_eq!(refused(&wanted, &ahead, now), Some(expected));
     }
 
     #[test]
