@@ -161,7 +161,20 @@ fn acting(actions: &str) -> Policy {
     )])
 }
 
-async fn instances(rows: &mut Vec<Row>) {
+/// What is measured: all with `cargo bench`, a part where `cargo test` runs it.
+#[derive(Clone, Copy)]
+struct Extent {
+    concurrency: &'static [(u32, usize)],
+    interfaces: usize,
+    many: bool,
+}
+
+impl Extent {
+    const WHOLE: Self = Self { concurrency: &CONCURRENCY, interfaces: 15, many: true };
+    const PART: Self = Self { concurrency: &[(10, 7)], interfaces: 4, many: false };
+}
+
+async fn instances(rows: &mut Vec<Row>, extent: Extent) {
     let policies = [
         ("shipped sandbox rule", firebreak_demo::example_policy().unwrap()),
         (
@@ -171,7 +184,7 @@ async fn instances(rows: &mut Vec<Row>) {
         ("isolate, snapshot, tag", acting("isolate-instance, snapshot-volumes, tag-resource")),
     ];
     for (name, policy) in policies {
-        for (concurrency, workers) in CONCURRENCY {
+        for &(concurrency, workers) in extent.concurrency {
             let mut bench = Bench::new(&policy, workers).await;
             let member = bench.members().remove(0);
             for (nth, which) in ["first", "second", "third"].into_iter().enumerate() {
@@ -186,7 +199,7 @@ async fn instances(rows: &mut Vec<Row>) {
     let mut bench = Bench::new(&acting("isolate-instance"), 1).await;
     let member = bench.members().remove(0);
     cut(&mut bench, 0, &member, String::new(), FIRST).await;
-    for interfaces in 1..=15_usize {
+    for interfaces in 1..=extent.interfaces {
         // Each starts with full buckets, and with the policy that another finding has read.
         tokio::time::sleep(Duration::from_secs(60)).await;
         bench.engines[0].policies.in_force().await.unwrap();
@@ -197,9 +210,9 @@ async fn instances(rows: &mut Vec<Row>) {
     }
 }
 
-async fn principals(rows: &mut Vec<Row>) {
+async fn principals(rows: &mut Vec<Row>, extent: Extent) {
     let policy = acting("deactivate-access-key, revoke-sessions");
-    for (concurrency, workers) in CONCURRENCY {
+    for &(concurrency, workers) in extent.concurrency {
         let mut bench = Bench::new(&policy, workers).await;
         let member = bench.members().remove(0);
         let finding = bench.raise(Attack::UserKey, &member);
@@ -272,13 +285,17 @@ async fn many(rows: &mut Vec<Row>) {
 }
 
 fn main() -> ExitCode {
+    let whole = std::env::args().any(|argument| argument == "--bench");
+    let extent = if whole { Extent::WHOLE } else { Extent::PART };
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     let rows = runtime.block_on(async {
         let mut rows = Vec::new();
-        instances(&mut rows).await;
-        principals(&mut rows).await;
-        many(&mut rows).await;
+        instances(&mut rows, extent).await;
+        principals(&mut rows, extent).await;
+        if extent.many {
+            many(&mut rows).await;
+        }
         rows
     });
     rows.iter().for_each(Row::print);
