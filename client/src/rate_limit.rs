@@ -306,9 +306,9 @@ impl RateLimits {
         account: &AccountId,
         region: &Region,
         calls: &Calls,
-        turn: &str,
+        turn: Option<&str>,
     ) -> bool {
-        self.reserve_of(account.as_str(), region, calls, Some(turn)).await
+        self.reserve_of(account.as_str(), region, calls, turn).await
     }
 
     /// The same for one call of the hub's own.
@@ -529,7 +529,7 @@ mod tests {
         let (account, region) = ("111111111111".parse().unwrap(), "eu-central-1".parse().unwrap());
         let mut calls = Calls::default();
         calls.add(Class::Ec2Write, Urgency::Contain, 4);
-        assert!(limits.reserve(&account, &region, &calls, "i-1").await);
+        assert!(limits.reserve(&account, &region, &calls, Some("i-1")).await);
         let key = Key::new("111111111111", &region, Class::Ec2Write, Urgency::Contain);
         assert_eq!(usable(&*limits.tokens(&key).lock().await), 4);
         tokio::time::advance(KEPT_AT_MOST).await;

@@ -143,8 +143,8 @@ pub(super) struct Assessor {
 }
 
 impl Assessor {
-    /// Assesses one target of a finding. `None` while another process does so: it is going to
-    /// claim the target.
+    /// Assesses one target of a finding. With `in_turn`, `None` while another process does
+    /// so: it is going to claim the target.
     pub(super) async fn assess(
         &self,
         finding: &Finding,
@@ -152,6 +152,7 @@ impl Assessor {
         place: &Place,
         target_state: &TargetState,
         run: Run,
+        in_turn: bool,
     ) -> Result<Option<Assessment>, HubError> {
         let resource = &target.resource;
         let (policy_version, policy) = self.policies.in_force().await?;
@@ -175,12 +176,12 @@ impl Assessor {
             });
             return Ok(Some(Assessment { unconfirmed, ..assessment(expected) }));
         }
-        let (session, is_turn, ()) = futures::join!(
+        let (session, is_ours, ()) = futures::join!(
             self.members.reading_session(resource),
-            self.members.reserve(resource, &expected.actions),
+            self.members.reserve(resource, &expected.actions, in_turn),
             self.members.reserve_session()
         );
-        if !is_turn && run == Run::Act {
+        if !is_ours {
             return Ok(None);
         }
         match session {

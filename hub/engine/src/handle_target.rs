@@ -117,6 +117,15 @@ impl TargetContext<'_> {
     }
 }
 
+/// One attempt to handle a target.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    /// When the finding was received.
+    pub(super) received: tokio::time::Instant,
+    /// Whether to wait while another process assesses the target.
+    pub(super) in_turn: bool,
+}
+
 /// Handles targets that have no response yet.
 #[derive(Clone, Debug)]
 pub(super) struct TargetHandler {
@@ -140,8 +149,9 @@ impl TargetHandler {
         target: &Target,
         target_state: &TargetState,
         run: Run,
-        received: tokio::time::Instant,
+        attempt: Attempt,
     ) -> Result<Option<TargetOutcome>, HubError> {
+        let Attempt { received, in_turn } = attempt;
         let account = &target.resource.account;
         let stored = target_state.place.as_ref().filter(|_| self.share_places);
         // The policy is read meanwhile, if it is not cached; a failure is found by `assess`.
@@ -152,7 +162,7 @@ impl TargetHandler {
         );
         let (place, by) = (place?, by.as_str());
         let context = TargetContext { finding, target, place: &place, target_state, by };
-        let assessment = self.assessor.assess(finding, target, &place, target_state, run);
+        let assessment = self.assessor.assess(finding, target, &place, target_state, run, in_turn);
         let Some(mut assessment) = Box::pin(assessment).await? else {
             tokio::time::sleep(ANOTHER_ASSESSES).await;
             return Ok(None);

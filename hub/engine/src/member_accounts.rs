@@ -167,15 +167,21 @@ impl MemberAccounts {
     }
 
     /// Takes tokens of the rate limits for what the actions' containing steps are going to
-    /// call. `false` if another process has begun to read the same resource just now.
-    pub(super) async fn reserve(&self, resource: &Resource, actions: &[ActionCall]) -> bool {
+    /// call. With `in_turn`, `false` if another process has begun to read the same resource
+    /// just now.
+    pub(super) async fn reserve(
+        &self,
+        resource: &Resource,
+        actions: &[ActionCall],
+        in_turn: bool,
+    ) -> bool {
         let entries = actions.iter().filter_map(|call| registry::find(&call.name));
         let mut calls = Calls::default();
         for entry in entries.filter(|entry| entry.spec.phase == Phase::Contain) {
             add_calls(&mut calls, entry.spec.reads, entry.spec.writes);
         }
         let turn = sha256_hex(resource.arn());
-        let turn = turn.get(..16).unwrap_or(&turn);
+        let turn = turn.get(..16).filter(|_| in_turn);
         self.rate_limits.reserve(&resource.account, &resource.region, &calls, turn).await
     }
 

@@ -10,13 +10,16 @@ use firebreak_response::dedup::{PriorResponse, prior_response, skip_reason, supp
 use futures::future::join_all;
 use tracing::{info, instrument};
 
-use super::handle_target::TargetHandler;
+use super::handle_target::{Attempt, TargetHandler};
 use super::outcome::{Disposition, Run, TargetOutcome, outcome};
 use super::recorder::Recorder;
 use super::recover::Recoverer;
 
 /// How often a target is read before the finding goes back to the queue.
 const MAX_ATTEMPTS: u32 = 8;
+
+/// How often a finding waits for its turn to be assessed.
+const TURNS_WAITED_FOR: u32 = 4;
 
 /// How often the target is read again while another worker executes a response on it, and
 /// for how long: most end within a second, and a message that goes back to the queue comes
@@ -131,8 +134,11 @@ impl Responder {
                     return Ok(outcome(finding, resource, Disposition::Planned, reason));
                 }
             }
+            // A flood of findings on one target does not keep one of them waiting for long.
+            let in_turn = run == Run::Act && lost < TURNS_WAITED_FOR;
+            let attempt = Attempt { received, in_turn };
             if let Some(outcome) =
-                Box::pin(self.handler.handle_target(finding, target, &target_state, run, received))
+                Box::pin(self.handler.handle_target(finding, target, &target_state, run, attempt))
                     .await?
             {
                 return Ok(outcome);
