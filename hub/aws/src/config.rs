@@ -38,6 +38,12 @@ pub async fn with_http_client(
         .await
 }
 
+/// How often a call is tried, and the longest wait before the second try, which is doubled
+/// before each further one. The SDK's second would delay a containment; Firebreak keeps to
+/// the documented rates, so a throttled call is seldom one of many.
+const ATTEMPTS: u32 = 5;
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+
 /// The SDK has no operation timeout by default: a call that hangs would block its
 /// finding until the function is killed.
 fn with_limits(loader: aws_config::ConfigLoader) -> aws_config::ConfigLoader {
@@ -49,7 +55,9 @@ fn with_limits(loader: aws_config::ConfigLoader) -> aws_config::ConfigLoader {
                 .operation_timeout(Duration::from_secs(45))
                 .build(),
         )
-        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .retry_config(
+            RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_BACKOFF),
+        )
 }
 
 /// The present time by the configuration's clock, which a simulation replaces.

@@ -178,7 +178,7 @@ mod tests {
         let (config, calls) = calls(Network::Throttling).await;
         let (error, _) = read(&calls.of_hub(&config)).await;
         assert!(error.is_transient(), "{error}");
-        assert_eq!(calls.counts.take()["dynamodb"], Count { calls: 4, throttles: 4 });
+        assert_eq!(calls.counts.take()["dynamodb"], Count { calls: 5, throttles: 5 });
         assert!(calls.counts.take().is_empty(), "taken once");
     }
 
