@@ -41,7 +41,7 @@ pub async fn with_http_client(
 /// How often a call is tried, and the longest wait before the second try, which is doubled
 /// before each further one. The SDK's second would delay a containment; Firebreak keeps to
 /// the documented rates, so a throttled call is seldom one of many.
-const ATTEMPTS: u32 = 5;
+pub const ATTEMPTS: u32 = 5;
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 /// The SDK has no operation timeout by default: a call that hangs would block its

@@ -2,6 +2,7 @@
 
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use firebreak_aws::config;
+use firebreak_aws::config::ATTEMPTS;
 use firebreak_demo::example_policy;
 use firebreak_demo::templates::GLOBAL;
 use firebreak_demo::world::{Attack, HOME, HUB, MANAGEMENT, Member, asff, event};
@@ -209,7 +210,7 @@ async fn a_finding_that_cannot_be_confirmed_in_passing_is_contained_within_the_m
     let member = &wired.world.members[0];
     // One delivery's tries, those of the SDK included.
     let down = Effect::Error { status: 500, code: "InternalServerErrorException".to_owned() };
-    organization.inject(Fault { times: 4, ..Fault::once("GetFindings", down) });
+    organization.inject(Fault { times: ATTEMPTS, ..Fault::once("GetFindings", down) });
     let began = organization.now();
     wired.emit(&Attack::Instance.finding(member, 1));
     let ended = wired.drain(INTAKE).await;

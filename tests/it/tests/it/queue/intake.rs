@@ -1,6 +1,7 @@
 //! The intake queue: poison, forgeries, repeats, and how dead letters come back.
 
 use firebreak_aws::config;
+use firebreak_aws::config::ATTEMPTS;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, HUB, Member, add_spoke_role, event};
 use firebreak_engine::Disposition;
@@ -193,9 +194,9 @@ async fn no_time_of_a_forged_event_makes_it_a_dead_letter() {
         let hub = small().await;
         let mut forged = Attack::Instance.finding(hub.sandbox(0), 1);
         forged["updatedAt"] = updated_at.into();
-        // Of each delivery the SDK makes four tries.
+        // Of each delivery the SDK makes several tries.
         let down = Effect::Error { status: 500, code: "InternalServerErrorException".to_owned() };
-        let fault = Fault { times: 4 * throttled, ..Fault::once("GetFindings", down) };
+        let fault = Fault { times: ATTEMPTS * throttled, ..Fault::once("GetFindings", down) };
         hub.world.organization.inject(fault);
         hub.send(&forged);
         let ended = hub.take_in().await;

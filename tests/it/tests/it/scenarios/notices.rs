@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use firebreak_aws::config::ATTEMPTS;
 use firebreak_aws::notices::Notices;
 use firebreak_aws::settings::Settings;
 use firebreak_demo::world::{Attack, HOME, HUB};
@@ -200,8 +201,8 @@ async fn a_failed_notice_reports_why_and_whether_to_retry() {
         ("PutEvents", Effect::Malformed, true, "events:PutEvents"),
     ] {
         let name = format!("{operation} {effect:?}");
-        // More often than the SDK tries by itself.
-        channels.fault(Fault { times: 4, ..Fault::once(operation, effect) });
+        // As often as the SDK tries by itself.
+        channels.fault(Fault { times: ATTEMPTS, ..Fault::once(operation, effect) });
         let result = match operation {
             "Publish" => channels.notices.publish(&notice).await,
             _ => channels.notices.put_events(&[&notice]).await.remove(0),

@@ -109,6 +109,8 @@ async fn a_sweep_that_runs_out_of_time_is_dropped_before_the_deadline_and_the_ne
     stage.world.organization.clear_faults();
     stage.world.organization.advance(SignedDuration::from_mins(6));
 
+    // The process drops the tokens that it has not used.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let for_long = SignedDuration::from_mins(2);
     take_tokens(&stage.world, &member, Class::NetworkInterface, for_long).await;
     let ends = Instant::now() + Duration::from_secs(40);
