@@ -54,12 +54,16 @@ impl SeenRates {
         seen.get(owner).cloned().unwrap_or_default()
     }
 
-    /// The turns of an owner that are over for long, to be removed: some at a time.
-    fn turns_over(&self, owner: &str, now: i64) -> Vec<String> {
+    /// The turns of an owner that are over for long, to be removed: some at a time, and none
+    /// that is drawn on, because an expression may name an attribute once only.
+    fn turns_over(&self, owner: &str, now: i64, draws: &[Draw<'_>]) -> Vec<String> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(of_owner) = seen.get_mut(owner) else { return Vec::new() };
         let long = now - micros(TURNS_KEPT);
-        let is_over = |(name, at): &(&String, &i64)| name.starts_with(TURN_PREFIX) && **at < long;
+        let is_drawn = |name: &str| draws.iter().any(|draw| draw.wanted.bucket == name);
+        let is_over = |(name, at): &(&String, &i64)| {
+            name.starts_with(TURN_PREFIX) && **at < long && !is_drawn(name)
+        };
         let over: Vec<String> = of_owner
             .iter()
             .filter(is_over)
@@ -165,7 +169,7 @@ impl SharedTokens {
         now: Timestamp,
     ) -> Result<(Item, bool), HubError> {
         let mut sets = vec![format!("{EXPIRES_AT} = :expires")];
-        let over = self.store.rates.turns_over(owner, now.as_microsecond());
+        let over = self.store.rates.turns_over(owner, now.as_microsecond(), draws);
         let mut conditions = Vec::new();
         let mut update = self
             .store
@@ -335,6 +339,30 @@ mod tests {
         let ahead = HashMap::from([(wanted[0].bucket.clone(), now + 15_000_000)]);
         let expected = vec![Grant::AskAgainIn(Duration::from_secs(5)), Grant::Tokens(Vec::new())];
         assert_eq!(refused(&wanted, &ahead, now), Some(expected));
+    }
+
+    #[test]
+    fn old_turns_are_removed_but_not_the_one_that_is_taken_again() {
+        let now = 1_000_000_000;
+        let seen = SeenRates::default();
+        let at = |at: i64| AttributeValue::N(at.to_string());
+        let item = Item::from([
+            ("turn-again".to_owned(), at(0)),
+            ("turn-old".to_owned(), at(0)),
+            ("turn-new".to_owned(), at(now - 1_000_000)),
+            ("Ec2Read-Contain-eu-central-1".to_owned(), at(0)),
+        ]);
+        seen.remember("111111111111", &item);
+        let limit = Limit { burst: 1, interval: Duration::from_secs(2), kept: Duration::ZERO };
+        let bucket = "turn-again".to_owned();
+        let again = Wanted { bucket, limit, count: 1, only_if_full: true };
+        let draws = [Draw::new(&again, Some(0), now)];
+        assert_eq!(seen.turns_over("111111111111", now, &draws), ["turn-old"]);
+        assert_eq!(seen.turns_over("111111111111", now, &draws), [""; 0]);
+        assert_eq!(
+            update_expression(&["#a = :a".to_owned()], 2),
+            "SET #a = :a REMOVE #over0, #over1"
+        );
     }
 
     #[test]

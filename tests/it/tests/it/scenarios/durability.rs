@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use firebreak_aws::config::ATTEMPTS;
 use firebreak_aws::store::Written;
 use firebreak_demo::world::{Attack, event};
 use firebreak_engine::Disposition;
@@ -30,7 +31,7 @@ async fn acting_stage(actions: &str) -> Stage {
 /// A read that fails for all of the SDK's tries, once.
 fn unread(operation: &str) -> Fault {
     let throttled = Effect::Error { status: 503, code: "RequestLimitExceeded".to_owned() };
-    Fault { times: 4, ..Fault::once(operation, throttled) }
+    Fault { times: ATTEMPTS, ..Fault::once(operation, throttled) }
 }
 
 async fn target(stage: &Stage, response: &Response) -> TargetState {
