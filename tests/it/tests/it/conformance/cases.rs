@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use aws_sdk_ec2::types::{Filter, IamInstanceProfileSpecification, IpPermission, IpRange, Tag};
@@ -10,7 +12,11 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use firebreak_aws::guardduty::GuardDuty;
+use firebreak_aws::settings::Settings;
+use firebreak_aws::store::{SharedTokens, Store};
+use firebreak_client::rate_limit::Limit;
 use firebreak_client::rate_limit::RateLimits;
+use firebreak_client::token_source::{Grant, TokenSource, Wanted};
 
 use crate::conformance::backend::{Backend, REGION};
 
@@ -302,6 +308,25 @@ pub(crate) const CASES: &[Case] = &[
         let found: Vec<&str> =
             answer.items().iter().map(|item| item["sk"].as_s().unwrap().as_str()).collect();
         found.join(" ")
+    }),
+    case!("dynamodb: two processes take tokens of one bucket", "0 0 5", None, |backend| {
+        backend.table_with_keys("shared-tokens", &["pk", "sk"]).await;
+        let settings =
+            Settings { table: "shared-tokens".to_owned(), ..Settings::new("conformance") };
+        let process =
+            || SharedTokens::new(backend.config(), Store::new(backend.config(), &settings));
+        let limit = Limit { burst: 2, interval: Duration::from_secs(5), kept: Duration::ZERO };
+        let bucket = "Ec2Write-Contain-eu-central-1".to_owned();
+        let wanted = [Wanted { bucket, limit, count: 1, only_if_full: false }];
+        let (one, other) = (process(), process());
+        let mut waits = Vec::new();
+        // The second has not seen what the first took.
+        for process in [&one, &other, &one] {
+            let grants = process.take("111111111111", &wanted).await.unwrap();
+            let Grant::Tokens(of_token) = &grants[0] else { return format!("{grants:?}") };
+            waits.push(of_token[0].as_secs_f64().round().to_string());
+        }
+        waits.join(" ")
     }),
     case!("guardduty: an account without a detector lists none", "none", None, |backend| {
         let guardduty = GuardDuty::new(backend.config(), &RateLimits::local(20));

@@ -28,6 +28,13 @@ const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 type Parameters<'a> = &'a [(&'a str, &'a str)];
 
+/// A template without the message groups of rules' targets: moto 5.2 takes a queue with one
+/// for a FIFO queue, and answers PutEvents with 500.
+fn as_moto_takes_it(template: &str) -> String {
+    let kept = template.lines().filter(|line| !line.trim_start().starts_with("SqsParameters:"));
+    kept.map(|line| format!("{line}\n")).collect()
+}
+
 /// Makes a stack with every option on; its outputs. Tells what moto skipped.
 async fn deploy(
     moto: &Backend,
@@ -43,7 +50,7 @@ async fn deploy(
     client
         .create_stack()
         .stack_name(stack)
-        .template_body(repository::text(&format!("stacksets/{name}")))
+        .template_body(as_moto_takes_it(&repository::text(&format!("stacksets/{name}"))))
         .capabilities(Capability::CapabilityNamedIam)
         .set_parameters(Some(given.collect()))
         .send()
@@ -126,7 +133,7 @@ async fn moto_makes_each_template_a_stack_as_far_as_it_knows_its_resources() {
     let entry = PutEventsRequestEntry::builder()
         .source("aws.guardduty")
         .detail_type("GuardDuty Finding")
-        .detail(r#"{"id":"1"}"#)
+        .detail(r#"{"id":"1","accountId":"222222222227"}"#)
         .event_bus_name("firebreak");
     let put = moto.events().put_events().entries(entry.build()).send().await.unwrap();
     assert_eq!(put.failed_entry_count(), 0);
