@@ -171,6 +171,9 @@ pub enum Urgency {
 /// The rest is for the SDK's retries, which take no token.
 const USED: u32 = 90;
 
+/// The same for Security Hub's reads: of a bucket of six, a tenth is less than a retry.
+const USED_OF_SECURITY_HUB_READS: u32 = 70;
+
 /// How long a process keeps a token that it does not use, at most.
 const KEPT_AT_MOST: Duration = Duration::from_secs(2);
 
@@ -197,8 +200,7 @@ pub struct Limit {
 fn limit(class: Class, urgency: Urgency, routine_share: u32) -> Limit {
     let (bucket, refill) = class.bucket();
     let percent = match urgency {
-        // Of a bucket as small as this one, a tenth is less than a retry.
-        _ if class == Class::SecurityHubRead => USED - 20,
+        _ if class == Class::SecurityHubRead => USED_OF_SECURITY_HUB_READS,
         _ if class.is_of_the_hub() => USED,
         Urgency::Contain => USED.saturating_sub(routine_share),
         Urgency::Routine => routine_share,
@@ -259,10 +261,7 @@ pub struct RateLimits {
 }
 
 /// How long a turn lasts: longer than it takes to read a target and to claim it.
-pub const TURN: Duration = Duration::from_secs(2);
-
-/// The beginning of the names of turns among an owner's buckets.
-pub const TURN_PREFIX: &str = "turn-";
+const TURN: Duration = Duration::from_secs(2);
 
 /// The owner of the hub's own buckets.
 const HUB: &str = "hub";
@@ -300,7 +299,7 @@ impl RateLimits {
     /// its own token then.
     ///
     /// `false` if another process did so for the same `turn` just now: then nothing was
-    /// taken. A turn is a bucket of one token that is refilled in [`TURN`].
+    /// taken. A turn is a bucket of one token that is refilled in two seconds.
     pub async fn reserve(
         &self,
         account: &AccountId,
@@ -334,14 +333,12 @@ impl RateLimits {
             if missing > 0 {
                 // The hub's own are for all accounts: some more than the one are used.
                 let count = if owner == HUB { at_once(&limit) } else { missing };
-                let only_if_full = false;
-                let bucket = key.name();
-                reserved.push((tokens, Wanted { bucket, limit, count, only_if_full }));
+                reserved.push((tokens, Wanted::tokens(key.name(), limit, count)));
             }
         }
         let mut wanted: Vec<Wanted> = reserved.iter().map(|(_, wanted)| wanted.clone()).collect();
         wanted.extend(turn.map(|turn| Wanted {
-            bucket: format!("{TURN_PREFIX}{turn}"),
+            bucket: format!("turn-{turn}"),
             limit: Limit { burst: 1, interval: TURN, kept: TURN },
             count: 1,
             only_if_full: true,
@@ -375,8 +372,7 @@ impl RateLimits {
             while tokens.len() < calls {
                 let missing = u32::try_from(calls - tokens.len()).unwrap_or(u32::MAX);
                 let count = missing.max(at_once(&limit));
-                let only_if_full = false;
-                let wanted = Wanted { bucket: key.name(), limit, count, only_if_full };
+                let wanted = Wanted::tokens(key.name(), limit, count);
                 match source.take(&key.owner, std::slice::from_ref(&wanted)).await {
                     Ok(grants) => {
                         for grant in grants {

@@ -22,12 +22,19 @@ pub struct Wanted {
     pub only_if_full: bool,
 }
 
+impl Wanted {
+    /// So many tokens, as soon as the bucket has them.
+    pub fn tokens(bucket: String, limit: Limit, count: u32) -> Self {
+        Self { bucket, limit, count, only_if_full: false }
+    }
+}
+
 /// What the source gives of one bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// Tokens: after which time each may be used.
     Tokens(Vec<Duration>),
-    /// None: too many are waited for already.
+    /// None: too many wait for a token already, or another process has the turn.
     AskAgainIn(Duration),
 }
 
@@ -44,7 +51,7 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
     fn take<'a>(&'a self, owner: &'a str, wanted: &'a [Wanted]) -> Taking<'a>;
 }
 
-/// The buckets of this process alone, for the commands that run without the hub's table.
+/// The buckets of this process alone: of commands that only read, and of GuardDuty's calls.
 #[derive(Debug, Default)]
 pub(crate) struct LocalTokens {
     buckets: Mutex<HashMap<Size, Arc<TokenBuckets<String>>>>,
@@ -66,7 +73,12 @@ impl TokenSource for LocalTokens {
     fn take<'a>(&'a self, owner: &'a str, wanted: &'a [Wanted]) -> Taking<'a> {
         Box::pin(async move {
             let mut grants = Vec::new();
-            for Wanted { bucket, limit, count, .. } in wanted {
+            for Wanted { bucket, limit, count, only_if_full } in wanted {
+                // A turn is between processes, and here is one.
+                if *only_if_full {
+                    grants.push(Grant::Tokens(vec![Duration::ZERO]));
+                    continue;
+                }
                 let buckets = self.buckets(*limit);
                 let key = format!("{owner} {bucket}");
                 // One, and more only if they are there: who wants one more waits for it.

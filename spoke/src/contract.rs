@@ -12,7 +12,7 @@
 //!   response, so that a second start finds it. Until it has ended the verification is
 //!   `InProgress`.
 //! - `undo` restores the prior state. It tolerates that `apply` never ran or
-//!   stopped half way, and that `undo` ran before. What somebody changed since is
+//!   stopped half way, and that `undo` ran before. What others changed since is
 //!   left alone and reported as drift.
 //!
 //! A missing, terminated or foreign resource is reported and nothing is changed.
@@ -70,7 +70,7 @@ pub enum Verification {
 pub struct Undone {
     /// What was restored.
     pub restored: Vec<String>,
-    /// What somebody changed since; it is not restored.
+    /// What others changed since; it is not restored.
     pub drift: Vec<String>,
 }
 

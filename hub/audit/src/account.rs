@@ -113,7 +113,7 @@ impl AccountRecord {
     }
 
     /// A chain's end must be in the account's item, or in the chain that began after the last
-    /// event. Otherwise somebody started the account's log again after it.
+    /// event. Otherwise another writer started the account's log again after it.
     fn unreferenced_ends(&self, first: Date) -> Vec<Fault> {
         if self.item.is_none() {
             if self.heads().next().is_none() {

@@ -102,19 +102,13 @@ fn needs_confirmation(decision: &Decision) -> bool {
 }
 
 /// Whether a finding joins a response that is in force already: it is added to the record,
-/// and nothing is changed.
+/// and nothing is changed. Only where no tag can change the decision: the finding's copy of
+/// the tags may be old, or made by a member account.
 fn joins(decision: &Decision, finding: &Finding, target_state: &TargetState) -> bool {
     let key = target_key(decision, finding, target_state, registry::catalog());
     let entry = key.and_then(|key| target_state.entries.get(&key));
     let in_force = |state| {
-        matches!(
-            state,
-            State::AwaitingApproval
-                | State::Running
-                | State::Contained
-                | State::Completed
-                | State::Undoing
-        )
+        matches!(state, State::Running | State::Contained | State::Completed | State::Undoing)
     };
     decision.acts() && entry.is_some_and(|entry| in_force(entry.state))
 }
@@ -165,7 +159,7 @@ impl Assessor {
             return Ok(Some(assessment(without_tags)));
         }
         let expected = evaluate(Known::FindingTags);
-        if joins(&expected, finding, target_state) {
+        if !without_tags.depends_on_tags() && joins(&expected, finding, target_state) {
             // It changes nothing, so nothing of the account is read.
             let confirmation = match needs_confirmation(&expected) {
                 true => Some(Box::pin(self.confirmer.confirm(finding, target)).await?),

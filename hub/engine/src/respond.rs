@@ -18,8 +18,9 @@ use super::recover::Recoverer;
 /// How often a target is read before the finding goes back to the queue.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// How often a finding waits for its turn to be assessed.
-const TURNS_WAITED_FOR: u32 = 4;
+/// How often a finding is held back, for 300 ms each, while another process assesses its
+/// target.
+const HELD_BACK_AT_MOST: u32 = 4;
 
 /// How often the target is read again while another worker executes a response on it, and
 /// for how long: most end within a second, and a message that goes back to the queue comes
@@ -135,7 +136,7 @@ impl Responder {
                 }
             }
             // A flood of findings on one target does not keep one of them waiting for long.
-            let in_turn = run == Run::Act && lost < TURNS_WAITED_FOR;
+            let in_turn = run == Run::Act && lost < HELD_BACK_AT_MOST;
             let attempt = Attempt { received, in_turn };
             if let Some(outcome) =
                 Box::pin(self.handler.handle_target(finding, target, &target_state, run, attempt))

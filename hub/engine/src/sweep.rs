@@ -121,7 +121,6 @@ impl Sweeper {
     async fn sweep_all(&self, swept: &mut SweepReport) {
         let mut done: HashSet<ResponseId> = HashSet::new();
         Box::pin(self.sweep_outbox(swept)).await;
-        self.list_places(swept).await;
         loop {
             // Responses that were processed and are still due come first in the index.
             let due =
@@ -147,6 +146,8 @@ impl Sweeper {
         }
         Box::pin(self.sweep_outbox(swept)).await;
         Box::pin(self.sweep_record(swept)).await;
+        // Last: in a large organization it may take the rest of the time.
+        self.list_places(swept).await;
     }
 
     /// Lists where all accounts are, for every process, when half of their time is over.

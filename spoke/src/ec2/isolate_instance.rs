@@ -298,7 +298,7 @@ fn judge(
 }
 
 /// A plan may have waited for approval, and a recovered response is old: then the
-/// groups are read again, because somebody may have added a rule.
+/// groups are read again, because others may have added a rule.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
 
 async fn known_groups(

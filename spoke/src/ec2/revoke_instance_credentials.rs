@@ -379,7 +379,7 @@ async fn change_profile(
         Some(present) if present.profile_arn == profile.arn => {
             reach(context, goal, &present.id).await
         }
-        // An earlier run changed it, or somebody else did: the verification says which.
+        // An earlier run changed it, or another caller did: the verification says which.
         Some(_) | None => Ok(()),
     }
 }

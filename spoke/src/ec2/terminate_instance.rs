@@ -70,7 +70,7 @@ impl Action for TerminateInstance {
     ) -> Result<(), ActionError> {
         match state::now(context, &prior.instance_id).await {
             Ok(_) => state::terminate(context, &prior.instance_id).await,
-            // An earlier run did it, or somebody else: verification decides.
+            // An earlier run did it, or another caller: verification decides.
             Err(error) if is_terminated(&error) => Ok(()),
             Err(error) => Err(error),
         }

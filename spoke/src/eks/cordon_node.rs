@@ -1,7 +1,7 @@
 //! Keeps new pods off the nodes that a workload's pods run on: marks the nodes
 //! unschedulable, as `kubectl cordon` does (Kubernetes, "Manual Node administration").
 //! Running pods are not affected. Undo restores both the mark and our label, unless
-//! somebody uncordoned the node since.
+//! another caller uncordoned the node since.
 //!
 //! A node that is unschedulable already is left as it is. A pod on Fargate has
 //! a node of its own, which takes no other pod (EKS user guide, "AWS Fargate").

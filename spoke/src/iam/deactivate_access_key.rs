@@ -66,7 +66,7 @@ impl Action for DeactivateAccessKey {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        // Also for a key that was inactive when it was captured: somebody may have
+        // Also for a key that was inactive when it was captured: others may have
         // activated it while the plan waited for approval.
         set(context, prior, StatusType::Inactive).await
     }

@@ -1,5 +1,5 @@
 //! Sets the authentication of a public Lambda function URL to IAM. Undo makes the URL public
-//! again whenever it was public before and requires IAM now, even if somebody else set IAM
+//! again whenever it was public before and requires IAM now, even if another caller set IAM
 //! meanwhile: Firebreak cannot tell.
 //!
 //! With `AuthType` `NONE` nobody has to sign a request; with `AWS_IAM` Lambda rejects

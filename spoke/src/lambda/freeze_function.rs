@@ -2,7 +2,7 @@
 //! which throttles every version and alias of it (Lambda developer guide,
 //! "Configuring reserved concurrency": "to throttle a function, set the reserved
 //! concurrency to zero"). Undo restores the value, or its absence, unless
-//! somebody changed it since.
+//! others changed it since.
 //!
 //! Running invocations continue until they end or time out. Asynchronous events and
 //! messages wait or are dropped, as the function's retry settings say.

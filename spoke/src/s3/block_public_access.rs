@@ -1,6 +1,6 @@
 //! Blocks public access of a bucket or, by parameter, of its whole account. It sets all
 //! four flags and clears none. Undo restores the flags, or their absence, unless
-//! somebody changed them.
+//! others changed them.
 //!
 //! A bucket whose account blocks everything needs no block of its own. The same is true
 //! if an organization's policy manages the account's block (S3 user guide, "Managing

@@ -98,7 +98,7 @@ impl Action for RestrictBucketPolicy {
         _: &Prior,
     ) -> Result<(), ActionError> {
         let name = bucket::name(&context.resource.kind)?;
-        // Into the present policy, so that nothing is lost that somebody added since
+        // Into the present policy, so that nothing is lost that others added since
         // the plan was made.
         let present = get(context.account, name).await?;
         if has(present.as_deref(), &statement(context, name, parameters)) {

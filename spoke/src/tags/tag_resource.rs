@@ -205,7 +205,7 @@ fn compare(present: &Tags, wanted: &Tags) -> CapturedState<Prior> {
     CapturedState { prior: Prior { before }, changes }
 }
 
-/// The work of undo: values to restore, tags to remove, and keys that somebody changed
+/// The work of undo: values to restore, tags to remove, and keys that others changed
 /// since, which are drift.
 #[derive(Debug, Default, PartialEq)]
 struct PutBack {

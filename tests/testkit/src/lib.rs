@@ -2,7 +2,6 @@
 //! processes of the hub, what has to be true at the end, the sample that runs of an
 //! exhaustive suite, and the repository's files.
 
-// The futures of the engine are deep, and Send is proved of each of their parts.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

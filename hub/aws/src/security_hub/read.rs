@@ -200,7 +200,7 @@ fn asff(finding: &Value) -> Present {
 
 fn ocsf(finding: &Value) -> Present {
     // OCSF schema, Detection Finding, `status_id`. A number without a workflow status
-    // is kept as a number: somebody chose it.
+    // is kept as a number: a person chose it.
     let status = finding.get("status_id").and_then(Value::as_i64).and_then(|id| match id {
         0 | 1 => None,
         2 => Some("NOTIFIED".to_owned()),

@@ -11,7 +11,7 @@
 //! # Caveats
 //!
 //! An update takes Security Hub minutes and cannot be conditional. A change that
-//! somebody makes between our read and our write is overwritten.
+//! another client makes between our read and our write is overwritten.
 
 use std::collections::{BTreeMap, BTreeSet};
 

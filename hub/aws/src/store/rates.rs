@@ -14,12 +14,11 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use firebreak_client::rate_limit::TURN_PREFIX;
 use firebreak_client::token_source::{Grant, Taking, TokenSource, Unavailable, Wanted};
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::{EXPIRES_AT, Item, Store, expires_after, text};
+use super::{EXPIRES_AT, Item, Store, expires_after, text, unreadable};
 use crate::config;
 use crate::error::{HubError, failed};
 
@@ -27,9 +26,10 @@ use crate::error::{HubError, failed};
 /// kept for processes that have ended meanwhile.
 const AHEAD_AT_MOST: Duration = Duration::from_secs(10);
 
-/// How long a turn that is over stays in the item, and how many are removed by one write.
-const TURNS_KEPT: Duration = Duration::from_secs(60);
-const TURNS_REMOVED_AT_ONCE: usize = 20;
+/// How long a bucket stays in the item without being drawn on, and how many are removed by
+/// one write. Every bucket is full long before: without its attribute it is full too.
+const UNUSED_KEPT: Duration = Duration::from_secs(60);
+const REMOVED_AT_ONCE: usize = 20;
 
 /// How often a write is tried whose condition fails.
 const TRIES: u32 = 5;
@@ -54,24 +54,22 @@ impl SeenRates {
         seen.get(owner).cloned().unwrap_or_default()
     }
 
-    /// The turns of an owner that are over for long, to be removed: some at a time, and none
-    /// that is drawn on, because an expression may name an attribute once only.
-    fn turns_over(&self, owner: &str, now: i64, draws: &[Draw<'_>]) -> Vec<String> {
+    /// The buckets of an owner that have been full for long, to be removed: some at a time,
+    /// and none that is drawn on, because an expression may name an attribute once only.
+    fn long_full(&self, owner: &str, now: i64, draws: &[Draw<'_>]) -> Vec<String> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(of_owner) = seen.get_mut(owner) else { return Vec::new() };
-        let long = now - micros(TURNS_KEPT);
+        let long = now - micros(UNUSED_KEPT);
         let is_drawn = |name: &str| draws.iter().any(|draw| draw.wanted.bucket == name);
-        let is_over = |(name, at): &(&String, &i64)| {
-            name.starts_with(TURN_PREFIX) && **at < long && !is_drawn(name)
-        };
+        let is_full = |(name, at): &(&String, &i64)| **at < long && !is_drawn(name);
         let over: Vec<String> = of_owner
             .iter()
-            .filter(is_over)
+            .filter(is_full)
             .map(|(name, _)| name.clone())
-            .take(TURNS_REMOVED_AT_ONCE)
+            .take(REMOVED_AT_ONCE)
             .collect();
-        for turn in &over {
-            of_owner.remove(turn);
+        for bucket in &over {
+            of_owner.remove(bucket);
         }
         over
     }
@@ -82,7 +80,7 @@ impl SeenRates {
             seen.clear();
         }
         let of_owner = seen.entry(owner.to_owned()).or_default();
-        for (bucket, value) in item {
+        for (bucket, value) in item.iter().filter(|(name, _)| *name != EXPIRES_AT) {
             if let Some(at) = stands_at(value) {
                 let known = of_owner.entry(bucket.clone()).or_insert(at);
                 *known = at.max(*known);
@@ -100,7 +98,7 @@ struct Draw<'a> {
     full: i64,
     /// Up to where tokens are given out.
     latest: i64,
-    /// Whether it was full.
+    /// Whether it is taken to be full: the write fails if it is not.
     was_full: bool,
 }
 
@@ -108,8 +106,8 @@ impl<'a> Draw<'a> {
     fn new(wanted: &'a Wanted, seen: Option<i64>, now: i64) -> Self {
         let interval = micros(wanted.limit.interval);
         let full = now - interval * i64::from(wanted.limit.burst);
-        let (latest, was_full) = (now + micros(AHEAD_AT_MOST), seen.is_none_or(|seen| seen < full));
-        let was_full = was_full || wanted.only_if_full;
+        let latest = now + micros(AHEAD_AT_MOST);
+        let was_full = wanted.only_if_full || seen.is_none_or(|seen| seen < full);
         Self { wanted, interval, full, latest, was_full }
     }
 
@@ -150,10 +148,12 @@ impl SharedTokens {
             self.store.rates.remember(owner, &item);
             if moved {
                 let grant = |draw: &Draw<'_>| {
-                    let after = item.get(&draw.wanted.bucket).and_then(stands_at).unwrap_or(at);
-                    draw.grant(after, at)
+                    let bucket = &draw.wanted.bucket;
+                    let after = item.get(bucket).and_then(stands_at);
+                    let after = after.ok_or_else(|| unreadable(owner, format!("no `{bucket}`")))?;
+                    Ok(draw.grant(after, at))
                 };
-                return Ok(draws.iter().map(grant).collect());
+                return draws.iter().map(grant).collect();
             }
             // A bucket that was taken to be full is not, or too many wait for one.
         }
@@ -169,7 +169,7 @@ impl SharedTokens {
         now: Timestamp,
     ) -> Result<(Item, bool), HubError> {
         let mut sets = vec![format!("{EXPIRES_AT} = :expires")];
-        let over = self.store.rates.turns_over(owner, now.as_microsecond(), draws);
+        let over = self.store.rates.long_full(owner, now.as_microsecond(), draws);
         let mut conditions = Vec::new();
         let mut update = self
             .store
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn old_turns_are_removed_but_not_the_one_that_is_taken_again() {
+    fn unused_buckets_are_removed_but_not_the_one_that_is_taken_again() {
         let now = 1_000_000_000;
         let seen = SeenRates::default();
         let at = |at: i64| AttributeValue::N(at.to_string());
@@ -350,15 +350,15 @@ mod tests {
             ("turn-again".to_owned(), at(0)),
             ("turn-old".to_owned(), at(0)),
             ("turn-new".to_owned(), at(now - 1_000_000)),
-            ("Ec2Read-Contain-eu-central-1".to_owned(), at(0)),
+            (EXPIRES_AT.to_owned(), at(0)),
         ]);
         seen.remember("111111111111", &item);
         let limit = Limit { burst: 1, interval: Duration::from_secs(2), kept: Duration::ZERO };
         let bucket = "turn-again".to_owned();
         let again = Wanted { bucket, limit, count: 1, only_if_full: true };
         let draws = [Draw::new(&again, Some(0), now)];
-        assert_eq!(seen.turns_over("111111111111", now, &draws), ["turn-old"]);
-        assert_eq!(seen.turns_over("111111111111", now, &draws), [""; 0]);
+        assert_eq!(seen.long_full("111111111111", now, &draws), ["turn-old"]);
+        assert_eq!(seen.long_full("111111111111", now, &draws), [""; 0]);
         assert_eq!(
             update_expression(&["#a = :a".to_owned()], 2),
             "SET #a = :a REMOVE #over0, #over1"

@@ -1,4 +1,5 @@
-//! The state of a target, its account's place and the pauses: one read for all.
+//! The state of a target, its account's place and rate limits, and the pauses: one read for
+//! all.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,6 +1,6 @@
 //! SNS: the records that a subscribed Lambda function gets, or the notification
 //! that a subscribed queue gets. The message is a text, or an object where
-//! somebody built the notification by hand.
+//! a person built the notification by hand.
 
 use serde_json::Value;
 

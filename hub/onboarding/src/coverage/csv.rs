@@ -71,7 +71,7 @@ fn cells(row: &AccountRow, region: &str, statuses: [Option<&Cell>; 3]) -> Vec<St
     fields.into_iter().map(without_formula).collect()
 }
 
-/// A spreadsheet must not run a formula that somebody put into an account's name
+/// A spreadsheet must not run a formula that a person put into an account's name
 /// (OWASP, "CSV injection").
 fn without_formula(text: String) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }

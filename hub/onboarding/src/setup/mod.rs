@@ -1,7 +1,7 @@
 //! Plans the setup of detection in an organization: the changes from the snapshot to the
 //! desired setup. Pure: `aws::setup` reads and changes.
 //!
-//! A change never turns off or lowers anything. Where somebody decided otherwise, it is a
+//! A change never turns off or lowers anything. Where a person decided otherwise, it is a
 //! conflict (another administrator) or kept and reported (central configuration,
 //! EKS_RUNTIME_MONITORING).
 

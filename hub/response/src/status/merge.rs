@@ -10,7 +10,7 @@
 //!   least important are left out.
 //! - What is up to date is not written again.
 //!
-//! Security Hub has no conditional update: a change that somebody makes between reading
+//! Security Hub has no conditional update: a change that another client makes between reading
 //! and writing is overwritten. Reading right before writing makes that window small,
 //! and Security Hub's history keeps what was overwritten.
 
@@ -294,7 +294,7 @@ mod tests {
         check(present("RESOLVED", said(), &resolved), Some(New), ours(Some(New), None));
         // A finding that was archived and is active again is NEW.
         check(present("NEW", said(), &resolved), Some(Resolved), ours(Some(Resolved), None));
-        // An analyst's status is kept, and so is the note, whoever wrote it.
+        // An analyst's status is kept, and so is the note, no matter who wrote it.
         let suppressed = present("SUPPRESSED", noted("ann", "mine"), &[]);
         check(suppressed, Some(Resolved), kept("SUPPRESSED", "ann"));
         let theirs = present("RESOLVED", began(), &notified);

@@ -134,7 +134,7 @@ impl PrefixList<'_> {
         add: &BTreeSet<IpNet>,
         remove: &BTreeSet<IpNet>,
     ) -> Result<bool, ActionError> {
-        // The version first: a change by somebody else in between fails this one,
+        // The version first: a change by another caller in between fails this one,
         // which is then tried again.
         let version = self.version(context).await?;
         let present = self.blocks(context).await?;

@@ -3,7 +3,7 @@
 //! group belongs to one response and is deleted as soon as it was passed through: it
 //! allows everything, and whatever reads or repairs groups would report it or change it.
 //!
-//! Only Firebreak uses these names: a rule that somebody adds to one is an opening in
+//! Only Firebreak uses these names: a rule that others add to one is an opening in
 //! the isolation of every instance in it. It is removed, the plan shows it, and no undo
 //! restores it.
 
@@ -212,7 +212,7 @@ pub(crate) async fn make_transit(
             if isolation_rules::authorize_ingress(context, id, authorize).await? {
                 return Ok(id.clone());
             }
-            continue;
+            // It is not visible yet, or a try whose answer was lost has added the rule.
         }
         let name = purpose.group_name();
         let groups = describe(context, Some(vpc)).await?;
@@ -220,10 +220,16 @@ pub(crate) async fn make_transit(
         let Some((left, id)) = left.and_then(|left| Some((left, left.group_id()?))) else {
             continue;
         };
-        if purpose.is_clean(left) {
+        let lets_all_in = || {
+            let everything = purpose.blocks(Direction::Ingress);
+            repair_of(Direction::Ingress.permissions(left), &everything).authorize.is_empty()
+        };
+        if purpose.is_clean(left) || (made.is_some() && lets_all_in()) {
             return Ok(id.to_owned());
         }
-        delete(context, id).await?;
+        if made.is_none() {
+            delete(context, id).await?;
+        }
     }
     Err(not_ready(vpc, purpose))
 }
@@ -254,7 +260,7 @@ async fn create(
     }
 }
 
-/// Gives a group the rules of its purpose, with concurrent calls. `false` when somebody
+/// Gives a group the rules of its purpose, with concurrent calls. `false` when another caller
 /// changed it at the same time: then it has to be read again.
 async fn repair(
     context: ActionContext<'_>,

@@ -123,7 +123,7 @@ pub(crate) async fn put(
         .key(&key)
         .set_expected_bucket_owner(place.owner())
         .content_type(content_type)
-        // In governance mode a mistake can still be corrected, by somebody with the
+        // In governance mode a mistake can still be corrected, by a person with the
         // permission to bypass it.
         .set_object_lock_mode(retention.map(|_| ObjectLockMode::Governance))
         .set_object_lock_retain_until_date(

@@ -106,7 +106,7 @@ pub(crate) async fn put(
 }
 
 /// Removes the deny that is there. `is_ours` distinguishes the inline policy of this
-/// response from one that somebody changed; `attached_before` is whether the managed
+/// response from one that others changed; `attached_before` is whether the managed
 /// policy was attached before.
 pub(crate) async fn take_off(
     context: ActionContext<'_>,

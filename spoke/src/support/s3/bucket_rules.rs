@@ -1,6 +1,6 @@
 //! The base of the actions that disable the rules of a bucket's configuration. Only
 //! the rules' statuses are recorded and changed. The configuration is read right
-//! before each write, so that what somebody else changed in it stays.
+//! before each write, so that what others changed in it stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;

@@ -1,8 +1,6 @@
 //! The integration tests: one program, so that the SDKs are linked once. Each
 //! module is a subject; `cargo test -p firebreak-it -- scenarios::` runs one.
 
-// The futures of the engine are deep, and Send is proved of each of their parts.
-
 mod actions;
 mod arrows;
 mod bootstrap;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use firebreak_model::resource::ResourceKind;
-use firebreak_simulation::Effect;
 use firebreak_simulation::ec2::model::{Peer, Rule, SecurityGroup};
+use firebreak_simulation::{Effect, Fault};
 use firebreak_spoke::contract::{CapturedState, Change};
 
 use crate::actions::cases::{case, first_interface, instance_id};
@@ -116,6 +116,17 @@ async fn a_rule_added_while_the_plan_awaited_approval_is_removed() {
     tokio::time::advance(Duration::from_mins(10)).await;
     first.apply(&prior).await.unwrap();
     assert!(holds(&first.verify(&prior).await));
+}
+
+/// The SDK tries again, and EC2 says that the rule is there.
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_of_the_transit_group_s_rule_does_not_stop_the_isolation() {
+    let stage = Stage::of(&case("isolate-instance")).await;
+    let prior = stage.capture().await.unwrap().prior;
+    let lost = Fault::once("AuthorizeSecurityGroupIngress", Effect::LostAnswer);
+    stage.organization.inject(lost);
+    stage.apply(&prior).await.unwrap();
+    assert!(holds(&stage.verify(&prior).await));
 }
 
 /// A transit group that a crash left is used, or made again if its rules were changed, and
