@@ -14,12 +14,12 @@ use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use firebreak_client::batcher::LookupBatcher;
 use firebreak_client::rate_limit::{Class, RateLimits};
 use firebreak_model::resource::Region;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::batcher::LookupBatcher;
 use crate::error::{HubError, failed};
 use crate::raw_response::RawResponse;
 
@@ -40,7 +40,7 @@ struct Regional {
     region: Region,
     client: aws_sdk_guardduty::Client,
     detector: OnceCell<String>,
-    findings: LookupBatcher<String, Value>,
+    findings: LookupBatcher<String, Value, HubError>,
 }
 
 impl GuardDuty {

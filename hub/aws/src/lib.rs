@@ -2,7 +2,6 @@
 //! GuardDuty, Security Hub, queues, notices.
 
 pub mod audit_log;
-mod batcher;
 pub mod config;
 pub mod deadline;
 pub mod error;

@@ -7,7 +7,7 @@ use firebreak_model::error::ErrorKind;
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::registry;
 
-use super::confirm::{Confirmation, Confirmer, why_different};
+use super::confirm::{Confirmation, Confirmer, FetchedFinding, why_different};
 use super::member_accounts::{At, Captured, MemberAccounts};
 use super::outcome::Run;
 use super::recorder::Recorder;
@@ -138,7 +138,7 @@ pub(super) struct Assessor {
 
 impl Assessor {
     /// Assesses one target of a finding. With `in_turn`, `None` while another process does
-    /// so: it is going to claim the target.
+    /// so: it is going to claim the target. `fetched` keeps the finding as its service has it.
     pub(super) async fn assess(
         &self,
         finding: &Finding,
@@ -146,7 +146,7 @@ impl Assessor {
         place: &Place,
         target_state: &TargetState,
         run: Run,
-        in_turn: bool,
+        (in_turn, fetched): (bool, &FetchedFinding),
     ) -> Result<Option<Assessment>, HubError> {
         let resource = &target.resource;
         let (policy_version, policy) = self.policies.in_force().await?;
@@ -162,7 +162,7 @@ impl Assessor {
         if !without_tags.depends_on_tags() && joins(&expected, finding, target_state) {
             // It changes nothing, so nothing of the account is read.
             let confirmation = match needs_confirmation(&expected) {
-                true => Some(Box::pin(self.confirmer.confirm(finding, target)).await?),
+                true => Some(Box::pin(self.confirmer.confirm(finding, target, fetched)).await?),
                 false => None,
             };
             let unconfirmed = unconfirmed(confirmation, (finding, &expected), |finding, target| {
@@ -204,7 +204,9 @@ impl Assessor {
                 match needs_confirmation(&expected) {
                     // Boxed, because joined futures would otherwise share one large stack
                     // frame.
-                    true => Box::pin(self.confirmer.confirm(finding, target)).await.map(Some),
+                    true => {
+                        Box::pin(self.confirmer.confirm(finding, target, fetched)).await.map(Some)
+                    }
                     false => Ok(None),
                 }
             },
@@ -214,7 +216,7 @@ impl Assessor {
         let confirmation = match needs_confirmation(&decision) {
             false => None,
             true => match confirmation? {
-                None => Some(Box::pin(self.confirmer.confirm(finding, target)).await?),
+                None => Some(Box::pin(self.confirmer.confirm(finding, target, fetched)).await?),
                 some => some,
             },
         };

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use firebreak_model::resource::Region;
 use firebreak_spoke::registry;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
 
 use super::clock::Clock;
 use firebreak_aws::error::HubError;
@@ -39,6 +40,19 @@ pub(super) enum Confirmation {
     /// It does: the finding and the target as the service has them now.
     Confirmed(Box<Finding>, Box<Target>),
     /// It does not, and why.
+    Refused(String),
+}
+
+/// A finding as its service has it, once it was fetched.
+#[derive(Debug, Default)]
+pub(super) struct FetchedFinding(OnceCell<Fetched>);
+
+/// What a finding's service answered.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// The finding.
+    Found(Box<Finding>),
+    /// It has none that can be compared, and why.
     Refused(String),
 }
 
@@ -75,8 +89,8 @@ pub(super) struct Confirmer {
 }
 
 impl Confirmer {
-    /// Fetches the finding from its service and compares product, type, account,
-    /// Region and the target.
+    /// Compares product, type, account, Region and the target with the finding as its
+    /// service has it. `fetched` keeps that for the other targets of the finding.
     ///
     /// # Errors
     ///
@@ -87,8 +101,30 @@ impl Confirmer {
         &self,
         finding: &Finding,
         target: &Target,
+        fetched: &FetchedFinding,
     ) -> Result<Confirmation, HubError> {
-        let refused = |why: String| Ok(Confirmation::Refused(why));
+        let fetched = match self.fetch(finding, fetched).await? {
+            Fetched::Found(fetched) => fetched,
+            Fetched::Refused(why) => return Ok(Confirmation::Refused(why.clone())),
+        };
+        let name = Service::of(finding).map_or("its service", Service::name);
+        Ok(match compare(finding, target, fetched, name) {
+            Ok(target) => Confirmation::Confirmed(fetched.clone(), Box::new(target.clone())),
+            Err(why) => Confirmation::Refused(why),
+        })
+    }
+
+    /// Fetches the finding from its service, once.
+    pub(super) async fn fetch<'a>(
+        &self,
+        finding: &Finding,
+        fetched: &'a FetchedFinding,
+    ) -> Result<&'a Fetched, HubError> {
+        fetched.0.get_or_try_init(|| self.ask(finding)).await
+    }
+
+    async fn ask(&self, finding: &Finding) -> Result<Fetched, HubError> {
+        let refused = |why: String| Ok(Fetched::Refused(why));
         let Some(service) = Service::of(finding) else {
             let why = "findings of Security Hub's form OCSF can be fetched where they are GuardDuty's only";
             return refused(why.to_owned());
@@ -130,13 +166,7 @@ impl Confirmer {
         if let Some(id @ SecurityHubId::Ocsf { .. }) = &finding.security_hub {
             fetched.security_hub = Some(id.clone());
         }
-        Ok(match compare(finding, target, &fetched, name) {
-            Ok(target) => {
-                let target = Box::new(target.clone());
-                Confirmation::Confirmed(Box::new(fetched), target)
-            }
-            Err(why) => Confirmation::Refused(why),
-        })
+        Ok(Fetched::Found(Box::new(fetched)))
     }
 }
 

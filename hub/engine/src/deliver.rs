@@ -7,7 +7,7 @@
 //! - An item leaves the outbox when it was delivered, or when it was recorded
 //!   that delivery was given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,6 @@ use firebreak_aws::guardduty::GuardDuty;
 use firebreak_aws::notices::Notices;
 use firebreak_aws::queue::Queue;
 use firebreak_aws::security_hub::{FindingUpdate, SecurityHub, UpdateResult, UpdatedFinding};
-use firebreak_aws::store::Written;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_response::audit_event::{AuditEvent, AuditKind, ORGANIZATION};
 use firebreak_response::notice::Notice;
@@ -40,8 +39,8 @@ const SLOW: Duration = Duration::from_millis(500);
 /// The result of one delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// How many items were delivered, or had nothing left to deliver.
-    pub delivered: usize,
+    /// The items that were delivered, or had nothing left to deliver.
+    pub delivered: Vec<OutboxKey>,
     /// When each item that Security Hub accepted was created.
     pub written: Vec<Timestamp>,
     /// Why items are still pending.
@@ -124,19 +123,9 @@ impl Deliverer {
     pub(super) async fn deliver_keys(&self, keys: &[OutboxKey]) -> Result<Delivery, HubError> {
         let outbox_items = self.recorder.store.outbox_items(keys).await?;
         let now = self.recorder.now();
-        let taken = join_all(outbox_items.into_iter().map(|mut item| async move {
-            match self.recorder.store.claim_outbox_item(&mut item, now).await {
-                Ok(Written::Yes) => Some((item, None)),
-                // Another worker delivers it.
-                Ok(Written::Lost | Written::Spent) => None,
-                Err(error) => {
-                    warn!("`{}` stays in the outbox: {error}", item.response);
-                    None
-                }
-            }
-        }))
-        .await;
-        Ok(Box::pin(self.deliver_items(taken.into_iter().flatten().collect())).await)
+        let claimed = self.recorder.store.claim_outbox_items(outbox_items, now).await?;
+        let claimed = claimed.into_iter().map(|item| (item, None)).collect();
+        Ok(Box::pin(self.deliver_items(claimed)).await)
     }
 
     /// Delivers claimed items; items with the same content share a call.
@@ -151,49 +140,52 @@ impl Deliverer {
             (item, response)
         }))
         .await;
-        let (mut statuses, mut notices) = (Vec::new(), Vec::new());
+        let (mut statuses, mut archives, mut notices) = (Vec::new(), Vec::new(), Vec::new());
         for (item, response) in loaded {
             match (response, item.channel) {
                 (Ok(response), Channel::SecurityHub) => statuses.push((item, response)),
-                (Ok(response), Channel::Archive) => {
-                    let from = outbox::archive_not_before(&item, &response);
-                    if let Some(from) = from.filter(|from| *from > self.recorder.now()) {
-                        let why = "other targets of the finding may not be decided yet";
-                        self.postpone_item(item, from, why, &mut delivery).await;
-                        continue;
-                    }
-                    let archived = self.archive(&response).await;
-                    self.settle_result(item, &response, archived, &mut delivery).await;
-                }
+                (Ok(response), Channel::Archive) => archives.push((item, response)),
                 (Ok(response), Channel::Topic | Channel::Bus) => notices.push((item, response)),
                 (Err(error), _) => {
                     Box::pin(self.retry_later(item, None, &error.to_string(), &mut delivery)).await;
                 }
             }
         }
+        Box::pin(self.change_archives(archives, &mut delivery)).await;
         Box::pin(self.update_security_hub(statuses, &mut delivery)).await;
+        self.delete_items(&delivery.delivered).await;
+        let deleted = delivery.delivered.len();
         Box::pin(self.send_notices(notices, &mut delivery)).await;
+        self.delete_items(delivery.delivered.get(deleted..).unwrap_or_default()).await;
         delivery
     }
 
-    /// Publishes notices one by one, and puts them on the bus in batches.
+    /// Publishes notices beside each other, and puts them on the bus in batches.
     async fn send_notices(&self, due: Vec<(OutboxItem, Response)>, delivery: &mut Delivery) {
         let (mut events, mut of_events) = (Vec::new(), Vec::new());
+        let mut published = Vec::new();
         for (item, response) in due {
             match (&item.notice, item.channel) {
-                (Some(notice), Channel::Topic) => {
-                    let published = self.notices.publish(notice).await;
-                    self.settle_result(item, &response, published, delivery).await;
-                }
+                (Some(_), Channel::Topic) => published.push((item, response)),
                 (Some(notice), Channel::Bus) => {
                     events.push(notice.clone());
                     of_events.push((item, response));
                 }
                 // Such items are never written: there is nothing to deliver.
                 (None, _) | (Some(_), Channel::SecurityHub | Channel::Archive) => {
-                    self.forget(&item, delivery).await;
+                    forget(&item, delivery);
                 }
             }
+        }
+        let results = join_all(published.iter().map(|(item, _)| async {
+            match &item.notice {
+                Some(notice) => self.notices.publish(notice).await,
+                None => Ok(()),
+            }
+        }))
+        .await;
+        for ((item, response), result) in published.into_iter().zip(results) {
+            self.settle_result(item, &response, result, delivery).await;
         }
         let events: Vec<&Notice> = events.iter().collect();
         let put = self.notices.put_events(&events).await;
@@ -202,26 +194,63 @@ impl Deliverer {
         }
     }
 
-    /// Archives a response's findings in GuardDuty, except those that are unresolved at
-    /// another target, or unarchives all of them, each in its Region.
-    async fn archive(&self, response: &Response) -> Result<(), HubError> {
-        let Some(archive) = outbox::archive_change(response) else { return Ok(()) };
+    /// Archives the findings of responses in GuardDuty, or unarchives them, each in its
+    /// Region: one call for all responses of a Region.
+    async fn change_archives(&self, due: Vec<(OutboxItem, Response)>, delivery: &mut Delivery) {
+        let mut settled = Vec::new();
+        let mut wanted: BTreeMap<(Archive, Region), BTreeSet<String>> = BTreeMap::new();
+        for (item, response) in due {
+            let from = outbox::archive_not_before(&item, &response);
+            if let Some(from) = from.filter(|from| *from > self.recorder.now()) {
+                let why = "other targets of the finding may not be decided yet";
+                self.postpone_item(item, from, why, delivery).await;
+                continue;
+            }
+            match self.archive_calls(&response).await {
+                Ok(calls) => {
+                    for (call, id) in &calls {
+                        wanted.entry(call.clone()).or_default().insert(id.clone());
+                    }
+                    settled.push((item, response, calls));
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    Box::pin(self.retry_later(item, Some(&response), &why, delivery)).await;
+                }
+            }
+        }
+        let mut failed: BTreeMap<(Archive, Region), HubError> = BTreeMap::new();
+        for ((archive, region), ids) in wanted {
+            let ids: Vec<String> = ids.into_iter().collect();
+            let changed = match archive {
+                Archive::Into => self.guardduty.archive(&region, &ids).await,
+                Archive::OutOf => self.guardduty.unarchive(&region, &ids).await,
+            };
+            if let Err(error) = changed {
+                failed.insert((archive, region), error);
+            }
+        }
+        for (item, response, calls) in settled {
+            let error = calls.iter().find_map(|(call, _)| failed.get(call));
+            let result = error.map_or(Ok(()), |error| Err(error.clone()));
+            self.settle_result(item, &response, result, delivery).await;
+        }
+    }
+
+    /// A response's findings to archive, except those that are unresolved at another
+    /// target, or all of them to unarchive, each with its Region.
+    async fn archive_calls(
+        &self,
+        response: &Response,
+    ) -> Result<Vec<((Archive, Region), String)>, HubError> {
+        let Some(archive) = outbox::archive_change(response) else { return Ok(Vec::new()) };
         let open = match archive {
             Archive::Into => unresolved_elsewhere(&self.recorder.store, response).await?,
             Archive::OutOf => Vec::new(),
         };
-        let mut regions: BTreeMap<Region, Vec<String>> = BTreeMap::new();
         let settled = response.security_hub_ids().filter(|id| !open.contains(id));
-        for id in settled.filter_map(guardduty_id) {
-            regions.entry(id.0).or_default().push(id.1);
-        }
-        for (region, ids) in regions {
-            match archive {
-                Archive::Into => self.guardduty.archive(&region, &ids).await?,
-                Archive::OutOf => self.guardduty.unarchive(&region, &ids).await?,
-            }
-        }
-        Ok(())
+        let ids = settled.filter_map(guardduty_id);
+        Ok(ids.map(|(region, id)| ((archive, region), id)).collect())
     }
 
     /// Deletes a delivered item, and keeps a failed one for a retry.
@@ -233,7 +262,7 @@ impl Deliverer {
         delivery: &mut Delivery,
     ) {
         match result {
-            Ok(()) => self.forget(&item, delivery).await,
+            Ok(()) => forget(&item, delivery),
             Err(error) => {
                 Box::pin(self.retry_later(item, Some(response), &error.to_string(), delivery))
                     .await;
@@ -247,7 +276,7 @@ impl Deliverer {
         for (item, response) in due {
             // It is running again: its next state is delivered when it is reached.
             let Some(update) = status::of(&response) else {
-                self.forget(&item, delivery).await;
+                forget(&item, delivery);
                 continue;
             };
             let findings: Vec<SecurityHubId> = if item.findings.is_empty() {
@@ -283,9 +312,12 @@ impl Deliverer {
         let began = tokio::time::Instant::now();
         let mut results = self.security_hub.update_findings(&updates).await.into_iter();
         let slow = began.elapsed() > SLOW;
-        for (item, response, findings) in asked {
+        let overtaken =
+            asked.iter().map(async |(_, response, _)| slow && self.is_overtaken(response).await);
+        let overtaken = join_all(overtaken).await;
+        for ((item, response, findings), overtaken) in asked.into_iter().zip(overtaken) {
             let of_item: Vec<UpdatedFinding> = results.by_ref().take(findings).collect();
-            if slow && self.is_overtaken(&response).await {
+            if overtaken {
                 // This update may have overwritten a newer one: it is sent again.
                 let why = "the response changed while it was delivered";
                 self.retry_later(item, Some(&response), why, delivery).await;
@@ -295,10 +327,10 @@ impl Deliverer {
         }
     }
 
-    /// Whether a response has changed since it was read.
+    /// Whether Security Hub has to be given another status than this response's.
     async fn is_overtaken(&self, response: &Response) -> bool {
         match self.recorder.load(&response.id).await {
-            Ok(now) => now.revision != response.revision,
+            Ok(now) => status::of(&now) != status::of(response),
             Err(error) => {
                 warn!(response.id = %response.id, "delivered, but the response could not be read again: {error}");
                 true
@@ -346,7 +378,7 @@ impl Deliverer {
         }
         if left.is_empty() {
             delivery.written.push(item.created);
-            self.forget(&item, delivery).await;
+            forget(&item, delivery);
             return;
         }
         item.findings = left;
@@ -364,7 +396,7 @@ impl Deliverer {
         let now = self.recorder.now();
         if now.duration_since(item.created) >= TRIED_AT_MOST {
             Box::pin(self.give_up(&item, response, why, delivery)).await;
-            self.forget(&item, delivery).await;
+            forget(&item, delivery);
             return;
         }
         let due = item.again_at(now);
@@ -424,13 +456,18 @@ impl Deliverer {
         delivery.given_up.push(reason);
     }
 
-    async fn forget(&self, item: &OutboxItem, delivery: &mut Delivery) {
-        delivery.delivered += 1;
-        if let Err(error) = self.recorder.store.delete_outbox_item(item).await {
-            // The sweep delivers it once more, which changes nothing.
-            warn!("`{}` was delivered but stays in the outbox: {error}", item.response);
+    /// Deletes what was delivered from the outbox.
+    async fn delete_items(&self, keys: &[OutboxKey]) {
+        if let Err(error) = self.recorder.store.delete_outbox_items(keys).await {
+            // The sweep delivers them once more, which changes nothing.
+            warn!("{} delivered item(s) stay in the outbox: {error}", keys.len());
         }
     }
+}
+
+/// Counts an item as delivered; [`Deliverer::delete_items`] deletes it.
+fn forget(item: &OutboxItem, delivery: &mut Delivery) {
+    delivery.delivered.push(item.key());
 }
 
 /// The Region in which Security Hub has a finding, from its product's ARN.

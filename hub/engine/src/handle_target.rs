@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use tracing::{Instrument, info, info_span, instrument};
 
 use super::assess::{Assessment, Assessor};
+use super::confirm::FetchedFinding;
 use super::deliver::Deliverer;
 use super::execute::Executor;
 use super::outcome::{BudgetLeft, Disposition, Run, TargetOutcome, outcome};
@@ -119,11 +120,22 @@ impl TargetContext<'_> {
 
 /// One attempt to handle a target.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attempt {
+pub(super) struct Attempt<'a> {
     /// When the finding was received.
     pub(super) received: tokio::time::Instant,
     /// Whether to wait while another process assesses the target.
     pub(super) in_turn: bool,
+    /// The finding as its service has it.
+    pub(super) fetched: &'a FetchedFinding,
+}
+
+/// Why a target was not handled in an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotHandled {
+    /// Another process assesses it, and was waited for.
+    AnotherAssesses,
+    /// Another worker claimed it first.
+    Lost,
 }
 
 /// Handles targets that have no response yet.
@@ -141,7 +153,7 @@ pub(super) struct TargetHandler {
 }
 
 impl TargetHandler {
-    /// Handles the target as policy says. `None` when another worker claimed it first.
+    /// Handles the target as policy says.
     #[instrument(name = "handle-target", skip_all, fields(account.id = %target.resource.account))]
     pub(super) async fn handle_target(
         &self,
@@ -149,9 +161,9 @@ impl TargetHandler {
         target: &Target,
         target_state: &TargetState,
         run: Run,
-        attempt: Attempt,
-    ) -> Result<Option<TargetOutcome>, HubError> {
-        let Attempt { received, in_turn } = attempt;
+        attempt: Attempt<'_>,
+    ) -> Result<Result<TargetOutcome, NotHandled>, HubError> {
+        let Attempt { received, in_turn, fetched } = attempt;
         let account = &target.resource.account;
         let stored = target_state.place.as_ref().filter(|_| self.share_places);
         // The policy is read meanwhile, if it is not cached; a failure is found by `assess`.
@@ -162,11 +174,26 @@ impl TargetHandler {
         );
         let (place, by) = (place?, by.as_str());
         let context = TargetContext { finding, target, place: &place, target_state, by };
-        let assessment = self.assessor.assess(finding, target, &place, target_state, run, in_turn);
-        let Some(mut assessment) = Box::pin(assessment).await? else {
-            tokio::time::sleep(ANOTHER_ASSESSES).await;
-            return Ok(None);
+        let attempt = (in_turn, fetched);
+        let assessment = self.assessor.assess(finding, target, &place, target_state, run, attempt);
+        let Some(assessment) = Box::pin(assessment).await? else {
+            self.recorder.clock.next(ANOTHER_ASSESSES).await;
+            return Ok(Err(NotHandled::AnotherAssesses));
         };
+        let handled = Box::pin(self.handle_assessed(context, assessment, run, received)).await?;
+        Ok(handled.ok_or(NotHandled::Lost))
+    }
+
+    /// Carries out or records what was assessed. `None` when another worker claimed the
+    /// target first.
+    async fn handle_assessed(
+        &self,
+        context: TargetContext<'_>,
+        mut assessment: Assessment,
+        run: Run,
+        received: tokio::time::Instant,
+    ) -> Result<Option<TargetOutcome>, HubError> {
+        let TargetContext { finding, target, target_state, .. } = context;
         let decision = &assessment.decision;
         let Some(key) = target_key(decision, finding, target_state, registry::catalog()) else {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);

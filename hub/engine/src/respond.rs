@@ -10,7 +10,8 @@ use firebreak_response::dedup::{PriorResponse, prior_response, skip_reason, supp
 use futures::future::join_all;
 use tracing::{info, instrument};
 
-use super::handle_target::{Attempt, TargetHandler};
+use super::confirm::{Confirmer, FetchedFinding};
+use super::handle_target::{Attempt, NotHandled, TargetHandler};
 use super::outcome::{Disposition, Run, TargetOutcome, outcome};
 use super::recorder::Recorder;
 use super::recover::Recoverer;
@@ -34,6 +35,7 @@ pub(super) struct Responder {
     pub(super) recorder: Recorder,
     pub(super) recoverer: Recoverer,
     pub(super) handler: TargetHandler,
+    pub(super) confirmer: Confirmer,
     pub(super) deadline: Deadline,
 }
 
@@ -53,9 +55,11 @@ impl Responder {
             let reason = format!("the finding of type `{}` names no resource", finding.kind);
             return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
         }
+        let fetched = &FetchedFinding::default();
         let targets = finding.targets.iter().map(|target| async move {
             let arn = target.resource.arn();
-            Box::pin(self.respond_target(finding, target, run, received)).await.map_err(|error| {
+            let responded = self.respond_target(finding, target, run, (received, fetched));
+            Box::pin(responded).await.map_err(|error| {
                 error.context(format_args!("finding `{}`, target `{arn}`", finding.id))
             })
         });
@@ -67,7 +71,7 @@ impl Responder {
         finding: &Finding,
         target: &Target,
         run: Run,
-        received: tokio::time::Instant,
+        (received, fetched): (tokio::time::Instant, &FetchedFinding),
     ) -> Result<TargetOutcome, HubError> {
         // A resource with impossible ids is refused before any call, even to the store,
         // where its ids would become keys.
@@ -77,10 +81,6 @@ impl Responder {
         // many workers do not collide again.
         let (mut lost, mut waited) = (0, Duration::ZERO);
         while lost < MAX_ATTEMPTS {
-            if lost > 0 {
-                let wait = Duration::from_millis(10 << lost);
-                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
-            }
             let resource = &target.resource;
             let target_state =
                 self.recorder.store.target(&resource.arn(), &resource.account).await?;
@@ -106,8 +106,12 @@ impl Responder {
                         && waited < WAIT_AT_MOST
                         && self.deadline.allows(WAIT_BETWEEN) =>
                 {
-                    tokio::time::sleep(WAIT_BETWEEN).await;
-                    waited += WAIT_BETWEEN;
+                    // Most findings have to be confirmed afterwards; an error shows then.
+                    let (wait, _) = futures::join!(
+                        self.recorder.clock.next(WAIT_BETWEEN),
+                        self.confirmer.fetch(finding, fetched)
+                    );
+                    waited += wait;
                     continue;
                 }
                 PriorResponse::UnderWay { response } => {
@@ -137,14 +141,17 @@ impl Responder {
             }
             // A flood of findings on one target does not keep one of them waiting for long.
             let in_turn = run == Run::Act && lost < HELD_BACK_AT_MOST;
-            let attempt = Attempt { received, in_turn };
-            if let Some(outcome) =
-                Box::pin(self.handler.handle_target(finding, target, &target_state, run, attempt))
-                    .await?
-            {
-                return Ok(outcome);
+            let attempt = Attempt { received, in_turn, fetched };
+            let handled = self.handler.handle_target(finding, target, &target_state, run, attempt);
+            match Box::pin(handled).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(NotHandled::AnotherAssesses) => lost += 1,
+                Err(NotHandled::Lost) => {
+                    lost += 1;
+                    let wait = Duration::from_millis(10 << lost);
+                    tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+                }
             }
-            lost += 1;
         }
         Err(HubError::transient("other workers claimed this target each time".to_owned()))
     }

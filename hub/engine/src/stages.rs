@@ -40,6 +40,7 @@ impl Stages {
             recorder: self.recorder.clone(),
             deadline: self.deadline.clone(),
             recoverer: self.recoverer(),
+            confirmer: self.confirmer.clone(),
             handler: TargetHandler {
                 assessor: self.assessor(),
                 recorder: self.recorder.clone(),

@@ -58,7 +58,7 @@ pub struct SweepReport {
 
 impl SweepReport {
     fn add(&mut self, delivery: Delivery) {
-        self.delivered += delivery.delivered;
+        self.delivered += delivery.delivered.len();
         self.pending.extend(delivery.pending);
         self.given_up.extend(delivery.given_up);
     }

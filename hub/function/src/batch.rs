@@ -38,7 +38,7 @@ use crate::write_back::{outbox_keys, write_back};
 const MAX_PARALLEL: usize = 32;
 
 /// How many of them may be of one account, whose calls share its rate limits.
-const MAX_PER_ACCOUNT: usize = 4;
+const MAX_PER_ACCOUNT: usize = 10;
 
 /// How many errors of one message are logged one by one: a message can have hundreds, and
 /// is delivered several times.

@@ -185,7 +185,7 @@ pub fn archive_change(response: &Response) -> Option<Archive> {
 }
 
 /// The change of findings in GuardDuty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Archive {
     /// They are archived.
     Into,

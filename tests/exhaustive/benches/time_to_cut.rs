@@ -10,6 +10,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench that fails may panic")]
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -245,6 +247,19 @@ async fn principals(rows: &mut Vec<Row>, extent: Extent) {
     rows.push(Row { what, millis, bar: 5_000, calls: calls.len() });
 }
 
+/// Prints how often each operation was called, the most frequent first.
+fn print_by_operation(calls: &[CallRecord]) {
+    let mut counts = BTreeMap::<(&str, &str), usize>::new();
+    for call in calls {
+        *counts.entry((&call.service, &call.operation)).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|&(_, count)| Reverse(count));
+    for ((service, operation), count) in counts {
+        println!("{count:>6}  {service}:{operation}");
+    }
+}
+
 /// A hundred findings of five types on twenty instances of two accounts.
 async fn many(rows: &mut Vec<Row>) {
     const TYPES: [&str; 5] = [
@@ -279,6 +294,15 @@ async fn many(rows: &mut Vec<Row>) {
     let millis = read_back(base, &calls, CUT.0, CUT.1);
     let what = "100 findings of 5 types on 20 instances, the last cut".to_owned();
     rows.push(Row { what, millis, bar: 10_000, calls: calls.len() });
+    print_by_operation(&calls);
+    for c in &calls {
+        println!(
+            "TL {:>6} {} {}",
+            c.began.duration_since(began).as_millis(),
+            c.operation,
+            c.account
+        );
+    }
     let calls = calls.len();
     let what = "the same, calls (as many as milliseconds here)".to_owned();
     rows.push(Row { what, millis: calls as u128, bar: 600, calls });

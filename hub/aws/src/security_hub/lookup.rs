@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use firebreak_client::batcher::LookupBatcher;
 use firebreak_model::resource::Region;
 use serde_json::Value;
 
 use super::SecurityHub;
 use super::read::{IDS_PER_CALL, schema_of};
-use crate::batcher::LookupBatcher;
 use crate::error::HubError;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_response::status::merge::Schema;
 
-type Lookup = LookupBatcher<SecurityHubId, Value>;
+type Lookup = LookupBatcher<SecurityHubId, Value, HubError>;
 
 /// The lookups in progress, by Region and schema.
 #[derive(Debug, Default)]

@@ -15,15 +15,13 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::types::Update;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, Update};
 use firebreak_model::digest::sha256_hex;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    EXPIRES_AT, Item, Store, count, expires_after, number, sortable, text, unbuilt, unreadable,
-};
-use crate::error::{HubError, failed};
+use super::{EXPIRES_AT, Item, Store, count, expires_after, number, sortable, text, unreadable};
+use crate::error::HubError;
 use firebreak_policy::Draw;
 
 const MARK_PREFIX: &str = "mark#";
@@ -114,33 +112,12 @@ impl Store {
     /// The present counters of these draws; no call without draws.
     pub async fn counters(&self, draws: &[Draw]) -> Result<Vec<Counter>, HubError> {
         let mut counters: Vec<Counter> = draws.iter().cloned().map(Counter::new).collect();
-        // "Up to 100 items" (DynamoDB API reference, BatchGetItem).
-        for some in counters.chunks_mut(100) {
-            let mut wanted = KeysAndAttributes::builder().consistent_read(true);
-            for counter in some.iter() {
-                wanted = wanted.keys(Item::from([
-                    ("pk".to_owned(), text(pk(&counter.draw.key))),
-                    ("sk".to_owned(), text("budget")),
-                ]));
-            }
-            let output = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, wanted.build().map_err(unbuilt)?)
-                .send()
-                .await
-                .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            if output.unprocessed_keys().is_some_and(|left| !left.is_empty()) {
-                let why = "dynamodb:BatchGetItem left budgets unread".to_owned();
-                return Err(HubError::transient(why));
-            }
-            let items = output.responses.unwrap_or_default().remove(&self.table);
-            for item in items.unwrap_or_default() {
-                let found = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned();
-                for counter in some.iter_mut() {
-                    if found.as_deref() == Some(&pk(&counter.draw.key)) {
-                        counter.read(&item)?;
-                    }
+        let keys = counters.iter().map(|it| (pk(&it.draw.key), "budget".to_owned()));
+        for item in self.read_items(keys).await? {
+            let found = item.get("pk").and_then(|pk| pk.as_s().ok());
+            for counter in &mut counters {
+                if found == Some(&pk(&counter.draw.key)) {
+                    counter.read(&item)?;
                 }
             }
         }

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tracing::error;
@@ -124,39 +124,21 @@ impl Store {
     /// may lag.
     async fn recorded(&self, id: &ChainId, keys: &[String]) -> Result<Vec<Recorded>, HubError> {
         let mut recorded = Vec::new();
-        // "Up to 100 items" (DynamoDB API reference, BatchGetItem).
-        for some in keys.chunks(100) {
-            let mut wanted = KeysAndAttributes::builder().consistent_read(true);
-            for key in some {
-                wanted = wanted.keys(Item::from([
-                    ("pk".to_owned(), text(pk(id))),
-                    ("sk".to_owned(), text(format!("{KEY_PREFIX}{key}"))),
-                ]));
+        let keys = keys.iter().map(|key| (pk(id), format!("{KEY_PREFIX}{key}")));
+        for item in self.read_items(keys).await? {
+            if item.contains_key("seq") {
+                continue;
             }
-            let output = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, wanted.build().map_err(unbuilt)?)
-                .send()
-                .await
-                .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            // Items that DynamoDB left out stay due.
-            let items = output.responses.unwrap_or_default().remove(&self.table);
-            for item in items.unwrap_or_default() {
-                if item.contains_key("seq") {
-                    continue;
+            let value = |name: &str| item.get(name)?.as_s().ok().cloned();
+            let key = value("sk").and_then(|sk| Some(sk.strip_prefix(KEY_PREFIX)?.to_owned()));
+            let event = value("body")
+                .and_then(|body| Some((serde_json::from_str::<AuditEvent>(&body).ok()?, body)));
+            match key.zip(event) {
+                Some((key, (AuditEvent { at, revision, .. }, body))) => {
+                    recorded.push(Recorded { at, revision, key, body });
                 }
-                let value = |name: &str| item.get(name)?.as_s().ok().cloned();
-                let key = value("sk").and_then(|sk| Some(sk.strip_prefix(KEY_PREFIX)?.to_owned()));
-                let event = value("body")
-                    .and_then(|body| Some((serde_json::from_str::<AuditEvent>(&body).ok()?, body)));
-                match key.zip(event) {
-                    Some((key, (AuditEvent { at, revision, .. }, body))) => {
-                        recorded.push(Recorded { at, revision, key, body });
-                    }
-                    None => {
-                        error!("the audit events in {} cannot be read and are not chained", pk(id));
-                    }
+                None => {
+                    error!("the audit events in {} cannot be read and are not chained", pk(id));
                 }
             }
         }

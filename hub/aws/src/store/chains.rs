@@ -7,12 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::KeysAndAttributes;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::chain::{ACCOUNTS, HEAD, KEY_PREFIX, chain_of, heads_of, pk, read_head};
-use super::{BY_DAY, DueKind, Item, Store, number, text, unbuilt};
+use super::{BY_DAY, DueKind, Item, Store, number, responses, text};
 use crate::error::{HubError, failed};
 use firebreak_audit::account::{AccountRecord, Range};
 use firebreak_audit::chain::{Chain, ChainId, Chained, Head, Stray, Waiting};
@@ -181,44 +180,14 @@ impl Store {
     /// out.
     pub async fn record_texts(
         &self,
-        responses: &[ResponseId],
+        of: &[ResponseId],
     ) -> Result<BTreeMap<ResponseId, String>, HubError> {
         let mut texts = BTreeMap::new();
-        // "Up to 100 items" (DynamoDB API reference, BatchGetItem).
-        for some in responses.chunks(100) {
-            let mut wanted = KeysAndAttributes::builder().consistent_read(true);
-            for id in some {
-                wanted = wanted.keys(Item::from([
-                    ("pk".to_owned(), text(format!("response#{id}"))),
-                    ("sk".to_owned(), text("record")),
-                ]));
-            }
-            let mut wanted = Some(wanted.build().map_err(unbuilt)?);
-            // "If you request more than 100 items … a partial result is returned", also
-            // above 16 MB: the rest is requested again.
-            while let Some(keys) = wanted.take() {
-                let output = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.table, keys)
-                    .send()
-                    .await
-                    .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-                let items = output.responses.unwrap_or_default().remove(&self.table);
-                let items = items.unwrap_or_default();
-                let left = output.unprocessed_keys.unwrap_or_default().remove(&self.table);
-                wanted = left.filter(|left| !left.keys.is_empty());
-                if items.is_empty() && wanted.is_some() {
-                    let why = "dynamodb:BatchGetItem left records unread".to_owned();
-                    return Err(HubError::transient(why));
-                }
-                for item in items {
-                    let value = |name: &str| item.get(name)?.as_s().ok().cloned();
-                    let id = value("pk").and_then(|pk| pk.strip_prefix("response#")?.parse().ok());
-                    // A record without a text exists, and is reported as empty.
-                    texts.extend(id.map(|id| (id, value("body").unwrap_or_default())));
-                }
-            }
+        for item in self.read_items(of.iter().map(responses::key_of)).await? {
+            let value = |name: &str| item.get(name)?.as_s().ok().cloned();
+            let id = value("pk").and_then(|pk| pk.strip_prefix("response#")?.parse().ok());
+            // A record without a text exists, and is reported as empty.
+            texts.extend(id.map(|id| (id, value("body").unwrap_or_default())));
         }
         Ok(texts)
     }

@@ -36,6 +36,7 @@ mod budgets;
 mod chain;
 mod chains;
 mod commit;
+mod items;
 mod outbox;
 mod pauses;
 mod places;
@@ -53,12 +54,14 @@ use jiff::Timestamp;
 
 pub use self::budgets::Counter;
 pub use self::commit::Commit;
+use self::items::ITEMS_PER_CALL;
 use self::rates::SeenRates;
 pub use self::rates::SharedTokens;
 use self::target::{TARGETS_PER_CALL, TargetId};
-use crate::batcher::LookupBatcher;
 use crate::error::{HubError, failed};
 use crate::settings::Settings;
+use firebreak_client::batcher::LookupBatcher;
+use firebreak_response::record::{Response, ResponseId};
 use firebreak_response::target::TargetState;
 
 type Item = HashMap<String, AttributeValue>;
@@ -105,7 +108,8 @@ impl DueKind {
 pub struct Store {
     client: aws_sdk_dynamodb::Client,
     table: String,
-    targets: Arc<LookupBatcher<TargetId, Result<TargetState, HubError>>>,
+    targets: Arc<LookupBatcher<TargetId, Result<TargetState, HubError>, HubError>>,
+    responses: Arc<LookupBatcher<ResponseId, Result<Response, HubError>, HubError>>,
     rates: Arc<SeenRates>,
 }
 
@@ -116,6 +120,7 @@ impl Store {
             client: aws_sdk_dynamodb::Client::new(config),
             table: settings.table.clone(),
             targets: Arc::new(LookupBatcher::new(TARGETS_PER_CALL)),
+            responses: Arc::new(LookupBatcher::new(ITEMS_PER_CALL)),
             rates: Arc::default(),
         }
     }

@@ -1,15 +1,15 @@
 //! The outbox: one item for each pending notification, written with the state
 //! change and deleted on delivery.
 
-use std::collections::HashSet;
-
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, Put};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use jiff::{SignedDuration, Timestamp};
 
+use super::items::ITEMS_PER_CALL;
 use super::{
-    DueKind, Item, Store, Written, count, due_attributes, number, read_json, sortable, text,
-    unbuilt, unreadable,
+    DueKind, Store, Written, count, due_attributes, number, read_json, sortable, text, unbuilt,
+    unreadable,
 };
 use crate::error::{HubError, failed};
 use firebreak_response::outbox::{OutboxItem, OutboxKey};
@@ -32,44 +32,78 @@ impl Store {
     /// more.
     pub async fn outbox_items(&self, keys: &[OutboxKey]) -> Result<Vec<OutboxItem>, HubError> {
         let mut outbox_items = Vec::new();
-        // "Provided list of item keys contains duplicates" fails the whole call
-        // (DynamoDB API reference, BatchGetItem), and SQS delivers twice.
-        let mut seen = HashSet::new();
-        let keys: Vec<&OutboxKey> = keys.iter().filter(|key| seen.insert(*key)).collect();
-        // "Up to 100 items" (DynamoDB API reference, BatchGetItem).
-        for some in keys.chunks(100) {
-            let mut wanted = KeysAndAttributes::builder().consistent_read(true);
-            for OutboxKey { pk, sk } in some {
-                wanted = wanted
-                    .keys(Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
-            }
-            let output = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, wanted.build().map_err(unbuilt)?)
-                .send()
-                .await
-                .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            // Items that DynamoDB left out stay due, and the sweep finds them.
-            let items = output.responses.unwrap_or_default().remove(&self.table);
-            for item in items.unwrap_or_default() {
-                let mut one: OutboxItem = read_json(&item, "body", "the outbox")?;
-                let tries = item.get("tries").and_then(number).unwrap_or_default();
-                one.tries = u32::try_from(tries).unwrap_or(u32::MAX);
-                outbox_items.push(one);
+        let keys = keys.iter().map(|OutboxKey { pk, sk }| (pk.clone(), sk.clone()));
+        for item in self.read_items(keys).await? {
+            let mut one: OutboxItem = read_json(&item, "body", "the outbox")?;
+            let tries = item.get("tries").and_then(number).unwrap_or_default();
+            one.tries = u32::try_from(tries).unwrap_or(u32::MAX);
+            outbox_items.push(one);
+        }
+        Ok(outbox_items)
+    }
+
+    /// Claims items, so that no other worker delivers them meanwhile. Those that another
+    /// worker has claimed or delivered are left out.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` if DynamoDB cannot be reached, or others wrote to the items each time.
+    pub async fn claim_outbox_items(
+        &self,
+        outbox_items: Vec<OutboxItem>,
+        now: Timestamp,
+    ) -> Result<Vec<OutboxItem>, HubError> {
+        let mut claimed = Vec::new();
+        let mut wanted = outbox_items;
+        while !wanted.is_empty() {
+            let rest = wanted.split_off(wanted.len().min(ITEMS_PER_CALL));
+            claimed.extend(self.claim_some(wanted, now).await?);
+            wanted = rest;
+        }
+        Ok(claimed)
+    }
+
+    async fn claim_some(
+        &self,
+        mut outbox_items: Vec<OutboxItem>,
+        now: Timestamp,
+    ) -> Result<Vec<OutboxItem>, HubError> {
+        // Each cancelled transaction has at least one item less.
+        while !outbox_items.is_empty() {
+            let claims: Result<Vec<TransactWriteItem>, _> =
+                outbox_items.iter().map(|item| self.claim(item, now)).collect();
+            let Err(codes) = self.transact(claims.map_err(unbuilt)?).await? else {
+                for item in &mut outbox_items {
+                    item.tries = item.tries.saturating_add(1);
+                }
+                return Ok(outbox_items);
+            };
+            let before = outbox_items.len();
+            let mut is_lost = codes.iter().map(|code| code == "ConditionalCheckFailed");
+            outbox_items.retain(|_| !is_lost.next().unwrap_or(false));
+            if outbox_items.len() == before {
+                let why =
+                    format!("dynamodb:TransactWriteItems was cancelled: {}", codes.join(", "));
+                return Err(HubError::transient(why));
             }
         }
         Ok(outbox_items)
     }
 
-    /// Claims an item, so that no other worker delivers it meanwhile: `Lost` if another
-    /// worker has claimed or delivered it.
-    pub async fn claim_outbox_item(
-        &self,
-        outbox_items: &mut OutboxItem,
-        now: Timestamp,
-    ) -> Result<Written, HubError> {
-        self.postpone(outbox_items, now + LEFT_ALONE).await
+    /// The part of a transaction that claims an item, on condition that it is as it was read.
+    fn claim(&self, item: &OutboxItem, now: Timestamp) -> Result<TransactWriteItem, BuildError> {
+        let OutboxKey { pk, sk } = item.key();
+        let update = Update::builder()
+            .table_name(&self.table)
+            .key("pk", text(pk))
+            .key("sk", text(sk))
+            .update_expression("SET tries = :tries, due = :due")
+            .condition_expression("tries = :before")
+            .expression_attribute_values(":tries", count(item.tries.saturating_add(1).into()))
+            .expression_attribute_values(":before", count(item.tries.into()))
+            .expression_attribute_values(":due", text(sortable(now + LEFT_ALONE)))
+            .build()?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 
     /// Postpones the next try of an item until `due`, and writes what is still pending
@@ -112,18 +146,10 @@ impl Store {
         }
     }
 
-    /// Deletes an item that was delivered or given up.
-    pub async fn delete_outbox_item(&self, outbox_items: &OutboxItem) -> Result<(), HubError> {
-        let OutboxKey { pk, sk } = outbox_items.key();
-        self.client
-            .delete_item()
-            .table_name(&self.table)
-            .key("pk", text(pk))
-            .key("sk", text(sk))
-            .send()
-            .await
-            .map_err(|error| failed("dynamodb:DeleteItem", &error))?;
-        Ok(())
+    /// Deletes items that were delivered or given up.
+    pub async fn delete_outbox_items(&self, keys: &[OutboxKey]) -> Result<(), HubError> {
+        let keys: Vec<_> = keys.iter().map(|key| (key.pk.clone(), key.sk.clone())).collect();
+        self.delete_items(&keys).await
     }
 
     pub(super) fn outgoing_put(

@@ -1,10 +1,13 @@
 //! The record of each response.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::Put;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use jiff::{SignedDuration, Timestamp};
 use tracing::error;
 
+use super::items::ItemKey;
 use super::{
     BY_DAY, DueKind, Item, Store, count, day_of, due_attributes, read_json, text, unreadable,
 };
@@ -27,19 +30,22 @@ impl Store {
         Ok(ids.collect())
     }
 
-    /// One response, read consistently; `None` if there is none of this id.
+    /// One response, read consistently; `None` if there is none of this id. Those that are
+    /// asked for at the same moment share a call.
     pub async fn response(&self, id: &ResponseId) -> Result<Option<Response>, HubError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", text(format!("response#{id}")))
-            .key("sk", text("record"))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| failed("dynamodb:GetItem", &error))?;
-        output.item.map(|item| read_response(&item)).transpose()
+        self.responses.ask(id.clone(), |ids| self.read_responses(ids)).await?.transpose()
+    }
+
+    async fn read_responses(
+        &self,
+        ids: Vec<ResponseId>,
+    ) -> Result<HashMap<ResponseId, Result<Response, HubError>>, HubError> {
+        let items = self.read_items(ids.iter().map(key_of)).await?;
+        let id = |item: &Item| {
+            let pk = item.get("pk")?.as_s().ok()?;
+            pk.strip_prefix("response#")?.parse().ok()
+        };
+        Ok(items.iter().filter_map(|item| Some((id(item)?, read_response(item)))).collect())
     }
 
     /// The responses first recorded from `since` until `until`, newest first, read from
@@ -106,6 +112,11 @@ impl Store {
         }
         Ok(put)
     }
+}
+
+/// The key of a response's record.
+pub(super) fn key_of(id: &ResponseId) -> ItemKey {
+    (format!("response#{id}"), "record".to_owned())
 }
 
 fn read_response(item: &Item) -> Result<Response, HubError> {

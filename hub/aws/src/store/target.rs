@@ -1,23 +1,19 @@
 //! The state of a target, its account's place and rate limits, and the pauses: one read for
 //! all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::KeysAndAttributes;
 use firebreak_model::resource::AccountId;
 
 use super::pauses::{PAUSES, read_pauses};
-use super::{Item, Store, number, places, rates, text, unbuilt, unreadable};
-use crate::error::{HubError, failed};
+use super::{Item, Store, number, places, rates, unreadable};
+use crate::error::HubError;
 use firebreak_response::pauses::Pauses;
 use firebreak_response::target::{TargetKey, TargetState};
 
 /// The prefix of the attributes that hold entries; the rest of the name is the key.
 pub(super) const KEY_PREFIX: &str = "rule#";
 pub(super) const SUPPRESSION_PREFIX: &str = "suppression#";
-
-/// How often missing items of a partial result are read again.
-const READS: u32 = 4;
 
 /// A target, by ARN and account.
 pub(super) type TargetId = (String, AccountId);
@@ -39,13 +35,17 @@ impl Store {
         &self,
         ids: Vec<TargetId>,
     ) -> Result<HashMap<TargetId, Result<TargetState, HubError>>, HubError> {
-        let mut keys: BTreeSet<(String, &str)> = BTreeSet::from([(PAUSES.to_owned(), PAUSES)]);
+        let mut keys = vec![(PAUSES.to_owned(), PAUSES)];
         for (arn, account) in &ids {
-            keys.insert((format!("target#{arn}"), "target"));
-            keys.insert((places::pk_of(account), "places"));
-            keys.insert((rates::pk_of(account.as_str()), "rate"));
+            keys.push((format!("target#{arn}"), "target"));
+            keys.push((places::pk_of(account), "places"));
+            keys.push((rates::pk_of(account.as_str()), "rate"));
         }
-        let mut items = self.read_items(keys).await?;
+        let keys = keys.into_iter().map(|(pk, sk)| (pk, sk.to_owned()));
+        let items = self.read_items(keys).await?.into_iter();
+        let pk = |item: &Item| item.get("pk")?.as_s().ok().cloned();
+        let mut items: HashMap<String, Item> =
+            items.filter_map(|item| Some((pk(&item)?, item))).collect();
         let pauses = match items.remove(PAUSES) {
             Some(item) => read_pauses(item)?,
             None => Pauses::default(),
@@ -69,43 +69,6 @@ impl Store {
             targets.insert(id.clone(), read());
         }
         Ok(targets)
-    }
-
-    /// Reads items, by partition key. "If none of the items can be processed … a partial
-    /// result" (DynamoDB API reference, BatchGetItem): missing items are read again,
-    /// because a pause that was not read would have no effect.
-    async fn read_items(
-        &self,
-        keys: BTreeSet<(String, &str)>,
-    ) -> Result<HashMap<String, Item>, HubError> {
-        let mut wanted = KeysAndAttributes::builder().consistent_read(true);
-        for (pk, sk) in keys {
-            wanted =
-                wanted.keys(Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
-        }
-        let mut wanted = wanted.build().map_err(unbuilt)?;
-        let mut items = HashMap::new();
-        for _ in 0..READS {
-            let output = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, wanted)
-                .send()
-                .await
-                .map_err(|error| failed("dynamodb:BatchGetItem", &error))?;
-            let read = output.responses.unwrap_or_default().remove(&self.table);
-            for item in read.unwrap_or_default() {
-                if let Some(pk) = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned() {
-                    items.insert(pk, item);
-                }
-            }
-            let left = output.unprocessed_keys.unwrap_or_default().remove(&self.table);
-            match left.filter(|left| !left.keys.is_empty()) {
-                None => return Ok(items),
-                Some(left) => wanted = left,
-            }
-        }
-        Err(HubError::transient("dynamodb:BatchGetItem left targets unread"))
     }
 }
 

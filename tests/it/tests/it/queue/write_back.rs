@@ -61,7 +61,7 @@ async fn a_response_queues_its_outbox_items_and_the_queue_delivers_them() {
     let body: Value = serde_json::from_str(&messages[0].body).unwrap();
     assert_eq!(body, json!({ "outbox": hub.outbox().await }));
     let delivered = hub.report().await;
-    assert_eq!(delivered[0].1.delivery.as_ref().unwrap().delivered, 1);
+    assert_eq!(delivered[0].1.delivery.as_ref().unwrap().delivered.len(), 1);
     assert_eq!((hub.status(&finding).as_str(), hub.count("BatchUpdateFindings")), ("RESOLVED", 1));
     assert!(hub.outbox().await.is_empty());
 }
@@ -78,8 +78,10 @@ async fn an_outbox_message_that_is_sent_twice_is_delivered_once() {
         let body = hub.write_back.messages(&hub.world)[0].body.clone();
         hub.write_back.send(&hub.world, &body, None);
         let delivered = hub.report().await;
-        let delivered: usize =
-            delivered.iter().filter_map(|(_, it)| Some(it.delivery.as_ref()?.delivered)).sum();
+        let delivered: usize = delivered
+            .iter()
+            .filter_map(|(_, it)| Some(it.delivery.as_ref()?.delivered.len()))
+            .sum();
         assert_eq!((delivered, hub.count("BatchUpdateFindings")), (1, 1), "{repeats:?}");
         hub.write_back.send(&hub.world, &body, None);
         hub.report().await;
@@ -171,7 +173,7 @@ async fn findings_of_different_responses_are_delivered_concurrently() {
     }
     hub.take_in().await;
     let delivered = hub.report().await;
-    assert_eq!(delivered[0].1.delivery.as_ref().unwrap().delivered, 3, "in one go");
+    assert_eq!(delivered[0].1.delivery.as_ref().unwrap().delivered.len(), 3, "in one go");
     assert!(findings.iter().all(|it| hub.status(it) == "RESOLVED"));
     // Each note names its own response, so each is a call.
     assert_eq!(hub.count("BatchUpdateFindings"), 3);
@@ -240,7 +242,7 @@ async fn an_update_that_was_overtaken_during_its_delivery_does_not_remain() {
         other.undo(&response.id, whole_undo()).await.unwrap();
         let mut undone = hub.items().await;
         undone.retain(|item| !contained.contains(item));
-        assert_eq!(other.deliver_keys(&undone).await.unwrap().delivered, 1);
+        assert_eq!(other.deliver_keys(&undone).await.unwrap().delivered.len(), 1);
         assert_eq!(hub.status(&finding), "NEW");
     });
     let later = first.unwrap().pending;
