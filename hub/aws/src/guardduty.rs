@@ -153,7 +153,7 @@ impl GuardDuty {
                     region: region.clone(),
                     client: aws_sdk_guardduty::Client::from_conf(config),
                     detector: OnceCell::new(),
-                    findings: LookupBatcher::new(IDS_PER_CALL),
+                    findings: LookupBatcher::new(IDS_PER_CALL, 1),
                 })
             })
             .clone()

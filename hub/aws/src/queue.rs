@@ -25,6 +25,9 @@ pub struct OutboxMessage {
 /// far below the size that a batch may have.
 const MESSAGES_PER_CALL: usize = 10;
 
+/// How many calls are made at once: one that is throttled must not delay later messages.
+const CALLS_AT_ONCE: usize = 4;
+
 /// A message to send: its group and its body.
 type Outgoing = (String, String);
 
@@ -42,7 +45,11 @@ impl Queue {
     pub fn new(config: &SdkConfig, settings: &Settings) -> Option<Self> {
         let url = settings.write_back_queue.clone()?;
         let client = aws_sdk_sqs::Client::new(config);
-        Some(Self { client, url, sends: Arc::new(LookupBatcher::new(MESSAGES_PER_CALL)) })
+        Some(Self {
+            client,
+            url,
+            sends: Arc::new(LookupBatcher::new(MESSAGES_PER_CALL, CALLS_AT_ONCE)),
+        })
     }
 
     /// Announces these items. The messages of one account are a group, so that a storm

@@ -16,7 +16,9 @@ use firebreak_response::notice::Notice;
 use firebreak_response::outbox::OutboxItem;
 use firebreak_response::plan;
 use firebreak_response::record::{Response, SiblingTargets, State, Step};
-use firebreak_response::target::{Findings, KeySubject, TargetEntry, TargetKey, TargetState};
+use firebreak_response::target::{
+    Findings, KeySubject, TargetEntry, TargetKey, TargetState, Unanswered,
+};
 use firebreak_response::transition::{
     self, AddedFinding, Event, MAX_FINDINGS, Opening, Record, Transition,
 };
@@ -285,10 +287,20 @@ impl TargetHandler {
     ) -> Result<TargetOutcome, HubError> {
         let reason = assessment.decision.reason();
         if run == Run::Act {
-            self.recorder
-                .store
-                .write_event(&context.decision_event(assessment, &reason, self.recorder.now()))
-                .await?;
+            let (store, now) = (&self.recorder.store, self.recorder.now());
+            let event = context.decision_event(assessment, &reason, now);
+            let TargetContext { finding, target, .. } = context;
+            if finding.targets.len() > 1 {
+                let (updated_at, policy_version) = (finding.updated_at, assessment.policy_version);
+                let unanswered = Unanswered { updated_at, policy_version };
+                let commit = store.commit(now).audited(&event, &[])?;
+                let commit = commit.unanswered(&target.resource.arn(), finding, unanswered)?;
+                if commit.write().await? != Written::Yes {
+                    return Err(HubError::transient("the decision was not recorded".to_owned()));
+                }
+            } else {
+                store.write_event(&event).await?;
+            }
         }
         Ok(context.finished(assessment, Disposition::Nothing, reason))
     }

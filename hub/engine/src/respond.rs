@@ -1,12 +1,16 @@
 //! Responds to a finding: deduplicates each of its targets, recovers an abandoned response,
 //! and passes a new target on. Tries again when another worker claims the target first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firebreak_aws::deadline::Deadline;
 use firebreak_aws::error::HubError;
+use firebreak_aws::policies::Policies;
 use firebreak_model::finding::{Finding, Target};
-use firebreak_response::dedup::{PriorResponse, prior_response, skip_reason, suppressed_until};
+use firebreak_response::dedup::{
+    PriorResponse, prior_response, skip_reason, suppressed_until, unanswered,
+};
 use futures::future::join_all;
 use tracing::{info, instrument};
 
@@ -36,6 +40,7 @@ pub(super) struct Responder {
     pub(super) recoverer: Recoverer,
     pub(super) handler: TargetHandler,
     pub(super) confirmer: Confirmer,
+    pub(super) policies: Arc<Policies>,
     pub(super) deadline: Deadline,
 }
 
@@ -82,8 +87,11 @@ impl Responder {
         let (mut lost, mut waited) = (0, Duration::ZERO);
         while lost < MAX_ATTEMPTS {
             let resource = &target.resource;
-            let target_state =
-                self.recorder.store.target(&resource.arn(), &resource.account).await?;
+            let target_state = self
+                .recorder
+                .store
+                .target_for(&resource.arn(), &resource.account, Some(finding))
+                .await?;
             match prior_response(&target_state, finding, self.recorder.now()) {
                 PriorResponse::New => {
                     if let Some(reason) =
@@ -91,6 +99,13 @@ impl Responder {
                     {
                         let resource = Some(&target.resource);
                         return Ok(outcome(finding, resource, Disposition::Suppressed, reason));
+                    }
+                    if target_state.unanswered.is_some() {
+                        let (version, _) = self.policies.in_force().await?;
+                        if let Some(reason) = unanswered(&target_state, finding, version) {
+                            let resource = Some(&target.resource);
+                            return Ok(outcome(finding, resource, Disposition::Repeat, reason));
+                        }
                     }
                 }
                 PriorResponse::Handled { key, entry } => {

@@ -41,6 +41,7 @@ impl Stages {
             deadline: self.deadline.clone(),
             recoverer: self.recoverer(),
             confirmer: self.confirmer.clone(),
+            policies: self.policies.clone(),
             handler: TargetHandler {
                 assessor: self.assessor(),
                 recorder: self.recorder.clone(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::record::{ResponseId, State, Step, Suppression};
 use crate::status::merge;
-use crate::target::{KeySubject, TargetEntry, TargetKey, TargetState};
+use crate::target::{KeySubject, TargetEntry, TargetKey, TargetState, Unanswered};
 use firebreak_model::finding::Finding;
 use firebreak_policy::{Decision, Mode};
 
@@ -103,6 +103,21 @@ pub fn prior_response(
         }
     }
     PriorResponse::New
+}
+
+/// Why no rule answers this finding on the target; `None` if it has to be decided: it is new,
+/// or newer, or was decided by another version of the policy.
+pub fn unanswered(
+    target_state: &TargetState,
+    finding: &Finding,
+    policy_version: u64,
+) -> Option<String> {
+    let Unanswered { updated_at, .. } = target_state
+        .unanswered
+        .filter(|it| it.policy_version == policy_version && it.updated_at >= finding.updated_at)?;
+    let update =
+        updated_at.map_or_else(|| "this finding".to_owned(), |at| format!("its update of {at}"));
+    Some(format!("decided before: no rule of policy version {policy_version} answers {update}"))
 }
 
 /// Why findings of this type are suppressed on the target now; `None` if they are not.

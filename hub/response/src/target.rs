@@ -114,6 +114,17 @@ pub struct TargetState {
     pub pauses: Pauses,
     /// The account's place, as stored by one of the hub's processes.
     pub place: Option<StoredPlace>,
+    /// How the finding that it was read for was decided, if no rule answered it before.
+    pub unanswered: Option<Unanswered>,
+}
+
+/// That no rule answered a finding of several targets on one of them: no response says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// The update of the finding that was decided.
+    pub updated_at: Option<Timestamp>,
+    /// The version of the policy that decided.
+    pub policy_version: u64,
 }
 
 /// An account's place, stored for every process of the hub.

@@ -24,7 +24,7 @@ impl Lookups {
         let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lookups
             .entry((region.clone(), schema))
-            .or_insert_with(|| Arc::new(LookupBatcher::new(IDS_PER_CALL)))
+            .or_insert_with(|| Arc::new(LookupBatcher::new(IDS_PER_CALL, 1)))
             .clone()
     }
 }

@@ -32,7 +32,7 @@ const THROTTLED: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"
 
 /// The kind of a part of a transaction: it decides what a failed condition means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// Another worker wrote the target or the response first: nothing is written.
     Claim,
     /// The budget does not allow the draw any more.
@@ -44,17 +44,15 @@ enum Part {
     /// The same decision is recorded already.
     Event,
     /// Has no condition.
-    OutboxItem,
-    /// Has no condition.
-    Suppression,
+    Unconditional,
 }
 
 /// A transaction that is being put together.
 #[derive(Debug)]
 #[must_use]
 pub struct Commit<'a> {
-    store: &'a Store,
-    now: Timestamp,
+    pub(super) store: &'a Store,
+    pub(super) now: Timestamp,
     parts: Vec<(Part, TransactWriteItem)>,
 }
 
@@ -93,7 +91,7 @@ impl Commit<'_> {
             Write::Entry { target_revision } => self.entry_as_read(transition, *target_revision)?,
             Write::Suppression => {
                 let update = self.target_update(transition, None)?;
-                self.update(Part::Suppression, update)?
+                self.update(Part::Unconditional, update)?
             }
         };
         let commit = match audit {
@@ -202,7 +200,7 @@ impl Commit<'_> {
     fn send(mut self, outbox_items: &[OutboxItem]) -> Result<Self, HubError> {
         for one in outbox_items {
             let put = self.store.outgoing_put(one, self.now)?;
-            self = self.put(Part::OutboxItem, put)?;
+            self = self.put(Part::Unconditional, put)?;
         }
         Ok(self)
     }
@@ -255,7 +253,7 @@ impl Commit<'_> {
             self.parts.retain(|(part, _)| match part {
                 Part::Trip | Part::TripNotice => !already_sent,
                 Part::Event => !recorded,
-                Part::Claim | Part::Budget | Part::OutboxItem | Part::Suppression => true,
+                Part::Claim | Part::Budget | Part::Unconditional => true,
             });
             if conflict {
                 tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
@@ -271,7 +269,7 @@ impl Commit<'_> {
         Ok(self)
     }
 
-    fn put(mut self, part: Part, put: PutBuilder) -> Result<Self, HubError> {
+    pub(super) fn put(mut self, part: Part, put: PutBuilder) -> Result<Self, HubError> {
         let put = put.build().map_err(unbuilt)?;
         self.parts.push((part, TransactWriteItem::builder().put(put).build()));
         Ok(self)

@@ -6,6 +6,7 @@
 //! | pk | sk | what |
 //! |---|---|---|
 //! | `target#<arn>` | `target` | for each rule its latest response, epoch, state and the findings that it covers; for each finding type its suppression, if there is one |
+//! | `unanswered#<digest>` | `unanswered` | that no rule answered a finding on one of its several targets |
 //! | `response#<id>` | `record` | the response, and `day` and `created` for the index `by-day` |
 //! | `places#<two digits>` | `places` | where the accounts are whose ids end so, for a while |
 //! | `places` | `places` | until when these are used |
@@ -17,8 +18,8 @@
 //! | `audit#<account>` | `account` | where the account's chains end, for the next one to refer to |
 //!
 //! Every item that the sweep processes has `due_shard`, by kind, and `due` for the
-//! index `by-due`, so that a sweep costs only what is due. Budgets, places and rates
-//! have `expires_at`, the table's time to live.
+//! index `by-due`, so that a sweep costs only what is due. Budgets, places, rates and
+//! unanswered findings have `expires_at`, the table's time to live.
 //!
 //! # Guarantees
 //!
@@ -74,6 +75,10 @@ const BY_DAY: &str = "by-day";
 const BY_DUE: &str = "by-due";
 const DUE_SHARDS: u8 = 4;
 
+/// How many calls of a kind a process makes at once: one that is throttled must not delay
+/// those that come later.
+const CALLS_AT_ONCE: usize = 8;
+
 /// Whether a conditional write was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -119,8 +124,8 @@ impl Store {
         Self {
             client: aws_sdk_dynamodb::Client::new(config),
             table: settings.table.clone(),
-            targets: Arc::new(LookupBatcher::new(TARGETS_PER_CALL)),
-            responses: Arc::new(LookupBatcher::new(ITEMS_PER_CALL)),
+            targets: Arc::new(LookupBatcher::new(TARGETS_PER_CALL, CALLS_AT_ONCE)),
+            responses: Arc::new(LookupBatcher::new(ITEMS_PER_CALL, CALLS_AT_ONCE)),
             rates: Arc::default(),
         }
     }
@@ -195,7 +200,7 @@ fn count(value: u64) -> AttributeValue {
 
 /// The attribute by which DynamoDB deletes items that are not needed any more, some
 /// days after `end`: "within a few days of their expiration" (developer guide, "Using
-/// time to live"). Only counters, cached places and rates have it: responses and the audit log
+/// time to live"). Only counters, cached places, rates and unanswered findings have it: responses and the audit log
 /// are never deleted.
 const EXPIRES_AT: &str = "expires_at";
 

@@ -147,3 +147,27 @@ async fn the_sibling_targets_of_a_further_finding_count_for_that_finding_alone()
     assert_eq!(status(&stage, &alone), ("RESOLVED".to_owned(), true));
     assert_eq!(status(&stage, &several), ("NOTIFIED".to_owned(), false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_costs_one_call_also_where_no_rule_answers_a_target() {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    when: { resource: { type: [Instance] } }\n    then: [isolate-instance]\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let mut finding = sequence(&stage, &[stage.member("sandbox", 1)]);
+    let responses = respond(&stage.engine, &finding).await;
+    assert_eq!(responses.len(), 1, "the key's owner is not answered");
+    stage.world.organization.forget_calls();
+    assert_eq!(respond(&stage.engine, &finding).await, []);
+    let calls = || -> Vec<String> { stage.calls().into_iter().map(|it| it.operation).collect() };
+    assert_eq!(calls(), ["BatchGetItem"]);
+    // A newer update is decided again, and so is every update under another policy.
+    finding["updatedAt"] = "2026-01-01T06:00:00.000Z".into();
+    respond(&stage.engine, &finding).await;
+    assert!(calls().len() > 2, "{:?}", calls());
+    let wider = policy(&["attach: r-fb01\nrules:\n  - name: all\n    mode: observe\n"]);
+    let engine = stage.world.engine(&wider).await.unwrap();
+    let outcomes = deliver_to(&engine, &event(&finding).to_string()).await.handled.outcomes;
+    let observed = outcomes.iter().filter_map(|it| it.response.as_ref());
+    assert_eq!(observed.map(|it| it.state).collect::<Vec<_>>(), [State::Observed]);
+}
