@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
@@ -44,12 +45,20 @@ pub struct LookupBatcher<K, V, E> {
     waiting: Mutex<Vec<Weak<Asked<K, V, E>>>>,
     calls: Semaphore,
     at_most: usize,
+    linger: Duration,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone, E: Clone> LookupBatcher<K, V, E> {
     /// Batches up to `at_most` lookups in one call, and makes up to `calls` calls at once.
     pub fn new(at_most: usize, calls: usize) -> Self {
-        Self { waiting: Mutex::default(), calls: Semaphore::new(calls), at_most }
+        let calls = Semaphore::new(calls);
+        Self { waiting: Mutex::default(), calls, at_most, linger: Duration::ZERO }
+    }
+
+    /// Waits for so long for others before each call: for what is not urgent.
+    #[must_use]
+    pub fn lingering(self, linger: Duration) -> Self {
+        Self { linger, ..self }
     }
 
     /// Looks up one key. `call` looks up several, and its result lacks the keys that do
@@ -65,8 +74,12 @@ impl<K: Clone + Eq + Hash, V: Clone, E: Clone> LookupBatcher<K, V, E> {
             changed: Notify::new(),
         });
         self.waiting().push(Arc::downgrade(&asked));
-        // The other messages of a batch are handled in the same task and ask now.
-        tokio::task::yield_now().await;
+        if self.linger.is_zero() {
+            // The other messages of a batch are handled in the same task and ask now.
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.linger).await;
+        }
         loop {
             let permit = tokio::select! {
                 biased;
@@ -126,8 +139,7 @@ impl<K: Clone + Eq + Hash, V: Clone, E: Clone> LookupBatcher<K, V, E> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
+    use std::sync::atomic::AtomicUsize;
 
     use futures::future::join_all;
 
@@ -170,6 +182,19 @@ mod tests {
         let ended = tokio::join!(later(2, 0), later(4, 5), later(6, 6), later(8, 10));
         assert_eq!(ended, (20, 25, 40, 40));
         assert_eq!(calls.into_inner(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_urgent_waits_for_others() {
+        let (together, calls) =
+            (Halves::new(50, 2).lingering(Duration::from_millis(10)), AtomicUsize::new(0));
+        let later = async |key: u32, millis| {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            together.ask(key, |keys| halves(keys, &calls)).await
+        };
+        let answers = tokio::join!(later(2, 0), later(4, 5), later(6, 9));
+        assert_eq!(answers, (Ok(Some(1)), Ok(Some(2)), Ok(Some(3))));
+        assert_eq!(calls.into_inner(), 1);
     }
 
     #[tokio::test(start_paused = true)]

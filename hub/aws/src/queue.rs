@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -28,6 +29,9 @@ const MESSAGES_PER_CALL: usize = 10;
 /// How many calls are made at once: one that is throttled must not delay later messages.
 const CALLS_AT_ONCE: usize = 4;
 
+/// How long a message waits for others: the queue's consumer gathers for five seconds.
+const LINGER: Duration = Duration::from_millis(100);
+
 /// A message to send: its group and its body.
 type Outgoing = (String, String);
 
@@ -45,11 +49,8 @@ impl Queue {
     pub fn new(config: &SdkConfig, settings: &Settings) -> Option<Self> {
         let url = settings.write_back_queue.clone()?;
         let client = aws_sdk_sqs::Client::new(config);
-        Some(Self {
-            client,
-            url,
-            sends: Arc::new(LookupBatcher::new(MESSAGES_PER_CALL, CALLS_AT_ONCE)),
-        })
+        let sends = LookupBatcher::new(MESSAGES_PER_CALL, CALLS_AT_ONCE).lingering(LINGER);
+        Some(Self { client, url, sends: Arc::new(sends) })
     }
 
     /// Announces these items. The messages of one account are a group, so that a storm

@@ -7,8 +7,11 @@
 //! that takes to be contained is `quiet_p99_ms`. The memory is that of the hub's
 //! processes and of the whole simulated organization together.
 //!
-//! Ends with 1 when a finding was lost, a change was made twice, or an account
-//! was called faster than AWS documents.
+//! With `--ratio true` it runs once more without the loud account: `quiet_ratio` is how much
+//! longer the quiet ones wait beside it.
+//!
+//! Ends with 1 when a finding was lost, a change was made twice, an account was called
+//! faster than AWS documents, or the quiet accounts wait more than 1.5 times as long.
 
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
 #![expect(
@@ -52,6 +55,10 @@ struct Arguments {
     latency_ms: u64,
     throttle: f64,
     crash: f64,
+    /// The loud account's share of the findings.
+    loud: f64,
+    /// Whether it runs once more without the loud account, to compare.
+    ratio: bool,
 }
 
 fn arguments() -> Result<Arguments, String> {
@@ -60,7 +67,9 @@ fn arguments() -> Result<Arguments, String> {
     let bench = given.iter().any(|it| it == "--bench" || it == "--findings");
     let (findings, accounts, workers) = if bench { (100_000, 1_000, 5) } else { (500, 20, 2) };
     let (latency_ms, throttle, crash) = (20, 0.05, 0.01);
-    let mut read = Arguments { findings, accounts, workers, latency_ms, throttle, crash };
+    let (loud, ratio) = (0.1, false);
+    let mut read =
+        Arguments { findings, accounts, workers, latency_ms, throttle, crash, loud, ratio };
     let mut given = given.into_iter().filter(|it| it != "--bench");
     while let Some(name) = given.next() {
         if !name.starts_with("--") || ["--nocapture", "--quiet"].contains(&name.as_str()) {
@@ -75,6 +84,7 @@ fn arguments() -> Result<Arguments, String> {
             "--latency-ms" => read.latency_ms = value.parse().map_err(|it| wrong(&it))?,
             "--throttle" => read.throttle = value.parse().map_err(|it| wrong(&it))?,
             "--crash" => read.crash = value.parse().map_err(|it| wrong(&it))?,
+            "--ratio" => read.ratio = value.parse().map_err(|it| wrong(&it))?,
             _ => return Err(format!("there is no `{name}`")),
         }
     }
@@ -98,14 +108,15 @@ fn findings(world: &World, arguments: Arguments) -> Vec<Finding> {
             .push(Finding { account: member.account.clone(), body: event(&finding).to_string() });
     };
     let (loud, rest) = world.members.split_first().unwrap();
-    let instances = more_instances(world, loud, arguments.findings / 10 / FINDINGS_OF_AN_INSTANCE);
-    for nth in 0..arguments.findings / 10 {
+    let of_loud = (arguments.findings as f64 * arguments.loud) as usize;
+    let instances = more_instances(world, loud, of_loud / FINDINGS_OF_AN_INSTANCE);
+    for nth in 0..of_loud {
         let instance = instances.get(nth % instances.len()).unwrap().clone();
         add(Attack::Instance, &Member { instance, ..loud.clone() });
     }
     let (quiet, others): (Vec<_>, Vec<_>) =
         rest.iter().enumerate().partition(|(nth, _)| nth % 10 == 0);
-    for nth in 0..arguments.findings - arguments.findings / 10 - quiet.len() {
+    for nth in 0..arguments.findings - of_loud - quiet.len() {
         let (_, member) = others.get(nth % others.len()).unwrap();
         let attack = Attack::ALL.get(nth / others.len() % Attack::ALL.len());
         add(*attack.unwrap(), member);
@@ -188,7 +199,8 @@ fn quiet_p99(world: &World, responses: &[Response], sent: Timestamp) -> i128 {
     percentile(took.collect(), 99)
 }
 
-async fn storm(arguments: Arguments) -> ExitCode {
+/// Whether it held, and the quiet accounts' p99 in milliseconds.
+async fn storm(arguments: Arguments) -> (bool, i128) {
     let latency = Duration::from_millis(arguments.latency_ms);
     let world = World::new(arguments.accounts.max(12), Options { latency, ..Options::default() });
     world.engine(&policy(&[POLICY])).await.unwrap();
@@ -252,19 +264,30 @@ async fn storm(arguments: Arguments) -> ExitCode {
     println!("fastest called: {} ({:.2}, {} calls)", members.whose, members.share, members.calls);
     println!("fastest called in the hub: {} ({:.2}, {} calls)", hub.whose, hub.share, hub.calls);
     let peak = members.share.max(hub.share);
+    let quiet = quiet_p99(&world, &responses, sent);
     println!(
-        "findings_per_s={:.0} peak_share={peak:.2} lost={} doubled={} quiet_p99_ms={} rss_mb={}",
+        "findings_per_s={:.0} peak_share={peak:.2} lost={} doubled={} quiet_p99_ms={quiet} rss_mb={}",
         total as f64 / wall.as_secs_f64(),
         lost.len(),
         doubled.len(),
-        quiet_p99(&world, &responses, sent),
         rss_mb(),
     );
-    if lost.is_empty() && doubled.is_empty() && peak <= 1.0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    (lost.is_empty() && doubled.is_empty() && peak <= 1.0, quiet)
+}
+
+/// How much longer quiet accounts may wait where another one is loud.
+const RATIO: f64 = 1.5;
+
+/// The storm, and where it is asked for the same number of findings without a loud account.
+async fn compared(arguments: Arguments) -> bool {
+    let (held, loud) = storm(arguments).await;
+    if !arguments.ratio {
+        return held;
     }
+    let (held_alone, alone) = storm(Arguments { loud: 0.0, ..arguments }).await;
+    let ratio = loud as f64 / alone.max(1) as f64;
+    println!("quiet_ratio={ratio:.2}");
+    held && held_alone && ratio <= RATIO
 }
 
 fn main() -> ExitCode {
@@ -272,12 +295,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(why) => {
             eprintln!(
-                "{why}\nhelp: --findings --accounts --workers --latency-ms --throttle --crash"
+                "{why}\nhelp: --findings --accounts --workers --latency-ms --throttle --crash --ratio true"
             );
             return ExitCode::from(2);
         }
     };
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(storm(arguments))
+    if runtime.block_on(compared(arguments)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,144 +1,28 @@
 //! The unmodified Lambda function: the `bootstrap` binary against a stub of the
 //! Lambda runtime API, with the simulated organization on a loopback address.
-//! FIREBREAK_BOOTSTRAP names another binary than the one that was built with the
-//! tests: the one that `hub/package` packed.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 #![expect(clippy::disallowed_methods, reason = "a test's servers end with it")]
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use assert_cmd::cargo::cargo_bin;
 use firebreak_demo::example_policy;
 use firebreak_demo::world::{Attack, HOME, HUB, World, event};
 use firebreak_simulation::serve::serve;
 use firebreak_simulation::{Effect, Fault, Options};
 use firebreak_testkit::truth;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-/// Killed when the test ends, however it ends.
-struct Function(Child);
-
-impl Drop for Function {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.0.kill());
-        self.0.wait().unwrap();
-    }
-}
-
-/// What the function is invoked with, and how long it may take.
-struct Invocation {
-    event: Value,
-    within: Duration,
-}
-
-/// Whether the host has the extensions API beside the runtime API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Extensions {
-    Offered,
-    Missing,
-}
-
-struct Runtime {
-    extensions: Extensions,
-    invocations: Mutex<VecDeque<Invocation>>,
-    answers: UnboundedSender<Value>,
-    first_poll: Mutex<Option<Instant>>,
-    /// Of the invocation that is under way.
-    deadline: Mutex<Option<Instant>>,
-}
-
-fn empty() -> Full<Bytes> {
-    Full::new(Bytes::new())
-}
-
-/// The two calls of the runtime API that a function makes, and the two of the
-/// extensions API that its graceful shutdown does (Lambda developer guide,
-/// "Using the Lambda runtime API", "Using the Lambda Extensions API").
-async fn answer(
-    runtime: Arc<Runtime>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    if path.contains("/extension/") && runtime.extensions == Extensions::Missing {
-        return Ok(Response::builder().status(404).body(empty()).unwrap());
-    }
-    if path.ends_with("/extension/register") {
-        let body =
-            json!({ "functionName": "firebreak", "functionVersion": "$LATEST", "handler": "x" });
-        let response = Response::builder()
-            .header("Lambda-Extension-Identifier", "extension-1")
-            .body(Full::new(Bytes::from(body.to_string())));
-        return Ok(response.unwrap());
-    }
-    if path.ends_with("/extension/event/next") {
-        return std::future::pending().await;
-    }
-    if path.ends_with("/invocation/next") {
-        runtime.first_poll.lock().unwrap().get_or_insert_with(Instant::now);
-        let next = runtime.invocations.lock().unwrap().pop_front();
-        let Some(next) = next else { return std::future::pending().await };
-        *runtime.deadline.lock().unwrap() = Some(Instant::now() + next.within);
-        let deadline = (SystemTime::now() + next.within)
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_millis();
-        let response = Response::builder()
-            .header("Lambda-Runtime-Aws-Request-Id", "invocation-1")
-            .header("Lambda-Runtime-Deadline-Ms", deadline.to_string())
-            .header("Lambda-Runtime-Trace-Id", "Root=1-0-0")
-            .header(
-                "Lambda-Runtime-Invoked-Function-Arn",
-                format!("arn:aws:lambda:{HOME}:{HUB}:function:firebreak"),
-            )
-            .body(Full::new(Bytes::from(next.event.to_string())));
-        return Ok(response.unwrap());
-    }
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    let deadline = runtime.deadline.lock().unwrap().take();
-    let in_time = deadline.is_some_and(|deadline| Instant::now() < deadline);
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    let said = json!({ "path": path, "body": body, "inTime": in_time });
-    runtime.answers.send(said).unwrap();
-    Ok(Response::builder().status(202).body(empty()).unwrap())
-}
-
-async fn serve_runtime(runtime: Arc<Runtime>) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut connections = tokio::task::JoinSet::new();
-    let accept = async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let runtime = runtime.clone();
-            connections.spawn(async move {
-                let service = service_fn(|request| answer(runtime.clone(), request));
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service);
-                // The function is killed in the middle of a poll at the end.
-                drop(connection.await);
-            });
-        }
-    };
-    tokio::task::spawn(accept);
-    address
-}
+use crate::lambda_runtime::{
+    Extensions, Function, Invocation, Runtime, batch, record, serve_runtime,
+};
 
 /// The function, started against a simulated organization.
 struct Started {
@@ -196,29 +80,13 @@ async fn start_on(
         serve(organization, any, |address| ready.send(address).unwrap()).await.unwrap();
     });
     let simulation = simulation.await.unwrap();
-    let (sender, answers) = unbounded_channel();
-    let runtime = Arc::new(Runtime {
-        extensions,
-        invocations: Mutex::new(invocations.into()),
-        answers: sender,
-        first_poll: Mutex::new(None),
-        deadline: Mutex::new(None),
-    });
+    let (runtime, answers) = Runtime::new(extensions, invocations);
     let api = serve_runtime(runtime.clone()).await;
 
     let session = world.organization.role_session(HUB, "FirebreakHub", "function");
-    let named = std::env::var_os("FIREBREAK_BOOTSTRAP").map(PathBuf::from);
-    let binary = named.unwrap_or_else(|| cargo_bin("bootstrap"));
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.log"));
     let at = Instant::now();
-    let function = Command::new(&binary)
-        .env_clear()
-        .env("AWS_LAMBDA_RUNTIME_API", api.to_string())
-        .env("AWS_LAMBDA_FUNCTION_NAME", "firebreak")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-        .env("AWS_LAMBDA_LOG_GROUP_NAME", "firebreak")
-        .env("AWS_LAMBDA_LOG_STREAM_NAME", "firebreak")
+    let function = Runtime::program(api)
         .env("AWS_ENDPOINT_URL", format!("http://{simulation}"))
         .env("AWS_REGION", HOME)
         .env("AWS_ACCESS_KEY_ID", session.access_key_id())
@@ -231,7 +99,7 @@ async fn start_on(
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| {
-            unreachable!("{}: {error}; `cargo build --workspace` builds it", binary.display())
+            unreachable!("bootstrap: {error}; `cargo build --workspace` builds it")
         });
     Started { world, function: Function(function), runtime, answers, log, at }
 }
@@ -241,14 +109,6 @@ fn resident(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
-fn record(id: &str, body: &str) -> Value {
-    json!({ "messageId": id, "eventSource": "aws:sqs", "body": body })
-}
-
-fn batch(records: &[Value], within: Duration) -> Invocation {
-    Invocation { event: json!({ "Records": records }), within }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ mod cost;
 mod deploy;
 mod hostile;
 mod intake;
+mod lambda_runtime;
 mod package;
 mod policy;
 mod policy_import;

@@ -28,24 +28,11 @@ struct Difference {
     why: &'static str,
 }
 
-const LAUNCH_GROUP: &str = "moto keeps the launch group on the interface; AWS replaces the current set (EC2 API reference, ModifyNetworkInterfaceAttribute)";
 const NO_KUBERNETES: &str =
     "moto's clusters have no Kubernetes API, and it knows no access entries (EKS API reference)";
 
 /// All of them. One that is not met any more fails the run, so that it goes.
 const DIFFERENCES: &[Difference] = &[
-    Difference {
-        action: "isolate-instance",
-        on: "an instance",
-        seen: &["verify: did not hold", "undo: drift", "observe again"],
-        why: LAUNCH_GROUP,
-    },
-    Difference {
-        action: "attach-security-group",
-        on: "an instance",
-        seen: &["verify: did not hold", "undo: drift", "observe again"],
-        why: LAUNCH_GROUP,
-    },
     Difference {
         action: "disassociate-addresses",
         on: "an instance",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
+use aws_sdk_ec2::types::InstanceNetworkInterfaceSpecification;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
     http_client_fn,
@@ -47,7 +48,8 @@ fn only_moto() -> SharedHttpClient {
 
 /// A moto server of this test's own, stopped with it.
 pub(crate) struct Moto {
-    config: SdkConfig,
+    pub(crate) config: SdkConfig,
+    pub(crate) port: u16,
     server: Child,
 }
 
@@ -86,7 +88,7 @@ impl Moto {
             .credentials_provider(Credentials::new("test", "test", None, None, "moto"))
             .load()
             .await;
-        let moto = Self { config, server };
+        let moto = Self { config, port, server };
         for _ in 0..300 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return Some(moto);
@@ -95,6 +97,33 @@ impl Moto {
         }
         panic!("moto did not answer within 30 seconds");
     }
+}
+
+/// Runs an instance with so many interfaces in a subnet and a group; its id and that of its
+/// first interface. The first one is made before: moto keeps the groups that are named at the
+/// launch on every interface for ever.
+pub(crate) async fn instance_in(
+    ec2: &aws_sdk_ec2::Client,
+    subnet: &str,
+    group: &str,
+    interfaces: i32,
+) -> (String, String) {
+    let make = async || {
+        let call = ec2.create_network_interface().subnet_id(subnet).groups(group);
+        let made = call.send().await.unwrap();
+        made.network_interface().unwrap().network_interface_id().unwrap().to_owned()
+    };
+    let first = make().await;
+    let specification = InstanceNetworkInterfaceSpecification::builder();
+    let specification = specification.device_index(0).network_interface_id(&first).build();
+    let run = ec2.run_instances().image_id("ami-12c6146b").min_count(1).max_count(1);
+    let run = run.network_interfaces(specification).send().await.unwrap();
+    let instance = run.instances()[0].instance_id().unwrap().to_owned();
+    for index in 1..interfaces {
+        let attach = ec2.attach_network_interface().device_index(index).instance_id(&instance);
+        attach.network_interface_id(make().await).send().await.unwrap();
+    }
+    (instance, first)
 }
 
 pub(crate) enum Backend {
@@ -215,17 +244,7 @@ impl Backend {
             Self::Moto(_) => {
                 let ec2 = self.ec2();
                 let subnet = self.subnet(vpc, 0).await;
-                let run = ec2
-                    .run_instances()
-                    .image_id("ami-12c6146b")
-                    .min_count(1)
-                    .max_count(1)
-                    .subnet_id(subnet)
-                    .security_group_ids(group);
-                let run = run.send().await.unwrap();
-                let instance = &run.instances()[0];
-                let interface = instance.network_interfaces()[0].network_interface_id().unwrap();
-                (instance.instance_id().unwrap().to_owned(), interface.to_owned())
+                instance_in(&ec2, &subnet, group, 1).await
             }
         }
     }

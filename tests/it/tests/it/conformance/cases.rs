@@ -61,31 +61,22 @@ fn text(value: &str) -> AttributeValue {
 }
 
 pub(crate) const CASES: &[Case] = &[
-    case!(
-        "ec2: an interface's groups are replaced, not appended",
-        "1",
-        Some((
-            "2",
-            "moto keeps the group that the instance was launched in; AWS replaces the current set (EC2 API reference, ModifyNetworkInterfaceAttribute)"
-        )),
-        |backend| {
-            let vpc = backend.vpc().await;
-            let (one, other) =
-                (backend.group(&vpc, "one").await, backend.group(&vpc, "other").await);
-            let (_, interface) = backend.instance(&vpc, &one).await;
-            let ec2 = backend.ec2();
-            let set = |groups: Vec<String>| {
-                ec2.modify_network_interface_attribute()
-                    .network_interface_id(&interface)
-                    .set_groups(Some(groups))
-                    .send()
-            };
-            set(vec![one, other.clone()]).await.unwrap();
-            set(vec![other]).await.unwrap();
-            let call = ec2.describe_network_interfaces().network_interface_ids(&interface);
-            call.send().await.unwrap().network_interfaces()[0].groups().len().to_string()
-        }
-    ),
+    case!("ec2: an interface's groups are replaced, not appended", "1", None, |backend| {
+        let vpc = backend.vpc().await;
+        let (one, other) = (backend.group(&vpc, "one").await, backend.group(&vpc, "other").await);
+        let (_, interface) = backend.instance(&vpc, &one).await;
+        let ec2 = backend.ec2();
+        let set = |groups: Vec<String>| {
+            ec2.modify_network_interface_attribute()
+                .network_interface_id(&interface)
+                .set_groups(Some(groups))
+                .send()
+        };
+        set(vec![one, other.clone()]).await.unwrap();
+        set(vec![other]).await.unwrap();
+        let call = ec2.describe_network_interfaces().network_interface_ids(&interface);
+        call.send().await.unwrap().network_interfaces()[0].groups().len().to_string()
+    }),
     case!("ec2: a new group allows all egress", "-1 0.0.0.0/0", None, |backend| {
         let group = backend.group(&backend.vpc().await, "fresh").await;
         let call = backend.ec2().describe_security_groups().group_ids(group);

@@ -14,7 +14,9 @@ mod backend;
 mod cases;
 mod messages;
 mod pairs;
+mod proxy;
 mod templates;
+mod time_to_cut;
 
 use backend::{Backend, Moto};
 use cases::{CASES, Case};

@@ -35,8 +35,15 @@ fn as_moto_takes_it(template: &str) -> String {
     kept.map(|line| format!("{line}\n")).collect()
 }
 
+/// Puts a zip in place of the function's.
+pub(crate) async fn put_code(moto: &Backend) {
+    moto.bucket("code").await;
+    let code = moto.s3().put_object().bucket("code").key("firebreak.zip");
+    code.body(EMPTY_ZIP.to_vec().into()).send().await.unwrap();
+}
+
 /// Makes a stack with every option on; its outputs. Tells what moto skipped.
-async fn deploy(
+pub(crate) async fn deploy(
     moto: &Backend,
     name: &str,
     parameters: Parameters<'_>,
@@ -82,9 +89,7 @@ async fn deploy(
 async fn moto_makes_each_template_a_stack_as_far_as_it_knows_its_resources() {
     let Some(moto) = Moto::start().await else { return };
     let moto = Backend::Moto(Box::new(moto));
-    moto.bucket("code").await;
-    let code = moto.s3().put_object().bucket("code").key("firebreak.zip");
-    code.body(EMPTY_ZIP.to_vec().into()).send().await.unwrap();
+    put_code(&moto).await;
     let email = ("AlarmEmail", "security@example.com");
     let organization = ("OrganizationId", "o-abcdefghij");
     let external = ("ExternalId", "firebreak-demo");
