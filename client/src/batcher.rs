@@ -121,7 +121,7 @@ impl<K: Clone + Eq + Hash, V: Clone, E: Clone> LookupBatcher<K, V, E> {
                 keys.push(other.key.clone());
             }
         }
-        let answers = call(keys).await;
+        let answers = Box::pin(call(keys)).await;
         let answer = |key: &K| match &answers {
             Ok(found) => Ok(found.get(key).cloned()),
             Err(error) => Err(error.clone()),

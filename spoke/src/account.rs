@@ -16,6 +16,8 @@ use firebreak_client::grant::SessionGrant;
 use firebreak_client::rate_limit::{Class, RateLimits, Urgency};
 use firebreak_model::resource::{AccountId, Partition, Region};
 
+use crate::support::ec2::reads::Reads;
+
 /// One account and Region, seen through one session of the spoke role.
 #[derive(Clone, Debug)]
 pub struct AccountSession {
@@ -33,6 +35,7 @@ pub struct AccountSession {
     deadline: Deadline,
     /// How urgent the calls are.
     urgency: Urgency,
+    pub(crate) reads: Arc<Reads>,
     clients: Arc<Clients>,
 }
 
@@ -126,6 +129,7 @@ impl AccountSession {
             clusters,
             rate_limits,
             urgency: Urgency::default(),
+            reads: Arc::default(),
             deadline,
             clients: Arc::default(),
         }
@@ -135,6 +139,11 @@ impl AccountSession {
     #[must_use]
     pub fn with_urgency(&self, urgency: Urgency) -> Self {
         Self { urgency, ..self.clone() }
+    }
+
+    /// How urgent the calls are.
+    pub(crate) fn urgency(&self) -> Urgency {
+        self.urgency
     }
 
     /// EC2, once the rate limits allow a call of this class.

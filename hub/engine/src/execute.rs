@@ -291,14 +291,16 @@ impl Executor {
                 Ok(Some(account)) => {
                     let cache = ReadCache::default();
                     let account = account.with_urgency(urgency(step.phase));
-                    let context = self.members.action_context(
-                        &account,
-                        resource,
-                        id.as_str(),
-                        finding,
-                        &cache,
-                    );
-                    execute_step(context, step, &self.deadline).await
+                    // Verified with the session that all findings of the account share, so
+                    // that they share its calls.
+                    let reader = self.members.reading_session(resource).await;
+                    let reader = reader.map(|it| it.with_urgency(urgency(step.phase)));
+                    let context = |account| {
+                        let id = id.as_str();
+                        self.members.action_context(account, resource, id, finding, &cache)
+                    };
+                    let verifier = context(reader.as_ref().unwrap_or(&account));
+                    execute_step((context(&account), verifier), step, &self.deadline).await
                 }
                 Ok(None) => {
                     step.state = StepState::Failed;
@@ -338,14 +340,14 @@ impl Executor {
     }
 }
 
-/// Applies a step and verifies it. After an error, which is transient, the step stays
+/// Applies a step and verifies it, each with its context. After an error, which is transient, the step stays
 /// planned for the next delivery.
 async fn execute_step(
-    context: ActionContext<'_>,
+    contexts: (ActionContext<'_>, ActionContext<'_>),
     step: &mut Step,
     deadline: &Deadline,
 ) -> Result<(), Interruption> {
-    match try_step(context, step, deadline).await {
+    match try_step(contexts, step, deadline).await {
         Ok(Verification::InEffect(detail)) => {
             step.state = StepState::Done;
             step.detail = detail;
@@ -376,7 +378,7 @@ async fn execute_step(
 }
 
 async fn try_step(
-    context: ActionContext<'_>,
+    (context, reader): (ActionContext<'_>, ActionContext<'_>),
     step: &mut Step,
     deadline: &Deadline,
 ) -> Result<Verification, ActionError> {
@@ -391,7 +393,7 @@ async fn try_step(
     let began = tokio::time::Instant::now();
     let mut tries = 1;
     loop {
-        let verified = action.verify(context, &step.parameters, prior).await?;
+        let verified = action.verify(reader, &step.parameters, prior).await?;
         let wait = match &verified {
             Verification::InEffect(_) => return Ok(verified),
             Verification::NotInEffect(_) if tries == VERIFICATIONS => return Ok(verified),

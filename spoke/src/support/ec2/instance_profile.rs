@@ -2,16 +2,21 @@
 //! association's id changes with every association, so profiles are compared
 //! by ARN.
 
+use std::collections::HashMap;
+
 use aws_sdk_ec2::types::{
     Filter, IamInstanceProfileAssociationState as State, IamInstanceProfileSpecification,
 };
 
+use crate::account::AccountSession;
 use crate::contract::ActionContext;
+use crate::support::ec2::reads;
 use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::ActionError;
 
 /// An instance's profile.
+#[derive(Clone, Debug)]
 pub(crate) struct Association {
     pub(crate) id: String,
     pub(crate) profile_arn: String,
@@ -22,11 +27,17 @@ pub(crate) async fn association(
     context: ActionContext<'_>,
     instance_id: &str,
 ) -> Result<Option<Association>, ActionError> {
-    let filter = Filter::builder().name("instance-id").values(instance_id).build();
-    let mut next = None;
+    reads::profile_of(context.account, instance_id).await
+}
+
+/// The profiles of the instances that a filter matches, by instance.
+pub(super) async fn associations(
+    account: &AccountSession,
+    filter: Filter,
+) -> Result<HashMap<String, Association>, ActionError> {
+    let (mut found, mut next) = (HashMap::new(), None);
     loop {
-        let page = context
-            .account
+        let page = account
             .ec2(Class::Ec2Read)
             .await
             .describe_iam_instance_profile_associations()
@@ -35,17 +46,19 @@ pub(crate) async fn association(
             .send()
             .await
             .map_err(|error| from_sdk("ec2:DescribeIamInstanceProfileAssociations", &error))?;
-        for found in page.iam_instance_profile_associations() {
-            let present = matches!(found.state(), Some(State::Associated | State::Associating));
-            let arn = found.iam_instance_profile().and_then(|profile| profile.arn());
-            if let (true, Some(id), Some(arn)) = (present, found.association_id(), arn) {
+        for described in page.iam_instance_profile_associations() {
+            let present = matches!(described.state(), Some(State::Associated | State::Associating));
+            let arn = described.iam_instance_profile().and_then(|profile| profile.arn());
+            if let (true, Some(instance), Some(id), Some(arn)) =
+                (present, described.instance_id(), described.association_id(), arn)
+            {
                 let (id, profile_arn) = (id.to_owned(), arn.to_owned());
-                return Ok(Some(Association { id, profile_arn }));
+                found.entry(instance.to_owned()).or_insert(Association { id, profile_arn });
             }
         }
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
-            return Ok(None);
+            return Ok(found);
         }
     }
 }

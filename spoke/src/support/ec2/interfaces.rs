@@ -3,7 +3,9 @@
 use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use serde::{Deserialize, Serialize};
 
+use crate::account::AccountSession;
 use crate::contract::{ActionContext, Undone};
+use crate::support::ec2::reads;
 use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -24,7 +26,7 @@ pub(crate) async fn of_instance(
     context: ActionContext<'_>,
     instance_id: &str,
 ) -> Result<Vec<Interface>, ActionError> {
-    describe(context, "attachment.instance-id", &[instance_id]).await
+    reads::interfaces_of(context.account, instance_id).await
 }
 
 /// Those of these interfaces that exist, attached to an instance or not.
@@ -35,21 +37,20 @@ pub(crate) async fn by_id(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    describe(context, "network-interface-id", ids).await
+    let ids = ids.iter().map(|&id| id.to_owned()).collect();
+    let filter = Filter::builder().name("network-interface-id").set_values(Some(ids)).build();
+    let described = describe(context.account, filter).await?;
+    Ok(described.iter().filter_map(from_sdk_interface).collect())
 }
 
-async fn describe(
-    context: ActionContext<'_>,
-    filter: &str,
-    values: &[&str],
-) -> Result<Vec<Interface>, ActionError> {
-    let values = values.iter().map(|&value| value.to_owned()).collect();
-    let filter = Filter::builder().name(filter).set_values(Some(values)).build();
+pub(super) async fn describe(
+    account: &AccountSession,
+    filter: Filter,
+) -> Result<Vec<NetworkInterface>, ActionError> {
     let mut interfaces = Vec::new();
     let mut next = None;
     loop {
-        let page = context
-            .account
+        let page = account
             .ec2(Class::Ec2Read)
             .await
             .describe_network_interfaces()
@@ -58,8 +59,8 @@ async fn describe(
             .send()
             .await
             .map_err(|error| from_sdk("ec2:DescribeNetworkInterfaces", &error))?;
-        interfaces.extend(page.network_interfaces().iter().filter_map(from_sdk_interface));
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        interfaces.extend(page.network_interfaces.unwrap_or_default());
         if next.is_none() {
             return Ok(interfaces);
         }
@@ -67,7 +68,7 @@ async fn describe(
 }
 
 /// `None` where EC2 returned no id or no VPC.
-fn from_sdk_interface(described: &NetworkInterface) -> Option<Interface> {
+pub(super) fn from_sdk_interface(described: &NetworkInterface) -> Option<Interface> {
     let groups = described.groups().iter();
     Some(Interface {
         id: described.network_interface_id()?.to_owned(),

@@ -18,8 +18,10 @@ use firebreak_model::digest::sha256_hex_of_parts;
 use futures::future::join_all;
 use ipnet::IpNet;
 
+use crate::account::AccountSession;
 use crate::contract::{ActionContext, Change};
 use crate::support::ec2::isolation_rules::{self, Direction};
+use crate::support::ec2::reads;
 use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -96,6 +98,17 @@ pub(crate) async fn describe(
     context: ActionContext<'_>,
     vpc: Option<&str>,
 ) -> Result<Vec<SecurityGroup>, ActionError> {
+    match vpc {
+        Some(_) => describe_in(context.account, vpc).await,
+        None => reads::groups(context.account).await,
+    }
+}
+
+/// The same, with a call of its own.
+pub(super) async fn describe_in(
+    account: &AccountSession,
+    vpc: Option<&str>,
+) -> Result<Vec<SecurityGroup>, ActionError> {
     let names = Filter::builder()
         .name("group-name")
         .values(format!("{ISOLATION}*"))
@@ -106,8 +119,7 @@ pub(crate) async fn describe(
     let mut groups = Vec::new();
     let mut next = None;
     loop {
-        let page = context
-            .account
+        let page = account
             .ec2(Class::Ec2Read)
             .await
             .describe_security_groups()

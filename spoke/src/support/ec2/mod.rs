@@ -10,3 +10,4 @@ pub(crate) mod interfaces;
 pub(crate) mod isolation_groups;
 pub(crate) mod isolation_rules;
 pub(crate) mod network_acl;
+pub(crate) mod reads;

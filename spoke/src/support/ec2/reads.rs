@@ -1,0 +1,134 @@
+//! What several decisions of one account read at the same moment, with one call: instances,
+//! their interfaces and profiles, and Firebreak's security groups. Each answer is of a call
+//! that began after it was asked for.
+
+use std::collections::HashMap;
+
+use aws_sdk_ec2::types::{Filter, Instance, SecurityGroup};
+use firebreak_client::batcher::LookupBatcher;
+use firebreak_client::rate_limit::{Class, Urgency};
+use firebreak_client::sdk_error::from_sdk;
+use firebreak_model::error::ActionError;
+
+use crate::account::AccountSession;
+use crate::support::ec2::instance_profile::{self, Association};
+use crate::support::ec2::interfaces::{self, Interface};
+use crate::support::ec2::isolation_groups;
+
+/// "The maximum number of filter values is 200" (EC2 user guide, "List and filter").
+const IDS_PER_CALL: usize = 100;
+
+/// How many calls of a kind are made at once: one that is throttled must not delay those
+/// that come later.
+const CALLS_AT_ONCE: usize = 4;
+
+type Batcher<K, V> = LookupBatcher<K, V, ActionError>;
+
+/// The reads of one session, apart by their urgency: a containment never waits for the
+/// rate limit of what can wait.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    contain: OfUrgency,
+    routine: OfUrgency,
+}
+
+#[derive(Debug)]
+struct OfUrgency {
+    instances: Batcher<String, Instance>,
+    interfaces: Batcher<String, Vec<Interface>>,
+    profiles: Batcher<String, Association>,
+    groups: Batcher<(), Vec<SecurityGroup>>,
+}
+
+impl Default for OfUrgency {
+    fn default() -> Self {
+        Self {
+            instances: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
+            interfaces: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
+            profiles: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
+            groups: Batcher::new(1, CALLS_AT_ONCE),
+        }
+    }
+}
+
+impl Reads {
+    fn of(&self, urgency: Urgency) -> &OfUrgency {
+        match urgency {
+            Urgency::Contain => &self.contain,
+            Urgency::Routine => &self.routine,
+        }
+    }
+}
+
+fn filter(name: &str, values: Vec<String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// An instance; `None` if there is none of this id.
+pub(crate) async fn instance(
+    account: &AccountSession,
+    id: &str,
+) -> Result<Option<Instance>, ActionError> {
+    let describe = |ids: Vec<String>| async move {
+        // By a filter: an id that does not exist fails a call that names it.
+        let filter = filter("instance-id", ids);
+        let (mut found, mut next) = (HashMap::new(), None);
+        loop {
+            let call = account.ec2(Class::Ec2Read).await.describe_instances();
+            let page = call.filters(filter.clone()).set_next_token(next).send().await;
+            let page = page.map_err(|error| from_sdk("ec2:DescribeInstances", &error))?;
+            next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            let reservations = page.reservations.unwrap_or_default().into_iter();
+            let instances = reservations.flat_map(|it| it.instances.unwrap_or_default());
+            found.extend(instances.filter_map(|it| Some((it.instance_id()?.to_owned(), it))));
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+    };
+    let batcher = &account.reads.of(account.urgency()).instances;
+    Box::pin(batcher.ask(id.to_owned(), describe)).await
+}
+
+/// Every interface that is attached to an instance.
+pub(crate) async fn interfaces_of(
+    account: &AccountSession,
+    instance: &str,
+) -> Result<Vec<Interface>, ActionError> {
+    let describe = |ids: Vec<String>| async move {
+        let filter = filter("attachment.instance-id", ids);
+        let mut found: HashMap<String, Vec<Interface>> = HashMap::new();
+        for described in interfaces::describe(account, filter).await? {
+            let attached_to = described.attachment().and_then(|it| it.instance_id());
+            if let Some((instance, interface)) =
+                attached_to.zip(interfaces::from_sdk_interface(&described))
+            {
+                found.entry(instance.to_owned()).or_default().push(interface);
+            }
+        }
+        Ok(found)
+    };
+    let batcher = &account.reads.of(account.urgency()).interfaces;
+    Ok(Box::pin(batcher.ask(instance.to_owned(), describe)).await?.unwrap_or_default())
+}
+
+/// The profile of an instance, without one that is being disassociated.
+pub(crate) async fn profile_of(
+    account: &AccountSession,
+    instance: &str,
+) -> Result<Option<Association>, ActionError> {
+    let describe =
+        |ids: Vec<String>| instance_profile::associations(account, filter("instance-id", ids));
+    let batcher = &account.reads.of(account.urgency()).profiles;
+    Box::pin(batcher.ask(instance.to_owned(), describe)).await
+}
+
+/// All groups of Firebreak's names, in every VPC.
+pub(crate) async fn groups(account: &AccountSession) -> Result<Vec<SecurityGroup>, ActionError> {
+    let describe = |_| async move {
+        let groups = isolation_groups::describe_in(account, None).await?;
+        Ok(HashMap::from([((), groups)]))
+    };
+    let batcher = &account.reads.of(account.urgency()).groups;
+    Ok(Box::pin(batcher.ask((), describe)).await?.unwrap_or_default())
+}
