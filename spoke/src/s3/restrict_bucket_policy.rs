@@ -1,6 +1,7 @@
 //! Denies access to a bucket to all but a few principals, by one statement in its
-//! policy whose Sid names the response. Undo removes exactly that statement, and
-//! restores the former text, or its absence, where nobody changed the rest.
+//! policy whose Sid names the response. Undo removes the statement of that Sid as long as it
+//! is such a deny, whoever it excepts by then, and restores the former text, or its absence,
+//! where nobody changed the rest.
 //!
 //! An explicit deny in a bucket's policy overrides every allow, of the account's
 //! own principals too, and of requests without a signature, which have no
@@ -22,6 +23,10 @@ use crate::grant::Grant;
 use crate::s3::block_public_access::{self, Flag};
 use crate::support::s3::bucket;
 use crate::support::s3::grants::CHANGE_BUCKETS;
+use crate::support::s3::policy_document::{
+    deleted_principals, same_policy, same_statement, statements, with_statements,
+    without_deleted_principals,
+};
 use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(crate) struct RestrictBucketPolicy;
@@ -84,12 +89,22 @@ impl Action for RestrictBucketPolicy {
             return Err(ActionError { help, ..ActionError::new(ErrorKind::Refused, message) });
         }
         let excepted = excepted(context, parameters);
-        let change = Change {
+        let mut changes = vec![Change {
             what: format!("policy of bucket {name}"),
             before: text.as_ref().map_or_else(|| "none".to_owned(), |_| "as it is".to_owned()),
             after: format!("also denies everybody everything but {}", excepted.join(", ")),
-        };
-        Ok(CapturedState { prior: Prior { text }, changes: vec![change] })
+        }];
+        let deleted = deleted_principals(&parse(text.as_deref()));
+        if !deleted.is_empty() {
+            changes.push(Change {
+                what: format!(
+                    "principals in the policy of bucket {name} that do not exist any more"
+                ),
+                before: deleted.join(", "),
+                after: "left out, because S3 takes no policy that names them".to_owned(),
+            });
+        }
+        Ok(CapturedState { prior: Prior { text }, changes })
     }
 
     async fn apply(
@@ -105,7 +120,7 @@ impl Action for RestrictBucketPolicy {
             return Ok(());
         }
         let text = with(context, name, parameters, present.as_deref())?;
-        put(context.account, name, &text).await
+        put(context.account, name, &text).await.map(|_| ())
     }
 
     async fn verify(
@@ -145,8 +160,18 @@ impl Action for RestrictBucketPolicy {
                 sid(context.response)
             )),
             Without::Put(text) => {
-                put(context.account, name, &text).await?;
-                undone.restored.push(format!("the policy of {name} is without the deny again"));
+                let mut left_out = put(context.account, name, &text).await?;
+                left_out.extend(deleted_principals(&parse(prior.text.as_deref())));
+                left_out.sort();
+                left_out.dedup();
+                let mut restored = format!("the policy of {name} is without the deny again");
+                if !left_out.is_empty() {
+                    let ids = left_out.join(", ");
+                    restored.push_str(&format!(
+                        "; it does not name {ids} any more, which S3 refuses because they were deleted"
+                    ));
+                }
+                undone.restored.push(restored);
             }
             Without::Delete => {
                 delete(context.account, name).await?;
@@ -187,21 +212,12 @@ fn statement(context: ActionContext<'_>, name: &str, parameters: &Parameters) ->
     })
 }
 
-/// A policy's statements, which may be a list or a single one.
-fn statements(policy: &Value) -> Vec<Value> {
-    match policy.get("Statement") {
-        Some(Value::Array(statements)) => statements.clone(),
-        Some(one) => vec![one.clone()],
-        None => Vec::new(),
-    }
-}
-
 fn parse(text: Option<&str>) -> Value {
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
 }
 
 fn has(text: Option<&str>, own: &Value) -> bool {
-    statements(&parse(text)).contains(own)
+    statements(&parse(text)).iter().any(|statement| same_statement(statement, own))
 }
 
 /// The policy with the statement, in place of one that bears its Sid.
@@ -212,7 +228,7 @@ fn with(
     text: Option<&str>,
 ) -> Result<String, ActionError> {
     let own = statement(context, name, parameters);
-    let mut policy = match text {
+    let policy = match text {
         None => json!({ "Version": "2012-10-17" }),
         Some(text) => serde_json::from_str(text).map_err(|error| {
             ActionError::new(
@@ -224,10 +240,7 @@ fn with(
     let mut all = statements(&policy);
     all.retain(|statement| statement.get("Sid") != own.get("Sid"));
     all.push(own);
-    if let Some(policy) = policy.as_object_mut() {
-        policy.insert("Statement".to_owned(), Value::Array(all));
-    }
-    let text = policy.to_string();
+    let text = with_statements(policy, all).to_string();
     if text.len() <= LIMIT {
         return Ok(text);
     }
@@ -248,29 +261,29 @@ enum Without {
     Delete,
 }
 
+/// Whether a statement of our Sid still is our deny, whoever it excepts now.
+fn is_our_deny(statement: &Value, own: &Value) -> bool {
+    ["Effect", "Action"].iter().all(|element| {
+        let of = |it: &Value| it.get(element).cloned().unwrap_or_default();
+        same_statement(&of(statement), &of(own))
+    })
+}
+
 fn without(present: Option<&str>, own: &Value, prior: Option<&str>) -> Without {
-    let mut policy = parse(present);
-    let all = statements(&policy);
-    let ours = |statement: &&Value| statement.get("Sid") == own.get("Sid");
-    match all.iter().find(ours) {
-        None => return Without::Nothing,
-        Some(found) if found != own => return Without::Changed,
-        Some(_) => {}
-    }
-    let rest: Vec<Value> = all.into_iter().filter(|statement| statement != own).collect();
-    let before = parse(prior);
-    let mut same = before.clone();
-    if let Some(same) = same.as_object_mut() {
-        same.insert("Statement".to_owned(), Value::Array(statements(&before)));
+    let policy = parse(present);
+    let (ours, rest): (Vec<Value>, Vec<Value>) =
+        statements(&policy).into_iter().partition(|it| it.get("Sid") == own.get("Sid"));
+    match ours.as_slice() {
+        [] => return Without::Nothing,
+        ours if !ours.iter().all(|it| is_our_deny(it, own)) => return Without::Changed,
+        _ => {}
     }
     if rest.is_empty() {
         return Without::Delete;
     }
-    if let Some(policy) = policy.as_object_mut() {
-        policy.insert("Statement".to_owned(), Value::Array(rest));
-    }
+    let policy = with_statements(policy, rest);
     match prior {
-        Some(text) if policy == same => Without::Put(text.to_owned()),
+        Some(text) if same_policy(&policy, &parse(prior)) => Without::Put(text.to_owned()),
         Some(_) | None => Without::Put(policy.to_string()),
     }
 }
@@ -295,7 +308,28 @@ async fn is_public(account: &AccountSession, name: &str) -> Result<bool, ActionE
     Ok(status.and_then(|status| status.is_public).unwrap_or(false))
 }
 
-async fn put(account: &AccountSession, name: &str, text: &str) -> Result<(), ActionError> {
+/// Puts a policy; where S3 refuses it because it names principals that were deleted, without
+/// these. Returns which were left out.
+async fn put(account: &AccountSession, name: &str, text: &str) -> Result<Vec<String>, ActionError> {
+    let error = match put_text(account, name, text).await {
+        Ok(()) => return Ok(Vec::new()),
+        Err(error) => error,
+    };
+    let policy = parse(Some(text));
+    let deleted = deleted_principals(&policy);
+    if !error.has_code("MalformedPolicy") || deleted.is_empty() {
+        return Err(error);
+    }
+    let policy = without_deleted_principals(&policy);
+    if statements(&policy).is_empty() {
+        delete(account, name).await?;
+    } else {
+        put_text(account, name, &policy.to_string()).await?;
+    }
+    Ok(deleted)
+}
+
+async fn put_text(account: &AccountSession, name: &str, text: &str) -> Result<(), ActionError> {
     let owner = account.id.as_str();
     let output = bucket::call(account, name, "s3:PutBucketPolicy", |s3| {
         let call = s3.put_bucket_policy().bucket(name).expected_bucket_owner(owner);

@@ -84,6 +84,9 @@ fn put_policy(bucket: &mut Bucket, blocked: bool, call: &Call<'_>) -> Answer {
         if statement.get("Principal").is_none() && statement.get("NotPrincipal").is_none() {
             return malformed("Missing required field Principal");
         }
+        if names_a_deleted_principal(statement) {
+            return malformed("Invalid principal in policy");
+        }
         let resources = elements(statement, "Resource");
         let own = |it: &&Value| it.as_str().is_some_and(|it| it == arn || it.starts_with(&objects));
         if resources.is_empty() || !resources.iter().all(own) {
@@ -100,8 +103,45 @@ fn put_policy(bucket: &mut Bucket, blocked: bool, call: &Call<'_>) -> Answer {
             "public policies are blocked by the BlockPublicPolicy block public access setting.",
         ));
     }
-    bucket.put_policy(call.subject, Some(call.body));
+    bucket.put_policy(call.subject, Some(&as_s3_keeps_it(call.body, &policy)));
     Ok((204, String::new()))
+}
+
+/// S3 shows a deleted principal as its unique id, and refuses a policy that names one
+/// ("How do I troubleshoot the Invalid principal in policy error", AWS Knowledge Center).
+fn names_a_deleted_principal(statement: &Value) -> bool {
+    ["Principal", "NotPrincipal"].into_iter().any(|name| {
+        let named = statement.get(name).and_then(|it| it.get("AWS"));
+        let is_id = |it: &Value| it.as_str().is_some_and(|it| it.starts_with('A') && it.len() > 15);
+        crate::policy::list(named).into_iter().any(is_id)
+    })
+}
+
+/// S3 returns the lists of a policy in an order of its own, and a list of one as its element
+/// (terraform-provider-aws issue 13144, and AWS support in ansible issue 19310): here they are
+/// sorted backwards.
+fn as_s3_keeps_it(text: &str, policy: &Value) -> String {
+    fn keep(value: &mut Value) {
+        match value {
+            Value::Array(list) => {
+                list.sort_by_key(|it| std::cmp::Reverse(it.to_string()));
+                if list.len() == 1
+                    && let Some(one) = list.pop()
+                {
+                    *value = one;
+                }
+            }
+            Value::Object(fields) => fields.values_mut().for_each(keep),
+            _ => {}
+        }
+    }
+    let mut kept = policy.clone();
+    match kept.get_mut("Statement") {
+        Some(Value::Array(statements)) => statements.iter_mut().for_each(keep),
+        Some(one) => keep(one),
+        None => {}
+    }
+    if kept == *policy { text.to_owned() } else { kept.to_string() }
 }
 
 fn write_acl(bucket: &Bucket) -> String {

@@ -144,3 +144,110 @@ async fn a_rule_that_was_off_before_stays_off() {
         assert_eq!(changes.len(), 2, "{name}: {changes:?}");
     }
 }
+
+/// The policy of the bucket, changed by what `edit` makes of it.
+fn edit_policy(stage: &Stage, edit: impl FnOnce(&mut Value)) {
+    stage.organization.edit(|state| {
+        let bucket = state.s3.buckets.get_mut("data").unwrap();
+        let mut policy = serde_json::from_str(&bucket.policy_text("data").unwrap()).unwrap();
+        edit(&mut policy);
+        bucket.put_policy("data", Some(&policy.to_string()));
+    });
+}
+
+fn policy_of(stage: &Stage) -> Value {
+    let text = stage.organization.edit(|state| state.s3.buckets["data"].policy_text("data"));
+    text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restriction_that_s3_shows_in_another_order_is_in_effect_and_comes_off() {
+    let stage = Stage::of(&case("restrict-bucket-policy of a bucket with one")).await;
+    let before = policy_of(&stage);
+    let prior = stage.capture().await.unwrap().prior;
+    stage.apply(&prior).await.unwrap();
+    assert!(holds(&stage.verify(&prior).await));
+    edit_policy(&stage, |policy| {
+        for statement in policy["Statement"].as_array_mut().unwrap() {
+            if let Some(resources) = statement["Resource"].as_array_mut() {
+                resources.reverse();
+            }
+        }
+    });
+    assert!(holds(&stage.verify(&prior).await));
+    let undone = stage.undo(&prior).await.unwrap();
+    assert!(!undone.restored.is_empty() && undone.drift.is_empty(), "{undone:?}");
+    assert_eq!(policy_of(&stage), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deny_comes_off_by_its_sid_unless_it_is_no_such_deny_any_more() {
+    let stage = Stage::of(&case("restrict-bucket-policy of a bucket without one")).await;
+    let prior = stage.capture().await.unwrap().prior;
+    let own = |policy: &Value| match &policy["Statement"] {
+        Value::Array(statements) => statements[0].clone(),
+        one => one.clone(),
+    };
+    // Somebody excepts one more principal: the bucket is locked all the same.
+    stage.apply(&prior).await.unwrap();
+    edit_policy(&stage, |policy| {
+        let mut deny = own(policy);
+        let excepted = &mut deny["Condition"]["ArnNotEquals"]["aws:PrincipalArn"];
+        excepted.as_array_mut().unwrap().push("arn:aws:iam::1:role/more".into());
+        policy["Statement"] = json!([deny]);
+    });
+    let undone = stage.undo(&prior).await.unwrap();
+    assert!(undone.drift.is_empty(), "{undone:?}");
+    assert_eq!(policy_of(&stage), Value::Null);
+    // What allows is not ours to take away.
+    stage.apply(&prior).await.unwrap();
+    edit_policy(&stage, |policy| {
+        let mut allow = own(policy);
+        allow["Effect"] = "Allow".into();
+        policy["Statement"] = json!([allow]);
+    });
+    let undone = stage.undo(&prior).await.unwrap();
+    assert_eq!((undone.restored.len(), undone.drift.len()), (0, 1), "{undone:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_principal_keeps_a_bucket_neither_open_nor_locked() {
+    let stage = Stage::of(&case("restrict-bucket-policy of a bucket with one")).await;
+    let deleted = |policy: &mut Value| {
+        let mut statement = match &policy["Statement"] {
+            Value::Array(statements) => statements[0].clone(),
+            one => one.clone(),
+        };
+        statement["Principal"] = json!({ "AWS": ["AROAEXAMPLEDELETED00", "arn:aws:iam::1:root"] });
+        statement["Sid"] = "Partner".into();
+        let gone = json!({ "Sid": "Gone", "Effect": "Allow", "Action": "s3:GetObject",
+            "Principal": { "AWS": "AIDAEXAMPLEDELETED00" }, "Resource": statement["Resource"] });
+        match policy["Statement"].as_array_mut() {
+            Some(all) => all.extend([statement, gone]),
+            None => policy["Statement"] = json!([policy["Statement"].clone(), statement, gone]),
+        }
+    };
+    // Deleted before the containment.
+    edit_policy(&stage, deleted);
+    let captured = stage.capture().await.unwrap();
+    let change = captured.changes.iter().find(|it| it.what.contains("principals")).unwrap();
+    assert!(change.before.contains("AROAEXAMPLEDELETED00"), "{change:?}");
+    stage.apply(&captured.prior).await.unwrap();
+    assert!(holds(&stage.verify(&captured.prior).await));
+    let undone = stage.undo(&captured.prior).await.unwrap();
+    assert!(!undone.restored.is_empty() && undone.drift.is_empty(), "{undone:?}");
+    assert!(undone.restored.join(" ").contains("AIDAEXAMPLEDELETED00"), "{undone:?}");
+    let sids: Vec<String> = policy_of(&stage)["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["Sid"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert!(sids.contains(&"Partner".to_owned()) && !sids.contains(&"Gone".to_owned()), "{sids:?}");
+    // Deleted while the bucket is restricted.
+    stage.apply(&captured.prior).await.unwrap();
+    edit_policy(&stage, deleted);
+    let undone = stage.undo(&captured.prior).await.unwrap();
+    assert!(!undone.restored.is_empty() && undone.drift.is_empty(), "{undone:?}");
+    assert!(!policy_of(&stage).to_string().contains("FirebreakRestrict"));
+}
