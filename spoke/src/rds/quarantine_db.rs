@@ -8,6 +8,9 @@
 //! Multi-AZ DB cluster cannot be modified one by one: there the groups alone isolate
 //! it, and public addresses stay but cannot be reached.
 //!
+//! Changes that wait for the maintenance window, such as an upgrade of the engine, are not set
+//! off, by the isolation as little as by its undo.
+//!
 //! RDS changes asynchronously: until it is done, the verification is in progress. RDS
 //! modifies only available databases. A stopped database is refused; one that is being
 //! modified or backed up is tried again. After an undo the isolation group stays while
@@ -310,7 +313,10 @@ async fn modify(
             // keep the cluster open.
             let cluster = async {
                 match groups {
-                    Some(groups) => database_network::modify_cluster(context, id, groups).await,
+                    Some(groups) => {
+                        let waits = present.has_pending_changes;
+                        database_network::modify_cluster(context, id, groups, waits).await
+                    }
                     None => Ok(()),
                 }
             }
@@ -337,6 +343,7 @@ mod tests {
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
             subnet_group: "private".to_owned(),
             status: "available".to_owned(),
+            has_pending_changes: false,
             changing: false,
             members: vec![member],
         }

@@ -57,7 +57,7 @@ pub(crate) async fn of_target(context: ActionContext<'_>) -> Result<Found, Actio
         return Err(ActionError::new(ErrorKind::NotApplicable, why));
     };
     let found = instance(context.account, identifier).await?;
-    Ok(match found.db_cluster_identifier() {
+    Ok(match found.db_cluster_identifier().filter(|cluster| !cluster.is_empty()) {
         Some(cluster) => Found::Cluster(cluster.to_owned()),
         None => Found::Instance(identifier.clone(), Box::new(found)),
     })

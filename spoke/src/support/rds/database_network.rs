@@ -1,7 +1,7 @@
 //! What `quarantine-db` changes of a database: the security groups of the DB cluster or
 //! instance, and the public access of each instance.
 
-use aws_sdk_rds::types::{DbCluster, DbInstance};
+use aws_sdk_rds::types::{ClusterPendingModifiedValues, DbCluster, DbInstance};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::ActionContext;
@@ -28,6 +28,9 @@ pub(crate) struct Database {
     pub(crate) status: String,
     /// Whether groups are still being added or removed.
     pub(crate) changing: bool,
+    /// Whether changes of the cluster wait for the maintenance window.
+    #[serde(default)]
+    pub(crate) has_pending_changes: bool,
     pub(crate) members: Vec<Member>,
 }
 
@@ -67,6 +70,7 @@ fn alone(id: &str, instance: &DbInstance) -> Database {
         subnet_group: subnet_group.unwrap_or_default().to_owned(),
         status: instance.db_instance_status().unwrap_or_default().to_owned(),
         changing: database::groups_change(groups),
+        has_pending_changes: false,
         members: member(instance).into_iter().collect(),
     }
 }
@@ -86,6 +90,9 @@ async fn of_cluster(context: ActionContext<'_>, id: &str) -> Result<Database, Ac
         subnet_group: cluster.db_subnet_group().unwrap_or_default().to_owned(),
         status: cluster.status().unwrap_or_default().to_owned(),
         changing: database::groups_change(groups),
+        has_pending_changes: cluster
+            .pending_modified_values()
+            .is_some_and(|pending| *pending != ClusterPendingModifiedValues::builder().build()),
         members,
     })
 }
@@ -114,6 +121,9 @@ pub(crate) async fn vpc(
     })
 }
 
+/// Changes groups and public access at once. Without ApplyImmediately, which would also set off
+/// the changes that wait for the maintenance window: groups are changed "as soon as possible"
+/// and public access "immediately regardless" of it (RDS API reference, ModifyDBInstance).
 pub(crate) async fn modify_instance(
     context: ActionContext<'_>,
     id: &str,
@@ -125,23 +135,26 @@ pub(crate) async fn modify_instance(
         .modify_db_instance()
         .db_instance_identifier(id)
         .set_vpc_security_group_ids(groups)
-        .set_publicly_accessible(public)
-        .apply_immediately(true);
+        .set_publicly_accessible(public);
     let result = call.send().await;
     result.map(|_| ()).map_err(|error| from_sdk("rds:ModifyDBInstance", &error))
 }
 
+/// Changes a cluster's groups. The RDS API reference does not say whether they need
+/// ApplyImmediately, which also sets off the changes that wait for the maintenance window: it
+/// is used where none wait. Otherwise verification shows whether the groups were changed.
 pub(crate) async fn modify_cluster(
     context: ActionContext<'_>,
     id: &str,
     groups: Vec<String>,
+    has_pending_changes: bool,
 ) -> Result<(), ActionError> {
     let rds = context.account.rds().await;
     let call = rds
         .modify_db_cluster()
         .db_cluster_identifier(id)
         .set_vpc_security_group_ids(Some(groups))
-        .apply_immediately(true);
+        .apply_immediately(!has_pending_changes);
     let result = call.send().await;
     result.map(|_| ()).map_err(|error| from_sdk("rds:ModifyDBCluster", &error))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use firebreak_model::error::ErrorKind;
 use firebreak_model::resource::{Resource, ResourceKind};
 use firebreak_simulation::regional::rds::Snapshot;
+use firebreak_simulation::state::State;
 use firebreak_spoke::contract::{Undone, Verification};
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::tags;
@@ -261,4 +262,39 @@ async fn tags_of_databases_functions_and_tasks_are_read_and_a_missing_resource_i
     check("freeze-service", Some(cluster(Some("forgotten"))), Some("shop-cluster")).await;
     let gone = ResourceKind::EcsCluster { cluster: "gone".to_owned(), task: None, service: None };
     check("freeze-service", Some(gone), None).await;
+}
+
+/// A change that waits for the maintenance window, of the instance or the cluster.
+fn pending_version(state: &mut State, set: Option<&str>) -> Vec<Option<String>> {
+    let rds = &mut state.regional(ACCOUNT, REGION).rds;
+    let instances = rds.instances.values_mut().map(|it| &mut it.pending_version);
+    let clusters = rds.clusters.values_mut().map(|it| &mut it.pending_version);
+    instances
+        .chain(clusters)
+        .map(|pending| {
+            if let Some(version) = set {
+                *pending = Some(version.to_owned());
+            }
+            pending.clone()
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_and_its_undo_set_off_no_change_that_waits_for_the_maintenance_window() {
+    for name in [
+        "quarantine-db of an instance",
+        "quarantine-db of an Aurora cluster",
+        "quarantine-db of a Multi-AZ cluster",
+        "quarantine-db of an instance in a cluster",
+    ] {
+        let stage = Stage::of(&case(name)).await;
+        let waiting = stage.organization.edit(|state| pending_version(state, Some("17.9")));
+        let prior = stage.capture().await.unwrap().prior;
+        stage.apply(&prior).await.unwrap();
+        assert!(holds(&pending(&stage, &prior).await), "{name}");
+        stage.undo(&prior).await.unwrap();
+        let now = stage.organization.edit(|state| pending_version(state, None));
+        assert_eq!(now, waiting, "{name}");
+    }
 }

@@ -46,6 +46,17 @@ pub(super) fn settle(state: &mut State, place: &Place) {
     }
 }
 
+/// With ApplyImmediately "the modifications in this request and any pending modifications are
+/// asynchronously applied as soon as possible" (RDS API reference, ModifyDBInstance and
+/// ModifyDBCluster).
+fn apply_pending(version: &mut String, pending: &mut Option<String>, input: &Value) {
+    if flag(input, "ApplyImmediately") == Some(true)
+        && let Some(next) = pending.take()
+    {
+        *version = next;
+    }
+}
+
 fn invalid(code: &str, message: impl Into<String>) -> ServiceError {
     ServiceError::new(400, code, message)
 }
@@ -110,6 +121,7 @@ pub(super) fn modify_instance(state: &mut State, place: &Place, input: &Value) -
     let rds = held(state, place);
     let ends = place.now + rds.takes;
     if let Some(instance) = rds.instances.get_mut(&id) {
+        apply_pending(&mut instance.version, &mut instance.pending_version, input);
         instance.change = Some(Modification {
             groups: groups.unwrap_or(found.groups),
             publicly_accessible: flag(input, "PubliclyAccessible")
@@ -136,6 +148,7 @@ pub(super) fn modify_cluster(state: &mut State, place: &Place, input: &Value) ->
     let rds = held(state, place);
     let ends = place.now + rds.takes;
     if let Some(cluster) = rds.clusters.get_mut(&id) {
+        apply_pending(&mut cluster.version, &mut cluster.pending_version, input);
         let groups = groups.unwrap_or(found.groups);
         cluster.change = Some(Modification { groups, publicly_accessible: false, ends });
     }

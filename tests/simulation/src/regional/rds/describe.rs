@@ -28,6 +28,10 @@ fn groups(present: &[String], change: Option<&Modification>) -> Value {
     kept.chain(coming).collect()
 }
 
+fn pending(version: Option<&str>) -> Value {
+    version.map_or_else(|| json!({}), |version| json!({ "EngineVersion": version }))
+}
+
 fn instance(rds: &Rds, place: &Place, id: &str, instance: &DbInstance) -> Value {
     let Place { account, region, now } = place;
     let cluster = instance.cluster.as_ref().and_then(|cluster| rds.clusters.get(cluster));
@@ -39,6 +43,8 @@ fn instance(rds: &Rds, place: &Place, id: &str, instance: &DbInstance) -> Value 
         "DBInstanceIdentifier": id,
         "DBInstanceArn": format!("arn:aws:rds:{region}:{account}:db:{id}"),
         "Engine": instance.engine,
+        "EngineVersion": instance.version,
+        "PendingModifiedValues": pending(instance.pending_version.as_deref()),
         "DBInstanceStatus": rds.instance_status(id, *now),
         "PubliclyAccessible": instance.publicly_accessible,
         "VpcSecurityGroups": groups(&instance.groups, change),
@@ -64,6 +70,8 @@ fn cluster(rds: &Rds, place: &Place, id: &str, cluster: &DbCluster) -> Value {
         "DBClusterIdentifier": id,
         "DBClusterArn": format!("arn:aws:rds:{region}:{account}:cluster:{id}"),
         "Engine": cluster.engine,
+        "EngineVersion": cluster.version,
+        "PendingModifiedValues": pending(cluster.pending_version.as_deref()),
         "Status": rds.cluster_status(id, *now),
         "VpcSecurityGroups": groups(&cluster.groups, cluster.change.as_ref()),
         "DBSubnetGroup": cluster.subnet_group,

@@ -57,6 +57,10 @@ pub struct DbInstance {
     pub interface: String,
     /// The modification that is under way.
     pub change: Option<Modification>,
+    /// The version of its engine.
+    pub version: String,
+    /// The version that waits for the maintenance window (PendingModifiedValues).
+    pub pending_version: Option<String>,
 }
 
 /// A DB cluster.
@@ -74,6 +78,10 @@ pub struct DbCluster {
     pub tags: BTreeMap<String, String>,
     /// The modification that is under way.
     pub change: Option<Modification>,
+    /// The version of its engine.
+    pub version: String,
+    /// The version that waits for the maintenance window (PendingModifiedValues).
+    pub pending_version: Option<String>,
 }
 
 /// A modification that is under way.

@@ -164,6 +164,7 @@ fn add_cluster(organization: &Organization, engine: &str) {
             subnet_group: "private".to_owned(),
             tags: BTreeMap::from([("team".to_owned(), "sales".to_owned())]),
             change: None,
+            ..DbCluster::default()
         };
         rds(state).clusters.insert("sales".to_owned(), cluster);
         for (id, public) in [("sales-1", true), ("sales-2", false), ("sales-3", true)] {

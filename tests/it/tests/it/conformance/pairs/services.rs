@@ -109,6 +109,7 @@ async fn database_cluster(backend: &Backend, name: &str) -> ResourceKind {
                 subnet_group: name.to_owned(),
                 tags: BTreeMap::new(),
                 change: None,
+                ..DbCluster::default()
             };
             let rds = &mut state.regional(ACCOUNT, REGION).rds;
             rds.clusters.insert(name.to_owned(), cluster);
