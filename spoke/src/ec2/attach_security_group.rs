@@ -18,6 +18,7 @@ use crate::grant::Grant;
 use crate::support::ec2::grants::CHANGE_INTERFACES;
 use crate::support::ec2::instance_state::id;
 use crate::support::ec2::interfaces::{self, Interface};
+use crate::support::ec2::isolation_groups::is_own;
 use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -176,7 +177,8 @@ async fn groups(context: ActionContext<'_>, named: &str) -> Result<Vec<Group>, A
         let call = ec2.describe_security_groups().filters(filter.clone()).set_next_token(next);
         let page =
             call.send().await.map_err(|error| from_sdk("ec2:DescribeSecurityGroups", &error))?;
-        groups.extend(page.security_groups().iter().filter_map(|group| {
+        let own = page.security_groups().iter().filter(|it| is_own(it, context.account));
+        groups.extend(own.filter_map(|group| {
             let (id, vpc) = (group.group_id()?.to_owned(), group.vpc_id()?.to_owned());
             Some(Group { id, vpc })
         }));

@@ -104,6 +104,13 @@ pub(crate) async fn describe(
     }
 }
 
+/// Whether a group is the account's own. The owner of a shared VPC also sees the groups of the
+/// participants, which may have the same names, and cannot use them (VPC user guide, "Share
+/// your VPC subnets with other accounts").
+pub(crate) fn is_own(group: &SecurityGroup, account: &AccountSession) -> bool {
+    group.owner_id().is_none_or(|owner| owner == account.id.as_str())
+}
+
 /// The same, with a call of its own.
 pub(super) async fn describe_in(
     account: &AccountSession,
@@ -128,7 +135,7 @@ pub(super) async fn describe_in(
             .send()
             .await
             .map_err(|error| from_sdk("ec2:DescribeSecurityGroups", &error))?;
-        groups.extend(page.security_groups().iter().cloned());
+        groups.extend(page.security_groups().iter().filter(|it| is_own(it, account)).cloned());
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
             return Ok(groups);

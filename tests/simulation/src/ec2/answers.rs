@@ -101,7 +101,9 @@ fn create_security_group(ec2: &mut Ec2, form: &Form) -> Answer {
     if !ec2.vpcs.contains_key(vpc) {
         return Err(refuse("InvalidVpcID.NotFound", format!("The vpc ID '{vpc}' does not exist")));
     }
-    if ec2.groups.values().any(|group| group.vpc == vpc && group.name == name) {
+    let is_taken =
+        |group: &SecurityGroup| group.vpc == vpc && group.name == name && group.owner.is_none();
+    if ec2.groups.values().any(is_taken) {
         return Err(refuse(
             "InvalidGroup.Duplicate",
             format!("The security group '{name}' already exists for VPC '{vpc}'"),
@@ -123,7 +125,7 @@ fn create_security_group(ec2: &mut Ec2, form: &Form) -> Answer {
 
 fn delete_security_group(ec2: &mut Ec2, form: &Form) -> Answer {
     let id = required(form, "GroupId")?;
-    if !ec2.groups.contains_key(id) {
+    if ec2.groups.get(id).is_none_or(|group| group.owner.is_some()) {
         return Err(group_not_found(id));
     }
     let used = ec2.interfaces.values().any(|interface| interface.groups.iter().any(|it| it == id));
@@ -237,7 +239,7 @@ fn modify_network_interface_attribute(ec2: &mut Ec2, form: &Form) -> Answer {
     }
     for group in &groups {
         let found = ec2.groups.get(group).ok_or_else(|| group_not_found(group))?;
-        if found.vpc != interface.vpc {
+        if found.owner.is_some() || found.vpc != interface.vpc {
             return Err(refuse(
                 "InvalidGroup.NotFound",
                 format!("The security group '{group}' does not exist in VPC '{}'", interface.vpc),

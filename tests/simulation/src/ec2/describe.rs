@@ -278,7 +278,7 @@ pub(super) fn describe_security_groups(ec2: &Ec2, place: Place<'_>, form: &Form)
     let mut out = String::new();
     xml::set(&mut out, "securityGroupInfo", ids, |out, id| {
         let Some(group) = ec2.groups.get(id) else { return };
-        xml::text(out, "ownerId", place.account);
+        xml::text(out, "ownerId", group.owner.as_deref().unwrap_or(place.account));
         xml::text(out, "groupId", id);
         xml::text(out, "groupName", &group.name);
         xml::text(out, "groupDescription", &group.description);

@@ -56,6 +56,9 @@ pub struct SecurityGroup {
     pub description: String,
     /// Its VPC.
     pub vpc: String,
+    /// The account that made it, if that is another one: a participant of a shared VPC, whose
+    /// groups the VPC's owner sees and cannot use (VPC user guide, "Share your VPC subnets").
+    pub owner: Option<String>,
     /// What may come in.
     pub ingress: BTreeSet<Rule>,
     /// What may go out.
@@ -260,6 +263,7 @@ impl Ec2 {
             name: name.to_owned(),
             description: name.to_owned(),
             vpc: vpc.to_owned(),
+            owner: None,
             ingress: BTreeSet::new(),
             egress,
         };

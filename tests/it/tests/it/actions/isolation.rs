@@ -226,3 +226,36 @@ async fn undo_leaves_an_interface_isolated_if_its_group_was_deleted_and_reports_
     assert_eq!(undone.drift.len(), 1, "{undone:?}");
     assert!(undone.drift[0].contains("was deleted since"), "{undone:?}");
 }
+
+/// In every VPC a group of this name that a participant of the shared VPC has made.
+fn add_participants_groups(stage: &Stage, name: &str) {
+    stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpcs: Vec<String> = ec2.vpcs.keys().cloned().collect();
+        for vpc in vpcs {
+            let id = ec2.add_group(&vpc, name);
+            let group = ec2.groups.get_mut(&id).unwrap();
+            group.owner = Some("999999999999".to_owned());
+            group.egress.clear();
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_of_a_shared_vpc_uses_no_group_of_a_participant() {
+    for (name, group) in [
+        ("isolate-instance", "firebreak-isolation"),
+        ("attach-security-group", "forensics"),
+        ("quarantine-db of an instance", "firebreak-isolation"),
+    ] {
+        let stage = Stage::of(&case(name)).await;
+        add_participants_groups(&stage, group);
+        let before = stage.snapshot();
+        let prior = stage.capture().await.unwrap().prior;
+        stage.apply(&prior).await.unwrap();
+        assert!(holds(&stage.verify(&prior).await), "{name}");
+        let undone = stage.undo(&prior).await.unwrap();
+        assert!(undone.drift.is_empty(), "{name}: {undone:?}");
+        assert_eq!(stage.snapshot(), before, "{name}");
+    }
+}
