@@ -23,7 +23,7 @@ use crate::contract::{
 };
 use crate::grant::{Grant, GrantScope};
 use crate::support::ec2::auto_scaling::{self, Membership};
-use crate::support::ec2::grants::CHANGE_INSTANCES;
+use crate::support::ec2::grants::{INSTANCES, VOLUMES};
 use crate::support::ec2::instance;
 use crate::support::ec2::instance_state::id;
 use firebreak_client::rate_limit::Class;
@@ -82,8 +82,8 @@ pub(crate) struct Prior {
     termination_protection: Option<bool>,
     stop_protection: Option<bool>,
     shutdown_behavior: Option<String>,
-    /// The devices whose volumes would be deleted with the instance.
-    devices: Vec<String>,
+    /// The volumes that would be deleted with the instance.
+    volumes: Vec<AttachedVolume>,
     membership: Option<Membership>,
 }
 
@@ -93,6 +93,15 @@ const HOLD_INSTANCES: GrantScope = GrantScope {
     resources: &[
         "arn:${AWS::Partition}:autoscaling:*:${AWS::AccountId}:autoScalingGroup:*:autoScalingGroupName/*",
     ],
+    conditions: &[],
+    within: None,
+};
+
+const CHANGE_INSTANCE_ATTRIBUTES: GrantScope = GrantScope {
+    sid: "ChangeInstanceAttributes",
+    why: "That volumes are kept is an attribute of the instance; whether EC2 also checks \
+          the volumes is not documented.",
+    resources: &[INSTANCES, VOLUMES],
     conditions: &[],
     within: None,
 };
@@ -125,7 +134,7 @@ impl Action for ProtectInstance {
             "autoscaling:EnterStandby",
             "autoscaling:ExitStandby",
         ]),
-        CHANGE_INSTANCES.allows(&["ec2:ModifyInstanceAttribute"]),
+        CHANGE_INSTANCE_ATTRIBUTES.allows(&["ec2:ModifyInstanceAttribute"]),
     ];
     type Parameters = Parameters;
     type Prior = Prior;
@@ -148,7 +157,7 @@ impl Action for ProtectInstance {
         prior: &Prior,
     ) -> Result<(), ActionError> {
         let id = &prior.instance_id;
-        instance::describe(context.account, id).await?;
+        let instance = instance::describe(context.account, id).await?;
         let mut failed = Vec::new();
         // The group first, because it terminates instances. After a failure the other
         // changes are still made.
@@ -162,10 +171,13 @@ impl Action for ProtectInstance {
         if prior.shutdown_behavior.is_some() {
             failed.extend(set(context, id, &Attribute::Shutdown("stop")).await.err());
         }
-        if !prior.devices.is_empty() {
-            failed.extend(
-                set(context, id, &Attribute::Volumes(&prior.devices, Goes::Never)).await.err(),
-            );
+        // A device that is not there any more fails the call for all.
+        let present = attached(&instance, Goes::WithTheInstance);
+        let volumes: Vec<AttachedVolume> =
+            prior.volumes.iter().filter(|it| present.contains(it)).cloned().collect();
+        if !volumes.is_empty() {
+            let keep = Attribute::Volumes(&volumes, Goes::Never);
+            failed.extend(set(context, id, &keep).await.err());
         }
         ActionError::all(failed).map_or(Ok(()), Err)
     }
@@ -195,7 +207,15 @@ impl Action for ProtectInstance {
         };
         let present = present(context, &instance, id).await?;
         let mut ended = Vec::new();
-        for attribute in to_restore(prior, &present) {
+        let (kept, other) =
+            (attached(&instance, Goes::Never), attached(&instance, Goes::WithTheInstance));
+        let gone = |volume: &&AttachedVolume| !kept.contains(volume) && !other.contains(volume);
+        ended.extend(prior.volumes.iter().filter(gone).map(|AttachedVolume { device, volume }| {
+            Ok(drift(format!("`{volume}` is not {device} of `{id}` any more")))
+        }));
+        let kept: Vec<AttachedVolume> =
+            prior.volumes.iter().filter(|it| kept.contains(it)).cloned().collect();
+        for attribute in to_restore(prior, &present, &kept) {
             let described = format!("{} of {id} is {} again", attribute.name(), attribute.value());
             let restored = set(context, id, &attribute).await;
             ended
@@ -212,7 +232,36 @@ enum Attribute<'a> {
     Termination(bool),
     Stop(bool),
     Shutdown(&'a str),
-    Volumes(&'a [String], Goes),
+    Volumes(&'a [AttachedVolume], Goes),
+}
+
+/// A volume, and the device as which it is attached. Both are compared, because a device may
+/// have another volume later.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct AttachedVolume {
+    device: String,
+    volume: String,
+}
+
+/// The instance's volumes that are deleted with it, or those that are not.
+fn attached(instance: &Instance, goes: Goes) -> Vec<AttachedVolume> {
+    let mappings = instance.block_device_mappings().iter();
+    let mut volumes: Vec<AttachedVolume> = mappings
+        .filter_map(|mapping| {
+            let ebs = mapping.ebs()?;
+            let is_deleted = ebs.delete_on_termination().unwrap_or(false);
+            let (device, volume) = (mapping.device_name()?, ebs.volume_id()?);
+            (is_deleted == (goes == Goes::WithTheInstance))
+                .then(|| AttachedVolume { device: device.to_owned(), volume: volume.to_owned() })
+        })
+        .collect();
+    volumes.sort();
+    volumes
+}
+
+fn devices(volumes: &[AttachedVolume]) -> String {
+    let devices: Vec<&str> = volumes.iter().map(|it| it.device.as_str()).collect();
+    devices.join(", ")
 }
 
 /// Whether a volume is deleted with its instance.
@@ -228,7 +277,7 @@ impl Attribute<'_> {
             Self::Termination(_) => "termination protection".to_owned(),
             Self::Stop(_) => "stop protection".to_owned(),
             Self::Shutdown(_) => "shutdown behavior".to_owned(),
-            Self::Volumes(devices, _) => format!("DeleteOnTermination on {}", devices.join(", ")),
+            Self::Volumes(volumes, _) => format!("DeleteOnTermination on {}", devices(volumes)),
         }
     }
 
@@ -257,14 +306,14 @@ async fn set(
         Attribute::Shutdown(behavior) => call.instance_initiated_shutdown_behavior(
             AttributeValue::builder().value(*behavior).build(),
         ),
-        Attribute::Volumes(devices, goes) => {
+        Attribute::Volumes(volumes, goes) => {
             let goes = *goes == Goes::WithTheInstance;
             let ebs = EbsInstanceBlockDeviceSpecification::builder().delete_on_termination(goes);
-            let mapping = |device: &String| -> InstanceBlockDeviceMappingSpecification {
+            let mapping = |it: &AttachedVolume| -> InstanceBlockDeviceMappingSpecification {
                 let builder = InstanceBlockDeviceMappingSpecificationBuilder::default();
-                builder.device_name(device).ebs(ebs.clone().build()).build()
+                builder.device_name(&it.device).ebs(ebs.clone().build()).build()
             };
-            call.set_block_device_mappings(Some(devices.iter().map(mapping).collect()))
+            call.set_block_device_mappings(Some(volumes.iter().map(mapping).collect()))
         }
     };
     let result = call.send().await.map(|_| ());
@@ -296,20 +345,13 @@ async fn present(
     )?;
     let flag = |value: Option<&AttributeBooleanValue>| value.and_then(|value| value.value());
     let behavior = shutdown.instance_initiated_shutdown_behavior();
-    let mut devices: Vec<String> = instance
-        .block_device_mappings()
-        .iter()
-        .filter(|device| device.ebs().and_then(|ebs| ebs.delete_on_termination()) == Some(true))
-        .filter_map(|device| device.device_name().map(str::to_owned))
-        .collect();
-    devices.sort();
     Ok(Prior {
         instance_id: id.to_owned(),
         spot,
         termination_protection: Some(flag(termination.disable_api_termination()).unwrap_or(false)),
         stop_protection: Some(flag(stop.disable_api_stop()).unwrap_or(false)),
         shutdown_behavior: behavior.and_then(|value| value.value()).map(str::to_owned),
-        devices,
+        volumes: attached(instance, Goes::WithTheInstance),
         membership,
     })
 }
@@ -332,7 +374,7 @@ fn wanted(parameters: &Parameters, present: Prior) -> Prior {
         shutdown_behavior: present
             .shutdown_behavior
             .filter(|behavior| parameters.stop_on_shutdown && behavior != "stop"),
-        devices: if parameters.keep_volumes { present.devices } else { Vec::new() },
+        volumes: if parameters.keep_volumes { present.volumes } else { Vec::new() },
         membership: present.membership.filter(in_service),
         ..present
     }
@@ -362,7 +404,7 @@ fn changes(parameters: &Parameters, prior: &Prior) -> Vec<Change> {
     if let Some(behavior) = &prior.shutdown_behavior {
         add(format!("shutdown behavior of {id}"), behavior, "stop");
     }
-    for device in &prior.devices {
+    for AttachedVolume { device, .. } in &prior.volumes {
         add(format!("DeleteOnTermination of {device} on {id}"), "on", "off");
     }
     if prior.spot && !changes.is_empty() {
@@ -379,7 +421,7 @@ const SPOT: &str = "none: a Spot Instance can have neither, and AWS may reclaim 
 
 /// The verification, from what would still have to change.
 fn judge(left: &Prior) -> Verification {
-    let Prior { instance_id: id, membership, devices, shutdown_behavior, .. } = left;
+    let Prior { instance_id: id, membership, volumes, shutdown_behavior, .. } = left;
     let mut not_in_effect = Vec::new();
     if left.termination_protection.is_some() {
         not_in_effect.push("termination protection is off".to_owned());
@@ -390,8 +432,8 @@ fn judge(left: &Prior) -> Verification {
     if let Some(behavior) = shutdown_behavior {
         not_in_effect.push(format!("a shutdown means {behavior}"));
     }
-    if !devices.is_empty() {
-        not_in_effect.push(format!("the volumes on {} go with it", devices.join(", ")));
+    if !volumes.is_empty() {
+        not_in_effect.push(format!("the volumes on {} go with it", devices(volumes)));
     }
     if let Some(Membership { group, lifecycle }) = membership {
         if lifecycle == "EnteringStandby" || lifecycle == "Detaching" {
@@ -440,7 +482,12 @@ async fn leave_group(
 }
 
 /// The attributes that are as the action left them and were not so before.
-fn to_restore<'a>(prior: &'a Prior, present: &Prior) -> Vec<Attribute<'a>> {
+/// `kept` are the volumes that it left attached and not deleted with the instance.
+fn to_restore<'a>(
+    prior: &'a Prior,
+    present: &Prior,
+    kept: &'a [AttachedVolume],
+) -> Vec<Attribute<'a>> {
     let mut restore = Vec::new();
     if prior.termination_protection == Some(false) && present.termination_protection == Some(true) {
         restore.push(Attribute::Termination(false));
@@ -453,9 +500,8 @@ fn to_restore<'a>(prior: &'a Prior, present: &Prior) -> Vec<Attribute<'a>> {
     {
         restore.push(Attribute::Shutdown(behavior));
     }
-    let kept = prior.devices.iter().any(|device| !present.devices.contains(device));
-    if kept {
-        restore.push(Attribute::Volumes(&prior.devices, Goes::WithTheInstance));
+    if !kept.is_empty() {
+        restore.push(Attribute::Volumes(kept, Goes::WithTheInstance));
     }
     restore
 }
@@ -510,7 +556,10 @@ mod tests {
             termination_protection: Some(false),
             stop_protection: Some(true),
             shutdown_behavior: Some("terminate".to_owned()),
-            devices: vec!["/dev/xvda".to_owned()],
+            volumes: vec![AttachedVolume {
+                device: "/dev/xvda".to_owned(),
+                volume: "vol-1".to_owned(),
+            }],
             membership: Some(Membership { group: "web".to_owned(), lifecycle }),
         }
     }
@@ -529,7 +578,7 @@ mod tests {
         let changes = changes(&Parameters::default(), &wanted);
         assert!(changes.iter().any(|change| change.after == SPOT), "{changes:?}");
         let done =
-            Prior { shutdown_behavior: None, devices: Vec::new(), membership: None, ..wanted };
+            Prior { shutdown_behavior: None, volumes: Vec::new(), membership: None, ..wanted };
         let Verification::InEffect(seen) = judge(&done) else { panic!("not in effect") };
         assert!(seen.contains("Spot"), "{seen}");
     }
@@ -538,9 +587,8 @@ mod tests {
     fn a_later_change_is_not_overwritten() {
         let prior = wanted(&Parameters::default(), present(false));
         let now = Prior { termination_protection: Some(false), ..present(false) };
-        assert_eq!(to_restore(&prior, &now), []);
-        let now =
-            Prior { termination_protection: Some(true), devices: Vec::new(), ..present(false) };
-        assert_eq!(to_restore(&prior, &now).len(), 2);
+        assert_eq!(to_restore(&prior, &now, &[]), []);
+        let now = Prior { termination_protection: Some(true), ..present(false) };
+        assert_eq!(to_restore(&prior, &now, &prior.volumes).len(), 2);
     }
 }

@@ -25,8 +25,10 @@ use serde::{Deserialize, Serialize};
 use crate::contract::{
     Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
 };
-use crate::grant::{Condition, Grant, GrantScope};
-use crate::support::ec2::grants::{INSTANCES, SNAPSHOTS, made_by};
+use crate::grant::{Grant, GrantScope};
+use crate::support::ec2::grants::{
+    INSTANCES, LET_EC2_USE_KEYS, SNAPSHOTS, USE_KEYS_THROUGH_EC2, VOLUMES, made_by,
+};
 use crate::support::ec2::instance;
 use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
@@ -102,15 +104,10 @@ const INSTANCE: &str = "firebreak:instance";
 const VOLUME: &str = "firebreak:volume";
 const COPY_OF: &str = "firebreak:copy-of";
 
-/// Amazon EC2 alone uses the keys, in the role's name; the domain is another in
-/// some partitions.
-const THROUGH_EC2: Condition =
-    Condition { operator: "StringLike", key: "kms:ViaService", values: &["ec2.*.amazonaws.*"] };
-
 const SNAPSHOT_VOLUMES: GrantScope = GrantScope {
     sid: "SnapshotVolumes",
     why: "And the account that policies name gets to see the copies.",
-    resources: &[INSTANCES, "arn:${AWS::Partition}:ec2:*:${AWS::AccountId}:volume/*", SNAPSHOTS],
+    resources: &[INSTANCES, VOLUMES, SNAPSHOTS],
     conditions: &[],
     within: None,
 };
@@ -120,26 +117,6 @@ const TAG_OWN_SNAPSHOTS: GrantScope = GrantScope {
     why: "As they are made, and never later.",
     resources: &[SNAPSHOTS],
     conditions: &[made_by(&["CopySnapshot", "CreateSnapshots"])],
-    within: None,
-};
-
-const COPY_UNDER_KEYS: GrantScope = GrantScope {
-    sid: "CopyUnderKeys",
-    why: "Only as Amazon EC2 uses a key to copy a snapshot. The key that policies name \
-          may be another account's.",
-    resources: &["arn:${AWS::Partition}:kms:*:*:key/*"],
-    conditions: &[THROUGH_EC2],
-    within: None,
-};
-
-const LET_EC2_USE_KEYS: GrantScope = GrantScope {
-    sid: "LetEc2UseKeys",
-    why: "A grant to Amazon EC2 only.",
-    resources: &["arn:${AWS::Partition}:kms:*:*:key/*"],
-    conditions: &[
-        Condition { operator: "Bool", key: "kms:GrantIsForAWSResource", values: &["true"] },
-        THROUGH_EC2,
-    ],
     within: None,
 };
 
@@ -178,7 +155,7 @@ impl Action for SnapshotVolumes {
             "ec2:ModifySnapshotAttribute",
         ]),
         TAG_OWN_SNAPSHOTS.allows(&["ec2:CreateTags"]),
-        COPY_UNDER_KEYS.allows(&[
+        USE_KEYS_THROUGH_EC2.allows(&[
             "kms:Decrypt",
             "kms:DescribeKey",
             "kms:GenerateDataKeyWithoutPlaintext",

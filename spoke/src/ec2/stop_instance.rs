@@ -12,7 +12,7 @@ use crate::contract::{
     Undone, Verification,
 };
 use crate::grant::Grant;
-use crate::support::ec2::grants::CHANGE_INSTANCES;
+use crate::support::ec2::grants::{CHANGE_INSTANCES, LET_EC2_USE_KEYS, USE_KEYS_THROUGH_EC2};
 use crate::support::ec2::instance_state as state;
 use firebreak_model::error::{ActionError, ErrorKind};
 
@@ -36,11 +36,28 @@ impl Action for StopInstance {
         sentence: "Stops the instance; its EBS volumes stay, its memory does not.",
         resource_types: &["Instance"],
         reads: &["ec2:DescribeInstances"],
-        writes: &["ec2:StartInstances", "ec2:StopInstances"],
+        // For the undo of an instance with volumes under a customer managed key (EBS user
+        // guide, "Required permissions for EBS encryption").
+        writes: &[
+            "ec2:StartInstances",
+            "ec2:StopInstances",
+            "kms:CreateGrant",
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:GenerateDataKeyWithoutPlaintext",
+        ],
         reversal: Reversal::Restored,
         phase: Phase::End,
     };
-    const GRANTS: &'static [Grant] = &[CHANGE_INSTANCES.allows(Self::SPEC.writes)];
+    const GRANTS: &'static [Grant] = &[
+        CHANGE_INSTANCES.allows(&["ec2:StartInstances", "ec2:StopInstances"]),
+        USE_KEYS_THROUGH_EC2.allows(&[
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:GenerateDataKeyWithoutPlaintext",
+        ]),
+        LET_EC2_USE_KEYS.allows(&["kms:CreateGrant"]),
+    ];
     type Parameters = NoParameters;
     type Prior = Prior;
 
@@ -96,7 +113,8 @@ impl Action for StopInstance {
             return Ok(Undone::default());
         }
         match state::now(context, id).await {
-            Ok(state) if state == "running" || state == "pending" => return Ok(Undone::default()),
+            Ok(state) if state == "running" => return Ok(Undone::default()),
+            Ok(state) if state == "pending" => return started(context, id).await,
             Ok(_) => {}
             Err(error) if error.kind == ErrorKind::Gone => {
                 return Ok(Undone { drift: vec![error.message], ..Undone::default() });
@@ -106,11 +124,20 @@ impl Action for StopInstance {
         // While it is still stopping EC2 returns IncorrectInstanceState, which is
         // retried.
         state::start(context, id).await?;
-        let restored = vec![format!(
-            "{id} is started again; the contents of its memory and instance store volumes are lost, and a public address that is not an Elastic IP address has changed"
-        )];
-        Ok(Undone { restored, ..Undone::default() })
+        started(context, id).await
     }
+}
+
+/// What undo restored, once the instance runs.
+async fn started(context: ActionContext<'_>, id: &str) -> Result<Undone, ActionError> {
+    if !state::has_started(context, id).await? {
+        let why = format!("`{id}` is started and does not run yet");
+        return Err(ActionError::new(ErrorKind::Transient, why));
+    }
+    let restored = vec![format!(
+        "{id} runs again; the contents of its memory and instance store volumes are lost, and a public address that is not an Elastic IP address has changed"
+    )];
+    Ok(Undone { restored, ..Undone::default() })
 }
 
 fn judge(id: &str, state: &str) -> Verification {

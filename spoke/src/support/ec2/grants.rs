@@ -4,6 +4,8 @@ use crate::grant::{Condition, Grant, GrantScope};
 
 pub(crate) const INSTANCES: &str = "arn:${AWS::Partition}:ec2:*:${AWS::AccountId}:instance/*";
 
+pub(crate) const VOLUMES: &str = "arn:${AWS::Partition}:ec2:*:${AWS::AccountId}:volume/*";
+
 pub(crate) const INTERFACES: &str =
     "arn:${AWS::Partition}:ec2:*:${AWS::AccountId}:network-interface/*";
 
@@ -77,5 +79,30 @@ pub(crate) const CHANGE_INSTANCES: GrantScope = GrantScope {
           may be another account's.",
     resources: &[INSTANCES, "arn:${AWS::Partition}:license-manager:*:*:license-configuration:*"],
     conditions: &[],
+    within: None,
+};
+
+/// Amazon EC2 alone uses the keys, in the role's name; the domain is another in
+/// some partitions.
+pub(crate) const THROUGH_EC2: Condition =
+    Condition { operator: "StringLike", key: "kms:ViaService", values: &["ec2.*.amazonaws.*"] };
+
+pub(crate) const USE_KEYS_THROUGH_EC2: GrantScope = GrantScope {
+    sid: "UseKeysThroughEc2",
+    why: "Only as Amazon EC2 uses a key, to copy a snapshot or to start an instance. The \
+          key may be another account's.",
+    resources: &["arn:${AWS::Partition}:kms:*:*:key/*"],
+    conditions: &[THROUGH_EC2],
+    within: None,
+};
+
+pub(crate) const LET_EC2_USE_KEYS: GrantScope = GrantScope {
+    sid: "LetEc2UseKeys",
+    why: "A grant to Amazon EC2 only.",
+    resources: &["arn:${AWS::Partition}:kms:*:*:key/*"],
+    conditions: &[
+        Condition { operator: "Bool", key: "kms:GrantIsForAWSResource", values: &["true"] },
+        THROUGH_EC2,
+    ],
     within: None,
 };

@@ -1,6 +1,8 @@
 //! Starting, stopping and terminating: what `stop-instance` and
 //! `terminate-instance` share.
 
+use std::time::Duration;
+
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 
 use crate::contract::ActionContext;
@@ -22,6 +24,46 @@ pub(crate) fn id(resource: &Resource) -> Result<&str, ActionError> {
 pub(crate) fn state(instance: &Instance) -> &str {
     instance.state().and_then(|state| state.name()).map_or("unknown", InstanceStateName::as_str)
 }
+
+/// Waits until a started instance runs: `false` where it is still on its way.
+///
+/// # Errors
+///
+/// `Failed` where it stopped again: EC2 lets StartInstances succeed also where EBS may not use
+/// the key of a volume ("Why does my EC2 instance stop again right after it started", AWS
+/// Knowledge Center).
+pub(crate) async fn has_started(
+    context: ActionContext<'_>,
+    instance_id: &str,
+) -> Result<bool, ActionError> {
+    for wait in STARTS {
+        let instance = instance::describe(context.account, instance_id).await?;
+        match state(&instance) {
+            "running" => return Ok(true),
+            "stopped" | "stopping" => {
+                let reason = instance.state_reason().and_then(|reason| reason.code());
+                if let Some(reason) = reason.filter(|it| it.starts_with("Client.Internal")) {
+                    let message =
+                        format!("`{instance_id}` was started and stopped again: {reason}");
+                    let help = "its volumes are probably encrypted under a key whose policy does not let the spoke role create grants (kms:CreateGrant): start the instance as its owner".to_owned();
+                    let error = ActionError::new(ErrorKind::Failed, message);
+                    return Err(ActionError { help: Some(help), ..error });
+                }
+            }
+            _ => {}
+        }
+        tokio::time::sleep(wait).await;
+    }
+    Ok(false)
+}
+
+/// The waits after each look at an instance that starts.
+const STARTS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+    Duration::from_secs(5),
+];
 
 /// The state's name as it is now; `Gone` when the instance is.
 pub(crate) async fn now(

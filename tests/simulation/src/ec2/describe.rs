@@ -162,6 +162,9 @@ fn instance(out: &mut String, ec2: &Ec2, place: Place<'_>, id: &str) {
         xml::text(out, "code", code);
         xml::text(out, "name", &instance.state);
     });
+    if let Some(reason) = &instance.state_reason {
+        xml::element(out, "stateReason", |out| xml::text(out, "code", reason));
+    }
     let mut interfaces: Vec<(&String, &NetworkInterface)> = ec2.interfaces_of(id).collect();
     interfaces.sort_by_key(|(_, interface)| interface.device_index);
     if let Some((_, first)) = interfaces.first() {

@@ -37,6 +37,12 @@ pub(super) fn change_state(ec2: &mut Ec2, action: &str, form: &Form) -> Answer {
     Ok(out)
 }
 
+/// The keys under which an instance's volumes are encrypted.
+pub(crate) fn keys_of(ec2: &Ec2, id: &str) -> Vec<String> {
+    let volumes = ec2.volumes.values().filter(|it| it.instance.as_deref() == Some(id));
+    volumes.filter_map(|it| it.key.clone()).collect()
+}
+
 fn permitted(action: &str, id: &str, instance: &Instance) -> Result<(), Refusal> {
     let protected = |verb: &str, attribute: &str| {
         Err(refuse(
@@ -83,9 +89,16 @@ fn stop(ec2: &mut Ec2, id: &str) {
     }
 }
 
+/// Where EBS cannot use the key of a volume, the call succeeds and the instance stops again
+/// ("Why does my EC2 instance stop again right after it started", AWS Knowledge Center).
 fn start(ec2: &mut Ec2, id: &str) {
+    let unusable = keys_of(ec2, id).iter().any(|key| ec2.unusable_keys.contains(key));
     let Some(instance) = ec2.instances.get_mut(id) else { return };
     if instance.state == "running" {
+        return;
+    }
+    instance.state_reason = unusable.then(|| "Client.InternalError".to_owned());
+    if unusable {
         return;
     }
     "running".clone_into(&mut instance.state);

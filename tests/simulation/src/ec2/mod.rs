@@ -3,7 +3,7 @@
 pub mod answers;
 mod describe;
 pub mod form;
-mod instances;
+pub(crate) mod instances;
 pub mod inventory;
 pub mod model;
 mod network;

@@ -199,6 +199,8 @@ pub struct PrefixList {
 pub struct Instance {
     /// `pending`, `running`, `stopping`, `stopped`, `shutting-down`, `terminated`.
     pub state: String,
+    /// Why it has this state (`StateReason`), where that is an error.
+    pub state_reason: Option<String>,
     /// Its type.
     pub instance_type: String,
     /// Its image.

@@ -462,6 +462,21 @@ fn ec2(
     if operation == "CreateSecurityGroup" {
         add(&action, arn("security-group", "*"));
     }
+    // ModifyInstanceAttribute also has the resource type volume (Service Authorization
+    // Reference); whether EC2 checks it is not documented.
+    if !form.structures("BlockDeviceMapping").is_empty() {
+        add(&action, arn("volume", "*"));
+    }
+    // EC2 itself lets the call succeed and stops the instance again: here it is refused.
+    if operation == "StartInstances" {
+        let held = state.accounts.get(account).and_then(|it| it.ec2.get(region));
+        let keys_of = |id| held.map(|it| crate::ec2::instances::keys_of(it, id));
+        for key in form.list("InstanceId").into_iter().filter_map(keys_of).flatten() {
+            for action in START_KEYS {
+                add(action, key.clone());
+            }
+        }
+    }
     for (action, resource) in snapshots(&form, operation, &arn) {
         add(action, resource);
         found = true;
@@ -536,6 +551,11 @@ fn snapshots(
     }
     needed
 }
+
+/// "The permissions that the caller needs for the key of an encrypted volume when it starts an
+/// instance" (EBS user guide, "Required permissions for EBS encryption").
+const START_KEYS: [&str; 4] =
+    ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext"];
 
 const COPY_KEYS: [&str; 6] = [
     "kms:CreateGrant",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use firebreak_model::error::ErrorKind;
 use firebreak_model::resource::ResourceKind;
+use firebreak_simulation::ec2::model::Device;
 use firebreak_spoke::contract::{CapturedState, Undone};
 use serde_json::json;
 
@@ -156,4 +157,59 @@ async fn an_account_block_that_an_organization_policy_manages_is_reported() {
     let prior = stage.capture().await.unwrap().prior;
     let error = stage.apply(&prior).await.unwrap_err();
     assert!(error.to_string().contains("organization policy"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_stops_again_after_its_start_is_no_undo() {
+    let stage = Stage::of(&case("stop-instance with encrypted volumes")).await;
+    let prior = stage.capture().await.unwrap().prior;
+    stage.apply(&prior).await.unwrap();
+    let use_key = |usable: bool| {
+        stage.organization.edit(|state| {
+            let keys = &mut state.ec2(ACCOUNT, REGION).unusable_keys;
+            let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/theirs");
+            if usable { keys.remove(&key) } else { keys.insert(key) }
+        })
+    };
+    use_key(false);
+    let error = stage.undo(&prior).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Failed, "{error:?}");
+    assert!(error.message.contains("Client.InternalError"), "{error:?}");
+    assert!(error.help.is_some_and(|help| help.contains("kms:CreateGrant")));
+    use_key(true);
+    assert_eq!(stage.undo(&prior).await.unwrap().restored.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_was_detached_or_replaced_since_does_not_keep_the_others_from_their_undo() {
+    let stage = Stage::of(&case("protect-instance")).await;
+    let id = instance_id(&stage.resource);
+    let add = |device: &str| {
+        stage.organization.edit(|state| {
+            let instance = state.ec2(ACCOUNT, REGION).instances.get_mut(&id).unwrap();
+            let device_ =
+                Device { volume: format!("vol-of-{}", &device[5..]), delete_on_termination: true };
+            instance.devices.insert(device.to_owned(), device_);
+        });
+    };
+    add("/dev/sdf");
+    add("/dev/sdg");
+    let prior = stage.capture().await.unwrap().prior;
+    // One is detached before the plan is carried out, another one replaced after it.
+    stage.organization.edit(|state| {
+        state.ec2(ACCOUNT, REGION).instances.get_mut(&id).unwrap().devices.remove("/dev/sdf");
+    });
+    stage.apply(&prior).await.unwrap();
+    let replaced = stage.organization.edit(|state| {
+        let instance = state.ec2(ACCOUNT, REGION).instances.get_mut(&id).unwrap();
+        let device = instance.devices.get_mut("/dev/sdg").unwrap();
+        "vol-of-others".clone_into(&mut device.volume);
+        device.clone()
+    });
+    let undone = stage.undo(&prior).await.unwrap();
+    assert_eq!(undone.drift.len(), 2, "{undone:?}");
+    let devices =
+        stage.organization.edit(|state| state.ec2(ACCOUNT, REGION).instances[&id].devices.clone());
+    assert_eq!(devices["/dev/sdg"], replaced);
+    assert!(devices.iter().all(|(name, it)| name == "/dev/sdg" || it.delete_on_termination));
 }

@@ -22,7 +22,7 @@ use crate::actions::stage::{ACCOUNT, REGION};
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![attach(), attach_beside(), addresses(), block(), block_in_lists()];
     cases.extend([protect(), protect_by_detaching(), protect_spot(), deregister()]);
-    cases.extend([stop(), terminate()]);
+    cases.extend([stop(), stop_with_encrypted_volumes(), terminate()]);
     cases
 }
 
@@ -410,6 +410,21 @@ fn stop() -> Case {
         vary: vary_instance,
         forgive: forgive_public_addresses,
         ..isolation()
+    }
+}
+
+fn stop_with_encrypted_volumes() -> Case {
+    Case {
+        name: "stop-instance with encrypted volumes",
+        arrange: |organization| {
+            let kind = two_vpcs(organization);
+            let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/theirs");
+            organization.edit(|state| {
+                state.ec2(ACCOUNT, REGION).add_volume(&id_of(&kind), "/dev/sdf", Some(&key))
+            });
+            kind
+        },
+        ..stop()
     }
 }
 
