@@ -85,6 +85,9 @@ pub struct ActionFacts {
     /// Whether it acts on what the finding names besides the target, such as remote
     /// addresses: then another finding is not a repeat.
     pub per_finding: bool,
+    /// Whether its undo returns the resource to what sends it work or replaces it where it is
+    /// unhealthy, such as an Auto Scaling group: it has to be well by then.
+    pub returns_to_service: bool,
     /// Checks the action's parameters; `null` means none.
     pub check: fn(&Value) -> Result<(), String>,
     /// The JSON Schema of its parameters.

@@ -123,6 +123,9 @@ pub trait Action {
     /// Whether it acts on what the finding names besides the target, such as remote
     /// addresses: then another finding about the same target is not a repeat.
     const PER_FINDING: bool = false;
+    /// Whether its undo returns the resource to what sends it work or replaces it where it is
+    /// unhealthy: that comes after the undo of every other step, and not while one failed.
+    const RETURNS_TO_SERVICE: bool = false;
     /// The statements of the spoke role that allow its changes: each of `SPEC.writes`
     /// is in exactly one of them. A read that is in none is allowed on every resource.
     const GRANTS: &'static [Grant];

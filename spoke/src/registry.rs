@@ -196,6 +196,7 @@ const fn facts<A: Action>() -> ActionFacts {
         after: A::AFTER,
         excludes: A::EXCLUDES,
         per_finding: A::PER_FINDING,
+        returns_to_service: A::RETURNS_TO_SERVICE,
         schema: || {
             // Without references, so that it can be embedded in another schema.
             let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);

@@ -63,9 +63,22 @@ impl Undoer {
         let requested = |step: &Step| only.is_none_or(|only| step.action == *only);
         let mut failures = Vec::new();
         let mut steps = response.steps.clone();
-        // In sequence and in reverse order: a later step may depend on an earlier one.
-        for step in steps.iter_mut().rev() {
+        // In sequence and in reverse order: a later step may depend on an earlier one. What
+        // returns the resource to service comes last: a load balancer or an Auto Scaling group
+        // must not find it without network or credentials.
+        let returns =
+            |step: &Step| find(&step.action).is_ok_and(|action| action.facts.returns_to_service);
+        let (last, first): (Vec<&mut Step>, Vec<&mut Step>) =
+            steps.iter_mut().rev().partition(|step| returns(step));
+        for step in first.into_iter().chain(last) {
             if !step.may_have_changed() || !requested(step) {
+                continue;
+            }
+            if returns(step) && !failures.is_empty() {
+                failures.push(format!(
+                    "{}: not undone, because the resource would be unhealthy in service",
+                    step.action
+                ));
                 continue;
             }
             let account = match &session {

@@ -91,6 +91,7 @@ impl Action for DeregisterFromLoadBalancers {
         "elasticloadbalancing:RegisterInstancesWithLoadBalancer",
         "elasticloadbalancing:RegisterTargets",
     ])];
+    const RETURNS_TO_SERVICE: bool = true;
     type Parameters = NoParameters;
     type Prior = Prior;
 

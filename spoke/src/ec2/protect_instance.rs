@@ -136,6 +136,7 @@ impl Action for ProtectInstance {
         ]),
         CHANGE_INSTANCE_ATTRIBUTES.allows(&["ec2:ModifyInstanceAttribute"]),
     ];
+    const RETURNS_TO_SERVICE: bool = true;
     type Parameters = Parameters;
     type Prior = Prior;
 

@@ -1,7 +1,7 @@
 //! `firebreak responses undo`.
 
 use clap::Args;
-use firebreak_response::record::{Drift, State, StepState, Undo, UndoCause};
+use firebreak_response::record::{Drift, State, Step, StepState, Undo, UndoCause};
 use jiff::SignedDuration;
 
 use super::show::write_response;
@@ -54,12 +54,20 @@ pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Fai
     };
     let undone = engine.undo(id, request).await?;
     write_response(&undone, output)?;
-    let step_state = step
-        .as_ref()
-        .and_then(|step| undone.steps.iter().find(|it| it.action == *step).map(|it| it.state));
-    let is_undone = matches!(undone.state, State::Undone | State::Expired);
-    if !is_undone && step_state != Some(StepState::Undone) {
-        return Err(Failure::Check(undone.reason));
+    let requested = |it: &&Step| step.as_ref().is_none_or(|step| it.action == *step);
+    let has_drifted =
+        undone.steps.iter().filter(requested).any(|it| it.state == StepState::Drifted);
+    let is_undone = match step {
+        None => matches!(undone.state, State::Undone | State::Expired),
+        Some(_) => undone.steps.iter().filter(requested).any(|it| it.state == StepState::Undone),
+    };
+    if is_undone && !has_drifted {
+        return Ok(());
     }
-    Ok(())
+    let help = if has_drifted {
+        "\nhelp: `--force-drift` overwrites what was changed meanwhile"
+    } else {
+        ""
+    };
+    Err(Failure::Check(format!("{}{help}", undone.reason)))
 }

@@ -86,6 +86,7 @@ pub(crate) fn actions() -> ActionCatalog {
             after: &[],
             excludes,
             per_finding: false,
+            returns_to_service: false,
             check: |parameters| match parameters.get("wrong") {
                 Some(_) => Err("`wrong` is wrong".to_owned()),
                 None => Ok(()),

@@ -77,6 +77,22 @@ fn push_plan_respond_list_show_and_undo() {
     let output = served.run(&["responses", "undo", id, "--step", "stop-instance", "--yes"], "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 
+    // What others changed meanwhile is not undone, and that is no success.
+    let theirs = served.world.organization.edit(|state| {
+        let member = &served.world.members[0];
+        let ec2 = state.ec2(&member.account, &member.region);
+        let vpc = ec2.vpcs.keys().next().unwrap().clone();
+        let theirs = ec2.add_group(&vpc, "theirs");
+        for interface in ec2.interfaces.values_mut() {
+            interface.groups = vec![theirs.clone()];
+        }
+        theirs
+    });
+    let output = served.run(&["responses", "undo", id, "--suppress", "0", "--yes"], "");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains(&theirs) && error.contains("--force-drift"), "{error}");
+
     // A suppression without an undo; `--suppress 0` places none.
     let longer = ["responses", "suppress", id, "--for", "2h", "--reason", "forensics"];
     assert!(served.text(&longer, "").contains("are suppressed until"));

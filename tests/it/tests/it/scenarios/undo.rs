@@ -287,3 +287,29 @@ async fn a_forced_undo_of_a_deleted_resource_changes_nothing() {
         undone.reason
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_returns_to_service_after_its_network_and_not_without_it() {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, protect-instance]\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let response = contained(&stage).await;
+    let member = stage.member("sandbox", 0).clone();
+    let denied = Effect::Error { status: 403, code: "UnauthorizedOperation".to_owned() };
+    let refused =
+        Fault::always("ModifyNetworkInterfaceAttribute", denied).in_account(&member.account);
+    stage.world.organization.inject(refused);
+    let undone = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
+    let of = |action: &str| undone.steps.iter().find(|it| it.action == action).unwrap().state;
+    assert_eq!(of("protect-instance"), StepState::Done, "{}", undone.reason);
+    assert!(undone.reason.contains("not undone"), "{}", undone.reason);
+    stage.world.organization.clear_faults();
+    stage.world.organization.take_calls();
+    let undone = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
+    assert_eq!(undone.state, State::Undone, "{}", undone.reason);
+    let calls = stage.world.organization.take_calls();
+    let last = |operation: &str| calls.iter().rposition(|it| it.operation == operation).unwrap();
+    let first = |operation: &str| calls.iter().position(|it| it.operation == operation).unwrap();
+    assert!(last("ModifyNetworkInterfaceAttribute") < first("ModifyInstanceAttribute"));
+}
