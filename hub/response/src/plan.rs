@@ -82,6 +82,7 @@ mod tests {
             after,
             excludes: &[],
             per_finding: false,
+            returns_to_service: false,
             check: |_| Ok(()),
             schema: || Value::Bool(true),
         }

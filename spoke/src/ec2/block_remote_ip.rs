@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use aws_sdk_ec2::types::NetworkAcl;
+use aws_sdk_ec2::types::{Instance, NetworkAcl};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use crate::contract::{
     Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
 };
 use crate::grant::{Grant, GrantScope};
-use crate::support::ec2::block_lists::{IpSet, PrefixList, taken_out};
+use crate::support::ec2::block_lists::{IpSet, Listed, PrefixList, taken_out};
+use crate::support::ec2::instance;
 use crate::support::ec2::instance_state::id;
 use crate::support::ec2::network_acl::{self, Deny, There, Way};
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -118,26 +119,24 @@ impl Action for BlockRemoteIp {
         let instance_id = id(context.resource)?;
         let addresses = addresses(context.remote_addresses, parameters.at_most)?;
         let instance = context.cache.instance(context.account, instance_id).await?;
-        let subnets: BTreeSet<String> = instance
-            .network_interfaces()
-            .iter()
-            .filter_map(|interface| interface.subnet_id().map(str::to_owned))
-            .collect();
         let mut prior = Prior::default();
         if parameters.network_acl {
-            for acl in network_acl::of_subnets(context, &subnets).await? {
-                for way in Way::BOTH {
-                    prior.acl_entries.extend(network_acl::missing(&acl, way, &addresses)?);
-                }
-            }
+            prior.acl_entries = missing(&acls_of(context, instance).await?, &addresses)?;
         }
         let wanted: BTreeSet<IpNet> = addresses.into_iter().collect();
-        let lacking = |present: &BTreeSet<IpNet>| wanted.difference(present).copied().collect();
+        let mut lists = Vec::new();
         if let Some(ip_set) = &parameters.ip_set {
-            prior.ip_set = lacking(&ip_set.blocks(context).await?);
+            let listed = ip_set.listed(context).await?;
+            prior.ip_set = listed.lacks(&wanted);
+            lists.push(listed);
         }
         if let Some(list) = &parameters.prefix_list {
-            prior.prefix_list = lacking(&PrefixList(list).blocks(context).await?);
+            let listed = PrefixList(list).listed(context).await?;
+            prior.prefix_list = listed.lacks(&wanted);
+            lists.push(listed);
+        }
+        if let Some(why) = taken_by_none(parameters, &wanted, &lists) {
+            return Err(ActionError::new(ErrorKind::Failed, why));
         }
         let changes = changes(parameters, &prior);
         Ok(CapturedState { prior, changes })
@@ -148,7 +147,7 @@ impl Action for BlockRemoteIp {
         parameters: &Parameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        crate::support::ec2::instance::describe(context.account, id(context.resource)?).await?;
+        instance::describe(context.account, id(context.resource)?).await?;
         let acls = network_acl::by_id(context, &prior.acls()).await?;
         let mut failed = Vec::new();
         for deny in &prior.acl_entries {
@@ -167,28 +166,43 @@ impl Action for BlockRemoteIp {
     async fn verify(
         context: ActionContext<'_>,
         parameters: &Parameters,
-        prior: &Prior,
+        _: &Prior,
     ) -> Result<Verification, ActionError> {
-        let acls = network_acl::by_id(context, &prior.acls()).await?;
-        let mut lacking: Vec<String> = prior
-            .acl_entries
-            .iter()
-            .filter(|deny| network_acl::look(&acls, deny) != There::Ours)
-            .map(|deny| format!("{} is not denied by {}", deny.block, deny.acl))
-            .collect();
-        let mut outside = |blocks: &BTreeSet<IpNet>, present: &BTreeSet<IpNet>, list: &str| {
-            let missing = blocks.difference(present);
-            lacking.extend(missing.map(|block| format!("{block} is not in {list}")));
-        };
+        let addresses = addresses(context.remote_addresses, parameters.at_most)?;
+        let mut lacking = Vec::new();
+        let mut where_denied = Vec::new();
+        if parameters.network_acl {
+            // By the subnets that the instance is in now: it may have got another interface.
+            let instance = instance::describe(context.account, id(context.resource)?).await;
+            let instance = match instance {
+                Ok(instance) => instance,
+                Err(error) => return Verification::if_gone(error),
+            };
+            let acls = acls_of(context, &instance).await?;
+            let missing = missing(&acls, &addresses)?;
+            lacking.extend(
+                missing.iter().map(|it| format!("{} is not denied by {}", it.block, it.acl)),
+            );
+            where_denied.push(format!("{} network ACL(s)", acls.len()));
+        }
+        let wanted: BTreeSet<IpNet> = addresses.iter().copied().collect();
+        let mut lists = Vec::new();
         if let Some(ip_set) = &parameters.ip_set {
-            outside(&prior.ip_set, &ip_set.blocks(context).await?, &ip_set.name);
+            lists.push((ip_set.listed(context).await?, ip_set.name.as_str()));
         }
         if let Some(list) = &parameters.prefix_list {
-            outside(&prior.prefix_list, &PrefixList(list).blocks(context).await?, list);
+            lists.push((PrefixList(list).listed(context).await?, list.as_str()));
         }
+        for (listed, name) in &lists {
+            let lacks = listed.lacks(&wanted);
+            lacking.extend(lacks.iter().map(|block| format!("{block} is not in {name}")));
+            where_denied.push((*name).to_owned());
+        }
+        let lists: Vec<Listed> = lists.into_iter().map(|(listed, _)| listed).collect();
+        lacking.extend(taken_by_none(parameters, &wanted, &lists));
         Ok(if lacking.is_empty() {
-            let count = context.remote_addresses.len();
-            Verification::InEffect(format!("{count} remote address(es) denied"))
+            let (count, by) = (addresses.len(), where_denied.join(", "));
+            Verification::InEffect(format!("{count} remote address(es) denied by {by}"))
         } else {
             Verification::NotInEffect(lacking.join("; "))
         })
@@ -215,6 +229,63 @@ impl Action for BlockRemoteIp {
         }
         Undone::all(ended)
     }
+}
+
+/// The network ACLs that govern the subnets of an instance.
+///
+/// # Errors
+///
+/// `Failed` where a subnet shows none, or the instance no subnet: nothing would be denied. A
+/// participant of a shared VPC does not see the ACLs of its owner (VPC user guide, "Share your
+/// VPC subnets with other accounts").
+async fn acls_of(
+    context: ActionContext<'_>,
+    instance: &Instance,
+) -> Result<Vec<NetworkAcl>, ActionError> {
+    let id = instance.instance_id().unwrap_or_default();
+    let interfaces = instance.network_interfaces().iter();
+    let subnets: BTreeSet<String> =
+        interfaces.filter_map(|interface| interface.subnet_id().map(str::to_owned)).collect();
+    if subnets.is_empty() {
+        let message = format!("the instance `{id}` has no network interface");
+        return Err(ActionError::new(ErrorKind::Failed, message));
+    }
+    let acls = network_acl::of_subnets(context, &subnets).await?;
+    let governs = |acl: &NetworkAcl, subnet: &str| {
+        acl.associations().iter().any(|it| it.subnet_id() == Some(subnet))
+    };
+    if let Some(subnet) = subnets.iter().find(|subnet| !acls.iter().any(|it| governs(it, subnet))) {
+        let message = format!("no network ACL is shown for `{subnet}`, where `{id}` is");
+        let help = "in a shared VPC only its owner has the network ACLs: use isolate-instance, or an `ip-set` or `prefix-list`".to_owned();
+        let error = ActionError::new(ErrorKind::Failed, message);
+        return Err(ActionError { help: Some(help), ..error });
+    }
+    Ok(acls)
+}
+
+/// The entries that these ACLs lack, each way.
+fn missing(acls: &[NetworkAcl], addresses: &[IpNet]) -> Result<Vec<Deny>, ActionError> {
+    let mut lacking = Vec::new();
+    for acl in acls {
+        for way in Way::BOTH {
+            lacking.extend(network_acl::missing(acl, way, addresses)?);
+        }
+    }
+    Ok(lacking)
+}
+
+/// Why some addresses are denied nowhere: lists take addresses of one version, a network ACL
+/// both.
+fn taken_by_none(
+    parameters: &Parameters,
+    wanted: &BTreeSet<IpNet>,
+    lists: &[Listed],
+) -> Option<String> {
+    let is_taken = |block: &IpNet| lists.iter().any(|listed| listed.takes(block));
+    let left: Vec<String> =
+        wanted.iter().filter(|block| !is_taken(block)).map(IpNet::to_string).collect();
+    (!parameters.network_acl && !left.is_empty())
+        .then(|| format!("no list takes {}: its addresses are of another version", left.join(", ")))
 }
 
 /// The finding's addresses that may be denied, each as a block of one address.

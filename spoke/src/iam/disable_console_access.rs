@@ -64,11 +64,13 @@ impl Action for DisableConsoleAccess {
         let password = login_profile::get(context, login_profile::user(&subject)?).await?;
         let change = Change {
             what: format!("console access of {}", subject.holder.describe()),
-            before: "by password".to_owned(),
+            before: match password {
+                Some(_) => "by password".to_owned(),
+                None => "no password; temporary sessions may exist".to_owned(),
+            },
             after: "none: all temporary sessions of the user are denied everything, its access keys are not".to_owned(),
         };
-        let changes = password.map(|_| change).into_iter().collect();
-        Ok(CapturedState { prior: Prior { subject }, changes })
+        Ok(CapturedState { prior: Prior { subject }, changes: vec![change] })
     }
 
     async fn apply(
@@ -97,15 +99,12 @@ impl Action for DisableConsoleAccess {
         let described = prior.subject.holder.describe();
         let name = policy_name(context.response);
         let present = inline_policy::get(context, &prior.subject.holder, &name).await?;
-        if present == Some(document()) {
-            return Ok(Verification::InEffect(format!(
+        Ok(if present == Some(document()) {
+            Verification::InEffect(format!(
                 "the console and other temporary sessions of {described} are denied everything"
-            )));
-        }
-        let password = login_profile::get(context, login_profile::user(&prior.subject)?).await?;
-        Ok(match password {
-            None => Verification::InEffect(format!("{described} has no password for the console")),
-            Some(_) => Verification::NotInEffect(format!("the deny policy is not on {described}")),
+            ))
+        } else {
+            Verification::NotInEffect(format!("the deny policy is not on {described}"))
         })
     }
 

@@ -164,14 +164,15 @@ impl Action for RestrictBucketPolicy {
                 left_out.extend(deleted_principals(&parse(prior.text.as_deref())));
                 left_out.sort();
                 left_out.dedup();
-                let mut restored = format!("the policy of {name} is without the deny again");
-                if !left_out.is_empty() {
+                let restored = format!("the policy of {name} is without the deny again");
+                undone.restored.push(if left_out.is_empty() {
+                    restored
+                } else {
                     let ids = left_out.join(", ");
-                    restored.push_str(&format!(
-                        "; it does not name {ids} any more, which S3 refuses because they were deleted"
-                    ));
-                }
-                undone.restored.push(restored);
+                    format!(
+                        "{restored}; it does not name {ids} any more, which S3 refuses because they were deleted"
+                    )
+                });
             }
             Without::Delete => {
                 delete(context.account, name).await?;

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{AddPrefixListEntry, RemovePrefixListEntry};
-use aws_sdk_wafv2::types::{IpSet as WafIpSet, Scope as WafScope};
+use aws_sdk_ec2::types::{AddPrefixListEntry, ManagedPrefixList, RemovePrefixListEntry};
+use aws_sdk_wafv2::types::{IpAddressVersion, IpSet as WafIpSet, Scope as WafScope};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,13 +37,11 @@ impl IpSet {
         }
     }
 
-    /// The blocks in it.
-    pub(crate) async fn blocks(
-        &self,
-        context: ActionContext<'_>,
-    ) -> Result<BTreeSet<IpNet>, ActionError> {
+    /// What it lists.
+    pub(crate) async fn listed(&self, context: ActionContext<'_>) -> Result<Listed, ActionError> {
         let (set, _) = self.read(context).await?;
-        Ok(set.addresses().iter().filter_map(|text| text.parse().ok()).collect())
+        let blocks = set.addresses().iter().filter_map(|text| text.parse().ok()).collect();
+        Ok(Listed { blocks, is_ipv6: *set.ip_address_version() == IpAddressVersion::Ipv6 })
     }
 
     /// Adds and removes blocks in one update of the present list; `false` where there
@@ -86,16 +84,38 @@ impl IpSet {
     }
 }
 
+/// What a list has. It takes addresses of one version only: an update with another one is
+/// refused whole (WAF API reference, IPSet; EC2 API reference, ManagedPrefixList).
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    blocks: BTreeSet<IpNet>,
+    is_ipv6: bool,
+}
+
+impl Listed {
+    /// Whether the list takes this block.
+    pub(crate) fn takes(&self, block: &IpNet) -> bool {
+        matches!(block, IpNet::V6(_)) == self.is_ipv6
+    }
+
+    /// The blocks among these that it takes and lacks.
+    pub(crate) fn lacks(&self, wanted: &BTreeSet<IpNet>) -> BTreeSet<IpNet> {
+        wanted.difference(&self.blocks).filter(|block| self.takes(block)).copied().collect()
+    }
+}
+
 /// A managed prefix list, by id.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PrefixList<'a>(pub(crate) &'a str);
 
 impl PrefixList<'_> {
-    /// The blocks in it.
-    pub(crate) async fn blocks(
-        self,
-        context: ActionContext<'_>,
-    ) -> Result<BTreeSet<IpNet>, ActionError> {
+    /// What it lists.
+    pub(crate) async fn listed(self, context: ActionContext<'_>) -> Result<Listed, ActionError> {
+        let (list, blocks) = futures::try_join!(self.describe(context), self.blocks(context))?;
+        Ok(Listed { blocks, is_ipv6: list.address_family() == Some("IPv6") })
+    }
+
+    async fn blocks(self, context: ActionContext<'_>) -> Result<BTreeSet<IpNet>, ActionError> {
         let mut blocks = BTreeSet::new();
         let mut next = None;
         loop {
@@ -114,15 +134,15 @@ impl PrefixList<'_> {
         }
     }
 
-    async fn version(self, context: ActionContext<'_>) -> Result<i64, ActionError> {
+    async fn describe(self, context: ActionContext<'_>) -> Result<ManagedPrefixList, ActionError> {
         let ec2 = context.account.ec2(Class::Ec2Read).await;
         let call = ec2.describe_managed_prefix_lists().prefix_list_ids(self.0);
         let output = call
             .send()
             .await
             .map_err(|error| from_sdk("ec2:DescribeManagedPrefixLists", &error))?;
-        let version = output.prefix_lists().first().and_then(|list| list.version());
-        version.ok_or_else(|| {
+        let list = output.prefix_lists.unwrap_or_default().into_iter().next();
+        list.ok_or_else(|| {
             ActionError::new(ErrorKind::Failed, format!("there is no prefix list `{}`", self.0))
         })
     }
@@ -136,7 +156,7 @@ impl PrefixList<'_> {
     ) -> Result<bool, ActionError> {
         // The version first: a change by another caller in between fails this one,
         // which is then tried again.
-        let version = self.version(context).await?;
+        let version = self.describe(context).await?.version().unwrap_or_default();
         let present = self.blocks(context).await?;
         let entry = |block: &IpNet| {
             let description = format!("firebreak {}", context.response);
@@ -179,4 +199,20 @@ pub(crate) fn taken_out(list: &str, blocks: &BTreeSet<IpNet>, changed: bool) -> 
     let blocks: Vec<String> = blocks.iter().map(IpNet::to_string).collect();
     let restored = vec![format!("{} out of {list} again", blocks.join(", "))];
     Undone { restored, ..Undone::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_lacks_only_addresses_of_its_own_version() {
+        let block = |text: &str| text.parse::<IpNet>().unwrap();
+        let (one, two, six) =
+            (block("198.51.100.7/32"), block("198.51.100.8/32"), block("2001:db8::1/128"));
+        let wanted = BTreeSet::from([one, two, six]);
+        let listed = |is_ipv6| Listed { blocks: BTreeSet::from([one]), is_ipv6 };
+        assert_eq!(listed(false).lacks(&wanted), BTreeSet::from([two]));
+        assert_eq!(listed(true).lacks(&wanted), BTreeSet::from([six]));
+    }
 }

@@ -30,10 +30,10 @@ pub(crate) fn same_statement(one: &Value, other: &Value) -> bool {
 /// Whether two policies say the same, their statements in the same order.
 pub(crate) fn same_policy(one: &Value, other: &Value) -> bool {
     let rest = |policy: &Value| with_statements(policy.clone(), Vec::new());
-    let (these, those) = (statements(one), statements(other));
+    let (first, second) = (statements(one), statements(other));
     rest(one) == rest(other)
-        && these.len() == those.len()
-        && these.iter().zip(&those).all(|(one, other)| same_statement(one, other))
+        && first.len() == second.len()
+        && first.iter().zip(&second).all(|(one, other)| same_statement(one, other))
 }
 
 fn as_sets(value: &Value) -> Value {
@@ -78,13 +78,12 @@ pub(crate) fn without_deleted_principals(policy: &Value) -> Value {
             if existing.len() == all.len() {
                 continue;
             }
-            let others = statement.get(name).and_then(Value::as_object);
-            let is_of_others = others.is_some_and(|it| it.keys().any(|key| key != "AWS"));
             let fields = statement.as_object_mut()?;
+            let of_element = fields.get_mut(name)?.as_object_mut()?;
             if !existing.is_empty() {
-                fields[name]["AWS"] = json!(existing);
-            } else if is_of_others {
-                fields[name].as_object_mut()?.remove("AWS");
+                of_element.insert("AWS".to_owned(), json!(existing));
+            } else if of_element.len() > 1 {
+                of_element.remove("AWS");
             } else if name == "NotPrincipal" {
                 fields.remove(name);
                 fields.insert("Principal".to_owned(), json!("*"));

@@ -171,7 +171,7 @@ async fn a_user_without_a_password_has_none_to_change_or_delete() {
     for (name, expected) in [
         ("force-password-change of a user", Err(ErrorKind::NotApplicable)),
         ("delete-login-profile of a user", Ok(0)),
-        ("disable-console-access of a user", Ok(0)),
+        ("disable-console-access of a user", Ok(1)),
     ] {
         let stage = Stage::of(&case(name)).await;
         stage.organization.edit(|state| {
@@ -191,4 +191,19 @@ async fn detaching_what_is_not_attached_is_not_called_containment() {
     });
     let error = stage.capture().await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotApplicable, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_without_a_password_loses_its_temporary_sessions_too() {
+    let stage = Stage::of(&case("disable-console-access of a user")).await;
+    stage.organization.edit(|state| {
+        for user in state.iam(ACCOUNT).users.values_mut() {
+            user.login = None;
+        }
+    });
+    let captured = stage.capture().await.unwrap();
+    assert_eq!(captured.changes.len(), 1);
+    assert!(!holds(&stage.verify(&captured.prior).await));
+    stage.apply(&captured.prior).await.unwrap();
+    assert!(holds(&stage.verify(&captured.prior).await));
 }

@@ -259,3 +259,35 @@ async fn the_owner_of_a_shared_vpc_uses_no_group_of_a_participant() {
         assert_eq!(stage.snapshot(), before, "{name}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn addresses_are_not_called_denied_where_no_network_acl_denies_them() {
+    // No interface, and a subnet whose network ACL another account has.
+    let stage = Stage::of(&case("block-remote-ip")).await;
+    let id = instance_id(&stage.resource);
+    let acls =
+        stage.organization.edit(|state| std::mem::take(&mut state.ec2(ACCOUNT, REGION).acls));
+    let error = stage.capture().await.unwrap_err();
+    assert!(error.message.contains("no network ACL"), "{error:?}");
+    stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        ec2.acls = acls;
+        ec2.interfaces.retain(|_, it| it.instance.as_deref() != Some(&id));
+    });
+    let error = stage.capture().await.unwrap_err();
+    assert!(error.message.contains("no network interface"), "{error:?}");
+
+    // An interface in another subnet came after the plan.
+    let stage = Stage::of(&case("block-remote-ip")).await;
+    let prior = stage.capture().await.unwrap().prior;
+    stage.apply(&prior).await.unwrap();
+    assert!(holds(&stage.verify(&prior).await));
+    let id = instance_id(&stage.resource);
+    stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpc = ec2.add_vpc(false);
+        let group = ec2.add_group(&vpc, "more");
+        ec2.attach_interface(&id, &vpc, &[&group]);
+    });
+    assert!(!holds(&stage.verify(&prior).await));
+}
