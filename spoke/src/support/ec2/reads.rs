@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_ec2::types::{Filter, Instance, SecurityGroup};
+use aws_sdk_ec2::types::{Filter, Instance, NetworkInterfaceType, SecurityGroup};
 use firebreak_client::batcher::LookupBatcher;
 use firebreak_client::rate_limit::{Class, Urgency};
 use firebreak_client::sdk_error::from_sdk;
@@ -90,20 +90,42 @@ pub(crate) async fn instance(
     Box::pin(batcher.ask(id.to_owned(), describe)).await
 }
 
-/// Every interface that is attached to an instance.
+/// The tag of a branch interface that names its trunk: DescribeNetworkInterfaces shows no
+/// attachment for one (Amazon VPC resource controller, "Security groups for pods").
+const TRUNK: &str = "vpcresources.k8s.aws/trunk-eni-id";
+
+/// Every interface that is attached to an instance, and the branch interfaces of the pods on
+/// it, which have security groups of their own.
 pub(crate) async fn interfaces_of(
     account: &AccountSession,
     instance: &str,
 ) -> Result<Vec<Interface>, ActionError> {
     let describe = |ids: Vec<String>| async move {
-        let filter = filter("attachment.instance-id", ids);
+        let attached = filter("attachment.instance-id", ids);
         let mut found: HashMap<String, Vec<Interface>> = HashMap::new();
-        for described in interfaces::describe(account, filter).await? {
+        let mut trunks = HashMap::new();
+        for described in interfaces::describe(account, attached).await? {
             let attached_to = described.attachment().and_then(|it| it.instance_id());
             if let Some((instance, interface)) =
                 attached_to.zip(interfaces::from_sdk_interface(&described))
             {
+                if described.interface_type() == Some(&NetworkInterfaceType::Trunk) {
+                    trunks.insert(interface.id.clone(), instance.to_owned());
+                }
                 found.entry(instance.to_owned()).or_default().push(interface);
+            }
+        }
+        if !trunks.is_empty() {
+            let of_trunks = filter(&format!("tag:{TRUNK}"), trunks.keys().cloned().collect());
+            for described in interfaces::describe(account, of_trunks).await? {
+                let mut tags = described.tag_set().iter();
+                let trunk = tags.find(|tag| tag.key() == Some(TRUNK)).and_then(|tag| tag.value());
+                let instance = trunk.and_then(|trunk| trunks.get(trunk));
+                if let Some((instance, branch)) =
+                    instance.zip(interfaces::from_sdk_interface(&described))
+                {
+                    found.entry(instance.clone()).or_default().push(branch);
+                }
             }
         }
         Ok(found)

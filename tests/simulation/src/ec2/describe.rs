@@ -216,6 +216,7 @@ fn network_interface(
     xml::text(out, "privateIpAddress", &interface.private_ip);
     xml::text(out, "status", if interface.instance.is_some() { "in-use" } else { "available" });
     xml::text(out, "subnetId", &interface.subnet);
+    xml::text(out, "interfaceType", interface.kind.name());
     xml::text(out, "requesterManaged", flag(interface.requester_managed));
     group_set(out, ec2, &interface.groups);
     if let Some(instance) = &interface.instance {

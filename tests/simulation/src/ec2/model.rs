@@ -128,6 +128,33 @@ pub struct NetworkInterface {
     pub public_ip: Option<String>,
     /// Its subnet.
     pub subnet: String,
+    /// `interface`, or `trunk` for one that carries branch interfaces.
+    pub kind: InterfaceKind,
+}
+
+/// The type of a network interface. A branch interface has no attachment: a tag of its own
+/// names the trunk (Amazon VPC CNI and VPC resource controller, "Security groups for pods").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InterfaceKind {
+    /// One of its own.
+    #[default]
+    Interface,
+    /// One that carries branches.
+    Trunk,
+    /// One of a pod.
+    Branch,
+}
+
+impl InterfaceKind {
+    /// As EC2 writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Trunk => "trunk",
+            Self::Branch => "branch",
+        }
+    }
 }
 
 /// An Elastic IP address. An association's id changes with each association,
@@ -307,10 +334,29 @@ impl Ec2 {
             device_index: i64::try_from(device_index).unwrap_or_default(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             requester_managed: false,
+            kind: InterfaceKind::Interface,
             private_ip: format!("10.0.{device_index}.{host}"),
             public_ip: (device_index == 0).then(|| format!("203.0.113.{host}")),
         };
         self.interfaces.insert(id.clone(), interface);
+        id
+    }
+
+    /// Adds a branch interface of a pod to an interface, which becomes a trunk.
+    pub fn add_branch(&mut self, trunk: &str, groups: &[&str]) -> String {
+        let id = self.new_id("eni");
+        let Some(carrier) = self.interfaces.get_mut(trunk) else { return id };
+        carrier.kind = InterfaceKind::Trunk;
+        let branch = NetworkInterface {
+            instance: None,
+            kind: InterfaceKind::Branch,
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            public_ip: None,
+            ..carrier.clone()
+        };
+        self.interfaces.insert(id.clone(), branch);
+        let tag = ("vpcresources.k8s.aws/trunk-eni-id".to_owned(), trunk.to_owned());
+        self.tags.entry(id.clone()).or_default().extend([tag]);
         id
     }
 

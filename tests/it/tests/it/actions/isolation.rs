@@ -291,3 +291,38 @@ async fn addresses_are_not_called_denied_where_no_network_acl_denies_them() {
     });
     assert!(!holds(&stage.verify(&prior).await));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_branch_interfaces_of_pods_are_isolated_with_their_instance() {
+    let stage = Stage::of(&case("isolate-instance")).await;
+    let trunk = first_interface_of(&stage);
+    let group = stage
+        .organization
+        .edit(|state| state.ec2(ACCOUNT, REGION).interfaces[&trunk].groups[0].clone());
+    let branch = |stage: &Stage| {
+        stage.organization.edit(|state| state.ec2(ACCOUNT, REGION).add_branch(&trunk, &[&group]))
+    };
+    let of_pod = branch(&stage);
+    let before = stage.snapshot();
+    let captured = stage.capture().await.unwrap();
+    assert!(captured.changes.iter().any(|it| it.what.contains(&of_pod)), "{captured:?}");
+    stage.apply(&captured.prior).await.unwrap();
+    assert!(holds(&stage.verify(&captured.prior).await));
+    let name = stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let groups = &ec2.interfaces[&of_pod].groups;
+        (groups.len(), ec2.groups[&groups[0]].name.clone())
+    });
+    assert_eq!(name, (1, "firebreak-isolation".to_owned()));
+    // A pod that started since is a way out.
+    let later = branch(&stage);
+    assert!(!holds(&stage.verify(&captured.prior).await));
+    stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        ec2.interfaces.remove(&later);
+        ec2.tags.remove(&later);
+    });
+    let undone = stage.undo(&captured.prior).await.unwrap();
+    assert!(undone.drift.is_empty(), "{undone:?}");
+    assert_eq!(stage.snapshot(), before);
+}
