@@ -27,6 +27,15 @@ pub fn is_plain(char: char) -> bool {
     !char.is_control() && !separates && !turns
 }
 
+/// A text as the value of a tag: letters, digits, spaces and `_.:/=+-@`, at most 256 (STS and
+/// IAM API references, Tag). Ids of findings by other products can have other characters.
+pub fn tag_value(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_alphanumeric() || " _.:/=+-@".contains(char) { char } else { '_' })
+        .take(256)
+        .collect()
+}
+
 /// Percent-encodes all but RFC 3986's unreserved characters.
 pub fn percent_encoded(text: &str) -> String {
     text.bytes()
@@ -42,6 +51,12 @@ pub fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_value_has_only_what_iam_and_sts_take() {
+        assert_eq!(tag_value("arn:aws:x/y#1"), "arn:aws:x/y_1");
+        assert_eq!(tag_value(&"a".repeat(300)).len(), 256);
+    }
 
     #[test]
     fn shown_text_stays_on_one_line_and_is_cut() {

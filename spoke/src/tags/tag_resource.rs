@@ -28,6 +28,7 @@ use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
+use firebreak_model::text::tag_value;
 
 pub(crate) struct TagResource;
 
@@ -46,7 +47,7 @@ impl Parameters {
             return self.tags.clone();
         }
         Tags::from([
-            ("firebreak:finding".to_owned(), context.finding.to_owned()),
+            ("firebreak:finding".to_owned(), tag_value(context.finding)),
             ("firebreak:response".to_owned(), context.response.to_owned()),
         ])
     }
