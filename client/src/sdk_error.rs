@@ -14,7 +14,9 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let code = match error {
-        SdkError::ServiceError(service) => service.err().code().map(str::to_owned),
+        SdkError::ServiceError(service) => {
+            service.err().code().map(str::to_owned).or_else(|| in_body(error, "Code"))
+        }
         _ => None,
     };
     let kind = match (&code, error) {
@@ -30,11 +32,14 @@ where
         (None, _) => ErrorKind::Transient,
     };
     let cause = match error {
-        SdkError::ServiceError(service) => match (service.err().code(), service.err().message()) {
-            (Some(code), Some(text)) => format!("{code}: {text}"),
-            (Some(code), None) => code.to_owned(),
-            (None, _) => with_causes(error),
-        },
+        SdkError::ServiceError(service) => {
+            let text = service.err().message().map(str::to_owned);
+            match (&code, text.or_else(|| in_body(error, "Message"))) {
+                (Some(code), Some(text)) => format!("{code}: {text}"),
+                (Some(code), None) => code.clone(),
+                (None, _) => with_causes(error),
+            }
+        }
         _ => with_causes(error),
     };
     let help = (kind == ErrorKind::Denied).then(|| {
@@ -57,6 +62,15 @@ pub fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     message
+}
+
+/// An element of an error that the SDK could not read: S3 Control may answer in S3's own shape,
+/// `<Error><Code>`, in which its SDK finds no code (S3 API reference, "REST error responses").
+fn in_body<E>(error: &SdkError<E, HttpResponse>, element: &str) -> Option<String> {
+    let body = std::str::from_utf8(error.raw_response()?.body().bytes()?).ok()?;
+    let (_, rest) = body.split_once(&format!("<{element}>"))?;
+    let (text, _) = rest.split_once(&format!("</{element}>"))?;
+    (!text.is_empty() && !text.contains('<')).then(|| text.to_owned())
 }
 
 fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
@@ -149,6 +163,21 @@ mod tests {
             "sts:GetCallerIdentity failed: dispatch failure: io error: connection refused"
         );
         assert_eq!(message.kind, ErrorKind::Transient);
+    }
+
+    #[test]
+    fn an_error_in_another_shape_keeps_its_code_and_help() {
+        let body = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+        let response = HttpResponse::new(403.try_into().unwrap(), body.into());
+        let unread = aws_smithy_types::error::ErrorMetadata::builder().build();
+        let error =
+            from_sdk("s3:PutAccountPublicAccessBlock", &SdkError::service_error(unread, response));
+        assert_eq!(error.kind, ErrorKind::Denied);
+        assert_eq!(
+            error.message,
+            "s3:PutAccountPublicAccessBlock failed: AccessDenied: Access Denied"
+        );
+        assert!(error.has_code("AccessDenied") && error.help.is_some());
     }
 
     #[test]
