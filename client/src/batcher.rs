@@ -81,20 +81,21 @@ impl<K: Clone + Eq + Hash, V: Clone, E: Clone> LookupBatcher<K, V, E> {
             tokio::time::sleep(self.linger).await;
         }
         loop {
-            let permit = tokio::select! {
-                biased;
-                () = asked.changed.notified() => None,
-                permit = self.calls.acquire() => Some(permit),
-            };
             if let Some(answer) = asked.answer.get() {
                 return answer.clone();
             }
-            if permit.is_some() && asked.claim() {
+            let permit = tokio::select! {
+                biased;
+                // There is an answer, or the call that had this key was dropped.
+                () = asked.changed.notified() => continue,
+                permit = self.calls.acquire() => permit,
+            };
+            if asked.claim() {
                 // Boxed, so that those who wait do not carry the frame of a call.
                 return Box::pin(self.call(&asked, call)).await;
             }
-            drop(permit);
             // Another caller's call is about this key too.
+            drop(permit);
             asked.changed.notified().await;
         }
     }
@@ -206,6 +207,25 @@ mod tests {
         assert!(dropped.is_err());
         assert_eq!(kept, Ok(Some(2)));
         assert!(together.waiting().iter().all(|it| it.upgrade().is_none()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_call_is_made_again_where_more_calls_may_run() {
+        for calls in [1, 2, 3] {
+            let (together, made) = (Halves::new(50, calls), AtomicUsize::new(0));
+            let ask = |key| together.ask(key, |keys| halves(keys, &made));
+            let asked = async {
+                tokio::join!(
+                    tokio::time::timeout(Duration::from_millis(10), ask(2)),
+                    ask(4),
+                    ask(6),
+                )
+            };
+            let (dropped, kept, other) =
+                tokio::time::timeout(Duration::from_secs(1), asked).await.unwrap();
+            assert!(dropped.is_err());
+            assert_eq!((kept, other), (Ok(Some(2)), Ok(Some(3))), "{calls}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
