@@ -70,7 +70,13 @@ impl Store {
     }
 
     /// Deletes these items, which may not exist any more.
-    pub(super) async fn delete_items(&self, keys: &[ItemKey]) -> Result<(), HubError> {
+    pub(super) async fn delete_items(
+        &self,
+        keys: impl IntoIterator<Item = ItemKey>,
+    ) -> Result<(), HubError> {
+        // A transaction must not name an item twice.
+        let keys: BTreeSet<ItemKey> = keys.into_iter().collect();
+        let keys: Vec<ItemKey> = keys.into_iter().collect();
         for some in keys.chunks(ITEMS_PER_CALL) {
             let deletes: Result<Vec<TransactWriteItem>, _> = some
                 .iter()

@@ -148,8 +148,7 @@ impl Store {
 
     /// Deletes items that were delivered or given up.
     pub async fn delete_outbox_items(&self, keys: &[OutboxKey]) -> Result<(), HubError> {
-        let keys: Vec<_> = keys.iter().map(|key| (key.pk.clone(), key.sk.clone())).collect();
-        self.delete_items(&keys).await
+        self.delete_items(keys.iter().map(|key| (key.pk.clone(), key.sk.clone()))).await
     }
 
     pub(super) fn outgoing_put(
