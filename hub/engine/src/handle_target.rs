@@ -290,7 +290,11 @@ impl TargetHandler {
             let (store, now) = (&self.recorder.store, self.recorder.now());
             let event = context.decision_event(assessment, &reason, now);
             let TargetContext { finding, target, .. } = context;
-            if finding.targets.len() > 1 {
+            // Only what nothing but the finding, the place and the policy decided.
+            let is_final = assessment.decision.rule.is_none()
+                && assessment.not_covered.is_none()
+                && !assessment.decision.depends_on_tags();
+            if finding.targets.len() > 1 && is_final {
                 let (updated_at, policy_version) = (finding.updated_at, assessment.policy_version);
                 let unanswered = Unanswered { updated_at, policy_version };
                 let commit = store.commit(now).audited(&event, &[])?;

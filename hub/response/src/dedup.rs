@@ -114,7 +114,7 @@ pub fn unanswered(
 ) -> Option<String> {
     let Unanswered { updated_at, .. } = target_state
         .unanswered
-        .filter(|it| it.policy_version == policy_version && it.updated_at >= finding.updated_at)?;
+        .filter(|it| it.policy_version == policy_version && it.updated_at == finding.updated_at)?;
     let update =
         updated_at.map_or_else(|| "this finding".to_owned(), |at| format!("its update of {at}"));
     Some(format!("decided before: no rule of policy version {policy_version} answers {update}"))

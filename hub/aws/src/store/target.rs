@@ -49,7 +49,7 @@ impl Store {
         finding: Option<&Finding>,
     ) -> Result<TargetState, HubError> {
         let several = finding.filter(|finding| finding.targets.len() > 1);
-        let id = (arn.to_owned(), account.clone(), several.map(|finding| finding.id.clone()));
+        let id = (arn.to_owned(), account.clone(), several.map(identity));
         let read = self.targets.ask(id, |ids| self.read_targets(ids)).await?;
         read.unwrap_or_else(|| Err(HubError::transient(format!("`{arn}` was not read"))))
     }
@@ -104,6 +104,12 @@ impl Store {
 
 const UNANSWERED: &str = "unanswered";
 
+/// What a finding is known by: the id of an imported one is its sender's.
+fn identity(finding: &Finding) -> String {
+    let Finding { product, kind, account, id, .. } = finding;
+    sha256_hex_of_parts([product.as_str(), kind.as_str(), account.as_str(), id.as_str()])
+}
+
 fn unanswered_pk(arn: &str, finding: &str) -> String {
     format!("{UNANSWERED}#{}", sha256_hex_of_parts([arn, finding]))
 }
@@ -119,7 +125,7 @@ impl Commit<'_> {
         let json = serde_json::to_string(&unanswered).map_err(|error| unreadable(arn, error))?;
         let put = Put::builder()
             .table_name(&self.store.table)
-            .item("pk", text(unanswered_pk(arn, &finding.id)))
+            .item("pk", text(unanswered_pk(arn, &identity(finding))))
             .item("sk", text(UNANSWERED))
             .item("body", text(json))
             .item(EXPIRES_AT, expires_after(self.now + UNANSWERED_KEPT));

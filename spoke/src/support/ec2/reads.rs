@@ -46,7 +46,7 @@ impl Default for OfUrgency {
             instances: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
             interfaces: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
             profiles: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
-            groups: Batcher::new(1, CALLS_AT_ONCE),
+            groups: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
         }
     }
 }
