@@ -20,14 +20,12 @@ impl Clock {
         Self { config: Arc::new(config), began: Instant::now() }
     }
 
-    /// Sleeps until the next full interval since the clock was made, and returns for how
-    /// long. All that wait in a process wake at the same moment, and share their calls.
-    pub(super) async fn next(&self, interval: Duration) -> Duration {
+    /// Sleeps until the next full interval since the clock was made. All that wait in a
+    /// process wake at the same moment, and share their calls.
+    pub(super) async fn next(&self, interval: Duration) {
         let over = self.began.elapsed().as_nanos() % interval.as_nanos().max(1);
         let over = Duration::from_nanos(u64::try_from(over).unwrap_or(0));
-        let wait = interval.saturating_sub(over);
-        sleep(wait).await;
-        wait
+        sleep(interval.saturating_sub(over)).await;
     }
 
     pub(super) fn now(&self) -> Timestamp {

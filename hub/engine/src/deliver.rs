@@ -222,18 +222,36 @@ impl Deliverer {
         let mut failed: BTreeMap<(Archive, Region), HubError> = BTreeMap::new();
         for ((archive, region), ids) in wanted {
             let ids: Vec<String> = ids.into_iter().collect();
-            let changed = match archive {
-                Archive::Into => self.guardduty.archive(&region, &ids).await,
-                Archive::OutOf => self.guardduty.unarchive(&region, &ids).await,
-            };
-            if let Err(error) = changed {
+            if let Err(error) = self.change_archive(archive, &region, &ids).await {
                 failed.insert((archive, region), error);
             }
         }
         for (item, response, calls) in settled {
-            let error = calls.iter().find_map(|(call, _)| failed.get(call));
-            let result = error.map_or(Ok(()), |error| Err(error.clone()));
+            let mut result = Ok(());
+            for (call, id) in calls {
+                result = match failed.get(&call) {
+                    None => continue,
+                    Some(error) if error.is_transient() => Err(error.clone()),
+                    // An id that GuardDuty does not take must not keep the others.
+                    Some(_) => self.change_archive(call.0, &call.1, &[id]).await,
+                };
+                if result.is_err() {
+                    break;
+                }
+            }
             self.settle_result(item, &response, result, delivery).await;
+        }
+    }
+
+    async fn change_archive(
+        &self,
+        archive: Archive,
+        region: &Region,
+        ids: &[String],
+    ) -> Result<(), HubError> {
+        match archive {
+            Archive::Into => self.guardduty.archive(region, ids).await,
+            Archive::OutOf => self.guardduty.unarchive(region, ids).await,
         }
     }
 

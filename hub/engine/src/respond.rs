@@ -12,6 +12,7 @@ use firebreak_response::dedup::{
     PriorResponse, prior_response, skip_reason, suppressed_until, unanswered,
 };
 use futures::future::join_all;
+use tokio::time::timeout;
 use tracing::{info, instrument};
 
 use super::confirm::{Confirmer, FetchedFinding};
@@ -121,12 +122,17 @@ impl Responder {
                         && waited < WAIT_AT_MOST
                         && self.deadline.allows(WAIT_BETWEEN) =>
                 {
-                    // Most findings have to be confirmed afterwards; an error shows then.
-                    let (wait, _) = futures::join!(
-                        self.recorder.clock.next(WAIT_BETWEEN),
-                        self.confirmer.fetch(finding, fetched)
-                    );
-                    waited += wait;
+                    // Most findings have to be confirmed afterwards. It is asked for once and no
+                    // longer than the wait; an error shows when it is confirmed.
+                    let ahead = async {
+                        if waited.is_zero() {
+                            let fetch = self.confirmer.fetch(finding, fetched);
+                            let _: Result<_, _> = timeout(WAIT_BETWEEN, fetch).await;
+                        }
+                    };
+                    let began = tokio::time::Instant::now();
+                    futures::join!(self.recorder.clock.next(WAIT_BETWEEN), ahead);
+                    waited += began.elapsed();
                     continue;
                 }
                 PriorResponse::UnderWay { response } => {

@@ -5,7 +5,7 @@ use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_response::record::{Drift, Response, ResponseId, State, Step, StepState, Undo};
 use firebreak_response::target::Findings;
 use firebreak_response::transition::{Event, Record};
-use firebreak_spoke::contract::{ActionContext, Reversal, Undone};
+use firebreak_spoke::contract::{ActionContext, Phase, Reversal, Undone};
 use firebreak_spoke::read_cache::ReadCache;
 use tracing::info;
 
@@ -62,6 +62,8 @@ impl Undoer {
         let drift = response.undo.as_ref().map_or(Drift::Leave, |undo| undo.drift);
         let requested = |step: &Step| only.is_none_or(|only| step.action == *only);
         let mut failures = Vec::new();
+        // The first step whose effect the resource keeps, and why.
+        let mut unhealthy: Option<(String, Kept)> = None;
         let mut steps = response.steps.clone();
         // In sequence and in reverse order: a later step may depend on an earlier one. What
         // returns the resource to service comes last: a load balancer or an Auto Scaling group
@@ -74,11 +76,16 @@ impl Undoer {
             if !step.may_have_changed() || !requested(step) {
                 continue;
             }
-            if returns(step) && !failures.is_empty() {
-                failures.push(format!(
-                    "{}: not undone, because the resource would be unhealthy in service",
-                    step.action
-                ));
+            if returns(step)
+                && let Some((other, kept)) = &unhealthy
+            {
+                let why = format!(
+                    "not returned to service, where it would be unhealthy: {other} is not undone"
+                );
+                match kept {
+                    Kept::Failed => failures.push(format!("{}: {why}", step.action)),
+                    Kept::Drifted => (step.state, step.detail) = (StepState::Drifted, why),
+                }
                 continue;
             }
             let account = match &session {
@@ -93,7 +100,17 @@ impl Undoer {
             let Response { resource, finding, .. } = response;
             let context =
                 self.members.action_context(account, resource, id.as_str(), finding, &cache);
-            if let Err(error) = undo_step(context, step, drift).await {
+            let undone = undo_step(context, step, drift).await;
+            let kept = match &undone {
+                Err(_) => Some(Kept::Failed),
+                Ok(()) if step.state == StepState::Drifted => Some(Kept::Drifted),
+                Ok(()) => None,
+            };
+            // Tags or evidence make no resource unhealthy.
+            if !returns(step) && matches!(step.phase, Phase::Contain | Phase::End) {
+                unhealthy = unhealthy.or(kept.map(|kept| (step.action.clone(), kept)));
+            }
+            if let Err(error) = undone {
                 failures.push(format!("{}: {error}", step.action));
             }
         }
@@ -104,6 +121,13 @@ impl Undoer {
         let (record, outbox_items) = (ended.record, ended.outbox);
         Ok(Execution { record, contained_after: None, outbox_items })
     }
+}
+
+/// Why the effect of a step is still there after its undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Failed,
+    Drifted,
 }
 
 /// Checks that the step to undo exists, and may have changed something.

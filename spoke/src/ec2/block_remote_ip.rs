@@ -135,7 +135,11 @@ impl Action for BlockRemoteIp {
             prior.prefix_list = listed.lacks(&wanted);
             lists.push(listed);
         }
-        if let Some(why) = taken_by_none(parameters, &wanted, &lists) {
+        // Where some are taken they are denied, and the verification reports the others.
+        let is_taken = |block: &IpNet| lists.iter().any(|listed| listed.takes(block));
+        if !wanted.iter().any(is_taken)
+            && let Some(why) = taken_by_none(parameters, &wanted, &lists)
+        {
             return Err(ActionError::new(ErrorKind::Failed, why));
         }
         let changes = changes(parameters, &prior);

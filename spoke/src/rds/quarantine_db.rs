@@ -253,6 +253,9 @@ fn restore(
         } else {
             undone.drift.push(format!("{holder} was put into {now} since"));
         }
+    } else if present.has_pending_changes {
+        // RDS may have queued the isolation: its former groups take that back.
+        restoration.groups = Some(prior.groups.clone());
     }
     for before in &prior.members {
         let instance = &before.instance;

@@ -1,7 +1,7 @@
 //! Denies access to a bucket to all but a few principals, by one statement in its
-//! policy whose Sid names the response. Undo removes the statement of that Sid as long as it
-//! is such a deny, whoever it excepts by then, and restores the former text, or its absence,
-//! where nobody changed the rest.
+//! policy whose Sid names the response. Undo removes the statement with that Sid, also
+//! if somebody changed its exceptions, but not if it no longer denies. Where nobody changed
+//! the rest, it restores the former text, or deletes the policy if there was none.
 //!
 //! An explicit deny in a bucket's policy overrides every allow, of the account's
 //! own principals too, and of requests without a signature, which have no
@@ -262,7 +262,7 @@ enum Without {
     Delete,
 }
 
-/// Whether a statement of our Sid still is our deny, whoever it excepts now.
+/// Whether a statement with our Sid still denies everything. Its exceptions may differ.
 fn is_our_deny(statement: &Value, own: &Value) -> bool {
     ["Effect", "Action"].iter().all(|element| {
         let of = |it: &Value| it.get(element).cloned().unwrap_or_default();

@@ -77,6 +77,7 @@ impl Store {
         // A transaction must not name an item twice.
         let keys: BTreeSet<ItemKey> = keys.into_iter().collect();
         let keys: Vec<ItemKey> = keys.into_iter().collect();
+        let mut failure = None;
         for some in keys.chunks(ITEMS_PER_CALL) {
             let deletes: Result<Vec<TransactWriteItem>, _> = some
                 .iter()
@@ -86,13 +87,24 @@ impl Store {
                     Ok(TransactWriteItem::builder().delete(delete?).build())
                 })
                 .collect();
-            if let Err(codes) = self.transact(deletes.map_err(unbuilt)?).await? {
-                let why =
-                    format!("dynamodb:TransactWriteItems was cancelled: {}", codes.join(", "));
-                return Err(HubError::transient(why));
+            if !matches!(self.transact(deletes.map_err(unbuilt)?).await, Ok(Ok(()))) {
+                // They need not go together: one that cannot be deleted keeps no other.
+                failure = self.delete_each(some).await.err().or(failure);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Deletes items one by one. All are tried; the last error is returned.
+    async fn delete_each(&self, keys: &[ItemKey]) -> Result<(), HubError> {
+        let mut failure = None;
+        for (pk, sk) in keys {
+            let call = self.client.delete_item().table_name(&self.table);
+            if let Err(error) = call.set_key(Some(key(pk, sk))).send().await {
+                failure = Some(failed("dynamodb:DeleteItem", &error));
+            }
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     /// Writes all of it or nothing. `Err` in it has the code of each item, "None" where an

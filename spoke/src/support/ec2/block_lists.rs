@@ -156,7 +156,10 @@ impl PrefixList<'_> {
     ) -> Result<bool, ActionError> {
         // The version first: a change by another caller in between fails this one,
         // which is then tried again.
-        let version = self.describe(context).await?.version().unwrap_or_default();
+        let version = self.describe(context).await?.version().ok_or_else(|| {
+            let message = format!("EC2 shows no version of the prefix list `{}`", self.0);
+            ActionError::new(ErrorKind::Failed, message)
+        })?;
         let present = self.blocks(context).await?;
         let entry = |block: &IpNet| {
             let description = format!("firebreak {}", context.response);

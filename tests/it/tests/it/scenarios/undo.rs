@@ -303,7 +303,7 @@ async fn an_instance_returns_to_service_after_its_network_and_not_without_it() {
     let undone = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
     let of = |action: &str| undone.steps.iter().find(|it| it.action == action).unwrap().state;
     assert_eq!(of("protect-instance"), StepState::Done, "{}", undone.reason);
-    assert!(undone.reason.contains("not undone"), "{}", undone.reason);
+    assert!(undone.reason.contains("not returned to service"), "{}", undone.reason);
     stage.world.organization.clear_faults();
     stage.world.organization.take_calls();
     let undone = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
@@ -312,4 +312,39 @@ async fn an_instance_returns_to_service_after_its_network_and_not_without_it() {
     let last = |operation: &str| calls.iter().rposition(|it| it.operation == operation).unwrap();
     let first = |operation: &str| calls.iter().position(|it| it.operation == operation).unwrap();
     assert!(last("ModifyNetworkInterfaceAttribute") < first("ModifyInstanceAttribute"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_stays_isolated_by_drift_returns_to_service_only_by_force() {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, protect-instance]\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let response = contained(&stage).await;
+    let member = stage.member("sandbox", 0).clone();
+    stage.world.organization.edit(|state| {
+        let ec2 = state.ec2(&member.account, &member.region);
+        let vpc = ec2.vpcs.keys().next().unwrap().clone();
+        let theirs = ec2.add_group(&vpc, "theirs");
+        for interface in ec2.interfaces.values_mut() {
+            interface.groups = vec![theirs.clone()];
+        }
+    });
+    let state_of = |response: &firebreak_response::record::Response, action: &str| {
+        response.steps.iter().find(|it| it.action == action).unwrap().state
+    };
+    let undone = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
+    assert_eq!(state_of(&undone, "isolate-instance"), StepState::Drifted);
+    assert_eq!(state_of(&undone, "protect-instance"), StepState::Drifted, "{}", undone.reason);
+    let protected = |stage: &Stage| {
+        stage.world.organization.edit(|state| {
+            let ec2 = state.ec2(&member.account, &member.region);
+            ec2.instances[&member.instance].termination_protection
+        })
+    };
+    assert!(protected(&stage));
+    let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
+    let undone = stage.engine.undo(&response.id, request).await.unwrap();
+    assert_eq!(state_of(&undone, "protect-instance"), StepState::Undone, "{}", undone.reason);
+    assert!(!protected(&stage));
 }
