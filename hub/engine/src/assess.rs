@@ -42,6 +42,8 @@ pub(super) struct Assessment {
     pub(super) unconfirmed: Option<String>,
     /// Why the account cannot be reached, if it cannot.
     pub(super) not_covered: Option<String>,
+    /// Whether it changes nothing, and nothing in the account can change the decision.
+    pub(super) is_final: bool,
     /// What was read of the target, for captures of later phases.
     pub(super) cache: ReadCache,
 }
@@ -57,6 +59,7 @@ impl Assessment {
             spent: None,
             unconfirmed: None,
             not_covered: None,
+            is_final: false,
             cache: ReadCache::default(),
         }
     }
@@ -156,7 +159,7 @@ impl Assessor {
         // A decision that changes nothing and that no tag can change is final.
         let without_tags = evaluate(Known::WithoutTags);
         if !without_tags.depends_on_tags() && !without_tags.acts() {
-            return Ok(Some(assessment(without_tags)));
+            return Ok(Some(Assessment { is_final: true, ..assessment(without_tags) }));
         }
         let expected = evaluate(Known::FindingTags);
         if !without_tags.depends_on_tags() && joins(&expected, finding, target_state) {

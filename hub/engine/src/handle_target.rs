@@ -290,11 +290,8 @@ impl TargetHandler {
             let (store, now) = (&self.recorder.store, self.recorder.now());
             let event = context.decision_event(assessment, &reason, now);
             let TargetContext { finding, target, .. } = context;
-            // Only what nothing but the finding, the place and the policy decided.
-            let is_final = assessment.decision.rule.is_none()
-                && assessment.not_covered.is_none()
-                && !assessment.decision.depends_on_tags();
-            if finding.targets.len() > 1 && is_final {
+            let no_rule = assessment.is_final && assessment.decision.rule.is_none();
+            if finding.targets.len() > 1 && no_rule {
                 let (updated_at, policy_version) = (finding.updated_at, assessment.policy_version);
                 let unanswered = Unanswered { updated_at, policy_version };
                 let commit = store.commit(now).audited(&event, &[])?;

@@ -171,3 +171,37 @@ async fn a_repeat_costs_one_call_also_where_no_rule_answers_a_target() {
     let observed = outcomes.iter().filter_map(|it| it.response.as_ref());
     assert_eq!(observed.map(|it| it.state).collect::<Vec<_>>(), [State::Observed]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tag_decided_is_decided_again() {
+    // A rule that matches by a tag which the instance does not have yet.
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    when: { tags: { quarantine: [yes] } }\n    then: [isolate-instance]\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let member = stage.member("sandbox", 1).clone();
+    let finding = sequence(&stage, &[&member]);
+    assert_eq!(respond(&stage.engine, &finding).await, []);
+    stage.world.organization.edit(|state| {
+        let tags = &mut state.ec2(&member.account, &member.region).tags;
+        let own = tags.entry(member.instance.clone()).or_default();
+        own.insert("quarantine".to_owned(), "yes".to_owned());
+    });
+    let responses = respond(&stage.engine, &finding).await;
+    assert_eq!(responses.iter().map(|it| it.state).collect::<Vec<_>>(), [State::Contained]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_finding_with_the_id_of_another_does_not_keep_it_from_being_decided() {
+    let documents = policy(&[
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    when: { type: [{ prefix: 'AttackSequence:' }] }\n    then: [isolate-instance]\n",
+    ]);
+    let stage = stage_with(documents, Options::default()).await;
+    let finding = sequence(&stage, &[stage.member("sandbox", 1)]);
+    let mut forged = finding.clone();
+    forged["type"] = "Custom:EC2/Nothing".into();
+    forged["updatedAt"] = "2030-01-01T00:00:00.000Z".into();
+    deliver_to(&stage.engine, &event(&forged).to_string()).await;
+    let responses = respond(&stage.engine, &finding).await;
+    assert!(responses.iter().any(|it| it.state == State::Contained), "{responses:?}");
+}
