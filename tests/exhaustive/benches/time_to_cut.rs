@@ -21,7 +21,7 @@ use firebreak_function::Handled;
 use firebreak_policy::Policy;
 use firebreak_response::record::State;
 use firebreak_simulation::{CallRecord, Options};
-use firebreak_testkit::arrange::policy;
+use firebreak_testkit::arrange::{FIVE_TYPES, policy};
 use firebreak_testkit::fleet::{DeliveredBy, Fleet};
 use firebreak_testkit::player::{INTAKE, Player};
 use jiff::SignedDuration;
@@ -265,17 +265,10 @@ const CALLS_OF_A_HUNDRED: u128 = 600;
 
 /// A hundred findings of five types on twenty instances of two accounts.
 fn hundred(bench: &mut Bench) -> Vec<Value> {
-    const TYPES: [&str; 5] = [
-        "Backdoor:EC2/C&CActivity.B!DNS",
-        "CryptoCurrency:EC2/BitcoinTool.B!DNS",
-        "UnauthorizedAccess:EC2/TorClient",
-        "Trojan:EC2/BlackholeTraffic",
-        "Impact:EC2/PortSweep",
-    ];
     let members = bench.members();
     let instances: Vec<Member> = (0..20).map(|nth| bench.instance(&members[nth % 2], 1)).collect();
     let mut findings = Vec::new();
-    for kind in TYPES {
+    for kind in FIVE_TYPES {
         for member in &instances {
             let mut finding = bench.raise(Attack::Instance, member);
             finding["type"] = kind.into();

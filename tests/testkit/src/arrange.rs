@@ -1,6 +1,6 @@
 //! What many tests arrange alike: a policy, a finding, an undo.
 
-use firebreak_demo::world::{Attack, Member};
+use firebreak_demo::world::{Attack, Member, World};
 use firebreak_policy::{Policy, read_files};
 use firebreak_response::record::{Drift, Undo, UndoCause};
 use firebreak_spoke::registry;
@@ -26,6 +26,28 @@ pub fn finding_on(member: &Member, number: usize, kind: &str, resource: Value) -
     finding["resource"] = resource;
     finding
 }
+
+/// Puts all interfaces of a member account into a new group, as somebody else would; its id.
+pub fn put_into_another_group(world: &World, member: &Member) -> String {
+    world.organization.edit(|state| {
+        let ec2 = state.ec2(&member.account, &member.region);
+        let vpc = ec2.vpcs.keys().next().unwrap().clone();
+        let group = ec2.add_group(&vpc, "theirs");
+        for interface in ec2.interfaces.values_mut() {
+            interface.groups = vec![group.clone()];
+        }
+        group
+    })
+}
+
+/// Types of findings about an instance.
+pub const FIVE_TYPES: [&str; 5] = [
+    "Backdoor:EC2/C&CActivity.B!DNS",
+    "CryptoCurrency:EC2/BitcoinTool.B!DNS",
+    "UnauthorizedAccess:EC2/TorClient",
+    "Trojan:EC2/BlackholeTraffic",
+    "Impact:EC2/PortSweep",
+];
 
 /// The whole of a response; drift is left alone, and nothing is suppressed.
 pub fn whole_undo() -> Undo {

@@ -118,6 +118,10 @@ pub(crate) async fn interfaces_of(
         if !trunks.is_empty() {
             let of_trunks = filter(&format!("tag:{TRUNK}"), trunks.keys().cloned().collect());
             for described in interfaces::describe(account, of_trunks).await? {
+                // Anybody may have set the tag, on an interface of another instance too.
+                if described.interface_type() != Some(&NetworkInterfaceType::Branch) {
+                    continue;
+                }
                 let mut tags = described.tag_set().iter();
                 let trunk = tags.find(|tag| tag.key() == Some(TRUNK)).and_then(|tag| tag.value());
                 let instance = trunk.and_then(|trunk| trunks.get(trunk));

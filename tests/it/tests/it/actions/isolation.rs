@@ -303,9 +303,21 @@ async fn the_branch_interfaces_of_pods_are_isolated_with_their_instance() {
         stage.organization.edit(|state| state.ec2(ACCOUNT, REGION).add_branch(&trunk, &[&group]))
     };
     let of_pod = branch(&stage);
+    // The tag alone makes no branch: an attacker could have others isolated by it.
+    let other = stage.organization.edit(|state| {
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let vpc = ec2.interfaces[&trunk].vpc.clone();
+        let neighbour = ec2.add_instance(&vpc, &[&group]);
+        let (other, _) = ec2.interfaces_of(&neighbour).next().unwrap();
+        let other = other.clone();
+        let tag = ("vpcresources.k8s.aws/trunk-eni-id".to_owned(), trunk.clone());
+        ec2.tags.entry(other.clone()).or_default().extend([tag]);
+        other
+    });
     let before = stage.snapshot();
     let captured = stage.capture().await.unwrap();
     assert!(captured.changes.iter().any(|it| it.what.contains(&of_pod)), "{captured:?}");
+    assert!(!captured.changes.iter().any(|it| it.what.contains(&other)), "{captured:?}");
     stage.apply(&captured.prior).await.unwrap();
     assert!(holds(&stage.verify(&captured.prior).await));
     let name = stage.organization.edit(|state| {

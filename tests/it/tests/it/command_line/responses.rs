@@ -5,6 +5,7 @@ use firebreak_simulation::{Effect, Fault};
 use serde_json::Value;
 
 use crate::command_line::served::{Served, served};
+use firebreak_testkit::arrange::put_into_another_group;
 
 #[test]
 fn push_plan_respond_list_show_and_undo() {
@@ -78,16 +79,7 @@ fn push_plan_respond_list_show_and_undo() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 
     // What others changed meanwhile is not undone, and that is no success.
-    let theirs = served.world.organization.edit(|state| {
-        let member = &served.world.members[0];
-        let ec2 = state.ec2(&member.account, &member.region);
-        let vpc = ec2.vpcs.keys().next().unwrap().clone();
-        let theirs = ec2.add_group(&vpc, "theirs");
-        for interface in ec2.interfaces.values_mut() {
-            interface.groups = vec![theirs.clone()];
-        }
-        theirs
-    });
+    let theirs = put_into_another_group(&served.world, &served.world.members[0]);
     let output = served.run(&["responses", "undo", id, "--suppress", "0", "--yes"], "");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");

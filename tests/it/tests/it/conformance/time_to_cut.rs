@@ -21,6 +21,7 @@ use firebreak_demo::world::{Attack, Member, asff, event};
 use firebreak_policy::StoredDocument;
 use firebreak_response::record::State;
 use firebreak_spoke::registry;
+use firebreak_testkit::arrange::FIVE_TYPES;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -315,19 +316,12 @@ fn figure(missed: &mut Vec<String>, what: &str, millis: u128, bar: u128, calls: 
 /// A hundred findings of five types on twenty instances of one account, ten in a batch, one
 /// batch after the other.
 async fn many(hub: &mut Installation, missed: &mut Vec<String>) {
-    const TYPES: [&str; 5] = [
-        "Backdoor:EC2/C&CActivity.B!DNS",
-        "CryptoCurrency:EC2/BitcoinTool.B!DNS",
-        "UnauthorizedAccess:EC2/TorClient",
-        "Trojan:EC2/BlackholeTraffic",
-        "Impact:EC2/PortSweep",
-    ];
     let mut instances = Vec::new();
     for _ in 0..20 {
         instances.push(hub.instance(1).await);
     }
     let mut messages = Vec::new();
-    for kind in TYPES {
+    for kind in FIVE_TYPES {
         for member in &instances {
             messages.push(hub.finding(Attack::Instance, member, Some(kind)));
         }

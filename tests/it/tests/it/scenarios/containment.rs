@@ -8,6 +8,7 @@ use firebreak_simulation::s3::model::PublicAccessBlock;
 use serde_json::json;
 
 use crate::scenarios::stage::{Stage, policy, stage, stage_with, whole_undo};
+use firebreak_testkit::arrange::put_into_another_group;
 
 async fn contain_and_undo(stage: &Stage, attack: Attack, unit: &str, nth: usize) {
     let member = stage.member(unit, nth);
@@ -186,15 +187,7 @@ async fn a_later_change_is_reported_and_not_overwritten() {
     let member = stage.member("sandbox", 0);
     let finding = stage.finding(Attack::Instance, member, 1);
     let delivered = stage.deliver(&finding).await;
-    let chosen = stage.world.organization.edit(|state| {
-        let ec2 = state.ec2(&member.account, &member.region);
-        let vpc = ec2.vpcs.keys().next().unwrap().clone();
-        let chosen = ec2.add_group(&vpc, "forensics");
-        for interface in ec2.interfaces.values_mut() {
-            interface.groups = vec![chosen.clone()];
-        }
-        chosen
-    });
+    let chosen = put_into_another_group(&stage.world, member);
     let undone = stage.engine.undo(&delivered.response().id, whole_undo()).await.unwrap();
     assert_eq!(undone.state, State::Undone);
     let step = undone.steps.iter().find(|step| step.action == "isolate-instance").unwrap();

@@ -7,6 +7,7 @@ use firebreak_simulation::{Effect, Fault, Options};
 use jiff::SignedDuration;
 
 use crate::scenarios::stage::{Stage, policy, stage, stage_with, whole_undo};
+use firebreak_testkit::arrange::put_into_another_group;
 
 async fn contained(stage: &Stage) -> firebreak_response::record::Response {
     let member = stage.member("sandbox", 0);
@@ -135,14 +136,7 @@ async fn drift_is_overwritten_by_an_undo_only_when_asked_for() {
         };
         let before = groups(&stage);
         let response = contained(&stage).await;
-        stage.world.organization.edit(|state| {
-            let ec2 = state.ec2(&member.account, &member.region);
-            let vpc = ec2.vpcs.keys().next().unwrap().clone();
-            let theirs = ec2.add_group(&vpc, "theirs");
-            for interface in ec2.interfaces.values_mut() {
-                interface.groups = vec![theirs.clone()];
-            }
-        });
+        put_into_another_group(&stage.world, member);
         let theirs = groups(&stage);
         let request = Undo { drift, ..whole_undo() };
         let undone = stage.engine.undo(&response.id, request).await.unwrap();
@@ -231,15 +225,7 @@ async fn drift_that_an_undo_left_alone_can_be_overwritten_afterwards() {
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
     let response = contained(&stage).await;
-    let theirs = stage.world.organization.edit(|state| {
-        let ec2 = state.ec2(&member.account, &member.region);
-        let vpc = ec2.vpcs.keys().next().unwrap().clone();
-        let theirs = ec2.add_group(&vpc, "theirs");
-        for interface in ec2.interfaces.values_mut() {
-            interface.groups = vec![theirs.clone()];
-        }
-        theirs
-    });
+    let theirs = put_into_another_group(&stage.world, member);
     let left = stage.engine.undo(&response.id, whole_undo()).await.unwrap();
     assert!(left.reason.contains("changed meanwhile"), "{}", left.reason);
     let request = Undo { drift: Drift::Overwrite, ..whole_undo() };
@@ -322,14 +308,7 @@ async fn an_instance_that_stays_isolated_by_drift_returns_to_service_only_by_for
     let stage = stage_with(documents, Options::default()).await;
     let response = contained(&stage).await;
     let member = stage.member("sandbox", 0).clone();
-    stage.world.organization.edit(|state| {
-        let ec2 = state.ec2(&member.account, &member.region);
-        let vpc = ec2.vpcs.keys().next().unwrap().clone();
-        let theirs = ec2.add_group(&vpc, "theirs");
-        for interface in ec2.interfaces.values_mut() {
-            interface.groups = vec![theirs.clone()];
-        }
-    });
+    put_into_another_group(&stage.world, &member);
     let state_of = |response: &firebreak_response::record::Response, action: &str| {
         response.steps.iter().find(|it| it.action == action).unwrap().state
     };
