@@ -55,7 +55,7 @@ const fn action(
 ) -> ActionFacts {
     let spec =
         ActionSpec { name, sentence: "", resource_types, reads: &[], writes: &[], reversal, phase };
-    ActionFacts { spec, after: &[], excludes: &[], per_finding: false, check, schema }
+    ActionFacts::new(spec, check, schema)
 }
 
 fn check(parameters: &Value) -> Result<(), String> {

@@ -95,6 +95,24 @@ pub struct ActionFacts {
 }
 
 impl ActionFacts {
+    /// An action that is like most: it depends on no other one, excludes none, acts on its
+    /// target alone, and its undo returns nothing to service.
+    pub const fn new(
+        spec: ActionSpec,
+        check: fn(&Value) -> Result<(), String>,
+        schema: fn() -> Value,
+    ) -> Self {
+        Self {
+            spec,
+            after: &[],
+            excludes: &[],
+            per_finding: false,
+            returns_to_service: false,
+            check,
+            schema,
+        }
+    }
+
     /// Its name in policies.
     pub fn name(&self) -> &'static str {
         self.spec.name

@@ -77,15 +77,8 @@ mod tests {
             reversal: Reversal::Restored,
             phase,
         };
-        ActionFacts {
-            spec,
-            after,
-            excludes: &[],
-            per_finding: false,
-            returns_to_service: false,
-            check: |_| Ok(()),
-            schema: || Value::Bool(true),
-        }
+        let facts = ActionFacts::new(spec, |_| Ok(()), || Value::Bool(true));
+        ActionFacts { after, ..facts }
     }
 
     const ACTIONS: ActionCatalog = ActionCatalog::new(&[

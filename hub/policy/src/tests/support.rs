@@ -81,18 +81,12 @@ pub(crate) fn actions() -> ActionCatalog {
             reversal,
             phase: Phase::Contain,
         };
-        ActionFacts {
-            spec,
-            after: &[],
-            excludes,
-            per_finding: false,
-            returns_to_service: false,
-            check: |parameters| match parameters.get("wrong") {
-                Some(_) => Err("`wrong` is wrong".to_owned()),
-                None => Ok(()),
-            },
-            schema: || json!({"type": "object"}),
-        }
+        let check = |parameters: &serde_json::Value| match parameters.get("wrong") {
+            Some(_) => Err("`wrong` is wrong".to_owned()),
+            None => Ok(()),
+        };
+        let facts = ActionFacts::new(spec, check, || json!({"type": "object"}));
+        ActionFacts { excludes, ..facts }
     }
     const ISOLATE: ActionFacts = ActionFacts {
         schema: || json!({"properties": {"right": {}, "wrong": {}}}),
