@@ -125,7 +125,7 @@ impl Class {
                 Self::S3Control
             }
             ("s3", _) => Self::S3,
-            ("autoscaling", _) => Self::AutoScaling,
+            ("autoscaling" | "application-autoscaling", _) => Self::AutoScaling,
             ("elasticloadbalancing", _) => Self::LoadBalancing,
             ("rds", _) => Self::Rds,
             ("lambda", _) => Self::Lambda,

@@ -32,7 +32,7 @@ pub(crate) const ACTIONS: ActionCatalog = ActionCatalog::new(&[
     contains("freeze-service", &["ECSCluster"]),
     action("drain-container-instance", &["ECSCluster"], Phase::Protect, Reversal::Restored),
     action("stop-task", &["ECSCluster"], Phase::End, Reversal::Impossible),
-    contains("revoke-cluster-access", &["EKSCluster"]),
+    contains("revoke-cluster-access", &["EKSCluster", "AccessKey", "User", "Role"]),
     contains("isolate-pod", &["EKSCluster"]),
     action("cordon-node", &["EKSCluster"], Phase::Protect, Reversal::Restored),
     action(

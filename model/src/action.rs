@@ -71,6 +71,26 @@ pub struct CapturedState<P> {
     pub changes: Vec<Change>,
 }
 
+/// Access that may stay open after a containing action.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Residual {
+    /// The path, as docs/actions.md names it: `nat-gateway`.
+    pub path: String,
+    /// What stays open and why, in a sentence without a full stop.
+    pub what: String,
+    /// The actions that close it, by name. Empty where none does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed_by: Vec<String>,
+}
+
+impl Residual {
+    /// A path that stays open, and the actions that close it.
+    pub fn new(path: &str, what: impl Into<String>, closed_by: &[&str]) -> Self {
+        let closed_by = closed_by.iter().map(|&name| name.to_owned()).collect();
+        Self { path: path.to_owned(), what: what.into(), closed_by }
+    }
+}
+
 /// What policy and plan know of one action: the registry's entry without the code that
 /// executes it.
 #[derive(Clone, Copy, Debug)]

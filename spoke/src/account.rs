@@ -85,6 +85,8 @@ clients! {
     s3, aws_sdk_s3, Class::S3;
     /// S3 Control, once the rate limits allow a call.
     s3control, aws_sdk_s3control, Class::S3Control;
+    /// Application Auto Scaling, once the rate limits allow a call.
+    application_autoscaling, aws_sdk_applicationautoscaling, Class::AutoScaling;
     /// EC2 Auto Scaling, once the rate limits allow a call.
     autoscaling, aws_sdk_autoscaling, Class::AutoScaling;
     /// Elastic Load Balancing for Classic Load Balancers, once the rate limits allow a call.

@@ -11,6 +11,8 @@
 //!   waits: what takes longer is started by `apply` under an id that names the
 //!   response, so that a second start finds it. Until it has ended the verification is
 //!   `InProgress`.
+//! - `residual` reads, after the cut, what may stay open all the same: a containment says
+//!   what it does not close.
 //! - `undo` restores the prior state. It tolerates that `apply` never ran or
 //!   stopped half way, and that `undo` ran before. What others changed since is
 //!   left alone and reported as drift.
@@ -24,7 +26,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use firebreak_model::action::{ActionSpec, CapturedState, Change, Phase, Reversal};
+pub use firebreak_model::action::{ActionSpec, CapturedState, Change, Phase, Residual, Reversal};
 
 use crate::account::AccountSession;
 use crate::grant::Grant;
@@ -159,6 +161,16 @@ pub trait Action {
         parameters: &Self::Parameters,
         prior: &Self::Prior,
     ) -> impl Future<Output = Result<Verification, ActionError>> + Send;
+
+    /// Reads what may stay open although the action is in effect, once it is verified. A path
+    /// that this action can never close is not named here but in docs/actions.md.
+    fn residual(
+        _context: ActionContext<'_>,
+        _parameters: &Self::Parameters,
+        _prior: &Self::Prior,
+    ) -> impl Future<Output = Result<Vec<Residual>, ActionError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// The ARNs of other resources that it changes besides the target, so that a
     /// policy's protections of these apply too.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::contract::{Action, ActionContext, Undone, Verification};
 use crate::grant::Grant;
 use crate::{ec2, ecs, eks, iam, lambda, rds, s3, ssm, tags};
-use firebreak_model::action::{ActionCatalog, ActionFacts, ActionSpec, CapturedState};
+use firebreak_model::action::{ActionCatalog, ActionFacts, ActionSpec, CapturedState, Residual};
 use firebreak_model::error::{ActionError, ErrorKind};
 
 type ActionFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError>> + Send + 'a>>;
@@ -31,6 +31,8 @@ pub struct RegisteredAction {
     capture: for<'a> fn(ActionContext<'a>, &'a Value) -> ActionFuture<'a, CapturedState<Value>>,
     apply: for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, ()>,
     verify: for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, Verification>,
+    residual:
+        for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, Vec<Residual>>,
     undo: for<'a> fn(ActionContext<'a>, &'a Value, &'a Value) -> ActionFuture<'a, Undone>,
     touches: fn(ActionContext<'_>, &Value) -> Result<Vec<String>, ActionError>,
 }
@@ -100,6 +102,12 @@ impl RegisteredAction {
                     A::verify(context, &parameters, &read("recorded prior state", prior)?).await
                 })
             },
+            residual: |context, parameters, prior| {
+                Box::pin(async move {
+                    let parameters = read::<A::Parameters>("parameters", parameters)?;
+                    A::residual(context, &parameters, &read("recorded prior state", prior)?).await
+                })
+            },
             undo: |context, parameters, prior| {
                 Box::pin(async move {
                     let parameters = read::<A::Parameters>("parameters", parameters)?;
@@ -162,6 +170,17 @@ impl RegisteredAction {
     ) -> Result<Verification, ActionError> {
         assert_account(context)?;
         (self.verify)(context, parameters, prior).await
+    }
+
+    /// See [`Action::residual`].
+    pub async fn residual(
+        &self,
+        context: ActionContext<'_>,
+        parameters: &Value,
+        prior: &Value,
+    ) -> Result<Vec<Residual>, ActionError> {
+        assert_account(context)?;
+        (self.residual)(context, parameters, prior).await
     }
 
     /// See [`Action::undo`].

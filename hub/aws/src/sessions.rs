@@ -29,7 +29,7 @@ use firebreak_model::resource::{AccountId, Partition, Region, Resource};
 use firebreak_model::text::tag_value;
 use jiff::Timestamp;
 use moka::future::Cache;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config;
 use crate::deadline::DeadlineClients;
@@ -192,8 +192,20 @@ impl<A: Send + Sync + 'static> Sessions<A> {
         region.unwrap_or_else(Region::global)
     }
 
+    /// Assumes the spoke role; with a shorter session policy where STS cannot pack the
+    /// first one: its packed size depends on how STS compresses it (STS API reference,
+    /// AssumeRole, PackedPolicyTooLarge).
     async fn assume(&self, key: &Key) -> Result<Session<A>, ActionError> {
-        let Key { partition, account, region, policy, purpose } = key;
+        match self.assume_with(key, &key.policy).await {
+            Err(error) if error.has_code("PackedPolicyTooLarge") => {
+                self.assume_with(key, &by_service(&key.policy)).await
+            }
+            assumed => assumed,
+        }
+    }
+
+    async fn assume_with(&self, key: &Key, policy: &str) -> Result<Session<A>, ActionError> {
+        let Key { partition, account, region, purpose, .. } = key;
         let role = &self.settings.spoke_role;
         let role_arn = format!("arn:{partition}:iam::{account}:role/{role}");
         let (source_identity, finding) = match purpose {
@@ -292,6 +304,15 @@ pub fn session_policy(actions: &[&str]) -> String {
     if reads.len() <= POLICY_CHARACTERS { reads } else { written(&services()) }
 }
 
+/// A session policy that allows the same services whole.
+fn by_service(policy: &str) -> String {
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    let actions = policy.pointer("/Statement/0/Action").and_then(Value::as_array);
+    let services = actions.into_iter().flatten().filter_map(Value::as_str);
+    let services = services.filter_map(|it| Some(format!("{}:*", it.split_once(':')?.0)));
+    written(&services.collect())
+}
+
 fn written(actions: &BTreeSet<String>) -> String {
     json!({
         "Version": "2012-10-17",
@@ -324,6 +345,14 @@ mod tests {
         let policy = session_policy(&["ec2:DescribeTags", "ec2:CreateTags", "ec2:DescribeTags"]);
         assert_eq!(policy, session_policy(&["ec2:CreateTags", "ec2:DescribeTags"]));
         assert!(policy.contains(r#"["ec2:CreateTags","ec2:DescribeTags"]"#), "{policy}");
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_packed_names_services() {
+        let policy = session_policy(&["ec2:CreateTags", "ec2:DescribeTags", "iam:GetUser"]);
+        let expected = written(&BTreeSet::from(["ec2:*".to_owned(), "iam:*".to_owned()]));
+        assert_eq!(by_service(&policy), expected);
+        assert_eq!(by_service(&expected), expected);
     }
 
     #[test]

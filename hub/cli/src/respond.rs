@@ -133,11 +133,29 @@ fn write_each_step(out: &mut impl Write, response: &Response) -> std::io::Result
             StepState::Drifted => "drifted",
         };
         let detail = step.detail.replace('\n', "; ");
-        writeln!(out, "  {state:<9} {} {detail}", step.action)?;
+        let condition = match (step.if_residual, step.state) {
+            (true, StepState::Planned) => " (only if something stays open)",
+            _ => "",
+        };
+        writeln!(out, "  {state:<9} {}{condition} {detail}", step.action)?;
         for change in &step.changes {
+            let (from, to) = match step.state {
+                StepState::Planned | StepState::Done | StepState::Failed => {
+                    (&change.before, &change.after)
+                }
+                // What undo put back.
+                StepState::Undone => (&change.after, &change.before),
+                StepState::Skipped | StepState::Drifted => continue,
+            };
             writeln!(out, "              {}", change.what)?;
-            writeln!(out, "              - {}", change.before)?;
-            writeln!(out, "              + {}", change.after)?;
+            writeln!(out, "              - {from}")?;
+            writeln!(out, "              + {to}")?;
+        }
+    }
+    for residual in response.residual() {
+        writeln!(out, "  may still be open: {}", residual.what.replace('\n', "; "))?;
+        if !residual.closed_by.is_empty() {
+            writeln!(out, "              closed by {}", residual.closed_by.join(" or "))?;
         }
     }
     Ok(())

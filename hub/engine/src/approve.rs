@@ -151,11 +151,7 @@ impl Approvals {
             self.deliverer.apply_and_deliver(record, Event::Forbidden { why }).await?;
             return Err(HubError::refused(refused));
         }
-        let call = |step: &Step| ActionCall {
-            name: step.action.clone(),
-            parameters: step.parameters.clone(),
-        };
-        let calls: Vec<ActionCall> = response.steps.iter().map(call).collect();
+        let calls: Vec<ActionCall> = response.steps.iter().map(plan::call).collect();
         let at = At { policy, place: &place, cache: &cache };
         let captured = self
             .members

@@ -7,7 +7,7 @@ use firebreak_model::error::ErrorKind;
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::registry;
 
-use super::confirm::{Confirmation, Confirmer, FetchedFinding, why_different};
+use super::confirm::{Confirmation, Confirmer, FetchedFinding, is_update, why_different};
 use super::member_accounts::{At, Captured, MemberAccounts};
 use super::outcome::Run;
 use super::recorder::Recorder;
@@ -39,7 +39,7 @@ pub(super) struct Assessment {
     /// The spent budget, if the cause is a budget.
     pub(super) spent: Option<Counter>,
     /// Why the finding is not confirmed; `None` if it is, or need not be.
-    pub(super) unconfirmed: Option<String>,
+    pub(super) unconfirmed: Option<Unconfirmed>,
     /// Why the account cannot be reached, if it cannot.
     pub(super) not_covered: Option<String>,
     /// Whether it changes nothing, and nothing in the account can change the decision.
@@ -116,16 +116,31 @@ fn joins(decision: &Decision, finding: &Finding, target_state: &TargetState) -> 
     decision.acts() && entry.is_some_and(|entry| in_force(entry.state))
 }
 
+/// Why a target is not acted on as the finding was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unconfirmed {
+    /// Its service has a newer update, which says other things.
+    Superseded,
+    /// Its service does not confirm it, and why.
+    Refused(String),
+}
+
 /// Why a finding is not confirmed; `confirmed` decides about the copy of its service.
 fn unconfirmed(
     confirmation: Option<Confirmation>,
-    received: (&Finding, &Decision),
+    (finding, decision): (&Finding, &Decision),
     confirmed: impl Fn(&Finding, &Target) -> Decision,
-) -> Option<String> {
+) -> Option<Unconfirmed> {
     match confirmation? {
-        Confirmation::Refused(why) => Some(why),
-        Confirmation::Confirmed(finding, target) => {
-            why_different(received, (&finding, &confirmed(&finding, &target)))
+        Confirmation::Refused(why) => Some(Unconfirmed::Refused(why)),
+        Confirmation::Superseded => Some(Unconfirmed::Superseded),
+        Confirmation::Confirmed(fetched, target) => {
+            let decided = confirmed(&fetched, &target);
+            let why = why_different((finding, decision), (&fetched, &decided))?;
+            Some(match is_update(finding, &fetched) {
+                true => Unconfirmed::Superseded,
+                false => Unconfirmed::Refused(why),
+            })
         }
     }
 }

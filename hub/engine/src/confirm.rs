@@ -39,6 +39,9 @@ const AHEAD_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 pub(super) enum Confirmation {
     /// It does: the finding and the target as the service has them now.
     Confirmed(Box<Finding>, Box<Target>),
+    /// Its service has a newer update of it, which says other things than this event: that
+    /// one is decided on.
+    Superseded,
     /// It does not, and why.
     Refused(String),
 }
@@ -46,6 +49,16 @@ pub(super) enum Confirmation {
 /// A finding as its service has it, once it was fetched.
 #[derive(Debug, Default)]
 pub(super) struct FetchedFinding(OnceCell<Fetched>);
+
+impl FetchedFinding {
+    /// The finding, if it was fetched.
+    pub(super) fn found(&self) -> Option<&Finding> {
+        match self.0.get()? {
+            Fetched::Found(finding) => Some(finding),
+            Fetched::Refused(_) => None,
+        }
+    }
+}
 
 /// What a finding's service answered.
 #[derive(Debug)]
@@ -110,6 +123,7 @@ impl Confirmer {
         let name = Service::of(finding).map_or("its service", Service::name);
         Ok(match compare(finding, target, fetched, name) {
             Ok(target) => Confirmation::Confirmed(fetched.clone(), Box::new(target.clone())),
+            Err(_) if is_update(finding, fetched) => Confirmation::Superseded,
             Err(why) => Confirmation::Refused(why),
         })
     }
@@ -188,6 +202,23 @@ fn region(service: Service, finding: &Finding) -> Region {
         Service::GuardDuty => of_arn.unwrap_or_else(|| finding.region.clone()),
         Service::SecurityHub => finding.region.clone(),
     }
+}
+
+/// Whether the fetched finding is a newer update of this very finding. GuardDuty writes what
+/// happens again into the finding that it has, with other resources where they changed
+/// (GuardDuty user guide, "GuardDuty finding aggregation").
+pub(super) fn is_update(finding: &Finding, fetched: &Finding) -> bool {
+    let same = finding.id == fetched.id
+        && finding.product == fetched.product
+        && finding.kind == fetched.kind
+        && finding.account == fetched.account
+        && finding.region == fetched.region
+        && finding.partition == fetched.partition;
+    let newer = match (finding.updated_at, fetched.updated_at) {
+        (Some(received), Some(fetched)) => received < fetched,
+        (_, _) => false,
+    };
+    same && newer && !fetched.sample && !fetched.archived
 }
 
 /// The fetched finding's own target, or the first field that differs with both

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use firebreak_client::rate_limit::Urgency;
+use firebreak_model::action::Residual;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_spoke::account::AccountSession;
 use firebreak_spoke::contract::{ActionContext, Phase, Verification};
@@ -11,6 +13,7 @@ use firebreak_spoke::registry;
 use futures::FutureExt;
 use futures::future::{Either, join_all, select};
 use jiff::SignedDuration;
+use serde_json::Value;
 use tracing::{instrument, warn};
 
 use super::deliver::Deliverer;
@@ -22,8 +25,8 @@ use firebreak_aws::organization::Organization;
 use firebreak_aws::policies::Policies;
 use firebreak_policy::ActionCall;
 use firebreak_response::outbox::OutboxItem;
-use firebreak_response::plan;
-use firebreak_response::record::{PriorState, Response, Step, StepState, is_contained};
+use firebreak_response::plan::{self, Part};
+use firebreak_response::record::{PriorState, Response, Step, StepState, is_contained, residual};
 use firebreak_response::transition::{Event, Record};
 
 /// How often a step is verified before it counts as failed: IAM and EC2 are
@@ -36,24 +39,45 @@ const VERIFICATION_INTERVAL: Duration = Duration::from_millis(1_500);
 const MAX_WAIT: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The least time that half a phase needs: two changes and their verification.
-const HALF_PHASE_TIME: Duration = Duration::from_secs(10);
+/// The least time that a part of a phase needs: two changes and their verification.
+const PART_TIME: Duration = Duration::from_secs(10);
 
 /// How long a response is retried. What has not ended by then has failed.
 const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
-/// The phases in their order, each in two halves: steps that wait for others are in
-/// the second, see [`plan::waits`].
-const HALF_PHASES: [(Phase, bool); 8] = [
-    (Phase::Contain, false),
-    (Phase::Contain, true),
-    (Phase::Protect, false),
-    (Phase::Protect, true),
-    (Phase::Collect, false),
-    (Phase::Collect, true),
-    (Phase::End, false),
-    (Phase::End, true),
-];
+/// The phases in their order.
+const PHASES: [Phase; 4] = [Phase::Contain, Phase::Protect, Phase::Collect, Phase::End];
+
+/// The parts of a phase in their order.
+const PARTS: [Part; 3] = [Part::First, Part::Waiting, Part::IfResidual];
+
+/// Each phase in its parts.
+fn parts() -> impl Iterator<Item = (Phase, Part)> {
+    PHASES.into_iter().flat_map(|phase| PARTS.map(|part| (phase, part)))
+}
+
+/// Whether a step that contains whatever stays open has still to end.
+fn contains_still(steps: &[Step]) -> bool {
+    steps.iter().any(|step| {
+        step.phase == Phase::Contain && !step.if_residual && step.state == StepState::Planned
+    })
+}
+
+/// Skips the planned steps of a phase that depend on what stays open, where nothing does. A
+/// containing step that failed leaves something open.
+fn skip_if_nothing_stays_open(steps: &mut [Step], phase: Phase) {
+    let failed = |step: &Step| step.is_containing() && step.state == StepState::Failed;
+    if steps.iter().any(failed) || !residual(steps).is_empty() {
+        return;
+    }
+    let planned = |step: &&mut Step| {
+        step.if_residual && step.phase == phase && step.state == StepState::Planned
+    };
+    for step in steps.iter_mut().filter(planned) {
+        step.state = StepState::Skipped;
+        "nothing stays open after the containment".clone_into(&mut step.detail);
+    }
+}
 
 /// Steps of the phase `end` fail if a protecting or collecting step failed: the
 /// evidence would be lost with the resource.
@@ -79,9 +103,7 @@ fn skip_end_steps_without_evidence(steps: &mut [Step]) {
 fn calls_without_prior_state(steps: &[Step], of: impl Fn(&Step) -> bool) -> Vec<ActionCall> {
     let missing =
         |step: &&Step| step.state == StepState::Planned && step.prior == PriorState::NotCaptured;
-    let call =
-        |step: &Step| ActionCall { name: step.action.clone(), parameters: step.parameters.clone() };
-    steps.iter().filter(missing).filter(|step| of(step)).map(call).collect()
+    steps.iter().filter(missing).filter(|step| of(step)).map(plan::call).collect()
 }
 
 /// Puts captured steps in the places of those whose prior state was missing.
@@ -174,7 +196,16 @@ impl Executor {
         let mut interrupted = None;
         let mut steps = record.response.steps.clone();
         let names: Vec<String> = steps.iter().map(|it| it.action.clone()).collect();
-        for (phase, waiting) in HALF_PHASES {
+        for (phase, part) in parts() {
+            if part == Part::IfResidual {
+                if contains_still(&steps) {
+                    continue;
+                }
+                if phase == Phase::Contain {
+                    Box::pin(self.read_residuals(&record.response, &mut steps)).await;
+                }
+                skip_if_nothing_stays_open(&mut steps, phase);
+            }
             if phase == Phase::End && interrupted.is_none() {
                 skip_end_steps_without_evidence(&mut steps);
             }
@@ -182,14 +213,13 @@ impl Executor {
                 // Work in progress may still need the resource.
                 continue;
             }
-            let half_of =
-                |step: &Step| (step.phase, plan::waits(&step.action, &names, registry::catalog()));
+            let part_of = |step: &Step| (step.phase, plan::part(step, &names, registry::catalog()));
             let now =
-                |step: &Step| half_of(step) == (phase, waiting) && step.state == StepState::Planned;
+                |step: &Step| part_of(step) == (phase, part) && step.state == StepState::Planned;
             if !steps.iter().any(now) {
                 continue;
             }
-            if !self.deadline.allows(HALF_PHASE_TIME) {
+            if !self.deadline.allows(PART_TIME) {
                 // A step that has not started cannot be interrupted half-way.
                 let why = "the invocation ran out of time".to_owned();
                 interrupted.get_or_insert(Interruption::Pending(why));
@@ -200,7 +230,9 @@ impl Executor {
                 return Err(lease_lost(&record.response.id));
             }
             // Nothing is changed whose prior state is not recorded.
-            let missing = calls_without_prior_state(&steps, |step| step.phase == phase);
+            let missing = calls_without_prior_state(&steps, |step| {
+                step.phase == phase && step.if_residual == (part == Part::IfResidual)
+            });
             if !missing.is_empty() {
                 let captured = Box::pin(self.capture(&record.response, &missing, cache)).await?;
                 put_captured(&mut steps, captured);
@@ -210,10 +242,11 @@ impl Executor {
                 }
             }
             let was_contained = is_contained(&steps);
-            let later = calls_without_prior_state(&steps, |step| step.phase > phase);
-            let half = Box::pin(self.execute_half(&record.response, &mut steps, &session, now));
+            let later =
+                calls_without_prior_state(&steps, |step| step.phase > phase && !step.if_residual);
+            let executed = Box::pin(self.execute_part(&record.response, &mut steps, &session, now));
             let captured = Box::pin(self.capture(&record.response, &later, cache));
-            let (ended, captured) = meanwhile(half, captured).await;
+            let (ended, captured) = meanwhile(executed, captured).await;
             interrupted = interrupted.or(ended);
             // What could not be read now is read before its phase.
             if let Some(Ok(captured)) = captured {
@@ -223,7 +256,7 @@ impl Executor {
                 contained_after = Some(received.elapsed());
             }
             let left = steps.iter().filter(|step| step.state == StepState::Planned);
-            if left.into_iter().any(|step| half_of(step) > (phase, waiting)) {
+            if left.into_iter().any(|step| part_of(step) > (phase, part)) {
                 record = self.record_steps(&record, &steps).await?;
             }
         }
@@ -276,8 +309,43 @@ impl Executor {
         Ok(plan::steps(Box::pin(captured).await, registry::catalog()))
     }
 
-    /// Executes the planned steps of half a phase concurrently.
-    async fn execute_half(
+    /// Reads what may stay open after each verified step of the phase contain for which that
+    /// was not read yet. What cannot be read is not known to be closed.
+    async fn read_residuals(&self, response: &Response, steps: &mut [Step]) {
+        let Response { id, finding, resource, .. } = response;
+        let unread = steps.iter_mut().filter(|step| {
+            step.phase == Phase::Contain && step.state == StepState::Done && step.residual.is_none()
+        });
+        join_all(unread.map(|step| async {
+            let read = async {
+                if !self.deadline.allows(PART_TIME) {
+                    let why = "the invocation ran out of time";
+                    return Err(ActionError::new(ErrorKind::Transient, why));
+                }
+                let action = find(&step.action)?;
+                let prior = step.prior.captured().unwrap_or(&Value::Null);
+                let account = self.members.reading_session(resource).await?;
+                let cache = ReadCache::default();
+                let account = account.with_urgency(Urgency::Routine);
+                let context =
+                    self.members.action_context(&account, resource, id.as_str(), finding, &cache);
+                action.residual(context, &step.parameters, prior).await
+            };
+            step.residual = Some(match Box::pin(read).await {
+                Ok(residual) => residual,
+                Err(error) if error.kind == ErrorKind::Gone => Vec::new(),
+                Err(error) => {
+                    let what =
+                        format!("what {} leaves open could not be read: {error}", step.action);
+                    vec![Residual::new("unknown", what, &[])]
+                }
+            });
+        }))
+        .await;
+    }
+
+    /// Executes the planned steps of a part of a phase concurrently.
+    async fn execute_part(
         &self,
         response: &Response,
         steps: &mut [Step],

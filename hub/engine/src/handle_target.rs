@@ -26,7 +26,7 @@ use firebreak_spoke::registry;
 use jiff::Timestamp;
 use tracing::{Instrument, info, info_span, instrument};
 
-use super::assess::{Assessment, Assessor};
+use super::assess::{Assessment, Assessor, Unconfirmed};
 use super::confirm::FetchedFinding;
 use super::deliver::Deliverer;
 use super::execute::Executor;
@@ -138,6 +138,8 @@ pub(super) enum NotHandled {
     AnotherAssesses,
     /// Another worker claimed it first.
     Lost,
+    /// The finding's service has a newer update, which says other things.
+    Superseded,
 }
 
 /// Handles targets that have no response yet.
@@ -182,6 +184,9 @@ impl TargetHandler {
             self.recorder.clock.next(ANOTHER_ASSESSES).await;
             return Ok(Err(NotHandled::AnotherAssesses));
         };
+        if assessment.unconfirmed == Some(Unconfirmed::Superseded) {
+            return Ok(Err(NotHandled::Superseded));
+        }
         let handled = Box::pin(self.handle_assessed(context, assessment, run, received)).await?;
         Ok(handled.ok_or(NotHandled::Lost))
     }
@@ -200,7 +205,7 @@ impl TargetHandler {
         let Some(key) = target_key(decision, finding, target_state, registry::catalog()) else {
             return Box::pin(self.record_no_action(context, &assessment, run)).await.map(Some);
         };
-        if let Some(why) = assessment.unconfirmed.clone() {
+        if let Some(Unconfirmed::Refused(why)) = assessment.unconfirmed.clone() {
             return Box::pin(self.unconfirmed.record(context, &assessment, (&key, &why), run))
                 .await;
         }

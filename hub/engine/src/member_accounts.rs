@@ -98,11 +98,14 @@ impl MemberAccounts {
             .map(|call| ActionCall {
                 name: call.name.clone(),
                 parameters: with_response(&call.parameters, id.as_str()),
+                ..call.clone()
             })
             .collect();
         let phase = |call: &ActionCall| registry::find(&call.name).map(|it| it.spec.phase);
-        let first = calls.iter().filter_map(phase).min();
-        let is_later = |call: &ActionCall| which == Captured::FirstPhase && phase(call) != first;
+        let first = calls.iter().filter(|call| !call.if_residual).filter_map(phase).min();
+        let is_later = |call: &ActionCall| {
+            which == Captured::FirstPhase && (phase(call) != first || call.if_residual)
+        };
         let (later, now): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_later);
         let summary = FindingSummary::of(finding);
         let captured = self.capture_calls(resource, id.as_str(), &summary, &now, at);

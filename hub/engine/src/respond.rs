@@ -11,7 +11,8 @@ use firebreak_model::finding::{Finding, Target};
 use firebreak_response::dedup::{
     PriorResponse, prior_response, skip_reason, suppressed_until, unanswered,
 };
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
 use tokio::time::timeout;
 use tracing::{info, instrument};
 
@@ -61,15 +62,42 @@ impl Responder {
             let reason = format!("the finding of type `{}` names no resource", finding.kind);
             return vec![Ok(outcome(finding, None, Disposition::Nothing, reason))];
         }
-        let fetched = &FetchedFinding::default();
-        let targets = finding.targets.iter().map(|target| async move {
-            let arn = target.resource.arn();
-            let responded = self.respond_target(finding, target, run, (received, fetched));
-            Box::pin(responded).await.map_err(|error| {
-                error.context(format_args!("finding `{}`, target `{arn}`", finding.id))
-            })
+        let fetched = FetchedFinding::default();
+        let targets = finding.targets.iter().collect();
+        let mut responded = self.respond_targets(finding, targets, run, (received, &fetched)).await;
+        let superseded = responded.iter().any(|it| matches!(it, Ok(None)));
+        if let (true, Some(newer)) = (superseded, fetched.found()) {
+            info!("its service has a newer update of the finding, which is decided on instead");
+            let answered = |target: &&Target| {
+                let mut all = finding.targets.iter().zip(&responded);
+                all.any(|(it, end)| it == *target && !matches!(end, Ok(None)))
+            };
+            let targets = newer.targets.iter().filter(|target| !answered(target)).collect();
+            let newer = self.respond_targets(newer, targets, run, (received, &fetched)).await;
+            responded.extend(newer);
+        }
+        responded.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    /// Responds to some targets of a finding; `None` for one whose finding has a newer update
+    /// at its service. Boxed here, so that the futures' room is not on the caller's stack.
+    fn respond_targets<'a>(
+        &'a self,
+        finding: &'a Finding,
+        targets: Vec<&'a Target>,
+        run: Run,
+        attempt: (tokio::time::Instant, &'a FetchedFinding),
+    ) -> BoxFuture<'a, Vec<Result<Option<TargetOutcome>, HubError>>> {
+        let targets = targets.into_iter().map(move |target| {
+            let responded = self.respond_target(finding, target, run, attempt).boxed();
+            async move {
+                let arn = target.resource.arn();
+                responded.await.map_err(|error| {
+                    error.context(format_args!("finding `{}`, target `{arn}`", finding.id))
+                })
+            }
         });
-        join_all(targets).await
+        join_all(targets).boxed()
     }
 
     async fn respond_target(
@@ -78,7 +106,7 @@ impl Responder {
         target: &Target,
         run: Run,
         (received, fetched): (tokio::time::Instant, &FetchedFinding),
-    ) -> Result<TargetOutcome, HubError> {
+    ) -> Result<Option<TargetOutcome>, HubError> {
         // A resource with impossible ids is refused before any call, even to the store,
         // where its ids would become keys.
         target.resource.check_form().map_err(|error| HubError::refused(error.to_string()))?;
@@ -99,13 +127,23 @@ impl Responder {
                         suppressed_until(&target_state, finding, self.recorder.now())
                     {
                         let resource = Some(&target.resource);
-                        return Ok(outcome(finding, resource, Disposition::Suppressed, reason));
+                        return Ok(Some(outcome(
+                            finding,
+                            resource,
+                            Disposition::Suppressed,
+                            reason,
+                        )));
                     }
                     if target_state.unanswered.is_some() {
                         let (version, _) = self.policies.in_force().await?;
                         if let Some(reason) = unanswered(&target_state, finding, version) {
                             let resource = Some(&target.resource);
-                            return Ok(outcome(finding, resource, Disposition::Repeat, reason));
+                            return Ok(Some(outcome(
+                                finding,
+                                resource,
+                                Disposition::Repeat,
+                                reason,
+                            )));
                         }
                     }
                 }
@@ -115,7 +153,7 @@ impl Responder {
                         entry.response, entry.state
                     );
                     let resource = Some(&target.resource);
-                    return Ok(outcome(finding, resource, Disposition::Repeat, reason));
+                    return Ok(Some(outcome(finding, resource, Disposition::Repeat, reason)));
                 }
                 PriorResponse::UnderWay { .. }
                     if run == Run::Act
@@ -148,7 +186,7 @@ impl Responder {
                     )
                     .await?;
                     if covers_finding {
-                        return Ok(outcome);
+                        return Ok(Some(outcome));
                     }
                     // That response covered another finding: this one is decided now.
                     lost += 1;
@@ -157,7 +195,7 @@ impl Responder {
                 PriorResponse::Abandoned { entry, .. } => {
                     let reason = format!("response `{}` would be recovered", entry.response);
                     let resource = Some(&target.resource);
-                    return Ok(outcome(finding, resource, Disposition::Planned, reason));
+                    return Ok(Some(outcome(finding, resource, Disposition::Planned, reason)));
                 }
             }
             // A flood of findings on one target does not keep one of them waiting for long.
@@ -165,7 +203,8 @@ impl Responder {
             let attempt = Attempt { received, in_turn, fetched };
             let handled = self.handler.handle_target(finding, target, &target_state, run, attempt);
             match Box::pin(handled).await? {
-                Ok(outcome) => return Ok(outcome),
+                Ok(outcome) => return Ok(Some(outcome)),
+                Err(NotHandled::Superseded) => return Ok(None),
                 Err(NotHandled::AnotherAssesses) => lost += 1,
                 Err(NotHandled::Lost) => {
                     lost += 1;

@@ -30,9 +30,9 @@ async fn is_unresolved_at_sibling(
         // The place that is read with it is not used.
         let target_state = store.target(arn, &response.resource.account).await?;
         let mut entries = target_state.entries.values();
-        if entries.any(|entry| {
-            entry.state.is_unresolved() && entry.findings.contains_key(&siblings.finding)
-        }) {
+        if entries
+            .any(|entry| entry.is_unresolved() && entry.findings.contains_key(&siblings.finding))
+        {
             return Ok(true);
         }
     }

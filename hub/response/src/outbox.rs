@@ -170,6 +170,8 @@ pub fn archive_not_before(one: &OutboxItem, response: &Response) -> Option<Times
 /// GuardDuty; `None` if neither.
 pub fn archive_change(response: &Response) -> Option<Archive> {
     match response.state {
+        // A person has to look at what stays open.
+        State::Contained if !response.residual().is_empty() => None,
         State::Contained => Some(Archive::Into),
         State::Undone | State::Expired => Some(Archive::OutOf),
         State::Observed

@@ -10,14 +10,36 @@ use firebreak_policy::ActionCall;
 /// One action of a decision, with the result of its capture.
 pub type CapturedCall = (ActionCall, Result<CapturedState<Value>, ActionError>);
 
-/// Orders the steps by phase, within a phase by [`waits`], and otherwise in the
+/// Orders the steps by phase, within a phase by [`part`], and otherwise in the
 /// policy's order. An action whose state could not be captured is a step as well, with
 /// the reason: no action of the policy is missing from the record.
 pub fn steps(observed: Vec<CapturedCall>, actions: ActionCatalog) -> Vec<Step> {
     let mut steps: Vec<Step> = observed.into_iter().map(|one| step(one, actions)).collect();
     let names: Vec<String> = steps.iter().map(|step| step.action.clone()).collect();
-    steps.sort_by_key(|step| (step.phase, waits(&step.action, &names, actions)));
+    steps.sort_by_key(|step| (step.phase, part(step, &names, actions)));
     steps
+}
+
+/// The parts of a phase, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Steps that wait for no other one.
+    First,
+    /// Steps that wait for others, see [`waits`].
+    Waiting,
+    /// Steps that are executed only if something stays open.
+    IfResidual,
+}
+
+/// The part of its phase that a step is in, among steps of these names.
+pub fn part(step: &Step, names: &[String], actions: ActionCatalog) -> Part {
+    if step.if_residual {
+        Part::IfResidual
+    } else if waits(&step.action, names, actions) {
+        Part::Waiting
+    } else {
+        Part::First
+    }
 }
 
 /// Whether an action runs after another one of these, in the second half of
@@ -27,6 +49,15 @@ pub fn waits<T: AsRef<str>>(action: &str, others: &[T], actions: ActionCatalog) 
     after.iter().any(|name| others.iter().any(|other| other.as_ref() == *name))
 }
 
+/// The call that a step came from.
+pub fn call(step: &Step) -> ActionCall {
+    ActionCall {
+        name: step.action.clone(),
+        parameters: step.parameters.clone(),
+        if_residual: step.if_residual,
+    }
+}
+
 fn step((call, observation): CapturedCall, actions: ActionCatalog) -> Step {
     // Policy validation admits only actions that exist.
     let phase = actions.find(&call.name).map_or(Phase::Collect, |facts| facts.spec.phase);
@@ -34,10 +65,12 @@ fn step((call, observation): CapturedCall, actions: ActionCatalog) -> Step {
         action: call.name.clone(),
         phase,
         parameters: call.parameters.clone(),
+        if_residual: call.if_residual,
         prior,
         changes,
         state,
         detail,
+        residual: None,
     };
     match observation {
         Ok(CapturedState { prior, changes }) => {
@@ -90,7 +123,7 @@ mod tests {
     ]);
 
     fn call(name: &str) -> ActionCall {
-        ActionCall { name: name.to_owned(), parameters: Value::Null }
+        ActionCall { name: name.to_owned(), parameters: Value::Null, if_residual: false }
     }
 
     #[test]

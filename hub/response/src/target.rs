@@ -96,8 +96,18 @@ pub struct TargetEntry {
     /// findings do not wait for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
+    /// Whether something may stay open although the target is contained.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub residual: bool,
     /// The findings that it covers.
     pub findings: Findings,
+}
+
+impl TargetEntry {
+    /// Whether a finding is unresolved while it has this response.
+    pub fn is_unresolved(&self) -> bool {
+        self.state.is_unresolved() || self.residual
+    }
 }
 
 /// The state of a target: its responses by rule, suppressions and pauses.

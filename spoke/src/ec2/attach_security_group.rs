@@ -251,7 +251,7 @@ mod tests {
     fn interface(groups: &[&str]) -> Interface {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
         let (id, vpc) = ("eni-1".to_owned(), "vpc-1".to_owned());
-        Interface { id, vpc, groups, requester_managed: false }
+        Interface { id, vpc, subnet: "subnet-1".to_owned(), groups, requester_managed: false }
     }
 
     #[test]

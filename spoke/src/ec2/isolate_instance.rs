@@ -28,7 +28,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Residual, Reversal, Undone,
+    Verification,
 };
 use crate::grant::Grant;
 use crate::support::ec2::grants::{
@@ -37,6 +38,7 @@ use crate::support::ec2::grants::{
 use crate::support::ec2::instance;
 use crate::support::ec2::interfaces::{self, Interface};
 use crate::support::ec2::isolation_groups::{self as groups, Purpose};
+use crate::support::ec2::tracked_connections;
 use firebreak_client::rate_limit::Class;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
@@ -72,6 +74,8 @@ impl Default for Parameters {
 pub(crate) struct Prior {
     instance_id: String,
     interfaces: Vec<Interface>,
+    /// The ARN of its instance profile.
+    profile: Option<String>,
     /// The isolation group of each VPC that has one with the right rules.
     isolation_groups: BTreeMap<String, String>,
     observed: Timestamp,
@@ -100,7 +104,9 @@ impl Action for IsolateInstance {
         reads: &[
             "ec2:DescribeInstances",
             "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeRouteTables",
             "ec2:DescribeSecurityGroups",
+            "ec2:DescribeVpcEndpoints",
         ],
         writes: &[
             "ec2:AuthorizeSecurityGroupIngress",
@@ -143,7 +149,7 @@ impl Action for IsolateInstance {
             interfaces::of_instance(context, instance_id),
             groups::describe(context, None)
         );
-        present?;
+        let profile = present?.iam_instance_profile().and_then(|it| it.arn()).map(str::to_owned);
         let (interfaces, groups) = (interfaces?, groups?);
         if interfaces.is_empty() {
             return Err(ActionError::new(
@@ -156,6 +162,7 @@ impl Action for IsolateInstance {
         let prior = Prior {
             instance_id: instance_id.clone(),
             interfaces,
+            profile,
             isolation_groups,
             observed: context.now,
         };
@@ -216,6 +223,26 @@ impl Action for IsolateInstance {
         Ok(judge(&prior.instance_id, &present?, &clean, &isolation.group_name()))
     }
 
+    async fn residual(
+        context: ActionContext<'_>,
+        parameters: &Parameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let mut residual = tracked_connections::that_live_on(context, &prior.interfaces).await?;
+        if !parameters.cut_tracked_connections {
+            let what = "connections that were open live on: cut-tracked-connections is false";
+            residual.push(Residual::new("open-connections", what, tracked_connections::ENDS_ALL));
+        }
+        if let Some(profile) = &prior.profile {
+            let what = format!(
+                "credentials of the instance profile {profile} that left the instance stay valid"
+            );
+            let closed_by = &["revoke-instance-credentials"];
+            residual.push(Residual::new("instance-credentials", what, closed_by));
+        }
+        Ok(residual)
+    }
+
     async fn undo(
         context: ActionContext<'_>,
         parameters: &Parameters,
@@ -274,7 +301,7 @@ fn judge(
 ) -> Verification {
     let mut broken = Vec::new();
     for interface in present {
-        let Interface { id, vpc, groups, requester_managed } = interface;
+        let Interface { id, vpc, groups, requester_managed, .. } = interface;
         let Some(isolation) = clean.get(vpc) else {
             broken.push(format!("{id}: {vpc} has no group {name} without rules"));
             continue;
@@ -472,7 +499,8 @@ mod tests {
 
     fn interface(id: &str, groups: &[&str], requester_managed: bool) -> Interface {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        Interface { id: id.to_owned(), vpc: "vpc-1".to_owned(), groups, requester_managed }
+        let (vpc, subnet) = ("vpc-1".to_owned(), "subnet-1".to_owned());
+        Interface { id: id.to_owned(), vpc, subnet, groups, requester_managed }
     }
 
     fn isolation_groups(id: Option<&str>) -> BTreeMap<String, String> {
@@ -529,6 +557,7 @@ mod tests {
         let prior = Prior {
             instance_id: "i-1".to_owned(),
             interfaces: vec![interface("eni-1", &["sg-2", "sg-1"], false)],
+            profile: None,
             isolation_groups: isolation_groups(Some("sg-iso")),
             observed: Timestamp::UNIX_EPOCH,
         };

@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::AccountSession;
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Residual, Reversal, Undone,
+    Verification,
 };
 use crate::grant::{Grant, GrantScope};
 use crate::support::ec2::grants::CHANGE_INSTANCES;
 use crate::support::ec2::instance;
 use crate::support::ec2::instance_profile::{self as profile, Association};
+use crate::support::eks::known_principals;
 use crate::support::iam::deny_policy::Attached;
 use crate::support::iam::deny_sessions::{self, Force, Which};
 use crate::support::iam::grants::{ATTACH_DENY_ALL, CHANGE_ROLES, ROLES, passed_to};
@@ -130,6 +132,8 @@ impl Action for RevokeInstanceCredentials {
         reads: &[
             "ec2:DescribeIamInstanceProfileAssociations",
             "ec2:DescribeInstances",
+            "eks:ListAccessEntries",
+            "eks:ListClusters",
             "iam:GetInstanceProfile",
             "iam:GetRolePolicy",
             "iam:ListAttachedRolePolicies",
@@ -232,6 +236,18 @@ impl Action for RevokeInstanceCredentials {
         role.map(|role| format!("arn:{partition}:iam::{id}:role/{}", role.name))
             .into_iter()
             .collect()
+    }
+
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let role = prior.profile.as_ref().and_then(|profile| profile.role.as_ref());
+        match role {
+            Some(role) => known_principals::residual(context, &role.holder()).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn undo(

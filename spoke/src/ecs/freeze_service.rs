@@ -5,9 +5,9 @@
 //!
 //! A service of the daemon strategy has no count (ECS API reference,
 //! UpdateService): its task is stopped, and its container instance drained,
-//! instead. Application Auto Scaling does not lower what is set here, but an
-//! alarm may raise it again, to the minimum at the least (ECS developer guide,
-//! "Automatically scale your Amazon ECS service"): the verification says so.
+//! instead. Application Auto Scaling would raise the count again, to the minimum at the least
+//! (ECS developer guide, "Automatically scale your Amazon ECS service"): where it manages
+//! the service, it is suspended first, and undo lets it go on.
 
 use aws_sdk_ecs::types::{SchedulingStrategy, Service};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use crate::contract::{
 };
 use crate::grant::Grant;
 use crate::support::ecs::container::{self, Named};
-use crate::support::ecs::grants::STOP_CONTAINERS;
+use crate::support::ecs::grants::{STOP_CONTAINERS, SUSPEND_SCALING};
+use crate::support::ecs::scaling::{self, Suspended};
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 
@@ -29,6 +30,8 @@ pub(crate) struct Prior {
     cluster: String,
     service: String,
     desired: i32,
+    /// What of its scaling was suspended; `None` where nothing scales it.
+    scaling: Option<Suspended>,
 }
 
 impl Action for FreezeService {
@@ -36,12 +39,15 @@ impl Action for FreezeService {
         name: "freeze-service",
         sentence: "Sets the desired count of the task's ECS service to 0, which stops all its tasks.",
         resource_types: &["ECSCluster"],
-        reads: &["ecs:DescribeServices"],
-        writes: &["ecs:UpdateService"],
+        reads: &[scaling::DESCRIBE, "ecs:DescribeServices"],
+        writes: &[scaling::REGISTER, "ecs:UpdateService"],
         reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
-    const GRANTS: &'static [Grant] = &[STOP_CONTAINERS.allows(Self::SPEC.writes)];
+    const GRANTS: &'static [Grant] = &[
+        STOP_CONTAINERS.allows(&["ecs:UpdateService"]),
+        SUSPEND_SCALING.allows(&["application-autoscaling:RegisterScalableTarget"]),
+    ];
     type Parameters = NoParameters;
     type Prior = Prior;
 
@@ -56,7 +62,11 @@ impl Action for FreezeService {
                 "the finding names no service: the task was started by itself, or the finding is about the cluster",
             ));
         };
-        let found = container::service(context.account, cluster, service).await?;
+        let (found, scaling) = futures::join!(
+            container::service(context.account, cluster, service),
+            scaling::suspended(context, cluster, service)
+        );
+        let (found, scaling) = (found?, scaling?);
         if found.scheduling_strategy() == Some(&SchedulingStrategy::Daemon) {
             let message = format!(
                 "the service `{service}` is a daemon and has no desired count: drain-container-instance and stop-task contain its task"
@@ -69,8 +79,16 @@ impl Action for FreezeService {
             before: desired.to_string(),
             after: "0".to_owned(),
         };
-        let changes = if desired == 0 { Vec::new() } else { vec![change] };
-        let prior = Prior { cluster: cluster.to_owned(), service: service.to_owned(), desired };
+        let mut changes = if desired == 0 { Vec::new() } else { vec![change] };
+        if scaling.is_some_and(|scaling| scaling != Suspended::WHOLLY) {
+            changes.push(Change {
+                what: format!("Application Auto Scaling of service {service}"),
+                before: "active".to_owned(),
+                after: "suspended".to_owned(),
+            });
+        }
+        let (cluster, service) = (cluster.to_owned(), service.to_owned());
+        let prior = Prior { cluster, service, desired, scaling };
         Ok(CapturedState { prior, changes })
     }
 
@@ -79,6 +97,12 @@ impl Action for FreezeService {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
+        // First, because it would raise the count again.
+        let Prior { cluster, service, .. } = prior;
+        let scaling = scaling::suspended(context, cluster, service).await?;
+        if scaling.is_some_and(|scaling| scaling != Suspended::WHOLLY) {
+            scaling::set(context, cluster, service, Suspended::WHOLLY).await?;
+        }
         set(context, prior, 0).await
     }
 
@@ -87,8 +111,13 @@ impl Action for FreezeService {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Verification, ActionError> {
-        match container::service(context.account, &prior.cluster, &prior.service).await {
-            Ok(found) => Ok(judge(&prior.service, &found)),
+        let Prior { cluster, service, .. } = prior;
+        let (found, scaling) = futures::join!(
+            container::service(context.account, cluster, service),
+            scaling::suspended(context, cluster, service)
+        );
+        match found {
+            Ok(found) => Ok(judge(service, &found, scaling?)),
             Err(error) => Verification::if_gone(error),
         }
     }
@@ -98,16 +127,15 @@ impl Action for FreezeService {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        let Prior { cluster, service, desired } = prior;
+        let Prior { cluster, service, desired, scaling } = prior;
         let mut undone = Undone::default();
         let present = match container::service(context.account, cluster, service).await {
             Ok(found) => found.desired_count(),
             Err(error) => return Undone::if_gone(error),
         };
         if present == *desired {
-            return Ok(undone);
-        }
-        if present == 0 {
+            // Nothing is to be restored of it.
+        } else if present == 0 {
             set(context, prior, *desired).await?;
             undone.restored.push(format!("service `{service}` wants {desired} task(s) again"));
         } else {
@@ -115,22 +143,30 @@ impl Action for FreezeService {
                 "the desired count of service `{service}` was changed to {present} since"
             ));
         }
+        if let Some(scaling) = scaling {
+            scaling::restore(context, (cluster, service), *scaling, &mut undone).await?;
+        }
         Ok(undone)
     }
 }
 
 /// The verification.
-fn judge(name: &str, found: &Service) -> Verification {
+fn judge(name: &str, found: &Service, scaling: Option<Suspended>) -> Verification {
+    if scaling.is_some_and(|scaling| scaling != Suspended::WHOLLY) {
+        return Verification::NotInEffect(format!(
+            "Application Auto Scaling of service `{name}` is not suspended"
+        ));
+    }
     let (desired, left) = (found.desired_count(), found.running_count() + found.pending_count());
     match (desired, left) {
         (0, 0) => Verification::InEffect(format!(
-            "service `{name}` wants and runs no task; Application Auto Scaling, if it manages it, may raise that again"
+            "service `{name}` wants and runs no task, and nothing scales it"
         )),
         (0, left) => Verification::InProgress(format!(
             "service `{name}` wants no task and {left} of it still run or start"
         )),
         (desired, _) => Verification::NotInEffect(format!(
-            "service `{name}` wants {desired} task(s): Application Auto Scaling or a deployment may have raised it"
+            "service `{name}` wants {desired} task(s): a deployment may have raised it"
         )),
     }
 }
@@ -160,15 +196,14 @@ mod tests {
                 .desired_count(desired)
                 .running_count(running)
                 .pending_count(pending);
-            judge("web", &found.build())
+            judge("web", &found.build(), None)
         };
-        assert!(
-            matches!(described(0, 0, 0), Verification::InEffect(text) if text.contains("Auto Scaling"))
-        );
+        assert!(matches!(described(0, 0, 0), Verification::InEffect(_)));
         assert!(matches!(described(0, 1, 0), Verification::InProgress(_)));
         assert!(matches!(described(0, 0, 1), Verification::InProgress(_)));
-        assert!(
-            matches!(described(2, 0, 0), Verification::NotInEffect(text) if text.contains("Auto Scaling"))
-        );
+        assert!(matches!(described(2, 0, 0), Verification::NotInEffect(_)));
+        let none = Service::builder().build();
+        let scaled = judge("web", &none, Some(Suspended::default()));
+        assert!(matches!(scaled, Verification::NotInEffect(_)), "{scaled:?}");
     }
 }

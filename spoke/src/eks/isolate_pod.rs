@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Residual, Reversal, Undone,
+    Verification,
 };
 use crate::grant::Grant;
 use crate::support::eks::cluster::{DESCRIBE, Kubernetes, checked_name};
@@ -186,6 +187,28 @@ impl Action for IsolatePod {
         )))
     }
 
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        _: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let pods = match pods::find(context).await {
+            Ok(FoundPod { pods, .. }) => pods,
+            Err(error) if error.kind == ErrorKind::Gone => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let without_policy = pods.iter().filter_map(|pod| Some((pod, lacks_policy(pod)?)));
+        Ok(without_policy
+            .map(|(pod, why)| {
+                let name = pod.name_any();
+                let what = format!(
+                    "the traffic of the pod {name}, if the network plugin is the Amazon VPC CNI: it applies no policy to {why}"
+                );
+                Residual::new("network-plugin", what, &[])
+            })
+            .collect())
+    }
+
     async fn undo(
         context: ActionContext<'_>,
         _: &Parameters,
@@ -208,6 +231,17 @@ impl Action for IsolatePod {
         restore_labels(context, &kubernetes, prior, &mut undone).await?;
         Ok(undone)
     }
+}
+
+/// To which kind of pods the VPC CNI applies no network policy, if this is one of them (EKS
+/// user guide, "Limit Pod traffic with Kubernetes network policies", considerations: not to
+/// pods on Fargate, nor to standalone pods without `ownerReferences`).
+fn lacks_policy(pod: &Pod) -> Option<&'static str> {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    if node.is_some_and(|node| node.starts_with("fargate-")) {
+        return Some("pods on Fargate");
+    }
+    pod.owner_references().is_empty().then_some("a pod without an owner")
 }
 
 /// Every pod that carries the response's label, also one that was not recorded,

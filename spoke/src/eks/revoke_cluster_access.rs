@@ -1,6 +1,8 @@
-//! Removes the IAM principal behind a Kubernetes user from the cluster: its access
-//! entry, and its mapping in `aws-auth` if the cluster uses that. Undo creates both
-//! again exactly: groups, user name, type, tags, access policies.
+//! Removes an IAM principal from clusters: its access entry, and its mapping in `aws-auth` if
+//! the cluster uses that. For a finding about a cluster that is the principal behind the
+//! Kubernetes user, in that cluster; for a user, role or key it is that principal, in every
+//! cluster of the Region that lets it in. Undo creates both again exactly: groups, user
+//! name, type, tags, access policies.
 //!
 //! The API server authenticates each request, so sessions need not be ended. An access
 //! entry takes precedence over `aws-auth`: if only the entry were removed, the mapping
@@ -14,9 +16,10 @@
 use aws_sdk_eks::types::{AuthenticationMode, Cluster};
 use serde::{Deserialize, Serialize};
 
+use crate::account::AccountSession;
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
-    Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Residual,
+    Reversal, Undone, Verification,
 };
 use crate::grant::{Grant, GrantScope};
 use crate::support::eks::access_entry::{
@@ -25,6 +28,8 @@ use crate::support::eks::access_entry::{
 };
 use crate::support::eks::aws_auth::{self, Edit, MappingChange};
 use crate::support::eks::cluster::{self, DESCRIBE, Kubernetes};
+use crate::support::eks::known_principals::{self, LIST_CLUSTERS};
+use crate::support::iam::principals::{self, Holder, Subject, holder};
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
 
@@ -32,8 +37,17 @@ pub(crate) struct RevokeClusterAccess;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Prior {
+    /// The Kubernetes user or the IAM principal, for people.
+    whose: String,
+    /// The user or role that the target is, if it is one.
+    principal: Option<Subject>,
+    clusters: Vec<Access>,
+}
+
+/// The access of the principal to one cluster.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Access {
     cluster: String,
-    username: String,
     entry: Option<ClusterEntry>,
     mapping: Option<Edit>,
     /// Why `aws-auth` could not be read, if it could not.
@@ -54,9 +68,9 @@ const CHANGE_CLUSTER_ACCESS: GrantScope = GrantScope {
 impl Action for RevokeClusterAccess {
     const SPEC: ActionSpec = ActionSpec {
         name: "revoke-cluster-access",
-        sentence: "Removes the cluster access of the IAM principal behind the Kubernetes user named in the finding.",
-        resource_types: &["EKSCluster"],
-        reads: &[DESCRIBE, GET, LIST, POLICIES],
+        sentence: "Removes the access of the IAM principal to the EKS cluster, or to every cluster of the Region that lets it in.",
+        resource_types: &["EKSCluster", "AccessKey", "User", "Role"],
+        reads: &[DESCRIBE, GET, LIST, LIST_CLUSTERS, POLICIES, "iam:GetRole", "iam:GetUser"],
         writes: &[ASSOCIATE, CREATE, DELETE, TAG, UNTAG],
         reversal: Reversal::Restored,
         phase: Phase::Contain,
@@ -75,30 +89,18 @@ impl Action for RevokeClusterAccess {
         context: ActionContext<'_>,
         _: &NoParameters,
     ) -> Result<CapturedState<Prior>, ActionError> {
-        let (name, username) = user(&context.resource.kind)?;
-        let cluster = cluster::describe(context.account, name).await?;
-        let present = match mode(&cluster) {
-            Mode::ConfigMap => None,
-            Mode::Api | Mode::Both => access_entry::find(context.account, name, username).await?,
-        };
-        if let Some(present) = &present {
-            refuse(context, &present.entry.principal)?;
-            refuse_entry(&cluster, present)?;
+        let (whose, principal, clusters);
+        if let ResourceKind::EksCluster { .. } = &context.resource.kind {
+            let (name, username) = user(&context.resource.kind)?;
+            let access = of_username(context, name, username).await?;
+            (whose, principal, clusters) = (username.to_owned(), None, vec![access]);
+        } else {
+            let (subject, _) = principals::find(context, holder(context.resource)?).await?;
+            let found = of_principal(context, &subject.holder).await?;
+            (whose, principal, clusters) = (subject.holder.describe(), Some(subject), found);
         }
-        let entry = present.map(|present| present.entry);
-        let (mapping, unread) = mapping(context, &cluster, entry.as_ref(), username).await?;
-        if let Some(mapping) = &mapping {
-            refuse(context, &mapping.principal)?;
-            if mapping.groups.iter().any(|group| group == "system:nodes") {
-                return Err(refused(&mapping.principal, "the cluster's nodes join with it"));
-            }
-        }
-        if entry.is_none() && mapping.is_none() {
-            return Err(no_principal(name, username));
-        }
-        let changes = changes(name, entry.as_ref(), mapping.as_ref());
-        let (cluster, username) = (name.to_owned(), username.to_owned());
-        Ok(CapturedState { prior: Prior { cluster, username, entry, mapping, unread }, changes })
+        let changes = clusters.iter().flat_map(changes).collect();
+        Ok(CapturedState { prior: Prior { whose, principal, clusters }, changes })
     }
 
     async fn apply(
@@ -106,13 +108,23 @@ impl Action for RevokeClusterAccess {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        let cluster = cluster::describe(context.account, &prior.cluster).await?;
-        if let Some(entry) = &prior.entry {
-            access_entry::delete(context.account, &prior.cluster, &entry.principal).await?;
+        if let Some(principal) = &prior.principal {
+            principals::find_same(context, principal).await?;
         }
-        if let Some(mapping) = &prior.mapping {
-            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
-            aws_auth::take_out(&kubernetes, mapping).await?;
+        for Access { cluster: name, entry, mapping, .. } in &prior.clusters {
+            let cluster = match cluster::describe(context.account, name).await {
+                Ok(cluster) => cluster,
+                // In one of several: nobody gets into it any more.
+                Err(error) if error.kind == ErrorKind::Gone && prior.clusters.len() > 1 => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(entry) = entry {
+                access_entry::delete(context.account, name, &entry.principal).await?;
+            }
+            if let Some(mapping) = mapping {
+                let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+                aws_auth::take_out(&kubernetes, mapping).await?;
+            }
         }
         Ok(())
     }
@@ -122,45 +134,40 @@ impl Action for RevokeClusterAccess {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Verification, ActionError> {
-        let Prior { cluster: name, username, entry, mapping, unread } = prior;
-        let cluster = match cluster::describe(context.account, name).await {
-            Ok(cluster) => cluster,
-            Err(error) if error.kind == ErrorKind::Gone => {
-                return Ok(Verification::InEffect(format!(
-                    "the cluster `{name}` does not exist any more"
-                )));
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(ClusterEntry { principal, .. }) = entry
-            && access_entry::describe(context.account, name, principal).await?.is_some()
-        {
-            return Ok(Verification::NotInEffect(format!(
-                "`{principal}` has an access entry of `{name}`"
-            )));
-        }
-        if let Some(mapping) = mapping {
-            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
-            if aws_auth::is_mapped(&kubernetes, mapping).await? {
-                let Edit { principal, list, .. } = mapping;
-                return Ok(Verification::NotInEffect(format!(
-                    "{list} of aws-auth maps `{principal}`"
-                )));
+        let mut without = Vec::new();
+        for access in &prior.clusters {
+            match verify_one(context, access).await? {
+                Verification::InEffect(detail) => without.push(detail),
+                other => return Ok(other),
             }
         }
-        let but = unread.as_ref().map(|why| {
-            format!("; whether aws-auth maps the principal as well could not be read: {why}")
+        Ok(Verification::InEffect(format!("{}: {}", prior.whose, without.join("; "))))
+    }
+
+    async fn residual(
+        _: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let unread =
+            prior.clusters.iter().filter_map(|it| Some((&it.cluster, it.unread.as_ref()?)));
+        let residual = unread.map(|(cluster, why)| {
+            let what = format!(
+                "whether aws-auth of the EKS cluster {cluster} maps the principal could not be read: {why}"
+            );
+            Residual::new(known_principals::PATH, what, &[])
         });
-        let but = but.unwrap_or_default();
-        Ok(Verification::InEffect(format!(
-            "the principal behind `{username}` has no access to `{name}`{but}"
-        )))
+        Ok(residual.collect())
     }
 
     fn touches(_: ActionContext<'_>, prior: &Prior) -> Vec<String> {
-        let entry = prior.entry.iter().map(|entry| entry.principal.clone());
-        let mapping = prior.mapping.iter().map(|mapping| mapping.principal.clone());
-        let mut principals: Vec<String> = entry.chain(mapping).collect();
+        let of = |it: &Access| {
+            let entry = it.entry.iter().map(|entry| entry.principal.clone());
+            let mapping = it.mapping.iter().map(|mapping| mapping.principal.clone());
+            entry.chain(mapping).collect::<Vec<String>>()
+        };
+        let mut principals: Vec<String> = prior.clusters.iter().flat_map(of).collect();
+        principals.sort();
         principals.dedup();
         principals
     }
@@ -170,26 +177,152 @@ impl Action for RevokeClusterAccess {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        let mut undone = Undone::default();
-        let cluster = match cluster::describe(context.account, &prior.cluster).await {
-            Ok(cluster) => cluster,
-            Err(error) if error.kind == ErrorKind::Gone => {
-                undone
-                    .drift
-                    .push(format!("the cluster `{}` does not exist any more", prior.cluster));
-                return Ok(undone);
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(entry) = &prior.entry {
-            access_entry::restore(context, &prior.cluster, entry, &mut undone).await?;
+        // Another one of its name must not get what it had.
+        if let Some(principal) = &prior.principal
+            && let Some(undone) = principals::undo_if_gone(context, principal).await?
+        {
+            return Ok(undone);
         }
-        if let Some(mapping) = &prior.mapping {
-            let kubernetes = Kubernetes::connect(context.account, &cluster)?;
-            aws_auth::restore(&kubernetes, mapping, &mut undone).await?;
+        let mut undone = Undone::default();
+        for Access { cluster: name, entry, mapping, .. } in &prior.clusters {
+            let cluster = match cluster::describe(context.account, name).await {
+                Ok(cluster) => cluster,
+                Err(error) if error.kind == ErrorKind::Gone => {
+                    undone.drift.push(format!("the cluster `{name}` does not exist any more"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(entry) = entry {
+                access_entry::restore(context, name, entry, &mut undone).await?;
+            }
+            if let Some(mapping) = mapping {
+                let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+                aws_auth::restore(&kubernetes, mapping, &mut undone).await?;
+            }
         }
         Ok(undone)
     }
+}
+
+/// The access of the principal behind a Kubernetes user.
+async fn of_username(
+    context: ActionContext<'_>,
+    name: &str,
+    username: &str,
+) -> Result<Access, ActionError> {
+    let cluster = cluster::describe(context.account, name).await?;
+    let present = match mode(&cluster) {
+        Mode::ConfigMap => None,
+        Mode::Api | Mode::Both => access_entry::find(context.account, name, username).await?,
+    };
+    let access = access(context, &cluster, present, &MappingChange::Username(username)).await?;
+    access.ok_or_else(|| no_principal(name, username))
+}
+
+/// The access of a user or role to each cluster of the Region that lets it in.
+async fn of_principal(
+    context: ActionContext<'_>,
+    holder: &Holder,
+) -> Result<Vec<Access>, ActionError> {
+    let (kind, name) = match holder {
+        Holder::User(name) => ("user", name),
+        Holder::Role(name) => ("role", name),
+    };
+    let AccountSession { id, partition, .. } = context.account;
+    let arn = format!("arn:{partition}:iam::{id}:{kind}/{name}");
+    let mut clusters = Vec::new();
+    for name in known_principals::clusters(context, usize::MAX).await?.0 {
+        let cluster = cluster::describe(context.account, &name).await?;
+        let present = match mode(&cluster) {
+            Mode::ConfigMap => None,
+            Mode::Api | Mode::Both => {
+                access_entry::of_principal(context.account, &name, &arn).await?
+            }
+        };
+        match access(context, &cluster, present, &MappingChange::Principal(&arn)).await {
+            Ok(access) => clusters.extend(access),
+            // A cluster whose users cannot be read keeps the others from nothing.
+            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Failed) => {
+                let unread = Some(error.message);
+                clusters.push(Access { cluster: name, entry: None, mapping: None, unread });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if clusters.is_empty() {
+        let why = format!("no EKS cluster of the Region lets the {} in", holder.describe());
+        return Err(ActionError::new(ErrorKind::NotApplicable, why));
+    }
+    if let [only] = clusters.as_slice()
+        && let (None, None, Some(why)) = (&only.entry, &only.mapping, &only.unread)
+    {
+        return Err(ActionError::new(ErrorKind::Failed, why));
+    }
+    Ok(clusters)
+}
+
+/// The access to one cluster: `present` is the principal's entry. `None` if there is neither
+/// an entry nor a mapping.
+async fn access(
+    context: ActionContext<'_>,
+    cluster: &Cluster,
+    present: Option<Present>,
+    wanted: &MappingChange<'_>,
+) -> Result<Option<Access>, ActionError> {
+    if let Some(present) = &present {
+        refuse(context, &present.entry.principal)?;
+        refuse_entry(cluster, present)?;
+    }
+    let entry = present.map(|present| present.entry);
+    let (mapping, unread) = mapping(context, cluster, entry.as_ref(), wanted).await?;
+    if let Some(mapping) = &mapping {
+        refuse(context, &mapping.principal)?;
+        if mapping.groups.iter().any(|group| group == "system:nodes") {
+            return Err(refused(&mapping.principal, "the cluster's nodes join with it"));
+        }
+    }
+    if entry.is_none() && mapping.is_none() {
+        return Ok(None);
+    }
+    let cluster = cluster.name().unwrap_or_default().to_owned();
+    Ok(Some(Access { cluster, entry, mapping, unread }))
+}
+
+/// Whether the principal has no access to one cluster any more.
+async fn verify_one(
+    context: ActionContext<'_>,
+    access: &Access,
+) -> Result<Verification, ActionError> {
+    let Access { cluster: name, entry, mapping, unread } = access;
+    let cluster = match cluster::describe(context.account, name).await {
+        Ok(cluster) => cluster,
+        Err(error) if error.kind == ErrorKind::Gone => {
+            return Ok(Verification::InEffect(format!(
+                "the cluster `{name}` does not exist any more"
+            )));
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(ClusterEntry { principal, .. }) = entry
+        && access_entry::describe(context.account, name, principal).await?.is_some()
+    {
+        return Ok(Verification::NotInEffect(format!(
+            "`{principal}` has an access entry of `{name}`"
+        )));
+    }
+    if let Some(mapping) = mapping {
+        let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+        if aws_auth::is_mapped(&kubernetes, mapping).await? {
+            let Edit { principal, list, .. } = mapping;
+            return Ok(Verification::NotInEffect(format!("{list} of aws-auth maps `{principal}`")));
+        }
+    }
+    let but = unread.as_ref().map(|why| {
+        format!("; whether aws-auth maps the principal as well could not be read: {why}")
+    });
+    let but = but.unwrap_or_default();
+    Ok(Verification::InEffect(format!("no access to `{name}`{but}")))
 }
 
 /// How a cluster knows its users (EKS API reference, AccessConfigResponse).
@@ -241,18 +374,16 @@ async fn mapping(
     context: ActionContext<'_>,
     cluster: &Cluster,
     entry: Option<&ClusterEntry>,
-    username: &str,
+    wanted: &MappingChange<'_>,
 ) -> Result<(Option<Edit>, Option<String>), ActionError> {
     match mode(cluster) {
         Mode::Api => return Ok((None, None)),
         Mode::Both | Mode::ConfigMap => {}
     }
     let kubernetes = Kubernetes::connect(context.account, cluster)?;
-    let wanted = match entry {
-        Some(entry) => MappingChange::Principal(&entry.principal),
-        None => MappingChange::Username(username),
-    };
-    match aws_auth::find(&kubernetes, &wanted).await {
+    let of_entry = entry.map(|entry| MappingChange::Principal(&entry.principal));
+    let wanted = of_entry.as_ref().unwrap_or(wanted);
+    match aws_auth::find(&kubernetes, wanted).await {
         Ok(mapping) => Ok((mapping, None)),
         Err(error)
             if entry.is_some() && matches!(error.kind, ErrorKind::Denied | ErrorKind::Failed) =>
@@ -263,7 +394,8 @@ async fn mapping(
     }
 }
 
-fn changes(cluster: &str, entry: Option<&ClusterEntry>, mapping: Option<&Edit>) -> Vec<Change> {
+fn changes(access: &Access) -> Vec<Change> {
+    let Access { cluster, entry, mapping, .. } = access;
     let mut changes = Vec::new();
     if let Some(ClusterEntry { principal, groups, policies, .. }) = entry {
         let policies = policies.iter().filter_map(|policy| policy.arn.rsplit('/').next());

@@ -4,15 +4,16 @@
 //! always passed, because without it IAM changes a key of the *caller*. Sessions that
 //! were obtained with the key stay valid: `revoke-sessions` ends them.
 
-use aws_sdk_iam::types::StatusType;
+use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
-    Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Residual,
+    Reversal, Undone, Verification,
 };
 use crate::grant::Grant;
 use crate::support::iam::grants::CHANGE_USERS;
+use crate::support::iam::login_profile;
 use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -32,7 +33,7 @@ impl Action for DeactivateAccessKey {
         name: "deactivate-access-key",
         sentence: "Deactivates the IAM access key named in the finding.",
         resource_types: &["AccessKey"],
-        reads: &["iam:ListAccessKeys"],
+        reads: &["iam:GetLoginProfile", "iam:ListAccessKeys"],
         writes: &["iam:UpdateAccessKey"],
         reversal: Reversal::Restored,
         phase: Phase::Contain,
@@ -88,6 +89,33 @@ impl Action for DeactivateAccessKey {
                 "access key `{access_key_id}` does not exist any more"
             )),
         })
+    }
+
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let Prior { user, access_key_id, .. } = prior;
+        let closed_by = &["deny-all"];
+        let mut residual = vec![Residual::new(
+            "key-sessions",
+            format!(
+                "sessions that were begun with the key {access_key_id} stay valid until they expire"
+            ),
+            &["revoke-sessions", "deny-all"],
+        )];
+        let others = keys(context, user).await?.into_iter();
+        let others = others.filter(|(id, active)| *active && id != access_key_id);
+        residual.extend(others.map(|(id, _)| {
+            let what = format!("the access key {id} of the user {user} is active");
+            Residual::new("other-keys", what, closed_by)
+        }));
+        if login_profile::get(context, user).await?.is_some() {
+            let what = format!("the user {user} has a password for the console");
+            residual.push(Residual::new("console", what, &["deny-all", "disable-console-access"]));
+        }
+        Ok(residual)
     }
 
     async fn undo(
@@ -163,22 +191,28 @@ async fn status(
     user: &str,
     key: &str,
 ) -> Result<Option<bool>, ActionError> {
-    let mut marker = None;
+    let keys = keys(context, user).await?;
+    Ok(keys.into_iter().find(|(id, _)| id == key).map(|(_, active)| active))
+}
+
+/// The user's keys, each with whether it is active; none when the user is gone.
+async fn keys(context: ActionContext<'_>, user: &str) -> Result<Vec<(String, bool)>, ActionError> {
+    let (mut keys, mut marker) = (Vec::new(), None);
     loop {
         let iam = context.account.iam(Class::IamRead).await;
         let page = iam.list_access_keys().user_name(user).set_marker(marker).send().await;
         let page = match page.map_err(|error| from_sdk("iam:ListAccessKeys", &error)) {
             Ok(page) => page,
-            Err(error) if error.kind == ErrorKind::Gone => return Ok(None),
+            Err(error) if error.kind == ErrorKind::Gone => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let found = page.access_key_metadata().iter().find(|it| it.access_key_id() == Some(key));
-        if let Some(found) = found {
-            return Ok(Some(found.status() == Some(&StatusType::Active)));
-        }
+        let key = |it: &AccessKeyMetadata| {
+            Some((it.access_key_id()?.to_owned(), it.status() == Some(&StatusType::Active)))
+        };
+        keys.extend(page.access_key_metadata().iter().filter_map(key));
         marker = page.marker().map(str::to_owned);
         if !page.is_truncated() || marker.is_none() {
-            return Ok(None);
+            return Ok(keys);
         }
     }
 }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
-    Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Residual,
+    Reversal, Undone, Verification,
 };
 use crate::grant::Grant;
+use crate::support::eks::known_principals;
 use crate::support::iam::deny_policy::{self, Attached, DenyPresence};
 use crate::support::iam::principals::{self, Subject, holder};
 use firebreak_model::error::ActionError;
@@ -104,6 +105,14 @@ impl Action for DenyAll {
                 Verification::NotInEffect(format!("{described} has no deny policy"))
             }
         })
+    }
+
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        known_principals::residual(context, &prior.subject.holder).await
     }
 
     async fn undo(

@@ -12,9 +12,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Residual, Reversal, Undone,
+    Verification,
 };
 use crate::grant::Grant;
+use crate::support::eks::known_principals;
 use crate::support::iam::deny_policy::{self, Attached};
 use crate::support::iam::deny_sessions::{self, Force, Which};
 use crate::support::iam::principals::{self, Holder, Subject, holder};
@@ -122,6 +124,14 @@ impl Action for RevokeSessions {
                 Verification::NotInEffect(format!("the deny policy is not on {described}"))
             }
         })
+    }
+
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &Parameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        known_principals::residual(context, &prior.holder).await
     }
 
     async fn undo(

@@ -10,9 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Reversal, Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, Phase, Residual, Reversal, Undone,
+    Verification,
 };
 use crate::grant::Grant;
+use crate::support::eks::known_principals;
 use crate::support::iam::grants::{CHANGE_ROLES, CHANGE_USERS};
 use crate::support::iam::managed_policy;
 use crate::support::iam::principals::{self, Holder, Subject, holder};
@@ -50,7 +52,13 @@ impl Action for SetPermissionBoundary {
         name: "set-permission-boundary",
         sentence: "Sets a permissions boundary on the user or role, by default one that allows nothing.",
         resource_types: &["AccessKey", "User", "Role"],
-        reads: &["iam:GetPolicy", "iam:GetRole", "iam:GetUser"],
+        reads: &[
+            "eks:ListAccessEntries",
+            "eks:ListClusters",
+            "iam:GetPolicy",
+            "iam:GetRole",
+            "iam:GetUser",
+        ],
         writes: &[
             "iam:DeleteRolePermissionsBoundary",
             "iam:DeleteUserPermissionsBoundary",
@@ -111,6 +119,14 @@ impl Action for SetPermissionBoundary {
             }
             None => Verification::NotInEffect(format!("{described} has no permissions boundary")),
         })
+    }
+
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &Self::Parameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        known_principals::residual(context, &prior.subject.holder).await
     }
 
     async fn undo(

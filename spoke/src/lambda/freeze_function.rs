@@ -4,16 +4,23 @@
 //! concurrency to zero"). Undo restores the value, or its absence, unless
 //! others changed it since.
 //!
+//! Lambda refuses that while a version or alias has provisioned concurrency, which may not
+//! exceed what is reserved (Lambda developer guide, "Configuring provisioned concurrency"):
+//! its configurations are recorded and deleted first, and undo creates them again.
+//!
 //! Running invocations continue until they end or time out. Asynchronous events and
 //! messages wait or are dropped, as the function's retry settings say.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
-    Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Residual,
+    Reversal, Undone, Verification,
 };
 use crate::grant::{Grant, GrantScope};
+use crate::lambda::provisioned;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
@@ -25,28 +32,40 @@ pub(crate) struct Prior {
     function: String,
     /// `None` when nothing was reserved, which undo restores as such.
     reserved: Option<i32>,
+    /// The provisioned concurrency of its versions and aliases.
+    provisioned: BTreeMap<String, i32>,
 }
 
 const FREEZE_FUNCTIONS: GrantScope = GrantScope {
     sid: "FreezeFunctions",
-    why: "Their reserved concurrency.",
+    why: "Their reserved and provisioned concurrency.",
     resources: &["arn:${AWS::Partition}:lambda:*:${AWS::AccountId}:function:*"],
     conditions: &[],
     within: None,
 };
+
+const WRITES: &[&str] = &[
+    "lambda:DeleteFunctionConcurrency",
+    "lambda:DeleteProvisionedConcurrencyConfig",
+    "lambda:PutFunctionConcurrency",
+    "lambda:PutProvisionedConcurrencyConfig",
+];
 
 impl Action for FreezeFunction {
     const SPEC: ActionSpec = ActionSpec {
         name: "freeze-function",
         sentence: "Sets reserved concurrency to 0, so that no new invocation starts.",
         resource_types: &["Lambda"],
-        reads: &["lambda:GetFunctionConcurrency"],
-        writes: &["lambda:DeleteFunctionConcurrency", "lambda:PutFunctionConcurrency"],
+        reads: &[
+            "lambda:GetFunctionConcurrency",
+            "lambda:GetFunctionConfiguration",
+            "lambda:ListProvisionedConcurrencyConfigs",
+        ],
+        writes: WRITES,
         reversal: Reversal::Restored,
         phase: Phase::Contain,
     };
-    const GRANTS: &'static [Grant] = &[FREEZE_FUNCTIONS
-        .allows(&["lambda:DeleteFunctionConcurrency", "lambda:PutFunctionConcurrency"])];
+    const GRANTS: &'static [Grant] = &[FREEZE_FUNCTIONS.allows(WRITES)];
     type Parameters = NoParameters;
     type Prior = Prior;
 
@@ -60,14 +79,21 @@ impl Action for FreezeFunction {
                 "the target is not a Lambda function",
             ));
         };
-        let reserved = get(context, name).await?;
+        let (reserved, provisioned) =
+            futures::try_join!(get(context, name), provisioned::list(context, name))?;
         let change = Change {
             what: format!("reserved concurrency of function {name}"),
             before: describe(reserved),
             after: describe(FROZEN),
         };
-        let changes = if reserved == FROZEN { Vec::new() } else { vec![change] };
-        Ok(CapturedState { prior: Prior { function: name.clone(), reserved }, changes })
+        let mut changes = if reserved == FROZEN { Vec::new() } else { vec![change] };
+        changes.extend(provisioned.iter().map(|(qualifier, count)| Change {
+            what: format!("provisioned concurrency of function {name}, {qualifier}"),
+            before: count.to_string(),
+            after: "none".to_owned(),
+        }));
+        let function = name.clone();
+        Ok(CapturedState { prior: Prior { function, reserved, provisioned }, changes })
     }
 
     async fn apply(
@@ -75,7 +101,14 @@ impl Action for FreezeFunction {
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<(), ActionError> {
-        put(context, &prior.function, 0).await
+        let name = &prior.function;
+        let deleted = provisioned::delete_all(context, name).await?;
+        put(context, name, 0).await.map_err(|error| {
+            // Lambda may still count what was provisioned a moment ago.
+            let counted = deleted && error.has_code(INVALID);
+            let kind = if counted { ErrorKind::Transient } else { error.kind };
+            ActionError { kind, ..error }
+        })
     }
 
     async fn verify(
@@ -97,37 +130,73 @@ impl Action for FreezeFunction {
         })
     }
 
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let name = &prior.function;
+        let lambda = context.account.lambda().await;
+        let call = lambda.get_function_configuration().function_name(name);
+        let output = call.send().await;
+        let output =
+            match output.map_err(|error| from_sdk("lambda:GetFunctionConfiguration", &error)) {
+                Ok(output) => output,
+                Err(error) if error.kind == ErrorKind::Gone => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            };
+        let role = output.role().unwrap_or("its role");
+        let what = format!("credentials of the role {role} that left the function {name}");
+        Ok(vec![Residual::new("execution-role", what, &[])])
+    }
+
     async fn undo(
         context: ActionContext<'_>,
         _: &NoParameters,
         prior: &Prior,
     ) -> Result<Undone, ActionError> {
-        let Prior { function, reserved: before } = prior;
         let mut undone = Undone::default();
-        match (get(context, function).await, *before) {
-            (Err(error), _) if error.kind == ErrorKind::Gone => {
-                undone.drift.push(format!("function `{function}` was deleted since"));
-                return Ok(undone);
-            }
-            (Err(error), _) => return Err(error),
-            (Ok(present), before) if present == before => return Ok(undone),
-            (Ok(FROZEN), Some(before)) => put(context, function, before).await?,
-            (Ok(FROZEN), None) => delete(context, function).await?,
-            (Ok(present), _) => {
-                undone.drift.push(format!(
-                    "the reserved concurrency of function `{function}` was changed to {} since",
-                    describe(present)
-                ));
-                return Ok(undone);
-            }
+        // What is provisioned may not exceed what is reserved.
+        if restore_reserved(context, prior, &mut undone).await? {
+            provisioned::restore(context, &prior.function, &prior.provisioned, &mut undone).await?;
         }
-        let before = describe(*before);
-        undone
-            .restored
-            .push(format!("the reserved concurrency of function `{function}` is {before} again"));
         Ok(undone)
     }
 }
+
+/// Whether the reserved concurrency is as it was, or was restored.
+async fn restore_reserved(
+    context: ActionContext<'_>,
+    prior: &Prior,
+    undone: &mut Undone,
+) -> Result<bool, ActionError> {
+    let Prior { function, reserved: before, .. } = prior;
+    match (get(context, function).await, *before) {
+        (Err(error), _) if error.kind == ErrorKind::Gone => {
+            undone.drift.push(format!("function `{function}` was deleted since"));
+            return Ok(false);
+        }
+        (Err(error), _) => return Err(error),
+        (Ok(present), before) if present == before => return Ok(true),
+        (Ok(FROZEN), Some(before)) => put(context, function, before).await?,
+        (Ok(FROZEN), None) => delete(context, function).await?,
+        (Ok(present), _) => {
+            undone.drift.push(format!(
+                "the reserved concurrency of function `{function}` was changed to {} since",
+                describe(present)
+            ));
+            return Ok(false);
+        }
+    }
+    let before = describe(*before);
+    undone
+        .restored
+        .push(format!("the reserved concurrency of function `{function}` is {before} again"));
+    Ok(true)
+}
+
+/// Lambda's code for a concurrency that it does not accept.
+const INVALID: &str = "InvalidParameterValueException";
 
 /// The reserved concurrency that the action sets.
 const FROZEN: Option<i32> = Some(0);
@@ -152,9 +221,9 @@ async fn put(context: ActionContext<'_>, name: &str, reserved: i32) -> Result<()
         let error = from_sdk("lambda:PutFunctionConcurrency", &error);
         // Lambda has one code for two reasons: provisioned concurrency above
         // what is to be reserved, and too little left for all other functions.
-        let help = error.has_code("InvalidParameterValueException").then(|| {
+        let help = error.has_code(INVALID).then(|| {
             format!(
-                "see whether `{name}` has provisioned concurrency, which has to be deleted first, and whether the account has {reserved} of its concurrency left to reserve"
+                "see whether `{name}` has provisioned concurrency, and whether the account has {reserved} of its concurrency left to reserve"
             )
         });
         ActionError { help: help.or_else(|| error.help.clone()), ..error }
@@ -174,7 +243,8 @@ mod tests {
     #[test]
     fn absence_is_not_the_same_as_zero() {
         for reserved in [None, Some(0), Some(5)] {
-            let prior = Prior { function: "f".to_owned(), reserved };
+            let provisioned = BTreeMap::from([("live".to_owned(), 5)]);
+            let prior = Prior { function: "f".to_owned(), reserved, provisioned };
             let json = serde_json::to_value(&prior).unwrap();
             assert_eq!(serde_json::from_value::<Prior>(json).unwrap(), prior);
         }

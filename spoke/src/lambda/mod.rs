@@ -2,6 +2,7 @@
 
 mod close_function_url;
 mod freeze_function;
+mod provisioned;
 
 use crate::registry::RegisteredAction;
 

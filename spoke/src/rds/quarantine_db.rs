@@ -20,16 +20,18 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
-    Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Residual,
+    Reversal, Undone, Verification,
 };
 use crate::grant::Grant;
 use crate::support::ec2::grants::{DELETE_OWN_GROUPS, MAKE_ISOLATION_GROUPS, TAG_OWN_GROUPS};
 use crate::support::ec2::interfaces;
 use crate::support::ec2::isolation_groups::{self as isolation, Purpose};
+use crate::support::rds::database;
 use crate::support::rds::database::InstanceOrCluster;
 use crate::support::rds::database_network::{self, Database, Member};
 use crate::support::rds::grants::CHANGE_DATABASES;
+use crate::support::rds::proxies::{self, ProxyTarget};
 use firebreak_model::error::{ActionError, ErrorKind};
 
 pub(crate) struct QuarantineDb;
@@ -49,6 +51,8 @@ impl Action for QuarantineDb {
             "ec2:DescribeSecurityGroups",
             "rds:DescribeDBClusters",
             "rds:DescribeDBInstances",
+            "rds:DescribeDBProxies",
+            "rds:DescribeDBProxyTargets",
             "rds:DescribeDBSubnetGroups",
         ],
         writes: &[
@@ -134,6 +138,34 @@ impl Action for QuarantineDb {
         let InstanceOrCluster::Cluster(cluster) = &prior.database.holder else { return Vec::new() };
         let members = prior.database.members.iter().map(|member| arn("db", &member.instance));
         std::iter::once(arn("cluster", cluster)).chain(members).collect()
+    }
+
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        prior: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let id = match &prior.database.holder {
+            InstanceOrCluster::Instance(id) => {
+                let of = |target: &ProxyTarget| target.instance() == Some(id);
+                return Box::pin(proxies::residual(context, of)).await;
+            }
+            InstanceOrCluster::Cluster(id) => id,
+        };
+        let of = |target: &ProxyTarget| target.cluster() == Some(id);
+        let mut residual = Box::pin(proxies::residual(context, of)).await?;
+        let cluster = match database::cluster(context.account, id).await {
+            Ok(cluster) => cluster,
+            Err(error) if error.kind == ErrorKind::Gone => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        if cluster.http_endpoint_enabled() == Some(true) {
+            let what = format!(
+                "the RDS Data API of the cluster {id}, for whoever may call it and read the secret: it does not pass the security groups"
+            );
+            residual.push(Residual::new("data-api", what, &[]));
+        }
+        Ok(residual)
     }
 
     async fn undo(

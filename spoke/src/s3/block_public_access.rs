@@ -216,6 +216,10 @@ pub(crate) enum Flag {
     BlockPublicAcls,
     /// Public policies.
     BlockPublicPolicy,
+    /// The grants of public ACLs, which it takes back.
+    IgnorePublicAcls,
+    /// The access of others by a public policy, which it takes back.
+    RestrictPublicBuckets,
 }
 
 /// Whether a flag is in effect for a bucket, by its own block or its account's.
@@ -229,6 +233,8 @@ pub(crate) async fn is_raised(
     let raised = |flags: &Flags| match flag {
         Flag::BlockPublicAcls => flags.block_public_acls,
         Flag::BlockPublicPolicy => flags.block_public_policy,
+        Flag::IgnorePublicAcls => flags.ignore_public_acls,
+        Flag::RestrictPublicBuckets => flags.restrict_public_buckets,
     };
     Ok([own, account].iter().flatten().any(raised))
 }

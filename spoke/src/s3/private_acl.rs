@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::AccountSession;
 use crate::contract::{
-    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Reversal,
-    Undone, Verification,
+    Action, ActionContext, ActionSpec, CapturedState, Change, NoParameters, Phase, Residual,
+    Reversal, Undone, Verification,
 };
 use crate::grant;
 use crate::s3::block_public_access::{self, Flag};
@@ -99,6 +99,7 @@ impl Action for PrivateAcl {
             "s3:GetAccountPublicAccessBlock",
             "s3:GetBucketAcl",
             "s3:GetBucketOwnershipControls",
+            "s3:GetBucketPolicyStatus",
             "s3:GetBucketPublicAccessBlock",
         ],
         writes: &["s3:PutBucketAcl"],
@@ -173,6 +174,30 @@ impl Action for PrivateAcl {
         } else {
             Verification::NotInEffect(format!("the ACL of `{name}` grants: {}", present.describe()))
         })
+    }
+
+    async fn residual(
+        context: ActionContext<'_>,
+        _: &NoParameters,
+        _: &Prior,
+    ) -> Result<Vec<Residual>, ActionError> {
+        let name = bucket::name(&context.resource.kind)?;
+        let (ignored, public) = futures::try_join!(
+            block_public_access::is_raised(context, name, Flag::IgnorePublicAcls),
+            bucket::policy_is_public(context.account, name)
+        )?;
+        let mut residual = Vec::new();
+        if !ignored {
+            let what = format!("objects of {name} with a public ACL of their own stay public");
+            residual.push(Residual::new("object-acls", what, &["block-public-access"]));
+        }
+        let restricted = Flag::RestrictPublicBuckets;
+        if public && !block_public_access::is_raised(context, name, restricted).await? {
+            let what = format!("the policy of {name} makes it public");
+            let closed_by = &["block-public-access", "restrict-bucket-policy"];
+            residual.push(Residual::new("bucket-policy", what, closed_by));
+        }
+        Ok(residual)
     }
 
     async fn undo(

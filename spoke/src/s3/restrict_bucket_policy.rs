@@ -78,7 +78,7 @@ impl Action for RestrictBucketPolicy {
         // Fails now if it would not fit.
         with(context, name, parameters, text.as_deref())?;
         if text.is_some()
-            && is_public(context.account, name).await?
+            && bucket::policy_is_public(context.account, name).await?
             && block_public_access::is_raised(context, name, Flag::BlockPublicPolicy).await?
         {
             let message = format!(
@@ -296,17 +296,6 @@ async fn get(account: &AccountSession, name: &str) -> Result<Option<String>, Act
     });
     bucket::none_if_missing(output.await, "NoSuchBucketPolicy")
         .map(|output| output.and_then(|output| output.policy))
-}
-
-/// Whether S3 takes the policy for public.
-async fn is_public(account: &AccountSession, name: &str) -> Result<bool, ActionError> {
-    let owner = account.id.as_str();
-    let output = bucket::call(account, name, "s3:GetBucketPolicyStatus", |s3| {
-        s3.get_bucket_policy_status().bucket(name).expected_bucket_owner(owner).send()
-    });
-    let output = bucket::none_if_missing(output.await, "NoSuchBucketPolicy")?;
-    let status = output.and_then(|output| output.policy_status);
-    Ok(status.and_then(|status| status.is_public).unwrap_or(false))
 }
 
 /// Puts a policy; where S3 refuses it because it names principals that were deleted, without

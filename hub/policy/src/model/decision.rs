@@ -215,8 +215,21 @@ impl Decision {
         if self.outcome != PolicyOutcome::Follow {
             return self.why.clone();
         }
-        let actions: Vec<&str> = self.actions.iter().map(|it| it.name.as_str()).collect();
-        let actions = if actions.is_empty() { "no action".into() } else { actions.join(", ") };
+        let names = |if_residual: bool| -> Vec<&str> {
+            let of = self.actions.iter().filter(|it| it.if_residual == if_residual);
+            of.map(|it| it.name.as_str()).collect()
+        };
+        let actions = match (names(false).as_slice(), names(true).as_slice()) {
+            ([], []) => "no action".to_owned(),
+            (actions, []) => actions.join(", "),
+            (actions, further) => {
+                format!(
+                    "{}, and if something stays open {}",
+                    actions.join(", "),
+                    further.join(", ")
+                )
+            }
+        };
         let mode = self.mode.name();
         let rule = format!("rule `{rule}` of {document} is in mode {mode}: {actions}");
         let guardrails = self.guardrails.iter().map(|guardrail| guardrail.effect.as_str());

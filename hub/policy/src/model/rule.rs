@@ -19,6 +19,7 @@ pub(crate) struct Rule {
     /// The rule does not match what this pattern matches.
     pub(crate) except: Option<Pattern>,
     pub(crate) mode: Mode,
+    /// Those of `if-residual` as well.
     pub(crate) then: Vec<RuleAction>,
     pub(crate) approve: Approve,
     pub(crate) expires: Option<Window>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use firebreak_model::action::{ActionCatalog, ActionFacts};
+use firebreak_model::action::{ActionCatalog, ActionFacts, Phase};
 use firebreak_model::suggest::suggestion;
 use serde_json::{Value, json};
 
@@ -21,6 +21,47 @@ impl Actions {
     /// What a rule executes.
     pub(super) fn into_rule_actions(self) -> Vec<RuleAction> {
         self.0.into_iter().map(|(_, action)| action).collect()
+    }
+
+    /// What a rule executes if something stays open.
+    pub(super) fn into_rule_actions_if_residual(self) -> Vec<RuleAction> {
+        let conditional = |action: RuleAction| {
+            let call = ActionCall { if_residual: true, ..action.call };
+            RuleAction { call, ..action }
+        };
+        self.into_rule_actions().into_iter().map(conditional).collect()
+    }
+
+    /// Reports what must not be beside the other list of the rule, `then`.
+    pub(super) fn check_beside(&self, then: &Self, reader: &mut Reader<'_>) {
+        for (place, action) in &self.0 {
+            let name = &action.call.name;
+            if then.names().any(|other| other == name) {
+                let message = format!("`{name}` is in `then` already");
+                reader.report(*place, message, Some("an action runs once for a target"));
+            }
+            let excludes = reader.actions.find(name).map_or(&[][..], |facts| facts.excludes);
+            if let Some(other) = excludes.iter().find(|it| then.names().any(|name| name == **it)) {
+                report_exclusion(*place, name, other, reader);
+            }
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, action)| action.call.name.as_str())
+    }
+
+    /// Whether one of these actions contains its target.
+    pub(super) fn contain(&self, catalog: ActionCatalog) -> bool {
+        self.0.iter().any(|(_, action)| {
+            let facts = catalog.find(&action.call.name);
+            facts.is_some_and(|facts| facts.spec.phase == Phase::Contain)
+        })
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The names with their parameters.
@@ -105,9 +146,13 @@ fn refuse_exclusions(actions: &[(SourcePosition, RuleAction)], reader: &mut Read
     for (place, RuleAction { call: ActionCall { name, .. }, .. }) in actions {
         let excludes = reader.actions.find(name).map_or(&[][..], |facts| facts.excludes);
         let Some(other) = excludes.iter().find(|it| there(it)) else { continue };
-        let message = format!("`{name}` and `{other}` both change the same setting of a resource");
-        reader.report(*place, message, Some("keep one of them in a rule"));
+        report_exclusion(*place, name, other, reader);
     }
+}
+
+fn report_exclusion(place: SourcePosition, name: &str, other: &str, reader: &mut Reader<'_>) {
+    let message = format!("`{name}` and `{other}` both change the same setting of a resource");
+    reader.report(place, message, Some("keep one of them in a rule"));
 }
 
 /// An action's name, its place, and the node under it.
@@ -157,7 +202,7 @@ fn action(
     let parameters = parameters.map_or(Value::Null, Node::to_json);
     Some(RuleAction {
         has_variables: has_variables(&parameters),
-        call: ActionCall { name: name.to_owned(), parameters },
+        call: ActionCall { name: name.to_owned(), parameters, if_residual: false },
         resource_types: facts.spec.resource_types,
         reversible: facts.is_reversible(),
     })

@@ -25,6 +25,10 @@ const EXCEPT: Key<Pattern> = Key::optional(
 );
 const MODE: Key<Mode> = Key::required("mode", "How far the rule goes.");
 const THEN: Key<Actions> = Key::optional("then", "The actions; each runs once for a target.");
+const IF_RESIDUAL: Key<Actions> = Key::optional(
+    "if-residual",
+    "Further actions that run only if something may stay open after the containment, such as a connection through a NAT gateway.",
+);
 const APPROVE: Key<Approve> = Key::optional(
     "approve",
     "How approval goes, where the mode is `approve` or a guardrail lowers it to that.",
@@ -46,18 +50,35 @@ impl Keyed for Rule {
         let except = keys.take(&EXCEPT);
         let mode = keys.take(&MODE);
         let then = keys.take(&THEN);
+        let if_residual = keys.take(&IF_RESIDUAL).unwrap_or_default();
         let approve = keys.take(&APPROVE).unwrap_or_default();
         let expires = keys.take(&EXPIRES);
         // Fail closed: only a rule that says so acts unconfirmed.
         let confirm = keys.take(&CONFIRM).unwrap_or(true);
         let irreversible = keys.take(&IRREVERSIBLE).is_some();
         let actions = then.unwrap_or_default();
-        actions.check_against(keys.node(&WHEN).and_then(matched_types).as_deref(), keys.reader);
-        if !irreversible {
-            actions.refuse_irreversible(keys.reader);
+        for actions in [&actions, &if_residual] {
+            actions.check_against(keys.node(&WHEN).and_then(matched_types).as_deref(), keys.reader);
+            if !irreversible {
+                actions.refuse_irreversible(keys.reader);
+            }
+            if let (Some(name), Some(node)) = (actions.first_irreversible(), keys.node(&EXPIRES)) {
+                let message = format!("`{name}` cannot be undone, so it cannot expire");
+                let help = "give what cannot be undone a rule of its own, without `expires`";
+                keys.reader.report(node.place, message, Some(help));
+            }
         }
         if let (Some(expires), Some(node)) = (expires, keys.node(&EXPIRES)) {
-            check_expiry(expires, node, &actions, &approve, keys.reader);
+            check_expiry(expires, node, &approve, keys.reader);
+        }
+        if_residual.check_beside(&actions, keys.reader);
+        if let Some(node) = keys.node(&IF_RESIDUAL)
+            && !if_residual.is_empty()
+            && !actions.contain(keys.reader.actions)
+        {
+            let message = "`if-residual` has no effect: nothing under `then` contains";
+            let help = "name a containing action under `then`, such as isolate-instance";
+            keys.reader.report(node.place, message, Some(help));
         }
         let named = keys
             .node(&THEN)
@@ -76,7 +97,8 @@ impl Keyed for Rule {
             when,
             except,
             mode: mode?,
-            then: actions.into_rule_actions(),
+            then: [actions.into_rule_actions(), if_residual.into_rule_actions_if_residual()]
+                .concat(),
             approve,
             expires,
             confirm,
@@ -84,19 +106,8 @@ impl Keyed for Rule {
     }
 }
 
-/// Reports what a rule with `expires` must not have.
-fn check_expiry(
-    expires: Window,
-    node: &Node,
-    actions: &Actions,
-    approve: &Approve,
-    reader: &mut Reader<'_>,
-) {
-    if let Some(name) = actions.first_irreversible() {
-        let message = format!("`{name}` cannot be undone, so it cannot expire");
-        let help = "give what cannot be undone a rule of its own, without `expires`";
-        reader.report(node.place, message, Some(help));
-    }
+/// Reports an expiry that comes before the approval has to.
+fn check_expiry(expires: Window, node: &Node, approve: &Approve, reader: &mut Reader<'_>) {
     if let Some(within) = approve.within.filter(|within| *within >= expires) {
         let message =
             format!("the containment would expire after {expires}, the approval after {within}");

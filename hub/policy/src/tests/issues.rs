@@ -127,6 +127,15 @@ fn cases_of_rules() -> Vec<(&'static str, Vec<String>)> {
             "an action twice",
             rule("    mode: auto\n    then: [isolate-instance, isolate-instance]\n"),
         ),
+        one("an action in both lists", acting("    if-residual: [isolate-instance]\n")),
+        one(
+            "a condition that nothing meets",
+            rule("    mode: observe\n    if-residual: [isolate-instance]\n"),
+        ),
+        one(
+            "what cannot be undone, on a condition",
+            acting("    if-residual: [terminate-instance]\n"),
+        ),
         one("an action that cannot be undone", then("terminate-instance")),
         one(
             "two actions that set the same",

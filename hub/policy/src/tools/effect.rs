@@ -32,10 +32,11 @@ impl Effect {
             _ => "nothing",
         };
         let actions = decision.actions.iter().filter(|_| follows).map(|call| {
+            let condition = if call.if_residual { " if something stays open" } else { "" };
             if call.parameters.is_null() {
-                call.name.clone()
+                format!("{}{condition}", call.name)
             } else {
-                format!("{} {}", call.name, call.parameters)
+                format!("{} {}{condition}", call.name, call.parameters)
             }
         });
         Self {

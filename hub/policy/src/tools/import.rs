@@ -142,7 +142,7 @@ fn call(tag: &str, actions: ActionCatalog) -> Result<ActionCall, String> {
         return Err(format!("`{bot}` would be `{name}`, which this version does not have"));
     }
     let parameters = translate(bot, &parameters)?;
-    Ok(ActionCall { name: (*name).to_owned(), parameters })
+    Ok(ActionCall { name: (*name).to_owned(), parameters, if_residual: false })
 }
 
 fn translate(bot: &str, parameters: &[&str]) -> Result<Value, String> {

@@ -4,6 +4,7 @@
 //! Fields are only ever added within a version. Texts that others wrote are on
 //! one line and cut: the record has them whole.
 
+use firebreak_model::action::Residual;
 use firebreak_model::resource::{PrincipalType, Resource};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
@@ -72,6 +73,9 @@ pub struct ResponseDetail {
     pub steps: Vec<StepDetail>,
     /// How many steps there are.
     pub step_count: usize,
+    /// What may stay open although the target is contained; at most 40.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub residual: Vec<ResidualDetail>,
     /// When it was recorded first, RFC 3339.
     pub created: String,
     /// When it was recorded last, RFC 3339.
@@ -138,6 +142,19 @@ pub struct StepDetail {
     pub state: String,
     /// What was seen or why it failed.
     pub detail: String,
+}
+
+/// Access that may stay open after a containment.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResidualDetail {
+    /// The path, as docs/actions.md names it.
+    pub path: String,
+    /// What stays open and why.
+    pub what: String,
+    /// The actions that close it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub closed_by: Vec<String>,
 }
 
 /// A spent budget.
@@ -276,6 +293,7 @@ impl ResponseDetail {
             },
             steps: response.steps.iter().take(STEPS).map(StepDetail::of).collect(),
             step_count: response.steps.len(),
+            residual: response.residual().into_iter().take(STEPS).map(ResidualDetail::of).collect(),
             created: response.created.to_string(),
             updated: response.updated.to_string(),
             due: response.due.map(|due| due.to_string()),
@@ -291,6 +309,16 @@ impl StepDetail {
             phase: format!("{:?}", step.phase).to_lowercase(),
             state: state_name(step.state).to_owned(),
             detail: line(&step.detail, STEP_DETAIL),
+        }
+    }
+}
+
+impl ResidualDetail {
+    fn of(residual: &Residual) -> Self {
+        Self {
+            path: residual.path.clone(),
+            what: line(&residual.what, STEP_DETAIL),
+            closed_by: residual.closed_by.clone(),
         }
     }
 }

@@ -16,6 +16,8 @@ fn step(action: &str, phase: Phase, state: StepState, detail: &str) -> Step {
         changes: Vec::new(),
         state,
         detail: detail.to_owned(),
+        if_residual: false,
+        residual: None,
     }
 }
 

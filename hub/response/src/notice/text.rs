@@ -1,7 +1,7 @@
 //! A notice for people: an e-mail's text. At most some forty lines.
 
 use super::NoticeKind;
-use super::detail::{Detail, StepDetail};
+use super::detail::{Detail, ResidualDetail, StepDetail};
 
 /// At most so many steps are listed in full.
 const STEPS: usize = 14;
@@ -48,6 +48,11 @@ pub(super) fn of(detail: &Detail) -> String {
             lines.push(format!("  and {} more", response.step_count - STEPS));
         }
     }
+    if !response.residual.is_empty() {
+        lines.push(String::new());
+        lines.push("May still be open:".to_owned());
+        lines.extend(response.residual.iter().take(STEPS).map(open));
+    }
     lines.push(String::new());
     lines.push("To run:".to_owned());
     lines.extend(detail.commands.iter().map(|command| format!("  {}", command.run)));
@@ -75,6 +80,14 @@ fn render(step: &StepDetail, width: usize) -> String {
     format!("  {action:<width$}  {state:<8} {detail}").trim_end().to_owned()
 }
 
+fn open(residual: &ResidualDetail) -> String {
+    let ResidualDetail { what, closed_by, .. } = residual;
+    match closed_by.as_slice() {
+        [] => format!("  {what}"),
+        closed_by => format!("  {what} (closed by {})", closed_by.join(" or ")),
+    }
+}
+
 /// The first sentence: what happened. It claims no more than the record does.
 fn first(detail: &Detail) -> String {
     let resource = &detail.response.resource;
@@ -91,6 +104,9 @@ fn first(detail: &Detail) -> String {
         NoticeKind::AwaitingApproval => {
             format!("Firebreak awaits approval to act on {target}. Nothing is changed yet.")
         }
+        NoticeKind::Contained if !detail.response.residual.is_empty() => format!(
+            "Firebreak contained {target}, and verified it by reading back. Something may still be open, see below."
+        ),
         NoticeKind::Contained => {
             format!("Firebreak contained {target}, and verified it by reading back.")
         }

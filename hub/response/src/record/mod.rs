@@ -13,6 +13,7 @@ mod step;
 mod suppression;
 mod undo;
 
+use firebreak_model::action::Residual;
 use firebreak_model::finding::SecurityHubId;
 use firebreak_model::organization::{OuPath, Place};
 use firebreak_model::resource::Resource;
@@ -24,7 +25,7 @@ pub use self::finding_summary::FindingSummary;
 pub use self::id::{ResponseId, ResponseIdError};
 pub use self::sibling_targets::{MAX_SIBLING_FINDINGS, SiblingTargets};
 pub use self::state::State;
-pub use self::step::{PriorState, Step, StepState, is_contained, result};
+pub use self::step::{PriorState, Step, StepState, is_contained, residual, result};
 pub use self::suppression::{Suppression, SuppressionChange};
 pub use self::undo::{Drift, Undo, UndoCause};
 use crate::target::TargetKey;
@@ -112,6 +113,11 @@ impl Response {
     /// The Security Hub ids of all its findings, each once.
     pub fn security_hub_ids(&self) -> impl Iterator<Item = &SecurityHubId> {
         self.finding.security_hub.iter().chain(&self.further_findings)
+    }
+
+    /// What may stay open although the target is contained.
+    pub fn residual(&self) -> Vec<&Residual> {
+        residual(&self.steps)
     }
 
     /// Whether the target is contained, as far as it is verified.

@@ -1,6 +1,6 @@
 //! The steps of a response, and the state that follows from them.
 
-use firebreak_model::action::{Change, Phase};
+use firebreak_model::action::{Change, Phase, Residual};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,6 +57,12 @@ pub struct Step {
     pub state: StepState,
     /// The result, or why it failed; empty while planned.
     pub detail: String,
+    /// Executed only if something stays open after the containment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub if_residual: bool,
+    /// What may stay open although it is in effect; `None` until that was looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<Vec<Residual>>,
 }
 
 impl Step {
@@ -91,8 +97,9 @@ impl Step {
 
 /// Whether the target is contained, even if other steps are still pending: a containing
 /// step was verified, and each step of the phase contain was verified or does not apply.
+/// A step that depends on what stays open is not waited for.
 pub fn is_contained(steps: &[Step]) -> bool {
-    let of_the_phase = |step: &&Step| step.phase == Phase::Contain;
+    let of_the_phase = |step: &&Step| step.phase == Phase::Contain && !step.if_residual;
     let ended = |step: &Step| matches!(step.state, StepState::Done | StepState::Skipped);
     is_contained_in_part(steps) && steps.iter().filter(of_the_phase).all(ended)
 }
@@ -100,6 +107,24 @@ pub fn is_contained(steps: &[Step]) -> bool {
 /// Whether a containing step was verified.
 fn is_contained_in_part(steps: &[Step]) -> bool {
     steps.iter().any(|step| step.is_containing() && step.state == StepState::Done)
+}
+
+/// What may stay open: of each verified step what no other verified step closes, each path
+/// once.
+pub fn residual(steps: &[Step]) -> Vec<&Residual> {
+    let is_done = |name: &String| {
+        steps.iter().any(|step| step.state == StepState::Done && step.action == *name)
+    };
+    let mut open: Vec<&Residual> = steps
+        .iter()
+        .filter(|step| step.state == StepState::Done)
+        .filter_map(|step| step.residual.as_ref())
+        .flatten()
+        .filter(|residual| !residual.closed_by.iter().any(is_done))
+        .collect();
+    open.sort();
+    open.dedup();
+    open
 }
 
 /// The state of a response whose steps have all ended, and the reason. It is
@@ -147,6 +172,8 @@ mod tests {
             changes: Vec::new(),
             state: *state,
             detail: "denied".into(),
+            if_residual: false,
+            residual: None,
         };
         steps.iter().map(step).collect()
     }

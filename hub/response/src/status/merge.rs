@@ -31,6 +31,10 @@ pub const WORKFLOW: &str = "firebreak_workflow";
 pub const STATE: &str = "firebreak_state";
 /// The field with the rule that decided.
 pub const RULE: &str = "firebreak_rule";
+/// What may stay open after the containment, by path; `none` where nothing does.
+pub const RESIDUAL: &str = "firebreak_residual";
+/// The value of [`RESIDUAL`] where nothing stays open.
+pub const NO_RESIDUAL: &str = "none";
 
 /// "UserDefinedFields: at most 50 pairs" (Security Hub API reference,
 /// BatchUpdateFindings).
@@ -144,7 +148,8 @@ fn respect_other_responses(present: &Present, update: &StatusUpdate) -> StatusUp
         present.fields.get(RESPONSE).is_some_and(|id| update.fields.get(RESPONSE) != Some(id));
     let mut open = State::ALL.into_iter().filter(|state| state.is_unresolved());
     let is_unresolved =
-        present.fields.get(STATE).is_some_and(|named| open.any(|state| state.name() == named));
+        present.fields.get(STATE).is_some_and(|named| open.any(|state| state.name() == named))
+            || present.fields.get(RESIDUAL).is_some_and(|paths| paths != NO_RESIDUAL);
     let update = update.clone();
     if other && is_unresolved { update.not_resolved() } else { update }
 }
@@ -206,7 +211,7 @@ fn fields(
         update.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     ours.extend(marked.map(|status| (WORKFLOW, status)));
     // The most important first: the response's id leads to all the rest.
-    let important = [RESPONSE, WORKFLOW, STATE, RULE];
+    let important = [RESPONSE, WORKFLOW, STATE, RULE, RESIDUAL];
     ours.sort_by_key(|(key, _)| important.iter().position(|it| it == key).unwrap_or(usize::MAX));
     let mut all = present.fields.clone();
     all.retain(|key, _| !ours.iter().any(|(own, _)| own == key));
@@ -325,6 +330,11 @@ mod tests {
             check(RESPONSE_ID, state.name(), Resolved, Resolved);
         }
         check(other, "a state to come", Resolved, Resolved);
+        let residual = (RESIDUAL, "nat-gateway");
+        let fields = [(RESPONSE, other), (STATE, "contained"), (WORKFLOW, "NOTIFIED"), residual];
+        let present = present("NOTIFIED", None, &fields);
+        let (_, owner) = merge(ASFF, &present, &update(Some(Resolved)));
+        assert_eq!(owner, StatusOwner::Ours(Some(Notified)), "something stays open");
     }
 
     #[test]

@@ -68,13 +68,15 @@ impl StatusUpdate {
 /// The update for a response in its present state; `None` while there is nothing to
 /// report.
 ///
-/// It is `RESOLVED` only if the containment was verified by reading back and every step
-/// succeeded. A response that is contained already and still collects evidence is
+/// It is `RESOLVED` only if the containment was verified by reading back, every step
+/// succeeded, and nothing may stay open. A response that is contained already and still collects evidence is
 /// `NOTIFIED`, with a note that says so.
 pub fn of(response: &Response) -> Option<StatusUpdate> {
     let id = &response.id;
     let (arn, reason) = (response.resource.arn(), &response.reason);
     let undo = format!("Undo: firebreak responses undo {id}");
+    let open: Vec<&str> = response.residual().iter().map(|it| it.what.as_str()).collect();
+    let open = open.join("; ");
     let show = format!("Details: firebreak responses show {id}");
     let (workflow, note, hint) = match response.state {
         State::Undoing => return None,
@@ -90,6 +92,12 @@ pub fn of(response: &Response) -> Option<StatusUpdate> {
             format!("Firebreak awaits approval of {id}: {reason}."),
             show,
         ),
+        State::Contained if !open.is_empty() => {
+            let note = format!(
+                "Firebreak contained {arn} ({id}), but may still be open: {open}; {reason}."
+            );
+            (Some(Workflow::Notified), note, undo)
+        }
         State::Contained => {
             (Some(Workflow::Resolved), format!("Firebreak contained {arn} ({id}); {reason}."), undo)
         }
@@ -117,8 +125,18 @@ pub fn of(response: &Response) -> Option<StatusUpdate> {
         (merge::RESPONSE.to_owned(), id.to_string()),
         (merge::STATE.to_owned(), response.state.to_string()),
         (merge::RULE.to_owned(), response.key.to_string()),
+        (merge::RESIDUAL.to_owned(), paths(response)),
     ]);
     Some(StatusUpdate { workflow, note, hint, fields })
+}
+
+/// The paths that may stay open while the response contains its target, each once.
+fn paths(response: &Response) -> String {
+    let contained = response.state == State::Contained;
+    let open = if contained { response.residual() } else { Vec::new() };
+    let mut paths: Vec<&str> = open.iter().map(|it| it.path.as_str()).collect();
+    paths.dedup();
+    if paths.is_empty() { merge::NO_RESIDUAL.to_owned() } else { paths.join(", ") }
 }
 
 /// The actions that have not ended yet, of a response that is contained already; `None`
@@ -165,6 +183,8 @@ mod tests {
                 changes: Vec::new(),
                 state: *state,
                 detail: String::new(),
+                if_residual: false,
+                residual: None,
             })
             .collect();
         Response { steps, ..response }

@@ -71,6 +71,7 @@ impl Record {
             state: *state,
             lease_until: *lease_until,
             waiting: waiting.is_some() && !steps.iter().any(contains),
+            residual: *state == State::Contained && !self.response.residual().is_empty(),
             findings: self.findings.clone(),
         }
     }

@@ -34,6 +34,8 @@ pub(super) fn step(action: &str, phase: Phase, state: StepState) -> Step {
         changes: Vec::new(),
         state,
         detail: String::new(),
+        if_residual: false,
+        residual: None,
     }
 }
 

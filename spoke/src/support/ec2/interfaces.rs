@@ -15,6 +15,7 @@ use firebreak_model::error::{ActionError, ErrorKind};
 pub(crate) struct Interface {
     pub(crate) id: String,
     pub(crate) vpc: String,
+    pub(crate) subnet: String,
     /// In the order in which EC2 returned them.
     pub(crate) groups: Vec<String>,
     /// Whether an AWS service made it: then only that service may change it.
@@ -47,6 +48,14 @@ pub(super) async fn describe(
     account: &AccountSession,
     filter: Filter,
 ) -> Result<Vec<NetworkInterface>, ActionError> {
+    describe_filtered(account, vec![filter]).await
+}
+
+/// The interfaces that pass every filter.
+pub(super) async fn describe_filtered(
+    account: &AccountSession,
+    filters: Vec<Filter>,
+) -> Result<Vec<NetworkInterface>, ActionError> {
     let mut interfaces = Vec::new();
     let mut next = None;
     loop {
@@ -54,7 +63,7 @@ pub(super) async fn describe(
             .ec2(Class::Ec2Read)
             .await
             .describe_network_interfaces()
-            .filters(filter.clone())
+            .set_filters(Some(filters.clone()))
             .set_next_token(next)
             .send()
             .await
@@ -73,6 +82,7 @@ pub(super) fn from_sdk_interface(described: &NetworkInterface) -> Option<Interfa
     Some(Interface {
         id: described.network_interface_id()?.to_owned(),
         vpc: described.vpc_id()?.to_owned(),
+        subnet: described.subnet_id().unwrap_or_default().to_owned(),
         groups: groups.filter_map(|group| group.group_id().map(str::to_owned)).collect(),
         requester_managed: described.requester_managed().unwrap_or(false),
     })

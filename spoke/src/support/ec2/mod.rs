@@ -11,3 +11,4 @@ pub(crate) mod isolation_groups;
 pub(crate) mod isolation_rules;
 pub(crate) mod network_acl;
 pub(crate) mod reads;
+pub(crate) mod tracked_connections;

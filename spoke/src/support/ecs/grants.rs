@@ -2,6 +2,16 @@
 
 use crate::grant::GrantScope;
 
+pub(crate) const SUSPEND_SCALING: GrantScope = GrantScope {
+    sid: "SuspendScaling",
+    why: "Whether Application Auto Scaling changes a service's desired count.",
+    resources: &[
+        "arn:${AWS::Partition}:application-autoscaling:*:${AWS::AccountId}:scalable-target/*",
+    ],
+    conditions: &[],
+    within: None,
+};
+
 pub(crate) const STOP_CONTAINERS: GrantScope = GrantScope {
     sid: "StopContainers",
     why: "Tasks, services and container instances of ECS.",

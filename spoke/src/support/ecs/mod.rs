@@ -2,3 +2,4 @@
 
 pub(crate) mod container;
 pub(crate) mod grants;
+pub(crate) mod scaling;

@@ -123,7 +123,25 @@ pub(crate) async fn find(
     Ok(found)
 }
 
-async fn list(account: &AccountSession, cluster: &str) -> Result<Vec<String>, ActionError> {
+/// The entry of a user or role; `arn` names it without its path.
+pub(crate) async fn of_principal(
+    account: &AccountSession,
+    cluster: &str,
+    arn: &str,
+) -> Result<Option<Present>, ActionError> {
+    let principals = list(account, cluster).await?;
+    let named = principals.iter().find(|principal| principal_of(principal) == principal_of(arn));
+    match named {
+        Some(principal) => describe(account, cluster, principal).await,
+        None => Ok(None),
+    }
+}
+
+/// The ARNs of the principals that have an entry.
+pub(crate) async fn list(
+    account: &AccountSession,
+    cluster: &str,
+) -> Result<Vec<String>, ActionError> {
     let (mut principals, mut token) = (Vec::new(), None);
     loop {
         let eks = account.eks().await;

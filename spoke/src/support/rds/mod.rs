@@ -3,3 +3,4 @@
 pub(crate) mod database;
 pub(crate) mod database_network;
 pub(crate) mod grants;
+pub(crate) mod proxies;

@@ -88,6 +88,20 @@ where
     explain_denial(call, from_sdk(call, error), account.id.as_str(), bucket)
 }
 
+/// Whether S3 takes the policy of a bucket for public.
+pub(crate) async fn policy_is_public(
+    account: &AccountSession,
+    name: &str,
+) -> Result<bool, ActionError> {
+    let owner = account.id.as_str();
+    let output = call(account, name, "s3:GetBucketPolicyStatus", |s3| {
+        s3.get_bucket_policy_status().bucket(name).expected_bucket_owner(owner).send()
+    });
+    let output = none_if_missing(output.await, "NoSuchBucketPolicy")?;
+    let status = output.and_then(|output| output.policy_status);
+    Ok(status.and_then(|status| status.is_public).unwrap_or(false))
+}
+
 /// S3 names the kind of policy that lacks a permission or denies it; a bare
 /// "Access Denied" is what an owner other than the expected one gets (S3 user
 /// guide, "Verifying bucket ownership" and "Troubleshoot access denied errors").

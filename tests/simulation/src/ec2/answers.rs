@@ -249,6 +249,7 @@ fn modify_network_interface_attribute(ec2: &mut Ec2, form: &Form) -> Answer {
     if let Some(interface) = ec2.interfaces.get_mut(id) {
         interface.groups = groups;
     }
+    ec2.groups_changed(id);
     Ok(returned_true())
 }
 

@@ -246,6 +246,7 @@ pub(super) fn describe_network_interfaces(ec2: &Ec2, place: Place<'_>, form: &Fo
                 "attachment.instance-id" => Some(interface.instance.iter().cloned().collect()),
                 "group-id" => Some(interface.groups.clone()),
                 "vpc-id" => Some(vec![interface.vpc.clone()]),
+                "interface-type" => Some(vec![interface.kind.name().to_owned()]),
                 "network-interface-id" => Some(vec![id.to_owned()]),
                 _ => None,
             }

@@ -77,6 +77,7 @@ fn permitted(action: &str, id: &str, instance: &Instance) -> Result<(), Refusal>
 /// A public address that is no Elastic IP address goes with stopping, and
 /// another one comes with starting (EC2 user guide, "Stop and start").
 fn stop(ec2: &mut Ec2, id: &str) {
+    ec2.instance_ended(id);
     if let Some(instance) = ec2.instances.get_mut(id) {
         "stopped".clone_into(&mut instance.state);
     }

@@ -1,6 +1,8 @@
 //! What EC2 tells of an instance's console and of a VPC's subnets and routes.
 //! Every VPC has one subnet and one route table, named after it.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -23,6 +25,7 @@ pub(super) fn answer(ec2: &Ec2, place: Place<'_>, action: &str, form: &Form) -> 
         "GetConsoleScreenshot" => console_screenshot(ec2, form),
         "DescribeSubnets" => describe_subnets(ec2, form),
         "DescribeRouteTables" => describe_route_tables(ec2, form),
+        "DescribeVpcEndpoints" => describe_vpc_endpoints(ec2, form),
         _ => return None,
     })
 }
@@ -83,11 +86,51 @@ fn describe_route_tables(ec2: &Ec2, form: &Form) -> Answer {
     xml::set(&mut out, "routeTableSet", vpcs, |out, vpc| {
         xml::text(out, "routeTableId", &vpc.replacen("vpc-", "rtb-", 1));
         xml::text(out, "vpcId", vpc);
-        xml::set(out, "routeSet", ["10.0.0.0/16"], |out, block| {
-            xml::text(out, "destinationCidrBlock", block);
-            xml::text(out, "gatewayId", "local");
+        xml::set(out, "associationSet", [vpc], |out, _| xml::text(out, "main", "true"));
+        let local = ("10.0.0.0/16".to_owned(), "local".to_owned());
+        let others = ec2.vpcs.get(vpc).map(|it| it.routes.clone()).unwrap_or_default();
+        xml::set(out, "routeSet", [local].into_iter().chain(others), |out, (block, target)| {
+            let destination = match block.as_str() {
+                list if list.starts_with("pl-") => "destinationPrefixListId",
+                block if block.contains(':') => "destinationIpv6CidrBlock",
+                _ => "destinationCidrBlock",
+            };
+            xml::text(out, destination, &block);
+            let name = match target.split('-').next() {
+                Some("nat") => "natGatewayId",
+                Some("eigw") => "egressOnlyInternetGatewayId",
+                Some("tgw") => "transitGatewayId",
+                _ => "gatewayId",
+            };
+            xml::text(out, name, &target);
             xml::text(out, "state", "active");
         });
+    });
+    next_token(&mut out, next);
+    Ok(out)
+}
+
+fn describe_vpc_endpoints(ec2: &Ec2, form: &Form) -> Answer {
+    let all = ec2.vpcs.iter().flat_map(|(vpc, it)| {
+        it.endpoints.iter().map(move |(id, service)| (id.clone(), (vpc, service)))
+    });
+    let all: BTreeMap<String, (&String, &String)> = all.collect();
+    let field = |id: &str, name: &str| match name {
+        "vpc-endpoint-id" => Some(vec![id.to_owned()]),
+        "vpc-id" => Some(vec![all.get(id)?.0.clone()]),
+        _ => None,
+    };
+    let ids = select(form, all.keys().cloned().collect(), |_, _| None, field)?;
+    let (ids, next) = page(form, &ids)?;
+    let mut out = String::new();
+    xml::set(&mut out, "vpcEndpointSet", ids, |out, id| {
+        xml::text(out, "vpcEndpointId", id);
+        if let Some((vpc, service)) = all.get(id) {
+            xml::text(out, "vpcId", vpc);
+            xml::text(out, "serviceName", service);
+        }
+        xml::text(out, "vpcEndpointType", "Gateway");
+        xml::text(out, "state", "available");
     });
     next_token(&mut out, next);
     Ok(out)

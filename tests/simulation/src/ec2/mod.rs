@@ -1,6 +1,7 @@
 //! EC2: instances, interfaces, security groups, tags, instance profiles.
 
 pub mod answers;
+pub mod connections;
 mod describe;
 pub mod form;
 pub(crate) mod instances;

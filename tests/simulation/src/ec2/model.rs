@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::connections::Connection;
 use super::volumes::{Snapshot, Volume};
 
 /// One account's EC2 in one Region.
@@ -32,6 +33,9 @@ pub struct Ec2 {
     /// KMS keys that EBS cannot use, by ARN: snapshots under them fail.
     #[serde(skip)]
     pub unusable_keys: BTreeSet<String>,
+    /// Open connections of instances by id.
+    #[serde(skip)]
+    pub connections: BTreeMap<String, Connection>,
     /// Tags by resource id.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
     /// The number in the next id that this service gives out. Ids never come
@@ -45,6 +49,11 @@ pub struct Ec2 {
 pub struct Vpc {
     /// Whether it has an IPv6 block: a new group then allows egress to `::/0` too.
     pub ipv6: bool,
+    /// The routes of its one table besides the local one: the block, and the id of what it
+    /// leads to, such as `nat-…`.
+    pub routes: BTreeMap<String, String>,
+    /// Its gateway endpoints: the service's name by id.
+    pub endpoints: BTreeMap<String, String>,
 }
 
 /// A security group. Rules are a set: AWS refuses a duplicate.
@@ -144,6 +153,12 @@ pub enum InterfaceKind {
     Trunk,
     /// One of a pod.
     Branch,
+    /// That of a NAT gateway.
+    NatGateway,
+    /// That of an interface endpoint.
+    VpcEndpoint,
+    /// That of a Network Load Balancer.
+    NetworkLoadBalancer,
 }
 
 impl InterfaceKind {
@@ -153,6 +168,9 @@ impl InterfaceKind {
             Self::Interface => "interface",
             Self::Trunk => "trunk",
             Self::Branch => "branch",
+            Self::NatGateway => "nat_gateway",
+            Self::VpcEndpoint => "vpc_endpoint",
+            Self::NetworkLoadBalancer => "network_load_balancer",
         }
     }
 }
@@ -275,7 +293,7 @@ impl Ec2 {
     /// Makes a VPC and returns its id; its default group is `default`.
     pub fn add_vpc(&mut self, ipv6: bool) -> String {
         let id = self.new_id("vpc");
-        self.vpcs.insert(id.clone(), Vpc { ipv6 });
+        self.vpcs.insert(id.clone(), Vpc { ipv6, ..Vpc::default() });
         self.add_group(&id, "default");
         id
     }
@@ -337,6 +355,21 @@ impl Ec2 {
             kind: InterfaceKind::Interface,
             private_ip: format!("10.0.{device_index}.{host}"),
             public_ip: (device_index == 0).then(|| format!("203.0.113.{host}")),
+        };
+        self.interfaces.insert(id.clone(), interface);
+        id
+    }
+
+    /// Adds an interface that an AWS service made in a VPC, such as a NAT gateway's.
+    pub fn add_service_interface(&mut self, vpc: &str, kind: InterfaceKind) -> String {
+        let id = self.new_id("eni");
+        let subnet = self.subnet_of(vpc);
+        let interface = NetworkInterface {
+            vpc: vpc.to_owned(),
+            subnet,
+            kind,
+            requester_managed: true,
+            ..NetworkInterface::default()
         };
         self.interfaces.insert(id.clone(), interface);
         id
@@ -427,6 +460,7 @@ impl Ec2 {
         if let Some(instance) = self.instances.get_mut(instance) {
             "terminated".clone_into(&mut instance.state);
         }
+        self.instance_ended(instance);
         let gone: Vec<String> = self.interfaces_of(instance).map(|(id, _)| id.clone()).collect();
         for address in self.addresses.values_mut() {
             address.on = address.on.take().filter(|(interface, _)| !gone.contains(interface));

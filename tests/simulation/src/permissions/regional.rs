@@ -29,6 +29,7 @@ pub(super) fn needed(
     request: &HttpRequest,
 ) -> Option<Vec<Needed>> {
     let known = [
+        "application-autoscaling",
         "autoscaling",
         "ecs",
         "eks",
@@ -82,6 +83,10 @@ pub(super) fn needed(
                     let mut parts = request.path.split('/').skip_while(|it| *it != "functions");
                     let name = parts.nth(1).map(wire::decode).unwrap_or_default();
                     vec![arn_or(&name, || at.arn(service, &format!("function:{name}")))]
+                }
+                "application-autoscaling" => {
+                    let id = body.get("ResourceId").and_then(Value::as_str).unwrap_or("*");
+                    vec![at.arn(service, &format!("scalable-target/{id}"))]
                 }
                 "wafv2" => {
                     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("*");

@@ -79,6 +79,7 @@ pub fn route(method: &str, path: &str) -> Option<(&'static str, super::Params)> 
     let cluster = |name: &str| ("clusterName", name.to_owned());
     let principal = |arn: &str| ("principalArn", arn.to_owned());
     Some(match (method, parts.as_slice()) {
+        ("GET", ["clusters"]) => ("ListClusters", Vec::new()),
         ("GET", ["clusters", name]) => ("DescribeCluster", vec![cluster(name)]),
         ("GET", ["clusters", name, "access-entries"]) => ("ListAccessEntries", vec![cluster(name)]),
         ("POST", ["clusters", name, "access-entries"]) => {
@@ -106,6 +107,10 @@ pub fn route(method: &str, path: &str) -> Option<(&'static str, super::Params)> 
 pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) -> Option<Answer> {
     let unique = state.unique();
     let answer = match operation {
+        "ListClusters" => {
+            let eks = &state.regional(&place.account, &place.region).eks;
+            Ok(json!({ "clusters": eks.clusters.keys().collect::<Vec<_>>() }))
+        }
         "DescribeCluster" => describe_cluster(state, place, input),
         "ListAccessEntries" => list_entries(state, place, input),
         "CreateAccessEntry" => create_entry(state, place, input, unique),

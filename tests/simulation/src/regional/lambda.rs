@@ -24,8 +24,8 @@ pub struct Lambda {
 pub struct Function {
     /// Its reserved concurrency; absent when it draws on the account's.
     pub reserved: Option<i64>,
-    /// The provisioned concurrency of its versions and aliases together.
-    pub provisioned: i64,
+    /// The provisioned concurrency of its versions and aliases.
+    pub provisioned: BTreeMap<String, i64>,
     /// `AuthType` of its URL; absent when it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_auth: Option<String>,
@@ -97,6 +97,10 @@ pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) 
         "GetFunctionConcurrency" => get(lambda, place, input),
         "PutFunctionConcurrency" => put(lambda, place, input),
         "DeleteFunctionConcurrency" => delete(lambda, place, input),
+        "GetFunctionConfiguration" => configuration(lambda, place, input),
+        "ListProvisionedConcurrencyConfigs" => list_provisioned(lambda, place, input),
+        "PutProvisionedConcurrencyConfig" => put_provisioned(lambda, place, input),
+        "DeleteProvisionedConcurrencyConfig" => delete_provisioned(lambda, place, input),
         "GetFunctionUrlConfig" => get_url(lambda, place, input),
         "UpdateFunctionUrlConfig" => update_url(lambda, place, input),
         "ListTags" => list_tags(lambda, place, input),
@@ -117,6 +121,17 @@ pub fn route(method: &str, path: &str) -> Option<(&'static str, Params)> {
         }
         ("DELETE", ["2017-10-31", "functions", name, "concurrency"]) => {
             Some(("DeleteFunctionConcurrency", vec![("FunctionName", (*name).to_owned())]))
+        }
+        ("GET", ["2015-03-31", "functions", name, "configuration"]) => {
+            Some(("GetFunctionConfiguration", vec![("FunctionName", (*name).to_owned())]))
+        }
+        (method, ["2019-09-30", "functions", name, "provisioned-concurrency"]) => {
+            let operation = match method {
+                "GET" => "ListProvisionedConcurrencyConfigs",
+                "PUT" => "PutProvisionedConcurrencyConfig",
+                _ => "DeleteProvisionedConcurrencyConfig",
+            };
+            Some((operation, vec![("FunctionName", (*name).to_owned())]))
         }
         ("GET", ["2021-10-31", "functions", name, "url"]) => {
             Some(("GetFunctionUrlConfig", vec![("FunctionName", (*name).to_owned())]))
@@ -165,7 +180,7 @@ fn put(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
         .ok_or_else(|| invalid("ReservedConcurrentExecutions must be at least 0"))?;
     let all: i64 = lambda.functions.values().filter_map(|function| function.reserved).sum();
     let function = function(lambda, place, name)?;
-    if wanted < function.provisioned {
+    if wanted < function.provisioned.values().sum() {
         return Err(invalid(
             "ReservedConcurrentExecutions must not be less than the function's provisioned concurrency",
         ));
@@ -177,6 +192,60 @@ fn put(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
     }
     function.reserved = Some(wanted);
     Ok(rendered(function.reserved))
+}
+
+fn configuration(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let name = required(input, "FunctionName")?;
+    let account = &place.account;
+    let own = function(lambda, place, name)?.configuration.as_ref().map(|it| it.role.clone());
+    let role = own.unwrap_or_else(|| format!("arn:aws:iam::{account}:role/{name}"));
+    Ok(json!({ "FunctionName": name, "Role": role }))
+}
+
+fn list_provisioned(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let name = required(input, "FunctionName")?;
+    let Place { account, region, .. } = place;
+    let provisioned = &function(lambda, place, name)?.provisioned;
+    let configs: Vec<Value> = provisioned
+        .iter()
+        .map(|(qualifier, count)| {
+            json!({
+                "FunctionArn":
+                    format!("arn:aws:lambda:{region}:{account}:function:{name}:{qualifier}"),
+                "RequestedProvisionedConcurrentExecutions": count,
+                "AllocatedProvisionedConcurrentExecutions": count,
+                "Status": "READY",
+            })
+        })
+        .collect();
+    Ok(json!({ "ProvisionedConcurrencyConfigs": configs }))
+}
+
+fn put_provisioned(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let qualifier = required(input, "Qualifier")?.to_owned();
+    let count = number(input, "ProvisionedConcurrentExecutions")
+        .filter(|count| *count > 0)
+        .ok_or_else(|| invalid("ProvisionedConcurrentExecutions must be at least 1"))?;
+    let function = function(lambda, place, required(input, "FunctionName")?)?;
+    let others: i64 =
+        function.provisioned.iter().filter(|(it, _)| **it != qualifier).map(|(_, it)| it).sum();
+    if function.reserved.is_some_and(|reserved| others + count > reserved) {
+        return Err(invalid(
+            "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function",
+        ));
+    }
+    function.provisioned.insert(qualifier, count);
+    Ok(json!({ "RequestedProvisionedConcurrentExecutions": count, "Status": "IN_PROGRESS" }))
+}
+
+fn delete_provisioned(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {
+    let qualifier = required(input, "Qualifier")?;
+    let function = function(lambda, place, required(input, "FunctionName")?)?;
+    function.provisioned.remove(qualifier).ok_or_else(|| {
+        let message = "No Provisioned Concurrency Config found for this function";
+        ServiceError::new(404, "ProvisionedConcurrencyConfigNotFoundException", message)
+    })?;
+    Ok(json!({}))
 }
 
 fn delete(lambda: &mut Lambda, place: &Place, input: &Value) -> Answer {

@@ -1,6 +1,7 @@
 //! The services that are told as values: what one account holds of them in one
 //! Region, and which of them a call is for.
 
+pub mod application_autoscaling;
 pub mod autoscaling;
 pub mod ecs;
 pub mod eks;
@@ -34,6 +35,8 @@ pub struct Regional {
     pub lambda: lambda::Lambda,
     /// ECS.
     pub ecs: ecs::Ecs,
+    /// Application Auto Scaling.
+    pub scaling: application_autoscaling::Scaling,
     /// EKS.
     pub eks: eks::Eks,
     /// Systems Manager.
@@ -105,7 +108,7 @@ pub fn route(service: &str, request: &HttpRequest) -> Option<(Protocol, Option<S
     let by_path = |route: Option<(&'static str, Params)>| route.map(|(name, _)| name.to_owned());
     Some(match service {
         "autoscaling" | "elasticloadbalancing" | "rds" => (Protocol::Query, action()),
-        "ecs" | "ssm" | "wafv2" => (Protocol::Json, target()),
+        "application-autoscaling" | "ecs" | "ssm" | "wafv2" => (Protocol::Json, target()),
         "lambda" => (Protocol::RestJson, by_path(lambda::route(&request.method, &request.path))),
         "eks" => (Protocol::RestJson, by_path(eks::route(&request.method, &request.path))),
         _ => return None,
@@ -155,6 +158,9 @@ pub fn dispatch(
         "rds" => {
             let answer = rds::answer(state, place, operation, &query::input(&text))?;
             Some(rendered_as_query(operation, answer, rds::member))
+        }
+        "application-autoscaling" => {
+            application_autoscaling::answer(state, place, operation, &json()).map(rendered_as_json)
         }
         "ecs" => ecs::answer(state, place, operation, &json()).map(rendered_as_json),
         "ssm" => ssm::answer(state, place, operation, &json()).map(rendered_as_json),

@@ -1,7 +1,7 @@
 //! What S3 holds: buckets, whose names are one space for all accounts, and
 //! each account's own public access block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,6 +37,9 @@ pub struct Bucket {
     pub tags: Option<BTreeMap<String, String>>,
     /// Whether its ACL grants reading to everyone.
     pub public_acl: bool,
+    /// The keys of objects with an ACL of their own that lets everyone read them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub public_objects: BTreeSet<String>,
     /// Whether its policy grants reading to everyone.
     pub public_policy: bool,
     /// Its policy, where it is another than one statement that grants reading
@@ -206,7 +209,8 @@ impl S3 {
         if denied.unwrap_or(true) {
             return false;
         }
-        (bucket.public_acl && !blocked(|block| block.ignore_public_acls))
+        let acl = bucket.public_acl || (!bucket.public_objects.is_empty() && !bucket.acls_disabled);
+        (acl && !blocked(|block| block.ignore_public_acls))
             || (bucket.public_policy && !blocked(|block| block.restrict_public_buckets))
     }
 }

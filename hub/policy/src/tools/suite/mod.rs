@@ -50,6 +50,8 @@ struct Expect {
     mode: Option<Mode>,
     /// An action without parameters may have any.
     actions: Option<Vec<ActionCall>>,
+    /// Those that run only if something stays open.
+    if_residual: Option<Vec<ActionCall>>,
     rule: Option<String>,
     document: Option<String>,
 }
@@ -77,7 +79,7 @@ pub struct PolicyTestResult {
 /// One part of a decision that is not as expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TestDifference {
-    /// The part: `outcome`, `mode`, `rule`, `document` or `actions`.
+    /// The part: `outcome`, `mode`, `rule`, `document`, `actions` or `if-residual`.
     pub what: &'static str,
     /// What the test expects.
     pub expected: String,
@@ -180,9 +182,12 @@ impl Expect {
             self.document.clone(),
             rule.map_or_else(none, |it| it.document.clone()),
         );
-        if let Some(expected) = &self.actions {
+        let lists = [("actions", &self.actions, false), ("if-residual", &self.if_residual, true)];
+        for (what, expected, if_residual) in lists {
+            let Some(expected) = expected else { continue };
             let follows = decision.outcome == PolicyOutcome::Follow;
-            let decided: Vec<&ActionCall> = decision.actions.iter().filter(|_| follows).collect();
+            let of = |call: &&ActionCall| follows && call.if_residual == if_residual;
+            let decided: Vec<&ActionCall> = decision.actions.iter().filter(of).collect();
             let same = expected.len() == decided.len()
                 && expected.iter().zip(&decided).all(|(expected, decided)| {
                     expected.name == decided.name
@@ -190,11 +195,7 @@ impl Expect {
                             || expected.parameters == decided.parameters)
                 });
             if !same {
-                compare(
-                    "actions",
-                    Some(list(&mut expected.iter())),
-                    list(&mut decided.into_iter()),
-                );
+                compare(what, Some(list(&mut expected.iter())), list(&mut decided.into_iter()));
             }
         }
         differences

@@ -280,6 +280,10 @@ const ACTIONS: Key<Actions> = Key::optional(
     "actions",
     "The actions in order; one without parameters matches any parameters.",
 );
+const IF_RESIDUAL: Key<Actions> = Key::optional(
+    "if-residual",
+    "The actions that run only if something stays open, in order. Without it they are not compared.",
+);
 const RULE: Key<String> = Key::optional("rule", "The rule that decides, or `none`.");
 const DOCUMENT: Key<String> =
     Key::optional("document", "The attach point of that rule's document, or `none`.");
@@ -291,6 +295,7 @@ impl Keyed for Expect {
         let outcome = keys.take(&OUTCOME);
         let mode = keys.take(&MODE);
         let actions = keys.take(&ACTIONS).map(Actions::into_calls);
+        let if_residual = keys.take(&IF_RESIDUAL).map(Actions::into_calls);
         let rule = keys.take(&RULE);
         let document = keys.take(&DOCUMENT);
         if keys.is_empty() {
@@ -298,6 +303,6 @@ impl Keyed for Expect {
             let help = "expect a mode, actions, a rule or an outcome";
             keys.reader.report(keys.place, message, Some(help));
         }
-        Some(Self { outcome, mode, actions, rule, document })
+        Some(Self { outcome, mode, actions, if_residual, rule, document })
     }
 }

@@ -28,13 +28,21 @@ async fn a_function_that_was_frozen_by_its_owner_stays_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_with_provisioned_concurrency_fails_with_help() {
-    let stage = Stage::of(&case("freeze-function without one")).await;
-    stage.organization.edit(|state| function(state).provisioned = 10);
-    let prior = stage.capture().await.unwrap().prior;
-    let error = stage.apply(&prior).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Failed);
-    assert!(error.help.is_some_and(|help| help.contains("provisioned")));
+async fn provisioned_concurrency_is_deleted_before_the_freeze_and_comes_back_after_it() {
+    let stage = Stage::of(&case("freeze-function with a reservation")).await;
+    let provisioned = BTreeMap::from([("live".to_owned(), 10), ("7".to_owned(), 2)]);
+    stage.organization.edit(|state| function(state).provisioned = provisioned.clone());
+    let captured = stage.capture().await.unwrap();
+    assert_eq!(captured.changes.len(), 3, "{:?}", captured.changes);
+    stage.apply(&captured.prior).await.unwrap();
+    assert!(holds(&stage.verify(&captured.prior).await));
+    stage.organization.edit(|state| assert!(function(state).provisioned.is_empty()));
+    // Somebody provisions an alias anew, with another value.
+    stage.organization.edit(|state| function(state).provisioned.insert("live".to_owned(), 3));
+    let undone = stage.undo(&captured.prior).await.unwrap();
+    assert!(undone.drift.iter().any(|it| it.contains("live, was set to 3")), "{undone:?}");
+    let now = stage.organization.edit(|state| function(state).provisioned.clone());
+    assert_eq!(now, BTreeMap::from([("live".to_owned(), 3), ("7".to_owned(), 2)]));
 }
 
 fn takes(stage: &Stage, seconds: i64) {
@@ -176,7 +184,7 @@ async fn tasks_that_are_still_stopping_are_not_called_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_autoscaling_raised_again_is_not_in_effect() {
+async fn a_service_that_was_raised_again_is_not_in_effect() {
     let stage = Stage::of(&case("freeze-service")).await;
     let prior = stage.capture().await.unwrap().prior;
     stage.apply(&prior).await.unwrap();
@@ -185,7 +193,7 @@ async fn a_service_that_autoscaling_raised_again_is_not_in_effect() {
     });
     let verified = stage.verify(&prior).await;
     assert!(
-        matches!(&verified, Verification::NotInEffect(described) if described.contains("Auto Scaling"))
+        matches!(&verified, Verification::NotInEffect(described) if described.contains("wants 2 task(s)"))
     );
 }
 

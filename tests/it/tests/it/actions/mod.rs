@@ -9,6 +9,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod attacker;
 mod automation;
 mod cases;
 mod clusters;

@@ -137,6 +137,7 @@ async fn life(stage: &Stage) -> Result<Vec<String>, ActionError> {
         tokio::time::sleep(Duration::from_secs(15)).await;
         stage.apply(prior).await?;
     }
+    described.push(format!("{:?}", stage.residual(prior).await?));
     if !captured.changes.is_empty() {
         described.push(format!("{:?}", stage.undo(prior).await?));
     }
@@ -167,6 +168,8 @@ async fn lawful(case: &Case, stage: &Stage) -> Result<(), String> {
     if captured.changes.is_empty() {
         // All is as it should be: the engine only reads back.
         pending(stage, prior).await;
+        let residual = stage.residual(prior).await;
+        residual.map_err(|error| format!("residual: {error}"))?;
         return unchanged("reading back");
     }
     let undone = stage.undo(prior).await.map_err(|error| format!("undo before apply: {error}"))?;
@@ -181,6 +184,7 @@ async fn lawful(case: &Case, stage: &Stage) -> Result<(), String> {
         return Err("applying twice is not applying once".to_owned());
     }
     settled(stage, prior).await;
+    stage.residual(prior).await.map_err(|error| format!("residual: {error}"))?;
     if stage.entry.spec.reversal != Reversal::Restored {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use firebreak_model::error::ActionError;
 use firebreak_model::resource::{Region, Resource, ResourceKind};
 use firebreak_simulation::{Options, Organization};
 use firebreak_spoke::account::AccountSession;
-use firebreak_spoke::contract::{ActionContext, CapturedState, Undone, Verification};
+use firebreak_spoke::contract::{ActionContext, CapturedState, Residual, Undone, Verification};
 use firebreak_spoke::permissions::{self, Effect};
 use firebreak_spoke::read_cache::ReadCache;
 use firebreak_spoke::registry::{self, RegisteredAction};
@@ -182,6 +182,12 @@ impl Stage {
     pub(crate) async fn read_back(&self, prior: &Value) -> Result<Verification, ActionError> {
         self.entry
             .verify(self.scope(&self.reader, &ReadCache::default()), &self.parameters, prior)
+            .await
+    }
+
+    pub(crate) async fn residual(&self, prior: &Value) -> Result<Vec<Residual>, ActionError> {
+        self.entry
+            .residual(self.scope(&self.reader, &ReadCache::default()), &self.parameters, prior)
             .await
     }
 

@@ -46,7 +46,9 @@ async fn an_approved_plan_is_executed_and_records_who_approved_it_and_why() {
     assert_eq!(answer.reason.as_deref(), Some("it is real"));
     assert!(!stage.reaches_internet(member));
     let finding = Attack::Instance.finding(member, 1);
-    assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("RESOLVED"));
+    // The rule leaves the credentials of the instance, which a person has to know.
+    assert_eq!(done.residual()[0].path, "instance-credentials");
+    assert_eq!(stage.world.security_hub_status(&finding).as_deref(), Some("NOTIFIED"));
     stage.engine.undo(&plan.id, whole_undo()).await.unwrap();
     assert_eq!(stage.snapshot(member), before);
 }

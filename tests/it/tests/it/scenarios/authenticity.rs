@@ -101,6 +101,31 @@ async fn a_finding_that_its_service_does_not_have_yet_is_asked_for_again() {
     assert_eq!(stage.deliver(&finding).await.state(), State::Contained);
 }
 
+/// GuardDuty writes what happens again into the finding that it has, with another instance or
+/// key where that changed.
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_was_updated_meanwhile_is_decided_on_as_its_service_has_it_now() {
+    let stage = isolating().await;
+    let member = stage.member("sandbox", 0);
+    let mut received = stage.finding(Attack::Instance, member, 1);
+    let mut newer = received.clone();
+    newer["updatedAt"] = json!("2027-01-01T00:00:00.000Z");
+    stage.world.raise(&newer);
+    // The event was of an instance that the finding does not name any more.
+    received["resource"]["instanceDetails"]["instanceId"] = json!("i-0aaaaaaaaaaaaaaaa");
+    let delivered = stage.deliver_forged(&event(&received).to_string()).await;
+    assert_eq!(delivered.state(), State::Contained, "{}", delivered.response().reason);
+    let target = delivered.response().resource.arn();
+    assert!(target.contains(&member.instance), "{target}");
+    assert!(!stage.reaches_internet(member));
+    // Of the same age it is an alteration.
+    let other = stage.finding(Attack::Instance, member, 2);
+    let mut altered = other.clone();
+    altered["resource"]["instanceDetails"]["instanceId"] = json!("i-0aaaaaaaaaaaaaaaa");
+    let delivered = stage.deliver_forged(&event(&altered).to_string()).await;
+    assert_eq!(delivered.state(), State::Refused, "{}", delivered.response().reason);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_that_differs_from_its_service_is_refused_and_the_difference_named() {
     let stage = isolating().await;

@@ -3,6 +3,7 @@
 use aws_credential_types::Credentials;
 use firebreak_demo::world::Attack;
 use firebreak_response::record::{State, StepState};
+use firebreak_simulation::Options;
 use firebreak_simulation::ec2::model::{Peer, Rule};
 use firebreak_simulation::s3::model::PublicAccessBlock;
 use serde_json::json;
@@ -111,7 +112,8 @@ async fn a_user_s_key_stops_working_and_the_role_of_the_same_name_keeps_working(
 
 #[tokio::test(start_paused = true)]
 async fn a_role_s_sessions_end_and_the_user_of_the_same_name_keeps_working() {
-    let stage = stage().await;
+    let rule = "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [deactivate-access-key, revoke-sessions]\n";
+    let stage = stage_with(policy(&[rule]), Options::default()).await;
     let member = stage.member("sandbox", 0).clone();
     let organization = &stage.world.organization;
     let arn = format!("arn:aws:s3:::{}", member.bucket);

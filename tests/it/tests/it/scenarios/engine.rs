@@ -119,7 +119,8 @@ async fn after_an_undo_the_same_finding_does_not_contain_again_and_another_does(
 /// our own half of the change for the original.
 #[tokio::test(start_paused = true)]
 async fn an_update_of_a_finding_resumes_its_failed_response() {
-    let stage = stage().await;
+    let rule = "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, revoke-instance-credentials]\n";
+    let stage = stage_with(policy(&[rule]), Options::default()).await;
     let member = stage.member("sandbox", 0);
     let before = stage.snapshot(member);
     let mut finding = stage.finding(Attack::Instance, member, 1);

@@ -209,3 +209,14 @@ async fn iam_s_delay_is_over_before_the_cutoff_that_allows_for_it() {
     organization.advance(SignedDuration::from_secs(5));
     assert!(!reads(&member.role_session) && !reads(&late));
 }
+
+/// STS packs a session policy, and how large it becomes nobody can tell before.
+#[tokio::test(start_paused = true)]
+async fn a_session_policy_that_sts_cannot_pack_is_tried_again_with_whole_services() {
+    let stage = stage().await;
+    let member = stage.member("sandbox", 0);
+    let refused = Effect::Error { status: 400, code: "PackedPolicyTooLarge".to_owned() };
+    stage.world.organization.inject(Fault::once("AssumeRole", refused));
+    let delivered = stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
+    assert_eq!(delivered.state(), State::Contained, "{}", delivered.response().reason);
+}

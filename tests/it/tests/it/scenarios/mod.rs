@@ -22,6 +22,7 @@ mod notices;
 mod one_transaction;
 mod policies;
 mod prior_art;
+mod residual;
 mod resources;
 mod several_targets;
 mod stage;

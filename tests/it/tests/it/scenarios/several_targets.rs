@@ -16,7 +16,7 @@ use crate::scenarios::stage::{Stage, deliver_to, finding_on, policy, stage_with,
 /// A hub that archives in GuardDuty, and acts by itself but in production.
 async fn archiving() -> (Stage, Engine) {
     let documents = policy(&[
-        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, deactivate-access-key]\n",
+        "attach: r-fb01\nrules:\n  - name: act\n    mode: auto\n    then: [isolate-instance, revoke-instance-credentials, deactivate-access-key, deny-all]\n",
         "attach: ou-fb01-prod1111\nceiling: approve\n",
     ]);
     let stage = stage_with(documents, Options::default()).await;
@@ -39,13 +39,16 @@ fn sequence(stage: &Stage, members: &[&Member]) -> Value {
             })
         })
         .collect();
+    let organization = &stage.world.organization;
+    let user_id =
+        organization.edit(|state| state.iam(&first.account).users[&first.user].identity.id.clone());
     let kind = "AttackSequence:EC2/CompromisedInstanceGroup";
     let mut finding = finding_on(first, 1, kind, json!({ "resourceType": "AttackSequence" }));
     finding["service"]["detection"] = json!({ "sequence": {
         "uid": "sequence-1",
         "resources": instances,
         "actors": [{ "id": "actor-1", "user": {
-            "name": first.user, "uid": "AIDAEXAMPLE", "type": "IAMUser",
+            "name": first.user, "uid": user_id, "type": "IAMUser",
             "credentialUid": first.key, "account": { "uid": first.account },
         }}],
     }});

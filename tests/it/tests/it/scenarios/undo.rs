@@ -118,9 +118,9 @@ async fn undoing_one_step_leaves_a_response_with_a_failed_step_partially_contain
 async fn an_undo_of_a_missing_step_names_the_steps_that_there_are() {
     let stage = stage().await;
     let response = contained(&stage).await;
-    let request = Undo { step: Some("stop-instance".to_owned()), ..whole_undo() };
+    let request = Undo { step: Some("snapshot-volumes".to_owned()), ..whole_undo() };
     let error = stage.engine.undo(&response.id, request).await.unwrap_err().to_string();
-    assert!(error.contains("no step `stop-instance`, but isolate-instance"), "{error}");
+    assert!(error.contains("no step `snapshot-volumes`, but isolate-instance"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

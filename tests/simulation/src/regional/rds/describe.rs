@@ -8,7 +8,7 @@ use super::{
     DbCluster, DbInstance, Modification, Rds, cluster_not_found, identifier, instance_not_found,
     page,
 };
-use crate::regional::{Answer, Place, texts};
+use crate::regional::{Answer, Place, required, texts};
 use crate::wire::ServiceError;
 
 pub(super) fn tags(tags: &BTreeMap<String, String>) -> Value {
@@ -75,6 +75,7 @@ fn cluster(rds: &Rds, place: &Place, id: &str, cluster: &DbCluster) -> Value {
         "Status": rds.cluster_status(id, *now),
         "VpcSecurityGroups": groups(&cluster.groups, cluster.change.as_ref()),
         "DBSubnetGroup": cluster.subnet_group,
+        "HttpEndpointEnabled": cluster.data_api,
         "DBClusterMembers": members,
         "TagList": tags(&cluster.tags),
     })
@@ -130,4 +131,30 @@ pub(super) fn subnet_groups(rds: &Rds, input: &Value) -> Answer {
         return Ok(json!({ "DBSubnetGroups": [rendered(found)] }));
     }
     page("DBSubnetGroups", rds.subnet_groups.iter().map(rendered).collect(), input)
+}
+
+/// DescribeDBProxies.
+pub(super) fn proxies(rds: &Rds, input: &Value) -> Answer {
+    let proxies = rds.proxies.keys().map(|name| json!({ "DBProxyName": name })).collect();
+    page("DBProxies", proxies, input)
+}
+
+/// DescribeDBProxyTargets: a cluster is a target of its own, beside its members.
+pub(super) fn proxy_targets(rds: &Rds, input: &Value) -> Answer {
+    let name = required(input, "DBProxyName")?;
+    let of = rds.proxies.get(name).ok_or_else(|| {
+        let message = format!("DB proxy {name} not found");
+        ServiceError::new(404, "DBProxyNotFoundFault", message)
+    })?;
+    let targets = if rds.clusters.contains_key(of) {
+        let members = rds.instances.iter().filter(|(_, it)| it.cluster.as_ref() == Some(of));
+        let members = members.map(|(id, _)| {
+            json!({ "RdsResourceId": id, "TrackedClusterId": of, "Type": "RDS_INSTANCE" })
+        });
+        let cluster = json!({ "RdsResourceId": of, "Type": "TRACKED_CLUSTER" });
+        std::iter::once(cluster).chain(members).collect()
+    } else {
+        vec![json!({ "RdsResourceId": of, "Type": "RDS_INSTANCE" })]
+    };
+    page("Targets", targets, input)
 }

@@ -24,6 +24,9 @@ pub struct Rds {
     pub instances: BTreeMap<String, DbInstance>,
     /// DB clusters by identifier.
     pub clusters: BTreeMap<String, DbCluster>,
+    /// The DB instance or cluster behind each RDS proxy, by the proxy's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxies: BTreeMap<String, String>,
     /// The VPC of each DB subnet group.
     pub subnet_groups: BTreeMap<String, String>,
     /// Snapshots of DB instances, by identifier.
@@ -66,6 +69,9 @@ pub struct DbInstance {
 /// A DB cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DbCluster {
+    /// Whether the RDS Data API may be used (HttpEndpointEnabled).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub data_api: bool,
     /// `aurora-mysql`; without `aurora` it is a Multi-AZ DB cluster.
     pub engine: String,
     /// `available`, `stopped` and so on, when nothing is under way.
@@ -145,6 +151,8 @@ pub fn answer(state: &mut State, place: &Place, operation: &str, input: &Value) 
                 "DescribeDBInstances" => describe::instances(rds, place, input),
                 "DescribeDBClusters" => describe::clusters(rds, place, input),
                 "DescribeDBSubnetGroups" => describe::subnet_groups(rds, input),
+                "DescribeDBProxies" => describe::proxies(rds, input),
+                "DescribeDBProxyTargets" => describe::proxy_targets(rds, input),
                 "CreateDBSnapshot" => snapshots::create_of_instance(rds, place, input),
                 "CreateDBClusterSnapshot" => snapshots::create_of_cluster(rds, place, input),
                 "DescribeDBSnapshots" => snapshots::of_instances(rds, place, input),

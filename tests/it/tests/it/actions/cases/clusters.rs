@@ -134,6 +134,23 @@ fn by_both(organization: &Organization) -> ResourceKind {
     user(SESSION)
 }
 
+/// A role that one of two clusters lets in.
+fn role_of_clusters(organization: &Organization) -> ResourceKind {
+    add_cluster(organization, "API");
+    organization.edit(|state| {
+        let eks = &mut state.regional(ACCOUNT, REGION).eks;
+        let other = Cluster { authentication_mode: "API".to_owned(), ..Cluster::default() };
+        eks.clusters.insert("other".to_owned(), other);
+    });
+    ResourceKind::Role { name: "ops".to_owned() }
+}
+
+/// A user that aws-auth lets in.
+fn user_of_clusters(organization: &Organization) -> ResourceKind {
+    add_cluster(organization, "API_AND_CONFIG_MAP");
+    ResourceKind::User { name: "alice".to_owned() }
+}
+
 fn by_custom_name(organization: &Organization) -> ResourceKind {
     add_cluster(organization, "API");
     organization.edit(|state| {
@@ -405,6 +422,24 @@ fn access() -> Vec<Case> {
             name: "revoke-cluster-access of a user by aws-auth beside entries",
             arrange: by_user_map,
             ..map.clone()
+        },
+        Case {
+            name: "revoke-cluster-access of a role in every cluster",
+            arrange: role_of_clusters,
+            remove: |state, _| {
+                state.iam(ACCOUNT).roles.remove("ops");
+            },
+            ..entry.clone()
+        },
+        Case {
+            name: "revoke-cluster-access of a user in every cluster",
+            arrange: user_of_clusters,
+            disturb: edit_auth,
+            witness: auth,
+            remove: |state, _| {
+                state.iam(ACCOUNT).users.remove("alice");
+            },
+            ..entry.clone()
         },
         entry,
         map,

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use firebreak_model::resource::{Resource, ResourceKind};
 use firebreak_simulation::Organization;
 use firebreak_simulation::ec2::model::Rule;
+use firebreak_simulation::regional::application_autoscaling::Target;
 use firebreak_simulation::regional::ecs::{Cluster, Service, Task};
 use firebreak_simulation::regional::lambda::Function;
 use firebreak_simulation::regional::rds::{self, DbCluster, DbInstance, Rds, Snapshot};
@@ -79,8 +80,12 @@ fn vary_function(state: &mut State, _: &Resource, dice: &mut Rng) {
     function(state).reserved = match dice.u8(0..4) {
         0 => None,
         1 => Some(0),
-        _ => Some(dice.i64(1..=800)),
+        _ => Some(dice.i64(20..=800)),
     };
+    if function(state).reserved != Some(0) && dice.bool() {
+        let provisioned = [("live".to_owned(), dice.i64(1..=10)), ("7".to_owned(), 2)];
+        function(state).provisioned.extend(provisioned);
+    }
 }
 
 fn functions() -> Vec<Case> {
@@ -252,6 +257,10 @@ fn vary_database(state: &mut State, _: &Resource, dice: &mut Rng) {
     for instance in rds(state).instances.values_mut() {
         instance.publicly_accessible = dice.bool();
     }
+    rds(state).clusters.values_mut().for_each(|it| it.data_api = dice.bool());
+    for id in ["orders", "sales", "theirs"].into_iter().filter(|_| dice.bool()) {
+        rds(state).proxies.insert(format!("pool-of-{id}"), id.to_owned());
+    }
     for number in 4..dice.usize(4..8) {
         if rds(state).clusters.contains_key("sales") {
             let mut instance = db_instance(Vec::new(), dice.bool());
@@ -329,8 +338,17 @@ pub(crate) fn ecs_cluster(state: &mut State) -> &mut Cluster {
     state.regional(ACCOUNT, REGION).ecs.clusters.get_mut("shop").unwrap()
 }
 
-fn ecs_service(state: &mut State) -> &mut Service {
+pub(crate) fn ecs_service(state: &mut State) -> &mut Service {
     ecs_cluster(state).services.get_mut("web").unwrap()
+}
+
+/// The service as Application Auto Scaling names it.
+pub(crate) const SCALED: &str = "service/shop/web";
+
+/// Puts the service under Application Auto Scaling.
+pub(crate) fn scale_service(state: &mut State) -> &mut Target {
+    let targets = &mut state.regional(ACCOUNT, REGION).scaling.targets;
+    targets.entry(SCALED.to_owned()).or_insert(Target { min: 2, max: 10, ..Target::default() })
 }
 
 fn add_task(organization: &Organization, launch_type: &str) -> ResourceKind {
@@ -400,6 +418,12 @@ fn empty_cluster(state: &mut State, _: &Resource) {
 
 /// Any count, any state of instance, task and service, other tags.
 fn vary_cluster(state: &mut State, _: &Resource, dice: &mut Rng) {
+    if dice.bool() {
+        let target = scale_service(state);
+        if dice.bool() {
+            target.suspended.insert("ScheduledScalingSuspended".to_owned(), true);
+        }
+    }
     let service = ecs_service(state);
     service.desired = dice.i64(0..6);
     if dice.u8(0..6) == 0 {

@@ -4,11 +4,12 @@ use fastrand::Rng;
 use firebreak_model::resource::{Principal, PrincipalType, Resource, ResourceKind};
 use firebreak_simulation::Organization;
 use firebreak_simulation::ec2::model::Rule;
+use firebreak_simulation::regional::eks::Cluster;
 use firebreak_simulation::s3::model::{Bucket, PublicAccessBlock};
 use firebreak_simulation::state::State;
 use serde_json::{Value, json};
 
-use super::{Case, nothing_forgiven};
+use super::{Case, cluster_entry, nothing_forgiven};
 use crate::actions::stage::{ACCOUNT, REGION, allow};
 
 pub(super) fn two_vpcs(organization: &Organization) -> ResourceKind {
@@ -61,9 +62,31 @@ pub(super) fn vary_instance(state: &mut State, resource: &Resource, dice: &mut R
         let tags = ec2.tags.entry(id.clone()).or_default();
         tags.insert(format!("key-{number}"), format!("value {}", dice.u8(..)));
     }
+    let clusters = dice.bool();
+    for vpc in ec2.vpcs.values_mut() {
+        if dice.bool() {
+            continue;
+        }
+        vpc.routes.insert("pl-0abc".to_owned(), "vpce-0dyn".to_owned());
+        let service = if dice.bool() { "dynamodb" } else { "s3" };
+        vpc.endpoints.insert("vpce-0dyn".to_owned(), format!("com.amazonaws.{REGION}.{service}"));
+    }
     if dice.bool() {
         "stopped".clone_into(&mut ec2.instances.get_mut(&id).unwrap().state);
     }
+    if clusters {
+        add_a_cluster(state, dice.bool());
+    }
+}
+
+/// A cluster that lets the role `web` in, or nobody.
+fn add_a_cluster(state: &mut State, with_entry: bool) {
+    let mut cluster = Cluster { authentication_mode: "API".to_owned(), ..Cluster::default() };
+    if with_entry {
+        let arn = format!("arn:aws:iam::{ACCOUNT}:role/web");
+        cluster.entries.insert(arn.clone(), cluster_entry(&arn, &["ops"]));
+    }
+    state.regional(ACCOUNT, REGION).eks.clusters.insert("prod".to_owned(), cluster);
 }
 
 /// More inline policies, attached ones, tags and keys on user and role.
@@ -84,6 +107,9 @@ pub(super) fn vary_principals(state: &mut State, _: &Resource, dice: &mut Rng) {
         for number in 0..dice.usize(0..2) {
             user.keys.insert(format!("AKIAMORE{number}"), dice.bool());
         }
+    }
+    if dice.bool() {
+        add_a_cluster(state, dice.bool());
     }
 }
 
