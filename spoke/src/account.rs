@@ -17,6 +17,8 @@ use firebreak_client::rate_limit::{Class, RateLimits, Urgency};
 use firebreak_model::resource::{AccountId, Partition, Region};
 
 use crate::support::ec2::reads::Reads;
+use crate::support::ec2::tracked_connections::KnownVpcs;
+use crate::support::eks::known_principals::ClusterReads;
 
 /// One account and Region, seen through one session of the spoke role.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct AccountSession {
     /// How urgent the calls are.
     urgency: Urgency,
     pub(crate) reads: Arc<Reads>,
+    pub(crate) cluster_reads: Arc<ClusterReads>,
+    pub(crate) known_vpcs: Arc<KnownVpcs>,
     clients: Arc<Clients>,
 }
 
@@ -132,6 +136,8 @@ impl AccountSession {
             rate_limits,
             urgency: Urgency::default(),
             reads: Arc::default(),
+            cluster_reads: Arc::default(),
+            known_vpcs: Arc::default(),
             deadline,
             clients: Arc::default(),
         }

@@ -157,10 +157,13 @@ impl Approvals {
             .members
             .capture_calls(&response.resource, response.id.as_str(), &response.finding, &calls, at)
             .await;
-        let steps = plan::steps(captured, registry::catalog());
-        let missing = steps
-            .iter()
-            .find(|it| it.state == StepState::Planned && it.prior == PriorState::NotCaptured);
+        let mut steps = plan::steps(captured, registry::catalog());
+        plan::defer_conditional(&mut steps);
+        let missing = steps.iter().find(|it| {
+            // What depends on what stays open is read once that is known.
+            let now = !it.if_residual && it.state == StepState::Planned;
+            now && it.prior == PriorState::NotCaptured
+        });
         if let Some(step) = missing {
             let why = format!("{} could not be captured again: {}", step.action, step.detail);
             return Err(HubError::transient(why));

@@ -56,6 +56,11 @@ fn parts() -> impl Iterator<Item = (Phase, Part)> {
     PHASES.into_iter().flat_map(|phase| PARTS.map(|part| (phase, part)))
 }
 
+/// Whether what may stay open after a verified step was not read yet.
+fn is_unread(step: &Step) -> bool {
+    step.phase == Phase::Contain && step.state == StepState::Done && step.residual.is_none()
+}
+
 /// Whether a step that contains whatever stays open has still to end.
 fn contains_still(steps: &[Step]) -> bool {
     steps.iter().any(|step| {
@@ -63,19 +68,34 @@ fn contains_still(steps: &[Step]) -> bool {
     })
 }
 
-/// Skips the planned steps of a phase that depend on what stays open, where nothing does. A
+/// The action that closes what its document does, which only its author knows.
+const RUN_AUTOMATION: &str = "run-automation";
+
+/// Skips the planned steps of a phase that depend on what stays open, where there is nothing
+/// for them to do: a containing one is for paths that it closes, or that no action does. A
 /// containing step that failed leaves something open.
-fn skip_if_nothing_stays_open(steps: &mut [Step], phase: Phase) {
-    let failed = |step: &Step| step.is_containing() && step.state == StepState::Failed;
-    if steps.iter().any(failed) || !residual(steps).is_empty() {
+fn skip_what_nothing_needs(steps: &mut [Step], phase: Phase) {
+    let failed =
+        |step: &Step| step.is_containing() && !step.if_residual && step.state == StepState::Failed;
+    if steps.iter().any(failed) {
         return;
     }
-    let planned = |step: &&mut Step| {
-        step.if_residual && step.phase == phase && step.state == StepState::Planned
+    let open: Vec<Residual> = residual(steps).into_iter().cloned().collect();
+    let closes = |step: &Step, residual: &Residual| {
+        !step.is_containing()
+            || step.action == RUN_AUTOMATION
+            || residual.closed_by.is_empty()
+            || residual.closed_by.contains(&step.action)
     };
-    for step in steps.iter_mut().filter(planned) {
+    let needless = |step: &&mut Step| {
+        step.if_residual
+            && step.phase == phase
+            && step.state == StepState::Planned
+            && !open.iter().any(|residual| closes(step, residual))
+    };
+    for step in steps.iter_mut().filter(needless) {
         step.state = StepState::Skipped;
-        "nothing stays open after the containment".clone_into(&mut step.detail);
+        "not needed: nothing was found open that it closes".clone_into(&mut step.detail);
     }
 }
 
@@ -197,14 +217,16 @@ impl Executor {
         let mut steps = record.response.steps.clone();
         let names: Vec<String> = steps.iter().map(|it| it.action.clone()).collect();
         for (phase, part) in parts() {
+            if phase > Phase::Contain || part == Part::IfResidual {
+                // Also of the steps that ran only because something stayed open.
+                let read = self.read_residuals(&record.response, &mut steps);
+                interrupted = interrupted.or(Box::pin(read).await);
+            }
             if part == Part::IfResidual {
-                if contains_still(&steps) {
+                if contains_still(&steps) || steps.iter().any(is_unread) {
                     continue;
                 }
-                if phase == Phase::Contain {
-                    Box::pin(self.read_residuals(&record.response, &mut steps)).await;
-                }
-                skip_if_nothing_stays_open(&mut steps, phase);
+                skip_what_nothing_needs(&mut steps, phase);
             }
             if phase == Phase::End && interrupted.is_none() {
                 skip_end_steps_without_evidence(&mut steps);
@@ -278,6 +300,10 @@ impl Executor {
                 step.state = StepState::Failed;
                 step.detail = format!("given up after a day: {}", interruption.message());
             }
+            for step in steps.iter_mut().filter(|step| is_unread(step)) {
+                let what = format!("what {} leaves open could not be read", step.action);
+                step.residual = Some(vec![Residual::new("unknown", what, &[])]);
+            }
         }
         let ended = Box::pin(self.recorder.apply(&record, Event::Executed { steps })).await?;
         Ok(Execution { record: ended.record, contained_after, outbox_items: ended.outbox })
@@ -310,13 +336,16 @@ impl Executor {
     }
 
     /// Reads what may stay open after each verified step of the phase contain for which that
-    /// was not read yet. What cannot be read is not known to be closed.
-    async fn read_residuals(&self, response: &Response, steps: &mut [Step]) {
+    /// was not read yet. What cannot be read is not known to be closed; what cannot be read
+    /// now is read by the next run.
+    async fn read_residuals(
+        &self,
+        response: &Response,
+        steps: &mut [Step],
+    ) -> Option<Interruption> {
         let Response { id, finding, resource, .. } = response;
-        let unread = steps.iter_mut().filter(|step| {
-            step.phase == Phase::Contain && step.state == StepState::Done && step.residual.is_none()
-        });
-        join_all(unread.map(|step| async {
+        let unread = steps.iter_mut().filter(|step| is_unread(step));
+        let ended = join_all(unread.map(|step| async {
             let read = async {
                 if !self.deadline.allows(PART_TIME) {
                     let why = "the invocation ran out of time";
@@ -334,14 +363,20 @@ impl Executor {
             step.residual = Some(match Box::pin(read).await {
                 Ok(residual) => residual,
                 Err(error) if error.kind == ErrorKind::Gone => Vec::new(),
+                Err(error) if error.kind == ErrorKind::Transient => {
+                    let why = format!("what {} leaves open is read later: {error}", step.action);
+                    return Some(Interruption::Pending(why));
+                }
                 Err(error) => {
                     let what =
                         format!("what {} leaves open could not be read: {error}", step.action);
                     vec![Residual::new("unknown", what, &[])]
                 }
             });
+            None
         }))
         .await;
+        ended.into_iter().flatten().next()
     }
 
     /// Executes the planned steps of a part of a phase concurrently.

@@ -209,7 +209,9 @@ impl TargetHandler {
             return Box::pin(self.unconfirmed.record(context, &assessment, (&key, &why), run))
                 .await;
         }
-        let steps = plan::steps(std::mem::take(&mut assessment.captured), registry::catalog());
+        let captured = std::mem::take(&mut assessment.captured);
+        let mut steps = plan::steps(captured, registry::catalog());
+        plan::defer_conditional(&mut steps);
         if run == Run::Act
             && decision.mode == Mode::Auto
             && assessment.not_covered.is_none()

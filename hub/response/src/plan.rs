@@ -20,6 +20,18 @@ pub fn steps(observed: Vec<CapturedCall>, actions: ActionCatalog) -> Vec<Step> {
     steps
 }
 
+/// Leaves what depends on what stays open, and could not be captured, to its execution: it is
+/// not known yet whether it is needed.
+pub fn defer_conditional(steps: &mut [Step]) {
+    let failed = |step: &&mut Step| {
+        let uncaptured = step.prior == PriorState::NotCaptured;
+        step.if_residual && uncaptured && step.state == StepState::Failed
+    };
+    for step in steps.iter_mut().filter(failed) {
+        step.state = StepState::Planned;
+    }
+}
+
 /// The parts of a phase, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {

@@ -76,6 +76,8 @@ pub(crate) struct Prior {
     interfaces: Vec<Interface>,
     /// The ARN of its instance profile.
     profile: Option<String>,
+    /// The service that manages it, such as EKS Auto Mode.
+    operator: Option<String>,
     /// The isolation group of each VPC that has one with the right rules.
     isolation_groups: BTreeMap<String, String>,
     observed: Timestamp,
@@ -149,7 +151,10 @@ impl Action for IsolateInstance {
             interfaces::of_instance(context, instance_id),
             groups::describe(context, None)
         );
-        let profile = present?.iam_instance_profile().and_then(|it| it.arn()).map(str::to_owned);
+        let present = present?;
+        let profile = present.iam_instance_profile().and_then(|it| it.arn()).map(str::to_owned);
+        let operator = present.operator().filter(|it| it.managed() == Some(true));
+        let operator = operator.map(|it| it.principal().unwrap_or("an AWS service").to_owned());
         let (interfaces, groups) = (interfaces?, groups?);
         if interfaces.is_empty() {
             return Err(ActionError::new(
@@ -163,6 +168,7 @@ impl Action for IsolateInstance {
             instance_id: instance_id.clone(),
             interfaces,
             profile,
+            operator,
             isolation_groups,
             observed: context.now,
         };
@@ -204,7 +210,10 @@ impl Action for IsolateInstance {
                 format!("the instance `{}` has none of its interfaces any more", prior.instance_id);
             return Err(ActionError::new(ErrorKind::Gone, message));
         }
-        ActionError::all(ended.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
+        match ActionError::all(ended.into_iter().filter_map(Result::err).collect()) {
+            None => Ok(()),
+            Some(error) => Err(of_managed(error, prior.operator.as_deref())),
+        }
     }
 
     async fn verify(
@@ -267,6 +276,21 @@ impl Action for IsolateInstance {
         let (isolation, vpcs) = (parameters.isolation(), prior.vpcs());
         undone.restored.extend(groups::delete_unused(context, &groups, isolation, &vpcs).await?);
         Ok(undone)
+    }
+}
+
+/// The error of a managed instance says what works instead: AWS may refuse others to change
+/// it, whatever the spoke role is granted (EC2 user guide, "Amazon EC2 managed instances").
+fn of_managed(error: ActionError, operator: Option<&str>) -> ActionError {
+    let refused = matches!(error.kind, ErrorKind::Denied | ErrorKind::Failed | ErrorKind::Refused);
+    match operator.filter(|_| refused) {
+        None => error,
+        Some(operator) => {
+            let help = format!(
+                "{operator} manages this instance, so AWS may refuse to change it: deny its role (`deny-all`), isolate its pods or stop its tasks, or delete the node in the cluster"
+            );
+            ActionError { help: Some(help), ..error }
+        }
     }
 }
 
@@ -553,11 +577,22 @@ mod tests {
     }
 
     #[test]
+    fn a_managed_instance_is_named_where_aws_refuses_to_change_it() {
+        let denied = ActionError::new(ErrorKind::Denied, "no");
+        assert_eq!(of_managed(denied.clone(), None), denied);
+        let help = of_managed(denied, Some("eks.amazonaws.com")).help.unwrap();
+        assert!(help.starts_with("eks.amazonaws.com manages this instance"), "{help}");
+        let busy = ActionError::new(ErrorKind::Transient, "later");
+        assert_eq!(of_managed(busy.clone(), Some("eks.amazonaws.com")), busy);
+    }
+
+    #[test]
     fn the_prior_state_survives_its_record() {
         let prior = Prior {
             instance_id: "i-1".to_owned(),
             interfaces: vec![interface("eni-1", &["sg-2", "sg-1"], false)],
             profile: None,
+            operator: None,
             isolation_groups: isolation_groups(Some("sg-iso")),
             observed: Timestamp::UNIX_EPOCH,
         };

@@ -132,6 +132,7 @@ impl Action for RevokeInstanceCredentials {
         reads: &[
             "ec2:DescribeIamInstanceProfileAssociations",
             "ec2:DescribeInstances",
+            "eks:DescribeCluster",
             "eks:ListAccessEntries",
             "eks:ListClusters",
             "iam:GetInstanceProfile",

@@ -13,7 +13,7 @@
 //! spoke role's own, those of service-linked roles, and the one that EKS created for
 //! the cluster's creator.
 
-use aws_sdk_eks::types::{AuthenticationMode, Cluster};
+use aws_sdk_eks::types::Cluster;
 use serde::{Deserialize, Serialize};
 
 use crate::account::AccountSession;
@@ -27,7 +27,7 @@ use crate::support::eks::access_entry::{
     principal_of,
 };
 use crate::support::eks::aws_auth::{self, Edit, MappingChange};
-use crate::support::eks::cluster::{self, DESCRIBE, Kubernetes};
+use crate::support::eks::cluster::{self, DESCRIBE, Kubernetes, Mode, mode};
 use crate::support::eks::known_principals::{self, LIST_CLUSTERS};
 use crate::support::iam::principals::{self, Holder, Subject, holder};
 use firebreak_model::error::{ActionError, ErrorKind};
@@ -153,7 +153,7 @@ impl Action for RevokeClusterAccess {
             prior.clusters.iter().filter_map(|it| Some((&it.cluster, it.unread.as_ref()?)));
         let residual = unread.map(|(cluster, why)| {
             let what = format!(
-                "whether aws-auth of the EKS cluster {cluster} maps the principal could not be read: {why}"
+                "the principal's access to the EKS cluster {cluster} was not removed, or not all of it could be read: {why}"
             );
             Residual::new(known_principals::PATH, what, &[])
         });
@@ -232,34 +232,42 @@ async fn of_principal(
     let AccountSession { id, partition, .. } = context.account;
     let arn = format!("arn:{partition}:iam::{id}:{kind}/{name}");
     let mut clusters = Vec::new();
-    for name in known_principals::clusters(context, usize::MAX).await?.0 {
-        let cluster = cluster::describe(context.account, &name).await?;
-        let present = match mode(&cluster) {
-            Mode::ConfigMap => None,
-            Mode::Api | Mode::Both => {
-                access_entry::of_principal(context.account, &name, &arn).await?
-            }
-        };
-        match access(context, &cluster, present, &MappingChange::Principal(&arn)).await {
+    let mut first = None;
+    for name in known_principals::clusters(context.account).await? {
+        match of_principal_in(context, &name, &arn).await {
             Ok(access) => clusters.extend(access),
-            // A cluster whose users cannot be read keeps the others from nothing.
-            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Failed) => {
-                let unread = Some(error.message);
+            Err(error) if error.kind == ErrorKind::Gone => {}
+            // One cluster that cannot be changed keeps the others from nothing.
+            Err(error) => {
+                let unread = Some(error.message.clone());
                 clusters.push(Access { cluster: name, entry: None, mapping: None, unread });
+                first.get_or_insert(error);
             }
-            Err(error) => return Err(error),
         }
     }
-    if clusters.is_empty() {
-        let why = format!("no EKS cluster of the Region lets the {} in", holder.describe());
-        return Err(ActionError::new(ErrorKind::NotApplicable, why));
+    let finds = |access: &Access| access.entry.is_some() || access.mapping.is_some();
+    match first {
+        Some(error) if !clusters.iter().any(finds) => Err(error),
+        None if clusters.is_empty() => {
+            let why = format!("no EKS cluster of the Region lets the {} in", holder.describe());
+            Err(ActionError::new(ErrorKind::NotApplicable, why))
+        }
+        _ => Ok(clusters),
     }
-    if let [only] = clusters.as_slice()
-        && let (None, None, Some(why)) = (&only.entry, &only.mapping, &only.unread)
-    {
-        return Err(ActionError::new(ErrorKind::Failed, why));
-    }
-    Ok(clusters)
+}
+
+/// The access of a principal to one cluster; `None` if that does not let it in.
+async fn of_principal_in(
+    context: ActionContext<'_>,
+    name: &str,
+    arn: &str,
+) -> Result<Option<Access>, ActionError> {
+    let cluster = cluster::describe(context.account, name).await?;
+    let present = match mode(&cluster) {
+        Mode::ConfigMap => None,
+        Mode::Api | Mode::Both => access_entry::of_principal(context.account, name, arn).await?,
+    };
+    access(context, &cluster, present, &MappingChange::Principal(arn)).await
 }
 
 /// The access to one cluster: `present` is the principal's entry. `None` if there is neither
@@ -318,27 +326,17 @@ async fn verify_one(
             return Ok(Verification::NotInEffect(format!("{list} of aws-auth maps `{principal}`")));
         }
     }
+    if entry.is_none()
+        && mapping.is_none()
+        && let Some(why) = unread
+    {
+        return Ok(Verification::InEffect(format!("nothing was changed in `{name}`: {why}")));
+    }
     let but = unread.as_ref().map(|why| {
         format!("; whether aws-auth maps the principal as well could not be read: {why}")
     });
     let but = but.unwrap_or_default();
     Ok(Verification::InEffect(format!("no access to `{name}`{but}")))
-}
-
-/// How a cluster knows its users (EKS API reference, AccessConfigResponse).
-enum Mode {
-    Api,
-    Both,
-    ConfigMap,
-}
-
-fn mode(cluster: &Cluster) -> Mode {
-    match cluster.access_config().and_then(|access| access.authentication_mode()) {
-        Some(AuthenticationMode::Api) => Mode::Api,
-        Some(AuthenticationMode::ApiAndConfigMap) => Mode::Both,
-        // Clusters older than access entries return none.
-        Some(_) | None => Mode::ConfigMap,
-    }
 }
 
 /// The cluster and the user that a target names; for users who are no IAM

@@ -53,6 +53,7 @@ impl Action for SetPermissionBoundary {
         sentence: "Sets a permissions boundary on the user or role, by default one that allows nothing.",
         resource_types: &["AccessKey", "User", "Role"],
         reads: &[
+            "eks:DescribeCluster",
             "eks:ListAccessEntries",
             "eks:ListClusters",
             "iam:GetPolicy",

@@ -105,7 +105,8 @@ impl Action for FreezeFunction {
         let deleted = provisioned::delete_all(context, name).await?;
         put(context, name, 0).await.map_err(|error| {
             // Lambda may still count what was provisioned a moment ago.
-            let counted = deleted && error.has_code(INVALID);
+            let provisioned = deleted || !prior.provisioned.is_empty();
+            let counted = provisioned && error.has_code(INVALID);
             let kind = if counted { ErrorKind::Transient } else { error.kind };
             ActionError { kind, ..error }
         })
@@ -157,8 +158,13 @@ impl Action for FreezeFunction {
     ) -> Result<Undone, ActionError> {
         let mut undone = Undone::default();
         // What is provisioned may not exceed what is reserved.
+        let function = &prior.function;
         if restore_reserved(context, prior, &mut undone).await? {
-            provisioned::restore(context, &prior.function, &prior.provisioned, &mut undone).await?;
+            provisioned::restore(context, function, &prior.provisioned, &mut undone).await?;
+        } else {
+            undone.drift.extend(prior.provisioned.iter().map(|(qualifier, count)| {
+                format!("the provisioned concurrency of `{function}`, {qualifier}, of {count} is not restored")
+            }));
         }
         Ok(undone)
     }

@@ -11,7 +11,7 @@ use firebreak_demo::attacker::Ability;
 use firebreak_demo::world::UNITS;
 use firebreak_engine::{Disposition, TargetOutcome};
 use firebreak_policy::Mode;
-use firebreak_response::record::{Response, State, StepState};
+use firebreak_response::record::{Response, State, Step, StepState};
 
 /// One finding and its outcome.
 #[derive(Debug)]
@@ -238,7 +238,12 @@ fn unexpected(shown: &FindingReport, word: &str) -> Option<String> {
 fn steps(response: &Response) -> Vec<Value> {
     let steps = response.steps.iter();
     steps
-        .map(|step| json!({ "action": step.action, "state": step.state, "detail": step.detail }))
+        .map(|step| {
+            let Step { action, state, detail, if_residual, .. } = step;
+            json!({
+                "action": action, "state": state, "detail": detail, "if_residual": if_residual,
+            })
+        })
         .collect()
 }
 
@@ -264,6 +269,7 @@ fn describe(shown: &FindingReport, word: &str) -> Value {
         "outcome": word,
         "reason": outcome.reason,
         "steps": outcome.response.as_ref().map(steps).unwrap_or_default(),
+        "residual": outcome.response.as_ref().map(Response::residual).unwrap_or_default(),
         "calls": shown.calls,
         "ms_to_contained": milliseconds(shown),
         "security_hub_status": shown.security_hub_status,
@@ -294,7 +300,14 @@ fn write_finding(shown: &FindingReport, word: &str, total: usize) -> Result<(), 
             StepState::Skipped => "-",
             StepState::Failed | StepState::Drifted | StepState::Undone => "✗",
         };
-        writeln!(out, "   {mark} {:<29} {}", step.action, step.detail.replace('\n', "; "))?;
+        let detail = match (step.if_residual, step.state) {
+            (true, StepState::Planned) => "only if something stays open".to_owned(),
+            _ => step.detail.replace('\n', "; "),
+        };
+        writeln!(out, "{}", format!("   {mark} {:<29} {detail}", step.action).trim_end())?;
+    }
+    for residual in outcome.response.iter().flat_map(Response::residual) {
+        writeln!(out, "   ! may still be open: {}", residual.what)?;
     }
     let took = milliseconds(shown).map_or_else(String::new, |it| format!(" after {it} ms"));
     let status = shown.security_hub_status.as_deref().unwrap_or("unknown");

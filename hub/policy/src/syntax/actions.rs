@@ -40,9 +40,20 @@ impl Actions {
                 let message = format!("`{name}` is in `then` already");
                 reader.report(*place, message, Some("an action runs once for a target"));
             }
-            let excludes = reader.actions.find(name).map_or(&[][..], |facts| facts.excludes);
-            if let Some(other) = excludes.iter().find(|it| then.names().any(|name| name == **it)) {
+            let catalog = reader.actions;
+            let facts = |name: &str| catalog.find(name);
+            let excludes = |one: &str, other: &str| {
+                facts(one).is_some_and(|facts| facts.excludes.contains(&other))
+            };
+            let after = |one: &str, other: &str| {
+                facts(one).is_some_and(|facts| facts.after.contains(&other))
+            };
+            if let Some(other) = then.names().find(|it| excludes(name, it) || excludes(it, name)) {
                 report_exclusion(*place, name, other, reader);
+            }
+            if let Some(other) = then.names().find(|other| after(other, name)) {
+                let message = format!("`{name}` has to run before `{other}`, which is in `then`");
+                reader.report(*place, message, Some("name both under `then`"));
             }
         }
     }

@@ -73,11 +73,10 @@ impl Keyed for Rule {
         }
         if_residual.check_beside(&actions, keys.reader);
         if let Some(node) = keys.node(&IF_RESIDUAL)
-            && !if_residual.is_empty()
-            && !actions.contain(keys.reader.actions)
+            && (if_residual.is_empty() || !actions.contain(keys.reader.actions))
         {
-            let message = "`if-residual` has no effect: nothing under `then` contains";
-            let help = "name a containing action under `then`, such as isolate-instance";
+            let message = "`if-residual` has no effect: it needs an action of its own, and one of the phase contain under `then`";
+            let help = "name such actions, as in `then: [isolate-instance]` and `if-residual: [stop-instance]`, or remove the key";
             keys.reader.report(node.place, message, Some(help));
         }
         let named = keys

@@ -2,9 +2,9 @@
 //! their interfaces and profiles, and Firebreak's security groups. Each answer is of a call
 //! that began after it was asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use aws_sdk_ec2::types::{Filter, Instance, NetworkInterfaceType, SecurityGroup};
+use aws_sdk_ec2::types::{Filter, Instance, NetworkInterfaceType, RouteTable, SecurityGroup};
 use firebreak_client::batcher::LookupBatcher;
 use firebreak_client::rate_limit::{Class, Urgency};
 use firebreak_client::sdk_error::from_sdk;
@@ -14,6 +14,7 @@ use crate::account::AccountSession;
 use crate::support::ec2::instance_profile::{self, Association};
 use crate::support::ec2::interfaces::{self, Interface};
 use crate::support::ec2::isolation_groups;
+use crate::support::ec2::tracked_connections::{self, TrackedPath};
 
 /// "The maximum number of filter values is 200" (EC2 user guide, "List and filter").
 const IDS_PER_CALL: usize = 100;
@@ -38,6 +39,8 @@ struct OfUrgency {
     interfaces: Batcher<String, Vec<Interface>>,
     profiles: Batcher<String, Association>,
     groups: Batcher<(), Vec<SecurityGroup>>,
+    route_tables: Batcher<String, Vec<RouteTable>>,
+    tracking_devices: Batcher<String, BTreeSet<TrackedPath>>,
 }
 
 impl Default for OfUrgency {
@@ -47,6 +50,8 @@ impl Default for OfUrgency {
             interfaces: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
             profiles: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
             groups: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
+            route_tables: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
+            tracking_devices: Batcher::new(IDS_PER_CALL, CALLS_AT_ONCE),
         }
     }
 }
@@ -157,4 +162,37 @@ pub(crate) async fn groups(account: &AccountSession) -> Result<Vec<SecurityGroup
     };
     let batcher = &account.reads.of(account.urgency()).groups;
     Ok(Box::pin(batcher.ask((), describe)).await?.unwrap_or_default())
+}
+
+/// The route tables of a VPC.
+pub(crate) async fn route_tables(
+    account: &AccountSession,
+    vpc: &str,
+) -> Result<Vec<RouteTable>, ActionError> {
+    let describe = |vpcs: Vec<String>| async move {
+        let mut found: HashMap<String, Vec<RouteTable>> = HashMap::new();
+        for table in tracked_connections::route_tables(account, &vpcs).await? {
+            let vpc = table.vpc_id().unwrap_or_default().to_owned();
+            found.entry(vpc).or_default().push(table);
+        }
+        Ok(found)
+    };
+    let batcher = &account.reads.of(account.urgency()).route_tables;
+    Ok(Box::pin(batcher.ask(vpc.to_owned(), describe)).await?.unwrap_or_default())
+}
+
+/// What stands in a VPC behind which connections are tracked.
+pub(crate) async fn tracking_devices(
+    account: &AccountSession,
+    vpc: &str,
+) -> Result<BTreeSet<TrackedPath>, ActionError> {
+    let describe = |vpcs: Vec<String>| async move {
+        let mut found: HashMap<String, BTreeSet<TrackedPath>> = HashMap::new();
+        for (vpc, path) in tracked_connections::devices(account, &vpcs).await? {
+            found.entry(vpc).or_default().insert(path);
+        }
+        Ok(found)
+    };
+    let batcher = &account.reads.of(account.urgency()).tracking_devices;
+    Ok(Box::pin(batcher.ask(vpc.to_owned(), describe)).await?.unwrap_or_default())
 }

@@ -9,12 +9,17 @@
 //! transit gateway attachments, so they count here. ICMP is always tracked as well, but
 //! nothing shows whether it is in use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_ec2::types::{Filter, Route, RouteTable};
+use futures::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::account::AccountSession;
 use crate::contract::{ActionContext, Residual};
 use crate::support::ec2::interfaces::{self, Interface};
+use crate::support::ec2::reads;
 use firebreak_client::rate_limit::Class;
 use firebreak_client::sdk_error::from_sdk;
 use firebreak_model::error::ActionError;
@@ -23,9 +28,9 @@ use firebreak_model::error::ActionError;
 pub(crate) const ENDS_ALL: &[&str] = &["stop-instance", "terminate-instance"];
 
 /// The types of a VPC's interfaces behind which connections are tracked (EC2 API reference,
-/// DescribeNetworkInterfaces, filter `interface-type`), with the name of their path.
-const TRACKED: [(&str, &str, &str); 7] = [
-    ("nat_gateway", "nat-gateway", "a NAT gateway"),
+/// DescribeNetworkInterfaces, filter `interface-type`), with the name of their path. Only
+/// a route leads to a NAT gateway.
+const TRACKED: [(&str, &str, &str); 6] = [
     ("vpc_endpoint", "interface-endpoint", "an interface endpoint"),
     ("gateway_load_balancer_endpoint", "firewall-endpoint", "a firewall or load balancer endpoint"),
     ("network_load_balancer", "network-load-balancer", "a Network Load Balancer"),
@@ -49,32 +54,74 @@ pub(crate) async fn that_live_on(
     if vpcs.is_empty() {
         return Ok(Vec::new());
     }
-    let vpcs: Vec<String> = vpcs.into_iter().collect();
-    let (tables, devices) = futures::join!(route_tables(context, &vpcs), devices(context, &vpcs));
-    let mut through = devices?;
-    let tables = tables?;
+    let vpcs = try_join_all(vpcs.iter().map(|vpc| vpc_paths(context, vpc))).await?;
+    let mut through: BTreeSet<TrackedPath> =
+        vpcs.iter().flat_map(|vpc| vpc.devices.iter().cloned()).collect();
+    let tables: Vec<RouteTable> = vpcs.iter().flat_map(|vpc| vpc.tables.clone()).collect();
     let mut gateway_endpoints = BTreeSet::new();
-    for route in interfaces.iter().flat_map(|interface| routes_of(interface, &tables)) {
+    for route in interfaces.iter().filter_map(|it| routes_of(it, &tables)).flatten() {
         through.extend(route_target(route));
         gateway_endpoints.extend(gateway_endpoint(route));
     }
     through.extend(of_dynamodb(context, gateway_endpoints).await?);
+    let hidden = interfaces.iter().filter(|it| routes_of(it, &tables).is_none());
+    let hidden: BTreeSet<&str> = hidden.map(|it| it.subnet.as_str()).collect();
+    let hidden = hidden.into_iter().map(|subnet| {
+        let what = format!(
+            "connections through a gateway that the routes of {subnet} lead to: its route table is not visible from this account"
+        );
+        Residual::new("unknown", what, ENDS_ALL)
+    });
     let residual = through.into_iter().map(|(path, what)| {
         let what = format!("connections through {what} that were open may live on");
         Residual::new(path, what, ENDS_ALL)
     });
-    Ok(residual.collect())
+    Ok(residual.chain(hidden).collect())
 }
 
-type Path = (&'static str, String);
+/// How long what was read of a VPC answers for it: connections that were open at the cut went
+/// by the routes of that time.
+const READ_FOR: SignedDuration = SignedDuration::from_secs(60);
+
+/// What was read of the VPCs of an account, and when.
+#[derive(Debug, Default)]
+pub(crate) struct KnownVpcs(Mutex<HashMap<String, (Timestamp, Arc<VpcPaths>)>>);
+
+/// Where connections of a VPC may go.
+#[derive(Debug)]
+struct VpcPaths {
+    tables: Vec<RouteTable>,
+    devices: BTreeSet<TrackedPath>,
+}
+
+async fn vpc_paths(context: ActionContext<'_>, vpc: &str) -> Result<Arc<VpcPaths>, ActionError> {
+    let ActionContext { account, now, .. } = context;
+    let known = || account.known_vpcs.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((read, paths)) = known().get(vpc)
+        && now.duration_since(*read) < READ_FOR
+    {
+        return Ok(paths.clone());
+    }
+    let (tables, devices) =
+        futures::join!(reads::route_tables(account, vpc), reads::tracking_devices(account, vpc));
+    let paths = Arc::new(VpcPaths { tables: tables?, devices: devices? });
+    known().insert(vpc.to_owned(), (now, paths.clone()));
+    Ok(paths)
+}
+
+/// A path, as docs/actions.md names it, and what it is in words.
+pub(crate) type TrackedPath = (&'static str, String);
 
 /// Where a route leads, if connections are tracked there.
-fn route_target(route: &Route) -> Option<Path> {
+fn route_target(route: &Route) -> Option<TrackedPath> {
     if let Some(id) = route.nat_gateway_id() {
         return Some(("nat-gateway", format!("the NAT gateway {id}")));
     }
     if let Some(id) = route.egress_only_internet_gateway_id() {
         return Some(("egress-only-gateway", format!("the egress-only internet gateway {id}")));
+    }
+    if let Some(arn) = route.core_network_arn() {
+        return Some(("transit-gateway", format!("the core network {arn}")));
     }
     if let Some(id) = route.transit_gateway_id() {
         return Some(("transit-gateway", format!("the transit gateway {id}")));
@@ -97,7 +144,7 @@ fn gateway_endpoint(route: &Route) -> Option<String> {
 async fn of_dynamodb(
     context: ActionContext<'_>,
     endpoints: BTreeSet<String>,
-) -> Result<Vec<Path>, ActionError> {
+) -> Result<Vec<TrackedPath>, ActionError> {
     if endpoints.is_empty() {
         return Ok(Vec::new());
     }
@@ -122,10 +169,8 @@ async fn of_dynamodb(
 }
 
 /// The routes of an interface's subnet: those of its own table, or else of the main one.
-fn routes_of<'a>(
-    interface: &Interface,
-    tables: &'a [RouteTable],
-) -> impl Iterator<Item = &'a Route> {
+/// `None` where neither is visible, as to a participant of a shared VPC.
+fn routes_of<'a>(interface: &Interface, tables: &'a [RouteTable]) -> Option<&'a [Route]> {
     let own = tables.iter().find(|table| {
         table.associations().iter().any(|it| it.subnet_id() == Some(interface.subnet.as_str()))
     });
@@ -133,17 +178,18 @@ fn routes_of<'a>(
         table.vpc_id() == Some(interface.vpc.as_str())
             && table.associations().iter().any(|it| it.main() == Some(true))
     });
-    own.or(main).into_iter().flat_map(RouteTable::routes)
+    own.or(main).map(RouteTable::routes)
 }
 
-async fn route_tables(
-    context: ActionContext<'_>,
+/// The route tables of these VPCs; callers share it, see `reads`.
+pub(super) async fn route_tables(
+    account: &AccountSession,
     vpcs: &[String],
 ) -> Result<Vec<RouteTable>, ActionError> {
     let filter = Filter::builder().name("vpc-id").set_values(Some(vpcs.to_vec())).build();
     let (mut tables, mut next) = (Vec::new(), None);
     loop {
-        let call = context.account.ec2(Class::Ec2Read).await.describe_route_tables();
+        let call = account.ec2(Class::Ec2Read).await.describe_route_tables();
         let page = call.filters(filter.clone()).set_next_token(next).send().await;
         let page = page.map_err(|error| from_sdk("ec2:DescribeRouteTables", &error))?;
         next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
@@ -154,20 +200,21 @@ async fn route_tables(
     }
 }
 
-/// What stands in these VPCs behind which connections are tracked.
-async fn devices(
-    context: ActionContext<'_>,
+/// What stands in these VPCs behind which connections are tracked, each with its VPC; callers
+/// share it, see `reads`.
+pub(super) async fn devices(
+    account: &AccountSession,
     vpcs: &[String],
-) -> Result<BTreeSet<Path>, ActionError> {
+) -> Result<Vec<(String, TrackedPath)>, ActionError> {
     let filter = |name: &str, values: Vec<String>| {
         Filter::builder().name(name).set_values(Some(values)).build()
     };
     let kinds = TRACKED.iter().map(|(kind, ..)| (*kind).to_owned()).collect();
     let filters = vec![filter("vpc-id", vpcs.to_vec()), filter("interface-type", kinds)];
-    let described = interfaces::describe_filtered(context.account, filters).await?;
+    let described = interfaces::describe_filtered(account, filters).await?;
     let path = |kind: &str, vpc: &str| {
         let (_, path, name) = TRACKED.iter().find(|(it, ..)| *it == kind)?;
-        Some((*path, format!("{name} in {vpc}")))
+        Some((vpc.to_owned(), (*path, format!("{name} in {vpc}"))))
     };
     Ok(described
         .iter()

@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_sdk_eks::types::Cluster;
+use aws_sdk_eks::types::{AuthenticationMode, Cluster};
 use aws_sigv4::http_request::{
     SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
@@ -68,6 +68,26 @@ pub(crate) async fn describe(account: &AccountSession, name: &str) -> Result<Clu
     output.cluster.ok_or_else(|| {
         ActionError::new(ErrorKind::Failed, format!("{DESCRIBE} answered nothing about `{name}`"))
     })
+}
+
+/// How a cluster knows its users (EKS API reference, AccessConfigResponse).
+pub(crate) enum Mode {
+    /// By access entries.
+    Api,
+    /// By access entries and aws-auth.
+    Both,
+    /// By aws-auth.
+    ConfigMap,
+}
+
+/// How this cluster knows its users.
+pub(crate) fn mode(cluster: &Cluster) -> Mode {
+    match cluster.access_config().and_then(|access| access.authentication_mode()) {
+        Some(AuthenticationMode::Api) => Mode::Api,
+        Some(AuthenticationMode::ApiAndConfigMap) => Mode::Both,
+        // Clusters older than access entries return none.
+        Some(_) | None => Mode::ConfigMap,
+    }
 }
 
 /// The Kubernetes API of one cluster, called as the account's session.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::contract::{ActionContext, Undone};
 use crate::grant::Grant;
-use crate::support::eks::{access_entry, known_principals};
+use crate::support::eks::{access_entry, cluster, known_principals};
 use crate::support::iam::grants::{ATTACH_DENY_ALL, CHANGE_ROLES, CHANGE_USERS};
 use crate::support::iam::inline_policy;
 use crate::support::iam::managed_policy;
@@ -20,6 +20,7 @@ use firebreak_model::error::{ActionError, ErrorKind};
 
 /// The permissions to read a user or role and its deny.
 pub(crate) const READS: &[&str] = &[
+    cluster::DESCRIBE,
     access_entry::LIST,
     known_principals::LIST_CLUSTERS,
     "iam:GetRole",

@@ -9,6 +9,7 @@ mod command_line;
 mod conformance;
 mod cost;
 mod deploy;
+mod finding_types;
 mod hostile;
 mod intake;
 mod lambda_runtime;

@@ -2,7 +2,7 @@
 
 use firebreak_model::error::{ActionError, ErrorKind};
 use firebreak_model::resource::ResourceKind;
-use firebreak_simulation::regional::eks::AccessEntry;
+use firebreak_simulation::regional::eks::{AccessEntry, Cluster};
 use firebreak_simulation::state::State;
 use firebreak_spoke::contract::{Undone, Verification};
 use firebreak_spoke::read_cache::ReadCache;
@@ -13,7 +13,7 @@ use crate::actions::cases::{
     ADMINISTRATOR, CLUSTER, OPS, case, cluster, cluster_entry as entry,
     cluster_workload as workload,
 };
-use crate::actions::stage::{ACCOUNT, SPOKE, Stage, holds};
+use crate::actions::stage::{ACCOUNT, REGION, SPOKE, Stage, holds};
 
 async fn refused(name: &str, edit: impl FnOnce(&mut State)) -> ActionError {
     let stage = Stage::of(&case(name)).await;
@@ -288,4 +288,37 @@ async fn a_cluster_s_tags_are_read() {
         .unwrap()
         .unwrap();
     assert_eq!(tags.get("team").map(String::as_str), Some("platform"));
+}
+
+/// Whoever administers the account may make a cluster that cannot be changed.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_cannot_be_changed_keeps_the_others_from_nothing() {
+    let stage = Stage::of(&case("revoke-cluster-access of a role in every cluster")).await;
+    stage.organization.edit(|state| {
+        // The role's own, as its creator, and one whose users nobody may read.
+        let clusters = &mut state.regional(ACCOUNT, REGION).eks.clusters;
+        let made = Cluster {
+            authentication_mode: "API".to_owned(),
+            entries: [(
+                OPS.to_owned(),
+                AccessEntry { kind: "EC2_LINUX".to_owned(), ..entry(OPS, &[]) },
+            )]
+            .into(),
+            ..Cluster::default()
+        };
+        clusters.insert("a-nodes".to_owned(), made);
+        let hidden = Cluster { authentication_mode: "CONFIG_MAP".to_owned(), ..Cluster::default() };
+        clusters.insert("b-hidden".to_owned(), hidden);
+    });
+    let prior = stage.capture().await.unwrap().prior;
+    stage.apply(&prior).await.unwrap();
+    assert!(holds(&stage.verify(&prior).await));
+    stage.organization.edit(|state| {
+        let clusters = &state.regional(ACCOUNT, REGION).eks.clusters;
+        assert!(!clusters[CLUSTER].entries.contains_key(OPS));
+    });
+    let open: Vec<String> =
+        stage.residual(&prior).await.unwrap().into_iter().map(|it| it.what).collect();
+    assert_eq!(open.len(), 2, "{open:?}");
+    assert!(open[0].contains("a-nodes") && open[1].contains("b-hidden"), "{open:?}");
 }

@@ -9,7 +9,7 @@
     reason = "a panic is how a test reports"
 )]
 
-mod attacker;
+pub(crate) mod attacker;
 mod automation;
 mod cases;
 mod clusters;

@@ -89,6 +89,18 @@ async fn a_rule_may_stop_an_instance_whose_connections_live_on() {
     assert_eq!(status::of(&response).unwrap().workflow, Some(Workflow::Resolved));
 }
 
+/// No instance is stopped for what stopping does not close.
+#[tokio::test(start_paused = true)]
+async fn a_step_is_not_executed_for_a_path_that_it_does_not_close() {
+    let stage =
+        stage(&format!("{ISOLATE}{OR_STOP}").replace(", revoke-instance-credentials", "")).await;
+    let member = stage.member("sandbox", 0);
+    let response = answered(&stage, member).await;
+    assert_eq!(open(&response), ["instance-credentials"]);
+    assert_eq!(state_of(&response, "stop-instance"), StepState::Skipped);
+    assert_eq!(response.state, State::Contained, "{}", response.reason);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_step_that_failed_leaves_something_open() {
     let stage = stage(&format!("{ISOLATE}{OR_STOP}")).await;

@@ -15,11 +15,11 @@ use crate::actions::cases::{cluster_entry, instance_id};
 use crate::actions::stage::{ACCOUNT, REGION, allow};
 
 /// Long after every deny is enforced.
-fn later() -> Timestamp {
+pub(super) fn later() -> Timestamp {
     "2100-01-01T00:00:00Z".parse().unwrap()
 }
 
-fn may(state: &State, caller: &Caller) -> bool {
+pub(super) fn may(state: &State, caller: &Caller) -> bool {
     may_with(state, caller, Context::new())
 }
 
@@ -35,15 +35,20 @@ fn user() -> Caller {
 
 /// A session of the role, begun at a time.
 fn session(state: &mut State, issued: Timestamp) -> Caller {
-    Caller::Role(Box::new(session_of(state, "web", issued)))
+    session_of(state, "web", issued)
 }
 
-fn session_of(state: &mut State, role: &str, issued: Timestamp) -> Session {
+/// A session of a role, begun at a time.
+pub(super) fn session_of(state: &mut State, role: &str, issued: Timestamp) -> Caller {
+    Caller::Role(Box::new(named_session(state, role, "mallory", issued)))
+}
+
+fn named_session(state: &mut State, role: &str, name: &str, issued: Timestamp) -> Session {
     Session {
         account: ACCOUNT.to_owned(),
         role: role.to_owned(),
         role_id: state.iam(ACCOUNT).roles[role].identity.id.clone(),
-        name: "mallory".to_owned(),
+        name: name.to_owned(),
         issued,
         expires: later(),
         token: String::new(),
@@ -135,6 +140,25 @@ fn denies() -> Vec<Attempt> {
         of(
             "deny-all of a user",
             attempt(("deny-all", "kubernetes", Residual), let_into_cluster, is_in_cluster),
+        ),
+        of(
+            "deny-all of a user",
+            attempt(
+                ("deny-all", "kubernetes", Residual),
+                |state, _| {
+                    let_in(state, &[]);
+                    let mode = "API_AND_CONFIG_MAP".to_owned();
+                    let clusters = &mut state.regional(ACCOUNT, REGION).eks.clusters;
+                    for cluster in clusters.values_mut() {
+                        cluster.authentication_mode.clone_from(&mode);
+                    }
+                },
+                // aws-auth may map the user.
+                |state, _| {
+                    let clusters = &state.regional(ACCOUNT, REGION).eks.clusters;
+                    clusters.values().any(|it| it.authentication_mode != "API")
+                },
+            ),
         ),
         of(
             "revoke-sessions of a role",
@@ -263,7 +287,6 @@ fn permit_instance_role(state: &mut State, _: &Resource) {
 
 /// Credentials that left the instance.
 fn instance_session(state: &mut State, target: &Resource) -> Caller {
-    let name = instance_id(target);
-    let session = session_of(state, INSTANCE_ROLE, "2020-01-01T00:00:00Z".parse().unwrap());
-    Caller::Role(Box::new(Session { name, ..session }))
+    let (name, issued) = (instance_id(target), "2020-01-01T00:00:00Z".parse().unwrap());
+    Caller::Role(Box::new(named_session(state, INSTANCE_ROLE, &name, issued)))
 }

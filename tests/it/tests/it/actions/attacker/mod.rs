@@ -19,7 +19,7 @@ use crate::actions::stage::{Stage, holds};
 
 /// What docs/actions.md says of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
+pub(crate) enum Fate {
     /// The action closes it.
     Closed,
     /// It may stay open, and then the residual names it.
@@ -56,8 +56,18 @@ fn attempts() -> Vec<Attempt> {
     all.into_iter().flatten().collect()
 }
 
-/// The rows of the table in docs/actions.md: action, path and fate.
-fn documented() -> BTreeSet<(String, String, Fate)> {
+/// A row of the table in docs/actions.md.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DocumentedPath {
+    pub(crate) action: String,
+    pub(crate) path: String,
+    pub(crate) fate: Fate,
+    /// The actions that close it.
+    pub(crate) closed_by: Vec<String>,
+}
+
+/// The rows of the table in docs/actions.md.
+pub(crate) fn documented() -> BTreeSet<DocumentedPath> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/actions.md");
     let text = std::fs::read_to_string(file).unwrap();
     let section = text.split("\n## What stays open\n").nth(1).unwrap();
@@ -73,7 +83,9 @@ fn documented() -> BTreeSet<(String, String, Fate)> {
             "open" => Fate::Open,
             other => panic!("`{other}` is not closed, residual or open"),
         };
-        (row[0].trim_matches('`').to_owned(), row[1].trim_matches('`').to_owned(), fate)
+        let code = |cell: &str| cell.trim_matches('`').to_owned();
+        let closed_by = row[4].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        DocumentedPath { action: code(&row[0]), path: code(&row[1]), fate, closed_by }
     })
     .collect()
 }
@@ -82,7 +94,8 @@ fn documented() -> BTreeSet<(String, String, Fate)> {
 fn the_paths_are_those_of_the_documentation() {
     let tried: BTreeSet<(String, String, Fate)> =
         attempts().iter().map(|it| (it.action.to_owned(), it.path.to_owned(), it.fate)).collect();
-    let documented = documented();
+    let documented: BTreeSet<(String, String, Fate)> =
+        documented().into_iter().map(|it| (it.action, it.path, it.fate)).collect();
     let missing: Vec<_> = documented.difference(&tried).collect();
     let undocumented: Vec<_> = tried.difference(&documented).collect();
     assert!(missing.is_empty(), "not tried: {missing:#?}");

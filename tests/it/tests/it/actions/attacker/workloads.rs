@@ -1,11 +1,13 @@
 //! The paths of functions, containers and clusters, and of an instance that ends.
 
 use firebreak_model::resource::Resource;
+use firebreak_simulation::iam::model::Role;
 use firebreak_simulation::state::State;
 
+use super::identity::{later, may, session_of};
 use super::{Attempt, Fate, attempt};
 use crate::actions::cases::{CLUSTER, OPS, compute, first_interface, instance_id};
-use crate::actions::stage::{ACCOUNT, REGION};
+use crate::actions::stage::{ACCOUNT, REGION, allow};
 
 fn nothing(_: &mut State, _: &Resource) {}
 
@@ -62,6 +64,21 @@ pub(super) fn attempts() -> Vec<Attempt> {
                     compute::function(state).provisioned.insert("live".to_owned(), 5);
                 },
                 |state, _| !compute::function(state).provisioned.is_empty(),
+            ),
+        ),
+        of(
+            "freeze-function without one",
+            attempt(
+                ("freeze-function", "execution-role", Residual),
+                |state, _| {
+                    let mut role = Role::default();
+                    role.identity.inline.insert("read".to_owned(), allow(&["s3:GetObject"]));
+                    state.iam(ACCOUNT).roles.insert("web".to_owned(), role);
+                },
+                |state, _| {
+                    let session = session_of(state, "web", later());
+                    may(state, &session)
+                },
             ),
         ),
         attempt(("close-function-url", "function-url", Closed), nothing, |state, _| {
