@@ -181,7 +181,7 @@ fn key(kind: &ResourceKind) -> Result<(String, String), ActionError> {
 fn not_applicable() -> ActionError {
     ActionError::new(
         ErrorKind::NotApplicable,
-        "temporary credentials have no key to deactivate: revoke-sessions ends them",
+        "temporary credentials have no key to deactivate: `revoke-sessions` or `deny-all` ends them",
     )
 }
 
