@@ -28,6 +28,8 @@ struct Difference {
     why: &'static str,
 }
 
+const NO_PROVISIONED: &str = "moto lacks ListProvisionedConcurrencyConfigs (Lambda API reference); before freeze-function asked for them it agreed on the rest";
+
 const NO_KUBERNETES: &str =
     "moto's clusters have no Kubernetes API, and it knows no access entries (EKS API reference)";
 
@@ -74,6 +76,18 @@ const DIFFERENCES: &[Difference] = &[
         on: "a bucket",
         seen: &["observe: s3:GetBucketVersioning failed"],
         why: "moto's answer has the root GetBucketVersioningResponse, which no SDK but Python's reads; AWS's is VersioningConfiguration (S3 API reference, GetBucketVersioning)",
+    },
+    Difference {
+        action: "freeze-function",
+        on: "a function",
+        seen: &["observe: lambda:ListProvisionedConcurrencyConfigs failed"],
+        why: NO_PROVISIONED,
+    },
+    Difference {
+        action: "freeze-function",
+        on: "a function with a reservation",
+        seen: &["observe: lambda:ListProvisionedConcurrencyConfigs failed"],
+        why: NO_PROVISIONED,
     },
     Difference {
         action: "revoke-cluster-access",
