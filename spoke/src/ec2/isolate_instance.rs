@@ -89,6 +89,15 @@ impl Prior {
         self.interfaces.iter().filter(|interface| !interface.requester_managed)
     }
 
+    /// Whether every interface was in the isolation group alone already, so that none was
+    /// passed through the transit group. Anybody may have put it there.
+    fn was_isolated(&self) -> bool {
+        self.changeable().all(|it| {
+            let isolation = self.isolation_groups.get(&it.vpc);
+            isolation.is_some_and(|group| it.groups == [group.clone()])
+        })
+    }
+
     /// Their VPCs, each once.
     fn vpcs(&self) -> Vec<String> {
         let mut vpcs: Vec<String> = self.changeable().map(|it| it.vpc.clone()).collect();
@@ -240,6 +249,10 @@ impl Action for IsolateInstance {
         let mut residual = tracked_connections::that_live_on(context, &prior.interfaces).await?;
         if !parameters.cut_tracked_connections {
             let what = "connections that were open live on: cut-tracked-connections is false";
+            residual.push(Residual::new("open-connections", what, tracked_connections::ENDS_ALL));
+        }
+        if parameters.cut_tracked_connections && prior.was_isolated() {
+            let what = "connections that were open when the instance was put into the isolation group, which was before this response";
             residual.push(Residual::new("open-connections", what, tracked_connections::ENDS_ALL));
         }
         if let Some(profile) = &prior.profile {

@@ -338,3 +338,32 @@ async fn the_branch_interfaces_of_pods_are_isolated_with_their_instance() {
     assert!(undone.drift.is_empty(), "{undone:?}");
     assert_eq!(stage.snapshot(), before);
 }
+
+/// Who puts an instance into a group of that name keeps the connections that it has.
+#[tokio::test(start_paused = true)]
+async fn connections_of_an_instance_that_was_isolated_before_are_not_called_ended() {
+    let stage = Stage::of(&case("isolate-instance")).await;
+    let first = stage.organization.edit(|state| {
+        let id = instance_id(&stage.resource);
+        let ec2 = state.ec2(ACCOUNT, REGION);
+        let interfaces: Vec<(String, String)> =
+            ec2.interfaces_of(&id).map(|(id, it)| (id.clone(), it.vpc.clone())).collect();
+        for (interface, vpc) in &interfaces {
+            let named =
+                |group: &SecurityGroup| group.name == "firebreak-isolation" && group.vpc == *vpc;
+            let found = ec2.groups.iter().find(|(_, it)| named(it)).map(|(id, _)| id.clone());
+            let group = found.unwrap_or_else(|| ec2.add_group(vpc, "firebreak-isolation"));
+            let rules = ec2.groups.get_mut(&group).unwrap();
+            (rules.ingress, rules.egress) = Default::default();
+            ec2.interfaces.get_mut(interface).unwrap().groups = vec![group];
+        }
+        let first = interfaces[0].0.clone();
+        ec2.connect(&first, false);
+        first
+    });
+    let captured = stage.capture().await.unwrap();
+    assert_eq!(captured.changes, [], "{first}");
+    assert!(holds(&stage.verify(&captured.prior).await));
+    let residual = stage.residual(&captured.prior).await.unwrap();
+    assert!(residual.iter().any(|it| it.path == "open-connections"), "{residual:?}");
+}
