@@ -161,7 +161,7 @@ impl Action for QuarantineDb {
         };
         if cluster.http_endpoint_enabled() == Some(true) {
             let what = format!(
-                "the RDS Data API of the cluster {id}, for whoever may call it and read the secret: it does not pass the security groups"
+                "the RDS Data API of the cluster {id}, for a principal that may call it and read the secret: it does not pass the security groups"
             );
             residual.push(Residual::new("data-api", what, &[]));
         }
