@@ -151,6 +151,26 @@ async fn meanwhile<A, B>(
     }
 }
 
+/// Fails the planned steps that were retried for too long. Where steps that depend on what
+/// stays open have waited for one of them, these are left for the next run: `true`.
+fn give_up(steps: &mut [Step], interruption: &Interruption) -> bool {
+    let conditional = |step: &Step| step.if_residual && step.state == StepState::Planned;
+    let executes_more = contains_still(steps) && steps.iter().any(conditional);
+    let given_up =
+        |step: &&mut Step| step.state == StepState::Planned && !(executes_more && step.if_residual);
+    for step in steps.iter_mut().filter(given_up) {
+        step.state = StepState::Failed;
+        step.detail = format!("given up after a day: {}", interruption.message());
+    }
+    if !executes_more {
+        for step in steps.iter_mut().filter(|step| is_unread(step)) {
+            let what = format!("what {} leaves open could not be read", step.action);
+            step.residual = Some(vec![Residual::new("unknown", what, &[])]);
+        }
+    }
+    executes_more
+}
+
 /// Why a step was interrupted.
 #[derive(Clone, Debug)]
 enum Interruption {
@@ -284,25 +304,20 @@ impl Executor {
         }
         if let Some(interruption) = interrupted {
             let began = record.response.began.unwrap_or(record.response.created);
-            if self.recorder.now().duration_since(began) < GIVE_UP_AFTER {
+            let gives_up = self.recorder.now().duration_since(began) >= GIVE_UP_AFTER;
+            if !gives_up || give_up(&mut steps, &interruption) {
                 let handed_over = Box::pin(self.hand_over(&record, steps, &interruption)).await?;
                 return match interruption {
-                    Interruption::Pending(_) => Ok(Execution { contained_after, ..handed_over }),
-                    Interruption::Failed(error) => {
+                    Interruption::Failed(error) if !gives_up => {
                         let Execution { record, outbox_items, .. } = handed_over;
                         Box::pin(self.deliverer.deliver_outbox(&record.response, outbox_items))
                             .await;
                         Err(HubError::from(error))
                     }
+                    Interruption::Failed(_) | Interruption::Pending(_) => {
+                        Ok(Execution { contained_after, ..handed_over })
+                    }
                 };
-            }
-            for step in steps.iter_mut().filter(|it| it.state == StepState::Planned) {
-                step.state = StepState::Failed;
-                step.detail = format!("given up after a day: {}", interruption.message());
-            }
-            for step in steps.iter_mut().filter(|step| is_unread(step)) {
-                let what = format!("what {} leaves open could not be read", step.action);
-                step.residual = Some(vec![Residual::new("unknown", what, &[])]);
             }
         }
         let ended = Box::pin(self.recorder.apply(&record, Event::Executed { steps })).await?;

@@ -126,3 +126,24 @@ async fn what_cannot_be_read_is_not_called_closed() {
     assert_eq!(open(&response), ["unknown"]);
     assert_eq!(state_of(&response, "stop-instance"), StepState::Done);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_never_ends_holds_off_what_depends_on_it_for_a_day_at_most() {
+    let stage = stage(&format!("{ISOLATE}{OR_STOP}")).await;
+    let member = stage.member("sandbox", 0);
+    connect_through_nat(&stage, member);
+    let unavailable = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned() };
+    let fault = Fault::always("PutRolePolicy", unavailable).in_account(&member.account);
+    stage.world.organization.inject(fault);
+    stage.deliver(&stage.finding(Attack::Instance, member, 1)).await;
+    for _ in 0..26 {
+        stage.settle().await;
+    }
+    assert!(!is_connected(&stage, member));
+    let engine = &stage.engine;
+    let responses = engine.store.responses(stage.world.began(), engine.now()).await.unwrap();
+    let response = &responses[0];
+    assert_eq!(state_of(response, "revoke-instance-credentials"), StepState::Failed);
+    assert_eq!(state_of(response, "stop-instance"), StepState::Done, "{}", response.reason);
+    assert_eq!(response.state, State::PartiallyContained, "{}", response.reason);
+}
