@@ -111,22 +111,18 @@ impl Action for RevokeClusterAccess {
         if let Some(principal) = &prior.principal {
             principals::find_same(context, principal).await?;
         }
-        for Access { cluster: name, entry, mapping, .. } in &prior.clusters {
-            let cluster = match cluster::describe(context.account, name).await {
-                Ok(cluster) => cluster,
-                // In one of several: nobody gets into it any more.
-                Err(error) if error.kind == ErrorKind::Gone && prior.clusters.len() > 1 => continue,
-                Err(error) => return Err(error),
-            };
-            if let Some(entry) = entry {
-                access_entry::delete(context.account, name, &entry.principal).await?;
-            }
-            if let Some(mapping) = mapping {
-                let kubernetes = Kubernetes::connect(context.account, &cluster)?;
-                aws_auth::take_out(&kubernetes, mapping).await?;
+        // One cluster that cannot be changed keeps the others from nothing.
+        let several = prior.clusters.len() > 1;
+        let mut failed = Vec::new();
+        for access in &prior.clusters {
+            match remove(context, access).await {
+                Ok(()) => {}
+                // Nobody gets into it any more.
+                Err(error) if error.kind == ErrorKind::Gone && several => {}
+                Err(error) => failed.push(error),
             }
         }
-        Ok(())
+        ActionError::all(failed).map_or(Ok(()), Err)
     }
 
     async fn verify(
@@ -183,26 +179,47 @@ impl Action for RevokeClusterAccess {
         {
             return Ok(undone);
         }
-        let mut undone = Undone::default();
-        for Access { cluster: name, entry, mapping, .. } in &prior.clusters {
-            let cluster = match cluster::describe(context.account, name).await {
-                Ok(cluster) => cluster,
-                Err(error) if error.kind == ErrorKind::Gone => {
-                    undone.drift.push(format!("the cluster `{name}` does not exist any more"));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if let Some(entry) = entry {
-                access_entry::restore(context, name, entry, &mut undone).await?;
-            }
-            if let Some(mapping) = mapping {
-                let kubernetes = Kubernetes::connect(context.account, &cluster)?;
-                aws_auth::restore(&kubernetes, mapping, &mut undone).await?;
-            }
+        let mut ended = Vec::new();
+        for access in &prior.clusters {
+            ended.push(restore(context, access).await);
         }
-        Ok(undone)
+        Undone::all(ended)
     }
+}
+
+/// Removes the access to one cluster.
+async fn remove(context: ActionContext<'_>, access: &Access) -> Result<(), ActionError> {
+    let Access { cluster: name, entry, mapping, .. } = access;
+    let cluster = cluster::describe(context.account, name).await?;
+    if let Some(entry) = entry {
+        access_entry::delete(context.account, name, &entry.principal).await?;
+    }
+    if let Some(mapping) = mapping {
+        let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+        aws_auth::take_out(&kubernetes, mapping).await?;
+    }
+    Ok(())
+}
+
+/// Restores the access to one cluster.
+async fn restore(context: ActionContext<'_>, access: &Access) -> Result<Undone, ActionError> {
+    let Access { cluster: name, entry, mapping, .. } = access;
+    let cluster = match cluster::describe(context.account, name).await {
+        Ok(cluster) => cluster,
+        Err(error) if error.kind == ErrorKind::Gone => {
+            return Ok(Undone::drifted(format!("the cluster `{name}` does not exist any more")));
+        }
+        Err(error) => return Err(error),
+    };
+    let mut undone = Undone::default();
+    if let Some(entry) = entry {
+        access_entry::restore(context, name, entry, &mut undone).await?;
+    }
+    if let Some(mapping) = mapping {
+        let kubernetes = Kubernetes::connect(context.account, &cluster)?;
+        aws_auth::restore(&kubernetes, mapping, &mut undone).await?;
+    }
+    Ok(undone)
 }
 
 /// The access of the principal behind a Kubernetes user.
